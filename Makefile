@@ -1,0 +1,41 @@
+# make demo, make test, make docs: each makes a virtual environment when there is none.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# torch first: what depends on it then finds it installed and fetches no other build.
+INSTALL = $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.PHONY: demo test lint docs clean
+
+demo: $(VENV)/.base
+	$(BIN)/python examples/plot_demo.py --output demo.png
+
+test: $(VENV)/.test lint
+	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered
+
+lint: $(VENV)/.test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+docs: $(VENV)/.docs
+	$(BIN)/python -m sphinx -W --keep-going -b html doc doc/_build/html
+	@echo "open doc/_build/html/index.html"
+
+$(BIN)/pip:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.base: $(BIN)/pip pyproject.toml constraints.txt
+	$(INSTALL) torch
+	$(INSTALL) -e ".[plot,frame]"
+	touch $@
+
+$(VENV)/.test: $(VENV)/.base
+	$(INSTALL) -e ".[test]"
+	touch $@
+
+$(VENV)/.docs: $(VENV)/.base
+	$(INSTALL) -e ".[docs]"
+	touch $@
+
+clean:
+	rm -rf $(VENV) doc/_build doc/auto_examples doc/api/generated build *.egg-info

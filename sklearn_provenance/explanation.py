@@ -1,0 +1,550 @@
+"""Explanation: the training rows behind each prediction, and the way to one through a pipeline."""
+
+from html import escape
+
+import numpy as np
+from scipy.sparse import issparse
+from sklearn.feature_selection import SelectorMixin
+from sklearn.frozen import FrozenEstimator
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import FunctionTransformer
+from sklearn.utils.validation import check_is_fitted
+
+from ._explanation_plot import ExplanationDisplay, clip, dense, format_number, plain, take
+
+__all__ = ["Explanation", "ExplanationDisplay", "explain"]
+
+_REPR_QUERIES = 8
+_REPR_WIDTH = 100
+
+
+class Explanation:
+    """
+    Training rows that explain each query, best first.
+
+    `indices, scores = explanation` unpacks it. `explanation[3]`, `explanation[:5]`, a list of
+    numbers or a boolean mask take queries, and always give an Explanation whose arrays keep two
+    axes. There is no `len`, which would contradict one of the two: see `n_queries` and `k`.
+
+    Parameters
+    ----------
+    indices : array-like of int of shape (n_queries, k)
+        Training rows, best first. A query with fewer exemplars than k ends in -1.
+    scores : array-like of float of shape (n_queries, k)
+        Scores of those rows, nan exactly where `indices` is -1.
+    sample_id : array-like of shape (n_queries, k), default=None
+        The user's own names of those rows.
+    exemplar_labels : array-like of shape (n_queries, k), default=None
+        Labels of those rows. Here and in `sample_id`, what stands at padding positions is ignored.
+    query_labels : array-like of shape (n_queries,), default=None
+        Labels explained, usually the predicted ones.
+    queries : array-like of shape (n_queries, ...), default=None
+        Rows explained. Array, sparse matrix or data frame.
+    training_data : array-like of shape (n_train, ...), default=None
+        What `indices` point into. It is kept as it is, by reference; pickling the explanation
+        pickles it too.
+    image_shape : tuple of int, default=None
+        `(H, W)` or `(C, H, W)` when rows are images, be they flat or shaped; channels-last rows of
+        shape (H, W, C) are recognised.
+    feature_names : sequence of str, default=None
+        Names of the features of a row; None takes the columns of `queries` when it has any.
+    method : str, default=""
+        Name of the method that found the exemplars.
+    score_name : str, default="score"
+        What a score is, with its unit, e.g. `"information gain (nats)"`.
+
+    Attributes
+    ----------
+    n_queries : int
+        Number of queries.
+    k : int
+        Number of exemplars of each query, padding included.
+    agreement : ndarray of shape (n_queries,)
+        Share of each query's exemplars whose label is the query's; nan without exemplars.
+
+    Raises
+    ------
+    ValueError
+        If shapes disagree, an index points outside of `training_data`, or the padding of `indices`
+        and `scores` differs or does not stand at the end of a row.
+
+    Examples
+    --------
+    >>> from sklearn_provenance import Explanation
+    >>> exp = Explanation(
+    ...     [[4, 0], [2, -1]],
+    ...     [[0.93, 0.00012], [1.0, float("nan")]],
+    ...     exemplar_labels=[["cat", "dog"], ["dog", ""]],
+    ...     query_labels=["cat", "dog"],
+    ...     method="nearest neighbours",
+    ... )
+    >>> exp
+    Explanation by nearest neighbours: 2 queries, 2 exemplars each, score
+    query 0 -> 'cat':  row 4 ('cat') 0.93 | row 0 (!= 'dog') 1.2e-4
+    query 1 -> 'dog':  row 2 ('dog') 1
+    >>> indices, scores = exp[0]
+    >>> indices
+    array([[4, 0]])
+    >>> exp.agreement
+    array([0.5, 1. ])
+    """
+
+    _ARGUMENTS = (
+        *("indices", "scores", "sample_id", "exemplar_labels", "query_labels", "queries"),
+        *("training_data", "image_shape", "feature_names", "method", "score_name"),
+    )
+
+    def __init__(
+        self,
+        indices,
+        scores,
+        *,
+        sample_id=None,
+        exemplar_labels=None,
+        query_labels=None,
+        queries=None,
+        training_data=None,
+        image_shape=None,
+        feature_names=None,
+        method="",
+        score_name="score",
+    ):
+        self.indices, self.scores = _check_picks(indices, scores)
+        shape = self.indices.shape
+        self.sample_id = _check_array("sample_id", sample_id, shape)
+        self.exemplar_labels = _check_array("exemplar_labels", exemplar_labels, shape)
+        self.query_labels = _check_array("query_labels", query_labels, shape[:1])
+        self.queries = _check_rows("queries", queries, image_shape)
+        self.training_data = _check_rows("training_data", training_data, image_shape)
+        self.image_shape = None if image_shape is None else tuple(map(int, image_shape))
+        if feature_names is None:
+            feature_names = getattr(queries, "columns", None)
+        self.feature_names = None if feature_names is None else list(map(str, feature_names))
+        self.method = method
+        self.score_name = score_name
+
+        if self.queries is not None and self.queries.shape[0] != self.n_queries:
+            raise ValueError(
+                f"queries has {self.queries.shape[0]} rows, but indices explains "
+                f"{self.n_queries} queries"
+            )
+        for name in ("queries", "training_data"):
+            data, names = getattr(self, name), self.feature_names
+            if data is not None and names is not None and len(names) != _row_size(data):
+                raise ValueError(
+                    f"feature_names has {len(names)} names, but a row of {name} holds "
+                    f"{_row_size(data)} values"
+                )
+        if self.training_data is not None and self.indices.size:
+            n_train, largest = self.training_data.shape[0], self.indices.max()
+            if largest >= n_train:
+                raise ValueError(
+                    f"indices point to row {largest}, but training_data has {n_train} rows"
+                )
+
+    @property
+    def n_queries(self):
+        """Number of queries."""
+        return self.indices.shape[0]
+
+    @property
+    def k(self):
+        """Number of exemplars of each query, padding included."""
+        return self.indices.shape[1]
+
+    @property
+    def agreement(self):
+        """Share of each query's exemplars whose label is the query's; nan without exemplars."""
+        for name in ("exemplar_labels", "query_labels"):
+            if getattr(self, name) is None:
+                raise AttributeError(f"agreement compares labels, and {name} was not given")
+        valid = self.indices >= 0
+        equal = (self.exemplar_labels == self.query_labels[:, None]) & valid
+        with np.errstate(invalid="ignore"):
+            return equal.sum(axis=1) / valid.sum(axis=1)
+
+    def __iter__(self):
+        yield self.indices
+        yield self.scores
+
+    def __getitem__(self, key):
+        rows = np.atleast_1d(np.arange(self.n_queries)[key])
+        if rows.ndim != 1:
+            raise IndexError(f"an Explanation is indexed by its queries, got {key!r}")
+        per_query = ("indices", "scores", "sample_id", "exemplar_labels", "query_labels", "queries")
+        values = {name: getattr(self, name) for name in per_query}
+        return self._replace(
+            **{name: None if data is None else take(data, rows) for name, data in values.items()}
+        )
+
+    def _replace(self, **changes):
+        return type(self)(**{name: getattr(self, name) for name in self._ARGUMENTS} | changes)
+
+    def to_frame(self):
+        """
+        Return one line for each exemplar of each query, without padding.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Columns `query` (from 0), `rank` (from 1, the best), `index`, `sample_id` if known,
+            `score`, `query_label` if known and `label` (of the exemplar) if known.
+
+        Raises
+        ------
+        ImportError
+            If pandas is missing.
+        """
+        try:
+            import pandas as pd
+        except ImportError as error:
+            raise ImportError(
+                "to_frame needs pandas: pip install sklearn-provenance[frame]"
+            ) from error
+
+        valid = self.indices >= 0
+        query, position = np.nonzero(valid)
+        columns = {
+            "query": query,
+            "rank": position + 1,
+            "index": self.indices[valid],
+            "sample_id": None if self.sample_id is None else self.sample_id[valid],
+            "score": self.scores[valid],
+            "query_label": None if self.query_labels is None else self.query_labels[query],
+            "label": None if self.exemplar_labels is None else self.exemplar_labels[valid],
+        }
+        return pd.DataFrame(
+            {name: column for name, column in columns.items() if column is not None}
+        )
+
+    def plot(self, queries=None, *, k=5, ax=None, figsize=None, max_queries=8):
+        """
+        Draw queries beside their exemplars: images as images, other rows as tables.
+
+        An exemplar whose label differs from the query's is coloured and carries a ≠. See
+        :class:`ExplanationDisplay` for how tables are coloured and which features they hold. Float
+        images are drawn over the common range of a query and its exemplars, except for RGB images
+        in [0, 1], which are drawn as they are.
+
+        Parameters
+        ----------
+        queries : int, slice or array-like, default=None
+            Queries to draw, whatever their number; None draws the first `max_queries`.
+        k : int, default=5
+            Number of exemplars to draw for each query, or as many as there are.
+        ax : matplotlib Axes, default=None
+            Subplot whose place is used; None makes a new figure.
+        figsize : tuple of float, default=None
+            Width and height of a new figure in inches; None fits them to what is drawn.
+        max_queries : int, default=8
+            Number of queries to draw when `queries` is None.
+
+        Returns
+        -------
+        ExplanationDisplay
+            The display, with `figure_` and `axes_`.
+
+        Raises
+        ------
+        ValueError
+            If `queries` or `training_data` is unknown, or there is nothing to draw.
+        ImportError
+            If matplotlib is missing.
+        """
+        return ExplanationDisplay.from_explanation(
+            self, queries, k=k, ax=ax, figsize=figsize, max_queries=max_queries
+        )
+
+    def _header(self):
+        by = f" by {clip(plain(self.method), 40, '...')}" if self.method else ""
+        return (
+            f"Explanation{by}: {self.n_queries} quer{'y' if self.n_queries == 1 else 'ies'}, "
+            f"{self.k} exemplar{'s' * (self.k != 1)} each, "
+            f"{clip(plain(self.score_name), 30, '...')}"
+        )[:_REPR_WIDTH]
+
+    def __repr__(self):
+        lines = [self._header()]
+        shown = range(min(self.n_queries, _REPR_QUERIES))
+        for query in shown:
+            label = "" if self.query_labels is None else f" -> {_quote(self.query_labels[query])}"
+            line = f"query {query}{label}:  "
+            valid = np.flatnonzero(self.indices[query] >= 0)
+            for rank in valid:
+                cell = " | " * bool(rank) + self._exemplar_text(query, rank)
+                room = _REPR_WIDTH - len(" | ..." if rank < valid[-1] else "")
+                if len(line) + len(cell) > room:
+                    line += " | ..."
+                    break
+                line += cell
+            lines.append(line if valid.size else f"{line}no exemplars")
+        if self.n_queries > len(shown):
+            lines.append(f"... {self.n_queries - len(shown)} more queries")
+        return "\n".join(lines)
+
+    def _exemplar_text(self, query, rank, unlike="!="):
+        text = f"row {self.indices[query, rank]}"
+        if self.sample_id is not None:
+            text = f"id {_quote(self.sample_id[query, rank])}"
+        if self.exemplar_labels is not None:
+            label = self.exemplar_labels[query, rank]
+            differs = self.query_labels is not None and label != self.query_labels[query]
+            text += f" ({unlike} {_quote(label)})" if differs else f" ({_quote(label)})"
+        return f"{text} {format_number(self.scores[query, rank])}"
+
+    def _repr_html_(self):
+        n_queries, k = min(self.n_queries, _REPR_QUERIES), min(self.k, 5)
+        head = ["query"] + [f"exemplar {rank + 1}" for rank in range(k)]
+        rows = ["".join(f"<th>{text}</th>" for text in head)]
+        for query in range(n_queries):
+            label = "" if self.query_labels is None else f": {_quote(self.query_labels[query])}"
+            cells = [f"<th>{escape(f'{query}{label}')}</th>"]
+            for rank in range(k):
+                blank = self.indices[query, rank] < 0
+                text = "" if blank else escape(self._exemplar_text(query, rank, "≠"))
+                cells.append(f"<td>{text}</td>")
+            rows.append("".join(cells))
+        hidden = f"{n_queries} of {self.n_queries} queries, {k} of {self.k} exemplars"
+        note = f"<p>{hidden}</p>" if (n_queries, k) != self.indices.shape else ""
+        body = "".join(f"<tr>{row}</tr>" for row in rows)
+        return f"<div><p>{escape(self._header())}</p><table>{body}</table>{note}</div>"
+
+
+def _quote(value):
+    """Write a label or an id for the terminal, a string in quotes, in at most 20 characters."""
+    value = value.item() if isinstance(value, np.generic) else value
+    return (
+        repr(clip(value, 15, "..."))[:20]
+        if isinstance(value, str)
+        else clip(plain(value), 20, "...")
+    )
+
+
+def _check_picks(indices, scores):
+    """Return indices as int64 and scores as float64, of one shape and with one padding."""
+    indices, scores = np.asarray(indices), np.asarray(scores, dtype=np.float64)
+    if indices.size == 0:
+        indices = indices.astype(np.int64)  # an empty list has no integer type of its own
+    if indices.dtype.kind not in "iu":
+        raise ValueError(f"indices must be integers, got dtype {indices.dtype}")
+    if indices.ndim != 2 or indices.shape != scores.shape:
+        raise ValueError(
+            "indices and scores must both have shape (n_queries, k), got "
+            f"{indices.shape} and {scores.shape}"
+        )
+    indices = indices.astype(np.int64, copy=False)
+    if (indices < -1).any():
+        raise ValueError(f"indices must be rows, or -1 for padding, got {indices.min()}")
+    valid = indices >= 0
+    if (wrong := valid == np.isnan(scores)).any():
+        query, rank = np.argwhere(wrong)[0]
+        raise ValueError(
+            "scores must be nan exactly where indices is -1, got index "
+            f"{indices[query, rank]} with score {scores[query, rank]} at query {query}, "
+            f"position {rank}"
+        )
+    if (late := valid[:, 1:] & ~valid[:, :-1]).any():
+        raise ValueError(
+            "padding must stand at the end of a row, got an exemplar after padding in query "
+            f"{np.argwhere(late)[0, 0]}"
+        )
+    return indices, scores
+
+
+def _check_array(name, values, shape):
+    if values is None:
+        return None
+    values = np.asarray(values)
+    if values.shape != shape:
+        raise ValueError(f"{name} must have shape {shape}, got {values.shape}")
+    return values
+
+
+def _check_rows(name, data, image_shape=None):
+    if data is None:
+        return None
+    if issparse(data):
+        data = data.tocsr()  # the kind whose rows can be taken
+    elif not hasattr(data, "shape"):
+        data = np.asarray(data)
+    if not data.shape:
+        raise ValueError(f"{name} must have rows, got a single value")
+    if image_shape is not None:
+        if len(image_shape) not in (2, 3):
+            raise ValueError(f"image_shape must be (H, W) or (C, H, W), got {image_shape}")
+        if np.prod(image_shape) != _row_size(data):
+            raise ValueError(
+                f"image_shape={image_shape} needs {np.prod(image_shape)} values in a row, but a "
+                f"row of {name} holds {_row_size(data)}"
+            )
+    return data
+
+
+def _row_size(data):
+    return int(np.prod(data.shape[1:]))
+
+
+def explain(estimator, X, k=5):
+    """
+    Explain queries through a pipeline, a search or a frozen estimator.
+
+    The containers are opened, in whatever order they are nested, down to the estimator that has an
+    `explain` method; X passes through the transforming steps on the way.
+
+    Where these steps can be undone, the explanation shows the user's units: its `queries` are X,
+    and its `training_data` maps rows back when they are asked for (`np.asarray` maps them all).
+    Where they cannot be undone (a step has no working `inverse_transform`, or selects features),
+    both stay in the space of the estimator, so that a query and its exemplars remain comparable.
+
+    Parameters
+    ----------
+    estimator : object
+        Fitted estimator with an `explain` method, or Pipeline, search (`best_estimator_`) or
+        FrozenEstimator around one.
+    X : array-like of shape (n_queries, ...) or None
+        Rows to explain, in the units of the outermost container. None explains the training rows,
+        each by the others, if the estimator can.
+    k : int, default=5
+        Number of exemplars of each query.
+
+    Returns
+    -------
+    Explanation
+        What the inner estimator explains.
+
+    Raises
+    ------
+    TypeError
+        If nothing inside has an `explain` method.
+    sklearn.exceptions.NotFittedError
+        If the estimator is not fitted.
+
+    Examples
+    --------
+    Any estimator can offer `explain`; in a pipeline, its rows are shown in the user's units.
+
+    >>> from sklearn.neighbors import KNeighborsClassifier
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn.preprocessing import StandardScaler
+    >>> from sklearn_provenance import Explanation, explain
+    >>> class Nearest(KNeighborsClassifier):
+    ...     def explain(self, X, k=5):
+    ...         distances, indices = self.kneighbors(X, k)
+    ...         return Explanation(indices, -distances, queries=X, training_data=self._fit_X)
+    >>> X, y = [[10, 0.1], [20, 0.1], [30, 0.4], [40, 0.2]], [0, 0, 1, 1]
+    >>> exp = explain(make_pipeline(StandardScaler(), Nearest()).fit(X, y), [[12, 0.1]], k=2)
+    >>> exp.training_data[exp.indices[0]].round(3)
+    array([[10. ,  0.1],
+           [20. ,  0.1]])
+    """
+    found, pipelines = _open(estimator)
+    check_is_fitted(found)
+    rows = X
+    if X is not None:
+        for pipeline in pipelines:
+            rows = pipeline.transform(rows)
+    explanation = found.explain(rows, k=k)
+    if not pipelines:
+        names = explanation.feature_names or getattr(X, "columns", None)
+        return explanation._replace(feature_names=names)
+    if explanation.training_data is None:
+        return explanation
+
+    training_data = _Restored.of(explanation.training_data, pipelines[::-1])
+    queries = _check_rows("X", X)
+    if queries is None and explanation.queries is not None:
+        queries = _Restored.of(explanation.queries, pipelines[::-1])
+    sizes = {_row_size(data) for data in (queries, training_data) if data is not None}
+    if training_data is None or len(sizes) > 1:
+        names = explanation.feature_names or _names_out(pipelines[-1])
+        fits = names is not None and len(names) == _row_size(explanation.training_data)
+        return explanation._replace(feature_names=names if fits else None)
+    shape = explanation.image_shape
+    return explanation._replace(
+        queries=queries,
+        training_data=training_data,
+        image_shape=shape if shape and np.prod(shape) == _row_size(training_data) else None,
+        feature_names=getattr(X, "columns", getattr(pipelines[0], "feature_names_in_", None)),
+    )
+
+
+def _open(estimator):
+    """Return the estimator that explains, and the pipelines in front of it, outermost first."""
+    path, pipelines = [type(estimator).__name__], []
+    inner = estimator
+    while True:
+        if isinstance(inner, FrozenEstimator):
+            inner = inner.estimator
+        elif isinstance(inner, Pipeline):
+            if len(inner.steps) > 1:
+                pipelines.append(inner[:-1])
+            inner = inner.steps[-1][1]
+        elif hasattr(inner, "explain"):
+            return inner, pipelines
+        elif hasattr(inner, "best_estimator_"):
+            inner = inner.best_estimator_
+        elif hasattr(inner, "refit") and hasattr(inner, "estimator"):
+            check_is_fitted(inner)
+            raise TypeError(
+                f"explain needs the best estimator of {type(inner).__name__}, which refit=False "
+                "does not keep; fit it with refit=True"
+            )
+        else:
+            raise TypeError(
+                "explain needs an estimator with an explain method, such as ProvenanceClassifier, "
+                f"alone or inside a Pipeline or a search; got {' > '.join(path)}"
+            )
+        path.append(type(inner).__name__)
+
+
+def _can_undo(step):
+    """Whether inverse_transform leads back; some steps have one that does not."""
+    if step is None or isinstance(step, str):
+        return True  # passthrough
+    if isinstance(step, FrozenEstimator):
+        return _can_undo(step.estimator)
+    if isinstance(step, Pipeline):
+        return all(_can_undo(inner) for _, inner in step.steps)
+    if isinstance(step, FunctionTransformer):
+        return step.func is None or step.inverse_func is not None
+    return hasattr(step, "inverse_transform") and not isinstance(step, SelectorMixin)
+
+
+def _names_out(pipeline):
+    try:
+        return pipeline.get_feature_names_out()
+    except (AttributeError, ValueError):
+        return None
+
+
+class _Restored:
+    """Rows of data that fitted pipelines, innermost first, map back when they are asked for."""
+
+    def __init__(self, data, pipelines, row_shape):
+        self.data = data
+        self.pipelines = pipelines
+        self.shape = (data.shape[0], *row_shape)
+
+    @classmethod
+    def of(cls, data, pipelines):
+        """Wrap data, or return None where its rows cannot be mapped back."""
+        if not all(map(_can_undo, pipelines)):
+            return None
+        try:  # SimpleImputer, among others, has an inverse_transform that may only raise
+            return cls(data, pipelines, cls(data, pipelines, ())[:1].shape[1:])
+        except (AttributeError, NotImplementedError, TypeError, ValueError):
+            return None
+
+    def __getitem__(self, key):
+        rows = np.arange(self.shape[0])[key]
+        block = take(self.data, np.ravel(rows))
+        for pipeline in self.pipelines:
+            block = pipeline.inverse_transform(block)
+        block = dense(block)
+        return block.reshape(*np.shape(rows), *block.shape[1:])
+
+    def __array__(self, dtype=None, copy=None):
+        return np.asarray(self[:], dtype=dtype)
+
+    def __len__(self):
+        return self.shape[0]

@@ -1,0 +1,146 @@
+"""What turns inputs into features, as stages that two branches can share from the first on.
+
+[PN] is "Provenance Networks: End-to-End Exemplar-Based Explainability".
+"""
+
+import copy
+import threading
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from ._layers import convolution_block, dense
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Layer sizes of a network; hidden layers are pairs of units and dropout."""
+
+    channels: tuple  # of the three convolution blocks
+    projection: int | None  # units of the first fully connected layer
+    projection_relu: bool
+    dropout: float  # after the backbone's fully connected layers
+    class_hidden: tuple
+    index_hidden: tuple
+    index_dropout: float = 0.0  # at the input of the last layer of the index branch
+    mlp: tuple = ()  # units of an MLP backbone
+
+
+# Channels and fully connected units of [PN] 7.6.
+SIZES = {
+    "small": ((32, 64, 128), 128),
+    "medium": ((64, 128, 256), 256),
+    "large": ((128, 256, 512), 512),
+    "xlarge": ((256, 512, 1024), 1024),
+}
+# [PN] 7.1, Eqs. 4-6. Eq. 6 puts a dropout of 0.1 at the output; on the logits it would erase the
+# target's own logit in one step of ten, so it acts on the input of the last layer.
+SINGLE_BRANCH = Layout((128, 256, 512), None, False, 0.0, (), ((4096, 0.4), (2048, 0.2)), 0.1)
+# [PN] 7.2, Eqs. 8-16. The projection has batch normalisation and dropout but no ReLU there.
+TWO_BRANCH = Layout((64, 128, 256), 2048, False, 0.3, ((512, 0.2),), ((2048, 0.2), (1024, 0.1)))
+# The paper has no tabular network: measured in benchmarks/defaults.py.
+MLP_DEPTH = 2
+MLP_FACTOR = 2
+
+
+def layout(width, architecture, backbone, dropout):
+    """Layer sizes by name; "paper" has its own dropout."""
+    if width == "paper":
+        return SINGLE_BRANCH if architecture == "single_branch" else TWO_BRANCH
+    channels, units = SIZES[width]
+    if backbone == "mlp":
+        units *= MLP_FACTOR
+    index_hidden = ((units, dropout),)
+    return Layout(channels, units, True, dropout, (), index_hidden, mlp=(units,) * MLP_DEPTH)
+
+
+def make_stages(backbone, input_shape, sizes, generator):
+    """Stages of a backbone and the number of features that they give.
+
+    Parameters
+    ----------
+    backbone : {"cnn", "mlp"}, Module or callable
+        A module is copied with its weights; a callable is a factory without arguments.
+    input_shape : tuple of int
+        Shape of one input.
+    sizes : Layout
+        Layer sizes of the built-in backbones.
+    generator : torch.Generator
+        Source of the initial weights.
+
+    Returns
+    -------
+    stages : list of Module
+        In order. A backbone of the user's own is one stage.
+    n_features : int
+        Features per row after the last stage.
+    """
+    if isinstance(backbone, str):
+        return {"cnn": _cnn, "mlp": _mlp}[backbone](input_shape, sizes, generator)
+    return _custom(backbone, input_shape, generator)
+
+
+def _cnn(input_shape, sizes, generator):
+    channels, *sides = input_shape
+    stages = []
+    for out in sizes.channels[:-1]:
+        # Small images keep at least the 4 x 4 grid that the last block ends with.
+        if min(sides) >= 8:
+            pool, sides = nn.MaxPool2d(2), [side // 2 for side in sides]
+        else:
+            pool = nn.Identity()
+        stages.append(convolution_block(channels, out, pool, generator))
+        channels = out
+    last = sizes.channels[-1]
+    pool = nn.Sequential(nn.AdaptiveAvgPool2d(4), nn.Flatten())
+    stages.append(convolution_block(channels, last, pool, generator))
+    n_features = last * 4 * 4
+    if sizes.projection is not None:
+        stages.append(
+            dense(n_features, sizes.projection, sizes.dropout, generator, sizes.projection_relu)
+        )
+        n_features = sizes.projection
+    return stages, n_features
+
+
+def _mlp(input_shape, sizes, generator):
+    n_features = torch.Size(input_shape).numel()
+    stages = []
+    for units in sizes.mlp:
+        layer = dense(n_features, units, sizes.dropout, generator)
+        stages.append(layer if stages else nn.Sequential(nn.Flatten(), layer))
+        n_features = units
+    return stages, n_features
+
+
+_factory_lock = threading.Lock()
+
+
+def _custom(backbone, input_shape, generator):
+    if isinstance(backbone, nn.Module):
+        module = copy.deepcopy(backbone)
+    else:
+        seed = int(torch.randint(2**31, (1,), generator=generator))
+        # A factory draws from torch's global generator: one at a time, and put back after.
+        with _factory_lock, torch.random.fork_rng():
+            torch.manual_seed(seed)
+            module = backbone()
+        if not isinstance(module, nn.Module):
+            raise TypeError(
+                "backbone must be a torch.nn.Module or a factory that returns one; "
+                f"it returned {type(module).__name__}"
+            )
+    stage = nn.Sequential(module, nn.Flatten())
+    try:
+        with torch.no_grad():
+            out = stage.eval()(torch.zeros(2, *input_shape))
+    except (RuntimeError, ValueError, TypeError) as error:
+        raise ValueError(
+            f"the backbone does not take a batch of inputs of shape {tuple(input_shape)}: {error}"
+        ) from error
+    if not isinstance(out, torch.Tensor) or len(out) != 2:
+        raise ValueError(
+            "the backbone must map a batch of inputs to one tensor of features per row"
+        )
+    return [stage.train()], out.shape[1]

@@ -1,0 +1,233 @@
+"""Index targets: which training row a network output stands for, and the loss over outputs.
+
+Outputs are numbered 0..n_outputs-1 ("global"); inside a class they are numbered
+0..K_y-1 ("local"). Notation follows the user guide: K_y is the size of class y, M = max K_y.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+
+@dataclass(frozen=True)
+class ClassIndex:
+    """The outputs of an index branch, grouped by class ([1]_, Eqs. 18-19).
+
+    Parameters
+    ----------
+    rows : ndarray of shape (n_outputs,)
+        Training row that each output stands for.
+    labels : ndarray of shape (n_outputs,)
+        Encoded class of each output.
+    local : ndarray of shape (n_outputs,)
+        Position of each output inside its class.
+    sizes : ndarray of shape (n_classes,)
+        Number of outputs of each class, K_y.
+    members : ndarray of shape (n_classes, M)
+        Outputs of each class in local order; -1 pads.
+    output_of_row : ndarray of shape (n_rows,)
+        Output of each training row; -1 for a row without one.
+
+    References
+    ----------
+    .. [1] Provenance Networks: End-to-End Exemplar-Based Explainability, section 7.2.3.
+    """
+
+    rows: np.ndarray
+    labels: np.ndarray
+    local: np.ndarray
+    sizes: np.ndarray
+    members: np.ndarray
+    output_of_row: np.ndarray
+
+    @classmethod
+    def from_labels(cls, y, n_classes, rows=None):
+        """Group training rows by class.
+
+        Parameters
+        ----------
+        y : ndarray of shape (n_rows,)
+            Encoded labels, 0..n_classes-1, of all training rows.
+        n_classes : int
+            Number of classes.
+        rows : ndarray of shape (n_outputs,), default=None
+            Rows that get an output; None gives one to every row.
+
+        Returns
+        -------
+        index : ClassIndex
+            The maps between rows, outputs and local positions.
+        """
+        y = np.asarray(y)
+        rows = np.arange(len(y)) if rows is None else np.asarray(rows)
+        labels = y[rows]
+        sizes = np.bincount(labels, minlength=n_classes)
+        by_class = np.argsort(labels, kind="stable")
+        starts = np.cumsum(sizes) - sizes
+        local = np.empty(len(rows), dtype=np.int64)
+        local[by_class] = np.arange(len(rows)) - np.repeat(starts, sizes)
+        members = np.full((n_classes, sizes.max()), -1, dtype=np.int64)
+        members[labels, local] = np.arange(len(rows))
+        output_of_row = np.full(len(y), -1, dtype=np.int64)
+        output_of_row[rows] = np.arange(len(rows))
+        return cls(rows, labels, local, sizes, members, output_of_row)
+
+    @property
+    def n_outputs(self):
+        """Number of training rows that have an output."""
+        return len(self.rows)
+
+    @property
+    def max_size(self):
+        """M, the size of the largest class."""
+        return self.members.shape[1]
+
+    def global_to_local(self, outputs):
+        """Class and local position of outputs ([1]_, Eq. 18).
+
+        Parameters
+        ----------
+        outputs : ndarray of int
+            Global output numbers.
+
+        Returns
+        -------
+        labels, local : ndarray of int
+            Encoded class and position inside it.
+
+        References
+        ----------
+        .. [1] Provenance Networks, section 7.2.3.
+        """
+        return self.labels[outputs], self.local[outputs]
+
+    def local_to_global(self, labels, local):
+        """Global outputs of local positions ([1]_, Eq. 19).
+
+        Parameters
+        ----------
+        labels, local : ndarray of int
+            Encoded class and position inside it.
+
+        Returns
+        -------
+        outputs : ndarray of int
+            Global output numbers.
+
+        Raises
+        ------
+        IndexError
+            If a position lies outside its class.
+
+        References
+        ----------
+        .. [1] Provenance Networks, section 7.2.3.
+        """
+        labels, local = np.asarray(labels), np.asarray(local)
+        if np.any(local < 0) or np.any(local >= self.sizes[labels]):
+            raise IndexError("a local index lies outside its class")
+        return self.members[labels, local]
+
+
+def sample_local_targets(local, sizes, alpha, generator=None):
+    """Draw target positions by label mixing ([1]_, Eq. 1).
+
+    Parameters
+    ----------
+    local : Tensor of shape (n,)
+        Own position of each row inside its class.
+    sizes : Tensor of shape (n,)
+        Size K_y of each row's class.
+    alpha : float
+        Probability of drawing another member of the class uniformly.
+    generator : torch.Generator, default=None
+        Source of randomness.
+
+    Returns
+    -------
+    targets : Tensor of shape (n,)
+        Positions in the same classes. A class with one member maps to itself.
+
+    References
+    ----------
+    .. [1] Provenance Networks, section 3.1, Eq. 1.
+    """
+    uniform = torch.rand(2, len(local), generator=generator, device=local.device)
+    others = (sizes - 1).clamp(min=1)
+    # float32 rounding can reach `others` itself for classes beyond 2^24 members.
+    other = torch.minimum((uniform[1] * others).long(), others - 1)
+    other = other + (other >= local)  # skip the own position
+    mixed = (uniform[0] < alpha) & (sizes > 1)
+    return torch.where(mixed, other, local)
+
+
+def expected_targets(local, sizes, alpha, max_size):
+    """The expectation of the sampled target, as a dense matrix.
+
+    The definition that :func:`index_cross_entropy` avoids building; tests compare the two.
+
+    Parameters
+    ----------
+    local, sizes : Tensor of shape (n,)
+        Own position and size of each row's class.
+    alpha : float
+        Mixing probability.
+    max_size : int
+        Number of columns, M.
+
+    Returns
+    -------
+    targets : Tensor of shape (n, max_size)
+        (1 - alpha) at the own position, alpha / (K_y - 1) at the others of the class.
+    """
+    positions = torch.arange(max_size, device=local.device)
+    own = positions == local[:, None]  # (n, M)
+    valid = positions < sizes[:, None]  # (n, M)
+    alpha = torch.where(sizes > 1, alpha, 0.0)[:, None]
+    others = (sizes - 1).clamp(min=1)[:, None]
+    return torch.where(own, 1 - alpha, alpha / others) * valid
+
+
+def index_cross_entropy(
+    logits, class_logits, local, sizes, alpha=0.0, label_smoothing=0.0, targets=None
+):
+    """Cross entropy of index logits with mixed, smoothed targets, one value per row.
+
+    With expected mixing the target of a row is ``(1 - alpha)`` at its own output and
+    ``alpha / (K_y - 1)`` at every other output of its class. Its inner product with the
+    log-probabilities needs one logsumexp and the sum of the class's logits, never an
+    N x N matrix of targets.
+
+    Parameters
+    ----------
+    logits : Tensor of shape (n, n_outputs)
+        Logits over which to normalise; -inf marks outputs that do not exist for a row.
+    class_logits : Tensor of shape (n, M)
+        Logits of the outputs of each row's own class in local order; -inf pads.
+    local, sizes : Tensor of shape (n,)
+        Own position and size of each row's class.
+    alpha : float, default=0
+        Mixing probability.
+    label_smoothing : float, default=0
+        Share of the target spread evenly over the row's valid outputs.
+    targets : Tensor of shape (n,), default=None
+        Sampled local targets; None uses the expected target.
+
+    Returns
+    -------
+    loss : Tensor of shape (n,)
+        Cross entropy in nats; finite whatever is masked.
+    """
+    own = (local if targets is None else targets)[:, None]
+    fit = class_logits.gather(1, own)[:, 0]  # (n,)
+    if targets is None and alpha > 0:
+        total = class_logits.masked_fill(class_logits.isneginf(), 0).sum(1)  # (n,)
+        others = (total - fit) / (sizes - 1).clamp(min=1)
+        fit = torch.where(sizes > 1, (1 - alpha) * fit + alpha * others, fit)
+    if label_smoothing > 0:
+        invalid = logits.isneginf()
+        n_valid = (~invalid).sum(1)
+        spread = logits.masked_fill(invalid, 0).sum(1) / n_valid
+        fit = (1 - label_smoothing) * fit + label_smoothing * spread
+    return logits.logsumexp(1) - fit

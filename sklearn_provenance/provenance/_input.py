@@ -1,0 +1,155 @@
+"""Rows and images as users give them: checked, flattened, never reordered."""
+
+import math
+
+import numpy as np
+import torch
+from sklearn.utils.validation import validate_data
+
+IMAGE_CHANNELS = (1, 3, 4)
+
+
+def image_layout(shape):
+    """How images of a user's shape become channels-first.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        (H, W), (C, H, W) or (H, W, C).
+
+    Returns
+    -------
+    shape : tuple of int
+        The same with a channel axis if it had none.
+    axes : tuple of int or None
+        Transposition of a batch of images of that shape; None where none is needed.
+
+    Raises
+    ------
+    ValueError
+        If the shape has the wrong number of axes or can be read both ways.
+    """
+    shape = tuple(int(s) for s in shape)
+    if len(shape) == 2:
+        return (1, *shape), None
+    if len(shape) != 3:
+        raise ValueError(
+            f"an image has shape (H, W), (C, H, W) or (H, W, C); got {shape}. "
+            "Pass input_shape for flat images"
+        )
+    first, last = shape[0] in IMAGE_CHANNELS, shape[2] in IMAGE_CHANNELS
+    if first and last:
+        raise ValueError(
+            f"images of shape {shape} can be read as channels-first and as channels-last; "
+            "move or add axes so that only one of the two fits"
+        )
+    if last:
+        return shape, (0, 3, 1, 2)
+    return shape, None
+
+
+def validate_rows(estimator, X, y="no_validation", *, reset):
+    """Check input and bring it to flat rows of uint8 or float32.
+
+    On ``reset`` the layout is learned: ``estimator._user_shape`` is the shape of an image as the
+    user gives it (None for rows) and ``estimator._input_scale`` the factor for its values.
+
+    Parameters
+    ----------
+    estimator : BaseEstimator
+        Has the parameter ``input_shape``.
+    X : array-like
+        (n, n_features), (n, H, W), (n, C, H, W) or (n, H, W, C).
+    y : array-like of shape (n,), default="no_validation"
+        Labels, checked along with X.
+    reset : bool
+        True in fit.
+
+    Returns
+    -------
+    rows : ndarray of shape (n, n_features)
+        uint8 or float32, whichever fit saw; images flattened in the user's own order.
+    y : ndarray of shape (n,)
+        Only if y was given.
+
+    Raises
+    ------
+    ValueError
+        If the shape is wrong or ambiguous, or the range disagrees with the one seen in fit.
+    """
+    X = _as_array(X)
+    ndim = getattr(X, "ndim", 2)
+    if ndim in (3, 4):
+        user_shape = X.shape[1:]
+        if reset and estimator.input_shape is not None:
+            _check_same_image(tuple(estimator.input_shape), user_shape, "input_shape")
+        X = X.reshape(len(X), -1) if len(X) else X.reshape(0, math.prod(user_shape))
+    elif reset and estimator.input_shape is not None:
+        user_shape = tuple(estimator.input_shape)
+    else:
+        user_shape = None
+
+    if not reset and user_shape is not None:
+        if estimator._user_shape is None:
+            raise ValueError(
+                f"fit saw rows of {estimator.n_features_in_} features; got images of shape "
+                f"{user_shape}. Pass rows, or fit on images"
+            )
+        _check_same_image(estimator._user_shape, user_shape, "fit")
+
+    is_bytes = _is_uint8(X)
+    kwargs = {"dtype": np.uint8 if is_bytes else np.float32, "order": "C"}
+    without_y = isinstance(y, str) and y == "no_validation"
+    checked = validate_data(estimator, X, y, reset=reset, **kwargs)
+    X, y = (checked, None) if without_y else checked
+
+    if reset:
+        if user_shape is not None and X.shape[1] != math.prod(user_shape):
+            raise ValueError(
+                f"input_shape={estimator.input_shape} asks for {math.prod(user_shape)} values per "
+                f"row; X has {X.shape[1]}"
+            )
+        estimator._user_shape = user_shape
+        estimator._input_scale = 1 / 255 if is_bytes else 1.0
+        estimator._fit_max = float(X.max())
+    else:
+        _check_range(estimator, X, is_bytes)
+        if is_bytes and estimator._input_scale == 1:
+            X = X.astype(np.float32) / np.float32(255)
+        elif not is_bytes and estimator._input_scale != 1:
+            X = X * np.float32(255)
+
+    return X if without_y else (X, y)
+
+
+def _as_array(X):
+    if isinstance(X, torch.Tensor):
+        return X.detach().cpu().numpy()
+    if isinstance(X, list | tuple) and len(X) and np.ndim(X[0]) in (2, 3):
+        return np.asarray(X)
+    return X
+
+
+def _is_uint8(X):
+    if hasattr(X, "dtypes") and hasattr(X, "columns"):
+        return len(X.columns) > 0 and all(dtype == np.uint8 for dtype in X.dtypes)
+    return getattr(X, "dtype", None) == np.uint8
+
+
+def _check_same_image(expected, given, source):
+    if tuple(expected) != tuple(given):
+        what = "input_shape is" if source == "input_shape" else "fit saw images of shape"
+        raise ValueError(f"images must have one size: {what} {tuple(expected)}, got {tuple(given)}")
+
+
+def _check_range(estimator, X, is_bytes):
+    if is_bytes and estimator._input_scale == 1 and estimator._fit_max > 1:
+        raise ValueError(
+            f"fit saw floating-point values up to {estimator._fit_max:g}; uint8 values, which "
+            "are divided by 255, do not compare with them. Convert X to the type used in fit"
+        )
+    if not is_bytes and estimator._input_scale != 1 and len(X) and X.max() > 2:
+        raise ValueError(
+            f"fit saw uint8 values, which are divided by 255; got floating-point values up to "
+            f"{X.max():g}. Pass uint8, or values in [0, 1]"
+        )

@@ -1,0 +1,138 @@
+"""Layers that draw their initial weights and masks from generators of their own.
+
+Torch's layers draw from its global generator, so that two fits in two threads would disturb each
+other and the user's own random numbers.
+"""
+
+import math
+from itertools import pairwise
+
+import torch
+from torch import nn
+from torch.nn.utils import skip_init
+
+
+class Dropout(nn.Module):
+    """Dropout that draws from ``generator``; None is torch's global one."""
+
+    def __init__(self, p):
+        super().__init__()
+        self.p = p
+        self.generator = None
+
+    def forward(self, x):
+        if not self.training or self.p == 0:
+            return x
+        keep = torch.empty_like(x).bernoulli_(1 - self.p, generator=self.generator)
+        return x * keep.div_(1 - self.p)
+
+    def extra_repr(self):
+        return f"p={self.p}"
+
+
+class _FromFirstBatch:
+    """Batch normalisation whose running statistics start at those of the first batch.
+
+    Torch starts them at mean 0 and variance 1, which small initial weights miss by orders of
+    magnitude: a network trained for few steps would predict as if it had not been trained.
+    """
+
+    _steps = None
+
+    def forward(self, x):
+        if self.training:
+            if self._steps is None:
+                self._steps = int(self.num_batches_tracked)
+            self._steps += 1
+            self.momentum = max(0.1, 1 / self._steps)
+        return super().forward(x)
+
+
+class BatchNorm1d(_FromFirstBatch, nn.BatchNorm1d):
+    """Over features."""
+
+
+class BatchNorm2d(_FromFirstBatch, nn.BatchNorm2d):
+    """Over channels."""
+
+
+class InputScaling(nn.Module):
+    """From stored rows (B, n_features) to network input (B, C, H, W) or (B, n_features)."""
+
+    def __init__(self, shape, axes, scale):
+        super().__init__()
+        self.shape = tuple(shape)
+        self.axes = axes
+        self.scale = scale
+
+    @property
+    def output_shape(self):
+        return tuple(self(torch.zeros(1, math.prod(self.shape))).shape[1:])
+
+    def forward(self, x):
+        if not x.is_floating_point():
+            x = x.float()
+        if self.scale != 1:
+            x = x * self.scale
+        x = x.view(-1, *self.shape)
+        return x if self.axes is None else x.permute(self.axes).contiguous()
+
+
+class ClassHeads(nn.Module):
+    """One linear head of K_y outputs per class, padded to M columns with -inf."""
+
+    def __init__(self, in_features, sizes, generator):
+        super().__init__()
+        self.max_size = max(sizes)
+        self.heads = nn.ModuleList(index_layer(in_features, size, generator) for size in sizes)
+
+    def forward(self, features, label):
+        order = label.argsort(stable=True)
+        counts = torch.bincount(label, minlength=len(self.heads)).tolist()
+        logits = []
+        for rows, head in zip(features[order].split(counts), self.heads, strict=True):
+            if len(rows):
+                own = head(rows)  # (B_y, K_y)
+                pad = self.max_size - own.shape[1]
+                logits.append(nn.functional.pad(own, (0, pad), value=-torch.inf))
+        return torch.cat(logits)[order.argsort()]  # (B, M)
+
+
+def linear(in_features, out_features, generator, std=0.02):
+    """A linear layer with weights from N(0, std) and no bias at first ([PN] 7.1.2)."""
+    layer = skip_init(nn.Linear, in_features, out_features)
+    nn.init.normal_(layer.weight, 0, std, generator=generator)
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
+def index_layer(in_features, out_features, generator):
+    """The final layer of an index branch ([PN] 7.1.2)."""
+    return linear(in_features, out_features, generator, std=0.01)
+
+
+def dense(in_features, units, dropout, generator, relu=True):
+    """Linear, batch normalisation, ReLU, dropout."""
+    layers = [linear(in_features, units, generator), BatchNorm1d(units)]
+    if relu:
+        layers.append(nn.ReLU())
+    if dropout:
+        layers.append(Dropout(dropout))
+    return nn.Sequential(*layers)
+
+
+def hidden_layers(in_features, layout, generator):
+    """Dense layers from pairs of units and dropout, and the number of features they give."""
+    units = [in_features, *(u for u, _ in layout)]
+    layers = [
+        dense(i, o, p, generator) for (i, o), (_, p) in zip(pairwise(units), layout, strict=True)
+    ]
+    return nn.Sequential(*layers), units[-1]
+
+
+def convolution_block(in_channels, channels, pool, generator):
+    """A 3 x 3 convolution, batch normalisation, ReLU and pooling ([PN] 7.1, 7.2)."""
+    layer = skip_init(nn.Conv2d, in_channels, channels, 3, padding=1)
+    nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu", generator=generator)
+    nn.init.zeros_(layer.bias)
+    return nn.Sequential(layer, BatchNorm2d(channels), nn.ReLU(), pool)

@@ -1,0 +1,152 @@
+"""The networks of the provenance paper: a backbone, a class branch and an index branch.
+
+[PN] is "Provenance Networks: End-to-End Exemplar-Based Explainability". Shapes in comments: B
+rows, C classes, M outputs of the largest class, F features.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import nn
+
+from ._backbones import layout, make_stages
+from ._layers import ClassHeads, Dropout, InputScaling, hidden_layers, index_layer, linear
+
+
+class NetworkOutput(NamedTuple):
+    """What a forward pass gives."""
+
+    class_logits: torch.Tensor | None  # (B, C); None in a single branch
+    index_logits: torch.Tensor  # (B, M) local if class-conditional, else (B, n_outputs)
+    index_features: torch.Tensor  # (B, F), what the last layer of the index branch sees
+    label: torch.Tensor | None  # (B,) the class that index_logits are local to, if they are
+
+
+class ProvenanceNetwork(nn.Module):
+    """A provenance network ([PN] 3, 7.1, 7.2, 7.6).
+
+    Parameters
+    ----------
+    architecture : {"class_conditional", "class_independent", "single_branch"}
+        Which branches there are and what the index branch ranges over.
+    user_shape : tuple of int
+        Shape of one stored row before it was flattened.
+    axes : tuple of int or None
+        Transposition of a batch of such rows to channels-first order, if they need one.
+    input_scale : float
+        Factor for stored values.
+    sizes : sequence of int
+        Outputs of each class, K_y.
+    generator : torch.Generator
+        Source of the initial weights.
+    backbone, width, dropout, sharing_level, heads, class_conditioning
+        As in :class:`ProvenanceClassifier`.
+    amp_dtype : torch.dtype or None, default=None
+        Type for automatic mixed precision; None computes in single precision.
+    """
+
+    def __init__(
+        self,
+        architecture,
+        user_shape,
+        axes,
+        input_scale,
+        sizes,
+        generator,
+        backbone="mlp",
+        width="medium",
+        dropout=0.0,
+        sharing_level=None,
+        heads="shared",
+        class_conditioning=True,
+        amp_dtype=None,
+    ):
+        super().__init__()
+        self.architecture = architecture
+        self.amp_dtype = amp_dtype
+        n_classes = len(sizes)
+        conditional = architecture == "class_conditional"
+        self.conditioning = conditional and class_conditioning
+        units = layout(width, architecture, backbone, dropout)
+
+        self.scaling = InputScaling(user_shape, axes, input_scale)
+        input_shape = self.scaling.output_shape
+        stages, n_features = make_stages(backbone, input_shape, units, generator)
+        shared = len(stages) if sharing_level is None else sharing_level
+        self.shared = nn.Sequential(*stages[:shared])
+        own_stages = stages[shared:]
+        if architecture != "single_branch":
+            hidden, n_hidden = hidden_layers(n_features, units.class_hidden, generator)
+            output = linear(n_hidden, n_classes, generator)
+            self.class_branch = nn.Sequential(*own_stages, hidden, output)
+            if own_stages:
+                own_stages = make_stages(backbone, input_shape, units, generator)[0][shared:]
+        self.index_stages = nn.Sequential(*own_stages)
+        n_input = n_features + (n_classes if self.conditioning else 0)
+        self.index_hidden, n_hidden = hidden_layers(n_input, units.index_hidden, generator)
+        self.index_dropout = Dropout(units.index_dropout)
+        if conditional and heads == "per_class":
+            self.index_head = ClassHeads(n_hidden, list(sizes), generator)
+        else:
+            n_outputs = max(sizes) if conditional else sum(sizes)
+            self.index_head = index_layer(n_hidden, n_outputs, generator)
+        self.n_index_features = n_hidden
+        self.register_buffer("sizes", torch.as_tensor(sizes), persistent=False)
+
+    def forward(self, x, label=None):
+        """Both branches for a batch of stored rows (B, n_features).
+
+        ``label`` is what a class-conditional index branch is conditioned on: the true class in
+        training (teacher forcing, [PN] Eq. 21); None takes the predicted one.
+        """
+        with self._autocast(x):
+            trunk = self.shared(self.scaling(x))
+            class_logits = None
+            if self.architecture != "single_branch":
+                class_logits = self.class_branch(trunk).float()  # (B, C)
+            if self.architecture != "class_conditional":
+                label = None
+            elif label is None:
+                label = class_logits.argmax(1)
+            features, logits = self._index_branch(self.index_stages(trunk), label)
+        return NetworkOutput(class_logits, logits, features, label)
+
+    def class_logits(self, x):
+        """Class logits (B, C) alone."""
+        with self._autocast(x):
+            return self.class_branch(self.shared(self.scaling(x))).float()
+
+    def index_logits_per_class(self, x):
+        """Class logits (B, C) and, for every class in turn, local index logits (B, M)."""
+        with self._autocast(x):
+            trunk = self.shared(self.scaling(x))
+            class_logits = self.class_branch(trunk).float()
+            own = self.index_stages(trunk)
+            logits = [
+                self._index_branch(own, torch.full((len(x),), c, device=x.device))[1]
+                for c in range(len(self.sizes))
+            ]
+        return class_logits, logits
+
+    def set_generator(self, generator):
+        """Make every dropout draw from one generator."""
+        for module in self.modules():
+            if isinstance(module, Dropout):
+                module.generator = generator
+
+    def _index_branch(self, features, label):
+        if self.conditioning:
+            one_hot = nn.functional.one_hot(label, len(self.sizes)).to(features.dtype)
+            features = torch.cat([features, one_hot], 1)  # [PN] Eqs. 13 and 21
+        features = self.index_hidden(features)  # (B, F)
+        inputs = self.index_dropout(features)
+        if isinstance(self.index_head, ClassHeads):
+            return features.float(), self.index_head(inputs, label).float()
+        logits = self.index_head(inputs).float()
+        if label is not None:  # [PN] Eq. 20
+            valid = torch.arange(logits.shape[1], device=logits.device) < self.sizes[label][:, None]
+            logits = logits.masked_fill(~valid, -torch.inf)
+        return features.float(), logits
+
+    def _autocast(self, x):
+        return torch.autocast(x.device.type, self.amp_dtype, enabled=self.amp_dtype is not None)

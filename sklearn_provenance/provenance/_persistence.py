@@ -1,0 +1,140 @@
+"""Saving and loading without pickle: one safetensors file with a JSON header."""
+
+import json
+import math
+
+import numpy as np
+import safetensors.torch
+import torch
+from safetensors import SafetensorError, safe_open
+
+_FORMAT = "sklearn_provenance.ProvenanceClassifier/1"
+_CUSTOM = "custom backbone"
+_NOT_SAVED = ("callbacks", "random_state", "backbone")
+
+
+def save_classifier(classifier, path):
+    """Write a fitted classifier to one file.
+
+    Parameters
+    ----------
+    classifier : ProvenanceClassifier
+        Fitted.
+    path : str or path-like
+        File to write.
+    """
+    params = {k: _plain(v) for k, v in classifier.get_params(deep=False).items()}
+    params = {k: v for k, v in params.items() if k not in _NOT_SAVED}
+    backbone = classifier.backbone
+    seed = classifier.random_state
+    state = {
+        "params": params,
+        "backbone": backbone if isinstance(backbone, str) else _CUSTOM,
+        "random_state": int(seed) if isinstance(seed, int | np.integer) else None,
+        "classes": _encode(classifier.classes_),
+        "sample_id": _encode(classifier._sample_id),
+        "feature_names": _encode(getattr(classifier, "feature_names_in_", None)),
+        "user_shape": classifier._user_shape,
+        "input_scale": classifier._input_scale,
+        "fit_max": classifier._fit_max,
+        "history": [
+            {k: v for k, v in epoch.items() if k != "batches"} for epoch in classifier.net_.history
+        ],
+    }
+    tensors = {
+        f"network.{name}": value.cpu().contiguous()
+        for name, value in classifier.net_.module_.state_dict().items()
+    }
+    tensors["fit_X"] = torch.tensor(classifier._fit_X)
+    tensors["fit_y"] = torch.tensor(classifier._fit_y)
+    tensors["index"] = torch.tensor(classifier.index_)
+    header = {"format": _FORMAT, "state": json.dumps(state)}
+    safetensors.torch.save_file(tensors, path, metadata=header)
+
+
+def load_state(path, backbone):
+    """Read what :func:`save_classifier` wrote.
+
+    Parameters
+    ----------
+    path : str or path-like
+        File to read.
+    backbone : Module, callable or None
+        The backbone, if it was the user's own.
+
+    Returns
+    -------
+    state : dict
+        The JSON part; ``params`` can be given to the constructor.
+    tensors : dict of str to Tensor
+        ``fit_X``, ``fit_y``, ``index`` and the network's weights under ``network.``.
+
+    Raises
+    ------
+    ValueError
+        If the file was not written by ``ProvenanceClassifier.save``, or a backbone is missing.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = file.metadata() or {}
+    except SafetensorError as error:
+        raise ValueError(f"{path} is not a safetensors file: {error}") from error
+    if header.get("format") != _FORMAT:
+        raise ValueError(
+            f"{path} was not written by this version of ProvenanceClassifier.save: its format is "
+            f"{header.get('format')!r}, expected {_FORMAT!r}"
+        )
+    state = json.loads(header["state"])
+    if state["backbone"] == _CUSTOM:
+        if backbone is None:
+            raise ValueError(
+                "the classifier was saved with a backbone of your own, which is code and not in "
+                "the file: load(path, backbone=...) takes it"
+            )
+        state["backbone"] = backbone
+    elif backbone is not None:
+        raise ValueError(
+            f"backbone is only for classifiers saved with one of your own; this one has "
+            f"{state['backbone']!r}"
+        )
+    params = dict(state["params"], backbone=state["backbone"], random_state=state["random_state"])
+    if isinstance(params["input_shape"], list):
+        params["input_shape"] = tuple(params["input_shape"])
+    state["params"] = params
+    for name in ("classes", "sample_id", "feature_names"):
+        state[name] = _decode(state[name])
+    return state, safetensors.torch.load_file(path)
+
+
+def _plain(value):
+    if isinstance(value, torch.device):
+        return str(value)
+    if isinstance(value, np.ndarray | np.generic):
+        return value.tolist()
+    if isinstance(value, tuple | list):
+        return [_plain(v) for v in value]
+    if hasattr(value, "to_numpy"):
+        return value.to_numpy().tolist()
+    return value
+
+
+def _encode(array):
+    if array is None:
+        return None
+    values = array.tolist()
+    for value in values:
+        if not isinstance(value, str | int | float | bool):
+            raise TypeError(
+                f"labels, sample ids and column names can be saved if they are strings, numbers "
+                f"or booleans; got {type(value).__name__}"
+            )
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(f"sample ids must be finite to be saved; got {value}")
+    return {"dtype": array.dtype.str, "values": values}
+
+
+def _decode(encoded):
+    if encoded is None:
+        return None
+    dtype = np.dtype(object if encoded["dtype"] == "|O" else encoded["dtype"])
+    return np.array(encoded["values"], dtype=dtype)

@@ -1,0 +1,263 @@
+"""How a provenance network is trained: the skorch net and its parts.
+
+[PN] is "Provenance Networks: End-to-End Exemplar-Based Explainability".
+"""
+
+import torch
+from skorch import NeuralNet
+from skorch.callbacks import Callback, LRScheduler
+from torch import nn
+from torch.optim.lr_scheduler import LambdaLR
+from torch.utils.data import Dataset
+from tqdm.auto import tqdm
+
+from ._index import index_cross_entropy, sample_local_targets
+from ._network import ProvenanceNetwork
+
+
+class DeviceRows(Dataset):
+    """Rows and targets, moved to the device once.
+
+    Parameters
+    ----------
+    x : Tensor of shape (n, n_features)
+        Rows as stored.
+    label, output, local : Tensor of shape (n,)
+        Encoded class, output that stands for the row (-1 for none), and its position in the class.
+    device : torch.device
+        Where training runs.
+    generator : torch.Generator
+        Source of the order of rows.
+    """
+
+    def __init__(self, x, label, output, local, device, generator):
+        self.x, self.label, self.output, self.local = (
+            t.to(device) for t in (x, label, output, local)
+        )
+        self.generator = generator
+
+    def __len__(self):
+        return len(self.x)
+
+    def __getitem__(self, rows):
+        label = self.label[rows]
+        inputs = {"x": self.x[rows], "label": label}
+        return inputs, {"label": label, "output": self.output[rows], "local": self.local[rows]}
+
+
+class ShuffledBatches:
+    """Batches of a :class:`DeviceRows` in a new random order every epoch."""
+
+    def __init__(self, dataset, batch_size):
+        self.dataset = dataset
+        self.batch_size = batch_size
+
+    def __iter__(self):
+        order = torch.randperm(len(self.dataset), generator=self.dataset.generator)
+        order = order.to(self.dataset.x.device)
+        for rows in order.split(batch_sizes(len(order), self.batch_size)):
+            yield self.dataset[rows]
+
+
+def batch_sizes(n_rows, batch_size):
+    """Sizes of the batches of an epoch; batch normalisation cannot use a last one of one row."""
+    full, rest = divmod(n_rows, batch_size)
+    sizes = [batch_size] * full + [rest] * (rest > 0)
+    if sizes[-1] == 1 and len(sizes) > 1:
+        sizes[-2:] = [sizes[-2] + 1]
+    return sizes
+
+
+class ProvenanceLoss(nn.Module):
+    """Weighted sum of class and index cross entropy, in nats ([PN] Eq. 2).
+
+    Parameters
+    ----------
+    members : Tensor of shape (n_classes, M) or None
+        Outputs of each class, -1 pads; None where index logits are local already.
+    sizes : Tensor of shape (n_classes,)
+        Outputs of each class.
+    alpha, mixing, lambda_class, lambda_index, label_smoothing
+        As in :class:`ProvenanceClassifier`.
+
+    Attributes
+    ----------
+    generator : torch.Generator or None
+        Source of sampled targets.
+    """
+
+    def __init__(self, members, sizes, alpha, mixing, lambda_class, lambda_index, label_smoothing):
+        super().__init__()
+        self.register_buffer("members", members)
+        self.register_buffer("sizes", sizes)
+        self.alpha = alpha
+        self.mixing = mixing
+        self.lambda_class = lambda_class
+        self.lambda_index = lambda_index
+        self.label_smoothing = label_smoothing
+        self.generator = None
+        self._totals = {}
+
+    def forward(self, output, target):
+        loss = self.lambda_index * self._index_loss(output.index_logits, target)
+        if output.class_logits is not None:
+            loss = loss + self.lambda_class * self._class_loss(output.class_logits, target["label"])
+        return loss
+
+    def pop_means(self):
+        """Mean losses in nats and accuracies since the last call."""
+        means = {name: float(total) / float(n) for name, (total, n) in self._totals.items() if n}
+        self._totals = {}
+        return means
+
+    def _class_loss(self, logits, label):
+        loss = nn.functional.cross_entropy(logits, label)
+        self._add("class_loss", loss.detach() * len(label), len(label))
+        self._add("class_accuracy", (logits.detach().argmax(1) == label).sum(), len(label))
+        return loss
+
+    def _index_loss(self, logits, target):
+        label, own, local = target["label"], target["output"], target["local"]
+        indexed = own >= 0
+        n_indexed = indexed.sum()
+        sizes = self.sizes[label]
+        targets = None
+        if self.mixing == "sampled":
+            targets = sample_local_targets(local, sizes, self.alpha, self.generator)
+        class_logits = logits
+        if self.members is not None:
+            members = self.members[label]  # (B, M)
+            class_logits = logits.gather(1, members.clamp(min=0))
+            class_logits = class_logits.masked_fill(members < 0, -torch.inf)
+        losses = index_cross_entropy(
+            logits, class_logits, local, sizes, self.alpha, self.label_smoothing, targets
+        ).masked_fill(~indexed, 0)
+
+        self._add("index_loss", losses.detach().sum(), n_indexed)
+        guess = logits.detach().argmax(1)
+        right = guess == (local if self.members is None else own)
+        self._add("index_accuracy", (right & indexed).sum(), n_indexed)
+        if targets is not None:
+            drawn = targets if self.members is None else members.gather(1, targets[:, None])[:, 0]
+            self._add("sampled_target_accuracy", ((guess == drawn) & indexed).sum(), n_indexed)
+        return losses.sum() / n_indexed.clamp(min=1)
+
+    def _add(self, name, total, count):
+        old_total, old_count = self._totals.get(name, (0, 0))
+        self._totals[name] = (old_total + total, old_count + count)
+
+
+class WarmupStepDecay:
+    """Factor of the learning rate: linear warm-up, then x 0.6 every 8 epochs ([PN] 7.1.2)."""
+
+    def __init__(self, steps_per_epoch, warmup_epochs, steps_done=0, factor=0.6, every=8):
+        self.steps_per_epoch = steps_per_epoch
+        self.warmup_epochs = warmup_epochs
+        self.steps_done = steps_done
+        self.factor = factor
+        self.every = every
+
+    def __call__(self, step):
+        step += self.steps_done
+        warmup = self.warmup_epochs * self.steps_per_epoch
+        if step < warmup:
+            return (step + 1) / warmup
+        return self.factor ** ((step - warmup) // (self.every * self.steps_per_epoch))
+
+
+class EpochLog(Callback):
+    """Writes losses, accuracies and the learning rate of each epoch to the history."""
+
+    def on_epoch_end(self, net, **kwargs):
+        for name, value in net.criterion_.pop_means().items():
+            net.history.record(name, value)
+        net.history.record("lr", net.optimizer_.param_groups[0]["lr"])
+
+
+class Progress(Callback):
+    """A progress bar over epochs."""
+
+    def on_train_begin(self, net, **kwargs):
+        self.bar_ = tqdm(total=net.max_epochs, desc="epochs", unit="epoch")
+
+    def on_epoch_end(self, net, **kwargs):
+        last = net.history[-1]
+        names = [name for name in ("class_accuracy", "index_accuracy") if name in last]
+        self.bar_.set_postfix({name: f"{last[name]:.3f}" for name in names})
+        self.bar_.update()
+
+    def on_train_end(self, net, **kwargs):
+        self.bar_.close()
+        del self.bar_  # holds a lock, which does not pickle
+
+
+def build_net(
+    network, loss, *, lr, lr_index, weight_decay, batch_size, max_epochs, callbacks, device
+):
+    """An initialised skorch net; ``network`` and ``loss`` are arguments of its two modules."""
+    optimizer = {"lr": lr, "weight_decay": weight_decay, "betas": (0.9, 0.999)}
+    if lr_index is not None:
+        optimizer["param_groups"] = [("index_*", {"lr": lr_index})]
+    net = NeuralNet(
+        ProvenanceNetwork,
+        criterion=ProvenanceLoss,
+        optimizer=torch.optim.AdamW,
+        iterator_train=ShuffledBatches,
+        train_split=None,  # every row has an index: none may be held out
+        batch_size=batch_size,
+        max_epochs=max_epochs,
+        callbacks=[EpochLog(), *callbacks],
+        callbacks__print_log=None,
+        callbacks__valid_loss=None,
+        device=device,
+        verbose=0,
+        **{f"module__{name}": value for name, value in network.items()},
+        **{f"criterion__{name}": value for name, value in loss.items()},
+        **{f"optimizer__{name}": value for name, value in optimizer.items()},
+    )
+    return net.initialize()
+
+
+def train(net, rows, step_generator, warmup_epochs, progress):
+    """Train for ``net.max_epochs`` from where the net stands.
+
+    Parameters
+    ----------
+    net : NeuralNet
+        From :func:`build_net`.
+    rows : DeviceRows
+        Training data.
+    step_generator : torch.Generator
+        Source of dropout and sampled targets, on the net's device.
+    warmup_epochs : int
+        Epochs of the warm-up.
+    progress : bool
+        Whether to show a bar.
+
+    Returns
+    -------
+    complete : bool
+        False if the user or a callback stopped training early.
+    """
+    steps = len(batch_sizes(len(rows), net.batch_size))
+    done = len(net.history)
+    schedule = LRScheduler(
+        policy=LambdaLR,
+        lr_lambda=WarmupStepDecay(steps, warmup_epochs, done * steps),
+        step_every="batch",
+        event_name=None,
+    )
+    extra = [("schedule", schedule.initialize())]
+    if progress:
+        extra.append(("progress", Progress().initialize()))
+    net.callbacks_ = net.callbacks_ + extra
+    net.module_.set_generator(step_generator)
+    net.criterion_.generator = step_generator
+    try:
+        net.partial_fit(rows)
+    finally:
+        net.module_.set_generator(None)
+        net.criterion_.generator = None
+        net.module_.eval()
+        net.callbacks_ = net.callbacks_[: -len(extra)]
+    return len(net.history) == done + net.max_epochs

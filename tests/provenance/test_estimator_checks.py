@@ -1,0 +1,41 @@
+"""scikit-learn's own checks, and the checks of it that check_estimator does not yield."""
+
+import pytest
+from sklearn.utils import estimator_checks
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from sklearn_provenance import ProvenanceClassifier
+
+ARCHITECTURES = ["class_conditional", "class_independent", "single_branch"]
+
+
+def quick(architecture, **params):
+    params = {"width": "small", "max_epochs": 20, "warmup_epochs": 1, **params}
+    return ProvenanceClassifier(architecture, **params)
+
+
+ESTIMATORS = [quick(architecture) for architecture in ARCHITECTURES]
+
+
+@parametrize_with_checks(ESTIMATORS, xfail_strict=True)
+def test_check_estimator(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS, ids=ARCHITECTURES)
+@pytest.mark.parametrize(
+    "check",
+    [
+        estimator_checks.check_param_validation,
+        estimator_checks.check_dataframe_column_names_consistency,
+        estimator_checks.check_set_output_transform,
+        estimator_checks.check_set_output_transform_pandas,
+        estimator_checks.check_global_output_transform_pandas,
+        estimator_checks.check_transformer_get_feature_names_out,
+        estimator_checks.check_transformer_get_feature_names_out_pandas,
+        estimator_checks.check_inplace_ensure_writeable,
+    ],
+    ids=lambda check: check.__name__,
+)
+def test_further_checks(estimator, check):
+    check(type(estimator).__name__, estimator)

@@ -1,0 +1,137 @@
+"""Every layout of rows and images gives the same network the same input."""
+
+import numpy as np
+import pytest
+import torch
+
+from sklearn_provenance.provenance._input import image_layout
+
+from .conftest import quick
+
+RNG = np.random.default_rng(0)
+GREY = RNG.integers(0, 256, (24, 8, 6), dtype=np.uint8)
+COLOUR = RNG.integers(0, 256, (24, 8, 6, 3), dtype=np.uint8)
+Y = np.arange(24) % 2
+
+
+def fit(X, **options):
+    return quick(max_epochs=2, **options).fit(X, Y)
+
+
+def network_input(clf, X):
+    return clf.net_.module_.scaling(torch.tensor(clf._rows(X)))
+
+
+@pytest.mark.parametrize(
+    ("X", "options"),
+    [
+        (GREY, {}),
+        (GREY[:, None], {}),
+        (GREY[..., None], {}),
+        (GREY.reshape(24, -1), {"input_shape": (8, 6)}),
+        (GREY.reshape(24, -1), {"input_shape": [1, 8, 6]}),
+        (GREY.reshape(24, -1), {"input_shape": (8, 6, 1)}),
+        (GREY / 255, {}),
+        ((GREY / 255).astype(np.float32), {}),
+        (list(GREY), {}),
+        (torch.tensor(GREY), {}),
+        (GREY, {"input_shape": (8, 6)}),
+    ],
+)
+def test_grey_images(X, options):
+    clf = fit(X, **options)
+    assert clf.input_shape_ == (1, 8, 6)
+    assert clf.n_features_in_ == 48
+    expected = torch.tensor(GREY[:, None] / 255, dtype=torch.float32)
+    torch.testing.assert_close(network_input(clf, X), expected)
+    np.testing.assert_array_equal(clf.predict(X), fit(GREY).predict(GREY))
+    explanation = clf.explain(X, k=2)
+    assert explanation.image_shape == (1, 8, 6)
+    explanation.plot()
+
+
+@pytest.mark.parametrize(
+    ("X", "options"),
+    [
+        (COLOUR, {}),
+        (COLOUR.transpose(0, 3, 1, 2), {}),
+        (COLOUR.reshape(24, -1), {"input_shape": (8, 6, 3)}),
+        (COLOUR.transpose(0, 3, 1, 2).reshape(24, -1), {"input_shape": (3, 8, 6)}),
+    ],
+)
+def test_colour_images(X, options):
+    clf = fit(X, **options)
+    assert clf.input_shape_ == (3, 8, 6)
+    expected = torch.tensor(COLOUR.transpose(0, 3, 1, 2) / 255, dtype=torch.float32)
+    torch.testing.assert_close(network_input(clf, X), expected)
+    explanation = clf.explain(X, k=2)
+    assert explanation.image_shape == (3, 8, 6)
+    explanation.plot()
+
+
+def test_rows_keep_their_values():
+    X = RNG.normal(size=(24, 5))
+    clf = fit(X)
+    assert clf.input_shape_ == (5,)
+    torch.testing.assert_close(network_input(clf, X), torch.tensor(X, dtype=torch.float32))
+
+
+def test_image_layout():
+    assert image_layout((5, 7)) == ((1, 5, 7), None)
+    assert image_layout((3, 5, 7)) == ((3, 5, 7), None)
+    assert image_layout((5, 7, 3)) == ((5, 7, 3), (0, 3, 1, 2))
+    assert image_layout((16, 5, 7)) == ((16, 5, 7), None)
+    for shape in [(3, 5, 3), (1, 28, 4), (4, 4, 4)]:
+        with pytest.raises(ValueError, match="channels-first and as channels-last"):
+            image_layout(shape)
+    with pytest.raises(ValueError, match=r"\(H, W\)"):
+        image_layout((2, 3, 4, 5))
+
+
+@pytest.mark.parametrize(
+    ("X", "options", "message"),
+    [
+        (GREY.reshape(24, -1), {"input_shape": (8, 7)}, "asks for 56 values per row; X has 48"),
+        (GREY, {"input_shape": (6, 8)}, "images must have one size"),
+        (RNG.random((24, 3, 5, 3)), {}, "channels-last"),
+        (RNG.random((24, 2, 2, 2, 2)), {}, "dim 5|5 dim|ndim"),
+        (np.full((24, 4, 4), np.nan), {}, "NaN"),
+        (GREY[:0], {}, "0 sample"),
+    ],
+)
+def test_bad_images_are_refused_in_fit(X, options, message):
+    with pytest.raises(ValueError, match=message):
+        quick(**options).fit(X, Y[: len(X)])
+
+
+def test_bad_images_are_refused_in_predict():
+    clf = fit(GREY)
+    before = clf.predict_proba(GREY)
+    for X, message in [
+        (GREY[:, :7], r"fit saw images of shape \(8, 6\), got \(7, 6\)"),
+        (GREY.transpose(0, 2, 1), "got"),
+        (COLOUR, "got"),
+        (GREY.astype(float), "uint8"),
+        (GREY.reshape(24, -1)[:, :-1], "47 features"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            clf.predict(X)
+    np.testing.assert_array_equal(clf.predict_proba(GREY), before)
+    np.testing.assert_allclose(clf.predict_proba(GREY / 255), before, atol=1e-5)
+
+
+def test_bytes_do_not_compare_with_unscaled_floats():
+    clf = fit(GREY.astype(float))
+    with pytest.raises(ValueError, match="fit saw floating-point values up to"):
+        clf.predict(GREY)
+    unit = fit(GREY / 255)
+    np.testing.assert_allclose(unit.predict_proba(GREY), unit.predict_proba(GREY / 255), atol=1e-5)
+
+
+def test_bytes_in_a_frame_are_scaled_too():
+    import pandas as pd
+
+    rows = GREY.reshape(24, -1)
+    frame = pd.DataFrame(rows, columns=[f"pixel{i}" for i in range(48)])
+    one, two = fit(rows, input_shape=(8, 6)), fit(frame, input_shape=(8, 6))
+    np.testing.assert_array_equal(one.predict_proba(rows), two.predict_proba(frame))

@@ -1,0 +1,602 @@
+import copy
+import pickle
+import re
+import sys
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from scipy import sparse
+from sklearn.decomposition import PCA
+from sklearn.exceptions import NotFittedError
+from sklearn.feature_selection import SelectKBest
+from sklearn.frozen import FrozenEstimator
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import FunctionTransformer, MinMaxScaler, StandardScaler
+
+from sklearn_provenance import Explanation, explain
+
+PER_QUERY = ("indices", "scores", "sample_id", "exemplar_labels", "query_labels", "queries")
+LABELS = st.text(max_size=30) | st.sampled_from(["<script>alert(1)</script>", "a & 'b'", "$x_", ""])
+
+
+@st.composite
+def explanations(draw, max_queries=12, max_k=6):
+    """Explanations with any padding, with or without labels and ids."""
+    n_queries, k = draw(st.integers(0, max_queries)), draw(st.integers(0, max_k))
+    lengths = draw(hnp.arrays(np.int64, n_queries, elements=st.integers(0, k)))
+    valid = np.arange(k) < lengths[:, None]
+    n_train = 10 ** draw(st.integers(1, 15))
+    picks = draw(hnp.arrays(np.int64, (n_queries, k), elements=st.integers(0, n_train)))
+    values = draw(
+        hnp.arrays(np.float64, (n_queries, k), elements=st.floats(allow_nan=False, width=64))
+    )
+    kinds = st.one_of(LABELS, st.integers(-(10**20), 10**20), st.booleans())
+
+    def maybe(shape):
+        return draw(st.none() | hnp.arrays(object, shape, elements=kinds))
+
+    return Explanation(
+        np.where(valid, picks, -1),
+        np.where(valid, values, np.nan),
+        sample_id=maybe((n_queries, k)),
+        exemplar_labels=maybe((n_queries, k)),
+        query_labels=maybe((n_queries,)),
+        queries=np.arange(3 * n_queries).reshape(n_queries, 3),
+        method=draw(st.text(max_size=60) | st.just("<script>")),
+        score_name=draw(st.text(max_size=60) | st.just("<script>")),
+    )
+
+
+def make(n_queries=4, k=3, **options):
+    """A padded explanation of the first rows of 20 by rows that differ in label now and then."""
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(20, 16)), np.arange(20) % 3
+    indices = np.stack([rng.permutation(20)[:k] for _ in range(n_queries)])
+    scores = -np.sort(-rng.random((n_queries, k)))
+    indices[1, 2:], scores[1, 2:] = -1, np.nan
+    given = {
+        "exemplar_labels": y[indices],
+        "query_labels": y[:n_queries],
+        "queries": X[:n_queries],
+        "training_data": X,
+        "method": "nearest",
+        "score_name": "gain (nats)",
+    }
+    return Explanation(indices, scores, **given | options)
+
+
+# What it holds
+
+
+def test_holds_int64_and_float64_and_unpacks():
+    exp = Explanation([[3, 1]], [[1, 0]])
+    indices, scores = exp
+    assert (indices.dtype, scores.dtype) == (np.int64, np.float64)
+    assert indices.tolist() == [[3, 1]]
+    assert scores.tolist() == [[1.0, 0.0]]
+    assert (exp.n_queries, exp.k) == (1, 2)
+    with pytest.raises(TypeError):
+        len(exp)
+
+
+def test_training_data_is_kept_by_reference():
+    X = np.zeros((5, 2))
+    exp = Explanation([[4]], [[1.0]], training_data=X)
+    assert exp.training_data is X
+    assert exp[[0]].training_data is X
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"indices": [0, 1]}, r"must both have shape .* got \(2,\) and \(2, 2\)"),
+        ({"scores": [[1.0], [2.0]]}, r"got \(2, 2\) and \(2, 1\)"),
+        ({"indices": [[0.0, 1.0], [1.0, 2.0]]}, "must be integers, got dtype float64"),
+        ({"indices": [[True, False], [True, True]]}, "must be integers, got dtype bool"),
+        ({"indices": [[0, 1], [-2, 1]]}, "got -2"),
+        ({"indices": [[0, 1], [2, -1]]}, "got index -1 with score 0.25 at query 1, position 1"),
+        ({"scores": [[0, 1], [np.nan, 1]]}, "got index 2 with score nan at query 1, position 0"),
+        ({"indices": [[0, 1], [-1, 2]], "scores": [[1, 1], [np.nan, 1]]}, "padding .* in query 1"),
+        ({"sample_id": ["a", "b"]}, r"sample_id must have shape \(2, 2\), got \(2,\)"),
+        ({"exemplar_labels": [[0], [1]]}, r"exemplar_labels must have shape \(2, 2\)"),
+        ({"query_labels": [0, 1, 1]}, r"query_labels must have shape \(2,\), got \(3,\)"),
+        ({"queries": np.zeros((3, 4))}, "queries has 3 rows, but indices explains 2 queries"),
+        ({"training_data": np.zeros((3, 4))}, "row 3, but training_data has 3 rows"),
+        ({"queries": np.zeros((2, 5)), "image_shape": (2, 2)}, "needs 4 values .* holds 5"),
+        ({"training_data": np.zeros((9, 4)), "image_shape": (4,)}, r"\(H, W\) or \(C, H, W\)"),
+        ({"queries": np.zeros((2, 3)), "feature_names": ["a"]}, "1 names, .* holds 3 values"),
+    ],
+)
+def test_refuses(change, message):
+    arguments = {"indices": [[0, 1], [2, 3]], "scores": [[1.0, 0.5], [0.5, 0.25]]} | change
+    with pytest.raises(ValueError, match=message):
+        Explanation(arguments.pop("indices"), arguments.pop("scores"), **arguments)
+
+
+@pytest.mark.parametrize("convert", [pd.DataFrame, sparse.csr_array, sparse.coo_array, np.asarray])
+def test_rows_of_any_kind_can_be_taken(convert):
+    X = np.random.default_rng(0).normal(size=(4, 16))
+    exp = make(queries=convert(X), training_data=convert(np.tile(X, (5, 1))))
+    part = exp[2:].queries
+    np.testing.assert_array_equal(part.toarray() if sparse.issparse(part) else part, X[2:])
+
+
+# Slicing
+
+KEYS = st.one_of(
+    st.slices(12),
+    st.lists(st.integers(-15, 15), max_size=8),
+    st.integers(-15, 15),
+    st.integers(-15, 15).map(np.int64),
+    hnp.arrays(bool, st.integers(0, 12)),
+)
+
+
+@given(explanations(), KEYS)
+@settings(suppress_health_check=[HealthCheck.too_slow])
+def test_slicing_is_numpys(exp, key):
+    try:
+        expected = np.atleast_1d(np.arange(exp.n_queries)[key])
+    except IndexError:
+        with pytest.raises(IndexError):
+            exp[key]
+        return
+    part = exp[key]
+    assert type(part) is Explanation
+    assert part.indices.shape == (expected.size, exp.k)
+    for name in PER_QUERY:
+        whole = getattr(exp, name)
+        if whole is None:
+            assert getattr(part, name) is None
+        else:
+            np.testing.assert_array_equal(getattr(part, name), whole[expected])
+
+
+@pytest.mark.parametrize("key", [(0, 1), None, "query", [[0, 1]], True, 4, -5])
+def test_only_queries_are_sliced(key):
+    with pytest.raises(IndexError):
+        make(n_queries=4)[key]
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda exp: pickle.loads(pickle.dumps(exp))])
+def test_copies_are_equal_and_independent(copied):
+    exp = make(feature_names=[f"f{i}" for i in range(16)], image_shape=(4, 4))
+    other = copied(exp)
+    for name in PER_QUERY + ("training_data",):
+        np.testing.assert_array_equal(getattr(other, name), getattr(exp, name))
+        assert not np.shares_memory(getattr(other, name), getattr(exp, name))
+    assert (other.feature_names, other.image_shape) == (exp.feature_names, exp.image_shape)
+    assert repr(other) == repr(exp)
+
+
+def test_agreement_is_the_share_of_equal_labels_without_padding():
+    nan = np.nan
+    exp = Explanation(
+        [[0, 1, 2], [3, -1, -1], [-1, -1, -1]],
+        [[1, 1, 1], [1, nan, nan], [nan, nan, nan]],
+        exemplar_labels=[["a", "a", "b"], ["b", "b", "b"], ["a", "a", "a"]],
+        query_labels=["a", "b", "a"],
+    )
+    np.testing.assert_allclose(exp.agreement, [2 / 3, 1, nan])
+    with pytest.raises(AttributeError, match="exemplar_labels was not given"):
+        _ = Explanation([[0]], [[1.0]], query_labels=[1]).agreement
+
+
+# to_frame
+
+
+@given(explanations())
+@settings(suppress_health_check=[HealthCheck.too_slow])
+def test_frame_holds_all_and_only_the_exemplars(exp):
+    frame = exp.to_frame()
+    indices, scores = np.full(exp.indices.shape, -1), np.full(exp.scores.shape, np.nan)
+    place = frame["query"].to_numpy(), frame["rank"].to_numpy() - 1
+    indices[place], scores[place] = frame["index"], frame["score"]
+    np.testing.assert_array_equal(indices, exp.indices)
+    np.testing.assert_array_equal(scores, exp.scores)
+    assert len(frame) == (exp.indices >= 0).sum()
+    for column, whole in [("sample_id", exp.sample_id), ("label", exp.exemplar_labels)]:
+        assert (column in frame) == (whole is not None)
+        if whole is not None:
+            assert list(frame[column]) == list(whole[place])
+    if exp.query_labels is not None:
+        assert list(frame["query_label"]) == list(exp.query_labels[frame["query"]])
+
+
+@pytest.mark.parametrize(
+    ("module", "act"),
+    [("pandas", lambda exp: exp.to_frame()), ("matplotlib.pyplot", lambda exp: exp.plot())],
+)
+def test_missing_extra_is_named(monkeypatch, module, act):
+    monkeypatch.setitem(sys.modules, module, None)
+    extra = {"pandas": "frame", "matplotlib.pyplot": "plot"}[module]
+    with pytest.raises(ImportError, match=rf"pip install sklearn-provenance\[{extra}\]"):
+        act(make())
+
+
+# Text and HTML
+
+
+@given(explanations(max_queries=30, max_k=30))
+@example(Explanation([[0]] * 10, [[1.0]] * 10, method="m" * 99, score_name="s" * 99))
+@settings(max_examples=50, suppress_health_check=list(HealthCheck))
+def test_text_stays_within_its_limits(exp):
+    lines = repr(exp).split("\n")
+    assert len(lines) <= 12
+    assert max(map(len, lines)) <= 100
+    assert all(line.strip() for line in lines)
+
+
+def test_text_shows_labels_and_scores_without_numpy_names():
+    exp = make(sample_id=np.array([["a", "b", "c"]] * 4), exemplar_labels=[["x", "y", "y"]] * 4)
+    exp = exp._replace(
+        query_labels=np.array(["x"] * 4), scores=np.where(exp.indices < 0, np.nan, 0.5)
+    )
+    lines = repr(exp).split("\n")
+    assert lines[0] == "Explanation by nearest: 4 queries, 3 exemplars each, gain (nats)"
+    assert lines[2] == "query 1 -> 'x':  id 'a' ('x') 0.5 | id 'b' (!= 'y') 0.5"
+
+
+@given(explanations())
+@settings(suppress_health_check=[HealthCheck.too_slow])
+def test_html_escapes_what_comes_from_data(exp):
+    tags = set(re.findall(r"<([^>]*)>", exp._repr_html_()))
+    assert tags <= {
+        word for tag in ("div", "p", "table", "tr", "th", "td") for word in (tag, f"/{tag}")
+    }
+
+
+def test_html_says_what_it_leaves_out():
+    exp = Explanation(np.zeros((20, 7), dtype=int), np.ones((20, 7)), method="<script>")
+    html = exp._repr_html_()
+    assert "8 of 20 queries, 5 of 7 exemplars" in html
+    assert "&lt;script&gt;" in html
+
+
+# plot
+
+
+@pytest.fixture
+def _close_figures():
+    yield
+    plt.close("all")
+
+
+pytestmark = pytest.mark.usefixtures("_close_figures")
+
+
+def texts_of(display):
+    """Every text of a drawn figure with its box, in pixels."""
+    figure = display.figure_
+    renderer = figure.canvas.get_renderer()
+    figure.draw(renderer)
+    found = [t for t in figure.findobj(plt.Text) if t.get_visible() and t.get_text().strip()]
+    return [(text, text.get_window_extent(renderer)) for text in found]
+
+
+@pytest.mark.parametrize("n_queries", [1, 4, 8])
+@pytest.mark.parametrize("image_shape", [(4, 4), None])
+def test_texts_of_a_figure_do_not_overlap(n_queries, image_shape):
+    names = [f"a long name of a feature {i}" for i in range(16)]
+    exp = make(8, 5, image_shape=image_shape, feature_names=names)
+    labels = np.array(["a label too long to draw", "automobile", "dog $_x"])
+    exp = exp._replace(
+        exemplar_labels=labels[exp.exemplar_labels], query_labels=labels[exp.query_labels]
+    )
+    # Slanted names have boxes that overlap though the names do not.
+    upright = [(t, box) for t, box in texts_of(exp[:n_queries].plot()) if t.get_rotation() == 0]
+    assert len(upright) > 6 * n_queries
+    for i, (text, box) in enumerate(upright):
+        for other, other_box in upright[:i]:
+            assert not box.overlaps(other_box), (text, other)
+    figure = upright[0][0].figure.figure.bbox
+    assert all(box.x0 >= 0 and box.x1 <= figure.x1 for _, box in upright)
+
+
+def test_images_are_drawn_beside_their_query():
+    exp = make(image_shape=(4, 4))
+    display = exp.plot([2, 1])
+    assert display.axes_.shape == (2, 4)
+    np.testing.assert_array_equal(
+        display.axes_[0, 2].images[0].get_array(),
+        exp.training_data[exp.indices[2, 1]].reshape(4, 4),
+    )
+    np.testing.assert_array_equal(
+        display.axes_[1, 0].images[0].get_array(), exp.queries[1].reshape(4, 4)
+    )
+    assert not display.axes_[1, 3].images  # padding
+    assert not display.axes_[1, 3].axison
+    assert "query 2" in display.axes_[0, 0].get_title()
+
+
+@pytest.mark.parametrize("image_shape", [(4, 4), None])
+def test_another_label_has_a_sign_and_a_colour(image_shape):
+    exp = make(image_shape=image_shape)
+    marked = [t for t, _ in texts_of(exp.plot()) if "≠" in t.get_text()]
+    differs = (exp.exemplar_labels != exp.query_labels[:, None]) & (exp.indices >= 0)
+    assert len(marked) == differs.sum() > 0
+    assert {t.get_color() for t in marked} == {"#D55E00"}
+
+
+@pytest.mark.parametrize("layout", ["flat", "channels first", "channels last"])
+def test_channels_are_moved_last(layout):
+    pictures = np.random.default_rng(0).integers(0, 256, (6, 3, 4, 5), dtype=np.uint8)
+    last = np.moveaxis(pictures, 1, -1)
+    rows = {"flat": pictures.reshape(6, -1), "channels first": pictures, "channels last": last}
+    exp = Explanation(
+        [[5]], [[1.0]], queries=rows[layout][:1], training_data=rows[layout], image_shape=(3, 4, 5)
+    )
+    drawn = [panel.images[0].get_array() for panel in exp.plot().axes_[0]]
+    np.testing.assert_array_equal(drawn, last[[0, 5]])
+
+
+def test_images_outside_of_0_to_1_are_scaled_together():
+    rows = np.stack([np.full((3, 2, 2), value) for value in (-1.0, 0.0, 3.0)])
+    exp = Explanation(
+        [[1, 2]], [[1.0, 0.5]], queries=rows[:1], training_data=rows, image_shape=(3, 2, 2)
+    )
+    drawn = [panel.images[0].get_array().max() for panel in exp.plot().axes_[0]]
+    np.testing.assert_allclose(drawn, [0, 0.25, 1])
+
+
+def test_table_shows_the_features_that_differ_most():
+    rng = np.random.default_rng(0)
+    train = rng.normal(size=(50, 30))
+    query = train[:1].copy()
+    query[:, [4, 17]] += 9  # nothing else differs
+    names = [f"f{i}" for i in range(30)]
+    exp = Explanation([[0]], [[1.0]], queries=query, training_data=train, feature_names=names)
+    display = exp.plot()
+    shown = [label.get_text() for label in display.axes_[0].get_xticklabels()]
+    assert len(shown) == 12
+    assert {"f4", "f17"} <= set(shown)
+    written = {text.get_position(): text.get_text() for text in display.axes_[0].texts}
+    place = shown.index("f17")
+    assert float(written[place, 0]) == pytest.approx(query[0, 17], rel=0.01)
+    assert float(written[place, 1]) == pytest.approx(train[0, 17], rel=0.1)
+    cells = display.axes_[0].images[0].get_array()
+    colored = np.abs(cells[1, :, :3] - cells[1].max(axis=0)[:3]).max(axis=1) > 0.1
+    assert [name for name, is_colored in zip(shown, colored, strict=True) if is_colored] == [
+        "f4",
+        "f17",
+    ]
+
+
+def test_table_of_a_data_frame_with_categories_and_missing_values():
+    frame = pd.DataFrame({"size": [1.0, np.nan, 3.0], "kind": ["a", "b", "a"], "on": [True] * 3})
+    exp = Explanation([[1, 2]], [[1.0, 0.5]], queries=frame[:1], training_data=frame)
+    written = [t.get_text() for t, _ in texts_of(exp.plot())]
+    assert {"size", "kind", "on", "a", "b", "nan", "True", "0.5   row 2"} <= set(written)
+
+
+def test_plot_takes_the_place_of_a_subplot():
+    figure, (left, right) = plt.subplots(1, 2)
+    display = make(image_shape=(4, 4)).plot(ax=left)
+    assert display.figure_ is figure
+    figure.draw_without_rendering()
+    middle = figure.bbox.width / 2
+    assert all(panel.get_window_extent().x1 < middle for panel in display.axes_.ravel())
+    assert right.get_window_extent().x1 > middle
+
+
+def test_plot_limits():
+    exp = make(n_queries=9, k=3, image_shape=(4, 4))
+    assert exp.plot(max_queries=2, k=2).axes_.shape == (2, 3)
+    assert exp.plot(range(9), k=1).axes_.shape == (9, 2)
+    assert exp.plot(-1).axes_[0, 0].get_title().startswith("query 8")
+
+
+@pytest.mark.parametrize(
+    ("exp", "options", "message"),
+    [
+        (make(queries=None), {}, "has no queries"),
+        (make(queries=None, training_data=None), {}, "no queries and no training_data"),
+        (make(), {"k": 0}, "must be at least 1, got 0 and 8"),
+        (make(), {"queries": []}, "nothing to draw"),
+        (make(image_shape=(2, 2, 4)), {}, "2 channels"),
+    ],
+)
+def test_plot_says_what_it_lacks(exp, options, message):
+    with pytest.raises(ValueError, match=message):
+        exp.plot(**options)
+
+
+# explain
+
+
+class Nearest(KNeighborsClassifier):
+    """Explains by nearest neighbours, and keeps what it was asked."""
+
+    image_shape = None
+
+    def explain(self, X, k=5):
+        distances, indices = self.kneighbors(X, k)
+        self.asked_ = X
+        return Explanation(
+            indices,
+            -distances,
+            queries=self._fit_X if X is None else np.asarray(X),
+            training_data=self._fit_X,
+            image_shape=self.image_shape,
+        )
+
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(40, 4)) * [1, 10, 100, 1000] + 5
+Y = (X[:, 0] > 5).astype(int)
+Q = X[:6] + 0.25
+
+
+def direct(transform):
+    """What the nearest neighbours in a transformed space are."""
+    return Nearest().fit(transform(X), Y).explain(transform(Q), 3)
+
+
+SCALED = direct(StandardScaler().fit(X).transform)
+
+
+@pytest.mark.parametrize(
+    "container",
+    [
+        lambda: make_pipeline(StandardScaler(), Nearest()),
+        lambda: make_pipeline("passthrough", StandardScaler(), None, Nearest()),
+        lambda: make_pipeline(StandardScaler(), make_pipeline(Nearest())),
+        lambda: make_pipeline(make_pipeline(StandardScaler()), Nearest()),
+        lambda: GridSearchCV(
+            make_pipeline(StandardScaler(), Nearest()), {"nearest__n_neighbors": [3]}, cv=2
+        ),
+        lambda: make_pipeline(
+            StandardScaler(), GridSearchCV(Nearest(), {"n_neighbors": [3]}, cv=2)
+        ),
+        lambda: FrozenEstimator(make_pipeline(StandardScaler(), Nearest()).fit(X, Y)),
+        lambda: make_pipeline(
+            FrozenEstimator(make_pipeline(StandardScaler(), Nearest()).fit(X, Y))
+        ),
+        lambda: make_pipeline(
+            MinMaxScaler(), FunctionTransformer(), make_pipeline(StandardScaler(), Nearest())
+        ),
+    ],
+)
+def test_containers_are_opened_and_rows_shown_in_the_users_units(container):
+    exp = explain(container().fit(X, Y), Q, k=3)
+    np.testing.assert_array_equal(exp.indices, SCALED.indices)
+    np.testing.assert_allclose(exp.scores, SCALED.scores)
+    assert exp.queries is Q
+    assert exp.training_data.shape == X.shape
+    np.testing.assert_allclose(np.asarray(exp.training_data), X)
+    np.testing.assert_allclose(exp.training_data[exp.indices], X[exp.indices])
+    np.testing.assert_allclose(exp.training_data[-1], X[-1])
+
+
+@pytest.mark.parametrize(
+    "container",
+    [
+        lambda: Nearest(),
+        lambda: GridSearchCV(Nearest(), {"n_neighbors": [3]}, cv=2),
+        lambda: FrozenEstimator(Nearest().fit(pd.DataFrame(X, columns=list("abcd")), Y)),
+        lambda: Pipeline([("only", Nearest())]),
+    ],
+)
+def test_without_transforming_steps_nothing_changes(container):
+    frame, queries = (pd.DataFrame(rows, columns=list("abcd")) for rows in (X, Q[:2]))
+    exp = explain(container().fit(frame, Y), queries, k=3)
+    expected = Nearest().fit(X, Y).explain(Q[:2], 3)
+    np.testing.assert_array_equal(exp.indices, expected.indices)
+    assert isinstance(exp.training_data, np.ndarray)
+    assert exp.feature_names == list("abcd")
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        FunctionTransformer(np.tanh),  # its inverse_transform is the identity
+        FrozenEstimator(FunctionTransformer(np.tanh).fit(X)),
+        SelectKBest(k=2),  # its inverse_transform fills in zeros
+        SimpleImputer(),  # its inverse_transform raises
+        make_pipeline(StandardScaler(), SimpleImputer()),
+    ],
+)
+def test_steps_that_cannot_be_undone_leave_rows_in_the_transformed_space(step):
+    pipeline = make_pipeline(step, Nearest()).fit(X, Y)
+    exp = explain(pipeline, Q, k=3)
+    np.testing.assert_allclose(exp.queries, pipeline[:-1].transform(Q))
+    np.testing.assert_allclose(exp.training_data, pipeline[:-1].transform(X))
+
+
+def test_names_follow_the_space_that_is_shown():
+    frame, queries = (pd.DataFrame(rows, columns=list("abcd")) for rows in (X, Q))
+    scaled = make_pipeline(StandardScaler(), Nearest()).fit(frame, Y)
+    assert explain(scaled, queries).feature_names == list("abcd")
+    assert explain(scaled, None).feature_names == list("abcd")
+    selected = make_pipeline(SelectKBest(k=2), Nearest()).fit(frame, Y)
+    expected = list(selected[:-1].get_feature_names_out())
+    assert explain(selected, queries).feature_names == expected
+    assert set(expected) < set("abcd")
+
+
+class NearestImage(Nearest):
+    image_shape = (2, 1)
+
+
+@pytest.mark.parametrize(("n_columns", "kept"), [(2, (2, 1)), (4, None)])
+def test_image_shape_is_kept_only_if_rows_keep_their_size(n_columns, kept):
+    pipeline = make_pipeline(PCA(n_components=2), NearestImage()).fit(X[:, :n_columns], Y)
+    exp = explain(pipeline, Q[:, :n_columns])
+    assert exp.image_shape == kept
+    assert exp.training_data.shape == (40, n_columns)
+
+
+def test_no_queries_are_handed_on_to_leave_each_training_row_out():
+    pipeline = make_pipeline(StandardScaler(), Nearest()).fit(X, Y)
+    exp = explain(pipeline, None, k=3)
+    assert pipeline[-1].asked_ is None
+    assert (exp.indices != np.arange(len(X))[:, None]).all()
+    np.testing.assert_allclose(np.asarray(exp.queries), X)
+    np.testing.assert_allclose(exp[[5, 2]].queries, X[[5, 2]])
+
+
+def test_restored_rows_are_pickled_and_drawn():
+    exp = explain(make_pipeline(StandardScaler(), Nearest()).fit(X, Y), Q.tolist(), k=3)
+    other = pickle.loads(pickle.dumps(exp))
+    np.testing.assert_allclose(other.training_data[:3], X[:3])
+    written = {text.get_text() for text, _ in texts_of(other.plot(0))}
+    assert {f"{value:.3g}" for value in Q[0] if 1 <= value < 100} <= written
+
+
+def test_rows_are_restored_only_when_asked_for():
+    class Counting(StandardScaler):
+        def inverse_transform(self, X, copy=None):
+            restored.append(len(X))
+            return super().inverse_transform(X, copy=copy)
+
+    restored = []
+    exp = explain(make_pipeline(Counting(), Nearest()).fit(X, Y), Q, k=3)
+    _ = exp.training_data[exp.indices[0]]
+    assert sum(restored) == 1 + 3  # one row tells whether the steps can be undone
+
+
+@pytest.mark.parametrize(
+    ("estimator", "path"),
+    [
+        (LogisticRegression(), "LogisticRegression"),
+        (make_pipeline(StandardScaler(), LogisticRegression()), "Pipeline > LogisticRegression"),
+        (FrozenEstimator(LogisticRegression()), "FrozenEstimator > LogisticRegression"),
+        (make_pipeline(StandardScaler(), "passthrough"), "Pipeline > str"),
+        (
+            GridSearchCV(make_pipeline(LogisticRegression()), {}, cv=2).fit(X, Y),
+            "GridSearchCV > Pipeline > LogisticRegression",
+        ),
+    ],
+)
+def test_what_does_not_explain_is_named(estimator, path):
+    with pytest.raises(TypeError, match=f"got {path}$"):
+        explain(estimator, Q)
+
+
+def test_search_without_refit_is_named():
+    search = GridSearchCV(Nearest(), {"n_neighbors": [3]}, cv=2, refit=False).fit(X, Y)
+    with pytest.raises(TypeError, match="refit=True"):
+        explain(search, Q)
+
+
+@pytest.mark.parametrize(
+    "estimator",
+    [
+        Nearest(),
+        make_pipeline(StandardScaler(), Nearest()),
+        GridSearchCV(Nearest(), {"n_neighbors": [3]}),
+        make_pipeline(StandardScaler(), GridSearchCV(Nearest(), {"n_neighbors": [3]})),
+    ],
+)
+def test_unfitted_estimators_are_refused(estimator):
+    with pytest.raises(NotFittedError):
+        explain(estimator, Q)
