@@ -1,7 +1,8 @@
 """Which training examples is this prediction made of?"""
 
-from .explanation import Explanation, explain
+from ._explain import explain
+from .explanation import Explanation, ExplanationDisplay
 from .provenance import ProvenanceClassifier
 
-__all__ = ["Explanation", "ProvenanceClassifier", "explain"]
+__all__ = ["Explanation", "ExplanationDisplay", "ProvenanceClassifier", "explain"]
 __version__ = "0.1.0.dev0"

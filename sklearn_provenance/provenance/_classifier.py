@@ -606,7 +606,7 @@ default="class_conditional"
             training_data=self._fit_X.reshape(-1, *shape) if images else self._fit_X,
             image_shape=self.input_shape_ if images else None,
             feature_names=getattr(self, "feature_names_in_", None),
-            method=f"ProvenanceClassifier, {self.architecture.replace('_', ' ')}",
+            method=f"{self.architecture.replace('_', '-')} network",
             score_name="index probability",
         )
 

@@ -1,0 +1,177 @@
+"""explain: the way to an Explanation through pipelines, searches and frozen estimators."""
+
+import numpy as np
+from sklearn.feature_selection import SelectorMixin
+from sklearn.frozen import FrozenEstimator
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import FunctionTransformer
+from sklearn.utils.validation import check_is_fitted
+
+from ._explanation_plot import dense, take
+from .explanation import check_rows, row_size
+
+
+def explain(estimator, X, k=5):
+    """
+    Explain queries through a pipeline, a search or a frozen estimator.
+
+    The containers are opened, in whatever order they are nested, down to the estimator that has an
+    `explain` method; X passes through the transforming steps on the way.
+
+    Where these steps can be undone, the explanation shows the user's units: its `queries` are X,
+    and its `training_data` maps rows back when they are asked for (`np.asarray` maps them all).
+    Where they cannot be undone (a step has no working `inverse_transform`, or selects features),
+    both stay in the space of the estimator, so that a query and its exemplars remain comparable.
+
+    Parameters
+    ----------
+    estimator : object
+        Fitted estimator with an `explain` method, or Pipeline, search (`best_estimator_`) or
+        FrozenEstimator around one.
+    X : array-like of shape (n_queries, ...) or None
+        Rows to explain, in the units of the outermost container. None explains the training rows,
+        each by the others, if the estimator can.
+    k : int, default=5
+        Number of exemplars of each query.
+
+    Returns
+    -------
+    Explanation
+        What the inner estimator explains.
+
+    Raises
+    ------
+    TypeError
+        If nothing inside has an `explain` method.
+    sklearn.exceptions.NotFittedError
+        If the estimator is not fitted.
+
+    Examples
+    --------
+    Any estimator can offer `explain`; in a pipeline, its rows are shown in the user's units.
+
+    >>> from sklearn.neighbors import KNeighborsClassifier
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn.preprocessing import StandardScaler
+    >>> from sklearn_provenance import Explanation, explain
+    >>> class Nearest(KNeighborsClassifier):
+    ...     def explain(self, X, k=5):
+    ...         distances, indices = self.kneighbors(X, k)
+    ...         return Explanation(indices, -distances, queries=X, training_data=self._fit_X)
+    >>> X, y = [[10, 0.1], [20, 0.1], [30, 0.4], [40, 0.2]], [0, 0, 1, 1]
+    >>> exp = explain(make_pipeline(StandardScaler(), Nearest()).fit(X, y), [[12, 0.1]], k=2)
+    >>> exp.training_data[exp.indices[0]].round(3)
+    array([[10. ,  0.1],
+           [20. ,  0.1]])
+    """
+    found, pipelines = _open(estimator)
+    check_is_fitted(found)
+    rows = X
+    if X is not None:
+        for pipeline in pipelines:
+            rows = pipeline.transform(rows)
+    explanation = found.explain(rows, k=k)
+    if not pipelines:
+        names = explanation.feature_names or getattr(X, "columns", None)
+        return explanation._replace(feature_names=names)
+    if explanation.training_data is None:
+        return explanation
+
+    training_data = _Restored.of(explanation.training_data, pipelines[::-1])
+    queries = check_rows("X", X)
+    if queries is None and explanation.queries is not None:
+        queries = _Restored.of(explanation.queries, pipelines[::-1])
+    sizes = {row_size(data) for data in (queries, training_data) if data is not None}
+    if training_data is None or len(sizes) > 1:
+        names = explanation.feature_names or _names_out(pipelines[-1])
+        fits = names is not None and len(names) == row_size(explanation.training_data)
+        return explanation._replace(feature_names=names if fits else None)
+    shape = explanation.image_shape
+    return explanation._replace(
+        queries=queries,
+        training_data=training_data,
+        image_shape=shape if shape and np.prod(shape) == row_size(training_data) else None,
+        feature_names=getattr(X, "columns", getattr(pipelines[0], "feature_names_in_", None)),
+    )
+
+
+def _open(estimator):
+    """Return the estimator that explains, and the pipelines in front of it, outermost first."""
+    path, pipelines = [type(estimator).__name__], []
+    inner = estimator
+    while True:
+        if isinstance(inner, FrozenEstimator):
+            inner = inner.estimator
+        elif isinstance(inner, Pipeline):
+            if len(inner.steps) > 1:
+                pipelines.append(inner[:-1])
+            inner = inner.steps[-1][1]
+        elif hasattr(inner, "explain"):
+            return inner, pipelines
+        elif hasattr(inner, "best_estimator_"):
+            inner = inner.best_estimator_
+        elif hasattr(inner, "refit") and hasattr(inner, "estimator"):
+            check_is_fitted(inner)
+            raise TypeError(
+                f"explain needs the best estimator of {type(inner).__name__}, which refit=False "
+                "does not keep; fit it with refit=True"
+            )
+        else:
+            raise TypeError(
+                "explain needs an estimator with an explain method, such as ProvenanceClassifier, "
+                f"alone or inside a Pipeline or a search; got {' > '.join(path)}"
+            )
+        path.append(type(inner).__name__)
+
+
+def _can_undo(step):
+    """Whether inverse_transform leads back; some steps have one that does not."""
+    if step is None or isinstance(step, str):
+        return True  # passthrough
+    if isinstance(step, FrozenEstimator):
+        return _can_undo(step.estimator)
+    if isinstance(step, Pipeline):
+        return all(_can_undo(inner) for _, inner in step.steps)
+    if isinstance(step, FunctionTransformer):
+        return step.func is None or step.inverse_func is not None
+    return hasattr(step, "inverse_transform") and not isinstance(step, SelectorMixin)
+
+
+def _names_out(pipeline):
+    try:
+        return pipeline.get_feature_names_out()
+    except (AttributeError, ValueError):
+        return None
+
+
+class _Restored:
+    """Rows of data that fitted pipelines, innermost first, map back when they are asked for."""
+
+    def __init__(self, data, pipelines, row_shape):
+        self.data = data
+        self.pipelines = pipelines
+        self.shape = (data.shape[0], *row_shape)
+
+    @classmethod
+    def of(cls, data, pipelines):
+        """Wrap data, or return None where its rows cannot be mapped back."""
+        if not all(map(_can_undo, pipelines)):
+            return None
+        try:  # SimpleImputer, among others, has an inverse_transform that may only raise
+            return cls(data, pipelines, cls(data, pipelines, ())[:1].shape[1:])
+        except (AttributeError, NotImplementedError, TypeError, ValueError):
+            return None
+
+    def __getitem__(self, key):
+        rows = np.arange(self.shape[0])[key]
+        block = take(self.data, np.ravel(rows))
+        for pipeline in self.pipelines:
+            block = pipeline.inverse_transform(block)
+        block = dense(block)
+        return block.reshape(*np.shape(rows), *block.shape[1:])
+
+    def __array__(self, dtype=None, copy=None):
+        return np.asarray(self[:], dtype=dtype)
+
+    def __len__(self):
+        return self.shape[0]

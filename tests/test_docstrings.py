@@ -1,0 +1,31 @@
+"""Every public docstring follows numpydoc."""
+
+import importlib
+import inspect
+
+import pytest
+from numpydoc.validate import validate
+
+MODULES = ["sklearn_provenance", "sklearn_provenance.datasets", "sklearn_provenance.provenance"]
+# Summaries stand on the first line; extended summaries, examples and "see also" where they help;
+# return values may be named.
+ALLOWED = {"GL01", "ES01", "EX01", "SA01", "RT02"}
+
+
+def public_objects():
+    for module in MODULES:
+        for name in importlib.import_module(module).__all__:
+            path = f"{module}.{name}"
+            yield path
+            obj = getattr(importlib.import_module(module), name)
+            if inspect.isclass(obj):
+                for attribute, value in vars(obj).items():
+                    documented = callable(value) or isinstance(value, property | classmethod)
+                    if not attribute.startswith("_") and documented:
+                        yield f"{path}.{attribute}"
+
+
+@pytest.mark.parametrize("path", sorted(set(public_objects())))
+def test_docstring(path):
+    errors = [f"{code} {text}" for code, text in validate(path)["errors"] if code not in ALLOWED]
+    assert errors == []

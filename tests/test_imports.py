@@ -1,0 +1,62 @@
+"""Imports run downwards only, and optional packages stay optional."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import sklearn_provenance
+
+PACKAGE = Path(sklearn_provenance.__file__).parent
+# From the lowest layer to the highest: each may import what stands before it.
+LAYERS = ["information", "retrieval", "datasets", "tangent", "explanation", "provenance"]
+
+
+def layer(path):
+    name = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    return "explanation" if name.startswith("_expla") else name
+
+
+@pytest.mark.parametrize(
+    "path", sorted(PACKAGE.rglob("*.py")), ids=lambda p: str(p.relative_to(PACKAGE))
+)
+def test_nothing_lower_knows_anything_higher(path):
+    own = layer(path)
+    if own == "__init__":
+        return
+    assert own in LAYERS
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom):
+            parts = path.relative_to(PACKAGE).parts[: -node.level] if node.level else ()
+            target = [*parts, *(node.module or "").split(".")]
+            if not node.level:
+                if target[0] != "sklearn_provenance":
+                    continue
+                target = target[1:]
+            name = target[0] if target and target[0] else node.names[0].name
+            name = "explanation" if name.startswith("_expla") else name
+            assert LAYERS.index(name) <= LAYERS.index(own), f"{own} imports {name}"
+
+
+@pytest.mark.parametrize("module", ["matplotlib", "pandas"])
+def test_the_package_works_without_optional_packages(module):
+    script = f"""
+import sys
+sys.modules["{module}"] = None
+import numpy as np
+from sklearn_provenance import Explanation, ProvenanceClassifier
+X, y = np.random.default_rng(0).normal(size=(20, 3)), np.arange(20) % 2
+explanation = ProvenanceClassifier(width="small", max_epochs=1, device="cpu").fit(X, y).explain(X)
+repr(explanation)
+try:
+    explanation.{"plot" if module == "matplotlib" else "to_frame"}()
+except ImportError as error:
+    print(error)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    extra = "plot" if module == "matplotlib" else "frame"
+    assert f"sklearn-provenance[{extra}]" in done.stdout
