@@ -190,7 +190,7 @@ def expected_targets(local, sizes, alpha, max_size):
 
 
 def index_cross_entropy(
-    logits, class_logits, local, sizes, alpha=0.0, label_smoothing=0.0, targets=None
+    logits, local, sizes, alpha=0.0, label_smoothing=0.0, targets=None, members=None
 ):
     """Cross entropy of index logits with mixed, smoothed targets, one value per row.
 
@@ -201,33 +201,38 @@ def index_cross_entropy(
 
     Parameters
     ----------
-    logits : Tensor of shape (n, n_outputs)
-        Logits over which to normalise; -inf marks outputs that do not exist for a row.
-    class_logits : Tensor of shape (n, M)
-        Logits of the outputs of each row's own class in local order; -inf pads.
+    logits : Tensor of shape (n, n_outputs) or (n, M)
+        Logits of all outputs, or, without ``members``, of the row's own class in local order
+        with -inf for padding.
     local, sizes : Tensor of shape (n,)
         Own position and size of each row's class.
     alpha : float, default=0
         Mixing probability.
     label_smoothing : float, default=0
-        Share of the target spread evenly over the row's valid outputs.
+        Share of the target spread evenly over the outputs that are not padding.
     targets : Tensor of shape (n,), default=None
         Sampled local targets; None uses the expected target.
+    members : Tensor of shape (n, M), default=None
+        Outputs of each row's class; -1 pads.
 
     Returns
     -------
     loss : Tensor of shape (n,)
-        Cross entropy in nats; finite whatever is masked.
+        Cross entropy in nats; finite whatever is padding.
     """
     own = (local if targets is None else targets)[:, None]
-    fit = class_logits.gather(1, own)[:, 0]  # (n,)
-    if targets is None and alpha > 0:
-        total = class_logits.masked_fill(class_logits.isneginf(), 0).sum(1)  # (n,)
-        others = (total - fit) / (sizes - 1).clamp(min=1)
+    expected = targets is None and alpha > 0
+    if members is None:
+        fit = logits.gather(1, own)[:, 0]  # (n,)
+        class_logits = logits.masked_fill(logits.isneginf(), 0)  # (n, M)
+    else:
+        fit = logits.gather(1, members.gather(1, own))[:, 0]
+        if expected:
+            class_logits = logits.gather(1, members.clamp(min=0)).masked_fill(members < 0, 0)
+    if expected:
+        others = (class_logits.sum(1) - fit) / (sizes - 1).clamp(min=1)
         fit = torch.where(sizes > 1, (1 - alpha) * fit + alpha * others, fit)
     if label_smoothing > 0:
-        invalid = logits.isneginf()
-        n_valid = (~invalid).sum(1)
-        spread = logits.masked_fill(invalid, 0).sum(1) / n_valid
+        spread = logits.mean(1) if members is not None else class_logits.sum(1) / sizes
         fit = (1 - label_smoothing) * fit + label_smoothing * spread
     return logits.logsumexp(1) - fit

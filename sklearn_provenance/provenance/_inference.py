@@ -8,6 +8,7 @@ import torch
 
 # Values per batch of index logits: 64 MB in single precision.
 _BATCH_VALUES = 2**24
+_LEAST_ROWS = 16
 
 
 def class_proba(net, index, rows):
@@ -32,13 +33,13 @@ def class_proba(net, index, rows):
     proba = np.empty((len(rows), n_classes), dtype=np.float32)
     if module.architecture == "single_branch":
         labels = torch.as_tensor(index.labels, device=net.device)
-        for batch, x in _batches(net, rows, index.n_outputs):
+        for batch, _, x in _batches(net, rows, index.n_outputs):
             p = module(x).index_logits.softmax(1)  # (B, n_outputs)
             mass = torch.zeros(len(x), n_classes, device=p.device).index_add_(1, labels, p)
-            proba[batch] = (mass / mass.sum(1, keepdim=True)).cpu()
+            _store(proba, batch, mass / mass.sum(1, keepdim=True))
     else:
-        for batch, x in _batches(net, rows, 4096):
-            proba[batch] = module.class_logits(x).softmax(1).cpu()
+        for batch, _, x in _batches(net, rows, 4096):
+            _store(proba, batch, module.class_logits(x).softmax(1))
     return proba
 
 
@@ -56,8 +57,8 @@ def index_features(net, index, rows):
         Conditioned on the predicted class where the branch is.
     """
     features = np.empty((len(rows), net.module_.n_index_features), dtype=np.float32)
-    for batch, x in _batches(net, rows, index.n_outputs):
-        features[batch] = net.module_(x).index_features.cpu()
+    for batch, _, x in _batches(net, rows, index.n_outputs):
+        _store(features, batch, net.module_(x).index_features)
     return features
 
 
@@ -78,7 +79,7 @@ def index_proba(net, index, rows, routing):
     """
     proba = np.zeros((len(rows), len(index.output_of_row)), dtype=np.float32)
     members = torch.as_tensor(index.members, device=net.device)
-    for batch, x in _batches(net, rows, index.n_outputs):
+    for batch, _, x in _batches(net, rows, index.n_outputs):
         log_p, label = _log_proba(net.module_, members, x, routing)
         p = log_p.exp()
         if label is not None:
@@ -87,7 +88,7 @@ def index_proba(net, index, rows, routing):
             outputs = outputs.where(outputs >= 0, index.n_outputs)
             wide = torch.zeros(len(x), index.n_outputs + 1, device=p.device)
             p = wide.scatter_(1, outputs, p)[:, :-1]
-        proba[batch, index.rows] = p.cpu().numpy()
+        proba[batch, index.rows] = p[: batch.stop - batch.start].cpu().numpy()
     return proba
 
 
@@ -117,23 +118,34 @@ def nearest_rows(net, index, rows, k, routing, exclude=None):
     training_rows = torch.as_tensor(index.rows, device=net.device)
     if exclude is not None:
         exclude = torch.as_tensor(index.output_of_row[exclude], device=net.device)
-    for batch, x in _batches(net, rows, index.n_outputs):
-        without = None if exclude is None else exclude[batch]
+    for batch, numbers, x in _batches(net, rows, index.n_outputs):
+        without = None if exclude is None else exclude[numbers]
         log_p, label = _log_proba(net.module_, members, x, routing, without)
         top, columns = log_p.topk(min(k, log_p.shape[1]), dim=1)
         outputs = columns if label is None else members[label].gather(1, columns)
         found = training_rows[outputs.clamp(min=0)].masked_fill(~top.isfinite(), -1)
-        indices[batch, : top.shape[1]] = found.cpu()
-        log_proba[batch, : top.shape[1]] = top.masked_fill(~top.isfinite(), torch.nan).cpu()
+        _store(indices[:, : top.shape[1]], batch, found)
+        _store(log_proba[:, : top.shape[1]], batch, top.masked_fill(~top.isfinite(), torch.nan))
     return indices, log_proba
 
 
 def _batches(net, rows, n_values):
+    """Batches as (slice of rows, numbers of the rows in x, x on the device).
+
+    x repeats rows where there are few: matrix products of one to three rows round differently, and
+    a row's result should not depend on what it is batched with.
+    """
     size = max(1, min(4096, _BATCH_VALUES // n_values))
     with torch.inference_mode():
         for start in range(0, len(rows), size):
-            batch = slice(start, start + size)
-            yield batch, torch.tensor(rows[batch], device=net.device)
+            batch = slice(start, min(start + size, len(rows)))
+            numbers = np.arange(batch.start, batch.stop)
+            numbers = np.resize(numbers, max(len(numbers), _LEAST_ROWS))
+            yield batch, numbers, torch.tensor(rows[numbers], device=net.device)
+
+
+def _store(target, batch, values):
+    target[batch] = values[: batch.stop - batch.start].cpu()
 
 
 def _log_proba(module, members, x, routing, exclude=None):

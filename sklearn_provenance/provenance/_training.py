@@ -124,13 +124,9 @@ class ProvenanceLoss(nn.Module):
         targets = None
         if self.mixing == "sampled":
             targets = sample_local_targets(local, sizes, self.alpha, self.generator)
-        class_logits = logits
-        if self.members is not None:
-            members = self.members[label]  # (B, M)
-            class_logits = logits.gather(1, members.clamp(min=0))
-            class_logits = class_logits.masked_fill(members < 0, -torch.inf)
+        members = None if self.members is None else self.members[label]  # (B, M)
         losses = index_cross_entropy(
-            logits, class_logits, local, sizes, self.alpha, self.label_smoothing, targets
+            logits, local, sizes, self.alpha, self.label_smoothing, targets, members
         ).masked_fill(~indexed, 0)
 
         self._add("index_loss", losses.detach().sum(), n_indexed)
@@ -138,7 +134,7 @@ class ProvenanceLoss(nn.Module):
         right = guess == (local if self.members is None else own)
         self._add("index_accuracy", (right & indexed).sum(), n_indexed)
         if targets is not None:
-            drawn = targets if self.members is None else members.gather(1, targets[:, None])[:, 0]
+            drawn = targets if members is None else members.gather(1, targets[:, None])[:, 0]
             self._add("sampled_target_accuracy", ((guess == drawn) & indexed).sum(), n_indexed)
         return losses.sum() / n_indexed.clamp(min=1)
 
@@ -195,7 +191,8 @@ def build_net(
     network, loss, *, lr, lr_index, weight_decay, batch_size, max_epochs, callbacks, device
 ):
     """An initialised skorch net; ``network`` and ``loss`` are arguments of its two modules."""
-    optimizer = {"lr": lr, "weight_decay": weight_decay, "betas": (0.9, 0.999)}
+    # Fused: a third of a step on CPU goes to the plain optimiser when there are many outputs.
+    optimizer = {"lr": lr, "weight_decay": weight_decay, "betas": (0.9, 0.999), "fused": True}
     if lr_index is not None:
         optimizer["param_groups"] = [("index_*", {"lr": lr_index})]
     net = NeuralNet(

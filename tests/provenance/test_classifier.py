@@ -121,15 +121,22 @@ def test_history_has_a_line_per_epoch(fitted):
 def test_memory_of_an_explanation_is_bounded_by_a_batch(fitted, iris, monkeypatch):
     X, _ = iris
     whole = fitted.explain(X, k=4), fitted.index_proba(X), fitted.transform(X)
-    monkeypatch.setattr(_inference, "_BATCH_VALUES", 7 * len(X))
+    monkeypatch.setattr(_inference, "_BATCH_VALUES", 20 * len(X))
     seen = []
     forward = fitted.net_.module_.register_forward_hook(lambda m, x, out: seen.append(len(x[0])))
     part = fitted.explain(X, k=4), fitted.index_proba(X), fitted.transform(X)
     forward.remove()
-    assert max(seen) == 7
+    assert max(seen) == 20
     np.testing.assert_array_equal(whole[0].indices, part[0].indices)
     for a, b in zip(whole[1:], part[1:], strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5)
+
+
+def test_a_row_does_not_depend_on_its_batch(fitted, iris):
+    X, _ = iris
+    for method in (fitted.predict_proba, fitted.transform, fitted.index_proba):
+        alone = np.concatenate([method(X[i : i + 1]) for i in range(20)])
+        np.testing.assert_allclose(method(X)[:20], alone, rtol=1e-6, atol=1e-9)
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
