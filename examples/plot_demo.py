@@ -24,12 +24,11 @@ import numpy as np
 from sklearn_provenance import ProvenanceClassifier
 from sklearn_provenance.datasets import load_digits, load_fashion_mnist
 
-parser = argparse.ArgumentParser(description=__doc__.split("\n")[1])
+parser = argparse.ArgumentParser(description="Which training images is this prediction made of?")
 parser.add_argument("--dataset", choices=["digits", "fashion-mnist"], default="digits")
-parser.add_argument("--output", help="file for the picture; shown on screen if left out")
-options = parser.parse_args(
-    sys.argv[1:] if __name__ == "__main__" and "sphinx" not in sys.modules else []
-)
+parser.add_argument("--output", default="demo.png", help="file for the picture")
+# The gallery runs the script with arguments of its own.
+options = parser.parse_args([] if "sphinx" in sys.modules else None)
 
 if options.dataset == "digits":
     train, test = load_digits("train"), load_digits("test")
@@ -68,7 +67,7 @@ print(f"\nTrue labels of the queries: {', '.join(names[test.target[shown]])}\n")
 print(explanation)
 
 display = explanation.plot()
-if options.output:
+if "sphinx" not in sys.modules:
     display.figure_.savefig(options.output, dpi=150)
     print(f"\nThe picture is in {options.output}")
 
@@ -79,7 +78,7 @@ if options.output:
 print(
     """
 Try next:
-  python examples/plot_demo.py --dataset fashion-mnist --output fashion.png
+  .venv/bin/python examples/plot_demo.py --dataset fashion-mnist --output fashion.png
   clf.explain(k=5)                 every training image explained by the others
   clf.set_params(alpha=0.7)        less memorisation, broader exemplars
   make docs                        guide and gallery, in doc/_build/html/index.html"""

@@ -19,7 +19,7 @@ class Explanation:
 
     `indices, scores = explanation` unpacks it. `explanation[3]`, `explanation[:5]`, a list of
     numbers or a boolean mask take queries, and always give an Explanation whose arrays keep two
-    axes. There is no `len`, which would contradict one of the two: see `n_queries` and `k`.
+    axes. Printed, an exemplar shows its label only where that differs from the query's. There is no `len`, which would contradict one of the two: see `n_queries` and `k`.
 
     Parameters
     ----------
@@ -75,8 +75,8 @@ class Explanation:
     ... )
     >>> exp
     Explanation by nearest neighbours: 2 queries, 2 exemplars each, score
-    query 0 -> 'cat':  row 4 ('cat') 0.93 | row 0 (!= 'dog') 1.2e-4
-    query 1 -> 'dog':  row 2 ('dog') 1
+    query 0 -> 'cat':  row 4 0.93 | row 0 (!= 'dog') 1.2e-4
+    query 1 -> 'dog':  row 2 1
     >>> indices, scores = exp[0]
     >>> indices
     array([[4, 0]])
@@ -284,7 +284,10 @@ class Explanation:
         if self.exemplar_labels is not None:
             label = self.exemplar_labels[query, rank]
             differs = self.query_labels is not None and label != self.query_labels[query]
-            text += f" ({unlike} {_quote(label)})" if differs else f" ({_quote(label)})"
+            if differs:
+                text += f" ({unlike} {_quote(label)})"
+            elif self.query_labels is None:
+                text += f" ({_quote(label)})"
         return f"{text} {format_number(self.scores[query, rank])}"
 
     def _repr_html_(self):

@@ -243,7 +243,7 @@ def test_text_shows_labels_and_scores_without_numpy_names():
     )
     lines = repr(exp).split("\n")
     assert lines[0] == "Explanation by nearest: 4 queries, 3 exemplars each, gain (nats)"
-    assert lines[2] == "query 1 -> 'x':  id 'a' ('x') 0.5 | id 'b' (!= 'y') 0.5"
+    assert lines[2] == "query 1 -> 'x':  id 'a' 0.5 | id 'b' (!= 'y') 0.5"
 
 
 @given(explanations())

@@ -97,8 +97,8 @@ default="class_conditional"
     batch_size : int or "auto", default="auto"
         Rows per optimiser step. "auto" takes 128 as in the paper, and a tenth of the rows but at
         least 16 where that is less.
-    max_epochs : int, default=80
-        Passes over the training rows.
+    max_epochs : int, default=40
+        Passes over the training rows. The paper takes 80.
     warmup_epochs : int, default=3
         Epochs in which the learning rate grows linearly to ``lr``.
     device : str or torch.device, default="auto"
@@ -122,12 +122,12 @@ default="class_conditional"
         Class labels.
     n_features_in_ : int
         Values per row.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Column names, if ``X`` was a data frame with string names.
     input_shape_ : tuple of int
         Shape of one input of the network, (n_features,) or (channels, height, width).
     index_ : ndarray of shape (n_outputs,)
-        Training rows that have an output.
+        Training rows that have an output, in increasing order.
     history_ : list of dict
         Mean losses in nats, accuracies with dropout on, learning rate and seconds per epoch.
     net_ : skorch.NeuralNet
@@ -211,7 +211,7 @@ default="class_conditional"
         lr_index=None,
         weight_decay=2e-5,
         batch_size="auto",
-        max_epochs=80,
+        max_epochs=40,
         warmup_epochs=3,
         device="auto",
         precision="auto",
