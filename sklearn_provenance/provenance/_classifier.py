@@ -22,15 +22,14 @@ from skorch.history import History
 from torch import nn
 
 from ..explanation import Explanation
-from ._backbones import MLP_DEPTH, SIZES
+from ._assembly import assemble_net, network_structure, update_net
+from ._backbones import SIZES
 from ._index import ClassIndex
 from ._inference import class_proba, index_features, index_proba, nearest_rows
 from ._input import image_layout, validate_rows
 from ._persistence import load_state, save_classifier
 from ._subset import index_rows
-from ._training import DeviceRows, build_net, train
-
-_LOSS_PARAMETERS = ("alpha", "mixing", "lambda_class", "lambda_index", "label_smoothing")
+from ._training import DeviceRows, train
 
 
 class ProvenanceClassifier(
@@ -306,13 +305,13 @@ default="class_conditional"
         self._index = index
         self.index_ = index.rows
         if before is None:
-            self.net_ = self._build_net(init_seed)
+            self.net_ = assemble_net(self, init_seed)
         else:
             self._check_continuation(before)
             done = len(self.net_.history)
             order_seed, step_seed = order_seed + done, step_seed + done
-            self._update_net()
-        self._structure = self._network_structure()
+            update_net(self)
+        self._structure = network_structure(self)
         self._train(order_seed, step_seed)
         return self
 
@@ -326,93 +325,6 @@ default="class_conditional"
     def _n_features_out(self):
         return self.net_.module_.n_index_features
 
-    def _build_net(self, seed):
-        index, device = self._index, _device(self.device)
-        shape, axes = (self.n_features_in_,), None
-        if self._user_shape is not None:
-            shape, axes = image_layout(self._user_shape)
-        backbone = self.backbone
-        if isinstance(backbone, str) and backbone == "auto":
-            backbone = "cnn" if len(shape) == 3 else "mlp"
-        self._check_network(backbone, shape)
-        network = {
-            "architecture": self.architecture,
-            "user_shape": shape,
-            "axes": axes,
-            "input_scale": self._input_scale,
-            "sizes": index.sizes.tolist(),
-            "generator": torch.Generator().manual_seed(seed),
-            "backbone": backbone,
-            "width": self.width,
-            "dropout": self.dropout,
-            "sharing_level": self.sharing_level,
-            "heads": self.heads,
-            "class_conditioning": self.class_conditioning,
-            "amp_dtype": _amp_dtype(self.precision, device),
-        }
-        conditional = self.architecture == "class_conditional"
-        loss = {
-            "members": None if conditional else torch.as_tensor(index.members),
-            "sizes": torch.as_tensor(index.sizes),
-            **{name: getattr(self, name) for name in _LOSS_PARAMETERS},
-        }
-        return build_net(
-            network,
-            loss,
-            lr=self.lr,
-            lr_index=self.lr_index,
-            weight_decay=self.weight_decay,
-            batch_size=self._batch_size(),
-            max_epochs=self.max_epochs,
-            callbacks=self.callbacks or [],
-            device=device,
-        )
-
-    def _update_net(self):
-        """Bring hyperparameters that may change between warm starts to the net."""
-        net = self.net_
-        net.max_epochs, net.batch_size = self.max_epochs, self._batch_size()
-        for name in _LOSS_PARAMETERS:
-            setattr(net.criterion_, name, getattr(self, name))
-        rates = [self.lr] if self.lr_index is None else [self.lr_index, self.lr]
-        for group, rate in zip(net.optimizer_.param_groups, rates, strict=True):
-            group.update(initial_lr=rate, weight_decay=self.weight_decay)
-
-    def _batch_size(self):
-        if self.batch_size == "auto":
-            return min(max(len(self._fit_X) // 10, 16), 128)
-        return self.batch_size
-
-    def _network_structure(self):
-        names = ["architecture", "width", "dropout", "sharing_level", "heads"]
-        structure = {name: getattr(self, name) for name in [*names, "class_conditioning"]}
-        structure["backbone"] = self.backbone if isinstance(self.backbone, str) else "custom"
-        structure["lr_index"] = "own" if self.lr_index is not None else "the same"
-        return structure
-
-    def _check_network(self, backbone, shape):
-        if backbone == "cnn" and len(shape) != 3:
-            raise ValueError(
-                "backbone='cnn' needs images; X holds rows. Pass images, or input_shape if the "
-                "rows are flat images"
-            )
-        if backbone == "mlp" and self.width == "paper":
-            raise ValueError(
-                "width='paper' names the convolutional networks of the paper; rows take 'small', "
-                "'medium', 'large' or 'xlarge'"
-            )
-        if self.sharing_level is not None:
-            if not isinstance(backbone, str):
-                raise ValueError(
-                    "sharing_level needs a built-in backbone; the branches share the whole of a "
-                    "backbone of your own"
-                )
-            if backbone == "mlp" and self.sharing_level > MLP_DEPTH:
-                raise ValueError(
-                    f"sharing_level={self.sharing_level}, but the MLP backbone has {MLP_DEPTH} "
-                    "layers"
-                )
-
     def _check_continuation(self, before):
         same = all(
             np.array_equal(before[name], getattr(self, name))
@@ -423,7 +335,7 @@ default="class_conditional"
                 "warm_start=True goes on training with the same rows and classes; they changed. "
                 "Use warm_start=False to start anew"
             )
-        structure = self._network_structure()
+        structure = network_structure(self)
         changed = [name for name in structure if structure[name] != before["_structure"][name]]
         if changed:
             raise ValueError(
@@ -660,7 +572,7 @@ default="class_conditional"
         self.n_features_in_ = self._fit_X.shape[1]
         self.index_ = tensors.pop("index").numpy()
         self._index = ClassIndex.from_labels(self._fit_y, len(self.classes_), self.index_)
-        net = self._build_net(seed=0)
+        net = assemble_net(self, seed=0)
         try:
             net.module_.load_state_dict(
                 {name.removeprefix("network."): value for name, value in tensors.items()}
@@ -670,7 +582,7 @@ default="class_conditional"
         net.module_.eval()
         net.history = History(state["history"])
         self.net_ = net
-        self._structure = self._network_structure()
+        self._structure = network_structure(self)
         return self
 
     def _nearest(self, X, k, name):
@@ -711,19 +623,3 @@ default="class_conditional"
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float32"]
         return tags
-
-
-def _device(device):
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    device = torch.device(device)
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(f"device={str(device)!r}, but torch finds no CUDA device; use 'auto'")
-    return device
-
-
-def _amp_dtype(precision, device):
-    if precision == "auto":
-        fast = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
-        return torch.bfloat16 if fast else None
-    return torch.bfloat16 if precision == "bfloat16" else None

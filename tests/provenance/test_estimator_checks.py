@@ -17,7 +17,7 @@ def quick(architecture, **params):
 ESTIMATORS = [quick(architecture) for architecture in ARCHITECTURES]
 
 
-@parametrize_with_checks(ESTIMATORS, xfail_strict=True)
+@parametrize_with_checks(ESTIMATORS)
 def test_check_estimator(estimator, check):
     check(estimator)
 

@@ -1,0 +1,120 @@
+"""From the hyperparameters of a classifier to its skorch net."""
+
+import torch
+
+from ._backbones import MLP_DEPTH
+from ._input import image_layout
+from ._training import build_net
+
+_LOSS_PARAMETERS = ("alpha", "mixing", "lambda_class", "lambda_index", "label_smoothing")
+
+
+def assemble_net(clf, seed):
+    """The net of a classifier whose data have been validated, with fresh weights."""
+    index, device = clf._index, resolve_device(clf.device)
+    shape, axes = (clf.n_features_in_,), None
+    if clf._user_shape is not None:
+        shape, axes = image_layout(clf._user_shape)
+    backbone = clf.backbone
+    if isinstance(backbone, str) and backbone == "auto":
+        backbone = "cnn" if len(shape) == 3 else "mlp"
+    _check_network(clf, backbone, shape)
+    network = {
+        "architecture": clf.architecture,
+        "user_shape": shape,
+        "axes": axes,
+        "input_scale": clf._input_scale,
+        "sizes": index.sizes.tolist(),
+        "generator": torch.Generator().manual_seed(seed),
+        "backbone": backbone,
+        "width": clf.width,
+        "dropout": clf.dropout,
+        "sharing_level": clf.sharing_level,
+        "heads": clf.heads,
+        "class_conditioning": clf.class_conditioning,
+        "amp_dtype": amp_dtype(clf.precision, device),
+    }
+    conditional = clf.architecture == "class_conditional"
+    loss = {
+        "members": None if conditional else torch.as_tensor(index.members),
+        "sizes": torch.as_tensor(index.sizes),
+        **{name: getattr(clf, name) for name in _LOSS_PARAMETERS},
+    }
+    return build_net(
+        network,
+        loss,
+        lr=clf.lr,
+        lr_index=clf.lr_index,
+        weight_decay=clf.weight_decay,
+        batch_size=_batch_size(clf),
+        max_epochs=clf.max_epochs,
+        callbacks=clf.callbacks or [],
+        device=device,
+    )
+
+
+def update_net(clf):
+    """Bring hyperparameters that may change between warm starts to the net."""
+    net = clf.net_
+    net.max_epochs, net.batch_size = clf.max_epochs, _batch_size(clf)
+    for name in _LOSS_PARAMETERS:
+        setattr(net.criterion_, name, getattr(clf, name))
+    rates = [clf.lr] if clf.lr_index is None else [clf.lr_index, clf.lr]
+    for group, rate in zip(net.optimizer_.param_groups, rates, strict=True):
+        group.update(initial_lr=rate, weight_decay=clf.weight_decay)
+
+
+def network_structure(clf):
+    """What may not change between warm starts."""
+    names = ["architecture", "width", "dropout", "sharing_level", "heads"]
+    structure = {name: getattr(clf, name) for name in [*names, "class_conditioning"]}
+    structure["backbone"] = clf.backbone if isinstance(clf.backbone, str) else "custom"
+    structure["lr_index"] = "own" if clf.lr_index is not None else "the same"
+    return structure
+
+
+def resolve_device(device):
+    """A torch device; "auto" is CUDA where there is a GPU."""
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = torch.device(device)
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"device={str(device)!r}, but torch finds no CUDA device; use 'auto'")
+    return device
+
+
+def amp_dtype(precision, device):
+    """The type of automatic mixed precision on a device; None for single precision."""
+    if precision == "auto":
+        fast = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+        return torch.bfloat16 if fast else None
+    return torch.bfloat16 if precision == "bfloat16" else None
+
+
+def _batch_size(clf):
+    if clf.batch_size == "auto":
+        return min(max(len(clf._fit_X) // 10, 16), 128)
+    return clf.batch_size
+
+
+def _check_network(clf, backbone, shape):
+    if backbone == "cnn" and len(shape) != 3:
+        raise ValueError(
+            "backbone='cnn' needs images; X holds rows. Pass images, or input_shape if the "
+            "rows are flat images"
+        )
+    if backbone == "mlp" and clf.width == "paper":
+        raise ValueError(
+            "width='paper' names the convolutional networks of the paper; rows take 'small', "
+            "'medium', 'large' or 'xlarge'"
+        )
+    if clf.sharing_level is not None:
+        if not isinstance(backbone, str):
+            raise ValueError(
+                "sharing_level needs a built-in backbone; the branches share the whole of a "
+                "backbone of your own"
+            )
+        if backbone == "mlp" and clf.sharing_level > MLP_DEPTH:
+            raise ValueError(
+                f"sharing_level={clf.sharing_level}, but the MLP backbone has {MLP_DEPTH} layers"
+            )
