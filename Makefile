@@ -5,10 +5,10 @@ BIN := $(VENV)/bin
 # torch first: what depends on it then finds it installed and fetches no other build.
 INSTALL = $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test lint docs clean
+.PHONY: demo test lint test-minimum docs clean
 
 demo: $(VENV)/.base
-	$(BIN)/python examples/plot_demo.py --output demo.png
+	OMP_WAIT_POLICY=PASSIVE $(BIN)/python examples/plot_demo.py --output demo.png
 
 test: $(VENV)/.test lint
 	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered
@@ -16,6 +16,13 @@ test: $(VENV)/.test lint
 lint: $(VENV)/.test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+# The lower bounds of pyproject.toml; torch 2.6 comes with its CUDA libraries on Linux (6 GB).
+test-minimum:
+	$(PYTHON) -m venv $(VENV)-minimum
+	$(VENV)-minimum/bin/pip install --quiet -c constraints-minimum.txt torch
+	$(VENV)-minimum/bin/pip install --quiet -c constraints-minimum.txt -e ".[test]"
+	$(VENV)-minimum/bin/python -m pytest
 
 docs: $(VENV)/.docs
 	$(BIN)/python -m sphinx -W --keep-going -b html doc doc/_build/html
