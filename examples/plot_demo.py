@@ -56,12 +56,11 @@ for architecture in ["class_conditional", "class_independent", "single_branch"]:
 # %%
 # Explain five test images
 # ------------------------
-# Four come from the front of the test set, and one is an image that the network gets wrong, if
-# there is one. The number above an exemplar is the probability of that training image.
+# Four that the network gets right, and one that it gets wrong, if there is one. The number above an exemplar is the probability of that training image.
 
 clf = classifiers["class_conditional"]
-wrong = np.flatnonzero(clf.predict(test.data) != names[test.target])
-shown = [*range(4), wrong[0] if len(wrong) else 4]
+right = clf.predict(test.data) == names[test.target]
+shown = [*np.flatnonzero(right)[:4], *np.flatnonzero(~right)[:1]]
 explanation = clf.explain(test.data[shown], k=5)
 print(f"\nTrue labels of the queries: {', '.join(names[test.target[shown]])}\n")
 print(explanation)

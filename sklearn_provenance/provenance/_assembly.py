@@ -1,11 +1,24 @@
 """From the hyperparameters of a classifier to its skorch net."""
 
 import torch
+from skorch.callbacks import Callback
 
 from ._backbones import MLP_DEPTH
 from ._input import image_layout
-from ._training import build_net
+from ._training import build_net, with_log
 
+STRUCTURE = (
+    "architecture",
+    "backbone",
+    "width",
+    "dropout",
+    "sharing_level",
+    "heads",
+    "class_conditioning",
+    "index_subset",
+    "device",
+    "precision",
+)
 _LOSS_PARAMETERS = ("alpha", "mixing", "lambda_class", "lambda_index", "label_smoothing")
 
 
@@ -32,6 +45,7 @@ def assemble_net(clf, seed):
         "sharing_level": clf.sharing_level,
         "heads": clf.heads,
         "class_conditioning": clf.class_conditioning,
+        "amp_device": device.type,
         "amp_dtype": amp_dtype(clf.precision, device),
     }
     conditional = clf.architecture == "class_conditional"
@@ -48,7 +62,7 @@ def assemble_net(clf, seed):
         weight_decay=clf.weight_decay,
         batch_size=_batch_size(clf),
         max_epochs=clf.max_epochs,
-        callbacks=clf.callbacks or [],
+        callbacks=with_log(clf.callbacks),
         device=device,
     )
 
@@ -57,6 +71,8 @@ def update_net(clf):
     """Bring hyperparameters that may change between warm starts to the net."""
     net = clf.net_
     net.max_epochs, net.batch_size = clf.max_epochs, _batch_size(clf)
+    net.callbacks = with_log(clf.callbacks)
+    net.initialize_callbacks()
     for name in _LOSS_PARAMETERS:
         setattr(net.criterion_, name, getattr(clf, name))
     rates = [clf.lr] if clf.lr_index is None else [clf.lr_index, clf.lr]
@@ -65,10 +81,8 @@ def update_net(clf):
 
 
 def network_structure(clf):
-    """What may not change between warm starts."""
-    names = ["architecture", "width", "dropout", "sharing_level", "heads"]
-    structure = {name: getattr(clf, name) for name in [*names, "class_conditioning"]}
-    structure["backbone"] = clf.backbone if isinstance(clf.backbone, str) else "custom"
+    """What may not change between warm starts, and what a saved network needs."""
+    structure = {name: getattr(clf, name) for name in STRUCTURE}
     structure["lr_index"] = "own" if clf.lr_index is not None else "the same"
     return structure
 
@@ -118,3 +132,5 @@ def _check_network(clf, backbone, shape):
             raise ValueError(
                 f"sharing_level={clf.sharing_level}, but the MLP backbone has {MLP_DEPTH} layers"
             )
+    if clf.callbacks is not None and not all(isinstance(c, Callback) for c in clf.callbacks):
+        raise TypeError(f"callbacks must be instances of skorch callbacks; got {clf.callbacks!r}")

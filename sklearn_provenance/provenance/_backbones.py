@@ -119,18 +119,21 @@ _factory_lock = threading.Lock()
 
 def _custom(backbone, input_shape, generator):
     if isinstance(backbone, nn.Module):
-        module = copy.deepcopy(backbone)
-    else:
-        seed = int(torch.randint(2**31, (1,), generator=generator))
-        # A factory draws from torch's global generator: one at a time, and put back after.
-        with _factory_lock, torch.random.fork_rng():
-            torch.manual_seed(seed)
-            module = backbone()
+        return _stage(copy.deepcopy(backbone).cpu(), input_shape)
+    seed = int(torch.randint(2**31, (1,), generator=generator))
+    # A factory draws from torch's global generator: one at a time, and put back after.
+    with _factory_lock, torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        module = backbone()
         if not isinstance(module, nn.Module):
             raise TypeError(
                 "backbone must be a torch.nn.Module or a factory that returns one; "
                 f"it returned {type(module).__name__}"
             )
+        return _stage(module.cpu(), input_shape)  # lazy modules draw their weights here
+
+
+def _stage(module, input_shape):
     stage = nn.Sequential(module, nn.Flatten())
     try:
         with torch.no_grad():
@@ -140,7 +143,5 @@ def _custom(backbone, input_shape, generator):
             f"the backbone does not take a batch of inputs of shape {tuple(input_shape)}: {error}"
         ) from error
     if not isinstance(out, torch.Tensor) or len(out) != 2:
-        raise ValueError(
-            "the backbone must map a batch of inputs to one tensor of features per row"
-        )
+        raise ValueError("the backbone must map a batch of inputs to one tensor, a row per input")
     return [stage.train()], out.shape[1]

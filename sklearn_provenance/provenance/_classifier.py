@@ -1,5 +1,6 @@
 """ProvenanceClassifier: a classifier that names the training rows behind its predictions."""
 
+import copy
 import numbers
 import warnings
 
@@ -14,7 +15,7 @@ from sklearn.base import (
 )
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.preprocessing import LabelEncoder
-from sklearn.utils import check_consistent_length, check_random_state
+from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, RealNotInt, StrOptions
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d
@@ -67,7 +68,7 @@ default="class_conditional"
         Dropout after the fully connected layers of a built-in backbone and of the index branch.
         Section 7.6 has 0.5; ``width="paper"`` has its own.
     sharing_level : {1, 2, 3, 4} or None, default=None
-        How many of the backbone's layers the two branches share: 1 to 3 convolution blocks, 4
+        How many of a built-in backbone's layers two branches share: 1 to 3 convolution blocks, 4
         adds the first fully connected layer. An MLP backbone has 2 layers to share. None shares
         all of them.
     heads : {"shared", "per_class"}, default="shared"
@@ -80,9 +81,9 @@ default="class_conditional"
     input_shape : tuple of int, default=None
         (H, W), (C, H, W) or (H, W, C) when X holds flat images.
     index_subset : float, int or array-like of int, default=None
-        Training rows that get an output: a share or a number of them, drawn in proportion to the
-        classes, or the rows themselves. The other rows train the class branch only; a single
-        branch does not see them. None gives every row an output.
+        Training rows that get an output: a share or a number of them, drawn as one per class and
+        the rest in proportion to the classes, or the rows themselves. The other rows train the
+        class branch only; a single branch does not see them. None gives every row an output.
     lambda_class, lambda_index : float, default=1
         Weights of the two losses (Eq. 2).
     label_smoothing : float in [0, 1), default=0.05
@@ -105,7 +106,8 @@ default="class_conditional"
     precision : {"auto", "float32", "bfloat16"}, default="auto"
         Automatic mixed precision. "auto" takes bfloat16 on GPUs that support it, else float32.
     callbacks : list of skorch callbacks, default=None
-        Called during training. ``history_`` names what they can monitor.
+        Copied, and called during training. ``history_`` names what they can monitor. The schedule
+        of the learning rate is the classifier's own.
     random_state : int, RandomState instance or None, default=None
         Seed of initialisation, order of rows, dropout, sampled targets and ``index_subset``.
         Torch's global generator is neither read nor changed, except by a backbone of your own.
@@ -254,8 +256,9 @@ default="class_conditional"
         Parameters
         ----------
         X : array-like of shape (n, n_features), (n, H, W), (n, C, H, W) or (n, H, W, C)
-            Training rows or images. uint8 values are divided by 255; others are taken as they
-            are, so that rows of features want a ``StandardScaler`` before.
+            Training rows or images. Images of uint8 are divided by 255. Rows are divided by one
+            number for all features, so features on different scales want a ``StandardScaler``
+            before.
         y : array-like of shape (n,)
             Class labels.
         sample_id : array-like of shape (n,), default=None
@@ -293,14 +296,22 @@ default="class_conditional"
             )
         self._fit_X, self._fit_y = X, encoded
         if sample_id is not None:
-            sample_id = column_or_1d(sample_id)
-            check_consistent_length(X, sample_id)
+            sample_id = np.array(sample_id)
+            if sample_id.shape != (len(X),):
+                raise ValueError(
+                    f"sample_id must have one entry per row, shape ({len(X)},); got "
+                    f"{sample_id.shape}"
+                )
         self._sample_id = sample_id
 
         rng = check_random_state(self.random_state)
         init_seed, order_seed, step_seed = (int(s) for s in rng.randint(2**31 - 1, size=3))
         index = ClassIndex.from_labels(
-            encoded, n_classes, index_rows(self.index_subset, encoded, n_classes, rng)
+            encoded,
+            n_classes,
+            index_rows(self.index_subset, encoded, n_classes, rng)
+            if before is None or len(before["_fit_y"]) != len(y)
+            else before["index_"],
         )
         self._index = index
         self.index_ = index.rows
@@ -308,6 +319,7 @@ default="class_conditional"
             self.net_ = assemble_net(self, init_seed)
         else:
             self._check_continuation(before)
+            self.net_ = copy.deepcopy(self.net_)  # the old one comes back if training fails
             done = len(self.net_.history)
             order_seed, step_seed = order_seed + done, step_seed + done
             update_net(self)
@@ -328,15 +340,15 @@ default="class_conditional"
     def _check_continuation(self, before):
         same = all(
             np.array_equal(before[name], getattr(self, name))
-            for name in ("classes_", "_fit_y", "_fit_X", "index_")
+            for name in ("classes_", "_fit_y", "_fit_X", "_user_shape", "_input_scale")
         )
         if not same:
             raise ValueError(
                 "warm_start=True goes on training with the same rows and classes; they changed. "
                 "Use warm_start=False to start anew"
             )
-        structure = network_structure(self)
-        changed = [name for name in structure if structure[name] != before["_structure"][name]]
+        old, new = before["_structure"], network_structure(self)
+        changed = [n for n in new if old[n] is not new[n] and not np.array_equal(old[n], new[n])]
         if changed:
             raise ValueError(
                 f"warm_start=True keeps the network, but {', '.join(changed)} changed. Use "
@@ -351,7 +363,7 @@ default="class_conditional"
         if self.architecture == "single_branch":
             kept = torch.as_tensor(index.rows)
             X, label, output, local = X[kept], label[kept], output[kept], local[kept]
-        complete = train(
+        interrupted = train(
             net,
             DeviceRows(
                 X, label, output, local, net.device, torch.Generator().manual_seed(order_seed)
@@ -360,12 +372,18 @@ default="class_conditional"
             self.warmup_epochs,
             bool(self.verbose),
         )
-        if not complete and not self.callbacks:
+        losses = [epoch["train_loss"] for epoch in net.history]
+        if not np.isfinite(losses).all():
+            raise ValueError(
+                f"training diverged: the loss was {losses[-1]} after {len(losses)} epochs. Scale "
+                f"the features, or take a smaller lr than {self.lr:g}"
+            )
+        if interrupted:
             warnings.warn(
-                f"training was interrupted after {len(net.history)} epochs; the classifier can "
-                "be used as it is, and warm_start=True goes on from here",
+                f"training was interrupted after {len(losses)} epochs; the classifier can be used "
+                "as it is, and warm_start=True goes on from here",
                 ConvergenceWarning,
-                stacklevel=4,
+                stacklevel=5,
             )
 
     @property
@@ -478,7 +496,7 @@ default="class_conditional"
         indices : ndarray of shape (n, n_neighbors)
             Rows of the X given to fit; -1 pads.
         """
-        indices, log_proba = self._nearest(X, n_neighbors, "n_neighbors")[1:]
+        indices, log_proba = self._nearest(X, n_neighbors, "n_neighbors")[1:3]
         if not return_distance:
             return indices
         return np.nan_to_num(-log_proba, nan=np.inf), indices
@@ -505,7 +523,7 @@ default="class_conditional"
         ValueError
             If k is larger than the number of training rows that can be named.
         """
-        rows, indices, log_proba = self._nearest(X, k, "k")
+        rows, indices, log_proba, predicted = self._nearest(X, k, "k")
         images = self._user_shape is not None
         shape = image_layout(self._user_shape)[0] if images else (self.n_features_in_,)
         return Explanation(
@@ -513,12 +531,12 @@ default="class_conditional"
             np.exp(log_proba),
             sample_id=None if self._sample_id is None else self._sample_id[indices],
             exemplar_labels=self.classes_[self._fit_y[indices]],
-            query_labels=self.classes_[class_proba(self.net_, self._index, rows).argmax(1)],
+            query_labels=self.classes_[predicted],
             queries=rows.reshape(-1, *shape) if images else rows,
             training_data=self._fit_X.reshape(-1, *shape) if images else self._fit_X,
             image_shape=self.input_shape_ if images else None,
             feature_names=getattr(self, "feature_names_in_", None),
-            method=f"{self.architecture.replace('_', '-')} network",
+            method=f"{self.net_.module_.architecture.replace('_', '-')} network",
             score_name="index probability",
         )
 
@@ -599,7 +617,7 @@ default="class_conditional"
                 f"{name} must be between 1 and {n_candidates}, the training rows that can be "
                 f"named; got {k}"
             )
-        indices, log_proba = nearest_rows(
+        indices, log_proba, predicted = nearest_rows(
             self.net_, self._index, rows, int(k), self.routing, exclude
         )
         short = int((indices[:, -1] < 0).sum())
@@ -610,7 +628,7 @@ default="class_conditional"
                 UserWarning,
                 stacklevel=3,
             )
-        return rows, indices, log_proba
+        return rows, indices, log_proba, predicted
 
     def _rows(self, X):
         check_is_fitted(self)

@@ -29,16 +29,13 @@ def class_proba(net, index, rows):
         From the class branch; in a single branch the index probability of each class's rows.
     """
     module = net.module_
-    n_classes = len(index.sizes)
-    proba = np.empty((len(rows), n_classes), dtype=np.float32)
+    proba = np.empty((len(rows), len(index.sizes)), dtype=np.float32)
     if module.architecture == "single_branch":
-        labels = torch.as_tensor(index.labels, device=net.device)
+        by_class = _class_sums(index, net.device)
         for batch, _, x in _batches(net, rows, index.n_outputs):
-            p = module(x).index_logits.softmax(1)  # (B, n_outputs)
-            mass = torch.zeros(len(x), n_classes, device=p.device).index_add_(1, labels, p)
-            _store(proba, batch, mass / mass.sum(1, keepdim=True))
+            _store(proba, batch, _class_mass(module(x).index_logits, by_class))
     else:
-        for batch, _, x in _batches(net, rows, 4096):
+        for batch, _, x in _batches(net, rows, len(index.sizes)):
             _store(proba, batch, module.class_logits(x).softmax(1))
     return proba
 
@@ -78,9 +75,10 @@ def index_proba(net, index, rows, routing):
         Zero for training rows without an output.
     """
     proba = np.zeros((len(rows), len(index.output_of_row)), dtype=np.float32)
+    by_class = _class_sums(index, net.device)
     members = torch.as_tensor(index.members, device=net.device)
     for batch, _, x in _batches(net, rows, index.n_outputs):
-        log_p, label = _log_proba(net.module_, members, x, routing)
+        log_p, label, _ = _log_proba(net.module_, members, by_class, x, routing)
         p = log_p.exp()
         if label is not None:
             outputs = members[label]
@@ -111,22 +109,27 @@ def nearest_rows(net, index, rows, k, routing, exclude=None):
         Training rows, most probable first; -1 pads.
     log_proba : ndarray of shape (n, k), float64
         Their log-probabilities; nan pads.
+    predicted : ndarray of shape (n,), int64
+        Predicted classes, encoded.
     """
     indices = np.full((len(rows), k), -1, dtype=np.int64)
     log_proba = np.full((len(rows), k), np.nan)
+    predicted = np.empty(len(rows), dtype=np.int64)
+    by_class = _class_sums(index, net.device)
     members = torch.as_tensor(index.members, device=net.device)
     training_rows = torch.as_tensor(index.rows, device=net.device)
     if exclude is not None:
         exclude = torch.as_tensor(index.output_of_row[exclude], device=net.device)
     for batch, numbers, x in _batches(net, rows, index.n_outputs):
         without = None if exclude is None else exclude[numbers]
-        log_p, label = _log_proba(net.module_, members, x, routing, without)
+        log_p, label, class_scores = _log_proba(net.module_, members, by_class, x, routing, without)
+        _store(predicted, batch, class_scores.argmax(1))
         top, columns = log_p.topk(min(k, log_p.shape[1]), dim=1)
         outputs = columns if label is None else members[label].gather(1, columns)
         found = training_rows[outputs.clamp(min=0)].masked_fill(~top.isfinite(), -1)
         _store(indices[:, : top.shape[1]], batch, found)
         _store(log_proba[:, : top.shape[1]], batch, top.masked_fill(~top.isfinite(), torch.nan))
-    return indices, log_proba
+    return indices, log_proba, predicted
 
 
 def _batches(net, rows, n_values):
@@ -135,6 +138,7 @@ def _batches(net, rows, n_values):
     x repeats rows where there are few: matrix products of one to three rows round differently, and
     a row's result should not depend on what it is batched with.
     """
+    n_values = max(n_values, net.module_.values_per_row)
     size = max(1, min(4096, _BATCH_VALUES // n_values))
     with torch.inference_mode():
         for start in range(0, len(rows), size):
@@ -148,22 +152,40 @@ def _store(target, batch, values):
     target[batch] = values[: batch.stop - batch.start].cpu()
 
 
-def _log_proba(module, members, x, routing, exclude=None):
-    """Log-probabilities (B, columns) and the class whose local outputs the columns are, if any."""
+def _class_sums(index, device):
+    """Sparse matrix (C, n_outputs) that adds the outputs of each class."""
+    places = np.stack([index.labels, np.arange(index.n_outputs)])
+    ones = torch.ones(index.n_outputs, device=device)
+    shape = (len(index.sizes), index.n_outputs)
+    places = torch.as_tensor(places, device=device)
+    return torch.sparse_coo_tensor(places, ones, shape, check_invariants=True)
+
+
+def _class_mass(index_logits, by_class):
+    """Index probability (B, C) that falls on each class."""
+    mass = (by_class @ index_logits.softmax(1).T).T
+    return mass / mass.sum(1, keepdim=True)
+
+
+def _log_proba(module, members, by_class, x, routing, exclude=None):
+    """Log-probabilities (B, columns), the class whose local outputs the columns are, if any, and
+    what the class is predicted from (B, C)."""
     if module.architecture == "class_conditional" and routing == "soft":
-        class_logits, local_logits = module.index_logits_per_class(x)
-        log_class = class_logits.log_softmax(1)
-        n_outputs = int(members.max()) + 1
-        log_p = torch.empty(len(x), n_outputs, device=x.device)
-        for c, logits in enumerate(local_logits):
+        per_class = module.index_logits_per_class(x)
+        class_scores = next(per_class)
+        log_class = class_scores.log_softmax(1)
+        log_p = torch.empty(len(x), int(members.max()) + 1, device=x.device)
+        for c, logits in enumerate(per_class):
             own = members[c][members[c] >= 0]
             log_p[:, own] = log_class[:, c : c + 1] + logits[:, : len(own)].log_softmax(1)
         label = None
     else:
         output = module(x)
-        log_p, label = output.index_logits, output.label
+        log_p, label, class_scores = output.index_logits, output.label, output.class_logits
+        if class_scores is None:
+            class_scores = _class_mass(log_p, by_class)
     if exclude is not None:
         columns = torch.arange(log_p.shape[1], device=x.device)
         outputs = columns if label is None else members[label]
         log_p = log_p.masked_fill((outputs == exclude[:, None]) & (outputs >= 0), -torch.inf)
-    return log_p.log_softmax(1), label
+    return log_p.log_softmax(1), label, class_scores

@@ -1,6 +1,7 @@
 """Rows and images as users give them: checked, flattened, never reordered."""
 
 import math
+import numbers
 
 import numpy as np
 import torch
@@ -52,7 +53,9 @@ def validate_rows(estimator, X, y="no_validation", *, reset):
     """Check input and bring it to flat rows of uint8 or float32.
 
     On ``reset`` the layout is learned: ``estimator._user_shape`` is the shape of an image as the
-    user gives it (None for rows) and ``estimator._input_scale`` the factor for its values.
+    user gives it (None for rows) and ``estimator._input_scale`` the factor for values: 1/255 for
+    images of uint8; for rows one over the root mean square of all values, so that the unit of
+    measurement does not matter (batch normalisation adds a constant to the variance).
 
     Parameters
     ----------
@@ -68,7 +71,8 @@ def validate_rows(estimator, X, y="no_validation", *, reset):
     Returns
     -------
     rows : ndarray of shape (n, n_features)
-        uint8 or float32, whichever fit saw; images flattened in the user's own order.
+        A copy, uint8 for images that fit saw as uint8, else float32; images flattened in the
+        user's own order.
     y : ndarray of shape (n,)
         Only if y was given.
 
@@ -77,8 +81,10 @@ def validate_rows(estimator, X, y="no_validation", *, reset):
     ValueError
         If the shape is wrong or ambiguous, or the range disagrees with the one seen in fit.
     """
-    X = _as_array(X)
+    X = given = _as_array(X)
     ndim = getattr(X, "ndim", 2)
+    if reset and estimator.input_shape is not None:
+        _check_input_shape(estimator.input_shape)
     if ndim in (3, 4):
         user_shape = X.shape[1:]
         if reset and estimator.input_shape is not None:
@@ -97,11 +103,14 @@ def validate_rows(estimator, X, y="no_validation", *, reset):
             )
         _check_same_image(estimator._user_shape, user_shape, "fit")
 
-    is_bytes = _is_uint8(X)
+    is_bytes = _is_uint8(X) and (user_shape if reset else estimator._user_shape) is not None
+    _check_not_one_image(estimator, X, reset)
     kwargs = {"dtype": np.uint8 if is_bytes else np.float32, "order": "C"}
     without_y = isinstance(y, str) and y == "no_validation"
     checked = validate_data(estimator, X, y, reset=reset, **kwargs)
     X, y = (checked, None) if without_y else checked
+    if reset and np.may_share_memory(X, np.asarray(given)):
+        X = X.copy()
 
     if reset:
         if user_shape is not None and X.shape[1] != math.prod(user_shape):
@@ -110,9 +119,15 @@ def validate_rows(estimator, X, y="no_validation", *, reset):
                 f"row; X has {X.shape[1]}"
             )
         estimator._user_shape = user_shape
-        estimator._input_scale = 1 / 255 if is_bytes else 1.0
+        if user_shape is None:
+            size = float(np.sqrt(np.mean(np.square(X, dtype=np.float64))))
+            estimator._input_scale = 1 / size if size > 0 else 1.0
+        else:
+            image_layout(user_shape)
+            estimator._input_scale = 1 / 255 if is_bytes else 1.0
         estimator._fit_max = float(X.max())
-    else:
+        X.flags.writeable = False  # warm starts and explanations rely on it
+    elif estimator._user_shape is not None:
         _check_range(estimator, X, is_bytes)
         if is_bytes and estimator._input_scale == 1:
             X = X.astype(np.float32) / np.float32(255)
@@ -126,8 +141,27 @@ def _as_array(X):
     if isinstance(X, torch.Tensor):
         return X.detach().cpu().numpy()
     if isinstance(X, list | tuple) and len(X) and np.ndim(X[0]) in (2, 3):
+        shapes = {np.shape(image) for image in X}
+        if len(shapes) > 1:
+            raise ValueError(f"images must have one size; got {sorted(shapes)}")
         return np.asarray(X)
     return X
+
+
+def _check_input_shape(shape):
+    sizes = [s for s in shape if isinstance(s, numbers.Integral) and s > 0]
+    if len(sizes) != len(shape) or len(shape) not in (2, 3):
+        raise ValueError(
+            f"input_shape must be (H, W), (C, H, W) or (H, W, C), positive integers; got {shape!r}"
+        )
+
+
+def _check_not_one_image(estimator, X, reset):
+    shape = None if reset else estimator._user_shape
+    if shape is not None and getattr(X, "shape", None) == shape[:2] != (1, math.prod(shape)):
+        raise ValueError(
+            f"expected a batch of images of shape {shape}; got one image. Pass X[None]"
+        )
 
 
 def _is_uint8(X):
@@ -148,7 +182,7 @@ def _check_range(estimator, X, is_bytes):
             f"fit saw floating-point values up to {estimator._fit_max:g}; uint8 values, which "
             "are divided by 255, do not compare with them. Convert X to the type used in fit"
         )
-    if not is_bytes and estimator._input_scale != 1 and len(X) and X.max() > 2:
+    if not is_bytes and estimator._input_scale != 1 and len(X) and X.max() > 1:
         raise ValueError(
             f"fit saw uint8 values, which are divided by 255; got floating-point values up to "
             f"{X.max():g}. Pass uint8, or values in [0, 1]"

@@ -4,6 +4,7 @@
 rows, C classes, M outputs of the largest class, F features.
 """
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -43,6 +44,8 @@ class ProvenanceNetwork(nn.Module):
         As in :class:`ProvenanceClassifier`.
     amp_dtype : torch.dtype or None, default=None
         Type for automatic mixed precision; None computes in single precision.
+    amp_device : str, default="cpu"
+        Kind of device on which it is used.
     """
 
     def __init__(
@@ -60,10 +63,12 @@ class ProvenanceNetwork(nn.Module):
         heads="shared",
         class_conditioning=True,
         amp_dtype=None,
+        amp_device="cpu",
     ):
         super().__init__()
         self.architecture = architecture
         self.amp_dtype = amp_dtype
+        self.amp_device = amp_device
         n_classes = len(sizes)
         conditional = architecture == "class_conditional"
         self.conditioning = conditional and class_conditioning
@@ -117,16 +122,20 @@ class ProvenanceNetwork(nn.Module):
             return self.class_branch(self.shared(self.scaling(x))).float()
 
     def index_logits_per_class(self, x):
-        """Class logits (B, C) and, for every class in turn, local index logits (B, M)."""
+        """Class logits (B, C), then local index logits (B, M) of every class in turn."""
         with self._autocast(x):
             trunk = self.shared(self.scaling(x))
-            class_logits = self.class_branch(trunk).float()
+            yield self.class_branch(trunk).float()
             own = self.index_stages(trunk)
-            logits = [
-                self._index_branch(own, torch.full((len(x),), c, device=x.device))[1]
-                for c in range(len(self.sizes))
-            ]
-        return class_logits, logits
+            for c in range(len(self.sizes)):
+                yield self._index_branch(own, torch.full((len(x),), c, device=x.device))[1]
+
+    @property
+    def values_per_row(self):
+        """Numbers that a forward pass holds per row, roughly: the widest layer."""
+        widest = max(sum(p.shape[:1]) for p in self.parameters())
+        shape = self.scaling.output_shape
+        return widest if len(shape) == 1 else max(widest, 64 * math.prod(shape[1:]))
 
     def set_generator(self, generator):
         """Make every dropout draw from one generator."""
@@ -149,4 +158,5 @@ class ProvenanceNetwork(nn.Module):
         return features.float(), logits
 
     def _autocast(self, x):
-        return torch.autocast(x.device.type, self.amp_dtype, enabled=self.amp_dtype is not None)
+        enabled = self.amp_dtype is not None and x.device.type == self.amp_device
+        return torch.autocast(x.device.type, self.amp_dtype, enabled=enabled)

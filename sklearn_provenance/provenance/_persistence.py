@@ -8,6 +8,8 @@ import safetensors.torch
 import torch
 from safetensors import SafetensorError, safe_open
 
+from ._assembly import STRUCTURE
+
 _FORMAT = "sklearn_provenance.ProvenanceClassifier/1"
 _CUSTOM = "custom backbone"
 _NOT_SAVED = ("callbacks", "random_state", "backbone")
@@ -23,9 +25,11 @@ def save_classifier(classifier, path):
     path : str or path-like
         File to write.
     """
-    params = {k: _plain(v) for k, v in classifier.get_params(deep=False).items()}
-    params = {k: v for k, v in params.items() if k not in _NOT_SAVED}
-    backbone = classifier.backbone
+    # set_params after fit does not change the network.
+    params = classifier.get_params(deep=False)
+    params.update({name: classifier._structure[name] for name in STRUCTURE})
+    backbone = params["backbone"]
+    params = {name: _plain(v) for name, v in params.items() if name not in _NOT_SAVED}
     seed = classifier.random_state
     state = {
         "params": params,
@@ -42,13 +46,13 @@ def save_classifier(classifier, path):
         ],
     }
     tensors = {
-        f"network.{name}": value.cpu().contiguous()
+        f"network.{name}": value.cpu().contiguous().clone()  # tied weights share memory
         for name, value in classifier.net_.module_.state_dict().items()
     }
     tensors["fit_X"] = torch.tensor(classifier._fit_X)
     tensors["fit_y"] = torch.tensor(classifier._fit_y)
     tensors["index"] = torch.tensor(classifier.index_)
-    header = {"format": _FORMAT, "state": json.dumps(state)}
+    header = {"format": _FORMAT, "state": json.dumps(state, default=_plain)}
     safetensors.torch.save_file(tensors, path, metadata=header)
 
 
@@ -122,6 +126,7 @@ def _encode(array):
     if array is None:
         return None
     values = array.tolist()
+    values = [v.item() if isinstance(v, np.generic) else v for v in values]
     for value in values:
         if not isinstance(value, str | int | float | bool):
             raise TypeError(

@@ -3,6 +3,8 @@
 [PN] is "Provenance Networks: End-to-End Exemplar-Based Explainability".
 """
 
+import copy
+
 import torch
 from skorch import NeuralNet
 from skorch.callbacks import Callback, LRScheduler
@@ -162,12 +164,15 @@ class WarmupStepDecay:
 
 
 class EpochLog(Callback):
-    """Writes losses, accuracies and the learning rate of each epoch to the history."""
+    """Writes losses, accuracies and the first learning rate of each epoch to the history."""
+
+    def on_epoch_begin(self, net, **kwargs):
+        # The last group is the one that lr_index does not concern.
+        net.history.record("lr", net.optimizer_.param_groups[-1]["lr"])
 
     def on_epoch_end(self, net, **kwargs):
         for name, value in net.criterion_.pop_means().items():
             net.history.record(name, value)
-        net.history.record("lr", net.optimizer_.param_groups[0]["lr"])
 
 
 class Progress(Callback):
@@ -187,6 +192,11 @@ class Progress(Callback):
         del self.bar_  # holds a lock, which does not pickle
 
 
+def with_log(callbacks):
+    """Copies of a user's callbacks behind our own."""
+    return [EpochLog(), *copy.deepcopy(callbacks or [])]
+
+
 def build_net(
     network, loss, *, lr, lr_index, weight_decay, batch_size, max_epochs, callbacks, device
 ):
@@ -203,7 +213,7 @@ def build_net(
         train_split=None,  # every row has an index: none may be held out
         batch_size=batch_size,
         max_epochs=max_epochs,
-        callbacks=[EpochLog(), *callbacks],
+        callbacks=callbacks,
         callbacks__print_log=None,
         callbacks__valid_loss=None,
         device=device,
@@ -233,8 +243,8 @@ def train(net, rows, step_generator, warmup_epochs, progress):
 
     Returns
     -------
-    complete : bool
-        False if the user or a callback stopped training early.
+    interrupted : bool
+        Whether training stopped inside an epoch, which is then not in the history.
     """
     steps = len(batch_sizes(len(rows), net.batch_size))
     done = len(net.history)
@@ -256,5 +266,9 @@ def train(net, rows, step_generator, warmup_epochs, progress):
         net.module_.set_generator(None)
         net.criterion_.generator = None
         net.module_.eval()
+        net.criterion_.pop_means()
         net.callbacks_ = net.callbacks_[: -len(extra)]
-    return len(net.history) == done + net.max_epochs
+    interrupted = len(net.history) > 0 and "train_loss" not in net.history[-1]
+    if interrupted:
+        net.history.pop()
+    return interrupted

@@ -121,7 +121,8 @@ def test_history_has_a_line_per_epoch(fitted):
 def test_memory_of_an_explanation_is_bounded_by_a_batch(fitted, iris, monkeypatch):
     X, _ = iris
     whole = fitted.explain(X, k=4), fitted.index_proba(X), fitted.transform(X)
-    monkeypatch.setattr(_inference, "_BATCH_VALUES", 20 * len(X))
+    values = max(len(X), fitted.net_.module_.values_per_row)
+    monkeypatch.setattr(_inference, "_BATCH_VALUES", 20 * values)
     seen = []
     forward = fitted.net_.module_.register_forward_hook(lambda m, x, out: seen.append(len(x[0])))
     part = fitted.explain(X, k=4), fitted.index_proba(X), fitted.transform(X)
@@ -273,8 +274,11 @@ def test_a_failed_refit_leaves_the_classifier_as_it_was(iris):
             clf.fit(new_X, new_y)
         np.testing.assert_array_equal(clf.predict_proba(X), before)
         assert clf.n_features_in_ == 4
-    with pytest.raises(ValueError, match="inconsistent"):
+    with pytest.raises(ValueError, match="one entry per row"):
         clf.fit(X, y, sample_id=[1, 2])
+    with pytest.raises(ValueError, match="training diverged"):
+        clf.set_params(lr=1e30).fit(X, y)
+    clf.set_params(lr=2e-3)
     np.testing.assert_array_equal(clf.predict_proba(X), before)
 
 
@@ -314,13 +318,15 @@ def test_sample_weight_is_refused(iris):
 def test_warm_start_goes_on(iris):
     X, y = iris
     clf = quick(warm_start=True, max_epochs=5).fit(X, y)
-    loss, net = clf.history_[-1]["index_loss"], clf.net_
+    loss, before = clf.history_[-1]["index_loss"], clf.net_.module_.state_dict()
     clf.set_params(max_epochs=10).fit(X, y)
-    assert clf.net_ is net
     assert len(clf.history_) == 15
+    started = quick(max_epochs=5).fit(X, y).net_.module_.state_dict()
+    assert all(torch.equal(before[name], started[name]) for name in before)
     assert clf.history_[-1]["index_loss"] < loss
     assert clf.history_[5]["lr"] == clf.history_[4]["lr"]  # no second warm-up
-    assert quick(max_epochs=5).fit(X, y).fit(X, y).net_ is not net
+    one, two = quick(max_epochs=5).fit(X, y), quick(max_epochs=5).fit(X, y).fit(X, y)
+    np.testing.assert_array_equal(one.predict_proba(X), two.predict_proba(X))
 
 
 def test_warm_start_refuses_other_rows_classes_and_networks(iris):
@@ -331,8 +337,49 @@ def test_warm_start_refuses_other_rows_classes_and_networks(iris):
         with pytest.raises(ValueError, match="warm_start=True goes on"):
             clf.fit(new_X, new_y)
         np.testing.assert_array_equal(clf.predict_proba(X), before)
-    with pytest.raises(ValueError, match="width"):
-        clf.set_params(width="medium").fit(X, y)
+    for changed in [{"width": "medium"}, {"index_subset": 0.5}, {"precision": "bfloat16"}]:
+        twin = copy.deepcopy(clf).set_params(**changed)
+        with pytest.raises(ValueError, match=f"{next(iter(changed))} changed"):
+            twin.fit(X, y)
+    images = np.abs(X).astype(np.uint8).reshape(-1, 2, 2)
+    clf = quick(warm_start=True, max_epochs=1, backbone="mlp").fit(images, y)
+    for other in (images.reshape(-1, 1, 4), images.astype(np.float32)):
+        with pytest.raises(ValueError, match="warm_start=True goes on"):
+            clf.fit(other, y)
+
+
+def test_warm_start_keeps_a_drawn_subset(iris):
+    clf = quick(warm_start=True, max_epochs=1, index_subset=0.3, random_state=None).fit(*iris)
+    index = clf.index_
+    np.testing.assert_array_equal(clf.fit(*iris).index_, index)
+    assert len(clf.history_) == 2
+
+
+def test_a_failed_warm_start_leaves_the_classifier_as_it_was(iris):
+    class Fail(Callback):
+        def on_epoch_end(self, net, **kwargs):
+            if net.history[-1]["epoch"] == 3:
+                raise RuntimeError("out of paper")
+
+    X, y = iris
+    clf = quick(warm_start=True, max_epochs=2).fit(X, y)
+    before = clf.predict_proba(X)
+    with pytest.raises(RuntimeError, match="out of paper"):
+        clf.set_params(callbacks=[Fail()]).fit(X, y)
+    np.testing.assert_array_equal(clf.predict_proba(X), before)
+    assert len(clf.history_) == 2
+
+
+def test_the_training_rows_are_a_copy(iris):
+    X, y = iris[0].copy(), iris[1]
+    clf = quick(warm_start=True, max_epochs=1).fit(X, y)
+    data = clf.explain(X[:2], k=2).training_data
+    with pytest.raises(ValueError, match="read-only"):
+        data[:] = 0
+    X += 5
+    np.testing.assert_array_equal(data, iris[0])
+    with pytest.raises(ValueError, match="they changed"):
+        clf.fit(X, y)
 
 
 def test_callbacks_are_skorchs(iris):
@@ -368,6 +415,7 @@ def test_an_interrupt_leaves_a_usable_classifier(iris, monkeypatch):
     assert clf.predict(X).shape == (150,)
     done = len(clf.history_)
     assert done < 6
+    assert all("train_loss" in epoch for epoch in clf.history_)
     assert len(clf.fit(X, y).history_) == done + 6
 
 
@@ -405,3 +453,86 @@ def test_loss_weights_switch_branches_off(iris):
     head, same = untouched.net_.module_.index_head, again.net_.module_.index_head
     assert torch.equal(head.weight, same.weight)
     assert no_index.score(X, y) > 0.9
+
+
+LEGAL = [
+    (architecture, routing, heads, conditioning)
+    for architecture in ARCHITECTURES
+    for routing in ("hard", "soft")
+    for heads in ("shared", "per_class")
+    for conditioning in (True, False)
+    if architecture == "class_conditional"
+    or (routing, heads, conditioning) == ("hard", "shared", True)
+]
+
+
+@pytest.mark.parametrize(("architecture", "routing", "heads", "conditioning"), LEGAL)
+@pytest.mark.parametrize("subset", [None, 0.4])
+def test_leave_one_out_by_definition(iris, architecture, routing, heads, conditioning, subset):
+    """The probabilities of the other rows, normalised without the own one."""
+    X, y = iris
+    clf = quick(
+        architecture,
+        routing=routing,
+        heads=heads,
+        class_conditioning=conditioning,
+        index_subset=subset,
+        max_epochs=4,
+    ).fit(X, y)
+    others = clf.index_proba(X).astype(np.float64)
+    np.fill_diagonal(others, 0)
+    others /= others.sum(1, keepdims=True)
+    indices, scores = clf.explain(k=5)
+    np.testing.assert_allclose(scores, np.take_along_axis(others, indices, 1), rtol=1e-3)
+    np.testing.assert_allclose(scores, -np.sort(-others, 1)[:, :5], rtol=1e-3)
+
+
+def test_transform_is_conditioned_on_the_predicted_class(iris):
+    X, y = iris
+    clf = quick(max_epochs=40).fit(X, y)
+    logits = clf.net_.module_.index_head(torch.tensor(clf.transform(X))).detach().softmax(1)
+    proba, predicted = clf.index_proba(X), clf.predict(X)
+    for row in range(0, len(X), 7):
+        own = proba[row, y == predicted[row]]
+        np.testing.assert_allclose(
+            logits[row, : len(own)] / logits[row, : len(own)].sum(), own, atol=1e-5
+        )
+
+
+def test_training_parameters_reach_the_training(iris):
+    X, y = iris
+    plain = quick(max_epochs=2).fit(X, y).predict_proba(X)
+    for name, value in [
+        ("weight_decay", 10.0),
+        ("label_smoothing", 0.5),
+        ("class_conditioning", False),
+        ("precision", "bfloat16"),
+        ("lambda_class", 0.1),
+        ("batch_size", 64),
+        ("dropout", 0.5),
+        ("warmup_epochs", 0),
+    ]:
+        other = quick(max_epochs=2, **{name: value}).fit(X, y).predict_proba(X)
+        assert np.isfinite(other).all()
+        assert np.abs(other - plain).max() > 1e-7, name
+
+
+def test_warm_start_takes_rows_in_a_new_order(iris):
+    orders = []
+
+    class Watch(Callback):
+        def on_batch_begin(self, net, batch, **kwargs):
+            orders.append(batch[1]["output"].tolist())
+
+    clf = quick(warm_start=True, max_epochs=1, callbacks=[Watch()])
+    clf.fit(*iris)
+    first = list(orders)
+    clf.fit(*iris)
+    assert orders[len(first) :] != first
+
+
+@pytest.mark.parametrize("unit", [2.0**-20, 2.0**20])
+def test_the_unit_of_measurement_does_not_matter(iris, unit):
+    X, y = iris
+    one, two = quick(max_epochs=5).fit(X, y), quick(max_epochs=5).fit(X * unit, y)
+    np.testing.assert_allclose(one.predict_proba(X), two.predict_proba(X * unit), rtol=1e-4)

@@ -69,11 +69,16 @@ def test_colour_images(X, options):
     explanation.plot()
 
 
-def test_rows_keep_their_values():
-    X = RNG.normal(size=(24, 5))
+@pytest.mark.parametrize("kind", [float, np.float32, int, np.uint8, bool])
+def test_rows_are_divided_by_one_number(kind):
+    X = RNG.integers(0, 5, (24, 5)).astype(kind)
     clf = fit(X)
     assert clf.input_shape_ == (5,)
-    torch.testing.assert_close(network_input(clf, X), torch.tensor(X, dtype=torch.float32))
+    size = np.sqrt(np.mean(X.astype(float) ** 2))
+    expected = torch.tensor(X / size, dtype=torch.float32)
+    torch.testing.assert_close(network_input(clf, X), expected)
+    other = X.astype(np.float32)  # numbers are numbers, whatever their type
+    np.testing.assert_array_equal(clf.predict_proba(X), clf.predict_proba(other))
 
 
 def test_image_layout():
@@ -97,6 +102,9 @@ def test_image_layout():
         (RNG.random((24, 2, 2, 2, 2)), {}, "dim 5|5 dim|ndim"),
         (np.full((24, 4, 4), np.nan), {}, "NaN"),
         (GREY[:0], {}, "0 sample"),
+        (GREY, {"input_shape": (8, -6)}, "positive integers"),
+        (GREY, {"input_shape": ("a", 6)}, "positive integers"),
+        ([GREY[0], GREY[1, :5]], {}, "images must have one size"),
     ],
 )
 def test_bad_images_are_refused_in_fit(X, options, message):
@@ -113,6 +121,7 @@ def test_bad_images_are_refused_in_predict():
         (COLOUR, "got"),
         (GREY.astype(float), "uint8"),
         (GREY.reshape(24, -1)[:, :-1], "47 features"),
+        (GREY[0], r"got one image. Pass X\[None\]"),
     ]:
         with pytest.raises(ValueError, match=message):
             clf.predict(X)

@@ -182,7 +182,7 @@ def test_inference_conditions_on_the_predicted_class():
     out = net(x)
     assert torch.equal(out.label, out.class_logits.argmax(1))
     torch.testing.assert_close(out.index_logits, net(x, out.label).index_logits)
-    class_logits, per_class = net.index_logits_per_class(x)
+    class_logits, *per_class = net.index_logits_per_class(x)
     torch.testing.assert_close(class_logits, out.class_logits)
     for c in range(3):
         rows = out.label == c

@@ -66,6 +66,27 @@ def test_a_loaded_classifier_can_go_on_training(iris, tmp_path):
     assert [epoch["epoch"] for epoch in loaded.history_] == [1, 2, 3, 4]
 
 
+def test_what_set_params_changed_after_fit_is_not_saved(iris, tmp_path):
+    clf = quick(max_epochs=1).fit(*iris)
+    clf.set_params(width="medium", lr=np.float32(0.1)).save(tmp_path / "clf")
+    loaded = ProvenanceClassifier.load(tmp_path / "clf", device="cpu")
+    agree(clf, loaded, iris[0])
+    assert loaded.width == "small"
+    clf.set_params(architecture="single_branch")
+    assert "class-conditional" in clf.explain(iris[0]).method
+
+
+def test_numpy_ids_and_tied_weights_can_be_saved(iris, tmp_path):
+    layer = nn.Linear(4, 4)
+    clf = quick(backbone=nn.Sequential(layer, nn.ReLU(), layer), max_epochs=1)
+    ids = np.array([np.int64(i) for i in range(150)], dtype=object)
+    clf.fit(*iris, sample_id=ids).save(tmp_path / "clf")
+    loaded = ProvenanceClassifier.load(
+        tmp_path / "clf", backbone=nn.Sequential(layer, nn.ReLU(), layer), device="cpu"
+    )
+    agree(clf, loaded, iris[0])
+
+
 def test_a_backbone_of_ones_own_is_given_again(iris, tmp_path):
     def make():
         return nn.Sequential(nn.Linear(4, 8), nn.ReLU())

@@ -6,7 +6,6 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sklearn_provenance.provenance import _training
 from sklearn_provenance.provenance._index import ClassIndex
 from sklearn_provenance.provenance._network import NetworkOutput
 from sklearn_provenance.provenance._training import (
@@ -50,19 +49,6 @@ def test_every_epoch_sees_every_row_once_in_another_order():
         epochs.append(torch.cat(batches).tolist())
     assert sorted(epochs[0]) == sorted(epochs[1]) == list(range(n))
     assert epochs[0] != epochs[1]
-
-
-def test_the_data_is_moved_once(iris, monkeypatch):
-    made = []
-    original = DeviceRows.__init__
-
-    def count(self, *args):
-        made.append(1)
-        original(self, *args)
-
-    monkeypatch.setattr(_training.DeviceRows, "__init__", count)
-    quick(max_epochs=3).fit(*iris)
-    assert len(made) == 1
 
 
 @pytest.mark.parametrize("mixing", ["expected", "sampled"])

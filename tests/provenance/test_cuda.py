@@ -1,0 +1,54 @@
+"""What differs on a GPU; skipped where there is none."""
+
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from skorch.callbacks import Callback
+
+from sklearn_provenance import ProvenanceClassifier
+
+from .conftest import ARCHITECTURES, quick
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_fit_explain_and_save(iris, tmp_path, architecture, precision):
+    X, y = iris
+    clf = quick(architecture, device="cuda", precision=precision, dropout=0.1, mixing="sampled")
+    clf.set_params(max_epochs=40).fit(X, y)
+    assert next(clf.net_.module_.parameters()).is_cuda
+    assert clf.score(X, y) > 0.9
+    indices, scores = clf.explain(X, k=3)
+    np.testing.assert_allclose(
+        scores, np.take_along_axis(clf.index_proba(X), indices, 1), rtol=1e-2, atol=1e-4
+    )
+    clf.explain(k=3)
+    clf.set_params(warm_start=True).fit(X, y)
+    twin = pickle.loads(pickle.dumps(clf))
+    np.testing.assert_array_equal(twin.predict(X), clf.predict(X))
+    clf.save(tmp_path / "clf")
+    on_cpu = ProvenanceClassifier.load(tmp_path / "clf", device="cpu")
+    assert np.mean(on_cpu.predict(X) == clf.predict(X)) > 0.95
+
+
+def test_data_are_moved_once(iris):
+    """Rows go to the device before training; a batch is an index into them."""
+    X, y = iris
+
+    class Device(Callback):
+        def on_batch_begin(self, net, batch, **kwargs):
+            assert batch[0]["x"].is_cuda
+            assert batch[1]["label"].is_cuda
+
+    quick(device="cuda", max_epochs=2, callbacks=[Device()]).fit(X, y)
+
+
+def test_a_backbone_on_the_gpu_is_copied_from_there(iris):
+    backbone = torch.nn.Linear(4, 8).cuda()
+    clf = quick(backbone=backbone, device="cuda").fit(*iris)
+    assert clf.score(*iris) > 0.3
+    assert backbone.weight.is_cuda
