@@ -1,8 +1,8 @@
 """What training through the estimator costs, against a hand-written PyTorch loop.
 
 Both sides train the same network on the same rows with the same batch size, epochs and optimiser
-(fused AdamW), in one run, in turn. The loop does the least that a loop can do: sampled targets (alpha = 0, so its
-own index) and torch's cross entropy, no smoothing, no history. The estimator runs as it is, with
+(fused AdamW), in one run, in turn. The loop does the least that a loop can do: the own index as
+target and torch's cross entropy, no smoothing, no history. The estimator runs as it is, with
 expected mixing, label smoothing, losses and accuracies per epoch. Peak memory is that of a fresh
 process per side.
 """

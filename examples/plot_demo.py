@@ -56,7 +56,8 @@ for architecture in ["class_conditional", "class_independent", "single_branch"]:
 # %%
 # Explain five test images
 # ------------------------
-# Four that the network gets right, and one that it gets wrong, if there is one. The number above an exemplar is the probability of that training image.
+# Four that the network gets right, and one that it gets wrong, if there is one. The number above an
+# exemplar is the probability of that training image.
 
 clf = classifiers["class_conditional"]
 right = clf.predict(test.data) == names[test.target]

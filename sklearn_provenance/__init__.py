@@ -1,8 +1,18 @@
 """Which training examples is this prediction made of?"""
 
 from ._explain import explain
+from .attribution import InfoGainAttributor, InfoLossAttributor
 from .explanation import Explanation, ExplanationDisplay
 from .provenance import ProvenanceClassifier
+from .tangent import TangentFeatures
 
-__all__ = ["Explanation", "ExplanationDisplay", "ProvenanceClassifier", "explain"]
+__all__ = [
+    "Explanation",
+    "ExplanationDisplay",
+    "InfoGainAttributor",
+    "InfoLossAttributor",
+    "ProvenanceClassifier",
+    "TangentFeatures",
+    "explain",
+]
 __version__ = "0.1.0.dev0"

@@ -19,7 +19,8 @@ class Explanation:
 
     `indices, scores = explanation` unpacks it. `explanation[3]`, `explanation[:5]`, a list of
     numbers or a boolean mask take queries, and always give an Explanation whose arrays keep two
-    axes. Printed, an exemplar shows its label only where that differs from the query's. There is no `len`, which would contradict one of the two: see `n_queries` and `k`.
+    axes. There is no `len`, which would contradict one of the two: see `n_queries` and `k`.
+    Printed, an exemplar shows its label only where that differs from the query's.
 
     Parameters
     ----------

@@ -6,10 +6,16 @@ import inspect
 import pytest
 from numpydoc.validate import validate
 
-MODULES = ["sklearn_provenance", "sklearn_provenance.datasets", "sklearn_provenance.provenance"]
+MODULES = [
+    "sklearn_provenance",
+    *(
+        f"sklearn_provenance.{layer}"
+        for layer in ("attribution", "datasets", "information", "provenance", "tangent")
+    ),
+]
 # Summaries stand on the first line; extended summaries, examples and "see also" where they help;
-# return values may be named.
-ALLOWED = {"GL01", "ES01", "EX01", "SA01", "RT02"}
+# return values may be named; descriptions may start with a symbol.
+ALLOWED = {"GL01", "ES01", "EX01", "SA01", "RT02", "PR08", "RT04"}
 
 
 def public_objects():

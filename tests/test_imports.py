@@ -10,10 +10,11 @@ import pytest
 import sklearn_provenance
 
 PACKAGE = Path(sklearn_provenance.__file__).parent
-# From the lowest layer to the highest: each may import what stands before it.
+# From the lowest layer to the highest: each may import what stands before it. Attribution explains
+# provenance networks among others, so it stands above them.
 LAYERS = [
     *("datasets", "information", "retrieval", "tangent"),
-    *("explanation", "evaluation", "inspection", "attribution", "provenance"),
+    *("explanation", "provenance", "attribution", "evaluation", "inspection"),
 ]
 
 

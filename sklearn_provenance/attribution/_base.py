@@ -1,0 +1,373 @@
+"""What every attributor does: resolve the model, hold the training rows, shape the answers."""
+
+import numbers
+import warnings
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from sklearn.base import (
+    BaseEstimator,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    _fit_context,
+)
+from sklearn.frozen import FrozenEstimator
+from sklearn.utils import ClassifierTags, check_consistent_length
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
+from tqdm.auto import tqdm
+
+from ..explanation import Explanation
+from ..provenance import ProvenanceClassifier
+from ..provenance._input import image_layout
+from ..tangent._measurements import MEASUREMENTS
+from ._link import Link, resolve
+from ._sources import Points
+
+# σ² in units of the mean kernel diagonal for noise_variance="scale". Values from 1 to 10 look
+# right in first measurements; which is best is still to be measured.
+SCALE_CONSTANT = 1.0
+
+
+class Group(NamedTuple):
+    """Queries that share a kernel."""
+
+    numbers: np.ndarray  # (n_queries,) of the X that is explained
+    queries: Points
+    rows: np.ndarray  # (n_rows,) of the X given to fit
+    train: Points
+    allowed: torch.Tensor | None  # (n_queries, n_rows), bool; None allows all
+
+
+class BaseAttributor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+    """Base class of attributors.
+
+    A subclass says whether it conditions on rows that are no candidates (``_needs_all_rows``),
+    picks k rows for a group of queries (``_pick``) and scores every row alone (``_pointwise``).
+    """
+
+    _method = ""
+    _score_name = "score"
+    _needs_all_rows = False
+
+    _parameter_constraints: dict = {
+        "estimator": "no_validation",  # says more about what is supported than a type would
+        "noise_variance": [
+            Interval(numbers.Real, 0, None, closed="neither"),
+            StrOptions({"scale"}),
+        ],
+        "candidates": [StrOptions({"same_class", "all"})],
+        "measurement": [StrOptions(set(MEASUREMENTS))],
+        "features": [StrOptions({"auto", "exact"}), HasMethods("transform"), callable],
+        "ntk_parameterization": ["boolean", Interval(numbers.Real, 0, None, closed="neither")],
+        "prefit": [StrOptions({"auto"}), "boolean"],
+        "memory": [str, HasMethods("cache"), None],
+        "batch_size": [Interval(numbers.Integral, 1, None, closed="left"), StrOptions({"auto"})],
+        "verbose": ["verbose"],
+    }
+
+    def __init__(
+        self,
+        estimator,
+        *,
+        noise_variance="scale",
+        candidates="same_class",
+        measurement="label_logit",
+        features="auto",
+        ntk_parameterization=False,
+        prefit="auto",
+        memory=None,
+        batch_size="auto",
+        verbose=0,
+    ):
+        self.estimator = estimator
+        self.noise_variance = noise_variance
+        self.candidates = candidates
+        self.measurement = measurement
+        self.features = features
+        self.ntk_parameterization = ntk_parameterization
+        self.prefit = prefit
+        self.memory = memory
+        self.batch_size = batch_size
+        self.verbose = verbose
+
+    # The estimator is an estimator of its own, whose parameters are validated when it is fitted.
+    @_fit_context(prefer_skip_nested_validation=False)
+    def fit(self, X, y, sample_id=None):
+        """Take the rows to attribute to, and fit the estimator if it is not fitted.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_train, ...)
+            Rows as the estimator takes them.
+        y : array-like of shape (n_train,)
+            Their labels, among the classes that the estimator knows.
+        sample_id : array-like of shape (n_train,), default=None
+            Your own identifiers of the rows, handed on to every :class:`Explanation`.
+
+        Returns
+        -------
+        self : object
+            The fitted attributor.
+
+        Raises
+        ------
+        TypeError
+            If no way from the estimator to tangent features is known.
+        ValueError
+            If the input is not usable, or the model has no tangent features.
+        sklearn.exceptions.NotFittedError
+            With ``prefit=True`` or a FrozenEstimator, if the estimator is not fitted.
+        """
+        X, y = self._check_X(X, reset=True), column_or_1d(y, warn=True)
+        check_classification_targets(y)
+        check_consistent_length(X, y)
+        if sample_id is not None:
+            sample_id = column_or_1d(sample_id)
+            check_consistent_length(X, sample_id)
+        self.estimator_ = resolve(self.estimator, self.prefit, X, y)
+        self._link = Link(self, X, y)
+        self.classes_, self.features_ = self._link.classes, self._link.features
+        self._fit_X, self._sample_id = X, sample_id
+        # A copy: kernels are computed from these rows long after fit.
+        inputs = self._link.inputs(X)
+        inputs = inputs.clone() if isinstance(inputs, torch.Tensor) else np.array(inputs)
+        self._train = Points(inputs, self._encode(y, "y"))
+        scale = float(self._link.source.diagonal(self._train).mean())
+        if not scale > 0:
+            raise ValueError("the tangent features of all training rows are zero")
+        relative = isinstance(self.noise_variance, str)
+        self.noise_variance_ = SCALE_CONSTANT * scale if relative else float(self.noise_variance)
+        return self
+
+    def _encode(self, y, name):
+        """Positions of labels in classes_."""
+        position = {label: i for i, label in enumerate(self.classes_.tolist())}
+        codes = [position.get(label, -1) for label in np.asarray(y).tolist()]
+        if -1 in codes:
+            raise ValueError(
+                f"{name} holds the label {np.asarray(y)[codes.index(-1)]!r}, which the model does "
+                f"not know; its classes are {self.classes_.tolist()}"
+            )
+        return np.array(codes, dtype=np.int64)
+
+    def predict(self, X):
+        """Predict classes with the model in use.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_queries, ...)
+            Rows as the estimator takes them.
+
+        Returns
+        -------
+        y : ndarray of shape (n_queries,)
+            ``estimator_.predict(X)``; for a bare module the class of the largest logit.
+        """
+        check_is_fitted(self)
+        return self._link.predict(self._check_X(X))
+
+    def _check_X(self, X, reset=False):
+        """X as something with a shape; the estimator checks what it holds."""
+        X = X if hasattr(X, "shape") else np.asarray(X)
+        if X.ndim == 0 or (X.ndim == 1 and getattr(X.dtype, "kind", "f") in "fiubc"):
+            raise ValueError(
+                f"X must have a row per example, got an array of shape {tuple(X.shape)}. Reshape "
+                "your data with X.reshape(1, -1) if it is one example"
+            )
+        validate_data(self, X, skip_check_array=True, reset=reset)
+        if not X.shape[0]:
+            raise ValueError("Found array with 0 sample(s): X has no rows")
+        return X
+
+    def _queries(self, X, y):
+        """Points of the queries at the labels given or predicted."""
+        y = self.predict(X) if y is None else column_or_1d(y)
+        check_consistent_length(X, y)
+        return Points(self._link.inputs(X), self._encode(y, "y"))
+
+    def _groups(self, queries, needs_all_rows):
+        """Group queries by the kernel they need, and name the rows it takes."""
+        own, same_class = self._train.labels, self.candidates == "same_class"
+        everything = np.arange(len(own))
+        restrict = same_class and not needs_all_rows
+        groups = []
+        if self._link.label_independent and not restrict:
+            numbers_, allowed = np.arange(len(queries.labels)), None
+            if same_class:
+                allowed = torch.as_tensor(queries.labels[:, None] == own)
+            groups.append(Group(numbers_, queries, everything, self._train, allowed))
+        else:
+            for c in np.unique(queries.labels):
+                numbers_ = np.flatnonzero(queries.labels == c)
+                rows = np.flatnonzero(own == c) if restrict else everything
+                if not len(rows):
+                    continue
+                allowed = None
+                if same_class and not restrict:
+                    allowed = torch.as_tensor(np.tile(own == c, (len(numbers_), 1)))
+                groups.append(
+                    Group(
+                        numbers_,
+                        Points(queries.inputs[numbers_], queries.labels[numbers_]),
+                        rows,
+                        self._train_points(rows, c),
+                        allowed,
+                    )
+                )
+        return tqdm(groups, desc="classes", disable=not self.verbose)
+
+    def _train_points(self, rows, c):
+        """Training rows as a query of class c sees them."""
+        inputs = self._train.inputs
+        if len(rows) < len(inputs):  # all rows need no copy for every class
+            inputs = inputs[rows]
+        return Points(inputs, np.full(len(rows), c))
+
+    def explain(self, X, y=None, k=5):
+        """Name the training rows behind predictions.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_queries, ...)
+            Queries.
+        y : array-like of shape (n_queries,), default=None
+            Labels to explain; None explains the predicted ones.
+        k : int, default=5
+            Training rows per query.
+
+        Returns
+        -------
+        explanation : Explanation
+            Row numbers of the X given to fit in order of selection, and their scores. Where a
+            query has fewer than k candidates the rest is padded with -1 and nan, with a warning.
+
+        Raises
+        ------
+        ValueError
+            If k is larger than the number of training rows, or y holds a label that the model
+            does not know.
+        """
+        check_is_fitted(self)
+        X = self._check_X(X)
+        k = self._check_k(k)
+        queries = self._queries(X, y)
+        indices = np.full((len(queries.labels), k), -1, dtype=np.int64)
+        scores = np.full(indices.shape, np.nan)
+        for group in self._groups(queries, self._needs_all_rows):
+            picks, values = (t.cpu().numpy() for t in self._pick(group, k))
+            indices[group.numbers] = np.where(picks >= 0, group.rows[picks], -1)
+            scores[group.numbers] = values
+        if short := int((indices[:, -1] < 0).sum()):
+            warnings.warn(
+                f"{short} of {len(indices)} queries have fewer than k={k} candidates; the rest is "
+                'padded with -1 and nan. candidates="all" allows every training row',
+                UserWarning,
+                stacklevel=2,
+            )
+        shown, image_shape = self._shown(X)
+        return Explanation(
+            indices,
+            scores,
+            sample_id=None if self._sample_id is None else self._sample_id[indices],
+            exemplar_labels=self.classes_[self._train.labels[indices]],
+            query_labels=self.classes_[queries.labels],
+            queries=shown,
+            training_data=self._shown(self._fit_X)[0],
+            image_shape=image_shape,
+            feature_names=getattr(self, "feature_names_in_", None),
+            method=self._method,
+            score_name=self._score_name,
+        )
+
+    def _check_k(self, k):
+        if not isinstance(k, numbers.Integral) or isinstance(k, bool):
+            raise TypeError(f"k must be an integer, got {k!r}")
+        if not 1 <= k <= len(self._train.labels):
+            raise ValueError(
+                f"k must be between 1 and {len(self._train.labels)}, the number of training rows; "
+                f"got {k}"
+            )
+        return int(k)
+
+    def _shown(self, X):
+        """Rows as an Explanation shows them, and the shape of images."""
+        inner = self.estimator_
+        while isinstance(inner, FrozenEstimator):
+            inner = inner.estimator
+        if isinstance(X, torch.Tensor):
+            X = X.detach().cpu().numpy()
+        if not isinstance(inner, ProvenanceClassifier) or inner._user_shape is None:
+            return X, None
+        return np.asarray(X).reshape(-1, *image_layout(inner._user_shape)[0]), inner.input_shape_
+
+    def attribute(self, X, y=None):
+        """Score every training row alone.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_queries, ...)
+            Queries.
+        y : array-like of shape (n_queries,), default=None
+            Labels to explain; None explains the predicted ones.
+
+        Returns
+        -------
+        scores : ndarray of shape (n_queries, n_train)
+            Pointwise scores; nan where a row is no candidate of a query.
+
+        Raises
+        ------
+        ValueError
+            If y holds a label that the model does not know.
+        """
+        check_is_fitted(self)
+        X = self._check_X(X)
+        queries = self._queries(X, y)
+        scores = np.full((len(queries.labels), len(self._train.labels)), np.nan)
+        for group in self._groups(queries, self._needs_all_rows):
+            values = self._pointwise(group)
+            if group.allowed is not None:
+                values = values.masked_fill(~group.allowed, torch.nan)
+            scores[np.ix_(group.numbers, group.rows)] = values.cpu().numpy()
+        return scores
+
+    def transform(self, X):
+        """Tangent features at the predicted label.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_queries, ...)
+            Rows as the estimator takes them.
+
+        Returns
+        -------
+        features : ndarray of shape (n_queries, n_components)
+            Rows φ of ``features``; without it the whole Jacobian of a small model.
+
+        Raises
+        ------
+        ValueError
+            If the Jacobian would have too many columns.
+        """
+        check_is_fitted(self)
+        X = self._check_X(X)
+        if self._link.source.fixed:
+            return self._link.inputs(X)
+        queries = self._queries(X, None)
+        if self._link.source.explicit:
+            return self._link.source.features(queries).numpy()
+        return self._link.jacobian(self._train.inputs).transform(queries.inputs, queries.labels)
+
+    @property
+    def _n_features_out(self):
+        return self._link.n_features_out(self._train.inputs)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        # It predicts classes, and cross-validation must keep all of them in every fold.
+        tags.estimator_type, tags.classifier_tags = "classifier", ClassifierTags()
+        tags.target_tags.required = True
+        return tags

@@ -1,0 +1,159 @@
+"""Where kernels come from: exact layer factors, or explicit rows of features.
+
+Both kinds know the squared norms of φ; one gives kernels, the other (``explicit``) the rows.
+Everything returned is float64 on the CPU.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from ..tangent import TangentFeatures, tangent_kernel
+from ..tangent._batches import as_batch, batch_size_for
+from ..tangent._layers import Outer
+
+
+class Points(NamedTuple):
+    """Rows and the column of the logits that each is measured at."""
+
+    inputs: Any  # (n, ...), as the source takes them
+    labels: np.ndarray  # (n,)
+
+
+class ExactSource:
+    """Exact tangent kernels of a network.
+
+    Parameters
+    ----------
+    model : TangentModel
+        The linearised network.
+    batch_size : int or "auto"
+        Rows per pass.
+    cache : Cache
+        Keeps results.
+    """
+
+    explicit = fixed = False
+
+    def __init__(self, model, batch_size, cache):
+        self.model, self.batch_size, self.cache = model, batch_size, cache
+
+    def kernel(self, left, right=None):
+        """Kernel (n_left, n_right); of left with itself without right."""
+        return self.cache(self._kernel, left, right)
+
+    def diagonal(self, points):
+        """Squared norms of φ (n,)."""
+        return self.cache(self._diagonal, points)
+
+    def _kernel(self, left, right):
+        others = () if right is None else (right.inputs, right.labels)
+        return tangent_kernel(
+            self.model, left.inputs, left.labels, *others, batch_size=self.batch_size
+        )
+
+    def _diagonal(self, points):
+        x, labels = as_batch(points.inputs, self.model), torch.as_tensor(points.labels)
+        diagonal = torch.zeros(len(x), dtype=torch.float64)
+        if not self.model.planned:
+            self.model.plan(x)
+        step = batch_size_for(self.model, self.batch_size)
+        with torch.inference_mode(False):
+            for i in range(0, len(x), step):
+                rows = slice(i, i + step)
+                for _, factor in self.model.linearise(x[rows]).factors(labels[rows]):
+                    diagonal[rows] += _squared_norms(factor).cpu()
+        return diagonal
+
+
+def _squared_norms(factor):
+    if isinstance(factor, Outer) and factor.a.shape[1] == 1:  # one position: |a|² |g|²
+        a, g = factor.a[:, 0].double(), factor.g[:, 0].double()
+        return a.square().sum(1) * g.square().sum(1)
+    return factor.matrix().double().square().sum((1, 2))
+
+
+class RowSource:
+    """Explicit feature rows, the same for every label.
+
+    ``inputs`` of its points are the rows φ themselves.
+    """
+
+    explicit = fixed = True
+
+    def features(self, points):
+        """Rows φ (n, n_components)."""
+        return torch.as_tensor(points.inputs, dtype=torch.float64)
+
+    def diagonal(self, points):
+        """Squared norms of φ (n,)."""
+        return self.features(points).square().sum(1)
+
+
+class TangentSource(RowSource):
+    """Rows of a TangentFeatures transformer, which depend on the labels.
+
+    Parameters
+    ----------
+    transformer : TangentFeatures
+        Fitted.
+    cache : Cache
+        Keeps results.
+    """
+
+    fixed = False
+
+    def __init__(self, transformer, cache):
+        self.transformer, self.cache = transformer, cache
+
+    def features(self, points):
+        """Rows φ (n, n_components)."""
+        return self.cache(self._features, points)
+
+    def _features(self, points):
+        phi = self.transformer.transform(points.inputs, points.labels)
+        return torch.as_tensor(phi, dtype=torch.float64)
+
+
+def tangent_transformer(template, model, measurement, ntk_parameterization, batch_size, verbose):
+    """An unfitted TangentFeatures for this model with the settings of a template.
+
+    Parameters
+    ----------
+    template : TangentFeatures
+        Not changed. Its measurement, parameterisation and module are the attributor's.
+    model : Model
+        The network.
+    measurement, ntk_parameterization, batch_size, verbose
+        Parameters of the attributor.
+
+    Returns
+    -------
+    TangentFeatures
+        Unfitted.
+
+    Raises
+    ------
+    ValueError
+        If the template contradicts the attributor.
+    """
+    params = template.get_params(deep=False)
+    own = {"measurement": measurement, "ntk_parameterization": ntk_parameterization}
+    defaults = TangentFeatures().get_params(deep=False)
+    for name, value in own.items():
+        if params[name] not in (defaults[name], value):
+            raise ValueError(
+                f"features has {name}={params[name]!r} and the attributor {name}={value!r}; "
+                f"give {name} to the attributor, which hands it on"
+            )
+    if params["module"] is not None and params["module"] is not model.module:
+        raise ValueError(
+            "features holds a module, but the estimator's is taken: use TangentFeatures() without"
+        )
+    own |= {"module": model.module, "forward": params["forward"] or model.forward}
+    own["verbose"] = params["verbose"] or bool(verbose)
+    if params["batch_size"] == "auto":
+        own["batch_size"] = batch_size
+    # Whatever the user's configuration makes of other transformers, arrays are computed with.
+    return TangentFeatures(**params | own).set_output(transform="default")

@@ -1,0 +1,212 @@
+"""One subset for many queries at once.
+
+The information that S carries about all queries jointly is a log det of the posterior covariance
+Φ_* S_A^-1 Φ_*^T. Dropping the interaction between queries leaves, per pick,
+
+    ||Φ_* S_A^-1 φ_x||² / (σ² + v_x)
+
+which is **an approximation** of the log-det greedy and exactly the greedy for the *trace*, the sum
+of the queries' variances. In small random problems it reached 0.89 of the log-det greedy's value
+on average and 0.59 at worst; 0.98 with queries scaled to k_** = 1, which `normalize` does (a query
+with large features outweighs the others in a trace, but not in a log det). Linear response drops
+the denominator; InfoLoss starts from all rows, divides by σ² - v_x and removes.
+
+References: [IT] Tailor, Felicioni, Ciosek (2026), Eqs. 89-95. Bayesian information-theoretic
+training data attribution.
+"""
+
+import torch
+
+from ._greedy import check_count, check_rule, feature_system, split_candidates
+from ._selection import KernelConditioning, select
+from ._validation import check_function_space, check_weight_space
+from ._variance import leave_out_system
+
+
+def greedy_coreset(
+    kernel,
+    cross,
+    query_variance,
+    noise_variance,
+    k,
+    rule="info_gain",
+    *,
+    normalize=False,
+    candidates=None,
+    labels=None,
+    quotas=None,
+):
+    """Pick k rows for all queries together, from kernels.
+
+    Time is O(n_candidates k (k + n_queries)).
+
+    Parameters
+    ----------
+    kernel : Tensor of shape (n_train, n_train)
+        Kernel of the rows D.
+    cross : Tensor of shape (n_queries, n_train)
+        Kernel of queries and rows.
+    query_variance : Tensor of shape (n_queries,)
+        Prior variances k_**.
+    noise_variance : float
+        σ².
+    k : int
+        Rows to pick.
+    rule : {"info_gain", "info_loss", "linear_response"}, default="info_gain"
+        What is maximised, see the module. "info_loss" conditions on all rows of `kernel`.
+    normalize : bool, default=False
+        Scale every query to k_** = 1 first. Queries with k_** = 0 stay as they are.
+    candidates : Tensor of shape (n_train,), bool, default=None
+        Rows that may be picked; None allows all.
+    labels : Tensor of shape (n_train,), default=None
+        Class of each row, 0..n_classes-1; needed with `quotas`.
+    quotas : Tensor of shape (n_classes,), default=None
+        Most rows to pick from each class.
+
+    Returns
+    -------
+    indices : Tensor of shape (k,), int64
+        Rows in order of selection; -1 once candidates or quotas have run out.
+    changes : Tensor of shape (k,)
+        How much each pick changes the sum of the queries' variances (lowers it, or raises it for
+        "info_loss"), in units of the kernel and not in nats; nan where the index is -1.
+
+    Raises
+    ------
+    ValueError
+        If a parameter is out of range, shapes disagree, values are not finite or σ² is lost beside
+        the kernel.
+
+    References
+    ----------
+    [IT] Eqs. 94 and 95.
+    """
+    kernel, cross, query_variance, noise_variance = check_function_space(
+        kernel, cross, query_variance, noise_variance
+    )
+    check_rule(rule)
+    k = check_count("k", k)
+    if normalize:
+        cross = cross / _scale(query_variance)
+        query_variance = (query_variance > 0).to(query_variance)
+    rows, blocked = split_candidates(candidates, 1, len(kernel), cross.device)
+    if rule == "info_loss":
+        floor = 1 / (noise_variance + kernel.diagonal()[rows])
+        matrix, covariance, _ = leave_out_system(
+            kernel, cross, query_variance, noise_variance, rows
+        )
+        diagonal = matrix.diagonal().clone()
+    else:
+        matrix, covariance = kernel[rows[:, None], rows], cross[:, rows]
+        diagonal = matrix.diagonal() + noise_variance
+        floor = torch.full_like(diagonal, noise_variance)
+
+    def start(n_selections, n_picks):
+        return KernelConditioning(matrix, diagonal, floor, n_selections, n_picks)
+
+    quotas = _check_quotas(labels, quotas, len(kernel), rows)
+    return _run(start, covariance, blocked, rows, k, rule, quotas)
+
+
+def greedy_coreset_features(
+    features,
+    query_features,
+    noise_variance,
+    k,
+    rule="info_gain",
+    *,
+    normalize=False,
+    candidates=None,
+    labels=None,
+    quotas=None,
+):
+    """Pick k rows for all queries together, from features.
+
+    Time is O(n_candidates k (n_features + n_queries)); no kernel is formed.
+
+    Parameters
+    ----------
+    features : Tensor of shape (n_train, n_features)
+        Φ, the rows D.
+    query_features : Tensor of shape (n_queries, n_features)
+        Φ_*.
+    noise_variance : float
+        σ².
+    k : int
+        Rows to pick.
+    rule, normalize, candidates, labels, quotas : str, bool, Tensor, Tensor, Tensor
+        As :func:`greedy_coreset`.
+
+    Returns
+    -------
+    indices : Tensor of shape (k,), int64
+        As :func:`greedy_coreset`.
+    changes : Tensor of shape (k,)
+        As :func:`greedy_coreset`.
+
+    Raises
+    ------
+    ValueError
+        If a parameter is out of range, shapes disagree or values are not finite.
+
+    References
+    ----------
+    [IT] Eqs. 94 and 95.
+
+    Examples
+    --------
+    >>> import torch
+    >>> phi = torch.eye(3)
+    >>> greedy_coreset_features(phi, torch.tensor([[2.0, 0, 0], [0, 0, 1]]), 1.0, k=2)
+    (tensor([0, 2]), tensor([2.0000, 0.5000], dtype=torch.float64))
+    """
+    features, query_features, noise_variance = check_weight_space(
+        features, query_features, noise_variance
+    )
+    check_rule(rule)
+    k = check_count("k", k)
+    if normalize:
+        query_features = query_features / _scale(query_features.square().sum(1))
+    rows, blocked = split_candidates(candidates, 1, len(features), features.device)
+    start, _, covariance, _ = feature_system(features, query_features, noise_variance, rows, rule)
+    quotas = _check_quotas(labels, quotas, len(features), rows)
+    return _run(start, covariance, blocked, rows, k, rule, quotas)
+
+
+def _scale(query_variance):
+    """Standard deviation of each query, (n_queries, 1); 1 where there is none."""
+    return torch.where(query_variance > 0, query_variance, 1.0).sqrt()[:, None]
+
+
+def _check_quotas(labels, quotas, n_train, rows):
+    """Labels of the candidate rows, and the quota of each class."""
+    if quotas is None:
+        return None
+    if labels is None:
+        raise ValueError("quotas need labels, the class of each row")
+    labels = torch.as_tensor(labels, device=rows.device).to(torch.int64)
+    quotas = torch.as_tensor(quotas, device=rows.device).to(torch.int64)
+    if labels.shape != (n_train,):
+        raise ValueError(f"labels must have shape ({n_train},), got {tuple(labels.shape)}")
+    if quotas.ndim != 1 or (quotas < 0).any():
+        raise ValueError("quotas must be one non-negative count per class")
+    if n_train and (labels.min() < 0 or labels.max() >= len(quotas)):
+        got = f"{labels.min().item()}..{labels.max().item()}"
+        raise ValueError(f"labels must lie in 0..{len(quotas) - 1}, one quota each, got {got}")
+    return labels[rows], quotas
+
+
+def _run(start, covariance, blocked, rows, k, rule, quotas):
+    n_picks = min(k, len(rows))
+    picks, changes = select(
+        start(1, n_picks),
+        covariance.clone()[None],
+        blocked,
+        n_picks,
+        divide=rule != "linear_response",
+        quotas=quotas,
+    )
+    picks = torch.where(picks >= 0, rows[picks], -1)[0] if len(rows) else picks[0]
+    pad = torch.nn.functional.pad
+    missing = (0, k - n_picks)
+    return pad(picks, missing, value=-1), pad(changes[0], missing, value=torch.nan)

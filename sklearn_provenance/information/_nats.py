@@ -1,0 +1,362 @@
+"""Information that rows carry about a query, in nats.
+
+    InfoGain    I_IG(S; x_*) = -1/2 log(v_*^S / k_**)           gained by S alone
+    InfoLoss    I_IL(S; x_*) =  1/2 log(v_*^{D\\S} / v_*^D)      lost when S is withheld from D
+
+Both are taken as log1p of the ratio of the change to the smaller variance: a single row among many
+changes the variance by so little that the ratio of the two is 1 to most digits. A query with
+k_** = 0 has nothing to learn and gets 0 nats everywhere.
+
+For high noise the two agree, ||k_S*||² / (2 k_** σ²) + O(σ^-4) ([IT] Lemma 1).
+
+References: [IT] Tailor, Felicioni, Ciosek (2026). Bayesian information-theoretic training data
+attribution.
+"""
+
+import torch
+
+from ._greedy import ratio
+from ._validation import (
+    check_function_space,
+    check_kernel,
+    check_noise_variance,
+    check_query_variance,
+    check_resolved,
+    check_rows,
+    check_tensor,
+    check_weight_space,
+)
+from ._variance import leave_out_system, noise_factor, whiten, whitened_system
+from ._weight_space import path_reductions, posterior_features, posterior_rows
+
+
+def pointwise_information_gain(row_variance, cross, query_variance, noise_variance):
+    """Compute the nats that each row alone gives about each query.
+
+    Parameters
+    ----------
+    row_variance : Tensor of shape (n_train,)
+        k_xx, the kernel's diagonal: no other entry is needed.
+    cross : Tensor of shape (n_queries, n_train)
+        Kernel of queries and rows.
+    query_variance : Tensor of shape (n_queries,)
+        Prior variances k_**.
+    noise_variance : float
+        σ².
+
+    Returns
+    -------
+    nats : Tensor of shape (n_queries, n_train)
+        I_IG({x}; x_*) = 1/2 log(1 / (1 - k_x*² / (k_** (σ² + k_xx)))). Absolute error below
+        ε k_xx / σ², met where row and query are collinear.
+
+    Raises
+    ------
+    ValueError
+        If shapes disagree or values are not finite.
+
+    References
+    ----------
+    [IT] Eq. 6.
+
+    Examples
+    --------
+    >>> import torch
+    >>> pointwise_information_gain(torch.ones(1), torch.ones(1, 1), torch.ones(1), 1.0)
+    tensor([[0.3466]], dtype=torch.float64)
+    """
+    noise_variance = check_noise_variance(noise_variance)
+    row_variance = check_tensor("row_variance", row_variance, ("n_train",))
+    if (row_variance < 0).any():
+        raise ValueError(f"row_variance must not be negative, got {row_variance.min().item():.3g}")
+    cross = check_tensor("cross", cross, ("n_queries", len(row_variance)))
+    query_variance = check_query_variance(query_variance, len(cross))[:, None]
+    # (σ² + k_xx) v_*^{x}, in the form that stays at or above σ² k_**.
+    unexplained = (query_variance * row_variance - cross.square()).clamp_(min=0.0)
+    return 0.5 * torch.log1p(ratio(cross.square(), unexplained + noise_variance * query_variance))
+
+
+def pointwise_information_loss(kernel, cross, query_variance, noise_variance):
+    """Compute the nats about each query that are lost when one row is withheld from all.
+
+    Parameters
+    ----------
+    kernel : Tensor of shape (n_train, n_train)
+        Kernel of all rows D.
+    cross : Tensor of shape (n_queries, n_train)
+        Kernel of queries and rows.
+    query_variance : Tensor of shape (n_queries,)
+        Prior variances k_**.
+    noise_variance : float
+        σ².
+
+    Returns
+    -------
+    nats : Tensor of shape (n_queries, n_train)
+        I_IL({x}; x_*) = 1/2 log(1 + c² / (v_*^D (σ² - v_x^D))).
+
+    Raises
+    ------
+    ValueError
+        If shapes disagree, values are not finite or σ² is lost beside the kernel.
+
+    References
+    ----------
+    [IT] Eqs. 4 and 81.
+    """
+    _, columns, solved, variance = whitened_system(kernel, cross, query_variance, noise_variance)
+    gain = (solved.mT @ columns).square() / columns.square().sum(0)
+    return 0.5 * torch.log1p(ratio(gain, variance[:, None]))
+
+
+def pointwise_information_loss_features(features, query_features, noise_variance):
+    """Compute the nats about each query that are lost when one row is withheld, from features.
+
+    Parameters
+    ----------
+    features : Tensor of shape (n_train, n_features)
+        Φ, all rows D.
+    query_features : Tensor of shape (n_queries, n_features)
+        φ_*.
+    noise_variance : float
+        σ².
+
+    Returns
+    -------
+    nats : Tensor of shape (n_queries, n_train)
+        I_IL({x}; x_*). Relative error about ε k_xx / σ² for a row that alone spans a direction
+        (σ² - v_x is a difference here), far less for others.
+
+    Raises
+    ------
+    ValueError
+        If shapes disagree or values are not finite.
+
+    References
+    ----------
+    [IT] Eqs. 4, 12-13 and 81.
+    """
+    features, query_features, noise_variance = check_weight_space(
+        features, query_features, noise_variance
+    )
+    rows, queries, margin = posterior_rows(features, query_features, noise_variance)
+    gain = (queries @ rows.mT).square() / margin
+    return 0.5 * torch.log1p(ratio(gain, queries.square().sum(1)[:, None]))
+
+
+def joint_information_gain(kernel, cross, query_variance, noise_variance, subset):
+    """Compute the nats that a subset alone gives about each query.
+
+    Parameters
+    ----------
+    kernel : Tensor of shape (n_train, n_train)
+        Kernel of the rows.
+    cross : Tensor of shape (n_queries, n_train)
+        Kernel of queries and rows.
+    query_variance : Tensor of shape (n_queries,)
+        Prior variances k_**.
+    noise_variance : float
+        σ².
+    subset : Tensor of shape (n_subset,) or (n_queries, n_subset)
+        Distinct rows S, for all queries or for each; -1 pads.
+
+    Returns
+    -------
+    nats : Tensor of shape (n_queries,)
+        I_IG(S; x_*).
+
+    Raises
+    ------
+    ValueError
+        If shapes disagree, values are not finite or σ² is lost beside the kernel.
+
+    References
+    ----------
+    [IT] Eq. 6.
+    """
+    kernel, cross, query_variance, noise_variance = check_function_space(
+        kernel, cross, query_variance, noise_variance
+    )
+    subset = _check_subset(subset, *cross.shape, cross.device)
+    gain = torch.zeros_like(query_variance)
+    for query, rows in enumerate(subset):
+        picked = rows[rows >= 0]
+        factor = noise_factor(kernel[picked[:, None], picked], noise_variance)
+        gain[query] = whiten(factor, cross[query, picked][:, None]).square().sum()
+    check_resolved(query_variance - gain, query_variance, noise_variance)
+    return 0.5 * torch.log1p(ratio(gain, query_variance - gain))
+
+
+def joint_information_gain_features(features, query_features, noise_variance, subset):
+    """Compute the nats that a subset alone gives about each query, from features.
+
+    Parameters
+    ----------
+    features : Tensor of shape (n_train, n_features)
+        Φ.
+    query_features : Tensor of shape (n_queries, n_features)
+        φ_*.
+    noise_variance : float
+        σ².
+    subset : Tensor of shape (n_subset,) or (n_queries, n_subset)
+        Distinct rows S, for all queries or for each; -1 pads.
+
+    Returns
+    -------
+    nats : Tensor of shape (n_queries,)
+        I_IG(S; x_*), relative error about ε sqrt(k / σ²).
+
+    Raises
+    ------
+    ValueError
+        If shapes disagree or values are not finite.
+
+    References
+    ----------
+    [IT] Eqs. 6 and 12-13.
+    """
+    features, query_features, noise_variance = check_weight_space(
+        features, query_features, noise_variance
+    )
+    subset = _check_subset(subset, len(query_features), len(features), features.device)
+    reductions, after = path_reductions(features, query_features, noise_variance, subset)
+    return 0.5 * torch.log1p(ratio(reductions, after)).sum(1)
+
+
+def joint_information_loss(kernel, cross, query_variance, noise_variance, subset):
+    """Compute the nats about each query that are lost when a subset is withheld from all rows.
+
+    Parameters
+    ----------
+    kernel : Tensor of shape (n_train, n_train)
+        Kernel of all rows D.
+    cross : Tensor of shape (n_queries, n_train)
+        Kernel of queries and rows.
+    query_variance : Tensor of shape (n_queries,)
+        Prior variances k_**.
+    noise_variance : float
+        σ².
+    subset : Tensor of shape (n_subset,) or (n_queries, n_subset)
+        Distinct rows S, for all queries or for each; -1 pads.
+
+    Returns
+    -------
+    nats : Tensor of shape (n_queries,)
+        I_IL(S; x_*).
+
+    Raises
+    ------
+    ValueError
+        If shapes disagree, values are not finite or σ² is lost beside the kernel.
+
+    References
+    ----------
+    [IT] Eq. 4 and Appendix A.1.
+    """
+    kernel, cross, query_variance, noise_variance = check_function_space(
+        kernel, cross, query_variance, noise_variance
+    )
+    subset = _check_subset(subset, *cross.shape, cross.device)
+    wanted, place = torch.unique(subset, return_inverse=True)
+    place = place - (wanted < 0).sum()  # the pad, when there is one, sorts first and becomes -1
+    precision, weights, variance = leave_out_system(
+        kernel, cross, query_variance, noise_variance, wanted[wanted >= 0]
+    )
+    gain = torch.zeros_like(variance)
+    for query, rows in enumerate(place):
+        picked = rows[rows >= 0]
+        factor = noise_factor(precision[picked[:, None], picked], 0.0)
+        gain[query] = whiten(factor, weights[query, picked][:, None]).square().sum()
+    return 0.5 * torch.log1p(ratio(gain, variance))
+
+
+def relatif_cosine(kernel, cross, query_variance, noise_variance):
+    """RelatIF with a Gauss-Newton Hessian: the posterior correlation of row and query.
+
+    Signed, unlike the information, and independent of labels; Barshan's cosine up to the signs of
+    the residuals.
+
+    Parameters
+    ----------
+    kernel : Tensor of shape (n_train, n_train)
+        Kernel of all rows D.
+    cross : Tensor of shape (n_queries, n_train)
+        Kernel of queries and rows.
+    query_variance : Tensor of shape (n_queries,)
+        Prior variances k_**.
+    noise_variance : float
+        σ².
+
+    Returns
+    -------
+    cosine : Tensor of shape (n_queries, n_train)
+        v_{x*}^D / sqrt(v_x^D v_*^D), in [-1, 1]; 0 for a row or query with no variance.
+
+    Raises
+    ------
+    ValueError
+        If shapes disagree, values are not finite or σ² is lost beside the kernel.
+
+    References
+    ----------
+    [IT] Eq. 86; Barshan, Brunet, Dziugaite (2020). RelatIF: identifying explanatory training
+    samples via relative influence.
+    """
+    factor, columns, solved, variance = whitened_system(
+        kernel, cross, query_variance, noise_variance
+    )
+    kernel, noise_variance = check_kernel(kernel), float(noise_variance)
+    row_variance = kernel.diagonal() - whiten(factor, kernel).square().sum(0)
+    covariance = noise_variance * solved.mT @ columns
+    scale = (row_variance.clamp_(min=0.0) * variance[:, None]).sqrt()
+    return torch.where(scale > 0, covariance / scale, 0.0).clamp_(-1.0, 1.0)
+
+
+def relatif_cosine_features(features, query_features, noise_variance):
+    """RelatIF with a Gauss-Newton Hessian, from features.
+
+    Parameters
+    ----------
+    features : Tensor of shape (n_train, n_features)
+        Φ, all rows D.
+    query_features : Tensor of shape (n_queries, n_features)
+        φ_*.
+    noise_variance : float
+        σ².
+
+    Returns
+    -------
+    cosine : Tensor of shape (n_queries, n_train)
+        As :func:`relatif_cosine`; absolute error about ε sqrt(k / σ²).
+
+    Raises
+    ------
+    ValueError
+        If shapes disagree or values are not finite.
+
+    References
+    ----------
+    [IT] Eq. 86.
+    """
+    features, query_features, noise_variance = check_weight_space(
+        features, query_features, noise_variance
+    )
+    both = torch.cat([features, query_features])
+    posterior = torch.nn.functional.normalize(
+        posterior_features(features, both, noise_variance), dim=1, eps=1e-300
+    )
+    return (posterior[len(features) :] @ posterior[: len(features)].mT).clamp_(-1.0, 1.0)
+
+
+def _check_subset(subset, n_queries, n_train, device):
+    """Rows per query, (n_queries, n_subset), distinct but for the padding."""
+    subset = check_rows("subset", subset, n_train, device, padded=True)
+    if subset.ndim not in (1, 2) or (subset.ndim == 2 and len(subset) != n_queries):
+        raise ValueError(
+            f"subset must have shape (n_subset,) or ({n_queries}, n_subset), "
+            f"got {tuple(subset.shape)}"
+        )
+    ordered = subset.sort(-1).values
+    if ((ordered[..., 1:] == ordered[..., :-1]) & (ordered[..., 1:] >= 0)).any():
+        raise ValueError("subset must hold distinct rows, got one twice")
+    return subset.expand(n_queries, -1)

@@ -1,0 +1,114 @@
+"""Checks on the arrays of this package: float64, finite, of the shapes that belong together."""
+
+import math
+
+import torch
+
+EPS = torch.finfo(torch.float64).eps
+
+
+def check_noise_variance(noise_variance):
+    """Return σ² as a float, or say why it is none."""
+    value = float(noise_variance)
+    if not (math.isfinite(value) and value > 0):
+        raise ValueError(f"noise_variance must be a positive finite number, got {noise_variance!r}")
+    return value
+
+
+def check_tensor(name, value, shape):
+    """Return value as a finite float64 tensor, checked against a shape with names.
+
+    Letters in shape may stand for any size; the caller compares them.
+    """
+    tensor = torch.as_tensor(value).detach().to(torch.float64)
+    expected = ", ".join(map(str, shape)) + ("," if len(shape) == 1 else "")
+    fits = tensor.ndim == len(shape) and all(
+        isinstance(want, str) or want == size
+        for want, size in zip(shape, tensor.shape, strict=True)
+    )
+    if not fits:
+        raise ValueError(f"{name} must have shape ({expected}), got {tuple(tensor.shape)}")
+    if not torch.isfinite(tensor).all():
+        raise ValueError(f"{name} must be finite, got nan or infinity")
+    return tensor
+
+
+def check_kernel(kernel):
+    """Return a square kernel matrix with a non-negative diagonal."""
+    kernel = check_tensor("kernel", kernel, ("n_train", "n_train"))
+    if kernel.shape[0] != kernel.shape[1]:
+        raise ValueError(f"kernel must be square, got {tuple(kernel.shape)}")
+    if (kernel.diagonal() < 0).any():
+        lowest = kernel.diagonal().min().item()
+        raise ValueError(f"kernel must have a non-negative diagonal, got {lowest:.3g}")
+    return kernel
+
+
+def check_noisy_kernel(kernel, noise_variance):
+    """Return a kernel and a noise variance that its diagonal can hold in float64."""
+    kernel, noise_variance = check_kernel(kernel), check_noise_variance(noise_variance)
+    check_scale(kernel.diagonal(), noise_variance)
+    return kernel, noise_variance
+
+
+def check_scale(row_variance, noise_variance):
+    """Refuse a noise variance below the rounding of the rows' prior variances."""
+    if len(row_variance) and noise_variance < EPS * row_variance.max():
+        raise unresolved(noise_variance, row_variance.max().item())
+
+
+def check_query_variance(query_variance, n_queries):
+    """Return the prior variances k_** of the queries."""
+    variance = check_tensor("query_variance", query_variance, (n_queries,))
+    if (variance < 0).any():
+        raise ValueError(f"query_variance must not be negative, got {variance.min().item():.3g}")
+    return variance
+
+
+def check_function_space(kernel, cross, query_variance, noise_variance):
+    """Return (kernel, cross, query_variance, noise_variance) that belong together."""
+    kernel, noise_variance = check_noisy_kernel(kernel, noise_variance)
+    cross = check_tensor("cross", cross, ("n_queries", kernel.shape[0]))
+    query_variance = check_query_variance(query_variance, cross.shape[0])
+    return kernel, cross, query_variance, noise_variance
+
+
+def check_weight_space(features, query_features, noise_variance):
+    """Return (features, query_features, noise_variance) that belong together."""
+    features = check_tensor("features", features, ("n_train", "n_features"))
+    shape = ("n_queries", features.shape[1])
+    query_features = check_tensor("query_features", query_features, shape)
+    return features, query_features, check_noise_variance(noise_variance)
+
+
+def check_rows(name, rows, n_rows, device, *, padded=False):
+    """Return rows as int64, each in 0..n_rows-1, or -1 where padding is allowed."""
+    rows = torch.as_tensor(rows, device=device)
+    if rows.dtype.is_floating_point or rows.dtype in (torch.bool, torch.complex64):
+        raise ValueError(f"{name} must hold integer row numbers, got {rows.dtype}")
+    rows = rows.to(torch.int64)
+    if rows.numel() and (rows.min() < -int(padded) or rows.max() >= n_rows):
+        got = f"{rows.min().item()}..{rows.max().item()}"
+        pads = " (-1 pads)" if padded else ""
+        raise ValueError(f"{name} must lie in 0..{n_rows - 1}{pads}, got {got}")
+    return rows
+
+
+def check_resolved(variance, prior, noise_variance):
+    """Refuse a posterior variance that rounding has turned non-positive.
+
+    A prior of zero is no case of rounding: there is nothing to learn about that query.
+    """
+    lost = (variance <= 0) & (prior > 0)
+    if lost.any():
+        raise unresolved(noise_variance, prior[lost].max().item())
+
+
+def unresolved(noise_variance, scale):
+    """Build the error for a noise variance that float64 cannot see beside the kernel."""
+    return ValueError(
+        f"noise_variance={noise_variance:.3g} is too small for float64 next to kernel entries of "
+        f"{scale:.3g} (their ratio must stay well above {EPS:.1g}), or the kernel is not positive "
+        "semi-definite; raise noise_variance, or use the functions of features, which still "
+        "resolve variances and gains"
+    )

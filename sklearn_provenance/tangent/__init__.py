@@ -1,0 +1,17 @@
+"""From a network to features: its linearisation in the parameters."""
+
+from ._dimension import effective_dimension
+from ._factors import Coverage, Linearisation, TangentModel
+from ._features import TangentFeatures
+from ._kernel import tangent_kernel
+from ._measurements import measure
+
+__all__ = [
+    "Coverage",
+    "Linearisation",
+    "TangentFeatures",
+    "TangentModel",
+    "effective_dimension",
+    "measure",
+    "tangent_kernel",
+]

@@ -1,0 +1,255 @@
+"""TangentFeatures, the scikit-learn transformer."""
+
+from numbers import Integral, Real
+
+import numpy as np
+import torch
+from sklearn.base import (
+    BaseEstimator,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    _fit_context,
+)
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted, validate_data
+from torch import nn
+from tqdm.auto import tqdm
+
+from ._batches import as_batch, batch_size_for
+from ._dimension import effective_dimension
+from ._factors import TangentModel, check_labels
+from ._measurements import MEASUREMENTS
+from ._sketch import SKETCHES, Sketch
+
+
+class TangentFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+    """Tangent features of a trained network: gradients of its output in its parameters.
+
+    The features of an example are φ(x) = ∇_θ f_θ(x) for a scalar measurement f, either
+    ``"exact"`` or sketched to ``n_components`` numbers whose inner products are those of φ on
+    average. Their inner products are the network's empirical neural tangent kernel.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        A trained network that maps a batch to logits. It is evaluated in evaluation mode, where it
+        is, and never changed. Its classes are counted from 0 in the order of the logits.
+    n_components : int or "exact", default=4096
+        Size of the sketch. As a rule of thumb 10 to 20 times the effective dimension, see
+        :meth:`effective_dimension`. ``"exact"`` gives the whole Jacobian, for small networks:
+        parameters in the order of ``module.named_parameters()``, each flattened, without those
+        that have no influence.
+    sketch : {"tensor", "sjlt", "rademacher"}, default="tensor"
+        ``"tensor"`` (TensorSketch) works on layer factors and costs least. ``"sjlt"`` (sparse
+        Johnson-Lindenstrauss) and ``"rademacher"`` (dense signs, the reference) form each layer's
+        gradients.
+    measurement : {"label_logit", "margin"}, default="label_logit"
+        See :func:`measure`.
+    ntk_parameterization : bool or float, default=False
+        Differentiate by Ω where a weight is W = (s / √fan_in) Ω; True is s = 1. See
+        :class:`TangentModel`.
+    parameters : {"auto", "trainable", "all"} or list of str, default="auto"
+        What to differentiate by. See :class:`TangentModel`.
+    forward : callable, default=None
+        ``forward(module, x)`` gives the logits; None calls the module.
+    batch_size : int or "auto", default="auto"
+        Examples per pass. ``"auto"`` bounds the memory of a pass.
+    random_state : int, RandomState instance or None, default=0
+        Seed of the sketch. Inner products make sense only between features of one sketch.
+    verbose : bool, default=False
+        Whether to show progress.
+
+    Attributes
+    ----------
+    coverage_ : Coverage
+        How the gradient of each parameter is computed, and the shares of the routes.
+    model_ : TangentModel
+        The linearised network.
+    n_features_in_ : int
+        Second dimension of ``X``.
+
+    References
+    ----------
+    .. [IT] "Bayesian information-theoretic training data attribution", sections 2 and 4.
+    .. [1] N. Pham and R. Pagh, "Fast and scalable polynomial kernels via explicit feature maps",
+       KDD 2013.
+    .. [2] D. Kane and J. Nelson, "Sparser Johnson-Lindenstrauss transforms", JACM 2014.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_provenance.tangent import TangentFeatures
+    >>> network = torch.nn.Linear(3, 2, bias=False)
+    >>> features = TangentFeatures(network, n_components="exact").fit(torch.eye(3))
+    >>> features.transform(torch.eye(3), y=[0, 0, 1])
+    array([[1., 0., 0., 0., 0., 0.],
+           [0., 1., 0., 0., 0., 0.],
+           [0., 0., 0., 0., 0., 1.]], dtype=float32)
+    """
+
+    _parameter_constraints = {
+        "module": [nn.Module],
+        "n_components": [Interval(Integral, 1, None, closed="left"), StrOptions({"exact"})],
+        "sketch": [StrOptions(set(SKETCHES))],
+        "measurement": [StrOptions(set(MEASUREMENTS))],
+        "ntk_parameterization": ["boolean", Interval(Real, 0, None, closed="neither")],
+        "parameters": [StrOptions({"auto", "trainable", "all"}), "array-like"],
+        "forward": [callable, None],
+        "batch_size": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
+        "random_state": ["random_state"],
+        "verbose": ["boolean"],
+    }
+
+    def __init__(
+        self,
+        module=None,
+        n_components=4096,
+        *,
+        sketch="tensor",
+        measurement="label_logit",
+        ntk_parameterization=False,
+        parameters="auto",
+        forward=None,
+        batch_size="auto",
+        random_state=0,
+        verbose=False,
+    ):
+        self.module = module
+        self.n_components = n_components
+        self.sketch = sketch
+        self.measurement = measurement
+        self.ntk_parameterization = ntk_parameterization
+        self.parameters = parameters
+        self.forward = forward
+        self.batch_size = batch_size
+        self.random_state = random_state
+        self.verbose = verbose
+
+    # Autograd cannot keep what is computed in a caller's inference mode.
+    @_fit_context(prefer_skip_nested_validation=True)
+    @torch.inference_mode(False)
+    def fit(self, X, y=None):
+        """Look at the network's layers and draw the sketch.
+
+        Parameters
+        ----------
+        X : array-like or torch.Tensor of shape (n_samples, ...)
+            Examples, as the network takes them. Three of them are differentiated.
+        y : Ignored
+            Present for scikit-learn's conventions.
+
+        Returns
+        -------
+        TangentFeatures
+            Itself.
+        """
+        validate_data(self, X, skip_check_array=True)
+        self.model_ = TangentModel(
+            self.module,
+            forward=self.forward,
+            measurement=self.measurement,
+            ntk_parameterization=self.ntk_parameterization,
+            parameters=self.parameters,
+        )
+        x = as_batch(X, self.model_)
+        self._row_shape = x.shape[1:]
+        self.model_.plan(x)
+        self.coverage_ = self.model_.coverage
+        self._active = [layer for layer in self.model_.layers if layer.route != "idle"]
+        if not self._active:
+            raise ValueError(
+                "No parameter influences the logits, so there are no tangent features. "
+                f"Differentiated by: {list(self.model_.weights)}."
+            )
+        if self.n_components == "exact":
+            self._n_features_out = sum(layer.n_parameters for layer in self._active)
+        else:
+            self._n_features_out = self.n_components
+            seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
+            self._sketch = Sketch(self.sketch, self.n_components, seed)
+        return self
+
+    @torch.inference_mode(False)
+    def transform(self, X, y=None):
+        """Tangent features at given labels, or at the predicted ones.
+
+        Parameters
+        ----------
+        X : array-like or torch.Tensor of shape (n_samples, ...)
+            Examples.
+        y : array-like of shape (n_samples,), default=None
+            Column of the logits that each example is measured at; None takes the largest logit.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_components)
+            Features, in units of the measurement per unit of weight; single precision unless the
+            network is in double.
+        """
+        check_is_fitted(self)
+        validate_data(self, X, skip_check_array=True, reset=False)
+        model = self.model_
+        x = as_batch(X, model)
+        if x.shape[1:] != self._row_shape and x.is_floating_point():
+            raise ValueError(
+                f"fit saw examples of shape {tuple(self._row_shape)}, got {tuple(x.shape[1:])}."
+            )
+        if y is not None:
+            y = y.cpu() if isinstance(y, torch.Tensor) else torch.as_tensor(np.asarray(y))
+            if len(y) != len(x):
+                raise ValueError(f"{len(x)} examples, but {len(y)} labels.")
+        step = batch_size_for(model, self.batch_size)
+        dtype = np.float64 if model.dtype == torch.float64 else np.float32
+        features = np.empty((len(x), self._n_features_out), dtype)
+        starts = range(0, len(x), step)
+        for i in tqdm(starts, desc="tangent features", disable=not self.verbose):
+            batch = model.linearise(x[i : i + step])
+            if y is None:
+                labels = batch.logits.detach().argmax(1)
+            else:
+                labels = check_labels(y[i : i + step], batch.logits).to(model.device)
+            features[i : i + step] = self._features(batch, labels).cpu().numpy()
+        return features
+
+    def _features(self, batch, labels):
+        model = self.model_
+        if self.n_components != "exact":
+            factors = batch.factors(labels)
+            return self._sketch(factors, len(labels), model.dtype, model.device)
+        columns = {
+            name: torch.zeros(len(labels), p.numel(), dtype=model.dtype, device=model.device)
+            for name, p in model.weights.items()
+            if any(name in layer.weights for layer in self._active)
+        }
+        for layer, factor in batch.factors(labels):
+            if layer not in self._active:
+                raise RuntimeError(
+                    f"Parameter {layer.key!r} had no influence on the examples given to fit, but "
+                    "has on these, so it has no columns. Fit on examples that use every part of "
+                    "the network, or choose n_components as a number."
+                )
+            columns |= layer.split(factor.matrix())
+        return torch.cat(list(columns.values()), 1)
+
+    def effective_dimension(self, X, noise_variance, y=None):
+        """Effective dimension tr(K (K + σ² I)⁻¹) of examples.
+
+        If it is not far below ``n_components``, the sketch is too small to see it: the rule of
+        thumb is 10 to 20 components for each effective dimension.
+
+        Parameters
+        ----------
+        X : array-like or torch.Tensor of shape (n_samples, ...)
+            Examples; a sample of some thousand is enough, the cost is cubic.
+        noise_variance : float or array-like of float
+            Noise variance σ², in the kernel's units.
+        y : array-like of shape (n_samples,), default=None
+            As in :meth:`transform`.
+
+        Returns
+        -------
+        float or ndarray
+            Effective dimension, one for each noise variance.
+        """
+        return effective_dimension(self.transform(X, y), noise_variance)

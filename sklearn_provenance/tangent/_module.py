@@ -1,0 +1,197 @@
+"""Calling the user's module without changing it.
+
+Shapes in comments: B examples, C classes, P parameters.
+"""
+
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+
+from ._measurements import measure
+
+
+def call(module, x):
+    """Logits of a batch: the module itself is the default ``forward``."""
+    return module(x)
+
+
+def take(x, rows):
+    """Rows of a batch that is a tensor, or a tuple, list or dict of tensors."""
+    if isinstance(x, dict):
+        return {key: take(value, rows) for key, value in x.items()}
+    if isinstance(x, tuple | list):
+        return type(x)(take(value, rows) for value in x)
+    return x[rows]
+
+
+def n_rows(x):
+    """Number of examples in such a batch."""
+    if isinstance(x, dict):
+        return n_rows(next(iter(x.values())))
+    return n_rows(x[0]) if isinstance(x, tuple | list) else len(x)
+
+
+@contextmanager
+def evaluation(module):
+    """Evaluation mode, every submodule's own mode restored afterwards.
+
+    Flags are set one by one: ``module.eval()`` is overridden by modules that then change their
+    weights, for instance to merge a low-rank adapter.
+    """
+    modes = {m: m.training for m in module.modules()}
+    try:
+        for m in modes:
+            m.training = False
+        # Gradients are wanted even where the caller's context has them switched off.
+        with torch.inference_mode(False), torch.enable_grad():
+            yield
+    finally:
+        for m, mode in modes.items():
+            m.training = mode
+
+
+def check_module(module):
+    """Raise unless per-example gradients of this module make sense."""
+    if not isinstance(module, nn.Module):
+        raise TypeError(
+            f"module must be a torch.nn.Module that maps a batch to logits, got {type(module)}."
+        )
+    parameters = dict(module.named_parameters())
+    if not parameters:
+        raise ValueError(
+            f"{type(module).__name__} has no parameters, so its output has no tangent features."
+        )
+    for name, p in parameters.items():
+        if isinstance(p, nn.parameter.UninitializedParameter):
+            raise ValueError(
+                f"Parameter {name!r} has no shape yet. Call the module on one batch first."
+            )
+        if p.dtype not in (torch.float32, torch.float64):
+            raise ValueError(
+                f"Parameter {name!r} is {p.dtype}; tangent features need single or double "
+                "precision, because sums over many weights lose their digits in less. "
+                "Pass a copy of the model, for instance copy.deepcopy(model).float()."
+            )
+    devices = {p.device for p in parameters.values()}
+    if len(devices) > 1:
+        raise ValueError(f"All parameters must be on one device, got {sorted(map(str, devices))}.")
+    for name, m in module.named_modules():
+        if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.running_mean is None:
+            raise ValueError(
+                f"Layer {name!r} normalises by the statistics of its batch even in evaluation "
+                "mode (track_running_stats=False), so an example has no gradient of its own."
+            )
+        if isinstance(m, nn.Embedding | nn.EmbeddingBag) and m.max_norm is not None:
+            raise ValueError(
+                f"Embedding {name!r} rescales its weights whenever it is called (max_norm); "
+                "tangent features would change the model. Set max_norm to None in a copy of it."
+            )
+
+
+def select_parameters(module, parameters):
+    """The parameters to differentiate by, by name."""
+    named = dict(module.named_parameters())
+    if not isinstance(parameters, str):
+        unknown = sorted(set(parameters) - set(named))
+        if unknown or not parameters:
+            raise ValueError(
+                f"parameters names {unknown or 'nothing'}; the module has {list(named)}."
+            )
+        return {name: p for name, p in named.items() if name in set(parameters)}
+    trainable = {name: p for name, p in named.items() if p.requires_grad}
+    if parameters == "all" or (parameters == "auto" and not trainable):
+        return named
+    if parameters not in ("auto", "trainable"):
+        raise ValueError(
+            'parameters must be "auto", "trainable", "all" or a list of parameter names, '
+            f"got {parameters!r}."
+        )
+    if not trainable:
+        raise ValueError('Every parameter has requires_grad=False: pass parameters="all".')
+    return trainable
+
+
+class _Adapter(nn.Module):
+    """Makes ``forward(module, x)`` a module, so that torch.func can swap its parameters."""
+
+    def __init__(self, module, forward):
+        super().__init__()
+        self.training = module.training
+        self.inner = module
+        self.function = forward
+
+    def forward(self, x):
+        return self.function(self.inner, x)
+
+
+class Functional:
+    """Per-example gradients of the measurement by torch.func: slower, for any module.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        In evaluation mode while the methods run; see :func:`evaluation`.
+    forward : callable
+        ``forward(module, x)`` gives logits.
+    measurement : str
+        See :func:`measure`.
+    """
+
+    def __init__(self, module, forward, measurement):
+        self.adapter = _Adapter(module, forward)
+        self.measurement = measurement
+        self.vectorised = True
+
+    def __call__(self, weights, x, labels):
+        """Measurements (B,) with ``weights`` (by name) in place of the module's own."""
+        swapped = {f"inner.{name}": p for name, p in weights.items()}
+        logits = torch.func.functional_call(self.adapter, swapped, (x,))
+        return measure(logits, labels, self.measurement)
+
+    def gradients(self, weights, x, labels):
+        """Gradients by name, each (B, *shape), for every parameter in ``weights``."""
+        weights = {name: p.detach() for name, p in weights.items()}
+        if self.vectorised:
+            gradient = torch.func.grad(
+                lambda w, row, label: self(w, row, label[None])[0],
+            )
+
+            def example(w, row, label):
+                return gradient(w, _unsqueeze(row), label)
+
+            try:
+                found = torch.func.vmap(example, in_dims=(None, 0, 0))(weights, x, labels)
+                return {name: g.detach() for name, g in found.items()}
+            except (RuntimeError, NotImplementedError, ValueError):
+                # Control flow on values, in-place writes: what vmap cannot batch runs one by one,
+                # where an error of the module's own comes up again.
+                self.vectorised = False
+        rows = [
+            self.one(weights, take(x, slice(i, i + 1)), labels[i : i + 1])
+            for i in range(len(labels))
+        ]
+        return {
+            name: torch.stack([torch.zeros_like(p) if r[name] is None else r[name] for r in rows])
+            for name, p in weights.items()
+        }
+
+    def one(self, weights, x, label):
+        """Gradients by name for one example; None where a parameter has no influence."""
+        leaves = {name: p.detach().requires_grad_() for name, p in weights.items()}
+        f = self(leaves, x, label).sum()
+        if not f.requires_grad:
+            return dict.fromkeys(leaves)
+        found = torch.autograd.grad(f, list(leaves.values()), allow_unused=True)
+        return {
+            name: g.to_dense() if g is not None and g.is_sparse else g
+            for name, g in zip(leaves, found, strict=True)
+        }
+
+
+def _unsqueeze(x):
+    if isinstance(x, dict):
+        return {key: _unsqueeze(value) for key, value in x.items()}
+    if isinstance(x, tuple | list):
+        return type(x)(_unsqueeze(value) for value in x)
+    return x[None]

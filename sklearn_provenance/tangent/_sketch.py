@@ -1,0 +1,227 @@
+"""Random projections of per-example gradients to K numbers, linear and unbiased for inner products.
+
+Every layer has a map of its own, fixed by the seed and the layer's number, and the layers' images
+are added: one sketch of the concatenated gradient. Equal signs in all layers would bias the kernel.
+
+Shapes in comments: B examples, T positions, I inputs, O outputs of a layer, K components.
+"""
+
+import math
+from itertools import pairwise
+
+import numpy as np
+import torch
+
+from ._layers import Lookup, Outer, rows_of
+
+# Numbers in one temporary block: buckets are filled in random order, which is slow outside the
+# processor's cache.
+_BLOCK = 2**17
+_COLUMNS = 2**13
+# Signs of a dense projection drawn at a time.
+_DRAWN = 2**22
+# Signs of a dense projection that are kept instead of drawn again for every batch (256 MB).
+_KEPT_SIGNS = 2**28
+# Nanoseconds per number, single precision, one CPU thread: an FFT per K log2 K, its product per K,
+# a scattered addition, a multiplication inside a matrix product. Only their ratios matter.
+_FFT, _PRODUCT, _SCATTER, _GEMM = 0.09, 0.3, 1.0, 0.07
+
+
+class _Draws:
+    """Random numbers of one layer, drawn on the CPU so that devices agree."""
+
+    def __init__(self, *seed):
+        seed = np.random.SeedSequence(seed).generate_state(1, np.uint64)[0]
+        self.generator = torch.Generator().manual_seed(int(seed % 2**63))
+
+    def signs(self, *size):
+        return torch.randint(0, 2, size, generator=self.generator, dtype=torch.int8) * 2 - 1
+
+    def buckets(self, n, n_buckets):
+        """Uniform buckets, as evenly filled as possible: no two of K numbers share one.
+
+        Two numbers then collide with probability at most 1 / K, so the variance of an ordinary
+        hash bounds this one's, and without collisions inside a factor it is smaller.
+        """
+        rounds = math.ceil(n / n_buckets)
+        return torch.randperm(rounds * n_buckets, generator=self.generator)[:n] % n_buckets
+
+
+def _in_parts(factor, n_components):
+    """Some examples at a time, so that their buckets stay in the cache."""
+    n, step = (
+        len(factor.g if isinstance(factor, Outer) else factor.gradient),
+        _BLOCK // n_components,
+    )
+    step = max(1, step // 2)
+    for i in range(0, n, step):
+        yield slice(i, i + step), rows_of(factor, i, i + step)
+
+
+class TensorMap:
+    """TensorSketch: entry (o, i) of G goes to bucket h(o) + h'(i) with sign s(o) s'(i).
+
+    The image of an outer product g aᵀ is the circular convolution of two count sketches, so it
+    needs no G; positions are summed between the FFTs. A formed G is scattered to the same buckets:
+    one map, two ways of computing it, whichever costs less.
+    """
+
+    def __init__(self, shape, n_components, draws, device):
+        self.n_components = n_components
+        n_out, n_in = shape
+        self.row = draws.buckets(n_out, n_components).to(device)
+        self.row_sign = draws.signs(n_out).to(device)
+        self.column = draws.buckets(n_in, n_components).to(device)
+        self.column_sign = draws.signs(n_in).to(device)
+
+    def add_to(self, total, spectrum, factor):
+        """Add the image of a factor to ``total`` (B, K) or, before the inverse FFT, to
+        ``spectrum`` (B, K // 2 + 1)."""
+        if isinstance(factor, Lookup):
+            self._scatter_lookup(total, factor)
+        elif isinstance(factor, Outer) and self.cheaper_by_fft(factor):
+            self._convolve(spectrum, factor)
+        else:
+            for rows, part in _in_parts(factor, self.n_components):
+                self._scatter(total[rows], part.matrix())
+
+    def cheaper_by_fft(self, factor):
+        """Whether two FFTs per position cost less than forming and scattering G."""
+        K, T = self.n_components, factor.a.shape[1]
+        n_out, n_in = factor.shape
+        fft = 2 * _FFT * K * math.log2(max(K, 2)) + _PRODUCT * K + _SCATTER * (n_in + n_out)
+        return T * fft < n_in * n_out * (_SCATTER + _GEMM * T)
+
+    def _convolve(self, spectrum, factor):
+        B, T, _ = factor.a.shape
+        step = max(1, _BLOCK // (T * self.n_components))
+        for i in range(0, B, step):
+            a, g = factor.a[i : i + step], factor.g[i : i + step]
+            product = self._spectrum(a, self.column, self.column_sign)
+            product *= self._spectrum(g, self.row, self.row_sign)  # (b, T, K // 2 + 1)
+            spectrum[i : i + step] += product.sum(1)
+
+    def _spectrum(self, x, buckets, signs):
+        flat = x.reshape(-1, x.shape[-1]) * signs
+        counted = x.new_zeros(len(flat), self.n_components).index_add_(1, buckets, flat)
+        return torch.fft.rfft(counted).view(*x.shape[:2], -1)
+
+    def _scatter(self, total, matrix):
+        _, n_out, n_in = matrix.shape
+        step = max(1, _COLUMNS // n_in)
+        for i in range(0, n_out, step):
+            rows = slice(i, i + step)
+            buckets = (self.row[rows, None] + self.column) % self.n_components
+            signs = self.row_sign[rows, None] * self.column_sign
+            total.index_add_(1, buckets.flatten(), (matrix[:, rows] * signs).flatten(1))
+
+    def _scatter_lookup(self, total, factor):
+        signs = self.row_sign[factor.index][..., None] * self.column_sign
+        buckets = (self.row[factor.index][..., None] + self.column) % self.n_components
+        total.scatter_add_(1, buckets.flatten(1), (factor.g * signs).flatten(1))
+
+
+class SparseMap:
+    """Sparse Johnson-Lindenstrauss transform: each number goes to one bucket in each of s blocks.
+
+    Kane and Nelson's block construction, signs ±1/√s, on formed gradients. More blocks guard
+    against gradients of few large entries, at a cost in proportion; the variance is the same.
+    """
+
+    nonzeros = 1
+
+    def __init__(self, shape, n_components, draws, device):
+        n = math.prod(shape)
+        s = min(self.nonzeros, n_components)
+        edges = [n_components * j // s for j in range(s + 1)]
+        self.maps = []
+        for low, high in pairwise(edges):
+            buckets = low + draws.buckets(n, high - low)
+            self.maps.append((buckets.to(device), draws.signs(n).to(device)))
+        self.scale = 1 / math.sqrt(s)
+
+    def add_to(self, total, spectrum, factor):
+        """Add the image of a factor to ``total`` (B, K)."""
+        if isinstance(factor, Lookup):
+            d = factor.g.shape[2]
+            entries = factor.index[..., None] * d + torch.arange(d, device=total.device)
+            for buckets, signs in self.maps:
+                values = factor.g * (signs[entries] * self.scale)
+                total.scatter_add_(1, buckets[entries].flatten(1), values.flatten(1))
+            return
+        for rows, part in _in_parts(factor, total.shape[1]):
+            flat = part.matrix().flatten(1)
+            for i in range(0, flat.shape[1], _COLUMNS):
+                columns = slice(i, i + _COLUMNS)
+                for buckets, signs in self.maps:
+                    values = flat[:, columns] * (signs[columns] * self.scale)
+                    total[rows].index_add_(1, buckets[columns], values)
+
+
+class DenseMap:
+    """Dense signs ±1/√K: the reference, slower by orders of magnitude."""
+
+    def __init__(self, shape, n_components, draws, device):
+        n = math.prod(shape)
+        self.n_components = n_components
+        self.step = max(1, _DRAWN // n_components)
+        self.state = draws.generator.get_state()
+        self.draws = draws
+        self.kept = [] if n * n_components <= _KEPT_SIGNS else None
+        if self.kept is not None:
+            self.kept = [signs.to(device) for signs in self._drawn(n)]
+
+    def _drawn(self, n):
+        self.draws.generator.set_state(self.state)
+        for i in range(0, n, self.step):
+            yield self.draws.signs(min(self.step, n - i), self.n_components)
+
+    def add_to(self, total, spectrum, factor):
+        """Add the image of a factor to ``total`` (B, K)."""
+        flat = factor.matrix().flatten(1)
+        drawn = self._drawn(flat.shape[1]) if self.kept is None else self.kept
+        for part, signs in zip(flat.split(self.step, 1), drawn, strict=True):
+            signs = signs.to(total.device, total.dtype)
+            total.addmm_(part, signs, alpha=1 / math.sqrt(self.n_components))
+
+
+SKETCHES = {"tensor": TensorMap, "sjlt": SparseMap, "rademacher": DenseMap}
+
+
+class Sketch:
+    """The sum of independent maps of every layer.
+
+    Parameters
+    ----------
+    kind : {"tensor", "sjlt", "rademacher"}
+        Which maps.
+    n_components : int
+        K, numbers per example.
+    seed : int
+        Seed; the same seed gives the same maps on any device and for any batches.
+    """
+
+    def __init__(self, kind, n_components, seed):
+        self.kind = kind
+        self.n_components = n_components
+        self.seed = seed
+        self.maps = {}
+
+    def __getstate__(self):
+        return vars(self) | {"maps": {}}  # the seed draws them again
+
+    def __call__(self, factors, n_samples, dtype, device):
+        """Sketch (n_samples, K) of the gradients given as pairs of layer and factor."""
+        total = torch.zeros(n_samples, self.n_components, dtype=dtype, device=device)
+        spectrum = torch.zeros_like(
+            total[:, : self.n_components // 2 + 1], dtype=dtype.to_complex()
+        )
+        for layer, factor in factors:
+            if layer.number not in self.maps:
+                draws = _Draws(self.seed, layer.number)
+                create = SKETCHES[self.kind]
+                self.maps[layer.number] = create(factor.shape, self.n_components, draws, device)
+            self.maps[layer.number].add_to(total, spectrum, factor)
+        if self.kind == "tensor":
+            total += torch.fft.irfft(spectrum, n=self.n_components)
+        return total

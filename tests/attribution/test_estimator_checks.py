@@ -1,0 +1,41 @@
+"""scikit-learn's own checks, and the checks of it that check_estimator does not yield."""
+
+import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.utils import estimator_checks
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from sklearn_provenance.attribution import InfoGainAttributor, InfoLossAttributor
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
+    pytest.mark.filterwarnings("ignore:X does not have valid feature names"),
+    pytest.mark.filterwarnings("ignore:X has feature names"),
+    pytest.mark.filterwarnings("ignore:invalid value encountered in cast"),
+]
+
+
+@parametrize_with_checks(
+    [InfoGainAttributor(LogisticRegression()), InfoLossAttributor(LogisticRegression())],
+)
+def test_estimator(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.parametrize("cls", [InfoGainAttributor, InfoLossAttributor])
+@pytest.mark.parametrize(
+    "check",
+    [
+        estimator_checks.check_param_validation,
+        estimator_checks.check_dataframe_column_names_consistency,
+        estimator_checks.check_set_output_transform,
+        estimator_checks.check_set_output_transform_pandas,
+        estimator_checks.check_global_output_transform_pandas,
+        estimator_checks.check_transformer_get_feature_names_out,
+        estimator_checks.check_transformer_get_feature_names_out_pandas,
+        estimator_checks.check_inplace_ensure_writeable,
+    ],
+    ids=lambda check: check.__name__,
+)
+def test_further_checks(cls, check):
+    check(cls.__name__, cls(LogisticRegression()))

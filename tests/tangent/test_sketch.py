@@ -1,0 +1,127 @@
+"""Sketches are linear, unbiased, independent of the route, and as good as dense signs."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sklearn_provenance.tangent import TangentFeatures
+from sklearn_provenance.tangent._layers import Formed, Lookup, Outer
+from sklearn_provenance.tangent._sketch import SKETCHES, Sketch, TensorMap, _Draws
+
+from .conftest import build, reference
+
+KINDS = sorted(SKETCHES)
+
+
+class Named:
+    """What a sketch wants to know of a layer."""
+
+    def __init__(self, number=0):
+        self.number = number
+
+
+def sketched(kind, n_components, seed, *factors):
+    pairs = [(Named(i), factor) for i, factor in enumerate(factors)]
+    n = len(factors[0].matrix())
+    return Sketch(kind, n_components, seed)(pairs, n, torch.float64, torch.device("cpu"))
+
+
+def outer(n, T, n_in, n_out, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    draw = lambda *size: torch.randn(*size, generator=generator, dtype=torch.float64)  # noqa: E731
+    return Outer(draw(n, T, n_in), draw(n, T, n_out))
+
+
+@given(
+    n_in=st.integers(1, 40), n_out=st.integers(1, 40), T=st.integers(1, 5),
+    n_components=st.integers(1, 60), seed=st.integers(0, 2**31),
+)  # fmt: skip
+@settings(max_examples=40)
+def test_tensor_sketch_has_one_map_and_two_routes(n_in, n_out, T, n_components, seed):
+    factor = outer(3, T, n_in, n_out, seed)
+    results = {}
+    for fft in (False, True):
+        chosen = TensorMap((n_out, n_in), n_components, _Draws(seed), "cpu")
+        chosen.cheaper_by_fft = lambda factor, fft=fft: fft
+        total = torch.zeros(3, n_components, dtype=torch.float64)
+        spectrum = torch.zeros(3, n_components // 2 + 1, dtype=torch.complex128)
+        chosen.add_to(total, spectrum, factor)
+        results[fft] = total + torch.fft.irfft(spectrum, n=n_components)
+        assert bool(spectrum.any()) == fft
+    torch.testing.assert_close(results[True], results[False], rtol=1e-10, atol=1e-10)
+
+
+@given(
+    kind=st.sampled_from(KINDS), n_components=st.integers(1, 50), seed=st.integers(0, 2**31),
+    V=st.integers(1, 30), d=st.integers(1, 8), T=st.integers(1, 6),
+)  # fmt: skip
+@settings(max_examples=40)
+def test_lookups_are_sketched_like_the_gradient_they_stand_for(kind, n_components, seed, V, d, T):
+    generator = torch.Generator().manual_seed(seed)
+    index = torch.randint(0, V, (3, T), generator=generator)
+    factor = Lookup(index, torch.randn(3, T, d, generator=generator, dtype=torch.float64), V)
+    formed = Formed(factor.matrix())
+    a, b = (sketched(kind, n_components, seed, f) for f in (factor, formed))
+    torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("n_components", [1, 7, 64])
+def test_sketches_are_linear(kind, n_components):
+    left, right = outer(4, 3, 9, 8, seed=1), outer(4, 2, 9, 8, seed=2)
+    separate = sketched(kind, n_components, 5, left) + sketched(kind, n_components, 5, right)
+    torch.testing.assert_close(sketched(kind, n_components, 5, left + right), separate)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("n_components", [4, 16, 33])
+def test_inner_products_are_unbiased(kind, n_components):
+    """E <s(x), s(y)> = <x, y>, over seeds, within four and a half standard errors.
+
+    Sizes on both sides of the number of components, two layers of one shape (equal signs in them
+    would show as a bias) and a larger one.
+    """
+    layers = [outer(4, 1, 6, 5, seed=1), outer(4, 1, 6, 5, seed=2), outer(4, 3, 21, 18, seed=3)]
+    layers[1] = Outer(layers[0].a, layers[0].g + 0.1 * layers[1].g)
+    jacobian = torch.cat([f.matrix().flatten(1) for f in layers], 1)
+    exact = jacobian @ jacobian.T
+    kernels = []
+    for seed in range(400):
+        features = sketched(kind, n_components, seed, *layers)
+        kernels.append(features @ features.T)
+    kernels = torch.stack(kernels)
+    deviation = (kernels.mean(0) - exact) / (kernels.std(0) / len(kernels) ** 0.5)
+    pairs = deviation[torch.triu(torch.ones(4, 4)).bool()]
+    if kind != "rademacher":  # the diagonal can be exact: no collisions, so no spread
+        pairs = pairs[~pairs.isnan()]
+    assert pairs.abs().max() < 4.5
+
+
+@pytest.mark.parametrize("name", ["mlp", "convolutions", "tokens"])
+@pytest.mark.parametrize("kind", ["tensor", "sjlt"])
+def test_error_is_comparable_to_dense_signs(name, kind):
+    network, x, labels = build(name, torch.float32, n=16)
+    jacobian = reference(network, x, labels).double().numpy()
+    exact = jacobian @ jacobian.T
+
+    def error(sketch):
+        squares = []
+        for seed in range(40):
+            features = TangentFeatures(network, 64, sketch=sketch, random_state=seed).fit(x)
+            phi = features.transform(x, labels).astype(float)
+            squares.append(np.linalg.norm(phi @ phi.T - exact) ** 2)
+        return np.sqrt(np.mean(squares))
+
+    assert error(kind) < 1.2 * error("rademacher")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_maps_are_fixed_by_the_seed_and_differ_between_layers(kind):
+    same = outer(3, 1, 6, 5)
+    first = sketched(kind, 32, 0, same)
+    assert torch.equal(first, sketched(kind, 32, 0, same))
+    assert not torch.allclose(first, sketched(kind, 32, 1, same))
+    both = sketched(kind, 32, 0, same, same)
+    assert not torch.allclose(both - first, first)
