@@ -3,7 +3,6 @@
 import argparse
 import csv
 import platform
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +50,21 @@ def environment():
         "sklearn": sklearn.__version__,
         "python": platform.python_version(),
     }
+
+
+def memory_mb(field):
+    """Memory of this process from Linux: VmRSS is what it holds, VmHWM its peak.
+
+    Not getrusage: its ru_maxrss is inherited from the parent, through exec too.
+    """
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(field):
+            return int(line.split()[1]) / 1024
+    raise OSError(f"/proc/self/status has no {field}")
+
+
+def reset_peak():
+    Path("/proc/self/clear_refs").write_text("5")
 
 
 def parser(description, quick="fewer seeds and configurations"):
@@ -103,8 +117,3 @@ def interleave(data, labels):
     for X, y in zip(data, labels, strict=True):
         yield X
         yield y
-
-
-def interrupted():
-    print("interrupted; start again to go on", file=sys.stderr)
-    raise SystemExit(130)

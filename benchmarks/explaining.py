@@ -1,17 +1,16 @@
 """Time and memory of predicting and explaining 10000 rows against 15000 training rows.
 
-Each call runs in a fresh process, whose peak memory is set beside what it held before the call and
-beside the matrix of all index probabilities that it does without.
+Each call runs in a fresh process. Its peak memory during the call is set beside what it held before
+and beside the matrix of all index probabilities that it does without.
 """
 
 import multiprocessing
-import resource
 import tempfile
 import time
 from pathlib import Path
 
 import torch
-from _common import Results, load, parse, parser
+from _common import Results, load, memory_mb, parse, parser, reset_peak
 
 from sklearn_provenance import ProvenanceClassifier
 
@@ -24,18 +23,15 @@ CALLS = {
 }
 
 
-def peak_mb():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-
 def measure(path, name, n_train, n_test, threads, queue):
     torch.set_num_threads(threads)
     clf = ProvenanceClassifier.load(path)
     X_test = load(f"fashion_{n_train}_flat", 0)[2][:n_test]
     CALLS[name](clf, X_test[:10])
-    before, start = peak_mb(), time.perf_counter()
+    reset_peak()
+    before, start = memory_mb("VmRSS"), time.perf_counter()
     CALLS[name](clf, X_test)
-    queue.put((time.perf_counter() - start, before, peak_mb()))
+    queue.put((time.perf_counter() - start, before, memory_mb("VmHWM")))
 
 
 def main():

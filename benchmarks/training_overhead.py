@@ -8,12 +8,11 @@ process per side.
 """
 
 import multiprocessing
-import resource
 import statistics
 import time
 
 import torch
-from _common import Results, load, parse, parser
+from _common import Results, load, memory_mb, parse, parser
 
 from sklearn_provenance import ProvenanceClassifier
 from sklearn_provenance.provenance._index import ClassIndex
@@ -77,7 +76,7 @@ SIDES = {"estimator": estimator, "hand_written": hand_written}
 def measure_memory(side, case, threads, queue):
     torch.set_num_threads(threads)
     SIDES[side](case)
-    queue.put(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+    queue.put(memory_mb("VmHWM"))
 
 
 def peak_memory(side, case):
@@ -93,8 +92,11 @@ def peak_memory(side, case):
 
 def main():
     options = parse(parser(__doc__, "two repeats"))
-    results = Results("training_overhead", ["case"])
+    results, memory = Results("training_overhead", ["case"]), Results("training_memory", ["case"])
     for case in CASES:
+        if not memory.has(case=case):
+            peaks = {f"{side}_peak_mb": peak_memory(side, case) for side in SIDES}
+            memory.add(case=case, **peaks)
         if results.has(case=case):
             continue
         hand_written(case), estimator(case)  # warm up
@@ -113,8 +115,6 @@ def main():
             ratio=round(ours / theirs, 3),
             ratio_lowest=round(min(ratios), 3),
             ratio_highest=round(max(ratios), 3),
-            hand_written_peak_mb=peak_memory("hand_written", case),
-            estimator_peak_mb=peak_memory("estimator", case),
         )
 
 
