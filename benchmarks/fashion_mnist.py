@@ -17,7 +17,12 @@ def main():
             continue
         X, y, X_test, y_test = load(f"fashion_{size}", seed)
         clf = ProvenanceClassifier(
-            width="paper", max_epochs=epochs, warmup_epochs=1, random_state=seed, verbose=1
+            width="paper",
+            max_epochs=epochs,
+            warmup_epochs=1,
+            decay_epochs=1,
+            random_state=seed,
+            verbose=1,
         ).fit(X, y)
         results.add(
             n_train=size,

@@ -89,7 +89,7 @@ default="class_conditional"
     label_smoothing : float in [0, 1), default=0.05
         Share of the index target that is spread evenly over the row's possible outputs.
     lr : float, default=2e-3
-        Learning rate of AdamW, after the warm-up; multiplied by 0.6 every 8 epochs.
+        Learning rate of AdamW, after the warm-up.
     lr_index : float, default=None
         Learning rate of the layers that only the index branch uses; None takes ``lr``.
     weight_decay : float, default=2e-5
@@ -101,6 +101,9 @@ default="class_conditional"
         Passes over the training rows. The paper takes 80.
     warmup_epochs : int, default=3
         Epochs in which the learning rate grows linearly to ``lr``.
+    decay_epochs : int, default=8
+        Epochs after which the learning rate is multiplied by 0.6, again and again. Short trainings
+        want fewer.
     device : str or torch.device, default="auto"
         Where to compute; "auto" takes CUDA where there is a GPU.
     precision : {"auto", "float32", "bfloat16"}, default="auto"
@@ -182,6 +185,7 @@ default="class_conditional"
         "batch_size": [Interval(numbers.Integral, 2, None, closed="left"), StrOptions({"auto"})],
         "max_epochs": [Interval(numbers.Integral, 1, None, closed="left")],
         "warmup_epochs": [Interval(numbers.Integral, 0, None, closed="left")],
+        "decay_epochs": [Interval(numbers.Integral, 1, None, closed="left")],
         "device": [str, torch.device],
         "precision": [StrOptions({"auto", "float32", "bfloat16"})],
         "callbacks": [list, None],
@@ -214,6 +218,7 @@ default="class_conditional"
         batch_size="auto",
         max_epochs=40,
         warmup_epochs=3,
+        decay_epochs=8,
         device="auto",
         precision="auto",
         callbacks=None,
@@ -242,6 +247,7 @@ default="class_conditional"
         self.batch_size = batch_size
         self.max_epochs = max_epochs
         self.warmup_epochs = warmup_epochs
+        self.decay_epochs = decay_epochs
         self.device = device
         self.precision = precision
         self.callbacks = callbacks
@@ -370,6 +376,7 @@ default="class_conditional"
             ),
             torch.Generator(net.device).manual_seed(step_seed),
             self.warmup_epochs,
+            self.decay_epochs,
             bool(self.verbose),
         )
         losses = [epoch["train_loss"] for epoch in net.history]

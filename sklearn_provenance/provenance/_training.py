@@ -4,6 +4,7 @@
 """
 
 import copy
+from itertools import islice
 
 import torch
 from skorch import NeuralNet
@@ -14,6 +15,7 @@ from torch.utils.data import Dataset
 from tqdm.auto import tqdm
 
 from ._index import index_cross_entropy, sample_local_targets
+from ._layers import settle_statistics
 from ._network import ProvenanceNetwork
 
 
@@ -146,7 +148,7 @@ class ProvenanceLoss(nn.Module):
 
 
 class WarmupStepDecay:
-    """Factor of the learning rate: linear warm-up, then x 0.6 every 8 epochs ([PN] 7.1.2)."""
+    """Factor of the learning rate: linear warm-up, then a step decay ([PN] 7.1.2)."""
 
     def __init__(self, steps_per_epoch, warmup_epochs, steps_done=0, factor=0.6, every=8):
         self.steps_per_epoch = steps_per_epoch
@@ -225,7 +227,7 @@ def build_net(
     return net.initialize()
 
 
-def train(net, rows, step_generator, warmup_epochs, progress):
+def train(net, rows, step_generator, warmup_epochs, decay_epochs, progress):
     """Train for ``net.max_epochs`` from where the net stands.
 
     Parameters
@@ -236,8 +238,8 @@ def train(net, rows, step_generator, warmup_epochs, progress):
         Training data.
     step_generator : torch.Generator
         Source of dropout and sampled targets, on the net's device.
-    warmup_epochs : int
-        Epochs of the warm-up.
+    warmup_epochs, decay_epochs : int
+        Epochs of the warm-up, and between decays of the learning rate.
     progress : bool
         Whether to show a bar.
 
@@ -250,7 +252,7 @@ def train(net, rows, step_generator, warmup_epochs, progress):
     done = len(net.history)
     schedule = LRScheduler(
         policy=LambdaLR,
-        lr_lambda=WarmupStepDecay(steps, warmup_epochs, done * steps),
+        lr_lambda=WarmupStepDecay(steps, warmup_epochs, done * steps, every=decay_epochs),
         step_every="batch",
         event_name=None,
     )
@@ -262,6 +264,8 @@ def train(net, rows, step_generator, warmup_epochs, progress):
     net.criterion_.generator = step_generator
     try:
         net.partial_fit(rows)
+        batches = ShuffledBatches(rows, net.batch_size)
+        settle_statistics(net.module_, (inputs for inputs, _ in islice(batches, 10)))
     finally:
         net.module_.set_generator(None)
         net.criterion_.generator = None
