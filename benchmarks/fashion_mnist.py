@@ -5,7 +5,7 @@ from _common import Results, load, parse, parser
 
 from sklearn_provenance import ProvenanceClassifier
 
-EPOCHS = 6
+EPOCHS = 4
 
 
 def main():
