@@ -360,6 +360,7 @@ def _check_array(name, values, shape):
 
 
 def check_rows(name, data, image_shape=None):
+    """Return rows of any kind in a form whose rows can be taken, or refuse them."""
     if data is None:
         return None
     if issparse(data):
@@ -380,4 +381,5 @@ def check_rows(name, data, image_shape=None):
 
 
 def row_size(data):
+    """Number of values in a row."""
     return int(np.prod(data.shape[1:]))
