@@ -16,7 +16,13 @@ References
 """
 
 from ._coreset import greedy_coreset, greedy_coreset_features
-from ._density import profiled_log_density, profiled_log_density_features
+from ._density import (
+    DensitySystem,
+    density_system,
+    density_system_features,
+    profiled_log_density,
+    profiled_log_density_features,
+)
 from ._greedy import greedy, greedy_features
 from ._nats import (
     joint_information_gain,
@@ -28,6 +34,7 @@ from ._nats import (
     relatif_cosine,
     relatif_cosine_features,
 )
+from ._searched import linear_response_by_search, select_in_pools
 from ._variance import (
     add_one_in,
     leave_one_out,
@@ -46,7 +53,10 @@ from ._weight_space import (
 )
 
 __all__ = [
+    "DensitySystem",
     "add_one_in",
+    "density_system",
+    "density_system_features",
     "greedy",
     "greedy_coreset",
     "greedy_coreset_features",
@@ -58,6 +68,7 @@ __all__ = [
     "leave_out_system",
     "leave_out_variance",
     "linear_response",
+    "linear_response_by_search",
     "linear_response_error_bound",
     "noise_margin",
     "pointwise_information_gain",
@@ -72,4 +83,5 @@ __all__ = [
     "profiled_log_density_features",
     "relatif_cosine",
     "relatif_cosine_features",
+    "select_in_pools",
 ]

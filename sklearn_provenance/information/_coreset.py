@@ -89,7 +89,7 @@ def greedy_coreset(
     if normalize:
         cross = cross / _scale(query_variance)
         query_variance = (query_variance > 0).to(query_variance)
-    rows, blocked = split_candidates(candidates, 1, len(kernel), cross.device)
+    rows, blocked, _ = split_candidates(candidates, 1, len(kernel), cross.device)
     if rule == "info_loss":
         floor = 1 / (noise_variance + kernel.diagonal()[rows])
         matrix, covariance, _ = leave_out_system(
@@ -167,8 +167,8 @@ def greedy_coreset_features(
     k = check_count("k", k)
     if normalize:
         query_features = query_features / _scale(query_features.square().sum(1))
-    rows, blocked = split_candidates(candidates, 1, len(features), features.device)
-    start, _, covariance, _ = feature_system(features, query_features, noise_variance, rows, rule)
+    rows, blocked, _ = split_candidates(candidates, 1, len(features), features.device)
+    start, _, covariance, *_ = feature_system(features, query_features, noise_variance, rows, rule)
     quotas = _check_quotas(labels, quotas, len(features), rows)
     return _run(start, covariance, blocked, rows, k, rule, quotas)
 

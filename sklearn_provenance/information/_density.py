@@ -10,20 +10,103 @@ and a held-out target has the density N(t_*; k_*^T K_r^-1 t / s, a (v_r + r)), n
 included, with v_r = (k_** - k_*^T (K + σ² I)^-1 k_*) / s. With amplitude 1 in place of a the
 density would rise all the way to r -> 0.
 
-One eigendecomposition serves the whole grid of r.
+One eigendecomposition serves the whole grid of r: :func:`density_system` makes it, and what it
+returns gives the density at any r.
 
 References: mathematics of the user guide, "Choosing σ²"; Rasmussen and Williams (2006), Eq. 2.25.
 """
 
 import math
+from typing import NamedTuple
 
 import torch
 
 from ._validation import check_kernel, check_query_variance, check_tensor, check_weight_space
 
 
-def profiled_log_density(kernel, targets, cross, query_variance, query_targets, ratios):
-    """Mean log predictive density of held-out targets for every r, from kernels.
+class DensitySystem(NamedTuple):
+    """Everything that the density needs of the data, whatever r: rotated to eigenvectors.
+
+    Parameters
+    ----------
+    values : Tensor of shape (n_values,)
+        Eigenvalues of K / s, or of Φ^T Φ / s, which has the same but for zeros.
+    targets : Tensor of shape (n_values, n_outputs)
+        Centred targets, or Φ^T times them over √s, along the eigenvectors.
+    queries : Tensor of shape (n_queries, n_values)
+        Kernel k_* / s, or features over √s, along the eigenvectors.
+    query_targets : Tensor of shape (n_queries, n_outputs)
+        Held-out targets, centred with the training means.
+    prior : Tensor of shape (n_queries,) or None
+        k_** / s; None where the system was made from features.
+    basis, residuals : Tensor or None
+        Features along the eigenvectors and targets, compressed to as few rows as keep every ridge
+        loss; None where the system was made from a kernel.
+    n_targets : int
+        n C, training rows times outputs.
+    """
+
+    values: torch.Tensor
+    targets: torch.Tensor
+    queries: torch.Tensor
+    query_targets: torch.Tensor
+    prior: torch.Tensor | None
+    basis: torch.Tensor | None
+    residuals: torch.Tensor | None
+    n_targets: int
+
+    def log_density(self, ratios, weights=None):
+        """Mean log predictive density of the held-out targets.
+
+        Parameters
+        ----------
+        ratios : Tensor of shape (n_ratios,)
+            r = σ² / s, s the mean kernel diagonal of the training rows.
+        weights : Tensor of shape (n_queries,), default=None
+            Weights of the held-out rows in the mean, not all zero; None weighs them equally.
+
+        Returns
+        -------
+        log_density : Tensor of shape (n_ratios,)
+            In nats per row, summed over outputs.
+
+        Raises
+        ------
+        ValueError
+            If r is not positive, or shapes disagree.
+        """
+        ratios = check_tensor("ratios", ratios, ("n_ratios",))
+        if not len(ratios) or (ratios <= 0).any():
+            raise ValueError(
+                f"ratios must be positive, at least one of them, got {ratios.tolist()}"
+            )
+        if weights is None:
+            weights = torch.ones_like(self.query_targets[:, 0])
+        weights = check_tensor("weights", weights, (len(self.query_targets),))
+        if (weights < 0).any() or not weights.sum() > 0:
+            raise ValueError("weights must not be negative, and some must be positive")
+        return torch.stack([weights @ self._rows(r) for r in ratios]) / weights.sum()
+
+    def _rows(self, r):
+        """Log density of each held-out row."""
+        solved = self.targets / (self.values + r)[:, None]
+        if self.basis is None:
+            fit = (self.targets * solved).sum()
+            variance = self.prior - self.queries.square() @ (1 / (self.values + r))
+        else:
+            # t^T K_r^-1 t is the least ridge loss over r: a sum of squares, where the difference
+            # between t^T t and what is explained would cancel.
+            residual = self.residuals - self.basis @ solved
+            fit = residual.square().sum() / r + solved.square().sum()
+            variance = self.queries.square() @ (r / (self.values + r))
+        amplitude = fit / self.n_targets
+        variance = amplitude * (variance.clamp(min=0.0) + r)[:, None]
+        error = self.query_targets - self.queries @ solved
+        return -0.5 * (torch.log(2 * math.pi * variance) + error.square() / variance).sum(1)
+
+
+def density_system(kernel, targets, cross, query_variance, query_targets):
+    """Prepare the density of held-out targets for any r, from kernels.
 
     Parameters
     ----------
@@ -37,6 +120,92 @@ def profiled_log_density(kernel, targets, cross, query_variance, query_targets, 
         Prior variances k_** of the held-out rows.
     query_targets : Tensor of shape (n_queries, n_outputs)
         Held-out targets; centred with the means of `targets`.
+
+    Returns
+    -------
+    system : DensitySystem
+        Its ``log_density(ratios)`` costs O(n_queries n_train) for each r.
+
+    Raises
+    ------
+    ValueError
+        If shapes disagree, values are not finite, or kernel or targets do not vary.
+    """
+    kernel = check_kernel(kernel)
+    cross = check_tensor("cross", cross, ("n_queries", len(kernel)))
+    query_variance = check_query_variance(query_variance, len(cross))
+    targets, query_targets = _check_targets(targets, query_targets, len(kernel), len(cross))
+    scale = _mean_diagonal(kernel.diagonal())
+    values, vectors = torch.linalg.eigh(kernel / scale)
+    return DensitySystem(
+        values=values.clamp_(min=0.0),  # a kernel has no negative eigenvalues, rounding has
+        targets=vectors.mT @ targets,
+        queries=(cross / scale) @ vectors,
+        query_targets=query_targets,
+        prior=query_variance / scale,
+        basis=None,
+        residuals=None,
+        n_targets=targets.numel(),
+    )
+
+
+def density_system_features(features, targets, query_features, query_targets):
+    """Prepare the density of held-out targets for any r, from features.
+
+    At O(n_train n_features²) instead of O(n_train³), and with more digits at small r.
+
+    Parameters
+    ----------
+    features : Tensor of shape (n_train, n_features)
+        Φ of the training rows.
+    targets : Tensor of shape (n_train, n_outputs)
+        Targets, say one-hot labels; centred here.
+    query_features : Tensor of shape (n_queries, n_features)
+        Features of the held-out rows.
+    query_targets : Tensor of shape (n_queries, n_outputs)
+        Held-out targets; centred with the means of `targets`.
+
+    Returns
+    -------
+    system : DensitySystem
+        Its ``log_density(ratios)`` costs O((n_queries + n_features) n_features) for each r.
+
+    Raises
+    ------
+    ValueError
+        If shapes disagree, values are not finite, or features or targets do not vary.
+    """
+    features, query_features, _ = check_weight_space(features, query_features, 1.0)
+    targets, query_targets = _check_targets(
+        targets, query_targets, len(features), len(query_features)
+    )
+    n_targets, n_features = targets.numel(), features.shape[1]
+    scale = _mean_diagonal(features.square().sum(1)) ** 0.5
+    features, query_features = features / scale, query_features / scale
+    if len(features) > 2 * (n_features + targets.shape[1]):
+        # R of [Φ T] has the same residual norms as Φ and T, in far fewer rows.
+        joint = torch.linalg.qr(torch.cat([features, targets], 1), mode="r").R
+        features, targets = joint[:, :n_features], joint[:, n_features:]
+    values, vectors = torch.linalg.eigh(features.mT @ features)
+    return DensitySystem(
+        values=values.clamp_(min=0.0),
+        targets=vectors.mT @ (features.mT @ targets),
+        queries=query_features @ vectors,
+        query_targets=query_targets,
+        prior=None,
+        basis=features @ vectors,
+        residuals=targets,
+        n_targets=n_targets,
+    )
+
+
+def profiled_log_density(kernel, targets, cross, query_variance, query_targets, ratios):
+    """Mean log predictive density of held-out targets for every r, from kernels.
+
+    Parameters
+    ----------
+    kernel, targets, cross, query_variance, query_targets : Tensor
+        As in :func:`density_system`.
     ratios : Tensor of shape (n_ratios,)
         r = σ² / mean diagonal of `kernel`.
 
@@ -60,24 +229,8 @@ def profiled_log_density(kernel, targets, cross, query_variance, query_targets, 
     >>> profiled_log_density(x @ x.T, t, x @ x.T, x[:, 0] ** 2, t, torch.tensor([0.01, 1, 100]))
     tensor([ 1.0675, -0.1380, -1.5796], dtype=torch.float64)
     """
-    kernel = check_kernel(kernel)
-    cross = check_tensor("cross", cross, ("n_queries", len(kernel)))
-    query_variance = check_query_variance(query_variance, len(cross))
-    targets, query_targets, ratios = _check_targets(
-        targets, query_targets, ratios, len(kernel), len(cross)
-    )
-    scale = _mean_diagonal(kernel.diagonal())
-    values, vectors = torch.linalg.eigh(kernel / scale)
-    values = values.clamp_(min=0.0)  # a kernel has no negative eigenvalues, rounding has
-    rotated_targets, rotated_cross = vectors.mT @ targets, cross / scale @ vectors
-    densities = []
-    for r in ratios:
-        weights = 1 / (values + r)
-        fit = (rotated_targets.square() * weights[:, None]).sum()
-        mean = rotated_cross @ (weights[:, None] * rotated_targets)
-        variance = query_variance / scale - rotated_cross.square() @ weights
-        densities.append(_mean_density(query_targets - mean, variance, fit / targets.numel(), r))
-    return torch.stack(densities)
+    system = density_system(kernel, targets, cross, query_variance, query_targets)
+    return system.log_density(ratios)
 
 
 def profiled_log_density_features(features, targets, query_features, query_targets, ratios):
@@ -85,21 +238,15 @@ def profiled_log_density_features(features, targets, query_features, query_targe
 
     Parameters
     ----------
-    features : Tensor of shape (n_train, n_features)
-        Φ of the training rows.
-    targets : Tensor of shape (n_train, n_outputs)
-        Targets, say one-hot labels; centred here.
-    query_features : Tensor of shape (n_queries, n_features)
-        Features of the held-out rows.
-    query_targets : Tensor of shape (n_queries, n_outputs)
-        Held-out targets; centred with the means of `targets`.
+    features, targets, query_features, query_targets : Tensor
+        As in :func:`density_system_features`.
     ratios : Tensor of shape (n_ratios,)
         r = σ² / mean squared norm of `features`.
 
     Returns
     -------
     log_density : Tensor of shape (n_ratios,)
-        As :func:`profiled_log_density`, at O(n_train n_features²) instead of O(n_train³).
+        As :func:`profiled_log_density`.
 
     Raises
     ------
@@ -107,34 +254,8 @@ def profiled_log_density_features(features, targets, query_features, query_targe
         If shapes disagree, values are not finite, r is not positive, or features or targets do not
         vary.
     """
-    features, query_features, _ = check_weight_space(features, query_features, 1.0)
-    targets, query_targets, ratios = _check_targets(
-        targets, query_targets, ratios, len(features), len(query_features)
-    )
-    scale = _mean_diagonal(features.square().sum(1)) ** 0.5
-    features, query_features = features / scale, query_features / scale
-    values, vectors = torch.linalg.eigh(features.mT @ features)
-    values = values.clamp_(min=0.0)
-    rotated_targets = vectors.mT @ (features.mT @ targets)
-    rotated_queries = query_features @ vectors
-    densities = []
-    for r in ratios:
-        weights = rotated_targets / (values + r)[:, None]  # ridge weights, rotated
-        residual = targets - features @ (vectors @ weights)
-        # t^T K_r^-1 t is the least ridge loss over r: a sum of squares, where the difference
-        # between t^T t and what is explained would cancel.
-        fit = residual.square().sum() / r + weights.square().sum()
-        variance = rotated_queries.square() @ (r / (values + r))
-        mean = rotated_queries @ weights
-        densities.append(_mean_density(query_targets - mean, variance, fit / targets.numel(), r))
-    return torch.stack(densities)
-
-
-def _mean_density(error, variance, amplitude, r):
-    """Mean over rows of Σ_c log N(error; 0, amplitude (variance + r))."""
-    variance = amplitude * (variance.clamp(min=0.0) + r)[:, None]
-    log_density = -0.5 * (torch.log(2 * math.pi * variance) + error.square() / variance)
-    return log_density.sum(1).mean()
+    system = density_system_features(features, targets, query_features, query_targets)
+    return system.log_density(ratios)
 
 
 def _mean_diagonal(diagonal):
@@ -144,15 +265,12 @@ def _mean_diagonal(diagonal):
     return scale
 
 
-def _check_targets(targets, query_targets, ratios, n_train, n_queries):
+def _check_targets(targets, query_targets, n_train, n_queries):
     targets = check_tensor("targets", targets, (n_train, "n_outputs"))
     shape = (n_queries, targets.shape[1])
     query_targets = check_tensor("query_targets", query_targets, shape)
-    ratios = check_tensor("ratios", ratios, ("n_ratios",))
-    if not len(ratios) or (ratios <= 0).any():
-        raise ValueError(f"ratios must be positive, at least one of them, got {ratios.tolist()}")
     means = targets.mean(0)
     targets = targets - means
     if not targets.abs().max() > 0:
         raise ValueError("targets must vary: with constant targets no density is defined")
-    return targets, query_targets - means, ratios
+    return targets, query_targets - means

@@ -25,14 +25,28 @@ References
 import torch
 
 from ._selection import FeatureConditioning, KernelConditioning, blocks, select
-from ._validation import check_function_space, check_resolved, check_weight_space
+from ._validation import (
+    check_function_space,
+    check_resolved,
+    check_rows,
+    check_weight_space,
+)
 from ._variance import leave_out_system
 from ._weight_space import path_reductions, posterior_rows
 
 RULES = ("info_gain", "info_loss", "linear_response")
 
 
-def greedy(kernel, cross, query_variance, noise_variance, k, rule="info_gain", candidates=None):
+def greedy(
+    kernel,
+    cross,
+    query_variance,
+    noise_variance,
+    k,
+    rule="info_gain",
+    candidates=None,
+    own=None,
+):
     """Pick k rows for each query greedily, from kernels.
 
     Time is O(n_queries n_candidates k²); "info_loss" adds one factorisation of all rows.
@@ -53,6 +67,9 @@ def greedy(kernel, cross, query_variance, noise_variance, k, rule="info_gain", c
         What is maximised, see the module. "info_loss" conditions on all rows of `kernel`.
     candidates : Tensor of shape (n_train,) or (n_queries, n_train), bool, default=None
         Rows that may be picked, for all queries or for each; None allows all.
+    own : Tensor of shape (n_queries,), int64, default=None
+        The row of D that each query is, if they are rows of D. It is withheld throughout: neither
+        conditioned on nor picked.
 
     Returns
     -------
@@ -89,13 +106,16 @@ def greedy(kernel, cross, query_variance, noise_variance, k, rule="info_gain", c
     )
     check_rule(rule)
     k = check_count("k", k)
-    rows, blocked = split_candidates(candidates, *cross.shape, cross.device)
+    rows, blocked, own = split_candidates(candidates, *cross.shape, cross.device, own)
+    withheld = None
     if rule == "info_loss":
         floor = 1 / (noise_variance + kernel.diagonal()[rows])
         matrix, covariance, variance = leave_out_system(
             kernel, cross, query_variance, noise_variance, rows
         )
         diagonal = matrix.diagonal().clone()
+        if own is not None:
+            withheld, variance = (own, 1.0), _without_own(variance, diagonal[own], noise_variance)
     else:
         # A matrix of all rows need not be copied.
         matrix = kernel if len(rows) == len(kernel) else kernel[rows[:, None], rows]
@@ -106,12 +126,15 @@ def greedy(kernel, cross, query_variance, noise_variance, k, rule="info_gain", c
     def start(size, n_picks):
         return KernelConditioning(matrix, diagonal, floor, size, n_picks)
 
-    picks, gains = _run(start, covariance, blocked, k, rule, row_bytes=8 * len(rows))
+    row_bytes = 8 * len(rows)
+    picks, gains = _run(start, covariance, blocked, k, rule, row_bytes, withheld)
     nats = _nats_from_gains(gains, variance, rule == "info_loss", query_variance, noise_variance)
     return _pad(_original(picks, rows), nats, k)
 
 
-def greedy_features(features, query_features, noise_variance, k, rule="info_gain", candidates=None):
+def greedy_features(
+    features, query_features, noise_variance, k, rule="info_gain", candidates=None, own=None
+):
     """Pick k rows for each query greedily, from features.
 
     Time is O(n_queries n_candidates n_features k): the cheaper form when there are fewer features
@@ -133,6 +156,8 @@ def greedy_features(features, query_features, noise_variance, k, rule="info_gain
         What is maximised. "info_loss" conditions on all rows of `features`.
     candidates : Tensor of shape (n_train,) or (n_queries, n_train), bool, default=None
         Rows that may be picked, for all queries or for each; None allows all.
+    own : Tensor of shape (n_queries,), int64, default=None
+        As :func:`greedy`.
 
     Returns
     -------
@@ -166,12 +191,15 @@ def greedy_features(features, query_features, noise_variance, k, rule="info_gain
     check_rule(rule)
     k = check_count("k", k)
     n_queries, n_train = len(query_features), len(features)
-    rows, blocked = split_candidates(candidates, n_queries, n_train, features.device)
-    start, points, covariance, variance = feature_system(
+    rows, blocked, own = split_candidates(candidates, n_queries, n_train, features.device, own)
+    start, points, covariance, variance, margin = feature_system(
         features, query_features, noise_variance, rows, rule
     )
+    withheld = None
+    if rule == "info_loss" and own is not None:
+        withheld, variance = (own, noise_variance), variance * (noise_variance / margin[own])
     row_bytes = 8 * points.shape[1]
-    picks, gains = _run(start, covariance, blocked, k, rule, row_bytes=row_bytes)
+    picks, gains = _run(start, covariance, blocked, k, rule, row_bytes, withheld)
     prior = query_features.square().sum(1)
     picks = _original(picks, rows)
     if rule == "info_loss":
@@ -196,19 +224,20 @@ def feature_system(features, query_features, noise_variance, rows, rule):
         c at the start.
     variance : Tensor of shape (n_queries,)
         v_* at the start.
+    diagonal : Tensor of shape (n_rows,)
+        G_xx at the start.
     """
     points, queries, sign = features[rows], query_features, 1
     diagonal = noise_variance + points.square().sum(1)
     floor = torch.full_like(diagonal, noise_variance)
     if rule == "info_loss":
         sign, floor = -1, noise_variance * (noise_variance / diagonal)
-        points, queries, diagonal = posterior_rows(features, query_features, noise_variance)
-        points, diagonal = points[rows], diagonal[rows]
+        points, queries, diagonal = posterior_rows(features, query_features, noise_variance, rows)
 
     def start(n_selections, n_picks):
         return FeatureConditioning(points, sign, diagonal, floor, n_selections, n_picks)
 
-    return start, points, queries @ points.mT, queries.square().sum(1)
+    return start, points, queries @ points.mT, queries.square().sum(1), diagonal
 
 
 def check_rule(rule):
@@ -224,8 +253,11 @@ def check_count(name, value):
     return int(value)
 
 
-def split_candidates(candidates, n_queries, n_train, device):
-    """Rows that some query may pick, and which of them each query may not."""
+def split_candidates(candidates, n_queries, n_train, device, own=None):
+    """Rows that some query may pick, which of them each may not, and each query's own among them.
+
+    Queries' own rows are among the rows in any case, and never may be picked by them.
+    """
     if candidates is None:
         candidates = torch.ones(n_train, dtype=torch.bool)
     allowed = torch.as_tensor(candidates, device=device)
@@ -236,8 +268,18 @@ def split_candidates(candidates, n_queries, n_train, device):
             f"got {allowed.dtype} of shape {tuple(allowed.shape)}"
         )
     allowed = allowed.expand(n_queries, n_train)
-    rows = allowed.any(0).nonzero()[:, 0]
-    return rows, ~allowed[:, rows]
+    if own is None:
+        rows = allowed.any(0).nonzero()[:, 0]
+        return rows, ~allowed[:, rows], None
+    own = check_rows("own", own, n_train, device)
+    if own.shape != (n_queries,):
+        raise ValueError(f"own must have shape ({n_queries},), got {tuple(own.shape)}")
+    allowed = allowed.clone()
+    needed = allowed.any(0)
+    needed[own] = True
+    allowed[torch.arange(n_queries, device=device), own] = False
+    rows = needed.nonzero()[:, 0]
+    return rows, ~allowed[:, rows], torch.searchsorted(rows, own)
 
 
 def ratio(gain, variance):
@@ -245,17 +287,37 @@ def ratio(gain, variance):
     return torch.where((gain == 0) & (variance == 0), 0.0, gain / variance)
 
 
-def _run(start, covariance, blocked, k, rule, row_bytes):
-    """Run the selection block by block; gains are (n_queries, n_picks)."""
+def _without_own(variance, precision, noise_variance):
+    """v_i given D without i, from v_i given D and P_ii: 1 / P_ii - σ², or v_i / (σ² P_ii).
+
+    The form is taken that does not cancel.
+    """
+    explained = noise_variance * precision  # σ² P_ii = (σ² - v_i) / σ²
+    return torch.where(explained < 0.5, 1 / precision - noise_variance, variance / explained)
+
+
+def _run(start, covariance, blocked, k, rule, row_bytes, withheld=None):
+    """Run the selection block by block; gains are (n_queries, n_picks).
+
+    ``withheld`` is each query's own row, to be removed before the first round, and the unit of c.
+    """
     n_queries, n_rows = covariance.shape
     n_picks = min(k, n_rows)
     picks = torch.empty(n_queries, n_picks, dtype=torch.int64, device=covariance.device)
     gains = covariance.new_empty(n_queries, n_picks)
     for block in blocks(n_queries, n_picks * row_bytes, covariance.device):
         size = block.stop - block.start
+        conditioning = start(size, n_picks + (withheld is not None))
+        if withheld is None:
+            known = covariance[block].clone()
+        else:
+            # Once row i is removed, what the rest knows of it is its column: -P_xi / P_ii.
+            own, unit = withheld
+            scaled, root = conditioning.condition(own[block])
+            known = -scaled * (unit / root)
         picks[block], gains[block] = select(
-            start(size, n_picks),
-            covariance[block].clone()[:, None],
+            conditioning,
+            known[:, None],
             blocked[block],
             n_picks,
             divide=rule != "linear_response",

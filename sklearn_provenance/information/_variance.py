@@ -337,9 +337,11 @@ def whitened_system(kernel, cross, query_variance, noise_variance, rows=None):
     kernel, cross, query_variance, noise_variance = check_function_space(
         kernel, cross, query_variance, noise_variance
     )
-    identity = torch.eye(len(kernel), dtype=kernel.dtype, device=kernel.device)
-    if rows is not None:
-        identity = identity[:, check_rows("rows", rows, len(kernel), kernel.device)]
+    if rows is None:
+        rows = torch.arange(len(kernel), device=kernel.device)
+    rows = check_rows("rows", rows, len(kernel), kernel.device)
+    identity = kernel.new_zeros(len(kernel), len(rows))
+    identity[rows, torch.arange(len(rows), device=kernel.device)] = 1.0
     factor = noise_factor(kernel, noise_variance)
     columns, solved = whiten(factor, identity), whiten(factor, cross.mT)
     variance = query_variance - solved.square().sum(0)

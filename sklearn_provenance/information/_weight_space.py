@@ -79,7 +79,7 @@ def posterior_features(features, points, noise_variance):
     return torch.linalg.solve_triangular(root, points, upper=True, left=False)
 
 
-def posterior_rows(features, query_features, noise_variance):
+def posterior_rows(features, query_features, noise_variance, wanted=None):
     """Coordinates ψ of the rows conditioned on and of queries, and the rows' σ² - v_x.
 
     Parameters
@@ -90,33 +90,37 @@ def posterior_rows(features, query_features, noise_variance):
         Checked features of the queries.
     noise_variance : float
         σ².
+    wanted : Tensor of shape (n_wanted,), default=None
+        Rows whose coordinates are wanted; None for all. All are conditioned on.
 
     Returns
     -------
-    rows : Tensor of shape (n_train, n_coordinates)
+    rows : Tensor of shape (n_wanted, n_coordinates)
         ψ_x.
     queries : Tensor of shape (n_queries, n_coordinates)
         ψ_*.
-    margin : Tensor of shape (n_train,)
+    margin : Tensor of shape (n_wanted,)
         σ² - v_x > 0. With fewer rows than features a sum of squares; else a difference with an
         error of ε σ², held above its bound σ⁴ / (σ² + k_xx).
     """
     n_train, n_features = features.shape
     row_variance = features.square().sum(1)
     check_scale(row_variance, noise_variance)
+    if wanted is None:
+        wanted = torch.arange(n_train, device=features.device)
     if n_train < n_features:
         # [φ_x; σ e_x] lies in the span, so [φ_x; 0] and -[0; σ e_x] have the same residual, and
         # only the second is not far longer than it. What the span takes of it is σ² - v_x.
         basis = _basis(features, noise_variance)
-        axes = basis[n_features:]  # (n_train, n_train), the coordinates of [0; e_x]
+        axes = basis[n_features + wanted]  # (n_wanted, n_train), the coordinates of [0; e_x]
         rows = axes @ basis.mT
-        rows[:, n_features:].diagonal().sub_(1.0)
+        rows[torch.arange(len(wanted)), n_features + wanted] -= 1.0
         margin = noise_variance * axes.square().sum(1)
         return noise_variance**0.5 * rows, _residuals(basis, query_features), margin
-    both = torch.cat([features, query_features])
-    posterior = posterior_features(features, both, noise_variance)
-    rows, queries = posterior[:n_train], posterior[n_train:]
-    least = noise_variance * (noise_variance / (noise_variance + row_variance))
+    points = torch.cat([features[wanted], query_features])
+    posterior = posterior_features(features, points, noise_variance)
+    rows, queries = posterior[: len(wanted)], posterior[len(wanted) :]
+    least = noise_variance * (noise_variance / (noise_variance + row_variance[wanted]))
     return rows, queries, torch.maximum(noise_variance - rows.square().sum(1), least)
 
 
