@@ -34,11 +34,13 @@ SCALE_CONSTANT = 1.0
 class Group(NamedTuple):
     """Queries that share a kernel."""
 
+    key: int | None  # class, if its rows or features differ from other groups'
     numbers: np.ndarray  # (n_queries,) of the X that is explained
     queries: Points
     rows: np.ndarray  # (n_rows,) of the X given to fit
     train: Points
     allowed: torch.Tensor | None  # (n_queries, n_rows), bool; None allows all
+    own: torch.Tensor | None  # (n_queries,), position among rows of queries that are such rows
 
 
 class BaseAttributor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -121,6 +123,7 @@ class BaseAttributor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         sklearn.exceptions.NotFittedError
             With ``prefit=True`` or a FrozenEstimator, if the estimator is not fitted.
         """
+        self._check_combination()
         X, y = self._check_X(X, reset=True), column_or_1d(y, warn=True)
         check_classification_targets(y)
         check_consistent_length(X, y)
@@ -141,6 +144,9 @@ class BaseAttributor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         relative = isinstance(self.noise_variance, str)
         self.noise_variance_ = SCALE_CONSTANT * scale if relative else float(self.noise_variance)
         return self
+
+    def _check_combination(self):
+        """Refuse parameters that are valid alone and make no sense together."""
 
     def _encode(self, y, name):
         """Positions of labels in classes_."""
@@ -188,8 +194,11 @@ class BaseAttributor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         check_consistent_length(X, y)
         return Points(self._link.inputs(X), self._encode(y, "y"))
 
-    def _groups(self, queries, needs_all_rows):
-        """Group queries by the kernel they need, and name the rows it takes."""
+    def _groups(self, queries, needs_all_rows, among_train=False):
+        """Group queries by the kernel they need, and name the rows it takes.
+
+        ``among_train`` says that the queries are the training rows, in order.
+        """
         own, same_class = self._train.labels, self.candidates == "same_class"
         everything = np.arange(len(own))
         restrict = same_class and not needs_all_rows
@@ -198,7 +207,10 @@ class BaseAttributor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
             numbers_, allowed = np.arange(len(queries.labels)), None
             if same_class:
                 allowed = torch.as_tensor(queries.labels[:, None] == own)
-            groups.append(Group(numbers_, queries, everything, self._train, allowed))
+            own_rows = torch.as_tensor(numbers_) if among_train else None
+            groups.append(
+                Group(None, numbers_, queries, everything, self._train, allowed, own_rows)
+            )
         else:
             for c in np.unique(queries.labels):
                 numbers_ = np.flatnonzero(queries.labels == c)
@@ -208,15 +220,10 @@ class BaseAttributor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
                 allowed = None
                 if same_class and not restrict:
                     allowed = torch.as_tensor(np.tile(own == c, (len(numbers_), 1)))
-                groups.append(
-                    Group(
-                        numbers_,
-                        Points(queries.inputs[numbers_], queries.labels[numbers_]),
-                        rows,
-                        self._train_points(rows, c),
-                        allowed,
-                    )
-                )
+                own_rows = torch.as_tensor(np.searchsorted(rows, numbers_)) if among_train else None
+                points = Points(queries.inputs[numbers_], queries.labels[numbers_])
+                train = self._train_points(rows, c)
+                groups.append(Group(int(c), numbers_, points, rows, train, allowed, own_rows))
         return tqdm(groups, desc="classes", disable=not self.verbose)
 
     def _train_points(self, rows, c):
@@ -226,13 +233,14 @@ class BaseAttributor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
             inputs = inputs[rows]
         return Points(inputs, np.full(len(rows), c))
 
-    def explain(self, X, y=None, k=5):
+    def explain(self, X=None, y=None, k=5):
         """Name the training rows behind predictions.
 
         Parameters
         ----------
-        X : array-like of shape (n_queries, ...)
-            Queries.
+        X : array-like of shape (n_queries, ...), default=None
+            Queries. None explains every training row at its own label by the others, as if it had
+            not been among the rows given to fit; the model is the one trained with it.
         y : array-like of shape (n_queries,), default=None
             Labels to explain; None explains the predicted ones.
         k : int, default=5
@@ -247,16 +255,24 @@ class BaseAttributor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         Raises
         ------
         ValueError
-            If k is larger than the number of training rows, or y holds a label that the model
-            does not know.
+            If k is larger than the number of training rows, y holds a label that the model does
+            not know, or y is given without X.
         """
         check_is_fitted(self)
-        X = self._check_X(X)
         k = self._check_k(k)
-        queries = self._queries(X, y)
+        among_train = X is None
+        if among_train:
+            if y is not None:
+                raise ValueError(
+                    "y was given without X: the training rows are explained at their own labels"
+                )
+            X, queries = self._fit_X, self._train
+        else:
+            X = self._check_X(X)
+            queries = self._queries(X, y)
         indices = np.full((len(queries.labels), k), -1, dtype=np.int64)
         scores = np.full(indices.shape, np.nan)
-        for group in self._groups(queries, self._needs_all_rows):
+        for group in self._groups(queries, self._needs_all_rows, among_train):
             picks, values = (t.cpu().numpy() for t in self._pick(group, k))
             indices[group.numbers] = np.where(picks >= 0, group.rows[picks], -1)
             scores[group.numbers] = values
@@ -330,7 +346,8 @@ class BaseAttributor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         for group in self._groups(queries, self._needs_all_rows):
             values = self._pointwise(group)
             if group.allowed is not None:
-                values = values.masked_fill(~group.allowed, torch.nan)
+                allowed = group.allowed.to(values.device)
+                values = values.masked_fill(~allowed, torch.nan)
             scores[np.ix_(group.numbers, group.rows)] = values.cpu().numpy()
         return scores
 

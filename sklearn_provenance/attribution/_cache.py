@@ -7,7 +7,7 @@ from sklearn.utils.validation import check_memory
 
 
 class Cache:
-    """Calls functions of points, or returns what they gave before.
+    """Calls functions of points and arrays, or returns what they gave before.
 
     A grid over the noise variance fits the same model on the same fold again and again: what is
     computed is known by the weights, the code of the layers, the rows and their labels.
@@ -16,20 +16,23 @@ class Cache:
     ----------
     memory : None, str or joblib.Memory
         Where results are kept; None keeps nothing.
-    transformer : TangentFeatures
-        Module, how it is called and what is differentiated.
+    kind : str
+        Tells apart the sources of kernels that share the transformer.
+    transformer : TangentFeatures, default=None
+        Module, how it is called and what is differentiated; None where the points are features.
     """
 
-    def __init__(self, memory, transformer):
+    def __init__(self, memory, kind, transformer=None):
         self.memory = None if memory is None else check_memory(memory)
-        self.key = None if memory is None else _fingerprint(transformer)
+        self.key = None
+        if self.memory is not None:
+            self.key = kind, None if transformer is None else _fingerprint(transformer)
 
     def __call__(self, function, *points):
         """``function(*points)``."""
         if self.memory is None:
             return function(*points)
-        values = [(_array(p.inputs), _array(p.labels)) for p in points if p is not None]
-        digest = joblib.hash((self.key, function.__qualname__, values))
+        digest = joblib.hash((self.key, function.__qualname__, *map(_array, points)))
         return self.memory.cache(_run, ignore=["function", "points"])(digest, function, points)
 
 
@@ -38,6 +41,8 @@ def _run(digest, function, points):
 
 
 def _array(values):
+    if isinstance(values, tuple):  # points
+        return [_array(value) for value in values]
     return values.detach().cpu().numpy() if isinstance(values, torch.Tensor) else values
 
 

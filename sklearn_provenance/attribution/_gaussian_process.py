@@ -2,15 +2,15 @@
 
 import numpy as np
 import torch
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from ..information import (
+    density_system,
+    density_system_features,
     greedy,
     greedy_coreset,
     greedy_coreset_features,
     greedy_features,
-    profiled_log_density,
-    profiled_log_density_features,
 )
 from ._base import BaseAttributor
 from ._sources import Points
@@ -43,7 +43,7 @@ class InformationAttributor(BaseAttributor):
         pays = self._features_pay(len(group.rows))
         rule, system = (greedy_features, self._features) if pays else (greedy, self._kernels)
         points = system(group.train, group.queries)
-        return rule(*points, self.noise_variance_, k, self._rule, group.allowed)
+        return rule(*points, self.noise_variance_, k, self._rule, group.allowed, group.own)
 
     def select(self, X_queries, k, y=None, balanced=False, normalize=True):
         """Pick one subset of the training rows for all queries together.
@@ -122,8 +122,8 @@ class InformationAttributor(BaseAttributor):
             Held-out rows.
         y : array-like of shape (n,)
             Their labels.
-        sample_weight : None
-            Not supported yet.
+        sample_weight : array-like of shape (n,), default=None
+            Weights of the held-out rows in the mean.
 
         Returns
         -------
@@ -133,18 +133,17 @@ class InformationAttributor(BaseAttributor):
         Raises
         ------
         ValueError
-            If y holds a label that the model does not know, or the training rows have one class.
-        NotImplementedError
-            If ``sample_weight`` is given.
+            If y holds a label that the model does not know, the training rows have one class, or
+            ``sample_weight`` is negative or all zero.
 
         References
         ----------
         Rasmussen and Williams (2006). Gaussian processes for machine learning, Eq. 2.25.
         """
         check_is_fitted(self)
-        if sample_weight is not None:
-            raise NotImplementedError("score does not take sample_weight; leave it out")
         X = self._check_X(X)
+        if sample_weight is not None:
+            sample_weight = torch.as_tensor(column_or_1d(sample_weight, dtype=np.float64))
         truth, own = self._queries(X, y), self._train.labels
         varying = [c for c in range(len(self.classes_)) if 0 < (own == c).sum() < len(own)]
         if not varying:
@@ -159,23 +158,26 @@ class InformationAttributor(BaseAttributor):
             else:
                 queries = Points(truth.inputs, np.full_like(truth.labels, c))
                 train = Points(self._train.inputs, np.full_like(own, c))
-            targets = torch.as_tensor(own[:, None] == columns, dtype=torch.float64)
-            held_out = torch.as_tensor(truth.labels[:, None] == columns, dtype=torch.float64)
-            total += self._log_density(train, targets, queries, held_out)
+            targets = (own[:, None] == columns).astype(np.float64)
+            held_out = (truth.labels[:, None] == columns).astype(np.float64)
+            # Nothing in it depends on the noise variance: a grid with a memory makes it once.
+            cache = self._link.source.cache
+            system, scale = cache(self._density_system, train, targets, queries, held_out)
+            ratio = self.noise_variance_ / scale
+            total += system.log_density(ratio[None], sample_weight).item()
         return total
 
-    def _log_density(self, train, targets, queries, held_out):
+    def _density_system(self, train, targets, queries, held_out):
+        """The density of held-out targets for any σ², and the mean kernel diagonal."""
+        device = self._link.source.device
+        targets, held_out = (torch.as_tensor(t, device=device) for t in (targets, held_out))
         if self._features_pay(len(targets)):
             phi, phi_queries = self._features(train, queries)
-            ratio = self.noise_variance_ / phi.square().sum(1).mean()
-            density = profiled_log_density_features(
-                phi, targets, phi_queries, held_out, ratio[None]
-            )
-        else:
-            kernel, cross, variance = self._kernels(train, queries)
-            ratio = self.noise_variance_ / kernel.diagonal().mean()
-            density = profiled_log_density(kernel, targets, cross, variance, held_out, ratio[None])
-        return float(density[0])
+            system = density_system_features(phi, targets, phi_queries, held_out)
+            return system, phi.square().sum(1).mean()
+        kernel, cross, variance = self._kernels(train, queries)
+        system = density_system(kernel, targets, cross, variance, held_out)
+        return system, kernel.diagonal().mean()
 
 
 def _equal_shares(counts, k):

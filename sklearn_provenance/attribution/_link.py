@@ -9,6 +9,7 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils import check_array
+from sklearn.utils.validation import check_memory
 from torch import nn
 
 from ..tangent import TangentFeatures, TangentModel
@@ -58,6 +59,10 @@ def resolve(estimator, prefit, X, y):
     return clone(estimator).fit(X, y)
 
 
+def _fit(transformer, X, y):
+    return transformer.fit(X, y)
+
+
 class Link:
     """The model in use, its classes, and where the kernels of its rows come from.
 
@@ -95,6 +100,9 @@ class Link:
             if from_model:
                 raise
             self.model = None
+        searched = features == "auto" and getattr(attributor, "index", None) is not None
+        if searched:
+            features = TangentFeatures()
         if from_model or (self.model is not None and self.model.classes is None):
             template = features if isinstance(features, TangentFeatures) else TangentFeatures()
             settings = self.transformer(template)
@@ -106,17 +114,18 @@ class Link:
             )
         self.classes = self._find_classes(X)
         if isinstance(features, str):
-            self.source = ExactSource(
-                self.tangent, attributor.batch_size, Cache(attributor.memory, settings)
-            )
+            cache = Cache(attributor.memory, "exact", settings)
+            self.source = ExactSource(self.tangent, attributor.batch_size, cache)
         elif from_model:
             self.features = settings.fit(self.model.inputs(X))
-            self.source = TangentSource(self.features, Cache(attributor.memory, settings))
+            cache = Cache(attributor.memory, "sketch", settings)
+            self.source = TangentSource(self.features, cache)
         else:
             self.features = features
             if hasattr(features, "transform") and not is_fitted(features):
-                self.features = clone(features).fit(X, y)
-            self.source = RowSource()
+                fit = check_memory(attributor.memory).cache(_fit)
+                self.features = fit(clone(features), X, y)
+            self.source = RowSource(Cache(attributor.memory, "rows"))
         self.label_independent = self.source.fixed or attributor.measurement == "margin"
 
     def transformer(self, template):

@@ -25,9 +25,9 @@ from ..provenance import ProvenanceClassifier
 
 SUPPORTED = (
     "a ProvenanceClassifier, a skorch NeuralNetClassifier, a torch.nn.Module that maps a batch to "
-    "logits, a scikit-learn linear classifier or MLPClassifier, or a Pipeline or FrozenEstimator "
-    "around one of these; any other classifier needs features=, a transformer or callable that "
-    "gives its feature rows"
+    "logits, a scikit-learn linear classifier or MLPClassifier, or a Pipeline, search or "
+    "FrozenEstimator around one of these; any other classifier needs features=, a transformer or "
+    "callable that gives its feature rows"
 )
 _ACTIVATIONS = {
     "identity": nn.Identity,
@@ -79,6 +79,8 @@ def adapt(estimator):
     """
     if isinstance(estimator, FrozenEstimator):
         return adapt(estimator.estimator)
+    if hasattr(estimator, "best_estimator_"):  # a search
+        return adapt(estimator.best_estimator_)
     if isinstance(estimator, nn.Module):
         return Model(estimator, first_output, array_input, None)
     if isinstance(estimator, Pipeline):

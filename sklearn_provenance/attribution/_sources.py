@@ -1,7 +1,7 @@
 """Where kernels come from: exact layer factors, or explicit rows of features.
 
 Both kinds know the squared norms of φ; one gives kernels, the other (``explicit``) the rows.
-Everything returned is float64 on the CPU.
+Everything returned is float64, on the GPU where the network is on one.
 """
 
 from typing import Any, NamedTuple
@@ -38,14 +38,15 @@ class ExactSource:
 
     def __init__(self, model, batch_size, cache):
         self.model, self.batch_size, self.cache = model, batch_size, cache
+        self.device = selection_device(model)
 
     def kernel(self, left, right=None):
         """Kernel (n_left, n_right); of left with itself without right."""
-        return self.cache(self._kernel, left, right)
+        return self.cache(self._kernel, left, right).to(self.device)
 
     def diagonal(self, points):
         """Squared norms of φ (n,)."""
-        return self.cache(self._diagonal, points)
+        return self.cache(self._diagonal, points).to(self.device)
 
     def _kernel(self, left, right):
         others = () if right is None else (right.inputs, right.labels)
@@ -74,17 +75,35 @@ def _squared_norms(factor):
     return factor.matrix().double().square().sum((1, 2))
 
 
+def selection_device(model):
+    """Where rows are picked: on the network's GPU, else on the CPU (others lack float64)."""
+    return model.device if model.device.type == "cuda" else torch.device("cpu")
+
+
 class RowSource:
     """Explicit feature rows, the same for every label.
 
     ``inputs`` of its points are the rows φ themselves.
+
+    Parameters
+    ----------
+    cache : Cache
+        Keeps what is computed from the rows.
     """
 
     explicit = fixed = True
+    device = torch.device("cpu")
+
+    def __init__(self, cache):
+        self.cache = cache
+
+    def rows(self, points):
+        """Rows φ (n, n_components) as they are stored."""
+        return points.inputs
 
     def features(self, points):
         """Rows φ (n, n_components)."""
-        return torch.as_tensor(points.inputs, dtype=torch.float64)
+        return torch.tensor(np.asarray(self.rows(points)), dtype=torch.float64, device=self.device)
 
     def diagonal(self, points):
         """Squared norms of φ (n,)."""
@@ -106,14 +125,11 @@ class TangentSource(RowSource):
 
     def __init__(self, transformer, cache):
         self.transformer, self.cache = transformer, cache
+        self.device = selection_device(transformer.model_)
 
-    def features(self, points):
-        """Rows φ (n, n_components)."""
-        return self.cache(self._features, points)
-
-    def _features(self, points):
-        phi = self.transformer.transform(points.inputs, points.labels)
-        return torch.as_tensor(phi, dtype=torch.float64)
+    def rows(self, points):
+        """Rows φ (n, n_components) as they are stored."""
+        return self.cache(self.transformer.transform, points.inputs, points.labels)
 
 
 def tangent_transformer(template, model, measurement, ntk_parameterization, batch_size, verbose):

@@ -331,11 +331,23 @@ def test_texts_are_explained_through_a_pipeline():
     np.testing.assert_array_equal(exp.query_labels, [1, 0])
 
 
-def test_weights_are_refused(network, data):
+@pytest.mark.parametrize("measurement", ["label_logit", "margin"])
+def test_a_weight_counts_a_held_out_row_as_often(network, data, measurement):
+    X, y, queries = data
+    truth, counts = np.arange(7) % 3, np.array([2, 0, 1, 1, 3, 0, 1])
+    attributor = InfoGainAttributor(network, measurement=measurement).fit(X, y)
+    weighted = attributor.score(queries, truth, sample_weight=counts)
+    repeated = attributor.score(queries.repeat(counts, axis=0), truth.repeat(counts))
+    np.testing.assert_allclose(weighted, repeated, rtol=1e-12)
+
+
+def test_scores_that_cannot_be_are_refused(network, data):
     X, y, _ = data
     attributor = InfoGainAttributor(network).fit(X, y)
-    with pytest.raises(NotImplementedError, match="sample_weight"):
-        attributor.score(X, y, sample_weight=np.ones(30))
+    with pytest.raises(ValueError, match="weights must"):
+        attributor.score(X, y, sample_weight=-np.ones(30))
+    with pytest.raises(ValueError, match="weights must have shape"):
+        attributor.score(X, y, sample_weight=np.ones(29))
     with pytest.raises(ValueError, match="at least two classes"):
         InfoGainAttributor(network).fit(X, np.zeros(30, dtype=int)).score(X, y)
 

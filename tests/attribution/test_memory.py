@@ -4,6 +4,7 @@ import joblib
 import numpy as np
 import pytest
 import torch
+from sklearn.base import BaseEstimator
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 
@@ -47,6 +48,35 @@ def test_a_grid_costs_the_passes_of_one_point(counted, data, tmp_path, cls, feat
     kept, scores = passes_of_a_grid(attributor, data, 4)
     assert 0 < kept <= one
     np.testing.assert_array_equal(scores, plain)
+
+
+class Rows(BaseEstimator):
+    """Features of one's own, whose fits are counted."""
+
+    fits = 0
+
+    def fit(self, X, y=None):
+        Rows.fits += 1
+        self.scale_ = np.abs(X).max()
+        return self
+
+    def transform(self, X):
+        return np.asarray(X) / self.scale_
+
+
+@pytest.mark.parametrize("features", ["auto", TangentFeatures(n_components=16), Rows()])
+def test_a_grid_decomposes_each_kernel_once(network, data, tmp_path, monkeypatch, features):
+    """Four noise variances, three folds, three classes (one kernel for all with own features)."""
+    X, y, _ = data
+    decompose, calls = torch.linalg.eigh, []
+    monkeypatch.setattr(torch.linalg, "eigh", lambda a: calls.append(a.shape) or decompose(a))
+    Rows.fits = 0
+    attributor = InfoGainAttributor(network, features=features, memory=str(tmp_path))
+    grid = {"noise_variance": np.logspace(-2, 4, 4)}
+    GridSearchCV(attributor, grid, cv=3, refit=False).fit(X, y)
+    own = isinstance(features, Rows)
+    assert len(calls) == (3 if own else 9)
+    assert Rows.fits == (3 if own else 0)
 
 
 def change_weight(module):
