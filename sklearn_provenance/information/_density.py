@@ -83,6 +83,7 @@ class DensitySystem(NamedTuple):
         if weights is None:
             weights = torch.ones_like(self.query_targets[:, 0])
         weights = check_tensor("weights", weights, (len(self.query_targets),))
+        weights = weights.to(self.values.device)
         if (weights < 0).any() or not weights.sum() > 0:
             raise ValueError("weights must not be negative, and some must be positive")
         return torch.stack([weights @ self._rows(r) for r in ratios]) / weights.sum()

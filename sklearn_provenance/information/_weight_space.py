@@ -114,7 +114,7 @@ def posterior_rows(features, query_features, noise_variance, wanted=None):
         basis = _basis(features, noise_variance)
         axes = basis[n_features + wanted]  # (n_wanted, n_train), the coordinates of [0; e_x]
         rows = axes @ basis.mT
-        rows[torch.arange(len(wanted)), n_features + wanted] -= 1.0
+        rows[torch.arange(len(wanted), device=wanted.device), n_features + wanted] -= 1.0
         margin = noise_variance * axes.square().sum(1)
         return noise_variance**0.5 * rows, _residuals(basis, query_features), margin
     points = torch.cat([features[wanted], query_features])
