@@ -22,13 +22,8 @@ from tqdm.auto import tqdm
 from ..explanation import Explanation
 from ..provenance import ProvenanceClassifier
 from ..provenance._input import image_layout
-from ..tangent._measurements import MEASUREMENTS
 from ._link import Link, resolve
 from ._sources import Points
-
-# σ² in units of the mean kernel diagonal for noise_variance="scale". Values from 1 to 10 look
-# right in first measurements; which is best is still to be measured.
-SCALE_CONSTANT = 1.0
 
 
 class Group(NamedTuple):
@@ -47,7 +42,9 @@ class BaseAttributor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
     """Base class of attributors.
 
     A subclass says whether it conditions on rows that are no candidates (``_needs_all_rows``),
-    picks k rows for a group of queries (``_pick``) and scores every row alone (``_pointwise``).
+    links itself to the model (``_make_link``) and learns from the rows (``_learn``), picks k rows
+    for a group of queries (``_pick``), scores every row alone (``_pointwise``) and gives the
+    features that it compares (``_transform``).
     """
 
     _method = ""
@@ -56,14 +53,7 @@ class BaseAttributor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
 
     _parameter_constraints: dict = {
         "estimator": "no_validation",  # says more about what is supported than a type would
-        "noise_variance": [
-            Interval(numbers.Real, 0, None, closed="neither"),
-            StrOptions({"scale"}),
-        ],
         "candidates": [StrOptions({"same_class", "all"})],
-        "measurement": [StrOptions(set(MEASUREMENTS))],
-        "features": [StrOptions({"auto", "exact"}), HasMethods("transform"), callable],
-        "ntk_parameterization": ["boolean", Interval(numbers.Real, 0, None, closed="neither")],
         "prefit": [StrOptions({"auto"}), "boolean"],
         "memory": [str, HasMethods("cache"), None],
         "batch_size": [Interval(numbers.Integral, 1, None, closed="left"), StrOptions({"auto"})],
@@ -74,22 +64,14 @@ class BaseAttributor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         self,
         estimator,
         *,
-        noise_variance="scale",
         candidates="same_class",
-        measurement="label_logit",
-        features="auto",
-        ntk_parameterization=False,
         prefit="auto",
         memory=None,
         batch_size="auto",
         verbose=0,
     ):
         self.estimator = estimator
-        self.noise_variance = noise_variance
         self.candidates = candidates
-        self.measurement = measurement
-        self.features = features
-        self.ntk_parameterization = ntk_parameterization
         self.prefit = prefit
         self.memory = memory
         self.batch_size = batch_size
@@ -131,19 +113,29 @@ class BaseAttributor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
             sample_id = column_or_1d(sample_id)
             check_consistent_length(X, sample_id)
         self.estimator_ = resolve(self.estimator, self.prefit, X, y)
-        self._link = Link(self, X, y)
-        self.classes_, self.features_ = self._link.classes, self._link.features
+        self._link = self._make_link(X, y)
+        self.classes_ = self._link.classes
         self._fit_X, self._sample_id = X, sample_id
         # A copy: kernels are computed from these rows long after fit.
         inputs = self._link.inputs(X)
         inputs = inputs.clone() if isinstance(inputs, torch.Tensor) else np.array(inputs)
         self._train = Points(inputs, self._encode(y, "y"))
-        scale = float(self._link.source.diagonal(self._train).mean())
-        if not scale > 0:
-            raise ValueError("the tangent features of all training rows are zero")
-        relative = isinstance(self.noise_variance, str)
-        self.noise_variance_ = SCALE_CONSTANT * scale if relative else float(self.noise_variance)
+        self._learn()
         return self
+
+    def _make_link(self, X, y):
+        """Link to ``estimator_``."""
+        return Link(
+            self.estimator_,
+            X,
+            y,
+            batch_size=self.batch_size,
+            verbose=self.verbose,
+            memory=self.memory,
+        )
+
+    def _learn(self):
+        """Compute what every explanation needs."""
 
     def _check_combination(self):
         """Refuse parameters that are valid alone and make no sense together."""
@@ -352,7 +344,7 @@ class BaseAttributor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         return scores
 
     def transform(self, X):
-        """Tangent features at the predicted label.
+        """Features of rows at the predicted label: what is compared with those of training rows.
 
         Parameters
         ----------
@@ -362,25 +354,15 @@ class BaseAttributor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         Returns
         -------
         features : ndarray of shape (n_queries, n_components)
-            Rows φ of ``features``; without it the whole Jacobian of a small model.
+            One row per query.
 
         Raises
         ------
         ValueError
-            If the Jacobian would have too many columns.
+            If there would be too many columns, or the method compares no features.
         """
         check_is_fitted(self)
-        X = self._check_X(X)
-        if self._link.source.fixed:
-            return self._link.inputs(X)
-        queries = self._queries(X, None)
-        if self._link.source.explicit:
-            return self._link.source.features(queries).numpy()
-        return self._link.jacobian(self._train.inputs).transform(queries.inputs, queries.labels)
-
-    @property
-    def _n_features_out(self):
-        return self._link.n_features_out(self._train.inputs)
+        return self._transform(self._check_X(X))
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -1,7 +1,10 @@
 """The network as a Gaussian process with the tangent kernel: what every rule in nats shares."""
 
+import numbers
+
 import numpy as np
 import torch
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from ..information import (
@@ -12,12 +15,92 @@ from ..information import (
     greedy_coreset_features,
     greedy_features,
 )
+from ..tangent._measurements import MEASUREMENTS
 from ._base import BaseAttributor
+from ._link import Link
 from ._sources import Points
+
+# σ² in units of the mean kernel diagonal for noise_variance="scale". Values from 1 to 10 look
+# right in first measurements; which is best is still to be measured.
+SCALE_CONSTANT = 1.0
 
 
 class InformationAttributor(BaseAttributor):
     """What the rules in nats share: selection, coresets and the score for choosing σ²."""
+
+    _parameter_constraints: dict = {
+        **BaseAttributor._parameter_constraints,
+        "noise_variance": [
+            Interval(numbers.Real, 0, None, closed="neither"),
+            StrOptions({"scale"}),
+        ],
+        "measurement": [StrOptions(set(MEASUREMENTS))],
+        "features": [StrOptions({"auto", "exact"}), HasMethods("transform"), callable],
+        "ntk_parameterization": ["boolean", Interval(numbers.Real, 0, None, closed="neither")],
+    }
+
+    def __init__(
+        self,
+        estimator,
+        *,
+        noise_variance="scale",
+        candidates="same_class",
+        measurement="label_logit",
+        features="auto",
+        ntk_parameterization=False,
+        prefit="auto",
+        memory=None,
+        batch_size="auto",
+        verbose=0,
+    ):
+        super().__init__(
+            estimator,
+            candidates=candidates,
+            prefit=prefit,
+            memory=memory,
+            batch_size=batch_size,
+            verbose=verbose,
+        )
+        self.noise_variance = noise_variance
+        self.measurement = measurement
+        self.features = features
+        self.ntk_parameterization = ntk_parameterization
+
+    def _make_link(self, X, y):
+        link = Link(
+            self.estimator_,
+            X,
+            y,
+            features=self.features,
+            measurement=self.measurement,
+            ntk_parameterization=self.ntk_parameterization,
+            batch_size=self.batch_size,
+            verbose=self.verbose,
+            memory=self.memory,
+            searched=getattr(self, "index", None) is not None,
+        )
+        self.features_ = link.features
+        return link
+
+    def _learn(self):
+        scale = float(self._link.source.diagonal(self._train).mean())
+        if not scale > 0:
+            raise ValueError("the tangent features of all training rows are zero")
+        relative = isinstance(self.noise_variance, str)
+        self.noise_variance_ = SCALE_CONSTANT * scale if relative else float(self.noise_variance)
+
+    def _transform(self, X):
+        source = self._link.source
+        if source.fixed:
+            return self._link.inputs(X)
+        queries = self._queries(X, None)
+        if source.explicit:
+            return source.features(queries).cpu().numpy()
+        return self._link.jacobian(self._train.inputs).transform(queries.inputs, queries.labels)
+
+    @property
+    def _n_features_out(self):
+        return self._link.n_features_out(self._train.inputs)
 
     @property
     def _rule(self):

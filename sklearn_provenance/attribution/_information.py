@@ -13,7 +13,6 @@ from ..information import (
     pointwise_information_loss_features,
     select_in_pools,
 )
-from ._base import BaseAttributor
 from ._gaussian_process import InformationAttributor
 from ._sources import Points
 
@@ -120,7 +119,7 @@ class InfoGainAttributor(InformationAttributor):
     _score_name = "information gain (nats)"
 
     _parameter_constraints: dict = {
-        **BaseAttributor._parameter_constraints,
+        **InformationAttributor._parameter_constraints,
         "solver": [StrOptions({"exact", "linear_response"})],
         "pool_size": [Interval(numbers.Integral, 1, None, closed="left"), None],
         "index": [StrOptions({"exact", "faiss"}), HasMethods(["build", "search"]), None],

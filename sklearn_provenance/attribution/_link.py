@@ -68,15 +68,23 @@ class Link:
 
     Parameters
     ----------
-    attributor : BaseAttributor
-        With ``estimator_`` resolved; its parameters are copied.
+    estimator : estimator or torch.nn.Module
+        The model in use, fitted.
     X, y : array-like
         Training rows, to look at the model and to fit ``features`` on.
+    features : {"auto", "exact"}, TangentFeatures, transformer, callable or None
+        Where features come from; None where none are wanted.
+    measurement, ntk_parameterization, batch_size, verbose, memory
+        Parameters of the attributor.
+    searched : bool
+        Whether rows of features are searched, so that "auto" must give some.
 
     Attributes
     ----------
-    source : ExactSource, RowSource or TangentSource
+    source : ExactSource, RowSource, TangentSource or None
         Gives kernels.
+    tangent : TangentModel or None
+        The linearised network, where the model is one.
     classes : ndarray of shape (n_classes,)
         Label of each column of the logits.
     features : object or None
@@ -85,14 +93,28 @@ class Link:
         Whether a row has the same features for every query.
     """
 
-    def __init__(self, attributor, X, y):
-        features = attributor.features
-        self.estimator = attributor.estimator_
+    def __init__(
+        self,
+        estimator,
+        X,
+        y,
+        *,
+        features="auto",
+        measurement="label_logit",
+        ntk_parameterization=False,
+        batch_size="auto",
+        verbose=0,
+        memory=None,
+        searched=False,
+    ):
+        self.estimator = estimator
         self.params = {
-            name: getattr(attributor, name)
-            for name in ("measurement", "ntk_parameterization", "batch_size", "verbose")
+            "measurement": measurement,
+            "ntk_parameterization": ntk_parameterization,
+            "batch_size": batch_size,
+            "verbose": verbose,
         }
-        self.features = self.tangent = None
+        self.features = self.tangent = self.source = None
         from_model = isinstance(features, str | TangentFeatures)
         try:
             self.model = adapt(self.estimator)
@@ -100,10 +122,9 @@ class Link:
             if from_model:
                 raise
             self.model = None
-        searched = features == "auto" and getattr(attributor, "index", None) is not None
-        if searched:
+        if searched and isinstance(features, str):
             features = TangentFeatures()
-        if from_model or (self.model is not None and self.model.classes is None):
+        if self.model is not None:
             template = features if isinstance(features, TangentFeatures) else TangentFeatures()
             settings = self.transformer(template)
             self.tangent = TangentModel(
@@ -114,19 +135,20 @@ class Link:
             )
         self.classes = self._find_classes(X)
         if isinstance(features, str):
-            cache = Cache(attributor.memory, "exact", settings)
-            self.source = ExactSource(self.tangent, attributor.batch_size, cache)
+            cache = Cache(memory, "exact", settings)
+            self.source = ExactSource(self.tangent, batch_size, cache)
         elif from_model:
             self.features = settings.fit(self.model.inputs(X))
-            cache = Cache(attributor.memory, "sketch", settings)
+            cache = Cache(memory, "sketch", settings)
             self.source = TangentSource(self.features, cache)
-        else:
+        elif features is not None:
             self.features = features
             if hasattr(features, "transform") and not is_fitted(features):
-                fit = check_memory(attributor.memory).cache(_fit)
+                fit = check_memory(memory).cache(_fit)
                 self.features = fit(clone(features), X, y)
-            self.source = RowSource(Cache(attributor.memory, "rows"))
-        self.label_independent = self.source.fixed or attributor.measurement == "margin"
+            self.source = RowSource(Cache(memory, "rows"))
+        own_rows = self.source is not None and self.source.fixed
+        self.label_independent = own_rows or measurement == "margin"
 
     def transformer(self, template):
         """Unfitted TangentFeatures of the model, see :func:`tangent_transformer`."""
@@ -169,8 +191,8 @@ class Link:
         ndarray or torch.Tensor of shape (n, ...)
             Inputs.
         """
-        if not self.source.fixed:
-            return self.model.inputs(X)
+        if self.source is None or not self.source.fixed:
+            return X if self.model is None else self.model.inputs(X)
         phi = getattr(self.features, "transform", self.features)(X)
         if isinstance(phi, torch.Tensor):
             phi = phi.detach().cpu().numpy()
