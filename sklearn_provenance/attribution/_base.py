@@ -300,6 +300,18 @@ class BaseAttributor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
             )
         return int(k)
 
+    def _check_pool(self, queries, k):
+        """Rows that may be selected for all queries together (n_train,), at least k of them."""
+        allowed = np.ones(len(self._train.labels), dtype=bool)
+        if self.candidates == "same_class":
+            allowed = np.isin(self._train.labels, queries.labels)
+        if k > allowed.sum():
+            raise ValueError(
+                f"k={k} rows were asked for, but only {allowed.sum()} training rows are of the "
+                'queries\' classes. candidates="all" allows every training row'
+            )
+        return allowed
+
     def _shown(self, X):
         """Rows as an Explanation shows them, and the shape of images."""
         inner = self.estimator_

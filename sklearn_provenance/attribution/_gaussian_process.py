@@ -18,6 +18,7 @@ from ..information import (
 from ..tangent._measurements import MEASUREMENTS
 from ._base import BaseAttributor
 from ._link import Link
+from ._shares import equal_shares
 from ._sources import Points
 
 # σ² in units of the mean kernel diagonal for noise_variance="scale". Values from 1 to 10 look
@@ -169,20 +170,13 @@ class InformationAttributor(BaseAttributor):
         k = self._check_k(k)
         queries = self._queries(self._check_X(X_queries), y)
         labels = self._train.labels
-        allowed = np.ones(len(labels), dtype=bool)
-        if self.candidates == "same_class":
-            allowed = np.isin(labels, queries.labels)
-        if k > allowed.sum():
-            raise ValueError(
-                f"k={k} rows were asked for, but only {allowed.sum()} training rows are of the "
-                'queries\' classes. candidates="all" allows every training row'
-            )
+        allowed = self._check_pool(queries, k)
         options = {"normalize": normalize, "candidates": torch.as_tensor(allowed)}
         if balanced:
             counts = np.bincount(labels[allowed], minlength=len(self.classes_))
             options |= {
                 "labels": torch.as_tensor(labels),
-                "quotas": torch.as_tensor(_equal_shares(counts, k)),
+                "quotas": torch.as_tensor(equal_shares(counts, k)),
             }
         pays = self._features_pay(len(labels))
         rule = greedy_coreset_features if pays else greedy_coreset
@@ -261,16 +255,3 @@ class InformationAttributor(BaseAttributor):
         kernel, cross, variance = self._kernels(train, queries)
         system = density_system(kernel, targets, cross, variance, held_out)
         return system, kernel.diagonal().mean()
-
-
-def _equal_shares(counts, k):
-    """Split k over classes as evenly as their counts allow; larger classes get the remainder."""
-    shares = np.zeros_like(counts)
-    while shares.sum() < k:
-        open_ = np.flatnonzero(shares < counts)
-        open_ = open_[np.argsort(-counts[open_], kind="stable")]
-        each, left = divmod(k - shares.sum(), len(open_))
-        step = np.full(len(open_), each)
-        step[:left] += 1
-        shares[open_] = np.minimum(shares[open_] + step, counts[open_])
-    return shares

@@ -13,6 +13,7 @@ from ..information import (
     pointwise_information_loss_features,
     select_in_pools,
 )
+from ..retrieval import make_index
 from ._gaussian_process import InformationAttributor
 from ._sources import Points
 
@@ -193,17 +194,17 @@ class InfoGainAttributor(InformationAttributor):
         settings = self.noise_variance_, k
         if self.pool_size is None:
             return linear_response_by_search(index.search, rows, queries, *settings, group.own)
-        size = self.pool_size + (group.own is not None)  # the search finds the query itself
+        size = self.pool_size + (group.own is not None)  # a search may find the query itself
         pools, _ = index.search(queries.numpy(), min(size, len(rows)))
         pools = torch.as_tensor(pools)
         if group.own is not None:
-            pools = pools.masked_fill(pools == group.own[:, None], -1)
+            found = pools == group.own[:, None]
+            found[:, self.pool_size :] |= ~found.any(1, keepdim=True)
+            pools = pools.masked_fill(found, -1)
         return select_in_pools(rows, queries, *settings, pools, self._rule)
 
     def _search(self, group):
         """Rows φ of a group as they are stored, and an index of them, built once."""
-        from ..retrieval import make_index
-
         if group.key not in self._searches:
             rows = self._link.source.rows(group.train)
             self._searches[group.key] = rows, make_index(self.index or "exact").build(rows)
