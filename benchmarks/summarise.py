@@ -6,6 +6,8 @@
 import sys
 from pathlib import Path
 
+import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 
 RESULTS = Path(__file__).parent / "results"
@@ -42,6 +44,15 @@ COPIED = {
     "training_memory": ["case", "hand_written_peak_mb", "estimator_peak_mb"],
     "explaining": ["architecture", "call", "seconds", "extra_peak_mb", "full_matrix_mb"],
 }
+STEPS = {
+    "exact_same_class": "exact kernels of every class's rows, and of 100 queries with theirs",
+    "exact_queries": "exact kernel of 100 queries with all rows",
+    "sketch": "TensorSketch of all rows, K = 4096",
+    "greedy": "exact greedy, k = 300, 100 queries, 1500 candidates each, kernels given",
+    "info_gain": "InfoGainAttributor: fit and explain 100 queries, k = 50",
+    "info_loss": "InfoLossAttributor: fit and explain the queries of one class, all rows, exact",
+    "info_loss_sketch": "the same, K = 4096 in weight space",
+}
 
 
 def over_seeds(frame, keys, values):
@@ -70,6 +81,63 @@ def defaults():
     return {f"defaults_{value}": table.reset_index() for value, table in lines.items()}
 
 
+def attribution():
+    """Median, least and largest cost of each step over its repeats; errors of the sketches."""
+    frame = pd.read_csv(RESULTS / "attribution.csv")
+    groups = frame[frame["step"].isin(STEPS)].groupby("step", sort=False)
+    table = groups[["seconds", "epochs", "extra_peak_mb"]].median()
+    table["epochs, least to largest"] = [
+        f"{group.min():.2f} to {group.max():.2f}" for _, group in groups["epochs"]
+    ]
+    table = table.rename(index=STEPS).reset_index()
+    errors = frame.loc[frame["step"] == "sketch_error", ["error", "error_rademacher"]].head(1)
+    return {"attribution": table, "sketch_error": errors}
+
+
+def noise_variance():
+    """The noise variance that cross-validation picks, in units of the mean kernel diagonal."""
+    frame = pd.read_csv(RESULTS / "noise_variance.csv")
+    best = frame[frame["best"] == 1].copy()
+    best["relative"] = best["relative"].map("{:.2g}".format)
+    columns = ["data", "model", "label_noise", "noise_variance", "relative", "seconds_of_the_grid"]
+    return {"noise_variance": best[columns]}
+
+
+def exponents(curve, varied):
+    """Slope of log seconds over log size between the last three points of a curve."""
+    curve = curve.sort_values(varied).tail(3)
+    return np.polyfit(np.log(curve[varied]), np.log(curve["seconds"]), 1)[0]
+
+
+def scaling(folder):
+    """A table of exponents, and a picture of the curves."""
+    frame = pd.read_csv(RESULTS / "scaling.csv")
+    sweeps = list(frame["varied"].unique())
+    figure, axes = plt.subplots(1, len(sweeps), figsize=(13, 3.6), layout="constrained")
+    rows = {}
+    for ax, varied in zip(axes, sweeps, strict=True):
+        for method, curve in frame[frame["varied"] == varied].groupby("method"):
+            slope = exponents(curve, varied)
+            rows.setdefault(method, {})[varied] = f"{slope:.2f}"
+            curve = curve.sort_values(varied)
+            names = list(frame["method"].unique())
+            ax.loglog(
+                curve[varied],
+                curve["seconds"],
+                marker="os^vD"[names.index(method)],
+                color=f"C{names.index(method)}",
+                label=method,
+            )
+        ax.set_xlabel({"N": "candidates N", "K": "features K", "k": "picks k"}.get(varied, varied))
+    axes[0].set_ylabel("seconds")
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=len(labels))
+    figure.savefig(folder / "scaling.svg")
+    plt.close(figure)
+    table = pd.DataFrame(rows).T[sweeps].fillna("").rename_axis("method").reset_index()
+    return {"scaling": table}
+
+
 def write_tables(folder):
     """Write every table for which there are results."""
     folder = Path(folder)
@@ -83,6 +151,11 @@ def write_tables(folder):
             tables[name] = pd.read_csv(RESULTS / f"{name}.csv")[columns]
     if (RESULTS / "defaults.csv").exists():
         tables |= defaults()
+    for table in (attribution, noise_variance):
+        if (RESULTS / f"{table.__name__}.csv").exists():
+            tables |= table()
+    if (RESULTS / "scaling.csv").exists():
+        tables |= scaling(folder)
     for name, table in tables.items():
         readable = table.rename(columns=lambda column: str(column).replace("_", " "))
         readable.to_csv(folder / f"{name}.csv", index=False)
