@@ -21,7 +21,7 @@ from tqdm.auto import tqdm
 
 from ..explanation import Explanation
 from ..provenance import ProvenanceClassifier
-from ..provenance._input import image_layout
+from ..provenance._input import IMAGE_CHANNELS, image_layout
 from ._link import Link, resolve
 from ._sources import Points
 
@@ -112,7 +112,7 @@ class BaseAttributor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         if sample_id is not None:
             sample_id = column_or_1d(sample_id)
             check_consistent_length(X, sample_id)
-        self.estimator_ = resolve(self.estimator, self.prefit, X, y)
+        self.estimator_ = self._resolve(X, y)
         self._link = self._make_link(X, y)
         self.classes_ = self._link.classes
         self._fit_X, self._sample_id = X, sample_id
@@ -122,6 +122,10 @@ class BaseAttributor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         self._train = Points(inputs, self._encode(y, "y"))
         self._learn()
         return self
+
+    def _resolve(self, X, y):
+        """The model in use."""
+        return resolve(self.estimator, self.prefit, X, y, self.memory)
 
     def _make_link(self, X, y):
         """Link to ``estimator_``."""
@@ -320,7 +324,7 @@ class BaseAttributor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         if isinstance(X, torch.Tensor):
             X = X.detach().cpu().numpy()
         if not isinstance(inner, ProvenanceClassifier) or inner._user_shape is None:
-            return X, None
+            return X, _image_shape(X)
         return np.asarray(X).reshape(-1, *image_layout(inner._user_shape)[0]), inner.input_shape_
 
     def attribute(self, X, y=None):
@@ -382,3 +386,18 @@ class BaseAttributor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         tags.estimator_type, tags.classifier_tags = "classifier", ClassifierTags()
         tags.target_tags.required = True
         return tags
+
+
+def _image_shape(X):
+    """Shape (H, W) or (C, H, W) of rows that are images; None where they are not, or may not be."""
+    if np.ndim(X) not in (3, 4) or getattr(X, "dtype", np.dtype(object)).kind not in "fiub":
+        return None
+    try:
+        shape, axes = image_layout(X.shape[1:])
+    except ValueError:  # channels first or last
+        return None
+    if axes is not None:
+        shape = shape[2], *shape[:2]
+    if X.ndim == 3:
+        return shape[1:]
+    return shape if shape[0] in IMAGE_CHANNELS else None

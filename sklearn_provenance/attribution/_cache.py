@@ -1,9 +1,10 @@
 """Kernels and features kept on disk, found again by what they are computed from."""
 
 import joblib
-import numpy as np
 import torch
 from sklearn.utils.validation import check_memory
+
+from ..tangent._fingerprint import fingerprint
 
 
 class Cache:
@@ -26,7 +27,7 @@ class Cache:
         self.memory = None if memory is None else check_memory(memory)
         self.key = None
         if self.memory is not None:
-            self.key = kind, None if transformer is None else _fingerprint(transformer)
+            self.key = kind, None if transformer is None else fingerprint(transformer)
 
     def __call__(self, function, *points):
         """``function(*points)``."""
@@ -44,30 +45,3 @@ def _array(values):
     if isinstance(values, tuple):  # points
         return [_array(value) for value in values]
     return values.detach().cpu().numpy() if isinstance(values, torch.Tensor) else values
-
-
-def _fingerprint(transformer):
-    """Digest of everything that features depend on besides rows and labels."""
-    params = transformer.get_params(deep=False)
-    module, forward = params.pop("module"), params.pop("forward")
-    for name in ("batch_size", "verbose"):
-        params.pop(name)
-    weights = [
-        (name, _array(value), value.requires_grad)
-        for values in (module.named_parameters(), module.named_buffers())
-        for name, value in values
-    ]
-    layers = [(name, repr(m), _code(type(m).forward)) for name, m in module.named_modules()]
-    how = None if forward is None else _code(forward)
-    return joblib.hash((params, weights, layers, how))
-
-
-def _code(function):
-    """What tells a function from another of the same name."""
-    code = getattr(function, "__code__", None)
-    if code is None:  # a callable object, or a function that is not written in Python
-        code = getattr(type(function).__call__, "__code__", None)
-    state = {k: v for k, v in getattr(function, "__dict__", {}).items() if not callable(v)}
-    state = {k: np.asarray(v) for k, v in state.items() if isinstance(v, int | float | np.ndarray)}
-    name = getattr(function, "__qualname__", type(function).__qualname__)
-    return name, None if code is None else code.co_code, state

@@ -26,15 +26,29 @@ from ._sources import Points
 SCALE_CONSTANT = 1.0
 
 
+def _in_kernel_units(noise_variance, scale):
+    """σ² of a number, of "scale", or of a multiple such as "10*scale"."""
+    if not isinstance(noise_variance, str):
+        return float(noise_variance)
+    factor, star, word = noise_variance.rpartition("*")
+    try:
+        factor = float(factor) if star else SCALE_CONSTANT
+    except ValueError:
+        factor = 0.0
+    if word.strip() != "scale" or not 0 < factor < np.inf:
+        raise ValueError(
+            "noise_variance must be a positive number, 'scale' or a positive multiple such as "
+            f"'10*scale', got {noise_variance!r}"
+        )
+    return factor * scale
+
+
 class InformationAttributor(BaseAttributor):
     """What the rules in nats share: selection, coresets and the score for choosing σ²."""
 
     _parameter_constraints: dict = {
         **BaseAttributor._parameter_constraints,
-        "noise_variance": [
-            Interval(numbers.Real, 0, None, closed="neither"),
-            StrOptions({"scale"}),
-        ],
+        "noise_variance": [Interval(numbers.Real, 0, None, closed="neither"), str],
         "measurement": [StrOptions(set(MEASUREMENTS))],
         "features": [StrOptions({"auto", "exact"}), HasMethods("transform"), callable],
         "ntk_parameterization": ["boolean", Interval(numbers.Real, 0, None, closed="neither")],
@@ -87,8 +101,10 @@ class InformationAttributor(BaseAttributor):
         scale = float(self._link.source.diagonal(self._train).mean())
         if not scale > 0:
             raise ValueError("the tangent features of all training rows are zero")
-        relative = isinstance(self.noise_variance, str)
-        self.noise_variance_ = SCALE_CONSTANT * scale if relative else float(self.noise_variance)
+        self.noise_variance_ = _in_kernel_units(self.noise_variance, scale)
+
+    def _check_combination(self):
+        _in_kernel_units(self.noise_variance, 1.0)
 
     def _transform(self, X):
         source = self._link.source

@@ -33,17 +33,17 @@ class InfoGainAttributor(InformationAttributor):
         module that maps a batch to logits, a scikit-learn linear classifier or MLPClassifier, or
         a Pipeline, search or FrozenEstimator around one of these. With ``features`` of your own,
         any classifier. A module is always taken as fitted, and counts its classes from 0.
-    noise_variance : float or "scale", default="scale"
+    noise_variance : float or str, default="scale"
         Noise variance σ², in units of the kernel. "scale" takes the mean kernel diagonal of the
-        training rows; far from that scale every rule is poor.
+        training rows, "10*scale" ten times that; far from that scale every rule is poor.
     solver : {"exact", "linear_response"}, default="exact"
         Picks the largest gain, c² / (σ² + v), or by the cheaper c², which is near it when σ² is
         large. Scores are exact either way.
     pool_size : int, default=None
-        Picks among this many rows with the largest |k(x, x_*)| only, re-ranked by the solver's
-        rule; 50 to 200 find what a pass over all rows finds, see the benchmarks. None visits all.
+        Picks among this many rows with the largest ``|k(x, x_*)|`` only, re-ranked by the
+        solver's rule; the benchmarks say what pools of 50 to 200 miss. None visits all.
     index : {"exact", "faiss"} or object, default=None
-        Where rows of largest |inner product| are searched: ``"exact"`` scans the features in
+        Where rows of largest absolute inner product are searched: ``"exact"`` scans the features in
         chunks, ``"faiss"`` needs the extra of that name, and an object has ``build(rows)`` and
         ``search(queries, k)``. With ``pool_size`` one search finds the pool; without, linear
         response searches once per pick. It searches explicit features: ``features="auto"`` is
@@ -64,9 +64,9 @@ class InfoGainAttributor(InformationAttributor):
         Whether the estimator is fitted. "auto" uses a fitted one as it stands, and clones and
         fits another. False always fits a clone. Modules and FrozenEstimators stay as they are.
     memory : str or joblib.Memory, default=None
-        Folder in which tangent kernels and features are kept, so that a grid over
-        ``noise_variance`` computes them once per fold. They are found again by the weights, the
-        rows and their labels; InfoLoss keeps an (n_train, n_train) kernel per class.
+        Folder in which fitted clones, tangent kernels and features are kept, so that a grid over
+        ``noise_variance`` fits and computes them once per fold. Kernels are found again by the
+        weights, the rows and their labels; InfoLoss keeps an (n_train, n_train) one per class.
     batch_size : int or "auto", default="auto"
         Rows per pass through the network.
     verbose : int, default=0
@@ -164,6 +164,7 @@ class InfoGainAttributor(InformationAttributor):
         return "info_gain" if self.solver == "exact" else "linear_response"
 
     def _check_combination(self):
+        super()._check_combination()
         self._searches = {}
         if self.index is None:
             return
@@ -257,9 +258,9 @@ class InfoLossAttributor(InformationAttributor):
         module that maps a batch to logits, a scikit-learn linear classifier or MLPClassifier, or
         a Pipeline, search or FrozenEstimator around one of these. With ``features`` of your own,
         any classifier. A module is always taken as fitted, and counts its classes from 0.
-    noise_variance : float or "scale", default="scale"
+    noise_variance : float or str, default="scale"
         Noise variance σ², in units of the kernel. "scale" takes the mean kernel diagonal of the
-        training rows; far from that scale every rule is poor.
+        training rows, "10*scale" ten times that; far from that scale every rule is poor.
     candidates : {"same_class", "all"}, default="same_class"
         Rows that may be named for a query: those of its class, or all.
     measurement : {"label_logit", "margin"}, default="label_logit"
@@ -276,9 +277,9 @@ class InfoLossAttributor(InformationAttributor):
         Whether the estimator is fitted. "auto" uses a fitted one as it stands, and clones and
         fits another. False always fits a clone. Modules and FrozenEstimators stay as they are.
     memory : str or joblib.Memory, default=None
-        Folder in which tangent kernels and features are kept, so that a grid over
-        ``noise_variance`` computes them once per fold. They are found again by the weights, the
-        rows and their labels; InfoLoss keeps an (n_train, n_train) kernel per class.
+        Folder in which fitted clones, tangent kernels and features are kept, so that a grid over
+        ``noise_variance`` fits and computes them once per fold. Kernels are found again by the
+        weights, the rows and their labels; InfoLoss keeps an (n_train, n_train) one per class.
     batch_size : int or "auto", default="auto"
         Rows per pass through the network.
     verbose : int, default=0

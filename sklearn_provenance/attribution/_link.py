@@ -23,7 +23,7 @@ from ._sources import ExactSource, RowSource, TangentSource, tangent_transformer
 DENSE_LIMIT = 2**16
 
 
-def resolve(estimator, prefit, X, y):
+def resolve(estimator, prefit, X, y, memory=None):
     """The model in use: the estimator itself where it is fitted, else a fitted clone.
 
     Parameters
@@ -34,6 +34,8 @@ def resolve(estimator, prefit, X, y):
         Whether the estimator is fitted; "auto" looks.
     X, y : array-like
         Rows to fit a clone on.
+    memory : None, str or joblib.Memory
+        Where fitted clones are kept.
 
     Returns
     -------
@@ -56,11 +58,11 @@ def resolve(estimator, prefit, X, y):
         if fixed or prefit is True:
             reason = "stays as it is here" if fixed else "prefit=True says that it is"
             raise NotFittedError(f"the {type(estimator).__name__} is not fitted, and {reason}")
-    return clone(estimator).fit(X, y)
+    return check_memory(memory).cache(_fit)(clone(estimator), X, y)
 
 
-def _fit(transformer, X, y):
-    return transformer.fit(X, y)
+def _fit(estimator, X, y):
+    return estimator.fit(X, y)
 
 
 class Link:

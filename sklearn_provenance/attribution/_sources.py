@@ -9,9 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from ..tangent import TangentFeatures, tangent_kernel
-from ..tangent._batches import as_batch, batch_size_for
-from ..tangent._layers import Outer
+from ..tangent import TangentFeatures, tangent_diagonal, tangent_kernel
 
 
 class Points(NamedTuple):
@@ -55,24 +53,7 @@ class ExactSource:
         )
 
     def _diagonal(self, points):
-        x, labels = as_batch(points.inputs, self.model), torch.as_tensor(points.labels)
-        diagonal = torch.zeros(len(x), dtype=torch.float64)
-        if not self.model.planned:
-            self.model.plan(x)
-        step = batch_size_for(self.model, self.batch_size)
-        with torch.inference_mode(False):
-            for i in range(0, len(x), step):
-                rows = slice(i, i + step)
-                for _, factor in self.model.linearise(x[rows]).factors(labels[rows]):
-                    diagonal[rows] += _squared_norms(factor).cpu()
-        return diagonal
-
-
-def _squared_norms(factor):
-    if isinstance(factor, Outer) and factor.a.shape[1] == 1:  # one position: |a|² |g|²
-        a, g = factor.a[:, 0].double(), factor.g[:, 0].double()
-        return a.square().sum(1) * g.square().sum(1)
-    return factor.matrix().double().square().sum((1, 2))
+        return tangent_diagonal(self.model, points.inputs, points.labels, self.batch_size)
 
 
 def selection_device(model):

@@ -3,15 +3,18 @@
 from ._dimension import effective_dimension
 from ._factors import Coverage, Linearisation, TangentModel
 from ._features import TangentFeatures
-from ._kernel import tangent_kernel
+from ._kernel import tangent_diagonal, tangent_kernel
 from ._measurements import measure
+from ._store import FeatureStore
 
 __all__ = [
     "Coverage",
+    "FeatureStore",
     "Linearisation",
     "TangentFeatures",
     "TangentModel",
     "effective_dimension",
     "measure",
+    "tangent_diagonal",
     "tangent_kernel",
 ]

@@ -17,7 +17,8 @@ def as_batch(X, model):
         x = np.asarray(X)
         if x.dtype.kind not in "fiub":
             raise ValueError(f"X must be numeric, got an array of {x.dtype}.")
-        x = torch.as_tensor(x if x.flags.writeable else x.copy())
+        takes = x.flags.writeable and min(x.strides, default=0) >= 0
+        x = torch.as_tensor(x if takes else x.copy())
     if x.ndim == 0 or len(x) == 0:
         raise ValueError(f"X must have at least one example, got shape {tuple(x.shape)}.")
     if x.is_floating_point():

@@ -320,18 +320,23 @@ class Linearisation:
         return factor
 
 
-def check_labels(labels, logits):
-    """Labels as a tensor of columns of the logits."""
+def integer_labels(labels):
+    """Labels as a tensor of integers."""
     labels = torch.as_tensor(labels)
     if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
         raise ValueError(
             f"Labels must be integers, the column of the logits of each class; got {labels.dtype}."
         )
+    return labels.long()
+
+
+def check_labels(labels, logits):
+    """Labels as a tensor of columns of the logits."""
+    labels = integer_labels(labels)
     if labels.shape != logits.shape[:1]:
         raise ValueError(
             f"Expected one label for each of {len(logits)} examples, got {tuple(labels.shape)}."
         )
-    labels = labels.long()
     if labels.is_inference():
         labels = labels.clone()  # autograd cannot keep it
     outside = (labels < 0) | (labels >= logits.shape[1])

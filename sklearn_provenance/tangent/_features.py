@@ -1,5 +1,6 @@
 """TangentFeatures, the scikit-learn transformer."""
 
+import os
 from numbers import Integral, Real
 
 import numpy as np
@@ -18,9 +19,11 @@ from tqdm.auto import tqdm
 
 from ._batches import as_batch, batch_size_for
 from ._dimension import effective_dimension
-from ._factors import TangentModel, check_labels
+from ._factors import TangentModel, check_labels, integer_labels
+from ._fingerprint import Digest, fingerprint
 from ._measurements import MEASUREMENTS
 from ._sketch import SKETCHES, Sketch
+from ._store import FeatureStore
 
 
 class TangentFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -57,6 +60,12 @@ class TangentFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         Examples per pass. ``"auto"`` bounds the memory of a pass.
     random_state : int, RandomState instance or None, default=0
         Seed of the sketch. Inner products make sense only between features of one sketch.
+    store : str, pathlib.Path or None, default=None
+        Folder that :meth:`transform` keeps its rows in, batch by batch, so that memory holds one
+        batch, and a pass that was interrupted goes on where it stopped. Rows are found again by a
+        digest of the network, the parameters that matter, ``X`` and ``y``. See
+        :class:`FeatureStore`. The digest covers the code of ``forward`` and of the modules with
+        the functions and constants that it names, not what these reach through other objects.
     verbose : bool, default=False
         Whether to show progress.
 
@@ -98,6 +107,7 @@ class TangentFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         "forward": [callable, None],
         "batch_size": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
         "random_state": ["random_state"],
+        "store": [str, os.PathLike, None],
         "verbose": ["boolean"],
     }
 
@@ -113,6 +123,7 @@ class TangentFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         forward=None,
         batch_size="auto",
         random_state=0,
+        store=None,
         verbose=False,
     ):
         self.module = module
@@ -124,6 +135,7 @@ class TangentFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         self.forward = forward
         self.batch_size = batch_size
         self.random_state = random_state
+        self.store = store
         self.verbose = verbose
 
     # Autograd cannot keep what is computed in a caller's inference mode.
@@ -185,7 +197,7 @@ class TangentFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         -------
         ndarray of shape (n_samples, n_components)
             Features, in units of the measurement per unit of weight; single precision unless the
-            network is in double.
+            network is in double. With ``store`` a read-only memory map of the file.
         """
         check_is_fitted(self)
         validate_data(self, X, skip_check_array=True, reset=False)
@@ -196,21 +208,36 @@ class TangentFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
                 f"fit saw examples of shape {tuple(self._row_shape)}, got {tuple(x.shape[1:])}."
             )
         if y is not None:
-            y = y.cpu() if isinstance(y, torch.Tensor) else torch.as_tensor(np.asarray(y))
+            y = integer_labels(y.cpu() if isinstance(y, torch.Tensor) else np.asarray(y))
             if len(y) != len(x):
                 raise ValueError(f"{len(x)} examples, but {len(y)} labels.")
         step = batch_size_for(model, self.batch_size)
+        shape = len(x), self._n_features_out
         dtype = np.float64 if model.dtype == torch.float64 else np.float32
-        features = np.empty((len(x), self._n_features_out), dtype)
-        starts = range(0, len(x), step)
-        for i in tqdm(starts, desc="tangent features", disable=not self.verbose):
-            batch = model.linearise(x[i : i + step])
-            if y is None:
-                labels = batch.logits.detach().argmax(1)
-            else:
-                labels = check_labels(y[i : i + step], batch.logits).to(model.device)
-            features[i : i + step] = self._features(batch, labels).cpu().numpy()
+
+        def compute(rows):
+            batch = model.linearise(x[rows])
+            labels = batch.logits.detach().argmax(1) if y is None else y[rows]
+            labels = check_labels(labels, batch.logits).to(model.device)
+            return self._features(batch, labels).cpu().numpy()
+
+        progress = "tangent features"
+        if self.store is not None:
+            progress = progress if self.verbose else None
+            store, key = FeatureStore(self.store), self._key(x, y)
+            return store.rows(key, *shape, dtype, compute, step, progress)
+        features = np.empty(shape, dtype)
+        for i in tqdm(range(0, len(x), step), desc=progress, disable=not self.verbose):
+            features[i : i + step] = compute(slice(i, i + step))
         return features
+
+    def _key(self, x, y):
+        """Digest of everything that the features of these rows are computed from."""
+        columns = None
+        if self.n_components == "exact":
+            columns = [name for layer in self._active for name in layer.weights]
+        labels = "predicted" if y is None else y
+        return Digest().add(fingerprint(self), columns, labels, x).hexdigest()
 
     def _features(self, batch, labels):
         model = self.model_

@@ -23,6 +23,9 @@ class Outer:
     a: torch.Tensor  # (B, T, I)
     g: torch.Tensor  # (B, T, O)
 
+    def __len__(self):
+        return len(self.g)
+
     @property
     def shape(self):
         return self.g.shape[2], self.a.shape[2]
@@ -42,6 +45,9 @@ class Lookup:
     g: torch.Tensor  # (B, T, I)
     n_rows: int
 
+    def __len__(self):
+        return len(self.g)
+
     @property
     def shape(self):
         return self.n_rows, self.g.shape[2]
@@ -60,6 +66,9 @@ class Formed:
     """G itself: normalisation, grouped convolutions, whatever torch.func differentiated."""
 
     gradient: torch.Tensor  # (B, O, I)
+
+    def __len__(self):
+        return len(self.gradient)
 
     @property
     def shape(self):

@@ -49,12 +49,8 @@ class _Draws:
 
 def _in_parts(factor, n_components):
     """Some examples at a time, so that their buckets stay in the cache."""
-    n, step = (
-        len(factor.g if isinstance(factor, Outer) else factor.gradient),
-        _BLOCK // n_components,
-    )
-    step = max(1, step // 2)
-    for i in range(0, n, step):
+    step = max(1, _BLOCK // n_components // 2)
+    for i in range(0, len(factor), step):
         yield slice(i, i + step), rows_of(factor, i, i + step)
 
 

@@ -107,6 +107,8 @@ BAD = {
     "infinite noise": ({"noise_variance": np.inf}, "noise_variance"),
     "no number": ({"noise_variance": np.nan}, "noise_variance"),
     "unknown word": ({"noise_variance": "auto"}, "noise_variance"),
+    "no multiple": ({"noise_variance": "ten*scale"}, "noise_variance"),
+    "negative multiple": ({"noise_variance": "-1*scale"}, "noise_variance"),
     "candidates": ({"candidates": "other"}, "candidates"),
     "measurement": ({"measurement": "loss"}, "measurement"),
     "features": ({"features": "sketch"}, "features"),
@@ -357,3 +359,23 @@ def test_the_whole_jacobian_of_a_large_model_is_refused(data):
     attributor = InfoGainAttributor(torch.nn.Sequential(torch.nn.Linear(5, 20000))).fit(X, y)
     with pytest.raises(ValueError, match=r"120000 numbers a row.*TangentFeatures"):
         attributor.transform(queries)
+
+
+@pytest.mark.parametrize(
+    ("shape", "image_shape"),
+    [
+        ((4, 5), (4, 5)),
+        ((1, 4, 5), (1, 4, 5)),
+        ((5, 6, 3), (3, 5, 6)),
+        ((4, 6, 3), None),
+        ((2, 4, 5), None),
+        ((20,), None),
+    ],
+)
+def test_images_are_shown_as_images(rng, shape, image_shape):
+    X, y = rng.normal(size=(12, *shape)), np.arange(12) % 2
+    network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(int(np.prod(shape)), 2))
+    exp = InfoGainAttributor(network).fit(X, y).explain(X[:2], k=2)
+    assert exp.image_shape == image_shape
+    if image_shape:
+        exp.plot()

@@ -108,6 +108,9 @@ def test_scale_is_the_mean_kernel_diagonal(network, data):
     X, y, queries = data
     attributor = InfoGainAttributor(network).fit(X, y)
     np.testing.assert_allclose(attributor.noise_variance_, (X**2).sum(1).mean(), rtol=1e-12)
+    for text, factor in (("10*scale", 10), ("1e-3 * scale", 1e-3)):
+        multiple = InfoGainAttributor(network, noise_variance=text).fit(X, y)
+        np.testing.assert_allclose(multiple.noise_variance_, factor * attributor.noise_variance_)
     scaled = InfoGainAttributor(network, ntk_parameterization=True).fit(X, y)
     np.testing.assert_allclose(
         scaled.noise_variance_, (X**2).sum(1).mean() / X.shape[1], rtol=1e-12

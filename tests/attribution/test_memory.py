@@ -79,6 +79,26 @@ def test_a_grid_decomposes_each_kernel_once(network, data, tmp_path, monkeypatch
     assert Rows.fits == (3 if own else 0)
 
 
+class CountedClassifier(LogisticRegression):
+    fits = 0
+
+    def fit(self, X, y):
+        CountedClassifier.fits += 1
+        return super().fit(X, y)
+
+
+def test_a_grid_fits_the_estimator_once_per_fold(data, tmp_path):
+    X, y, _ = data
+    CountedClassifier.fits = 0
+    attributor = InfoGainAttributor(CountedClassifier(), memory=str(tmp_path))
+    search = GridSearchCV(attributor, {"noise_variance": np.logspace(-2, 4, 4)}, cv=3).fit(X, y)
+    assert CountedClassifier.fits == 4  # one for each fold, one for all rows
+    plain = InfoGainAttributor(CountedClassifier())
+    plain = GridSearchCV(plain, {"noise_variance": np.logspace(-2, 4, 4)}, cv=3).fit(X, y)
+    for result in ("mean_test_score", "std_test_score"):
+        np.testing.assert_array_equal(search.cv_results_[result], plain.cv_results_[result])
+
+
 def change_weight(module):
     with torch.no_grad():
         module.weight[0, 0] += 1

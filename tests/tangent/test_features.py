@@ -68,6 +68,14 @@ def test_features_do_not_depend_on_batches_or_containers(sketch):
     np.testing.assert_array_equal(cloned, expected)
 
 
+def test_views_are_taken_like_copies(linear):
+    features = TangentFeatures(linear, 8).fit(X)
+    fixed = X[::-1].copy()
+    fixed.flags.writeable = False
+    for view in (X[::-1], fixed):
+        np.testing.assert_array_equal(features.transform(view), features.transform(X)[::-1])
+
+
 def test_double_networks_give_double_features():
     network, x, labels = build("mlp")
     assert TangentFeatures(network, 8).fit(x).transform(x, labels).dtype == np.float64
