@@ -43,6 +43,27 @@ COPIED = {
     ],
     "training_memory": ["case", "hand_written_peak_mb", "estimator_peak_mb"],
     "explaining": ["architecture", "call", "seconds", "extra_peak_mb", "full_matrix_mb"],
+    "retrieval": [
+        "data",
+        "method",
+        "setting",
+        "build_seconds",
+        "search_seconds",
+        "one_query_seconds",
+        "recall",
+        "lowest_recall",
+        "index_mb",
+        "extra_peak_mb",
+    ],
+    "retrieval_pool": [
+        "noise_over_scale",
+        "k",
+        "pool",
+        "picks_in_pool",
+        "queries_with_the_same_picks",
+        "share_of_nats",
+        "lowest_share_of_nats",
+    ],
 }
 STEPS = {
     "exact_same_class": "exact kernels of every class's rows, and of 100 queries with theirs",

@@ -10,7 +10,15 @@ MODULES = [
     "sklearn_provenance",
     *(
         f"sklearn_provenance.{layer}"
-        for layer in ("attribution", "datasets", "information", "provenance", "tangent")
+        for layer in (
+            "attribution",
+            "datasets",
+            "evaluation",
+            "information",
+            "provenance",
+            "retrieval",
+            "tangent",
+        )
     ),
 ]
 # Summaries stand on the first line; extended summaries, examples and "see also" where they help;

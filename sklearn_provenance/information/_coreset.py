@@ -168,7 +168,8 @@ def greedy_coreset_features(
     if normalize:
         query_features = query_features / _scale(query_features.square().sum(1))
     rows, blocked, _ = split_candidates(candidates, 1, len(features), features.device)
-    start, _, covariance, *_ = feature_system(features, query_features, noise_variance, rows, rule)
+    system = feature_system(features, query_features, noise_variance, rows, rule, k)
+    start, _, covariance, *_ = system
     quotas = _check_quotas(labels, quotas, len(features), rows)
     return _run(start, covariance, blocked, rows, k, rule, quotas)
 

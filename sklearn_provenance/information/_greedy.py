@@ -35,6 +35,8 @@ from ._variance import leave_out_system
 from ._weight_space import path_reductions, posterior_rows
 
 RULES = ("info_gain", "info_loss", "linear_response")
+# Rows up to which the matrix among them may be formed where features are given (1 GB).
+MATRIX_ROWS = 11_000
 
 
 def greedy(
@@ -137,10 +139,11 @@ def greedy_features(
 ):
     """Pick k rows for each query greedily, from features.
 
-    Time is O(n_queries n_candidates n_features k): the cheaper form when there are fewer features
-    than k, and the accurate one always. Scores of rules that add come from an orthonormal basis of
-    the picks (relative error about ε sqrt(k_xx / σ²)); ranking, and the scores of "info_loss", from
-    the recurrence (about ε k_xx / σ²).
+    Time is O(n_queries n_candidates n_features k), or with many picks that of :func:`greedy` beside
+    O(n_candidates² n_features) once. The cheaper form when there are fewer features than rows to
+    condition on, and the accurate one always: scores of rules that add come from an orthonormal
+    basis of the picks (relative error about ε sqrt(k_xx / σ²)); ranking, and the scores of
+    "info_loss", from the recurrence (about ε k_xx / σ²).
 
     Parameters
     ----------
@@ -192,13 +195,12 @@ def greedy_features(
     k = check_count("k", k)
     n_queries, n_train = len(query_features), len(features)
     rows, blocked, own = split_candidates(candidates, n_queries, n_train, features.device, own)
-    start, points, covariance, variance, margin = feature_system(
-        features, query_features, noise_variance, rows, rule
+    start, row_bytes, covariance, variance, margin = feature_system(
+        features, query_features, noise_variance, rows, rule, n_queries * min(k, len(rows))
     )
     withheld = None
     if rule == "info_loss" and own is not None:
         withheld, variance = (own, noise_variance), variance * (noise_variance / margin[own])
-    row_bytes = 8 * points.shape[1]
     picks, gains = _run(start, covariance, blocked, k, rule, row_bytes, withheld)
     prior = query_features.square().sum(1)
     picks = _original(picks, rows)
@@ -211,15 +213,15 @@ def greedy_features(
     return _pad(picks, nats, k)
 
 
-def feature_system(features, query_features, noise_variance, rows, rule):
-    """What :func:`._selection.select` needs to work on features.
+def feature_system(features, query_features, noise_variance, rows, rule, n_picks):
+    """What :func:`._selection.select` needs to work on features, for n_picks picks in all.
 
     Returns
     -------
     start : callable
-        (n_selections, n_picks) -> FeatureConditioning.
-    points : Tensor of shape (n_rows, n_coordinates)
-        Ψ.
+        (n_selections, n_picks) -> FeatureConditioning or KernelConditioning.
+    row_bytes : int
+        What one pick of one selection takes.
     covariance : Tensor of shape (n_queries, n_rows)
         c at the start.
     variance : Tensor of shape (n_queries,)
@@ -234,10 +236,22 @@ def feature_system(features, query_features, noise_variance, rows, rule):
         sign, floor = -1, noise_variance * (noise_variance / diagonal)
         points, queries, diagonal = posterior_rows(features, query_features, noise_variance, rows)
 
+    n_rows, n_features = points.shape
+    system = queries @ points.mT, queries.square().sum(1), diagonal
+    # A pick costs n_rows n_features from features and n_rows k from the matrix among the rows,
+    # which costs n_rows² n_features once.
+    if n_rows < min(n_picks, MATRIX_ROWS):
+        matrix = sign * (points @ points.mT)
+
+        def start(n_selections, n_picks):
+            return KernelConditioning(matrix, diagonal, floor, n_selections, n_picks)
+
+        return start, 8 * n_rows, *system
+
     def start(n_selections, n_picks):
         return FeatureConditioning(points, sign, diagonal, floor, n_selections, n_picks)
 
-    return start, points, queries @ points.mT, queries.square().sum(1), diagonal
+    return start, 8 * n_features, *system
 
 
 def check_rule(rule):

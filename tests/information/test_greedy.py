@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sklearn_provenance import information as info
-from sklearn_provenance.information import _selection
+from sklearn_provenance.information import _greedy, _selection
 
 from . import reference
 from .reference import as_float, problems
@@ -283,3 +283,22 @@ def test_conditioning_follows_the_definition(problem, direction, data):
         want = as_float(noise + sign * v) if others else []
         close(conditioning.diagonal[0, others], want, tolerance)
         close(kernel.diagonal[0, others], want, tolerance)
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("n_features", [5, 40])
+def test_picks_from_the_matrix_and_from_features_are_the_same(rule, n_features, monkeypatch):
+    """Many picks form the matrix among the candidates; forbidding it must change nothing."""
+    rng = np.random.default_rng(0)
+    features = torch.from_numpy(rng.normal(size=(60, n_features)))
+    queries = torch.from_numpy(rng.normal(size=(8, n_features)))
+    candidates, own = torch.from_numpy(rng.random(60) < 0.5), torch.arange(8)
+    for chosen in (None, own):
+        points = queries if chosen is None else features[own]
+        arguments = features, points, 0.3, 12, rule, candidates, chosen
+        matrix = info.greedy_features(*arguments)
+        with monkeypatch.context() as patch:
+            patch.setattr(_greedy, "MATRIX_ROWS", 0)
+            direct = info.greedy_features(*arguments)
+        assert torch.equal(matrix[0], direct[0])
+        close(matrix[1], direct[1], 1e-9)
