@@ -27,6 +27,7 @@ from ._validation import (
 # Squaring the features costs ε trace(K) / σ² in relative accuracy; below this bound the Gram
 # matrix is taken, which is cheaper than orthogonal transformations.
 GRAM_LOSS = 1e-11
+_GRAM_BLOCK = 512
 
 
 def posterior_features(features, points, noise_variance):
@@ -70,13 +71,25 @@ def posterior_features(features, points, noise_variance):
     points = check_tensor("points", points, ("n_points", n_features))
     if n_train < n_features:
         return _residuals(_basis(features, noise_variance), points)
-    scaled = features / noise_variance**0.5
-    identity = torch.eye(n_features, dtype=features.dtype, device=features.device)
-    if EPS * scaled.square().sum() < GRAM_LOSS:
-        root = torch.linalg.cholesky(identity + scaled.mT @ scaled, upper=True)
+    if EPS * torch.linalg.vector_norm(features).square() < GRAM_LOSS * noise_variance:
+        precision = _upper_gram(features).div_(noise_variance)
+        precision.diagonal().add_(1.0)
+        root = torch.linalg.cholesky(precision, upper=True)
     else:
+        identity = torch.eye(n_features, dtype=features.dtype, device=features.device)
+        scaled = features / noise_variance**0.5
         root = torch.linalg.qr(torch.cat([scaled, identity]), mode="r").R
     return torch.linalg.solve_triangular(root, points, upper=True, left=False)
+
+
+def _upper_gram(features):
+    """Φ^T Φ above the diagonal, in blocks: little more than half the work of all of it."""
+    n_features = features.shape[1]
+    gram = features.new_zeros(n_features, n_features)
+    for i in range(0, n_features, _GRAM_BLOCK):
+        rows = slice(i, i + _GRAM_BLOCK)
+        torch.mm(features[:, rows].mT, features[:, i:], out=gram[rows, i:])
+    return gram
 
 
 def posterior_rows(features, query_features, noise_variance, wanted=None):
