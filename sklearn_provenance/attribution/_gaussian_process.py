@@ -102,6 +102,7 @@ class InformationAttributor(BaseAttributor):
         if not scale > 0:
             raise ValueError("the tangent features of all training rows are zero")
         self.noise_variance_ = _in_kernel_units(self.noise_variance, scale)
+        self.coverage_ = self._link.coverage()
 
     def _check_combination(self):
         _in_kernel_units(self.noise_variance, 1.0)

@@ -83,6 +83,9 @@ class InfoGainAttributor(InformationAttributor):
         σ² in use.
     features_ : object or None
         The fitted ``features``, if they are not exact.
+    coverage_ : Coverage or None
+        Which of the model's parameters have tangent features, how they are computed and the share
+        of each way; None with features of your own.
     n_features_in_ : int
         Second dimension of ``X``.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
@@ -296,6 +299,9 @@ class InfoLossAttributor(InformationAttributor):
         σ² in use.
     features_ : object or None
         The fitted ``features``, if they are not exact.
+    coverage_ : Coverage or None
+        Which of the model's parameters have tangent features, how they are computed and the share
+        of each way; None with features of your own.
     n_features_in_ : int
         Second dimension of ``X``.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)

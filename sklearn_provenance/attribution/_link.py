@@ -250,6 +250,18 @@ class Link:
             )
         return self.transformer(TangentFeatures(n_components="exact")).fit(inputs)
 
+    def coverage(self):
+        """How the gradient of each of the model's parameters is computed, if they are used.
+
+        Returns
+        -------
+        Coverage or None
+            None where features are not the model's.
+        """
+        if self.source.fixed:
+            return None
+        return (self.features.model_ if self.source.explicit else self.tangent).coverage
+
     def n_features_out(self, inputs):
         """Columns that transform gives."""
         if self.source.fixed:

@@ -9,10 +9,10 @@ from ._base import BaseAttributor
 from ._shares import equal_shares
 
 
-class PointwiseAttributor(BaseAttributor):
-    """What methods share whose score of a subset is the sum over its rows.
+class PointwiseSelection:
+    """Picks the rows whose scores are largest, for any attributor.
 
-    A subclass gives ``_pointwise(group)``, scores (n_queries, n_rows) of which larger is more
+    The attributor gives ``_pointwise(group)``, scores (n_queries, n_rows) of which larger is more
     important.
     """
 
@@ -68,6 +68,10 @@ class PointwiseAttributor(BaseAttributor):
                 picks.append(row)
                 quotas[label] -= 1
         return np.array(picks)
+
+
+class PointwiseAttributor(PointwiseSelection, BaseAttributor):
+    """What methods share whose score of a subset is the sum over its rows."""
 
     def score(self, X, y, sample_weight=None):
         """Accuracy of the model in use.

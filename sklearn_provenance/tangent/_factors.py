@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 
 from ._layers import find_layers
-from ._measurements import MEASUREMENTS, measure
+from ._measurements import check_measurement, measure
 from ._module import Functional, call, check_module, evaluation, n_rows, select_parameters, take
 
 _PROBE = 3
@@ -45,7 +45,7 @@ class TangentModel:
         Maps a batch to logits. A batch is a tensor, or a tuple, list or dict of tensors.
     forward : callable, default=None
         ``forward(module, x)`` gives logits of shape (n_samples, n_classes); None calls the module.
-    measurement : {"label_logit", "margin"}, default="label_logit"
+    measurement : {"label_logit", "margin", "log_probability"}, default="label_logit"
         The scalar to differentiate, see :func:`measure`.
     ntk_parameterization : bool or float, default=False
         Differentiate by Ω where a weight is W = (s / √fan_in) Ω: the features of weights of
@@ -77,17 +77,38 @@ class TangentModel:
         parameters="auto",
     ):
         check_module(module)
-        if measurement not in MEASUREMENTS:
-            raise ValueError(f"measurement must be one of {MEASUREMENTS}, got {measurement!r}.")
+        check_measurement(measurement)
         self.module = module
         self.forward = call if forward is None else forward
         self.measurement = measurement
+        self.ntk_parameterization = ntk_parameterization
         self.weights = select_parameters(module, parameters)
         self.layers = find_layers(module, self.weights, float(ntk_parameterization))
         self.planned = False
         self.functional = Functional(module, self.forward, measurement)
         first = next(iter(self.weights.values()))
         self.device, self.dtype = first.device, first.dtype
+
+    def measuring(self, measurement):
+        """Linearise the same network in the same parameters for another measurement.
+
+        Parameters
+        ----------
+        measurement : {"label_logit", "margin", "log_probability"}
+            The scalar to differentiate.
+
+        Returns
+        -------
+        TangentModel
+            A new one, without a plan.
+        """
+        return TangentModel(
+            self.module,
+            forward=self.forward,
+            measurement=measurement,
+            ntk_parameterization=self.ntk_parameterization,
+            parameters=list(self.weights),
+        )
 
     def plan(self, x):
         """Decide on each layer's route by differentiating a few examples one at a time.
@@ -109,7 +130,9 @@ class TangentModel:
         rows = torch.tensor([0, n // 2, n - 1])[:_PROBE]
         x = take(x, rows)
         batch = Linearisation(self, x)
-        labels = batch.logits.detach().argmax(1)
+        # log p of a certain label has no gradient to check factors by, that of the runner-up has.
+        ranked = batch.logits.detach().argsort(1, descending=True)[:, :2]
+        labels = ranked[:, -1 if self.measurement == "log_probability" else 0]
         with evaluation(self.module):
             single = [take(x, slice(i, i + 1)) for i in range(_PROBE)]
             logits = torch.cat([self.forward(self.module, row).detach() for row in single])

@@ -33,13 +33,13 @@ def factor_kernel(left, right):
         if T == T2 == 1:
             return (left.a[:, 0] @ right.a[:, 0].T) * (left.g[:, 0] @ right.g[:, 0].T)
         pairs = B * T * B2 * T2 * (n_in + n_out)
-        times = math.ceil(B / _rows_formed(left))
+        times = math.ceil(B / rows_formed(left))
         if pairs < (B * T + times * B2 * T2 + B * B2) * n_in * n_out:
             return _over_pairs(left, right)
     elif isinstance(left, Lookup) and isinstance(right, Lookup):
         return _over_pairs(left, right)
     return torch.cat(
-        [torch.cat([ours @ theirs.T for theirs in _formed(right)], 1) for ours in _formed(left)]
+        [torch.cat([ours @ theirs.T for theirs in formed(right)], 1) for ours in formed(left)]
     )
 
 
@@ -63,14 +63,14 @@ def _over_pairs(left, right):
     return result
 
 
-def _rows_formed(factor):
+def rows_formed(factor):
     """Examples whose gradients may be formed at once."""
     return max(1, _FORMED // math.prod(factor.shape))
 
 
-def _formed(factor):
+def formed(factor):
     """Gradients (b, O I) of some examples at a time; all of them where they are stored."""
-    step = len(factor) if isinstance(factor, Formed) else _rows_formed(factor)
+    step = len(factor) if isinstance(factor, Formed) else rows_formed(factor)
     for i in range(0, len(factor), step):
         yield rows_of(factor, i, i + step).matrix().flatten(1)
 
@@ -125,6 +125,7 @@ def tangent_kernel(
     X2=None,
     labels2=None,
     *,
+    model2=None,
     batch_size="auto",
     dtype=torch.float64,
     device=None,
@@ -148,6 +149,9 @@ def tangent_kernel(
         Other examples; None takes ``X`` again, with its labels.
     labels2 : array-like of shape (n_samples_2,), default=None
         Their labels.
+    model2 : TangentModel, default=None
+        What ``X2`` is linearised by, ``model.measuring(...)``: the kernel is then of two
+        measurements. None takes ``model``.
     batch_size : int or "auto", default="auto"
         Examples per pass.
     dtype : torch.dtype, default=torch.float64
@@ -161,13 +165,15 @@ def tangent_kernel(
     Returns
     -------
     torch.Tensor of shape (n_samples, n_samples_2)
-        Kernel, in squared units of the measurement per unit of weight. Without ``X2`` it is
+        Kernel, in squared units of the measurement, or the product of the units of both, per unit
+        of weight. Without ``X2`` it is
         symmetric to the last bit.
 
     Raises
     ------
     ValueError
-        If labels are no columns of the logits, or ``labels2`` is missing.
+        If labels are no columns of the logits, ``labels2`` is missing, or ``model2`` is not the
+        same network in the same parameters.
 
     References
     ----------
@@ -175,8 +181,8 @@ def tangent_kernel(
     """
     X = as_batch(X, model)
     symmetric = X2 is None
-    if symmetric and labels2 is not None:
-        raise ValueError("labels2 needs X2.")
+    if symmetric and (labels2 is not None or model2 is not None):
+        raise ValueError(f"{'labels2' if model2 is None else 'model2'} needs X2.")
     if not symmetric and labels2 is None:
         raise ValueError("X2 needs labels2.")
     X2, labels2 = (X, labels) if symmetric else (as_batch(X2, model), labels2)
@@ -185,10 +191,12 @@ def tangent_kernel(
         raise ValueError(
             f"Expected {len(X)} and {len(X2)} labels, got {len(labels)} and {len(labels2)}."
         )
-    if not model.planned:
-        model.plan(X)
+    model2 = model if model2 is None else _same_network(model, model2)
+    for one, rows in ((model, X), (model2, X2)):
+        if not one.planned:
+            one.plan(rows)
     kernel = torch.empty(len(X), len(X2), dtype=dtype, device=device)
-    step = batch_size_for(model, batch_size)
+    step, step2 = (batch_size_for(m, batch_size) for m in (model, model2))
     start = 0
     with tqdm(
         total=kernel.numel(), desc="tangent kernel", unit_scale=True, disable=not verbose
@@ -200,7 +208,7 @@ def tangent_kernel(
                     for right in tiles[i:]:
                         progress.update(_fill(kernel, left, right, symmetric, model.device))
                 start = tiles[-1][0].stop
-            others = _blocks(model, X2, labels2, step, dtype, _STREAMED, start, _TILE)
+            others = _blocks(model2, X2, labels2, step2, dtype, _STREAMED, start, _TILE)
             for right in (tile for other in others for tile in _tiles(other)):
                 for left in tiles:
                     progress.update(_fill(kernel, left, right, symmetric, model.device))
@@ -257,6 +265,17 @@ def tangent_diagonal(model, X, labels, batch_size="auto", *, verbose=False):
         for _, factor in model.linearise(X[rows]).factors(labels[rows]):
             diagonal[rows] += squared_norms(factor).cpu()
     return diagonal
+
+
+def _same_network(model, model2):
+    """The second model, if layers of both have gradients in the same weights."""
+    same = model2.module is model.module and list(model2.weights) == list(model.weights)
+    if not same or [m.scales for m in model2.layers] != [m.scales for m in model.layers]:
+        raise ValueError(
+            "model2 must be the same module, parameters and parameterisation as model: "
+            "model.measuring(measurement) is."
+        )
+    return model2
 
 
 def _fill(kernel, left, right, symmetric, device):

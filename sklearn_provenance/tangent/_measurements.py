@@ -1,8 +1,11 @@
 """The scalar f(x) whose gradient with respect to the weights is the tangent feature of x."""
 
 import torch
+from torch.nn import functional as F
 
 MEASUREMENTS = ("label_logit", "margin")
+# Those that a network can be linearised for; log p is what a network was trained to raise.
+ALL_MEASUREMENTS = (*MEASUREMENTS, "log_probability")
 
 
 def measure(logits, labels, measurement="label_logit"):
@@ -14,9 +17,11 @@ def measure(logits, labels, measurement="label_logit"):
         Output of the network.
     labels : torch.Tensor of shape (n_samples,)
         Column of ``logits`` that each example is measured at.
-    measurement : {"label_logit", "margin"}, default="label_logit"
+    measurement : {"label_logit", "margin", "log_probability"}, default="label_logit"
         ``"label_logit"`` is the logit of the label. ``"margin"`` is log(p / (1 - p)) for the
         probability p of the label, computed from logits: p itself rounds to 1 in single precision.
+        ``"log_probability"`` is log p, minus the cross-entropy; its gradient, 1 - p times the
+        margin's, keeps its digits however near p is to 1.
 
     Returns
     -------
@@ -26,7 +31,8 @@ def measure(logits, labels, measurement="label_logit"):
     Raises
     ------
     ValueError
-        If ``measurement`` is unknown, or a margin is asked of fewer than two classes.
+        If ``measurement`` is unknown, or a margin or probability is asked of fewer than two
+        classes.
 
     References
     ----------
@@ -39,17 +45,25 @@ def measure(logits, labels, measurement="label_logit"):
     >>> logits = torch.tensor([[100.0, 0.0, 0.0]])
     >>> measure(logits, torch.tensor([0]), "margin")
     tensor([99.3069])
+    >>> measure(logits, torch.tensor([1]), "log_probability")
+    tensor([-100.])
     """
-    if measurement not in MEASUREMENTS:
-        raise ValueError(f"measurement must be one of {MEASUREMENTS}, got {measurement!r}.")
+    check_measurement(measurement)
     index = labels[:, None]
     own = logits.gather(1, index)[:, 0]
     if measurement == "label_logit":
         return own
     if logits.shape[1] < 2:
         raise ValueError(
-            "The margin compares a class with the others, but the network has one output. "
-            'Use measurement="label_logit".'
+            f"measurement={measurement!r} compares a class with the others, but the network has "
+            'one output. Use measurement="label_logit".'
         )
     others = logits.scatter(1, index, -torch.inf)
-    return own - others.logsumexp(1)
+    margin = own - others.logsumexp(1)
+    return margin if measurement == "margin" else F.logsigmoid(margin)
+
+
+def check_measurement(measurement):
+    """Raise unless the measurement is known."""
+    if measurement not in ALL_MEASUREMENTS:
+        raise ValueError(f"measurement must be one of {ALL_MEASUREMENTS}, got {measurement!r}.")

@@ -1,11 +1,20 @@
 """scikit-learn's own checks, and the checks of it that check_estimator does not yield."""
 
 import pytest
+from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.utils import estimator_checks
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from sklearn_provenance.attribution import InfoGainAttributor, InfoLossAttributor
+from sklearn_provenance.attribution import (
+    InfoGainAttributor,
+    InfoLossAttributor,
+    LastLayerAttributor,
+    RandomAttributor,
+    RelatIFAttributor,
+    RepSimAttributor,
+    TRAKAttributor,
+)
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
@@ -15,14 +24,25 @@ pytestmark = [
 ]
 
 
+ATTRIBUTORS = [
+    InfoGainAttributor(LogisticRegression()),
+    InfoLossAttributor(LogisticRegression()),
+    LastLayerAttributor(LogisticRegression()),
+    RandomAttributor(LogisticRegression()),
+    RelatIFAttributor(LogisticRegression()),
+    RepSimAttributor(LogisticRegression()),
+    TRAKAttributor(LogisticRegression(), n_components=8),
+]
+
+
 @parametrize_with_checks(
-    [InfoGainAttributor(LogisticRegression()), InfoLossAttributor(LogisticRegression())],
+    [*ATTRIBUTORS, LastLayerAttributor(LogisticRegression(), kind="representer")]
 )
 def test_estimator(estimator, check):
     check(estimator)
 
 
-@pytest.mark.parametrize("cls", [InfoGainAttributor, InfoLossAttributor])
+@pytest.mark.parametrize("attributor", ATTRIBUTORS, ids=lambda a: type(a).__name__)
 @pytest.mark.parametrize(
     "check",
     [
@@ -37,5 +57,7 @@ def test_estimator(estimator, check):
     ],
     ids=lambda check: check.__name__,
 )
-def test_further_checks(cls, check):
-    check(cls.__name__, cls(LogisticRegression()))
+def test_further_checks(attributor, check):
+    if "transform" in check.__name__ and not hasattr(attributor, "transform"):
+        pytest.skip("compares no features")
+    check(type(attributor).__name__, clone(attributor))

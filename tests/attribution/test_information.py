@@ -219,3 +219,18 @@ def test_grid_search_finds_a_noise_variance_inside_the_grid(rng):
     assert np.isfinite(scores).all()
     assert 0 < search.best_index_ < len(grid) - 1
     assert search.best_estimator_.noise_variance_ == search.best_params_["noise_variance"]
+
+
+@pytest.mark.parametrize("features", ["auto", TangentFeatures(n_components=8)])
+def test_coverage_names_the_parameters_without_influence(data, features):
+    X, y, _ = data
+    module = torch.nn.Sequential(torch.nn.Linear(5, 3))
+    module.unused = torch.nn.Parameter(torch.zeros(6))
+    coverage = InfoGainAttributor(module, features=features).fit(X, y).coverage_
+    assert coverage.routes == {"unused": "idle", "0.weight": "factors", "0.bias": "factors"}
+    assert coverage.shares == {"factors": 0.75, "functional": 0, "idle": 0.25, "excluded": 0}
+
+
+def test_features_of_ones_own_cover_no_parameters(network, data):
+    X, y, _ = data
+    assert InfoGainAttributor(network, features=np.tanh).fit(X, y).coverage_ is None

@@ -1,0 +1,110 @@
+"""Leave-subset-out brittleness on Fashion-MNIST: name rows, remove them, train again.
+
+`--study noise`: InfoGain and InfoLoss over the noise variance, in units of the mean kernel
+diagonal. `--study methods`: every method.
+
+Protocol of the paper: 15000 training images, 784-512-256-10 ReLU network without biases, 20 epochs
+of SGD from the same weights in the same order of rows. Test images that the network gets right are
+the queries. What is finished is in the CSV file, a method at a time, and with `--store FOLDER`
+every single copy: the script may be stopped and started again.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from _common import Results, parse, parser
+from _networks import RECIPE, as_inputs, mlp, train
+
+from sklearn_provenance import InfoGainAttributor, InfoLossAttributor, TangentFeatures
+from sklearn_provenance import attribution as methods
+from sklearn_provenance.datasets import load_fashion_mnist
+from sklearn_provenance.evaluation import Recipe, brittleness
+
+SKETCH = TangentFeatures(n_components=4096)
+
+
+def noise_study(network):
+    studied = {"Random": methods.RandomAttributor(network, random_state=0)}
+    for r in ("10", "1", "3", "30", "0.1", "100"):
+        studied[f"InfoGain r={r}"] = InfoGainAttributor(network, noise_variance=f"{r}*scale")
+        studied[f"InfoLoss r={r}"] = InfoLossAttributor(
+            network, noise_variance=f"{r}*scale", features=SKETCH
+        )
+    return studied
+
+
+def methods_study(network):
+    gain = {"noise_variance": "10*scale"}
+    return {
+        "Random": methods.RandomAttributor(network, random_state=0),
+        "InfoGain": InfoGainAttributor(network, **gain),
+        "InfoLoss": InfoLossAttributor(network, **gain, features=SKETCH),
+        "EK-FAC": methods.EKFACAttributor(network),
+        "TRAK": methods.TRAKAttributor(network),
+        "RepSim": methods.RepSimAttributor(network),
+        "GradDot": methods.GradDotAttributor(network),
+        "RelatIF": methods.RelatIFAttributor(network, **gain, features=SKETCH),
+        "linear response": InfoGainAttributor(network, solver="linear_response", **gain),
+        "last layer": methods.LastLayerAttributor(network),
+    }
+
+
+STUDIES = {"noise": (noise_study, (150,)), "methods": (methods_study, (50, 150, 300))}
+
+
+def main():
+    arguments = parser(__doc__, "2000 training images, 5 epochs, 6 queries")
+    arguments.add_argument("--study", choices=STUDIES, default="methods")
+    arguments.add_argument("--queries", type=int, default=10)
+    arguments.add_argument("--store", type=Path, default=None)
+    options = parse(arguments)
+    n_train, epochs, n_queries = (2000, 5, 6) if options.quick else (15_000, 20, options.queries)
+    study, sizes = STUDIES[options.study]
+    sizes = (30,) if options.quick else sizes
+    results = Results(
+        f"brittleness_{options.study}", ["method", "n_train", "epochs", "query", "size"]
+    )
+    images, y = load_fashion_mnist("train", return_X_y=True)
+    X, y = as_inputs(images[:n_train]), y[:n_train]
+    images, labels = load_fashion_mnist("test", return_X_y=True)
+    network = train(mlp(), X, torch.as_tensor(y), epochs)
+    # The same queries for every study: the first of a shuffle that the network gets right.
+    order = np.random.default_rng(0).permutation(len(labels))[: 3 * n_queries]
+    with torch.no_grad():
+        right = network(as_inputs(images[order])).argmax(1).numpy() == labels[order]
+    queries = order[right][:n_queries]
+    for name, attributor in study(network).items():
+        if all(
+            results.has(method=name, n_train=n_train, epochs=epochs, query=q, size=s)
+            for q in queries
+            for s in sizes
+        ):
+            continue
+        result = brittleness(
+            {name: attributor.fit(X, y)},
+            X,
+            y,
+            as_inputs(images[queries]),
+            labels[queries],
+            model=mlp(),
+            sizes=sizes,
+            recipe=Recipe(**RECIPE, batch_size=64, max_epochs=epochs),
+            early_stop=False,
+            store=options.store and options.store / f"{n_train}-{epochs}",
+            verbose=True,
+        )
+        for row in result.to_frame().to_dict("records"):
+            results.add(
+                method=name,
+                n_train=n_train,
+                epochs=epochs,
+                query=queries[row["query"]],
+                size=row["size"],
+                flipped=int(row["flipped"]),
+                margin_drop=round(row["margin_drop"], 4),
+            )
+
+
+if __name__ == "__main__":
+    main()

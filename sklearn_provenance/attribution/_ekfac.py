@@ -1,0 +1,254 @@
+"""Influence functions with an eigenvalue-corrected Kronecker-factored Fisher matrix: EK-FAC."""
+
+import numbers
+
+import numpy as np
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval, StrOptions
+
+from ..tangent._curvature import (
+    expected_labels,
+    fit_fisher,
+    given_labels,
+    influence,
+    sampled_labels,
+    whitened,
+)
+from ._gradients import GradientAttributor
+from ._link import DENSE_LIMIT
+
+# λ in units of a layer's mean eigenvalue for damping="auto": Grosse et al. (2023), section 2.2.
+DAMPING_CONSTANT = 0.1
+
+
+class EKFACAttributor(GradientAttributor):
+    """Name the training rows with the largest influence on a prediction (EK-FAC).
+
+    The score of a training row i is ∇m(x_*)ᵀ (F + λ I)⁻¹ ∇log p(y_i | x_i), with gradients in all
+    weights of the trained network, m the measurement of the query and F the Fisher matrix, which
+    is the Gauss-Newton Hessian of the mean cross-entropy. F is taken to be zero between layers
+    and, inside a layer, diagonal in an eigenbasis of Kronecker factors.
+
+    Positive scores are those of rows that help: training on them raises the measurement of the
+    query's label. Divided by the number of training rows, a score is to first order the fall of
+    the measurement (in nats for the margin) if the row had been left out of training. That unit
+    is to be taken with care where a network has not converged; damping shrinks it as well.
+
+    Parameters
+    ----------
+    estimator : estimator or torch.nn.Module
+        The classifier to explain: a ProvenanceClassifier, a skorch NeuralNetClassifier, a bare
+        module that maps a batch to logits, a scikit-learn linear classifier or MLPClassifier, or
+        a Pipeline, search or FrozenEstimator around one of these. A module is always taken as
+        fitted, and counts its classes from 0.
+    damping : float or "auto", default="auto"
+        λ. "auto" is 0.1 times the mean eigenvalue of each layer's Fisher matrix; a number is
+        absolute, the same for all layers. It matters: far smaller values let directions decide
+        that the training rows hardly vary in.
+    measurement : {"margin", "label_logit"}, default="margin"
+        What is explained about a query: the log odds log(p / (1 - p)) of its label, or its logit.
+    fisher : {"true", "empirical"}, default="true"
+        Labels that F is made of: the model's own, as the Hessian wants it, or those of the rows.
+    n_samples : int or "exact", default=1
+        For ``fisher="true"`` the labels drawn for each row from the model's probabilities.
+        "exact" takes the expectation instead, at a backward pass for every class.
+    random_state : int, RandomState instance or None, default=0
+        Seed of the labels.
+    candidates : {"same_class", "all"}, default="same_class"
+        Rows that may be named for a query: those of its class, or all. F is of all rows given to
+        fit in any case.
+    prefit : {"auto"} or bool, default="auto"
+        Whether the estimator is fitted. "auto" uses a fitted one as it stands, and clones and
+        fits another. False always fits a clone. Modules and FrozenEstimators stay as they are.
+    memory : str or joblib.Memory, default=None
+        Folder in which fitted clones and F are kept, so that a loop over ``damping`` computes
+        them once.
+    batch_size : int or "auto", default="auto"
+        Rows per pass through the network.
+    verbose : int, default=0
+        Whether to show progress.
+
+    Attributes
+    ----------
+    estimator_ : estimator or torch.nn.Module
+        The model in use.
+    classes_ : ndarray of shape (n_classes,)
+        Its class labels, in the order of the logits.
+    damping_ : dict
+        λ of each layer, by the name of its first parameter.
+    coverage_ : dict
+        Shares of the network's parameters by how F treats them, see the notes; together 1.
+    n_features_in_ : int
+        Second dimension of ``X``.
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Column names, if ``X`` was a data frame with string names.
+
+    See Also
+    --------
+    GradDotAttributor : The same with the identity in place of the Fisher matrix.
+    LastLayerAttributor : Influence through the last layer alone, with its exact Hessian.
+
+    Notes
+    -----
+    A layer's gradient is a matrix G = Σ_t g_t a_tᵀ over positions t. With Q_A and Q_S eigenvectors
+    of two Kronecker factors, its block of F has the eigenvectors Q_A ⊗ Q_S and the eigenvalues
+    Λ = E[(Q_Sᵀ G Q_A)²]. Where the eigenvectors come from is said by ``coverage_``:
+
+    - "kronecker": from E[Σ_t a_t a_tᵀ] and E[Σ_t g_t g_tᵀ], as published; linear, convolution and
+      embedding layers.
+    - "formed": from E[Gᵀ G] and E[G Gᵀ], for layers whose gradients have no factors
+      (normalisation, grouped convolutions, parameters of modules that are not known here). Where
+      G is a vector, that is the exact block of F.
+    - "diagonal": one side of G has more than 8192 coordinates, which are left as they are.
+    - "none": parameters without influence on the logits, or without gradient.
+
+    ``transform`` gives (F + λ I)^-1/2 ∇m in the eigenbases, at the predicted label. With
+    ``explain(X=None)`` F is that of all rows, the one that is explained among them.
+
+    Features are in the network's precision; moments, eigenvectors and sums over batches and
+    layers are computed in double precision.
+
+    References
+    ----------
+    Martens, Grosse (2015). Optimizing neural networks with Kronecker-factored approximate
+    curvature, ICML.
+
+    George, Laurent, Bouthillier, Ballas, Vincent (2018). Fast approximate natural gradient descent
+    in a Kronecker-factored eigenbasis, NeurIPS, section 3.
+
+    Grosse, Bae, Anil et al. (2023). Studying large language model generalization with influence
+    functions, arXiv:2308.03296, sections 2.2 and 3.1.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.neural_network import MLPClassifier
+    >>> from sklearn_provenance.attribution import EKFACAttributor
+    >>> X, y = load_iris(return_X_y=True)
+    >>> model = MLPClassifier((16,), max_iter=1500, random_state=0)
+    >>> attributor = EKFACAttributor(model).fit(X, y)
+    >>> attributor.explain(X[:2], k=3).indices.shape
+    (2, 3)
+    >>> attributor.coverage_["kronecker"]
+    1.0
+    """
+
+    _method = "EK-FAC"
+    _score_name = "EK-FAC influence"
+
+    _parameter_constraints: dict = {
+        **GradientAttributor._parameter_constraints,
+        "damping": [Interval(numbers.Real, 0, None, closed="neither"), StrOptions({"auto"})],
+        "fisher": [StrOptions({"true", "empirical"})],
+        "n_samples": [Interval(numbers.Integral, 1, None, closed="left"), StrOptions({"exact"})],
+        "random_state": ["random_state"],
+    }
+
+    def __init__(
+        self,
+        estimator,
+        *,
+        damping="auto",
+        measurement="margin",
+        fisher="true",
+        n_samples=1,
+        random_state=0,
+        candidates="same_class",
+        prefit="auto",
+        memory=None,
+        batch_size="auto",
+        verbose=0,
+    ):
+        super().__init__(
+            estimator,
+            candidates=candidates,
+            prefit=prefit,
+            memory=memory,
+            batch_size=batch_size,
+            verbose=verbose,
+        )
+        self.damping = damping
+        self.measurement = measurement
+        self.fisher = fisher
+        self.n_samples = n_samples
+        self.random_state = random_state
+
+    def _check_combination(self):
+        if self.fisher == "empirical" and self.n_samples != 1:
+            raise ValueError(
+                f'n_samples={self.n_samples!r} is for fisher="true": with fisher="empirical" '
+                "labels are those of the rows, and none are drawn"
+            )
+
+    def _learn(self):
+        super()._learn()
+        seed = None
+        if self.fisher == "true" and self.n_samples != "exact":
+            seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
+        settings = (self.fisher, self.n_samples, seed)
+        self._fisher = self._link.source.cache(self._fit_fisher, self._train, settings)
+        self._damping = self._find_damping()
+        self.damping_ = {self._fisher[n].names[0]: value for n, value in self._damping.items()}
+        self.coverage_ = self._coverage()
+
+    def _fit_fisher(self, rows, settings):
+        fisher, n_samples, seed = settings
+        if fisher == "empirical":
+            draw = given_labels(rows.labels)
+        elif n_samples == "exact":
+            draw = expected_labels
+        else:
+            draw = sampled_labels(np.random.default_rng(seed).random((n_samples, len(rows.labels))))
+        return fit_fisher(
+            self._likelihood,
+            rows.inputs,
+            draw,
+            batch_size=self.batch_size,
+            verbose=bool(self.verbose),
+        )
+
+    def _find_damping(self):
+        """λ by number of the layer."""
+        if not isinstance(self.damping, str):
+            return dict.fromkeys(self._fisher, float(self.damping))
+        means = {n: layer.moments.mean().item() for n, layer in self._fisher.items()}
+        found = {n: DAMPING_CONSTANT * mean for n, mean in means.items() if mean > 0}
+        if not found:
+            raise ValueError(
+                "the Fisher matrix is zero: no gradient reaches a parameter, or the model is "
+                "certain of every training row. A number for damping keeps the latter apart"
+            )
+        return found
+
+    def _coverage(self):
+        module = self._likelihood.module
+        sizes = {name: p.numel() for name, p in module.named_parameters()}
+        counts = dict.fromkeys(("kronecker", "formed", "diagonal"), 0)
+        for layer in self._fisher.values():
+            counts[layer.treatment] += sum(sizes[name] for name in layer.names)
+        total = sum(sizes.values())
+        counts["none"] = total - sum(counts.values())
+        return {treatment: count / total for treatment, count in counts.items()}
+
+    def _pointwise(self, group):
+        return influence(
+            self._fisher,
+            self._damping,
+            (self._link.tangent, *group.queries),
+            (self._likelihood, *group.train),
+            batch_size=self.batch_size,
+            verbose=bool(self.verbose),
+        )
+
+    def _transform(self, X):
+        if self._n_features_out > DENSE_LIMIT:
+            raise ValueError(
+                f"the gradient of this model has {self._n_features_out} numbers a row, and "
+                f"transform gives at most {DENSE_LIMIT}"
+            )
+        rows = (self._link.tangent, *self._queries(X, None))
+        return whitened(self._fisher, self._damping, rows, batch_size=self.batch_size).numpy()
+
+    @property
+    def _n_features_out(self):
+        return sum(self._fisher[n].moments.numel() for n in self._damping)

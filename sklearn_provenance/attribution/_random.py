@@ -1,0 +1,136 @@
+"""Random exemplars: what any attribution has to beat."""
+
+from hashlib import blake2b
+
+import numpy as np
+import torch
+from scipy.sparse import issparse
+from sklearn.base import BaseEstimator
+from sklearn.utils import check_random_state, get_tags
+
+from ._base import BaseAttributor
+from ._link import Link
+from ._pointwise import PointwiseAttributor
+
+
+class RandomAttributor(PointwiseAttributor, auto_wrap_output_keys=None):
+    """Name training rows at random, the baseline that every method has to beat.
+
+    Scores are independent and uniform between 0 and 1; they say nothing about the model. They are
+    drawn anew for each query, from what the query holds and ``random_state``: the same row gets
+    the same answer in any batch and in any order. The features of no row are compared, so there is
+    no ``transform``.
+
+    Parameters
+    ----------
+    estimator : estimator or torch.nn.Module
+        Any classifier. It predicts the labels of queries and is not looked at otherwise. A module
+        maps a batch to logits, is always taken as fitted, and counts its classes from 0.
+    random_state : int, RandomState instance or None, default=0
+        Seed of the scores. None gives other scores after each ``fit``.
+    candidates : {"same_class", "all"}, default="same_class"
+        Rows that may be named for a query: those of its class, or all.
+    prefit : {"auto"} or bool, default="auto"
+        Whether the estimator is fitted. "auto" uses a fitted one as it stands, and clones and
+        fits another. False always fits a clone. Modules and FrozenEstimators stay as they are.
+    verbose : int, default=0
+        Whether to show progress.
+
+    Attributes
+    ----------
+    estimator_ : estimator or torch.nn.Module
+        The model in use.
+    classes_ : ndarray of shape (n_classes,)
+        Its class labels.
+    n_features_in_ : int
+        Second dimension of ``X``.
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Column names, if ``X`` was a data frame with string names.
+
+    See Also
+    --------
+    RepSimAttributor : The simplest method that looks at the model.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.ensemble import RandomForestClassifier
+    >>> from sklearn_provenance.attribution import RandomAttributor
+    >>> X, y = load_iris(return_X_y=True)
+    >>> attributor = RandomAttributor(RandomForestClassifier(random_state=0)).fit(X, y)
+    >>> exp = attributor.explain(X[:2], k=3)
+    >>> exp.exemplar_labels
+    array([[0, 0, 0],
+           [0, 0, 0]])
+    >>> bool((attributor.explain(X[1:2], k=3).indices == exp.indices[1]).all())
+    True
+    """
+
+    _method = "Random"
+    _score_name = "random number in [0, 1)"
+
+    _parameter_constraints: dict = {
+        name: BaseAttributor._parameter_constraints[name]
+        for name in ("estimator", "candidates", "prefit", "verbose")
+    } | {"random_state": ["random_state"]}
+
+    def __init__(
+        self, estimator, *, random_state=0, candidates="same_class", prefit="auto", verbose=0
+    ):
+        super().__init__(estimator, candidates=candidates, prefit=prefit, verbose=verbose)
+        self.random_state = random_state
+
+    def _make_link(self, X, y):
+        return Link(self.estimator_, X, y, features=row_digests)
+
+    def _learn(self):
+        self._seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
+
+    def _pointwise(self, group):
+        scores = np.empty((len(group.numbers), len(group.rows)))
+        for row, digest in zip(scores, group.queries.inputs, strict=True):
+            rng = np.random.default_rng([self._seed, *digest.astype(np.uint32)])
+            # Of all rows, so that what a row scores does not depend on the candidates.
+            row[:] = rng.random(len(self._train.labels))[group.rows]
+        return torch.as_tensor(scores)
+
+    def _no_features(self):
+        """Not offered, since random scores compare no features."""
+        raise AttributeError("RandomAttributor compares no features, so it has no transform")
+
+    transform = fit_transform = get_feature_names_out = property(_no_features)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags = None
+        if isinstance(self.estimator, BaseEstimator):
+            tags.input_tags.sparse = get_tags(self.estimator).input_tags.sparse
+        return tags
+
+
+def row_digests(X):
+    """Numbers that identify the rows of X by what they hold.
+
+    Parameters
+    ----------
+    X : array-like of shape (n, ...)
+        Array, tensor, sparse matrix or data frame of anything. Numbers count by their value in
+        double precision, not by their type.
+
+    Returns
+    -------
+    digests : ndarray of shape (n, 4)
+        32-bit integers.
+    """
+    if isinstance(X, torch.Tensor):
+        X = X.detach().cpu().numpy()
+    X = X.tocsr() if issparse(X) else np.asarray(X)
+    digests = [blake2b(_content(X[i : i + 1]), digest_size=16).digest() for i in range(X.shape[0])]
+    return np.frombuffer(b"".join(digests), dtype=np.uint32).reshape(-1, 4).astype(np.float64)
+
+
+def _content(row):
+    row = row.toarray() if issparse(row) else row
+    if row.dtype.kind in "biuf":
+        return (row.astype(np.float64) + 0.0).tobytes()  # -0.0 equals 0.0
+    return repr(row.tolist()).encode()

@@ -1,0 +1,150 @@
+"""Similarity of representations: RepSim."""
+
+import torch
+from sklearn.utils._param_validation import HasMethods, StrOptions
+
+from ._base import BaseAttributor
+from ._link import Link
+from ._penultimate import Penultimate
+from ._pointwise import PointwiseAttributor
+
+
+class RepSimAttributor(PointwiseAttributor):
+    """Name the training rows that look most alike to the model.
+
+    The score is the cosine of the penultimate features z of row and query, the input of the
+    model's last linear layer, ``<z_i, z> / (|z_i| |z|)``: between -1 and 1, with no unit, larger
+    is more alike. Labels and gradients play no part in it, so a row may score high whether
+    training on it helped the prediction or harmed it.
+
+    With ``candidates="all"`` the label of the best row is the influence-based prediction of [PN]
+    (its Algorithm 1). :class:`LastLayerAttributor` says how that is related to influence.
+
+    Parameters
+    ----------
+    estimator : estimator or torch.nn.Module
+        The classifier to explain: a ProvenanceClassifier (the features of its class branch, or of
+        its single branch), a skorch NeuralNetClassifier, a bare module that maps a batch to
+        logits, a scikit-learn linear classifier (its features are the inputs) or MLPClassifier, or
+        a Pipeline, search or FrozenEstimator around one of these. With ``features`` of your own,
+        any classifier. A module is always taken as fitted, and counts its classes from 0.
+    features : "penultimate", transformer or callable, default="penultimate"
+        What is compared. A transformer (fitted here unless it is fitted), or a callable of X,
+        gives rows of your own: leaf embeddings of a forest, say. A TangentFeatures without a
+        module gives the cosine of tangent features at the query's label.
+    candidates : {"same_class", "all"}, default="same_class"
+        Rows that may be named for a query: those of its class, or all.
+    prefit : {"auto"} or bool, default="auto"
+        Whether the estimator is fitted. "auto" uses a fitted one as it stands, and clones and
+        fits another. False always fits a clone. Modules and FrozenEstimators stay as they are.
+    memory : str or joblib.Memory, default=None
+        Folder in which fitted clones and transformers are kept.
+    batch_size : int or "auto", default="auto"
+        Rows per pass through the network.
+    verbose : int, default=0
+        Whether to show progress.
+
+    Attributes
+    ----------
+    estimator_ : estimator or torch.nn.Module
+        The model in use.
+    classes_ : ndarray of shape (n_classes,)
+        Its class labels, in the order of the logits.
+    features_ : object
+        What gives the features, fitted.
+    n_features_in_ : int
+        Second dimension of ``X``.
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Column names, if ``X`` was a data frame with string names.
+
+    See Also
+    --------
+    LastLayerAttributor : What the last layer learned from a row.
+
+    Notes
+    -----
+    The last layer is found by running the network: it is the last torch.nn.Linear of whose output
+    the logits are a function. A network without one, for instance with a convolution at its end,
+    needs ``features``. A row of zeros has the cosine 0 with everything.
+
+    References
+    ----------
+    [PN] Provenance Networks: End-to-End Exemplar-Based Explainability, Eqs. 24-26, Algorithm 1.
+
+    [IT] Bayesian information-theoretic training data attribution, RepSim of section 4.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.neural_network import MLPClassifier
+    >>> from sklearn_provenance.attribution import RepSimAttributor
+    >>> X, y = load_iris(return_X_y=True)
+    >>> model = MLPClassifier((16,), max_iter=2000, random_state=0).fit(X, y)
+    >>> attributor = RepSimAttributor(model, candidates="all").fit(X, y)
+    >>> indices, cosines = attributor.explain(X[:2], k=1)
+    >>> y[indices[:, 0]], cosines[:, 0].round(6)  # the training rows find themselves
+    (array([0, 0]), array([1., 1.]))
+    """
+
+    _method = "RepSim"
+    _score_name = "cosine similarity"
+
+    _parameter_constraints: dict = {
+        **BaseAttributor._parameter_constraints,
+        "features": [StrOptions({"penultimate"}), HasMethods("transform"), callable],
+    }
+
+    def __init__(
+        self,
+        estimator,
+        *,
+        features="penultimate",
+        candidates="same_class",
+        prefit="auto",
+        memory=None,
+        batch_size="auto",
+        verbose=0,
+    ):
+        super().__init__(
+            estimator,
+            candidates=candidates,
+            prefit=prefit,
+            memory=memory,
+            batch_size=batch_size,
+            verbose=verbose,
+        )
+        self.features = features
+
+    def _make_link(self, X, y):
+        features = self.features
+        if isinstance(features, str):
+            features = Penultimate(self.estimator_, X, self.batch_size)
+        link = Link(
+            self.estimator_,
+            X,
+            y,
+            features=features,
+            batch_size=self.batch_size,
+            verbose=self.verbose,
+            memory=self.memory,
+        )
+        self.features_ = link.features
+        return link
+
+    def _transform(self, X):
+        if self._link.source.fixed:
+            return self._link.inputs(X)
+        return self._link.source.features(self._queries(X, None)).cpu().numpy()
+
+    @property
+    def _n_features_out(self):
+        return self._link.n_features_out(self._train.inputs)
+
+    def _pointwise(self, group):
+        features = self._link.source.features
+        return unit_rows(features(group.queries)) @ unit_rows(features(group.train)).mT
+
+
+def unit_rows(features):
+    """Rows divided by their norms; zeros stay zeros."""
+    return torch.nn.functional.normalize(features, dim=1, eps=torch.finfo(features.dtype).tiny)

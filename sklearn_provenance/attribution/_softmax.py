@@ -1,0 +1,58 @@
+"""Softmax regression on fixed features: gradients and Hessian of what the last layer computes.
+
+Outputs of the layer are o = W z, z the features with a 1 for the bias, and the logits M o: M is
+the identity, or (-1/2, 1/2)^T where one output decides between two classes. p = softmax(M o).
+Shapes in comments: B rows, C classes, O outputs, F features.
+"""
+
+import torch
+
+# Rows whose Hessians in the outputs are held at a time.
+_BLOCK = 4096
+
+
+def doubt(logits):
+    """1 - p_c (B, C) as the sum of the others, with all its digits however near p_c is to 1."""
+    p = logits.softmax(1)
+    return p @ (1 - torch.eye(p.shape[1], dtype=p.dtype, device=p.device))
+
+
+def margin_gradient(logits, labels):
+    """Gradient of log(p_y / (1 - p_y)) in the logits (B, C): e_y - softmax of the others."""
+    index = labels[:, None]
+    others = logits.scatter(1, index, -torch.inf).softmax(1)
+    return (-others).scatter(1, index, 1.0)
+
+
+def likelihood_gradient(logits, labels):
+    """Gradient of log p_y in the logits (B, C): e_y - p, with all the digits of its first entry."""
+    return doubt(logits).gather(1, labels[:, None]) * margin_gradient(logits, labels)
+
+
+def curvature(logits, n_outputs):
+    """Hessian of -log p_y in the outputs (B, O, O), M^T (diag(p) - p p^T) M whatever y.
+
+    With one output that is p_0 p_1, which is also the first entry of diag(p) - p p^T.
+    """
+    p = logits.softmax(1)[:, :n_outputs]
+    matrix = -p[:, :, None] * p[:, None, :]
+    matrix.diagonal(dim1=1, dim2=2).copy_(p * doubt(logits)[:, :n_outputs])
+    return matrix
+
+
+def hessian(logits, features, n_outputs):
+    """Hessian of the sum of -log p_y in W (O·F, O·F), W flattened row by row.
+
+    The outputs are linear in W, so it equals the Gauss-Newton matrix Σ_x A_x ⊗ z_x z_x^T.
+    """
+    size = features.shape[1]
+    total = features.new_zeros(n_outputs, size, n_outputs, size)
+    for part, z in zip(logits.split(_BLOCK), features.split(_BLOCK), strict=True):
+        weights = curvature(part, n_outputs)
+        for i in range(n_outputs):
+            for j in range(i + 1):
+                block = z.mT @ (weights[:, i, j, None] * z)
+                total[i, :, j] += block
+                if i != j:
+                    total[j, :, i] += block  # symmetric itself
+    return total.reshape(n_outputs * size, -1)

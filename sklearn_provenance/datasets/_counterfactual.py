@@ -1,0 +1,130 @@
+"""What models really do when half of their training rows are missing, for two small data sets."""
+
+from importlib import resources
+
+import numpy as np
+from sklearn.datasets import load_breast_cancer
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import train_test_split
+from sklearn.neural_network import MLPClassifier
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils import Bunch
+
+from ._digits import load_digits
+
+N_QUERIES = 100
+
+DESCR = """\
+Counterfactual truth for scikit-learn models
+============================================
+
+Margins log(p / (1 - p)) of {n_queries} test rows of {data} at their true labels, of copies of
+
+    {model}
+
+trained on random halves of the {n_train} training rows: {n_masks} halves, {n_repeats} random
+initialisations each (one where the model has none). The estimator in this Bunch, cloned, given
+``random_state`` 0 to {last} and fitted on the rows of a mask, gives them again. Made by
+benchmarks/counterfactual_truth.py of this package. The rows are those of scikit-learn's data sets.
+"""
+
+
+def counterfactual_problem(data, model):
+    """Rows, queries and unfitted estimator that the truth is about.
+
+    Parameters
+    ----------
+    data : {"digits", "breast_cancer"}
+        Data set.
+    model : {"logistic_regression", "mlp"}
+        Kind of model.
+
+    Returns
+    -------
+    X, y, X_queries, y_queries : ndarray
+        Training rows, their labels, and the same of the queries.
+    estimator : classifier
+        Not fitted.
+    """
+    if data == "digits":
+        X, y = load_digits("train", return_X_y=True)
+        X_queries, y_queries = load_digits("test", return_X_y=True)
+        X, X_queries = (rows.reshape(len(rows), -1) / 255 for rows in (X, X_queries))
+    elif data == "breast_cancer":
+        X, y = load_breast_cancer(return_X_y=True)
+        X, X_queries, y, y_queries = train_test_split(X, y, stratify=y, random_state=0)
+        scaler = StandardScaler().fit(X)
+        X, X_queries = scaler.transform(X), scaler.transform(X_queries)
+    else:
+        raise ValueError(f"data must be 'digits' or 'breast_cancer', got {data!r}")
+    if model == "logistic_regression":
+        estimator = LogisticRegression(max_iter=2000)
+    elif model == "mlp":
+        estimator = MLPClassifier((64,), alpha=1e-3, batch_size=64, max_iter=60, tol=0.0)
+    else:
+        raise ValueError(f"model must be 'logistic_regression' or 'mlp', got {model!r}")
+    return X, y, X_queries[:N_QUERIES], y_queries[:N_QUERIES], estimator
+
+
+def load_counterfactual_truth(data="digits", model="logistic_regression"):
+    """Load margins of models retrained on random halves of their training rows.
+
+    What attribution is for is to predict them: see
+    :func:`sklearn_provenance.evaluation.linear_datamodeling_score`.
+
+    Parameters
+    ----------
+    data : {"digits", "breast_cancer"}, default="digits"
+        8x8 digits, divided by 255, or scikit-learn's breast cancer table, standardised.
+    model : {"logistic_regression", "mlp"}, default="logistic_regression"
+        Logistic regression, or an MLPClassifier with a hidden layer of 64.
+
+    Returns
+    -------
+    :class:`~sklearn.utils.Bunch`
+        With ``data`` (n_train, n_features), ``target`` (n_train,), ``queries`` and
+        ``query_target``, ``masks``, bool of shape (n_masks, n_train), ``margins``, float32 of shape
+        (n_masks, n_repeats, n_queries) in nats, ``estimator``, the classifier that was cloned, and
+        ``DESCR``.
+
+    Raises
+    ------
+    ValueError
+        If ``data`` or ``model`` is unknown.
+
+    References
+    ----------
+    .. [1] Park, Georgiev, Ilyas, Leclerc, Madry (2023). TRAK: attributing model behavior at scale.
+       Section 2, the linear datamodeling score.
+
+    Examples
+    --------
+    >>> from sklearn_provenance.datasets import load_counterfactual_truth
+    >>> truth = load_counterfactual_truth("breast_cancer", "mlp")
+    >>> truth.masks.shape, truth.margins.shape
+    ((100, 426), (100, 5, 100))
+    """
+    X, y, queries, query_target, estimator = counterfactual_problem(data, model)
+    file = resources.files(__package__) / "data" / f"counterfactual_{data}_{model}.npz"
+    with file.open("rb") as stream, np.load(stream) as stored:
+        masks = np.unpackbits(stored["masks"], axis=1, count=len(X)).astype(bool)
+        margins = stored["margins"]
+    descr = DESCR.format(
+        n_queries=len(queries),
+        model=estimator,
+        n_train=len(X),
+        data=data,
+        n_masks=len(masks),
+        n_repeats=margins.shape[1],
+        last=margins.shape[1] - 1,
+    )
+    return Bunch(
+        data=X,
+        target=y,
+        queries=queries,
+        query_target=query_target,
+        masks=masks,
+        margins=margins,
+        estimator=estimator,
+        DESCR=descr,
+    )

@@ -1,0 +1,48 @@
+"""Protocols that measure attribution, and the engine that retrains models for them."""
+
+from ._brittleness import BrittlenessResult, brittleness
+from ._brittleness_scorer import brittleness_scorer
+from ._coreset import CoresetResult, coreset_selection
+from ._curves import BrittlenessDisplay, LDSDisplay, RelativeInformationDisplay
+from ._displays import CoresetDisplay, LabelErrorDisplay, RetrievalDisplay
+from ._label_errors import LabelErrorResult, label_error_ranking
+from ._lds import LDSResult, lds_from_truth, linear_datamodeling_score
+from ._relative_information import RelativeInformationResult, relative_information
+from ._retraining import iter_retrain, retrain
+from ._retraining_results import Retrained
+from ._retraining_schedule import Recipe
+from ._retrieval import RetrievalResult, backdoor_retrieval
+from ._sampler import AttributionSampler
+from ._suspicion import label_disagreement, label_error_scores, label_loss, self_influence
+
+__all__ = [
+    "AttributionSampler",
+    "BrittlenessDisplay",
+    "BrittlenessResult",
+    "CoresetDisplay",
+    "CoresetResult",
+    "LDSDisplay",
+    "LDSResult",
+    "LabelErrorDisplay",
+    "LabelErrorResult",
+    "Recipe",
+    "RelativeInformationDisplay",
+    "RelativeInformationResult",
+    "Retrained",
+    "RetrievalDisplay",
+    "RetrievalResult",
+    "backdoor_retrieval",
+    "brittleness",
+    "brittleness_scorer",
+    "coreset_selection",
+    "iter_retrain",
+    "label_disagreement",
+    "label_error_ranking",
+    "label_error_scores",
+    "label_loss",
+    "lds_from_truth",
+    "linear_datamodeling_score",
+    "relative_information",
+    "retrain",
+    "self_influence",
+]

@@ -1,0 +1,216 @@
+"""Brittleness as the scoring of a grid search."""
+
+from numbers import Integral
+
+import numpy as np
+from sklearn.frozen import FrozenEstimator
+from sklearn.pipeline import Pipeline
+from sklearn.utils import _safe_indexing
+from sklearn.utils.validation import check_is_fitted
+from torch import nn
+
+from ._brittleness import remove_ascending
+from ._protocol import as_seeds, check_queries, check_sizes, fitted_rows, picked_rows
+from ._removals import Removals
+from ._retraining_results import digest
+
+
+def brittleness_scorer(
+    model=None,
+    *,
+    size=150,
+    n_queries=25,
+    recipe=None,
+    seeds=0,
+    random_state=0,
+    forward=None,
+    group_size="auto",
+    device="auto",
+    n_jobs=None,
+    store=None,
+):
+    """Make a scorer: by how much predictions drop without the rows that explain them.
+
+    It is the ``scoring`` of a grid search over a parameter of an attributor, ``noise_variance``
+    above all. In each fold, ``n_queries`` of the held-out rows are explained by rows of the fold,
+    the first ``size`` are removed, the model is trained on the rest, and the score is the mean drop
+    of the queries' margins: higher is better.
+
+    Parameters
+    ----------
+    model : torch.nn.Module, callable or classifier, default=None
+        What is trained again, as :func:`retrain` takes it. None takes the classifier that the
+        attributor explains. A network has to be given, with its weights *before* training.
+    size : int, default=150
+        Rows removed for each query.
+    n_queries : int, default=25
+        Queries. They are drawn from the held-out rows that the model in use classifies correctly.
+    recipe : Recipe, default=None
+        How a network is trained.
+    seeds : int, sequence of int or None, default=0
+        Seeds of training, as in :func:`brittleness`. Several average over its noise, each at the
+        price of one.
+    random_state : int, default=0
+        Seed of the draw of queries: all candidates of a grid are asked about the same ones.
+    forward : callable, default=None
+        ``forward(module, x)`` gives a network's logits; None calls the module.
+    group_size : int or "auto", default="auto"
+        Copies of a network that are trained together, as in :func:`retrain`.
+    device : str or torch.device, default="auto"
+        Where networks are trained; ``"auto"`` is CUDA where there is a device.
+    n_jobs : int, default=None
+        Processes that fit copies of a classifier.
+    store : path-like, default=None
+        Folder in which outputs of copies are kept, for each fold in a folder of its own. A search
+        that was interrupted, or has another grid, trains only what is new, and processes share it.
+
+    Returns
+    -------
+    scorer : callable
+        ``scorer(attributor, X, y)`` gives a float, in nats. The attributor may be the last step of
+        a pipeline; the model is then trained on rows as that step sees them.
+
+    Raises
+    ------
+    ValueError
+        If a number is out of range.
+
+    See Also
+    --------
+    brittleness : The experiment with several methods and sizes.
+
+    Notes
+    -----
+    The cost is ``n_queries`` trainings for each candidate and fold and seed, and one more for each
+    fold and seed, except that a set which several candidates name is removed once. Where
+    ``GridSearchCV`` runs in several processes, it is so only with a ``store``.
+
+    A module is explained as it stands in every fold: train it without the held-out rows, and give
+    the search one split of these and the others (``PredefinedSplit``). A classifier that is not
+    fitted is fitted in each fold.
+
+    The score is a mean over few queries and so is noisy: differences between neighbours on a grid
+    may say nothing, though all candidates share their queries and the order of training.
+
+    References
+    ----------
+    .. [IT] "Bayesian information-theoretic training data attribution", appendix E.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from sklearn.model_selection import GridSearchCV
+    >>> from sklearn_provenance.attribution import InfoGainAttributor
+    >>> from sklearn_provenance.evaluation import brittleness_scorer
+    >>> X, y = load_iris(return_X_y=True)
+    >>> search = GridSearchCV(
+    ...     InfoGainAttributor(LogisticRegression(max_iter=1000)),
+    ...     {"noise_variance": [0.01, 100.0]},
+    ...     scoring=brittleness_scorer(size=10, n_queries=5),
+    ...     cv=2,
+    ... )
+    >>> search.fit(X, y).cv_results_["mean_test_score"].shape
+    (2,)
+    """
+    return BrittlenessScorer(
+        model,
+        size=size,
+        n_queries=n_queries,
+        seeds=seeds,
+        random_state=random_state,
+        store=store,
+        recipe=recipe,
+        forward=forward,
+        group_size=group_size,
+        device=device,
+        n_jobs=n_jobs,
+    )
+
+
+class BrittlenessScorer:
+    """What :func:`brittleness_scorer` makes."""
+
+    def __init__(self, model, *, size, n_queries, seeds, random_state, store, **options):
+        for name, value in (("size", size), ("n_queries", n_queries)):
+            if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
+                raise ValueError(f"{name} must be a positive integer, got {value!r}.")
+        if not isinstance(random_state, Integral):
+            raise ValueError(
+                "random_state must be an integer, so that all candidates are asked about the same "
+                f"queries; got {random_state!r}."
+            )
+        self.model, self.size, self.n_queries = model, size, n_queries
+        self.seeds, self.random_state = as_seeds(seeds), random_state
+        self.store, self.options = store, options
+        self._folds = {}
+
+    def __repr__(self):
+        return f"brittleness_scorer(size={self.size}, n_queries={self.n_queries})"
+
+    def __getstate__(self):
+        return vars(self) | {"_folds": {}}  # other processes train their own
+
+    def __call__(self, estimator, X, y):
+        """Mean drop of the margin of held-out rows.
+
+        Parameters
+        ----------
+        estimator : attributor or Pipeline
+            Fitted.
+        X, y : array-like of shape (n, ...) and (n,)
+            Held-out rows and their labels.
+
+        Returns
+        -------
+        score : float
+            Nats.
+        """
+        check_is_fitted(estimator)
+        y = check_queries(X, y)
+        if isinstance(estimator, Pipeline):
+            X, estimator = estimator[:-1].transform(X), estimator[-1]
+        X_train, y_train = fitted_rows(estimator)
+        sizes = check_sizes(self.size, len(y_train))
+        queries = self._draw(estimator, X, y)
+        X, y = _safe_indexing(X, queries), y[queries]
+        picks = picked_rows(type(estimator).__name__, estimator, X, y, self.size)
+        copies = self._copies(self._model(estimator), X_train, y_train, X)
+        everyone = np.arange(len(y))
+        drops = remove_ascending(copies, everyone, y, picks[None], sizes, early_stop=False)[1]
+        return float(drops.mean())
+
+    def _draw(self, estimator, X, y):
+        """Numbers of held-out rows that are asked about."""
+        correct = np.flatnonzero(np.asarray(estimator.predict(X)) == y)
+        if len(correct) < self.n_queries:
+            raise ValueError(
+                f"n_queries={self.n_queries} rows were asked for, but of {len(y)} held-out rows "
+                f"the model classifies only {len(correct)} correctly. Ask for fewer, or make "
+                "fewer folds."
+            )
+        # A row's place in the draw does not depend on which others are classified correctly.
+        place = np.random.default_rng(self.random_state).permutation(len(y))
+        return correct[np.argsort(place[correct])][: self.n_queries]
+
+    def _model(self, estimator):
+        if self.model is not None:
+            return self.model
+        model = estimator.estimator
+        while isinstance(model, FrozenEstimator):
+            model = model.estimator
+        if isinstance(model, nn.Module) or not hasattr(model, "fit"):
+            raise ValueError(
+                f"A {type(model).__name__} is trained again from weights that are not known here: "
+                "give brittleness_scorer the model with its weights before training, and a recipe."
+            )
+        return model
+
+    def _copies(self, model, X_train, y_train, X):
+        """Trains for a fold; what candidates before had trained is known."""
+        fold = digest(X_train, y_train, X, None if model is self.model else model)
+        known = self._folds.get(fold)
+        store = None if self.store is None else f"{self.store}/fold-{fold}"
+        copies = Removals(model, X_train, y_train, X, self.seeds, store, known, **self.options)
+        self._folds[fold] = copies.known
+        return copies

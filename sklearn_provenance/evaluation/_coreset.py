@@ -1,0 +1,351 @@
+"""Coreset selection: how accurate is a model that is trained on the selected rows alone?"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from sklearn.frozen import FrozenEstimator
+from sklearn.utils.validation import _num_samples
+
+from ._displays import CoresetDisplay
+from ._protocol import as_seeds, check_rows, frame, long_columns, standard_error
+from ._retraining import _is_estimator, retrain
+from ._retraining_results import label_columns
+from ._retraining_schedule import Recipe
+
+
+def coreset_selection(
+    attributors,
+    X,
+    y,
+    X_queries,
+    X_test,
+    y_test,
+    *,
+    model,
+    sizes,
+    y_queries=None,
+    balanced=(False, True),
+    recipe=None,
+    seeds=0,
+    **options,
+):
+    """Train models on selected rows and compare their accuracy.
+
+    Every attributor selects subsets for all queries together; a copy of the model is trained on
+    each subset and nothing else, once per seed, and tested. With ``balanced=False`` the smaller
+    subsets are the beginnings of the largest one, as greedy selection and ranking give them; with
+    class quotas each size is selected anew.
+
+    Parameters
+    ----------
+    attributors : attributor or dict of str to attributor
+        Fitted on X and y. Anything with ``select(X_queries, k)`` will do that gives k rows of X,
+        best first, and takes ``balanced=True`` if that is asked for, and ``y`` if ``y_queries`` is
+        given. In place of one attributor a list may hold one for each seed: RandomAttributors of
+        different ``random_state``, or attributors of models trained with these seeds. Otherwise
+        the same rows are used with every seed, and errors do not count the luck of selection.
+    X : array-like of shape (n_train, ...)
+        Training rows, as ``model`` takes them: those that the attributors were fitted on.
+    y : array-like of shape (n_train,)
+        Their labels; a network counts classes from 0.
+    X_queries : array-like of shape (n_queries, ...)
+        Rows to select for, none of them among those of the test.
+    X_test : array-like of shape (n_test, ...)
+        Rows to test on.
+    y_test : array-like of shape (n_test,)
+        Their labels.
+    model : torch.nn.Module, callable or classifier
+        What is trained, as :func:`retrain` takes it: a module with its weights *before* training,
+        a function that makes one, or a scikit-learn classifier.
+    sizes : sequence of int
+        How many rows are selected.
+    y_queries : array-like of shape (n_queries,), default=None
+        Labels of the queries; None leaves them to the attributor, which predicts them.
+    balanced : bool or sequence of bool, default=(False, True)
+        Whether classes get equal shares of each subset; a sequence does both.
+    recipe : Recipe, default=None
+        How a network is trained. None is ``Recipe(batches="own")``: full batches of the rows kept.
+        With ``batches="common"`` a small subset would be cut into as many batches as all rows,
+        most of them of one row.
+    seeds : int, sequence of int or None, default=0
+        Seed of every training: of the order of rows, of dropout, of the initialisation if ``model``
+        is a function, and a classifier's ``random_state`` (None leaves it as it is). With several
+        seeds there is a training for each.
+    **options
+        Further arguments of :func:`retrain`: ``forward``, ``group_size``, ``device``, ``n_jobs``,
+        ``store`` (with which an interrupted call resumes) and ``verbose``.
+
+    Returns
+    -------
+    CoresetResult
+        Accuracy of each subset and seed, and the subsets.
+
+    Raises
+    ------
+    TypeError
+        If an attributor cannot select, or the model is a FrozenEstimator.
+    ValueError
+        If attributors were fitted on other rows, a size is larger than the number of candidates, or
+        sizes or labels do not fit.
+
+    See Also
+    --------
+    AttributionSampler : Selects rows inside of a pipeline.
+
+    Notes
+    -----
+    In [IT] 500 images of the test set are the queries and the rest is the test, the copies start
+    from the weights from which the model of the attributors started, and information attributors
+    use ``measurement="margin"``. ``candidates="same_class"`` selects from the classes of the
+    queries.
+
+    Rankings of single rows and InfoLoss tend to fill small subsets with one class. A scikit-learn
+    classifier, of which many refuse such rows, is then not fitted but taken to predict that class.
+
+    References
+    ----------
+    .. [1] [IT] "Bayesian information-theoretic training data attribution", section 4.3.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from sklearn.model_selection import train_test_split
+    >>> from sklearn_provenance.attribution import InfoGainAttributor, RandomAttributor
+    >>> from sklearn_provenance.evaluation import coreset_selection
+    >>> X, X_rest, y, y_rest = train_test_split(*load_iris(return_X_y=True), random_state=0)
+    >>> model = LogisticRegression(max_iter=1000)
+    >>> methods = {"InfoGain": InfoGainAttributor(model, measurement="margin")}
+    >>> methods["Random"] = RandomAttributor(model)
+    >>> methods = {name: attributor.fit(X, y) for name, attributor in methods.items()}
+    >>> result = coreset_selection(
+    ...     methods, X, y, X_rest[:15], X_rest[15:], y_rest[15:], model=model, sizes=[6, 12, 24]
+    ... )
+    >>> result.accuracy.shape  # methods, balanced or not, sizes, seeds
+    (2, 2, 3, 1)
+    """
+    if isinstance(model, FrozenEstimator):
+        raise TypeError(
+            "A FrozenEstimator cannot be trained again: give the estimator that it holds."
+        )
+    reserved = {"masks", "X_eval", "y_eval", "evaluate"} & options.keys()
+    if reserved:
+        raise TypeError(f"{', '.join(sorted(reserved))}: coreset_selection sets these by itself.")
+    seeds = as_seeds(seeds)
+    methods = _as_methods(attributors, len(seeds))
+    for name, selectors in methods.items():
+        for selector in selectors:
+            y = check_rows({name: selector}, X, y)
+    sizes = _check_sizes(sizes, len(y))
+    balanced = np.atleast_1d(balanced)
+    if balanced.dtype != bool or not 1 <= len(balanced) == len(set(balanced.tolist())):
+        raise ValueError(f"balanced must be False, True or both, got {balanced.tolist()}.")
+    balanced = balanced.tolist()
+    y_test = np.asarray(y_test)
+    label_columns(y_test, _num_samples(X_test), np.unique(y))  # before anything takes time
+
+    labels = {} if y_queries is None else {"y": y_queries}
+    subsets = {}
+    for name, selectors in methods.items():
+        chosen = [_select(name, s, X_queries, labels, sizes, balanced, len(y)) for s in selectors]
+        chosen *= len(seeds) // len(selectors)
+        subsets |= {(name, *key): [one[key] for one in chosen] for key in chosen[0]}
+    chosen = [rows for per_seed in subsets.values() for rows in per_seed]
+    accuracy = np.empty(len(chosen))
+    copies = np.arange(len(chosen))
+    if _is_estimator(model):
+        single = np.array([len(np.unique(y[rows])) == 1 for rows in chosen])
+        accuracy[single] = [np.mean(y_test == y[chosen[i][0]]) for i in np.flatnonzero(single)]
+        copies = np.flatnonzero(~single)
+    elif recipe is None:
+        recipe = Recipe(batches="own")
+    if len(copies):
+        masks = np.zeros((len(copies), len(y)), dtype=bool)
+        for mask, copy in zip(masks, copies, strict=True):
+            mask[chosen[copy]] = True
+        copy_seeds = np.tile(seeds, len(subsets))[copies].tolist()
+        retrained = retrain(
+            model,
+            X,
+            y,
+            masks,
+            X_eval=X_test,
+            recipe=recipe,
+            seeds=None if seeds == (None,) else copy_seeds,
+            **options,
+        )
+        columns = label_columns(y_test, len(y_test), retrained.classes)
+        for copy, logits in zip(copies, retrained.outputs, strict=True):
+            accuracy[copy] = np.mean(logits.argmax(1) == columns)
+    shape = len(methods), len(balanced), len(sizes), len(seeds)
+    return CoresetResult(
+        methods=tuple(methods),
+        balanced=tuple(balanced),
+        sizes=np.array(sizes),
+        seeds=seeds,
+        accuracy=np.reshape(accuracy, shape),
+        subsets=subsets,
+    )
+
+
+def _as_methods(attributors, n_seeds):
+    """Lists of attributors by name, of one or of one for each seed."""
+    if not isinstance(attributors, Mapping):
+        name = getattr(attributors, "_method", "") or type(attributors).__name__
+        attributors = {name: attributors}
+    if not attributors:
+        raise ValueError("No attributor was given.")
+    methods = {}
+    for name, given in attributors.items():
+        selectors = list(given) if isinstance(given, Sequence) else [given]
+        if len(selectors) not in (1, n_seeds):
+            raise ValueError(
+                f"{name!r} is a list of {len(selectors)} for {n_seeds} seeds: give one attributor, "
+                "or one for each seed."
+            )
+        for selector in selectors:
+            if isinstance(selector, type) or not hasattr(selector, "select"):
+                raise TypeError(
+                    f"{name!r} must be a fitted attributor with a method select, got {selector!r}."
+                )
+        methods[str(name)] = selectors
+    return methods
+
+
+def _check_sizes(sizes, n_rows):
+    """Sizes of subsets, ascending, of all rows at most."""
+    sizes = np.atleast_1d(sizes)
+    whole = sizes.ndim == 1 and sizes.dtype.kind in "iu" and len(sizes) > 0
+    if not whole or sizes[0] < 1 or (np.diff(sizes) <= 0).any() or sizes[-1] > n_rows:
+        raise ValueError(
+            f"sizes must be whole numbers that increase, from 1 to {n_rows}, the number of rows; "
+            f"got {sizes.tolist()}."
+        )
+    return sizes.tolist()
+
+
+def _select(name, selector, X_queries, labels, sizes, balanced, n_train):
+    """Subsets of every size, by (balanced, size)."""
+    subsets = {}
+    for quotas in balanced:
+        if quotas:
+            for size in sizes:
+                rows = selector.select(X_queries, k=size, balanced=True, **labels)
+                subsets[True, size] = _check_rows(name, rows, size, n_train)
+        else:  # greedy selection and ranking begin with the smaller subsets
+            rows = selector.select(X_queries, k=sizes[-1], **labels)
+            rows = _check_rows(name, rows, sizes[-1], n_train)
+            subsets |= {(False, size): rows[:size] for size in sizes}
+    return subsets
+
+
+def _check_rows(name, rows, size, n_train):
+    rows = np.asarray(rows)
+    if rows.shape != (size,) or rows.dtype.kind not in "iu":
+        raise ValueError(
+            f"{name!r} was asked to select {size} rows and gave {rows.dtype} of shape {rows.shape}."
+        )
+    if rows.min() < 0 or rows.max() >= n_train or len(np.unique(rows)) < size:
+        raise ValueError(
+            f"{name!r} must select {size} different rows from 0 to {n_train - 1}; it gave "
+            f"{len(np.unique(rows))} from {rows.min()} to {rows.max()}. Was it fitted to this X?"
+        )
+    return rows.astype(np.int64)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class CoresetResult:
+    """Accuracy of models that were trained on selected rows alone.
+
+    Parameters
+    ----------
+    methods : tuple of str
+        Names of the attributors.
+    balanced : tuple of bool
+        Whether classes got equal shares.
+    sizes : ndarray of shape (n_sizes,)
+        Rows selected.
+    seeds : tuple of int or None
+        Seeds of training.
+    accuracy : ndarray of shape (n_methods, n_balanced, n_sizes, n_seeds)
+        Share of test rows whose label is predicted.
+    subsets : dict of (str, bool, int) to list of ndarray
+        Rows selected, best first, by method, balanced or not, and size; one array for each seed.
+    """
+
+    methods: tuple
+    balanced: tuple
+    sizes: np.ndarray
+    seeds: tuple
+    accuracy: np.ndarray
+    subsets: dict
+
+    def means(self):
+        """Return means over seeds, and their standard errors.
+
+        Returns
+        -------
+        mean : ndarray of shape (n_methods, n_balanced, n_sizes)
+            Accuracy.
+        error : ndarray of shape (n_methods, n_balanced, n_sizes)
+            Its standard error; nan with one seed.
+        """
+        return self.accuracy.mean(-1), standard_error(self.accuracy, -1)
+
+    def to_frame(self):
+        """Return one line for each model that was trained.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Columns `method`, `balanced`, `size`, `seed` and `accuracy`.
+
+        Raises
+        ------
+        ImportError
+            If pandas is missing.
+        """
+        axes = self._axes() | {"seed": self.seeds}
+        return frame(long_columns(axes, accuracy=self.accuracy), "to_frame")
+
+    def summary(self):
+        """Return one line for each method and size, balanced or not.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Columns `method`, `balanced`, `size`, `accuracy`, `accuracy_se` and `n_seeds`.
+
+        Raises
+        ------
+        ImportError
+            If pandas is missing.
+        """
+        mean, error = self.means()
+        values = {"accuracy": mean, "accuracy_se": error}
+        values["n_seeds"] = np.full(mean.shape, len(self.seeds))
+        return frame(long_columns(self._axes(), **values), "summary")
+
+    def plot(self, *, ax=None):
+        """Draw accuracy over size, a line for each method.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            Axes to draw in; None makes new ones.
+
+        Returns
+        -------
+        CoresetDisplay
+            The display, with ``ax_`` and ``figure_``.
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is missing.
+        """
+        return CoresetDisplay.from_result(self, ax=ax)
+
+    def _axes(self):
+        return {"method": self.methods, "balanced": self.balanced, "size": self.sizes}

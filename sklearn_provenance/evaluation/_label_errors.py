@@ -1,0 +1,195 @@
+"""Label errors: does a method's suspicion point to the rows whose label is wrong?"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from numbers import Real
+
+import numpy as np
+from sklearn.metrics import roc_auc_score
+from sklearn.utils import check_scalar
+
+from ._displays import LabelErrorDisplay
+from ._protocol import frame
+from ._suspicion import LOSS
+
+
+def label_error_ranking(scores_by_method, is_error, *, inspected=(0.1, 0.2)):
+    """Measure how well methods rank rows whose label is known to be wrong.
+
+    Rows are inspected in descending order of suspicion. Ties are broken at random: what is
+    reported is the expectation, so that a method gains nothing from the order of rows.
+
+    Parameters
+    ----------
+    scores_by_method : dict of str to array-like of shape (n_train,)
+        Suspicion of each row by method, higher where the label is more likely to be wrong. The
+        baseline to beat, :func:`label_loss`, has to be among them under the name "loss"; it needs
+        no attribution.
+    is_error : array-like of shape (n_train,), bool
+        Rows whose label is wrong, such as :func:`~sklearn_provenance.datasets.flip_labels` gives.
+    inspected : sequence of float, default=(0.1, 0.2)
+        Shares of all rows after which the errors found are counted.
+
+    Returns
+    -------
+    LabelErrorResult
+        Area under the ROC curve and share of errors found, for each method.
+
+    Raises
+    ------
+    ValueError
+        If the loss is missing, shapes do not fit, a score is not finite, or ``is_error`` is the
+        same for all rows.
+
+    See Also
+    --------
+    label_error_scores : Suspicion by a fitted attributor or ProvenanceClassifier.
+
+    Examples
+    --------
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from sklearn_provenance.attribution import RepSimAttributor
+    >>> from sklearn_provenance.datasets import flip_labels, load_digits
+    >>> from sklearn_provenance.evaluation import label_error_ranking, label_error_scores
+    >>> X, y = load_digits(return_X_y=True)
+    >>> X = X[:400].reshape(400, -1) / 255
+    >>> y, flipped = flip_labels(y[:400], 0.1, random_state=0)
+    >>> attributor = RepSimAttributor(LogisticRegression(), candidates="all").fit(X, y)
+    >>> scores = label_error_scores(attributor, X, y)
+    >>> result = label_error_ranking(scores, flipped)
+    >>> result.methods
+    ('self-influence', 'disagreement', 'loss')
+    >>> bool(result.auroc[1] > 0.9)
+    True
+    """
+    if not isinstance(scores_by_method, Mapping):
+        raise TypeError(
+            "scores_by_method must be a dict from the name of each method to its scores, got "
+            f"{type(scores_by_method).__name__}."
+        )
+    if LOSS not in scores_by_method:
+        raise ValueError(
+            f"scores_by_method must hold the baseline {LOSS!r}, which is label_loss(model, X, y); "
+            f"it has {list(scores_by_method)}."
+        )
+    is_error = np.asarray(is_error)
+    if is_error.dtype != bool or is_error.ndim != 1 or is_error.all() or not is_error.any():
+        raise ValueError(
+            "is_error must be bool of shape (n_train,), True for some rows and not for all; got "
+            f"{is_error.dtype} of shape {is_error.shape}."
+        )
+    inspected = tuple(inspected)
+    for share in inspected:
+        check_scalar(share, "inspected", Real, min_val=0, max_val=1)
+    scores = []
+    for name, values in scores_by_method.items():
+        values = np.asarray(values, dtype=np.float64)
+        if values.shape != is_error.shape or not np.isfinite(values).all():
+            raise ValueError(
+                f"The scores of {name!r} must be {len(is_error)} finite numbers, one for each row "
+                f"of is_error; got shape {values.shape} with {(~np.isfinite(values)).sum()} that "
+                "are nan or infinite."
+            )
+        scores.append(values)
+    curves = [found_curve(values, is_error) for values in scores]
+    return LabelErrorResult(
+        methods=tuple(scores_by_method),
+        auroc=np.array([roc_auc_score(is_error, values) for values in scores]),
+        inspected=inspected,
+        found=np.array([np.interp(inspected, *curve) for curve in curves]),
+        curves=curves,
+        n_errors=int(is_error.sum()),
+        n_rows=len(is_error),
+    )
+
+
+def found_curve(scores, is_error):
+    """Share of errors found by share of rows inspected, expected over the order of ties.
+
+    Parameters
+    ----------
+    scores : ndarray of shape (n,)
+        Suspicion; the highest is inspected first.
+    is_error : ndarray of shape (n,), bool
+        Errors.
+
+    Returns
+    -------
+    inspected, found : ndarray of shape (n_distinct + 1,)
+        Ends of the groups of equal scores, from 0 to 1. Between them the curve is straight.
+    """
+    values, group = np.unique(-scores, return_inverse=True)
+    counts = [np.bincount(group, minlength=len(values)), np.bincount(group[is_error])]
+    counts[1] = np.pad(counts[1], (0, len(values) - len(counts[1])))
+    inspected, found = (np.append(0, np.cumsum(c)) / c.sum() for c in counts)
+    return inspected, found
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class LabelErrorResult:
+    """How well methods rank rows whose label is wrong.
+
+    Parameters
+    ----------
+    methods : tuple of str
+        Names of the methods; "loss" is the baseline.
+    auroc : ndarray of shape (n_methods,)
+        Probability that a row with a wrong label is more suspicious than one with a right label;
+        ties count one half.
+    inspected : tuple of float
+        Shares of all rows that are inspected, the most suspicious first.
+    found : ndarray of shape (n_methods, n_inspected)
+        Share of the errors that are among them.
+    curves : list of (ndarray, ndarray)
+        Share inspected and share found, from 0 to 1, of each method.
+    n_errors : int
+        Rows whose label is wrong.
+    n_rows : int
+        Rows in all.
+    """
+
+    methods: tuple
+    auroc: np.ndarray
+    inspected: tuple
+    found: np.ndarray
+    curves: list
+    n_errors: int
+    n_rows: int
+
+    def to_frame(self):
+        """Return one line for each method.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Columns `method`, `auroc`, `found@10%` and the like, `n_errors` and `n_rows`.
+
+        Raises
+        ------
+        ImportError
+            If pandas is missing.
+        """
+        columns = {"method": list(self.methods), "auroc": self.auroc}
+        for share, found in zip(self.inspected, self.found.T, strict=True):
+            columns[f"found@{100 * share:g}%"] = found
+        return frame(columns | {"n_errors": self.n_errors, "n_rows": self.n_rows}, "to_frame")
+
+    def plot(self, *, ax=None):
+        """Draw the share of errors found by the share of rows inspected.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            Axes to draw in; None makes new ones.
+
+        Returns
+        -------
+        LabelErrorDisplay
+            The display, with ``ax_`` and ``figure_``.
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is missing.
+        """
+        return LabelErrorDisplay.from_result(self, ax=ax)

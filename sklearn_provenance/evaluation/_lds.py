@@ -1,0 +1,402 @@
+"""Linear datamodeling score: do sums of scores predict what training on fewer rows does?"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import rankdata
+from sklearn.utils import check_random_state
+
+from ._curves import LDSDisplay
+from ._protocol import (
+    as_attributors,
+    check_queries,
+    check_rows,
+    frame,
+    long_columns,
+    nan_mean,
+    standard_error,
+)
+from ._retraining import retrain
+from ._retraining_schedule import check_masks
+
+
+def linear_datamodeling_score(
+    attributors,
+    X,
+    y,
+    X_queries,
+    y_queries,
+    *,
+    model=None,
+    masks=None,
+    margins=None,
+    n_masks=100,
+    share=0.5,
+    n_repeats=5,
+    recipe=None,
+    random_state=0,
+    forward=None,
+    group_size="auto",
+    device="auto",
+    n_jobs=None,
+    store=None,
+    verbose=False,
+):
+    """Rank agreement of scores, summed over random subsets, with models trained on the subsets.
+
+    The model is trained on random subsets of the rows. For each query, the sum of a method's scores
+    over the rows of a subset is its prediction of the query's margin there; the score of the method
+    is the Spearman correlation of predictions and margins over subsets, the mean over queries.
+
+    Parameters
+    ----------
+    attributors : attributor or dict of str to attributor
+        Fitted on X and y with ``candidates="all"``. What ``attribute`` gives for the true labels of
+        the queries is summed.
+    X : array-like of shape (n_rows, ...)
+        Training rows, as ``model`` takes them: those that the attributors were fitted on.
+    y : array-like of shape (n_rows,)
+        Their labels.
+    X_queries : array-like of shape (n_queries, ...)
+        Queries.
+    y_queries : array-like of shape (n_queries,)
+        Their true labels.
+    model : torch.nn.Module, callable or classifier, default=None
+        What is trained, as :func:`retrain` takes it: a module with its weights *before* training, a
+        function that makes one, or a scikit-learn classifier. Not needed with ``margins``.
+    masks : array-like of shape (n_masks, n_rows), bool, default=None
+        The subsets, True where a row is trained on. None draws them.
+    margins : array-like of shape (n_masks, n_queries), default=None
+        Margins of models that were trained on ``masks`` before, the mean over repetitions; nothing
+        is trained then.
+    n_masks : int, default=100
+        Subsets to draw.
+    share : float, default=0.5
+        Share of the rows in each of them.
+    n_repeats : int, default=5
+        Models trained on each subset, whose margins are averaged: seeds 0 to ``n_repeats`` - 1, the
+        same for every subset. 1 is enough for a classifier whose training is not random.
+    recipe : Recipe, default=None
+        How a network is trained; ``batches="own"`` halves the cost of training on half of the rows.
+    random_state : int, RandomState instance or None, default=0
+        Seed of the subsets.
+    forward : callable, default=None
+        ``forward(module, x)`` gives a network's logits; None calls the module.
+    group_size : int or "auto", default="auto"
+        Copies of a network that are trained together, as in :func:`retrain`.
+    device : str or torch.device, default="auto"
+        Where networks are trained; ``"auto"`` is CUDA where there is a device.
+    n_jobs : int, default=None
+        Processes that fit copies of a classifier.
+    store : path-like, default=None
+        Folder in which margins are kept as they come. A run that was interrupted goes on where it
+        was, and other methods are measured without training again.
+    verbose : bool, default=False
+        Whether to show progress.
+
+    Returns
+    -------
+    LDSResult
+        Scores of the methods, with the subsets and margins that they were measured with.
+
+    Raises
+    ------
+    TypeError
+        If an attributor gives no pointwise scores.
+    ValueError
+        If attributors were fitted on other rows or score not all of them, arguments do not fit, or
+        ``store`` holds another experiment.
+
+    See Also
+    --------
+    lds_from_truth : The same for arrays.
+    brittleness : What removing the rows of largest scores does.
+
+    Notes
+    -----
+    The score asks for a signed and additive account of the margin. For attributors whose sets are
+    not additive, InfoGain and InfoLoss, the pointwise scores are summed, not the information of the
+    subset; information also has no sign, so that rows which speak against the label count as rows
+    which speak for it. A low score does not say that the sets they pick are poor.
+
+    Rows that are no candidates have no score, and taking it for 0 would judge another method, so
+    ``candidates="same_class"`` is an error here.
+
+    References
+    ----------
+    .. [1] Park, Georgiev, Ilyas, Leclerc, Madry (2023). TRAK: Attributing model behavior at scale,
+       section 2.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from sklearn_provenance.attribution import LastLayerAttributor
+    >>> from sklearn_provenance.evaluation import linear_datamodeling_score
+    >>> X, y = load_iris(return_X_y=True)
+    >>> model = LogisticRegression(max_iter=1000)
+    >>> influence = LastLayerAttributor(model, candidates="all")
+    >>> arguments = X[::2], y[::2], X[1::15], y[1::15]
+    >>> result = linear_datamodeling_score(
+    ...     influence.fit(X[::2], y[::2]), *arguments, model=model, n_masks=20, n_repeats=1
+    ... )
+    >>> bool(result.scores[0] > 0.5)
+    True
+    """
+    attributors = as_attributors(attributors, "attribute")
+    y = check_rows(attributors, X, y)
+    y_queries = check_queries(X_queries, y_queries)
+    if masks is None:
+        if margins is not None:
+            raise ValueError("margins were given without masks: say what they were measured on.")
+        masks = _draw_masks(n_masks, share, len(y), random_state)
+    masks = check_masks(masks, len(y))
+    if len(masks) < 3:
+        raise ValueError(f"A rank correlation over {len(masks)} subsets says nothing; give more.")
+    scores = [_scores(name, a, X_queries, y_queries, y) for name, a in attributors.items()]
+    if margins is None:
+        if model is None:
+            raise ValueError("Give a model to train, or margins that were measured before.")
+        margins = retrain(
+            model,
+            X,
+            y,
+            np.repeat(masks, n_repeats, axis=0),
+            X_eval=X_queries,
+            y_eval=y_queries,
+            recipe=recipe,
+            seeds=np.tile(np.arange(n_repeats), len(masks)),
+            evaluate="margin",
+            forward=forward,
+            group_size=group_size,
+            device=device,
+            n_jobs=n_jobs,
+            store=store,
+            verbose=verbose,
+        ).outputs
+        margins = margins.reshape(len(masks), n_repeats, -1).mean(1)
+    truth = masks, _check_margins(margins, len(masks), len(y_queries))
+    return LDSResult(
+        methods=tuple(attributors),
+        correlations=np.stack([lds_from_truth(s, *truth) for s in scores]),
+        standard_errors=np.array([_standard_error(s, *truth) for s in scores]),
+        masks=masks,
+        margins=truth[1],
+    )
+
+
+def lds_from_truth(scores, masks, margins):
+    """Linear datamodeling score of each query, from margins that were measured before.
+
+    Parameters
+    ----------
+    scores : array-like of shape (n_queries, n_rows)
+        Score of every row for every query.
+    masks : array-like of shape (n_masks, n_rows), bool
+        Rows that each model was trained on.
+    margins : array-like of shape (n_masks, n_queries)
+        What the models say of the queries.
+
+    Returns
+    -------
+    correlations : ndarray of shape (n_queries,)
+        Spearman correlations of ``masks @ scores.T`` and ``margins`` over models. 0 where a
+        method predicts the same for all, nan where the margins are all the same.
+
+    Raises
+    ------
+    ValueError
+        If shapes disagree, or scores or margins are nan.
+
+    See Also
+    --------
+    linear_datamodeling_score : Trains the models.
+
+    References
+    ----------
+    .. [1] Park, Georgiev, Ilyas, Leclerc, Madry (2023). TRAK: Attributing model behavior at scale,
+       Eq. 3.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_provenance.evaluation import lds_from_truth
+    >>> masks = np.random.default_rng(0).random((50, 8)) < 0.5
+    >>> effect = np.arange(8.0)  # of each row on the margin of the one query
+    >>> margins = masks @ effect[:, None]
+    >>> lds_from_truth(effect[None], masks, margins).tolist()
+    [1.0]
+    """
+    scores = np.asarray(scores, dtype=np.float64)
+    if scores.ndim != 2:
+        raise ValueError(f"scores must have shape (n_queries, n_rows), got {scores.shape}.")
+    if not np.isfinite(scores).all():
+        raise ValueError(
+            "scores must be finite. nan stands for rows that are no candidates: fit the attributor "
+            'with candidates="all", or decide yourself what they count.'
+        )
+    masks = check_masks(masks, scores.shape[1])
+    margins = _check_margins(margins, len(masks), len(scores))
+    return _spearman(masks @ scores.T, margins)
+
+
+def _spearman(predictions, margins):
+    """Rank correlations of columns; 0 for constant predictions, nan for constant margins."""
+    # Sums of the same numbers in another order may differ in their last digits.
+    size = np.abs(predictions).max(0, initial=0.0)
+    constant = np.ptp(predictions, 0) <= 1e-12 * size
+    ranks = [rankdata(values, axis=0) for values in (predictions, margins)]
+    ranks = [r - r.mean(0) for r in ranks]
+    norms = [np.sqrt((r**2).sum(0)) for r in ranks]
+    with np.errstate(invalid="ignore"):
+        correlations = (ranks[0] * ranks[1]).sum(0) / (norms[0] * norms[1])
+    correlations = np.where(constant, 0.0, correlations.clip(-1, 1))
+    return np.where(norms[1] == 0, np.nan, correlations)
+
+
+def _standard_error(scores, masks, margins):
+    """Standard error of the mean correlation, for other queries and other subsets.
+
+    Queries share the subsets, so that a plain standard error over queries is too small: that of the
+    jackknife over subsets is added.
+    """
+    predictions, n = masks @ scores.T, len(masks)
+    over_queries = standard_error(_spearman(predictions, margins), 0)
+    others = ~np.eye(n, dtype=bool)
+    means = [nan_mean(_spearman(predictions[rest], margins[rest]), 0) for rest in others]
+    return np.sqrt(over_queries**2 + (n - 1) * np.var(means))
+
+
+def _scores(name, attributor, X_queries, y_queries, y):
+    scores = np.asarray(attributor.attribute(X_queries, y_queries))
+    if scores.shape != (len(y_queries), len(y)):
+        raise ValueError(
+            f"{name!r} gave scores of shape {scores.shape} for {len(y_queries)} queries and "
+            f"{len(y)} rows."
+        )
+    if not np.isfinite(scores).all():
+        raise ValueError(
+            f"{name!r} leaves {np.mean(~np.isfinite(scores)):.0%} of the scores open: subsets hold "
+            'rows of all classes, so fit it with candidates="all".'
+        )
+    return scores
+
+
+def _draw_masks(n_masks, share, n_rows, random_state):
+    size = round(share * n_rows)
+    if not 0 < size < n_rows:
+        raise ValueError(
+            f"share={share} of {n_rows} rows is {size}: it must leave some rows in and some out."
+        )
+    rng = check_random_state(random_state)
+    masks = np.zeros((n_masks, n_rows), bool)
+    for mask in masks:
+        mask[rng.permutation(n_rows)[:size]] = True
+    return masks
+
+
+def _check_margins(margins, n_masks, n_queries):
+    margins = np.asarray(margins, dtype=np.float64)
+    if margins.shape != (n_masks, n_queries) or np.isnan(margins).any():
+        raise ValueError(
+            f"margins must have shape ({n_masks}, {n_queries}), one of every model for every "
+            f"query, and not be nan; got shape {margins.shape}"
+            + (" with nan." if np.isnan(margins).any() else ".")
+        )
+    return margins
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class LDSResult:
+    """How well sums of scores predict what training on subsets does.
+
+    Parameters
+    ----------
+    methods : tuple of str
+        Names of the attributors.
+    correlations : ndarray of shape (n_methods, n_queries)
+        Spearman correlation over subsets; nan for a query whose margin was always the same.
+    standard_errors : ndarray of shape (n_methods,)
+        Standard error of each method's score: over queries, and by the jackknife over subsets,
+        which all queries share. It compares with 0 or with a score that was measured elsewhere;
+        methods measured together share queries and subsets, and differ more surely than it says.
+    masks : ndarray of shape (n_masks, n_rows), bool
+        The subsets.
+    margins : ndarray of shape (n_masks, n_queries)
+        Margins of the models trained on them, the mean over repetitions.
+    """
+
+    methods: tuple
+    correlations: np.ndarray
+    standard_errors: np.ndarray
+    masks: np.ndarray
+    margins: np.ndarray
+
+    @property
+    def scores(self):
+        """Linear datamodeling score of each method: the mean over queries, (n_methods,)."""
+        return nan_mean(self.correlations, 1)
+
+    def to_frame(self):
+        """Return one line for each method and query.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Columns `method`, `query` and `spearman`.
+
+        Raises
+        ------
+        ImportError
+            If pandas is missing.
+        """
+        axes = {"method": self.methods, "query": range(self.correlations.shape[1])}
+        return frame(long_columns(axes, spearman=self.correlations), "to_frame")
+
+    def summary(self):
+        """Return one line for each method.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Columns `method`, `lds`, `lds_se`, `n_queries` (those whose margin was not always the
+            same) and `n_masks`.
+
+        Raises
+        ------
+        ImportError
+            If pandas is missing.
+        """
+        n_queries = (~np.isnan(self.correlations)).sum(1)
+        values = {"lds": self.scores, "lds_se": self.standard_errors, "n_queries": n_queries}
+        values["n_masks"] = np.full_like(n_queries, len(self.masks))
+        return frame(long_columns({"method": self.methods}, **values), "summary")
+
+    def plot(self, *, ax=None, **kwargs):
+        """Draw a point with an error bar for each method.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            Axes to draw in; None makes new ones.
+        **kwargs
+            Passed on to ``ax.errorbar``.
+
+        Returns
+        -------
+        LDSDisplay
+            Drawn.
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is missing.
+        """
+        return LDSDisplay.from_result(self, ax=ax, **kwargs)
+
+    def __repr__(self):
+        n_queries, width = self.correlations.shape[1], max(map(len, self.methods))
+        lines = [f"Linear datamodeling score, {n_queries} queries, {len(self.masks)} subsets"]
+        for values in zip(self.methods, self.scores, self.standard_errors, strict=True):
+            lines.append("{:<{width}}  {:.3f} ± {:.3f}".format(*values, width=width))
+        return "\n".join(lines)

@@ -1,0 +1,143 @@
+"""Copies of a model trained without some of the rows, no copy trained twice."""
+
+import os
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from pathlib import Path
+
+import numpy as np
+from sklearn.frozen import FrozenEstimator
+from sklearn.utils.validation import _num_samples
+
+from ._retraining import iter_retrain, retrain
+
+
+@dataclass
+class Known:
+    """What was trained before: full models, and logits of copies by their key."""
+
+    full: list | None = None
+    copies: dict = field(default_factory=dict)
+
+
+class Removals:
+    """Logits of copies trained without some of the rows.
+
+    Sets of rows come as the caller meets them, and often more than once: two methods name the same
+    rows, or a run is repeated with another method. A copy is known by the rows it was trained
+    without and its seed, wherever they came from.
+
+    Parameters
+    ----------
+    model : torch.nn.Module, callable or classifier
+        As :func:`retrain` takes it.
+    X, y : array-like of shape (n_rows, ...) and (n_rows,)
+        All training rows.
+    X_eval : array-like of shape (n_eval, ...)
+        Rows that copies are evaluated on.
+    seeds : tuple of int or None
+        Repetitions. All of them train a full model here.
+    store : path-like or None
+        Folder in which outputs are kept as they come.
+    known : Known or None
+        What the same arguments gave before.
+    **options
+        Further arguments of :func:`retrain`.
+
+    Attributes
+    ----------
+    known : Known
+        What is known now.
+    full : ndarray of shape (n_seeds, n_eval, n_classes)
+        Logits of the models trained on all rows.
+    classes : ndarray of shape (n_classes,)
+        Label of each column.
+    n_copies : int
+        Different copies that were asked for, the full models among them.
+    """
+
+    def __init__(self, model, X, y, X_eval, seeds, store=None, known=None, **options):
+        if isinstance(model, FrozenEstimator):
+            raise TypeError(
+                "A FrozenEstimator cannot be trained again: give the estimator that it holds."
+            )
+        self._call = lambda function, masks, seeds, **kept: function(
+            model,
+            X,
+            y,
+            masks,
+            X_eval=X_eval,
+            seeds=None if seeds[0] is None else seeds,
+            **options,
+            **kept,
+        )
+        self.n_rows, self.seeds = _num_samples(X), seeds
+        self.folder = None if store is None else Path(store)
+        self.known = Known() if known is None else known
+        if self.known.full is None:
+            self.known.full = [self._train_full(seed) for seed in seeds]
+        full = self.known.full
+        self.full, self.classes = np.stack([f.outputs[0] for f in full]), full[0].classes
+        self._asked = set()
+        if self.folder is not None:
+            for path in sorted(self.folder.glob("copies-*.npz")):
+                with np.load(path) as part:
+                    logits = zip(part["keys"].tolist(), part["logits"], strict=True)
+                    self.known.copies.update(logits)
+
+    def _train_full(self, seed):
+        # The engine's own stores hold the full models: they tell a folder of another experiment.
+        store = None if self.folder is None else self.folder / f"full-{seed}"
+        return self._call(retrain, np.ones((1, self.n_rows), bool), [seed], store=store)
+
+    @property
+    def n_copies(self):
+        """Different copies that were asked for, the full models among them."""
+        return len(self._asked) + len(self.seeds)
+
+    def without(self, removed, repetitions):
+        """Logits of copies trained without some rows.
+
+        Parameters
+        ----------
+        removed : sequence of ndarray of int
+            Rows that each copy is trained without.
+        repetitions : sequence of int
+            Position of each copy's seed among the seeds.
+
+        Returns
+        -------
+        ndarray of shape (n_copies, n_eval, n_classes)
+            In the order of ``removed``.
+        """
+        seeds = [self.seeds[r] for r in repetitions]
+        keys = [_key(rows, seed) for rows, seed in zip(removed, seeds, strict=True)]
+        self._asked.update(keys)
+        missing = {key: i for i, key in enumerate(keys) if key not in self.known.copies}
+        if missing:
+            keys_, places = list(missing), list(missing.values())
+            masks = np.ones((len(missing), self.n_rows), bool)
+            for mask, i in zip(masks, places, strict=True):
+                mask[removed[i]] = False
+            groups = self._call(iter_retrain, masks, [seeds[i] for i in places])
+            for copies, logits in groups:
+                self._keep([keys_[c] for c in copies], logits)
+        return np.stack([self.known.copies[key] for key in keys])
+
+    def _keep(self, keys, logits):
+        self.known.copies.update(zip(keys, logits, strict=True))
+        if self.folder is None:
+            return
+        # Nothing is left half written: the file gets its name when it is complete.
+        path = self.folder / f"copies-{blake2b(''.join(keys).encode(), digest_size=8).hexdigest()}"
+        with path.with_suffix(".new").open("wb") as file:
+            np.savez(file, keys=np.array(keys), logits=logits)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(path.with_suffix(".new"), path.with_suffix(".npz"))
+
+
+def _key(rows, seed):
+    """What tells a copy from others: the set of rows that it lacks, and its seed."""
+    rows = np.sort(np.asarray(rows)).astype("<i8")
+    return f"{blake2b(rows.tobytes(), digest_size=16).hexdigest()}-{seed}"

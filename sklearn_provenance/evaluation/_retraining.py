@@ -1,0 +1,437 @@
+"""Training many copies of a model on different rows, for counterfactual experiments."""
+
+import time
+import warnings
+from numbers import Integral
+
+import joblib
+import numpy as np
+from sklearn.base import clone, is_classifier
+from sklearn.utils import _safe_indexing
+from sklearn.utils.validation import _num_samples
+from torch import nn
+from tqdm.auto import tqdm
+
+from ..tangent._batches import as_batch
+from ._retraining_results import Retrained, Store, check_shape, digest, label_columns, margin
+from ._retraining_schedule import Recipe, check_masks, check_seeds, form_groups
+from ._stacked import Network, as_targets
+
+_BAR = "{desc}: {percentage:3.0f}%|{bar}| {n:.1f}/{total} [{elapsed}<{remaining}]"
+
+
+def retrain(
+    model,
+    X,
+    y,
+    masks,
+    *,
+    X_eval,
+    y_eval=None,
+    recipe=None,
+    seeds=None,
+    evaluate="logits",
+    forward=None,
+    group_size="auto",
+    device="auto",
+    n_jobs=None,
+    store=None,
+    verbose=False,
+):
+    """Train copies of a model on different rows and evaluate each.
+
+    Copies of a network are stacked, one tensor per parameter, and trained together where that is
+    faster. Networks whose copies cannot be stacked are trained one after the other: with batch
+    normalisation, since rows that are left out must not enter its statistics; with dropout, so that
+    what a copy draws depends on its seed only; and those that ``torch.func.vmap`` cannot run.
+
+    Grouping changes no step of a copy by more than rounding. Training amplifies rounding, though: a
+    unit whose input is almost 0 falls on the other side. In single precision logits of two
+    groupings can therefore differ visibly after some hundred steps, as they do from one processor
+    to another; in double precision (``model.double()``) they agree. One grouping on one device
+    always gives the same.
+
+    Parameters
+    ----------
+    model : torch.nn.Module, callable or classifier
+        What to train. A module maps a batch to logits, with classes counted from 0; every copy
+        starts from its weights as they are, and it is not changed. A function without arguments
+        that makes a module is called with torch's global generator seeded by the copy's seed (the
+        generator is put back afterwards). Copies train in training mode. A scikit-learn classifier
+        is cloned and fitted to the rows of each copy, in processes.
+    X : array-like of shape (n_rows, ...)
+        Training rows, as the model takes them: a network gets them in its precision, integers
+        as they are.
+    y : array-like of shape (n_rows,)
+        Their labels; whatever ``recipe.loss`` takes, if it is given.
+    masks : array-like of shape (n_copies, n_rows), bool
+        Rows that each copy is trained on.
+    X_eval : array-like of shape (n_eval, ...)
+        Rows that each copy is evaluated on.
+    y_eval : array-like of shape (n_eval,), default=None
+        Their labels, for margins.
+    recipe : Recipe, default=None
+        How a network is trained; None is ``Recipe()``.
+    seeds : array-like of shape (n_copies,), int, default=None
+        Seed of each copy: of its order of rows and dropout, and of its weights if ``model`` is a
+        function. None is 0 for all: the same initialisation and the same order. For a classifier
+        they set its ``random_state``, which None leaves as it is.
+    evaluate : {"logits", "margin"} or callable, default="logits"
+        What is kept of each copy: logits of shape (n_eval, n_classes), margins of shape (n_eval,)
+        at ``y_eval`` or ``evaluate(logits)``, an array of the same shape for every copy. A
+        classifier's logits are its decision function, (-d/2, d/2) if there are two classes, or the
+        log of its probabilities; a class that is not among the rows of a copy has -inf.
+    forward : callable, default=None
+        ``forward(module, x)`` gives the logits; None calls the module.
+    group_size : int or "auto", default="auto"
+        Copies that are stacked. ``"auto"`` is 1 where stacking is impossible or, on a CPU, does
+        not pay; otherwise what memory allows.
+    device : str or torch.device, default="auto"
+        Where networks are trained; ``"auto"`` is CUDA where there is a device.
+    n_jobs : int, default=None
+        Processes, for a classifier.
+    store : path-like, default=None
+        Folder in which outputs are kept as groups finish. The same call with the same folder
+        trains only what is missing. ``group_size``, ``device`` and ``n_jobs`` may change between.
+    verbose : bool, default=False
+        Whether to show progress and the time left.
+
+    Returns
+    -------
+    Retrained
+        Outputs of the copies, in the order of ``masks``.
+
+    Raises
+    ------
+    ValueError
+        If masks, labels or seeds do not fit, a copy keeps no row, the network cannot be stacked
+        but ``group_size`` asks for it, or ``store`` holds results of another call.
+
+    See Also
+    --------
+    iter_retrain : The same group by group, to stop early.
+    Recipe : How copies are trained, and what leaving rows out means.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import torch
+    >>> from sklearn_provenance.evaluation import Recipe, retrain
+    >>> X, y = np.eye(4), np.array([0, 1, 0, 1])
+    >>> masks = np.array([[True, True, True, True], [False, True, True, True]])
+    >>> network = torch.nn.Linear(4, 2, bias=False)
+    >>> result = retrain(network, X, y, masks, X_eval=X[:1], y_eval=y[:1], recipe=Recipe(lr=1.0))
+    >>> full, without_row = result.margins()[:, 0]
+    >>> bool(full > 1 > without_row)  # what is learned of a row goes when the row goes
+    True
+    """
+    return _Run(
+        model,
+        X,
+        y,
+        masks,
+        X_eval=X_eval,
+        y_eval=y_eval,
+        recipe=recipe,
+        seeds=seeds,
+        evaluate=evaluate,
+        forward=forward,
+        group_size=group_size,
+        device=device,
+        n_jobs=n_jobs,
+        store=store,
+        verbose=verbose,
+    ).result()
+
+
+def iter_retrain(model, X, y, masks, *, X_eval, **options):
+    """Train copies of a model on different rows and give their outputs group by group.
+
+    Nothing is trained before it is asked for, so a caller that has seen enough stops asking. Copies
+    of which ``store`` has the outputs come first.
+
+    Parameters
+    ----------
+    model : torch.nn.Module, callable or classifier
+        What to train, as in :func:`retrain`.
+    X : array-like of shape (n_rows, ...)
+        Training rows.
+    y : array-like of shape (n_rows,)
+        Their labels.
+    masks : array-like of shape (n_copies, n_rows), bool
+        Rows that each copy is trained on.
+    X_eval : array-like of shape (n_eval, ...)
+        Rows that each copy is evaluated on.
+    **options
+        Further arguments of :func:`retrain`.
+
+    Returns
+    -------
+    generator
+        It gives pairs: numbers of copies, ndarray of shape (n,), and their outputs, ndarray of
+        shape (n, ...). Every copy comes once. Groups come in the order of copies, unless copies
+        take different numbers of steps: then those with fewer come first.
+
+    Raises
+    ------
+    ValueError
+        As :func:`retrain`, at the call.
+
+    See Also
+    --------
+    retrain : All copies at once.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from sklearn_provenance.evaluation import iter_retrain
+    >>> X, y = np.arange(6.0)[:, None], np.array([0, 0, 0, 1, 1, 1])
+    >>> masks = ~np.eye(6, dtype=bool)  # leave one out
+    >>> for copies, logits in iter_retrain(LogisticRegression(), X, y, masks, X_eval=[[2.6]]):
+    ...     if logits[0].argmax() == 0:
+    ...         print("without row", copies[0], "the prediction is 0")
+    ...         break
+    without row 3 the prediction is 0
+    """
+    return _Run(model, X, y, masks, X_eval=X_eval, **options).groups()
+
+
+class _Run:
+    """One call: checked arguments, the trainer of the copies and what is finished."""
+
+    def __init__(
+        self,
+        model,
+        X,
+        y,
+        masks,
+        *,
+        X_eval,
+        y_eval=None,
+        seeds=None,
+        evaluate="logits",
+        store=None,
+        verbose=False,
+        **options,
+    ):
+        n_rows = _num_samples(X)
+        if _num_samples(y) != n_rows:
+            raise ValueError(f"X has {n_rows} rows, but y has {_num_samples(y)}.")
+        masks = check_masks(masks, n_rows)
+        seeds = check_seeds(seeds, len(masks))
+        if evaluate not in ("logits", "margin") and not callable(evaluate):
+            raise ValueError(
+                f'evaluate must be "logits", "margin" or a function of logits, got {evaluate!r}.'
+            )
+        trainer = _Classifiers if _is_estimator(model) else _Networks
+        self.trainer = trainer(model, X, y, X_eval, masks, seeds, **options)
+        self.y_eval = y_eval
+        self.evaluate = evaluate
+        self.verbose = verbose
+        if evaluate == "margin":
+            self.evaluate = lambda logits: margin(logits, self.y_eval, self.trainer.classes)
+            label_columns(self.y_eval, _num_samples(X_eval), self.trainer.classes)
+        self.done = np.zeros(len(masks), bool)
+        self.store = None
+        if store is not None:
+            digests = {
+                **self.trainer.digests(),
+                **{"X": digest(X), "y": digest(y), "X_eval": digest(X_eval)},
+                **{"masks": digest(masks), "seeds": digest(seeds)},
+                "evaluate": digest(evaluate, self.y_eval if evaluate == "margin" else None),
+            }
+            self.store = Store(store, len(masks), digests)
+            self.done = self.store.done.copy()
+
+    def result(self):
+        """Train what is missing and collect everything."""
+        seconds, outputs = 0.0, None
+        for copies, values, took in self._new_groups():
+            seconds += took
+            if self.store is None:
+                if outputs is None:
+                    outputs = np.empty((len(self.done), *values.shape[1:]), values.dtype)
+                check_shape(copies, values, outputs)
+                outputs[copies] = values
+        if self.store is not None:
+            outputs, seconds = self.store.read(), self.store.seconds
+        route = self.trainer.route
+        return Retrained(outputs, self.trainer.classes, self.y_eval, seconds, route)
+
+    def groups(self):
+        """Give what is stored, then train the rest."""
+        finished = np.flatnonzero(self.done)
+        if len(finished):
+            yield finished, np.array(self.store.outputs[finished])
+        for copies, values, _ in self._new_groups():
+            yield copies, values
+
+    def _new_groups(self):
+        with tqdm(
+            desc=f"retraining, {self.trainer.route}",
+            total=len(self.done),
+            initial=int(self.done.sum()),
+            bar_format=_BAR,
+            disable=not self.verbose,
+        ) as bar:
+            start = time.perf_counter()
+            for copies, logits in self.trainer.groups(np.flatnonzero(~self.done), bar.update):
+                if self.evaluate != "logits":
+                    values = np.stack([np.asarray(self.evaluate(one)) for one in logits])
+                else:
+                    values = logits
+                seconds = time.perf_counter() - start
+                if self.store is not None:
+                    self.store.add(copies, values, seconds)
+                yield copies, values, seconds
+                start = time.perf_counter()
+
+
+class _Networks:
+    """Trains copies of a network."""
+
+    def __init__(
+        self,
+        model,
+        X,
+        y,
+        X_eval,
+        masks,
+        seeds,
+        recipe=None,
+        forward=None,
+        group_size="auto",
+        device="auto",
+        n_jobs=None,
+    ):
+        if n_jobs is not None:
+            raise ValueError("n_jobs is for scikit-learn classifiers; networks take group_size.")
+        if not isinstance(model, nn.Module) and not callable(model):
+            raise TypeError(
+                "model must be a torch.nn.Module, a function without arguments that makes one, or "
+                f"a scikit-learn classifier, got {type(model)}."
+            )
+        whole = isinstance(group_size, Integral) and not isinstance(group_size, bool)
+        if group_size != "auto" and (not whole or group_size < 1):
+            raise ValueError(
+                f'group_size must be a positive integer or "auto", got {group_size!r}.'
+            )
+        self.recipe = Recipe() if recipe is None else recipe
+        if not isinstance(self.recipe, Recipe):
+            raise TypeError(f"recipe must be a Recipe, got {type(recipe)}.")
+        self.masks = masks
+        self.seeds = [0] * len(masks) if seeds is None else seeds
+        self.forward = forward
+        self.network = Network(model, forward, device, self.seeds[0])
+        self.x, self.x_eval = as_batch(X, self.network), as_batch(X_eval, self.network)
+        n_classes = self.network.n_classes(self.x, self.x_eval)
+        self.classes = np.arange(n_classes)
+        self.y = as_targets(y, self.network, n_classes, self.recipe.loss is None)
+        self.size, self.route = self._grouping(group_size)
+
+    def _grouping(self, group_size):
+        if group_size == 1 or (group_size == "auto" and len(self.masks) == 1):
+            return 1, "one by one"
+        obstacle = self.network.obstacle(self.x)
+        if obstacle is not None:
+            if group_size != "auto":
+                raise ValueError(
+                    f"Copies of this network cannot be stacked: {obstacle}. "
+                    'Use group_size=1 or group_size="auto".'
+                )
+            return 1, f"one by one ({obstacle})"
+        if group_size == "auto":
+            n_copies = len(self.masks)
+            group_size = self.network.group_size(self.x, self.y, self.recipe, n_copies)
+        return int(group_size), f"stacked by {group_size}" if group_size > 1 else "one by one"
+
+    def digests(self):
+        return {
+            "network": digest(*self.network.signature(), self.forward),
+            "recipe": digest(vars(self.recipe)),
+        }
+
+    def groups(self, pending, tick):
+        for group, n_steps in form_groups(self.masks, self.seeds, pending, self.size, self.recipe):
+            plan = (self.masks[group], [self.seeds[copy] for copy in group], n_steps)
+            yield group, self.network.train(self.x, self.y, self.x_eval, *plan, self.recipe, tick)
+
+
+class _Classifiers:
+    """Fits clones of a scikit-learn classifier, in processes."""
+
+    def __init__(self, model, X, y, X_eval, masks, seeds, n_jobs=None, **options):
+        if not is_classifier(model):
+            raise TypeError(f"{type(model).__name__} is not a classifier.")
+        given = [name for name, value in options.items() if value not in (None, "auto")]
+        if given:
+            raise ValueError(
+                f"{', '.join(given)} concern networks; {type(model).__name__} is fitted as its own "
+                "parameters say, in n_jobs processes."
+            )
+        self.model, self.X, self.y, self.X_eval = model, X, np.asarray(y), X_eval
+        self.masks, self.seeds, self.n_jobs = masks, seeds, n_jobs
+        self.classes = np.unique(self.y)
+        self.route = "scikit-learn clones"
+
+    def digests(self):
+        return {"estimator": digest(self.model)}
+
+    def groups(self, pending, tick):
+        tasks = (
+            joblib.delayed(_fit_clone)(
+                self.model,
+                self.X,
+                self.y,
+                self.X_eval,
+                self.masks[copy],
+                None if self.seeds is None else self.seeds[copy],
+                self.classes,
+                copy,
+            )
+            for copy in pending
+        )
+        results = joblib.Parallel(self.n_jobs, return_as="generator")(tasks)
+        try:
+            for copy, logits in zip(pending, results, strict=True):
+                tick(1)
+                yield np.array([copy]), logits[None]
+        finally:
+            with warnings.catch_warnings():  # that a caller stopped early is no news to it
+                warnings.simplefilter("ignore", UserWarning)
+                results.close()
+
+
+def _fit_clone(model, X, y, X_eval, mask, seed, classes, copy):
+    """Logits (n_eval, n_classes) of a clone fitted to the rows of a mask."""
+    model = clone(model)
+    if seed is not None:
+        names = [n for n in model.get_params() if n.split("__")[-1] == "random_state"]
+        model.set_params(**dict.fromkeys(names, seed))
+    rows = np.flatnonzero(mask)
+    try:
+        model.fit(_safe_indexing(X, rows), y[rows])
+    except Exception as error:
+        error.add_note(f"While fitting copy {copy}.")
+        raise
+    if hasattr(model, "decision_function"):
+        values = np.asarray(model.decision_function(X_eval), dtype=np.float64)
+        if values.ndim == 1:
+            values = np.stack([-values / 2, values / 2], 1)
+    else:
+        with np.errstate(divide="ignore"):
+            values = np.log(np.asarray(model.predict_proba(X_eval), dtype=np.float64))
+    if values.shape[1] != len(model.classes_):
+        raise ValueError(
+            f"The decision function of {type(model).__name__} has {values.shape[1]} columns for "
+            f"{len(model.classes_)} classes: it must have one for each class."
+        )
+    logits = np.full((len(values), len(classes)), -np.inf)
+    logits[:, np.searchsorted(classes, model.classes_)] = values
+    return logits
+
+
+def _is_estimator(model):
+    is_instance = not isinstance(model, type | nn.Module)
+    return is_instance and hasattr(model, "fit") and hasattr(model, "get_params")

@@ -1,0 +1,287 @@
+"""How a copy is trained: the recipe, and which rows stand in each of its batches."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from numbers import Integral, Real
+
+import numpy as np
+import torch
+from torch import nn
+
+OPTIMIZERS = ("sgd", "adamw")
+BATCHES = ("common", "own")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How every copy of a network is trained.
+
+    The defaults are those of the brittleness experiment on Fashion-MNIST ([IT] section 6).
+
+    An epoch of a copy follows a permutation of all rows that only depends on the copy's seed, not
+    on its mask. The rows that the mask removes are left out; the loss of a batch is the mean over
+    the rows that remain in it. ``batches`` says where batches begin and end:
+
+    - ``"common"``: the permutation is cut into batches first. A removed row leaves its batch
+      smaller and every other row stays in the batch where it would have been: what differs
+      between two copies with one seed are the removed rows and nothing else. A batch that
+      loses all its rows does not happen: no step, no weight decay, no momentum.
+    - ``"own"``: the rows that remain are cut into batches of ``batch_size``. The cost of an epoch
+      is that of the rows kept. For masks that keep half or few of the rows.
+
+    Parameters
+    ----------
+    optimizer : {"sgd", "adamw"}, default="sgd"
+        An optimiser of ``torch.optim``.
+    lr : float, default=0.03
+        Learning rate.
+    momentum : float, default=0.9
+        Momentum of "sgd".
+    nesterov : bool, default=False
+        Nesterov momentum, for "sgd".
+    weight_decay : float, default=1e-3
+        Weight decay: added to the gradient by "sgd", decoupled in "adamw".
+    betas : tuple of two floats, default=(0.9, 0.999)
+        Decay rates of the moments, for "adamw".
+    eps : float, default=1e-8
+        Term in the denominator, for "adamw".
+    batch_size : int, default=64
+        Rows per batch, before any are removed.
+    max_epochs : int, default=20
+        Passes over the rows of a copy.
+    schedule : "constant" or callable, default="constant"
+        ``schedule(step, n_steps)`` gives the factor of the learning rate at a step (counted from
+        0) of a copy that takes ``n_steps`` in all.
+    batches : {"common", "own"}, default="common"
+        See above.
+    loss : callable, default=None
+        ``loss(logits, y)`` gives one loss for each row; None is the cross entropy in nats.
+
+    Raises
+    ------
+    ValueError
+        If a value is out of range.
+
+    References
+    ----------
+    .. [IT] "Bayesian information-theoretic training data attribution", section 6 and appendix.
+
+    Examples
+    --------
+    >>> from sklearn_provenance.evaluation import Recipe
+    >>> warm_up = Recipe(lr=0.5, max_epochs=24, schedule=lambda step, n: min(1, 5 * step / n))
+    """
+
+    optimizer: str = "sgd"
+    lr: float = 0.03
+    momentum: float = 0.9
+    nesterov: bool = False
+    weight_decay: float = 1e-3
+    betas: tuple = (0.9, 0.999)
+    eps: float = 1e-8
+    batch_size: int = 64
+    max_epochs: int = 20
+    schedule: str | Callable = "constant"
+    batches: str = "common"
+    loss: Callable | None = None
+
+    def __post_init__(self):
+        for name, choices in (("optimizer", OPTIMIZERS), ("batches", BATCHES)):
+            if getattr(self, name) not in choices:
+                raise ValueError(f"{name} must be one of {choices}, got {getattr(self, name)!r}.")
+        for name in ("batch_size", "max_epochs"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
+                raise ValueError(f"{name} must be a positive integer, got {value!r}.")
+        for name in ("lr", "momentum", "weight_decay", "eps"):
+            value = getattr(self, name)
+            if not isinstance(value, Real) or not 0 <= value < np.inf:
+                raise ValueError(f"{name} must be a number of at least 0, got {value!r}.")
+        if self.schedule != "constant" and not callable(self.schedule):
+            raise ValueError(
+                'schedule must be "constant" or a function of (step, n_steps), '
+                f"got {self.schedule!r}."
+            )
+        if self.loss is not None and not callable(self.loss):
+            raise ValueError(f"loss must be a function of (logits, y) or None, got {self.loss!r}.")
+
+
+def build_optimizer(recipe, parameters):
+    """An optimiser of the recipe.
+
+    Both work element by element, so that stacked copies do not notice each other.
+    """
+    common = {"lr": recipe.lr, "weight_decay": recipe.weight_decay}
+    if recipe.optimizer == "adamw":
+        return torch.optim.AdamW(parameters, betas=recipe.betas, eps=recipe.eps, **common)
+    return torch.optim.SGD(parameters, momentum=recipe.momentum, nesterov=recipe.nesterov, **common)
+
+
+def row_losses(recipe, logits, y):
+    """Loss of each row, shape (B,)."""
+    if recipe.loss is None:
+        return nn.functional.cross_entropy(logits, y, reduction="none")
+    losses = recipe.loss(logits, y)
+    if losses.shape != (len(logits),):
+        raise ValueError(
+            "loss must give one number for each row, that is shape "
+            f"({len(logits)},), got {tuple(losses.shape)}. Use reduction='none'."
+        )
+    return losses
+
+
+def set_lr(optimizer, recipe, step, n_steps):
+    """Set the learning rate of a step."""
+    if recipe.schedule != "constant":
+        optimizer.param_groups[0]["lr"] = recipe.lr * float(recipe.schedule(step, n_steps))
+
+
+@lru_cache(maxsize=16)
+def order(n_rows, seed, epoch):
+    """The permutation of all rows that an epoch follows."""
+    return np.random.default_rng([seed, epoch]).permutation(n_rows)
+
+
+def epoch_batches(mask, seed, epoch, recipe):
+    """Rows of each batch of an epoch of one copy.
+
+    Parameters
+    ----------
+    mask : ndarray of shape (n_rows,), bool
+        Rows that the copy is trained on.
+    seed : int
+        Seed of the order.
+    epoch : int
+        Counted from 0.
+    recipe : Recipe
+        Its ``batch_size`` and ``batches``.
+
+    Returns
+    -------
+    ndarray of shape (n_batches, batch_size), int64
+        Rows in order; -1 pads at the end of a batch. No batch is empty.
+    """
+    rows = order(len(mask), seed, epoch)
+    position = np.flatnonzero(mask[rows])
+    rows = rows[position]
+    cut = position if recipe.batches == "common" else np.arange(len(rows))
+    batch = cut // recipe.batch_size
+    starts = np.append(True, batch[1:] != batch[:-1])  # batches without rows vanish here
+    start, batch = np.flatnonzero(starts), np.cumsum(starts) - 1
+    table = np.full((len(start), recipe.batch_size), -1)
+    table[batch, np.arange(len(rows)) - start[batch]] = rows
+    return table
+
+
+def count_steps(mask, seed, recipe):
+    """Steps that a copy takes in all."""
+    if recipe.batches == "own":
+        return recipe.max_epochs * -(-int(mask.sum()) // recipe.batch_size)
+    full, rest = divmod(len(mask), recipe.batch_size)
+    n_batches = full + (rest > 0)
+    if len(mask) - mask.sum() < (rest or recipe.batch_size):
+        return recipe.max_epochs * n_batches  # too few rows removed to empty a batch
+    batches = (
+        np.flatnonzero(mask[order(len(mask), seed, epoch)]) // recipe.batch_size
+        for epoch in range(recipe.max_epochs)
+    )
+    return sum(1 + np.count_nonzero(np.diff(batch)) for batch in batches)
+
+
+def form_groups(masks, seeds, pending, size, recipe):
+    """Copies that are trained together.
+
+    Parameters
+    ----------
+    masks : ndarray of shape (n_copies, n_rows), bool
+        Rows of each copy.
+    seeds : sequence of int
+        Seed of each copy's order.
+    pending : ndarray of shape (n,), int
+        Copies to train.
+    size : int
+        Copies in a group at most.
+    recipe : Recipe
+        Copies whose learning rate changes share it, so they have to take equally many steps.
+
+    Yields
+    ------
+    copies : ndarray of shape (n_group,), int
+        Numbers of copies; groups differ little in size.
+    n_steps : list of int
+        Steps that each takes.
+    """
+    steps = np.array([count_steps(masks[copy], seeds[copy], recipe) for copy in pending], int)
+    if recipe.schedule == "constant":
+        together = [np.argsort(steps, kind="stable")]  # a group lasts as its longest copy
+    else:
+        together = [np.flatnonzero(steps == n) for n in np.unique(steps)]
+    for members in together:
+        n_groups = -(-len(members) // size)
+        for group in np.array_split(members, max(n_groups, 1)):
+            if len(group):
+                yield pending[group], steps[group].tolist()
+
+
+def group_batches(masks, seeds, recipe, block=64):
+    """Batches of several copies, side by side.
+
+    Parameters
+    ----------
+    masks : ndarray of shape (n_copies, n_rows), bool
+        Rows of each copy.
+    seeds : sequence of int
+        Seed of each copy's order.
+    recipe : Recipe
+        Its ``batch_size``, ``batches`` and ``max_epochs``.
+    block : int
+        Largest number of steps given at once, which bounds memory.
+
+    Yields
+    ------
+    ndarray of shape (n_copies, n_steps, batch_size), int64
+        The next steps; a copy that has taken all its steps has batches of -1.
+    """
+    epochs = [iter(range(recipe.max_epochs)) for _ in seeds]
+    waiting = [np.empty((0, recipe.batch_size), int) for _ in seeds]
+    while True:
+        for copy, (mask, seed) in enumerate(zip(masks, seeds, strict=True)):
+            while len(waiting[copy]) < block and (epoch := next(epochs[copy], None)) is not None:
+                new = epoch_batches(mask, seed, epoch, recipe)
+                waiting[copy] = np.concatenate([waiting[copy], new])
+        size = min(block, max(map(len, waiting)))
+        if size == 0:
+            return
+        rows = np.full((len(seeds), size, recipe.batch_size), -1)
+        for copy, batches in enumerate(waiting):
+            rows[copy, : len(batches[:size])] = batches[:size]
+            waiting[copy] = batches[size:]
+        yield rows
+
+
+def check_masks(masks, n_rows):
+    """Masks as an array of bool (n_copies, n_rows)."""
+    masks = np.asarray(masks)
+    if masks.ndim != 2 or masks.shape[1] != n_rows or len(masks) == 0 or masks.dtype != bool:
+        raise ValueError(
+            f"masks must be bool of shape (n_copies, {n_rows}), True where a copy is trained on a "
+            f"row; got {masks.dtype} of shape {masks.shape}."
+        )
+    empty = np.flatnonzero(~masks.any(1))
+    if len(empty):
+        raise ValueError(f"Copies {empty.tolist()} keep no row. Give each at least one.")
+    return masks
+
+
+def check_seeds(seeds, n_copies):
+    """Seeds as a list, or None."""
+    if seeds is None:
+        return None
+    seeds = np.asarray(seeds)
+    if seeds.shape != (n_copies,) or seeds.dtype.kind not in "iu" or seeds.min() < 0:
+        raise ValueError(
+            f"seeds must be {n_copies} integers of at least 0, one for each copy; got "
+            f"{seeds.dtype} of shape {seeds.shape}."
+        )
+    return seeds.tolist()

@@ -1,0 +1,230 @@
+"""Backdoor retrieval: does attribution find the training rows that are known to be the reason?"""
+
+import inspect
+from dataclasses import dataclass
+from numbers import Integral
+
+import numpy as np
+from sklearn.utils import check_scalar
+from sklearn.utils.validation import _num_samples, column_or_1d
+
+from ._displays import RetrievalDisplay
+from ._protocol import as_attributors, frame, long_columns, standard_error
+
+
+def backdoor_retrieval(attributors, X_queries, y_queries, relevant, *, k=50, mrr_k=100):
+    """Measure how well attributors find rows that are known to be relevant.
+
+    For each query q the rows are ranked by ``explain``: by score, or in the order of greedy
+    selection. With G(q) the relevant rows and R_K(q) the first K of the ranking,
+
+    - Recall\\@k is the mean over queries of ``|R_k(q) ∩ G(q)| / |G(q)|``. Its maximum is below 1
+      where a query has more than k relevant rows;
+    - MRR\\@mrr_k is the mean over queries of 1 / r, where r is the rank, counted from 1, of the
+      first relevant row, and 0 where that is beyond mrr_k.
+
+    Parameters
+    ----------
+    attributors : attributor or dict of str to attributor
+        Fitted. A ProvenanceClassifier will do, too; it explains the label that it predicts.
+    X_queries : array-like of shape (n_queries, ...)
+        Queries: with a backdoor, images that carry the trigger.
+    y_queries : array-like of shape (n_queries,)
+        Labels to explain: with a backdoor those of the attack, which are the labels of the
+        poisoned training rows.
+    relevant : array-like of shape (n_queries, n_train) or (n_train,), bool
+        Training rows that each query, or every query, should find; at least one.
+    k : int, default=50
+        Rows that recall looks at.
+    mrr_k : int, default=100
+        Rows that the mean reciprocal rank looks at.
+
+    Returns
+    -------
+    RetrievalResult
+        Recall and reciprocal rank of each method and query.
+
+    Raises
+    ------
+    ValueError
+        If shapes do not fit or a query has no relevant row.
+
+    Warns
+    -----
+    UserWarning
+        Where a query has fewer candidates than rows that are looked at.
+
+    See Also
+    --------
+    sklearn_provenance.datasets.poison_backdoor : Makes the attack and says what is relevant.
+
+    References
+    ----------
+    .. [1] [IT] "Bayesian information-theoretic training data attribution", Eqs. 87 and 88.
+
+    Examples
+    --------
+    A class of its own has rows that only the last feature tells from others:
+
+    >>> import numpy as np
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from sklearn_provenance.attribution import RandomAttributor, RepSimAttributor
+    >>> from sklearn_provenance.evaluation import backdoor_retrieval
+    >>> rng = np.random.default_rng(0)
+    >>> X, y = rng.normal(size=(200, 5)), np.arange(200) % 2
+    >>> poisoned = np.arange(200) < 20
+    >>> X[poisoned, -1], y[poisoned] = 10, 1
+    >>> model = LogisticRegression().fit(X, y)
+    >>> attributors = {
+    ...     "RepSim": RepSimAttributor(model).fit(X, y),
+    ...     "Random": RandomAttributor(model).fit(X, y),
+    ... }
+    >>> X_queries = rng.normal(size=(30, 5))
+    >>> X_queries[:, -1] = 10
+    >>> result = backdoor_retrieval(
+    ...     attributors, X_queries, np.ones(30, int), poisoned, k=20, mrr_k=50
+    ... )
+    >>> recall = dict(zip(result.methods, result.recall.mean(axis=1), strict=True))
+    >>> bool(recall["RepSim"] > 0.9 > 0.4 > recall["Random"])
+    True
+    """
+    attributors = as_attributors(attributors, "explain")
+    for name, value in (("k", k), ("mrr_k", mrr_k)):
+        check_scalar(value, name, Integral, min_val=1)
+    y_queries = column_or_1d(y_queries)
+    n_queries = _num_samples(X_queries)
+    if len(y_queries) != n_queries:
+        raise ValueError(f"X_queries has {n_queries} rows, but y_queries has {len(y_queries)}.")
+    relevant = _check_relevant(relevant, n_queries)
+    n_ranked = min(max(k, mrr_k), relevant.shape[1])  # there are no ranks beyond all rows
+    recall, reciprocal, success = [], [], []
+    for name, attributor in attributors.items():
+        options = {"k": n_ranked}
+        if "y" in inspect.signature(attributor.explain).parameters:
+            options["y"] = y_queries
+        indices, _ = attributor.explain(X_queries, **options)
+        if indices.max() >= relevant.shape[1]:
+            raise ValueError(
+                f"relevant tells of {relevant.shape[1]} training rows, but {name!r} names row "
+                f"{indices.max()}."
+            )
+        found = np.take_along_axis(relevant, indices, axis=1) & (indices >= 0)
+        recall.append(found[:, :k].sum(axis=1) / relevant.sum(axis=1))
+        reciprocal.append(_reciprocal_rank(found[:, :mrr_k]))
+        predict = getattr(attributor, "predict", None)
+        success.append(np.nan if predict is None else np.mean(predict(X_queries) == y_queries))
+    return RetrievalResult(
+        methods=tuple(attributors),
+        recall=np.stack(recall),
+        reciprocal_rank=np.stack(reciprocal),
+        attack_success=np.array(success),
+        k=int(k),
+        mrr_k=int(mrr_k),
+    )
+
+
+def _check_relevant(relevant, n_queries):
+    relevant = np.asarray(relevant)
+    if relevant.dtype != bool or relevant.ndim not in (1, 2):
+        raise ValueError(
+            "relevant must be bool, of shape (n_queries, n_train) or (n_train,); got "
+            f"{relevant.dtype} of shape {relevant.shape}."
+        )
+    if relevant.ndim == 2 and len(relevant) != n_queries:
+        raise ValueError(f"There are {n_queries} queries, but relevant has {len(relevant)} rows.")
+    relevant = np.broadcast_to(relevant, (n_queries, relevant.shape[-1]))
+    if not relevant.any(axis=1).all():
+        query = int(np.argmin(relevant.any(axis=1)))
+        raise ValueError(f"Query {query} has no relevant row, so it has no recall. Leave it out.")
+    return relevant
+
+
+def _reciprocal_rank(found):
+    """1 / rank of the first True of each row, 0 where there is none."""
+    return np.where(found.any(axis=1), 1 / (1 + found.argmax(axis=1)), 0.0)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class RetrievalResult:
+    """How well methods find relevant rows, query by query.
+
+    Parameters
+    ----------
+    methods : tuple of str
+        Names of the attributors.
+    recall : ndarray of shape (n_methods, n_queries)
+        Share of the relevant rows among the first k.
+    reciprocal_rank : ndarray of shape (n_methods, n_queries)
+        1 / rank of the first relevant row, 0 where that is beyond ``mrr_k``.
+    attack_success : ndarray of shape (n_methods,)
+        Share of queries for which the model behind a method predicts the label explained. Where it
+        is low there is nothing to explain. nan for a method that cannot predict.
+    k : int
+        Rows that recall looks at.
+    mrr_k : int
+        Rows that the reciprocal rank looks at.
+    """
+
+    methods: tuple
+    recall: np.ndarray
+    reciprocal_rank: np.ndarray
+    attack_success: np.ndarray
+    k: int
+    mrr_k: int
+
+    def to_frame(self):
+        """Return one line for each method and query.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Columns `method`, `query`, `recall` and `reciprocal_rank`.
+
+        Raises
+        ------
+        ImportError
+            If pandas is missing.
+        """
+        axes = {"method": self.methods, "query": range(self.recall.shape[1])}
+        values = {"recall": self.recall, "reciprocal_rank": self.reciprocal_rank}
+        return frame(long_columns(axes, **values), "to_frame")
+
+    def summary(self):
+        """Return one line for each method.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Columns `method`, `recall` and `mrr`, means over queries, `recall_se` and `mrr_se`,
+            their standard errors, `attack_success`, `n_queries`, `k` and `mrr_k`.
+
+        Raises
+        ------
+        ImportError
+            If pandas is missing.
+        """
+        columns = {"method": list(self.methods)}
+        for name, values in (("recall", self.recall), ("mrr", self.reciprocal_rank)):
+            columns |= {name: values.mean(1), f"{name}_se": standard_error(values, 1)}
+        columns |= {"attack_success": self.attack_success, "n_queries": self.recall.shape[1]}
+        return frame(columns | {"k": self.k, "mrr_k": self.mrr_k}, "summary")
+
+    def plot(self, *, ax=None):
+        """Draw recall and mean reciprocal rank of each method.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            Axes to draw in; None makes new ones.
+
+        Returns
+        -------
+        RetrievalDisplay
+            The display, with ``ax_`` and ``figure_``.
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is missing.
+        """
+        return RetrievalDisplay.from_result(self, ax=ax)

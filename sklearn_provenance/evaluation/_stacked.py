@@ -1,0 +1,374 @@
+"""Training copies of a network: one by one, or stacked in one tensor per parameter.
+
+Shapes in comments: G copies of a group, B rows of a batch, C classes.
+"""
+
+import copy
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from torch import nn
+from torch.func import functional_call, vmap
+from torch.utils.flop_counter import FlopCounterMode
+
+from ..tangent._module import _Adapter, call
+from ._retraining_schedule import build_optimizer, group_batches, row_losses, set_lr
+
+# What one step of a copy may cost, in floating point operations, for stacking to pay on a CPU:
+# above it the time goes into the operations themselves, not into calling them.
+_CPU_FLOPS = 2**25
+_CPU_BYTES = 2**25  # of a group; more does not stay in the processor's caches
+_CPU_LEAST, _CPU_COPIES, _CUDA_COPIES = 4, 32, 256  # fewer lose more by stacking than they gain
+_EVALUATION_ROWS = 2**13  # rows times copies in one pass
+
+
+class Network:
+    """The working copy of a module or of what a factory makes, on the device.
+
+    Parameters
+    ----------
+    model : torch.nn.Module or callable
+        Module that every copy starts from, or a function without arguments that makes one with
+        weights drawn from torch's global generator.
+    forward : callable or None
+        ``forward(module, x)`` gives logits; None calls the module.
+    device : str or torch.device
+        Where copies are trained; "auto" is CUDA where there is a device.
+    seed : int
+        A factory is called with this seed to see the network.
+
+    Attributes
+    ----------
+    module : torch.nn.Module
+        Its weights are those of whichever copy was loaded last.
+    device : torch.device
+        Where it is.
+    dtype : torch.dtype
+        Precision of its first trainable parameter.
+    """
+
+    @torch.inference_mode(False)
+    def __init__(self, model, forward, device, seed):
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        self.device = torch.device(device)
+        if self.device.type == "cuda" and self.device.index is None:
+            self.device = torch.device("cuda", torch.cuda.current_device())
+        self._forward = forward or call
+        self._factory = None if isinstance(model, nn.Module) else model
+        self.module = self._adapt(copy.deepcopy(model)) if self._factory is None else None
+        if self.module is None:
+            self.module = self._make(seed)
+        trainable = [p for p in self.module.parameters() if p.requires_grad]
+        if not trainable:
+            raise ValueError("The module has no parameter with requires_grad=True to train.")
+        self.dtype = trainable[0].dtype
+        if self.dtype not in (torch.float32, torch.float64):
+            raise ValueError(
+                f"Parameters are {self.dtype}; copies are trained in single or double precision. "
+                "Pass a copy of the model, for instance copy.deepcopy(model).float()."
+            )
+        self._initial = _state(self.module)
+
+    def initial_state(self, seed):
+        """Parameters and buffers, by name, that a copy with this seed starts from."""
+        if self._factory is None:
+            return self._initial
+        state = _state(self._make(seed))
+        shapes = {name: t.shape for name, t in state.items()}
+        if shapes != {name: t.shape for name, t in self._initial.items()}:
+            raise ValueError(
+                f"The factory made a network of another shape with seed {seed}: it must make the "
+                "same layers every time."
+            )
+        return state
+
+    @contextmanager
+    def seeded(self, seed):
+        """Seed torch's global generators, and restore them afterwards."""
+        cuda = self.device.type == "cuda"
+        with torch.random.fork_rng(devices=[self.device] if cuda else []):
+            torch.default_generator.manual_seed(seed)
+            if cuda:
+                torch.cuda.default_generators[self.device.index].manual_seed(seed)
+            yield
+
+    def _make(self, seed):
+        with self.seeded(seed):
+            module = self._factory()
+        if not isinstance(module, nn.Module):
+            raise TypeError(
+                "model must be a torch.nn.Module, a function without arguments that makes one, or "
+                f"a scikit-learn classifier; calling it gave {type(module)}."
+            )
+        return self._adapt(module)
+
+    def _adapt(self, module):
+        return _Adapter(module, self._forward).to(self.device)
+
+    def load(self, state):
+        """Give the working copy these parameters and buffers."""
+        with torch.no_grad():
+            for name, value in _named(self.module).items():
+                value.copy_(state[name])
+                value.grad = None
+
+    # --- what it takes to stack ---
+
+    @torch.inference_mode(False)
+    def obstacle(self, x):
+        """Why copies cannot be stacked, or None: seen on a few rows.
+
+        Parameters
+        ----------
+        x : torch.Tensor of shape (n, ...)
+            Rows, of which a few are used.
+        """
+        first = self._initial
+        second = {k: v * 1.25 if v.is_floating_point() else v for k, v in first.items()}
+        states = (first, second)
+        x = torch.cat([x[:4]] * 3)[:4]
+        self.module.train()
+        with torch.no_grad(), self.seeded(0):
+            alone, fewer = [], []
+            for state in states:
+                self.load(state)
+                alone.append(self.module(x))
+                check_logits(alone[-1], len(x))
+                for name, value in _named(self.module).items():
+                    if not torch.equal(value, state[name]):
+                        return f"its forward pass changes {name.removeprefix('inner.')!r}"
+                fewer.append(self.module(x[:-1]))
+            stacked = {name: torch.stack([s[name] for s in states]) for name in first}
+            try:
+                together = self._stacked_call()(stacked, x.expand(2, *x.shape))
+            except Exception as error:  # anything that the module's own code can raise
+                return f"torch.func.vmap cannot run it: {str(error).strip().splitlines()[0]}"
+        if not all(map(_close, alone, together)):
+            return "its stacked output is another one"
+        if not all(_close(a[:-1], b) for a, b in zip(alone, fewer, strict=True)):
+            return "the rows of a batch influence each other"
+        return None
+
+    def group_size(self, x, y, recipe, n_copies):
+        """Copies to stack: a rule of the network's size, so that it is the same every time."""
+        flops, activations = self._cost(x, y, recipe)
+        weights = sum(p.nbytes for p in self.module.parameters())
+        bytes_per_copy = 6 * weights + 3 * activations
+        if self.device.type == "cpu":
+            size = min(_CPU_BYTES // bytes_per_copy, _CPU_COPIES, n_copies)
+            return 1 if flops > _CPU_FLOPS or size < _CPU_LEAST else int(size)
+        memory = torch.cuda.get_device_properties(self.device).total_memory // 2
+        return int(np.clip(memory // bytes_per_copy, 1, min(_CUDA_COPIES, n_copies)))
+
+    @torch.inference_mode(False)
+    def _cost(self, x, y, recipe):
+        """Operations of a step, and bytes that it keeps for the backward pass."""
+        x, y = x[: recipe.batch_size], y[: recipe.batch_size]
+        weights = {p.data_ptr() for p in self.module.parameters()}
+        kept = {}
+
+        def pack(tensor):
+            if tensor.data_ptr() not in weights:
+                kept[tensor.data_ptr()] = tensor.nbytes
+            return tensor
+
+        self.load(self._initial)
+        self.module.train()
+        with FlopCounterMode(display=False) as counter, torch.enable_grad():
+            with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+                losses = row_losses(recipe, self.module(x), y)
+            losses.mean().backward()
+        self.load(self._initial)
+        return counter.get_total_flops(), sum(kept.values())
+
+    @torch.inference_mode(False)
+    def n_classes(self, *inputs):
+        """Columns of the logits, the same for some rows of each of the inputs."""
+        self.load(self._initial)
+        self.module.eval()
+        columns = []
+        with torch.no_grad():
+            for x in inputs:
+                logits = self.module(x[:2])
+                check_logits(logits, len(x[:2]))
+                columns.append(logits.shape[1])
+        if len(set(columns)) > 1:
+            raise ValueError(f"X and X_eval give different numbers of logits: {columns}.")
+        return columns[0]
+
+    def signature(self):
+        """What tells the network and its weights from others."""
+        own = {type(m) for m in self.module.modules()}
+        own = [t for t in own if not t.__module__.startswith("torch.")]
+        code = sorted(((t.__qualname__, t.forward) for t in own), key=lambda item: item[0])
+        return self._initial, repr(self.module), code
+
+    def _stacked_call(self, in_dims=(0, 0)):
+        return vmap(lambda state, x: functional_call(self.module, state, (x,)), in_dims=in_dims)
+
+    # --- training ---
+
+    @torch.inference_mode(False)
+    def train(self, x, y, x_eval, masks, seeds, n_steps, recipe, tick):
+        """Train the copies of a group, stacked if there are several, and evaluate them.
+
+        Parameters
+        ----------
+        x, y : torch.Tensor of shape (n_rows, ...) and (n_rows,)
+            All rows, on the device.
+        x_eval : torch.Tensor of shape (n_eval, ...)
+            What each copy is evaluated on.
+        masks : ndarray of shape (G, n_rows), bool
+            Rows of each copy.
+        seeds, n_steps : sequence of int
+            Seed of each copy, and the steps that it takes.
+        recipe : Recipe
+            How.
+        tick : callable
+            Called after each step with the copies' share of work that is done.
+
+        Returns
+        -------
+        ndarray of shape (G, n_eval, C)
+            Logits.
+        """
+        with torch.enable_grad():
+            if len(masks) > 1:
+                state = self._train_stacked(x, y, masks, seeds, n_steps, recipe, tick)
+                call = self._stacked_call((0, None))
+                return self._evaluate(lambda rows: call(state, rows), x_eval, len(masks))
+            self._train_one(x, y, masks[0], seeds[0], n_steps[0], recipe, tick)
+            return self._evaluate(lambda rows: self.module(rows)[None], x_eval, 1)
+
+    def _train_one(self, x, y, mask, seed, n_steps, recipe, tick):
+        """The reference: the module and the optimiser as they are."""
+        self.load(self.initial_state(seed))
+        self.module.train()
+        optimizer = build_optimizer(
+            recipe, [p for p in self.module.parameters() if p.requires_grad]
+        )
+        step = 0
+        # What the module draws, say for dropout, depends on the copy's seed and on nothing else
+        # (negative: not the numbers that its weights were drawn from).
+        with self.seeded(-1 - seed):
+            for block in group_batches([mask], [seed], recipe):
+                sizes = (block[0] >= 0).sum(1).tolist()
+                for rows, size in zip(self._to_device(block[0]), sizes, strict=True):
+                    rows = rows[:size]
+                    set_lr(optimizer, recipe, step, n_steps)
+                    optimizer.zero_grad()
+                    row_losses(recipe, self.module(x[rows]), y[rows]).mean().backward()
+                    optimizer.step()
+                    step += 1
+                    tick(1 / n_steps)
+
+    def _train_stacked(self, x, y, masks, seeds, n_steps, recipe, tick):
+        """Parameters and buffers of each copy after its last step, stacked."""
+        state = self._stack(seeds)
+        optimizer = build_optimizer(recipe, [v for v in state.values() if v.requires_grad])
+        call = self._stacked_call()
+        self.module.train()
+        n_copies, last = len(seeds), max(n_steps)
+        ragged = len(set(n_steps)) > 1
+        final = {k: v.detach().clone() for k, v in state.items()} if ragged else state
+        step = 0
+        for block in group_batches(masks, seeds, recipe):
+            sizes = (block >= 0).sum(2)  # (G, steps)
+            widths = sizes.max(0).tolist()
+            rows, sizes = self._to_device(block), self._to_device(sizes)
+            for i, width in enumerate(widths):
+                batch = rows[:, i, :width]  # (G, B)
+                # Padding repeats a row of the batch: what a copy leaves out, it never computes.
+                at = torch.where(batch < 0, batch[:, :1], batch).clamp(min=0)
+                # One learning rate will do: copies with a schedule take equally many steps.
+                set_lr(optimizer, recipe, step, last)
+                optimizer.zero_grad()
+                logits = call(state, x[at]).flatten(0, 1)  # (G B, C)
+                losses = row_losses(recipe, logits, y[at].flatten(0, 1)).view(n_copies, -1)
+                losses = losses.masked_fill(batch < 0, 0)
+                # A copy's parameters are in its own loss only: the gradient of the sum is theirs.
+                (losses.sum(1) / sizes[:, i].clamp(min=1)).sum().backward()
+                optimizer.step()
+                step += 1
+                tick(n_copies / last)
+                if ragged:  # what the group does later with copies that are done is not kept
+                    for done in np.flatnonzero(np.asarray(n_steps) == step):
+                        for name, value in final.items():
+                            value[done] = state[name][done].detach()
+        return final
+
+    def _stack(self, seeds):
+        """Initial parameters (leaves that can be trained) and buffers, each (G, ...)."""
+        if self._factory is None:
+            states = dict.fromkeys(seeds, self._initial)
+        else:
+            states = {seed: self.initial_state(seed) for seed in dict.fromkeys(seeds)}
+        parameters = dict(self.module.named_parameters())
+        linear = {
+            f"{name}.weight" for name, m in self.module.named_modules() if type(m) is nn.Linear
+        }
+        stacked = {}
+        for name in self._initial:
+            values = [states[seed][name] for seed in seeds]
+            if name in linear:
+                # Transposed in memory, as batched products leave its gradient: otherwise every
+                # step copies the gradient, which costs as much as the products on a CPU.
+                values = torch.stack([v.mT for v in values]).mT
+            else:
+                values = torch.stack(values)
+            trained = name in parameters and parameters[name].requires_grad
+            stacked[name] = values.requires_grad_() if trained else values
+        return stacked
+
+    def _evaluate(self, function, x_eval, n_copies):
+        """Logits (G, n_eval, C) of a function of rows that gives (G, n, C)."""
+        self.module.eval()
+        chunks = x_eval.split(max(1, _EVALUATION_ROWS // n_copies))
+        with torch.no_grad():
+            return torch.cat([function(chunk).cpu() for chunk in chunks], 1).numpy()
+
+    def _to_device(self, array):
+        return torch.from_numpy(np.ascontiguousarray(array)).to(self.device)
+
+
+def check_logits(logits, n_rows):
+    """Raise unless the network's output is a matrix with a row for each row."""
+    if not isinstance(logits, torch.Tensor):
+        raise TypeError(
+            f"The network must give a tensor of logits, got {type(logits)}. "
+            "Pass forward=lambda module, x: ... that takes the logits out."
+        )
+    if logits.ndim != 2 or len(logits) != n_rows:
+        raise ValueError(
+            f"The network must give logits of shape (n_rows, n_classes): {n_rows} rows gave "
+            f"{tuple(logits.shape)}."
+        )
+
+
+def _named(module):
+    return dict(module.named_parameters()) | dict(module.named_buffers())
+
+
+def _state(module):
+    return {name: value.detach().clone() for name, value in _named(module).items()}
+
+
+def _close(a, b):
+    return torch.allclose(a, b, rtol=1e-3, atol=1e-4 * float(a.abs().max()), equal_nan=True)
+
+
+def as_targets(y, network, n_classes, are_labels):
+    """Labels on the network's device; targets of another loss in its precision."""
+    y = torch.as_tensor(y if isinstance(y, torch.Tensor) else np.array(y)).detach()
+    if y.is_floating_point():
+        if are_labels:
+            raise ValueError(f"y must be integers that count classes from 0, got {y.dtype}.")
+        return y.to(network.device, network.dtype)
+    if are_labels and (y.ndim != 1 or y.min() < 0 or y.max() >= n_classes):
+        raise ValueError(
+            f"y must be one label for each row in 0..{n_classes - 1}, the columns of the logits; "
+            f"got shape {tuple(y.shape)}, labels {int(y.min())}..{int(y.max())}."
+        )
+    return y.to(network.device, torch.int64)

@@ -1,0 +1,201 @@
+"""How suspicious the label of every training row is, in several ways."""
+
+import numpy as np
+import torch
+from sklearn.utils import _safe_indexing
+from sklearn.utils.validation import _num_samples, check_consistent_length, column_or_1d
+from torch import nn
+
+from ..attribution._link import Link
+from ._protocol import check_rows
+from ._retraining_results import label_columns
+
+# The name of the baseline.
+LOSS = "loss"
+# Scores that are held at once, as float64.
+_BLOCK = 2**24
+
+
+def label_error_scores(fitted, X, y, *, k=10):
+    """Score every training row by how suspicious its label is, in several ways.
+
+    Parameters
+    ----------
+    fitted : attributor or ProvenanceClassifier
+        Fitted to ``X`` and ``y``; an attributor with ``candidates="all"``, since exemplars of
+        the row's own class never disagree.
+    X : array-like of shape (n_train, ...)
+        Its training rows.
+    y : array-like of shape (n_train,)
+        Their labels as given, wrong or not.
+    k : int, default=10
+        Exemplars of each row that are asked for their labels.
+
+    Returns
+    -------
+    dict of str to ndarray of shape (n_train,)
+        Suspicion as :func:`self_influence` ("self-influence"), :func:`label_disagreement`
+        ("disagreement") and :func:`label_loss` ("loss") give it, higher where the label is more
+        likely to be wrong.
+
+    Raises
+    ------
+    ValueError
+        If ``fitted`` was fitted to other rows, or its candidates are of the same class.
+
+    See Also
+    --------
+    label_error_ranking : Measures such scores where errors are known.
+    """
+    if getattr(fitted, "candidates", "all") == "same_class":
+        raise ValueError(
+            "With candidates=\"same_class\" no exemplar's label differs from the row's: use "
+            'candidates="all".'
+        )
+    influence = self_influence(fitted, X, y)
+    disagreement = label_disagreement(fitted.explain(k=k), y)
+    return {
+        "self-influence": influence,
+        "disagreement": disagreement,
+        LOSS: label_loss(fitted, X, y),
+    }
+
+
+def self_influence(fitted, X, y):
+    """Score of every training row for its own prediction, at its given label.
+
+    A row with a wrong label is fitted without the help of others. What that does to the score is
+    up to the method: influence (TRAK, LastLayer) is large where the loss is; the label logit's
+    information and the cosine of RepSim do not depend on the given label, and say nothing.
+
+    Parameters
+    ----------
+    fitted : attributor or ProvenanceClassifier
+        Fitted to ``X`` and ``y``.
+    X : array-like of shape (n_train, ...)
+        Its training rows.
+    y : array-like of shape (n_train,)
+        Their labels as given.
+
+    Returns
+    -------
+    ndarray of shape (n_train,)
+        Suspicion: ``attribute(X, y)`` of each row to itself, or the probability that a
+        ProvenanceClassifier gives to the row's own index.
+
+    Raises
+    ------
+    ValueError
+        If ``fitted`` was fitted to other rows, as far as their number and the labels that an
+        attributor holds tell.
+
+    Notes
+    -----
+    A provenance network that mixes the targets of a class (``alpha`` near 1) shares the probability
+    of a row among those like it, of which a row with a wrong label has few. This takes training
+    until the network knows its rows; before that, rows with a wrong label have the smallest
+    probabilities, and the ranking is upside down.
+    """
+    y = column_or_1d(y)
+    if hasattr(fitted, "attribute"):
+        check_rows({type(fitted).__name__: fitted}, X, y)
+    check_consistent_length(X, y)
+    n = _num_samples(X)
+    suspicion = np.empty(n)
+    step = max(1, _BLOCK // n)
+    for start in range(0, n, step):
+        rows = np.arange(start, min(start + step, n))
+        part = _safe_indexing(X, rows)
+        if hasattr(fitted, "attribute"):
+            scores = fitted.attribute(part, y[rows])
+        else:
+            scores = fitted.index_proba(part)
+        if scores.shape[1] != n:
+            raise ValueError(
+                f"X has {n} rows, but {type(fitted).__name__} was fitted to {scores.shape[1]}: "
+                "give all of its training rows."
+            )
+        suspicion[rows] = scores[np.arange(len(rows)), rows]
+    return suspicion
+
+
+def label_disagreement(explanation, y, *, weighted=True):
+    """Share of each row's exemplars whose label differs from the row's.
+
+    Parameters
+    ----------
+    explanation : Explanation
+        Of every training row by the others, ``explain(k=...)`` without queries, with
+        ``candidates="all"``.
+    y : array-like of shape (n_train,)
+        Labels of the rows as given.
+    weighted : bool, default=True
+        Whether exemplars count by their scores. Negative scores count nothing; where no score is
+        positive, all exemplars count the same.
+
+    Returns
+    -------
+    ndarray of shape (n_train,)
+        From 0 to 1; nan for a row without exemplars.
+
+    Raises
+    ------
+    ValueError
+        If there is not one label for each row explained, or the explanation has no labels.
+    """
+    y = column_or_1d(y)
+    if explanation.exemplar_labels is None:
+        raise ValueError("The explanation has no exemplar_labels to compare with y.")
+    if len(y) != explanation.n_queries:
+        raise ValueError(f"y has {len(y)} labels for {explanation.n_queries} rows explained.")
+    valid = explanation.indices >= 0
+    differs = (explanation.exemplar_labels != y[:, None]) & valid
+    weights = valid.astype(np.float64)
+    if weighted:
+        positive = np.where(valid, explanation.scores, 0).clip(min=0)
+        usable = positive.any(axis=1)
+        weights[usable] = positive[usable]
+    with np.errstate(invalid="ignore"):
+        return (weights * differs).sum(axis=1) / weights.sum(axis=1)
+
+
+def label_loss(model, X, y):
+    """Cross entropy of every row's given label, the baseline of label errors.
+
+    Parameters
+    ----------
+    model : classifier, torch.nn.Module or attributor
+        A fitted classifier with ``predict_proba``, a network that maps a batch to logits, with
+        classes counted from 0, or an attributor of one of these.
+    X : array-like of shape (n, ...)
+        Rows as the model takes them.
+    y : array-like of shape (n,)
+        Their labels as given.
+
+    Returns
+    -------
+    ndarray of shape (n,)
+        -log p(y | x) in nats. Probabilities below the smallest normal number of their type count
+        as that.
+
+    Raises
+    ------
+    TypeError
+        If the model gives no probabilities.
+    ValueError
+        If a label is none of the model's classes.
+    """
+    classes = getattr(model, "classes_", None)
+    model = getattr(model, "estimator_", model) if hasattr(model, "attribute") else model
+    if isinstance(model, nn.Module):
+        link = Link(model, X, y, features=None)
+        log_p = torch.log_softmax(link._logits(X).double(), 1).cpu().numpy()
+        classes = link.classes
+    elif hasattr(model, "predict_proba"):
+        p = np.asarray(model.predict_proba(X))
+        log_p = np.log(np.maximum(p, np.finfo(p.dtype).tiny)).astype(np.float64)
+        classes = model.classes_ if classes is None else classes
+    else:
+        raise TypeError(f"{type(model).__name__} has no predict_proba, so its loss is not known.")
+    columns = label_columns(column_or_1d(y), len(log_p), np.asarray(classes))
+    return -log_p[np.arange(len(log_p)), columns]

@@ -1,0 +1,384 @@
+"""The Fisher matrix of a network in eigenbases of Kronecker factors (EK-FAC).
+
+A layer's gradient is a matrix G. Its Fisher block E[vec(G) vec(G)ᵀ] is taken to be diagonal in the
+coordinates Q_Sᵀ G Q_A, one orthogonal basis for each side, with Λ = E[(Q_Sᵀ G Q_A)²] on the
+diagonal. Shapes in comments: B examples, T positions, I inputs, O outputs of a layer, Q queries.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from tqdm.auto import tqdm
+
+from ._batches import as_batch, batch_size_for
+from ._kernel import formed, rows_formed
+from ._layers import Formed, Lookup, Outer, rows_of
+
+# Longest side that is rotated: the eigenvectors of a longer one take many minutes.
+_SIDE = 2**13
+# Bytes of the queries' gradients that are kept while training rows stream past them.
+_KEPT = 2**30
+# Numbers of a product that are summed right away: few enough to stay in the processor's cache.
+_CACHED = 2**20
+
+
+@dataclass
+class LayerFisher:
+    """Fisher matrix of one layer.
+
+    Parameters
+    ----------
+    names : tuple of str
+        The layer's parameters.
+    treatment : {"kronecker", "formed", "diagonal"}
+        Where the bases come from. ``"kronecker"``: E[a aᵀ] and E[g gᵀ] over positions; linear,
+        convolution and embedding layers. ``"formed"``: E[Gᵀ G] and E[G Gᵀ], for gradients that
+        have no factors. ``"diagonal"``: a side of more than 8192 coordinates is left as it is.
+    left : torch.Tensor of shape (O, O) or None
+        Basis of the output side in columns; None leaves it as it is.
+    right : torch.Tensor of shape (I, I) or None
+        Basis of the input side.
+    moments : torch.Tensor of shape (O, I)
+        Λ in double precision: the eigenvalues.
+    """
+
+    names: tuple
+    treatment: str
+    left: torch.Tensor | None
+    right: torch.Tensor | None
+    moments: torch.Tensor
+
+    def rotate(self, factor):
+        """The gradients in the eigenbases: factors are rotated before they are multiplied."""
+        if isinstance(factor, Outer):
+            T, (n_out, n_in) = factor.g.shape[1], factor.shape
+            if T * (n_in**2 + n_out**2) <= n_out * n_in * (n_out + n_in):
+                return Outer(_times(factor.a, self.right), _times(factor.g, self.left))
+        elif isinstance(factor, Lookup) and self.left is None:
+            return Lookup(factor.index, _times(factor.g, self.right), factor.n_rows)
+        matrix = _times(factor.matrix(), self.right)
+        return Formed(matrix if self.left is None else self.left.mT @ matrix)
+
+    def add_squares(self, factor, roots):
+        """Add the squared coordinates of a batch to Λ; examples count ``roots``² (B,)."""
+        rotated, roots = self.rotate(factor), roots[:, None, None]
+        if isinstance(rotated, Outer) and rotated.g.shape[1] == 1:
+            g, unit = _near_one((rotated.g * roots)[:, 0])
+            self._add(g.square().mT @ rotated.a[:, 0].square(), unit)
+        elif isinstance(rotated, Lookup):
+            examples = torch.arange(len(rotated), device=rotated.index.device)[:, None]
+            keys = (rotated.index + rotated.n_rows * examples).flatten()
+            keys, place = keys.unique(return_inverse=True)
+            g = (rotated.g * roots).flatten(0, 1)
+            g = g.new_zeros(len(keys), g.shape[1]).index_add_(0, place, g)
+            g, unit = _near_one(g)
+            self._add(g.square(), unit, keys % rotated.n_rows)
+        else:
+            step = rows_formed(rotated)
+            for i in range(0, len(rotated), step):
+                matrix = rows_of(rotated, i, i + step).matrix() * roots[i : i + step]
+                matrix, unit = _near_one(matrix)
+                self._add(matrix.square().sum(0), unit)
+
+    def _add(self, squares, unit, rows=None):
+        squares = squares.to(self.moments.device).double() * unit**2
+        if rows is None:
+            self.moments += squares
+        else:
+            self.moments.index_add_(0, rows.to(self.moments.device), squares)
+
+    def precondition(self, factor, damping):
+        """λ (F + λ)⁻¹ G of every example (B, O, I) in the eigenbases.
+
+        The λ in front keeps single precision from overflowing where the network is certain.
+        """
+        matrix = self.rotate(factor).matrix()
+        return matrix * (damping / (self.moments + damping)).to(matrix)
+
+    def restore(self, matrix):
+        """Matrices (B, O, I) in the layer's own coordinates."""
+        matrix = matrix if self.left is None else self.left @ matrix
+        return matrix if self.right is None else matrix @ self.right.mT
+
+    def whiten(self, factor, damping):
+        """Coordinates (B, O, I) of (F + λ)^-1/2 G in the eigenbases, in double precision."""
+        matrix = self.rotate(factor).matrix().to(self.moments.device).double()
+        return matrix * (self.moments + damping).rsqrt()
+
+
+def _times(values, basis):
+    return values if basis is None else values @ basis
+
+
+def _near_one(values):
+    """Values divided by the largest, and that: squares of small numbers underflow."""
+    unit = float(values.abs().max())
+    return (values / unit, unit) if unit > 0 else (values, 0.0)
+
+
+class _Sides:
+    """Sums of the second moments of both sides of a layer's gradients."""
+
+    def __init__(self, layer, device):
+        self.layer, self.device, self.formed = layer, device, False
+        self.left, self.right = (
+            torch.zeros(n, n, dtype=torch.float64, device=device) if n <= _SIDE else None
+            for n in layer.shape
+        )
+        self.long = self.right is None or self.left is None
+        if layer.kind == "lookup":
+            # One row at a time is looked up, so the moment of this side is diagonal already.
+            self.left, self.long = None, self.right is None
+
+    def add(self, factor, roots):
+        """Add a batch, whose examples count ``roots``² (B,)."""
+        roots = roots[:, None, None]
+        if isinstance(factor, Formed):
+            self.formed = True
+            matrix = factor.gradient * roots
+            left, right = matrix.mT, matrix
+        elif isinstance(factor, Lookup):
+            left, right = None, factor.g * roots
+        else:
+            left, right = factor.g * roots, factor.a * roots
+        for total, side in ((self.left, left), (self.right, right)):
+            if total is not None:
+                rows, unit = _near_one(side.flatten(0, 1))
+                total += (rows.mT @ rows).to(total.device).double() * unit**2
+
+    def fisher(self, model):
+        """LayerFisher with Λ = 0."""
+        treatment = "diagonal" if self.long else "formed" if self.formed else "kronecker"
+        left, right = (
+            None if side is None else self._eigenvectors(side).to(model.device, model.dtype)
+            for side in (self.left, self.right)
+        )
+        moments = torch.zeros(self.layer.shape, dtype=torch.float64, device=self.device)
+        return LayerFisher(tuple(self.layer.weights), treatment, left, right, moments)
+
+    def _eigenvectors(self, moment):
+        if not torch.isfinite(moment).all():
+            raise ValueError(
+                f"The gradients of log p in {self.layer.key!r} are not finite, so they have no "
+                "second moments. Are all logits finite?"
+            )
+        return torch.linalg.eigh(moment).eigenvectors
+
+
+def given_labels(labels):
+    """Labels of the empirical Fisher matrix, for :func:`fit_fisher`: those of the rows (n,)."""
+    labels = torch.as_tensor(labels)
+
+    def draw(logits, rows):
+        yield labels[rows], logits.new_ones(len(logits))
+
+    return draw
+
+
+def sampled_labels(uniform):
+    """Labels drawn from the model's probabilities by uniform numbers (n_samples, n) in [0, 1).
+
+    What a row draws does not depend on the batch it is in.
+    """
+    uniform = torch.as_tensor(uniform)
+
+    def draw(logits, rows):
+        cumulative = logits.cpu().double().softmax(1).cumsum(1)
+        cumulative /= cumulative[:, -1:]
+        for number in uniform:
+            labels = torch.searchsorted(cumulative, number[rows, None], right=True)[:, 0]
+            yield labels, logits.new_full((len(logits),), 1 / len(uniform))
+
+    return draw
+
+
+def expected_labels(logits, rows):
+    """Every label, weighted by its probability: the expectation that is sampled otherwise."""
+    for label, p in enumerate(logits.softmax(1).mT):
+        yield torch.full((len(logits),), label), p
+
+
+@torch.inference_mode(False)
+def fit_fisher(model, X, draw, *, batch_size="auto", verbose=False):
+    """Fisher matrix of every layer that has an influence.
+
+    Parameters
+    ----------
+    model : TangentModel
+        The network, linearised for the log probability.
+    X : array-like or torch.Tensor of shape (n_samples, ...)
+        Examples that the expectation is over.
+    draw : callable
+        ``draw(logits, rows)`` yields labels of a batch, the slice ``rows`` of ``X``, and the
+        weights of the batch's examples with these labels, both (B,). It is called twice for each
+        batch and must yield the same both times.
+    batch_size : int or "auto", default="auto"
+        Examples per pass.
+    verbose : bool, default=False
+        Whether to show progress.
+
+    Returns
+    -------
+    dict
+        LayerFisher by number of the layer.
+
+    Raises
+    ------
+    ValueError
+        If gradients are not finite.
+
+    References
+    ----------
+    .. [1] T. George, C. Laurent, X. Bouthillier, N. Ballas, P. Vincent, "Fast approximate natural
+       gradient descent in a Kronecker-factored eigenbasis", NeurIPS 2018, section 3.
+    """
+    x = as_batch(X, model)
+    if not model.planned:
+        model.plan(x)
+    step = batch_size_for(model, batch_size)
+    device = model.device if model.device.type == "cuda" else torch.device("cpu")
+    sides, fisher = {}, {}
+
+    def passes(name):
+        for i in tqdm(range(0, len(x), step), desc=name, disable=not verbose):
+            rows = slice(i, min(i + step, len(x)))
+            batch = model.linearise(x[rows])
+            for labels, weights in draw(batch.logits.detach(), rows):
+                roots = weights.sqrt().to(model.device, model.dtype)
+                for layer, factor in batch.factors(labels):
+                    yield layer, factor, roots
+
+    for layer, factor, roots in passes("Kronecker factors"):
+        if layer.number not in sides:
+            sides[layer.number] = _Sides(layer, device)
+        sides[layer.number].add(factor, roots)
+    for number in list(sides):
+        fisher[number] = sides.pop(number).fisher(model)
+    for layer, factor, roots in passes("eigenvalues"):
+        fisher[layer.number].add_squares(factor, roots)
+    for layer in fisher.values():
+        layer.moments /= len(x)
+    return fisher
+
+
+@torch.inference_mode(False)
+def influence(fisher, damping, queries, rows, *, batch_size="auto", verbose=False):
+    """Inner products Σ ∇m(x_*)ᵀ (F + λ)⁻¹ ∇m'(x_i) over layers.
+
+    Memory holds the gradients of some queries (up to 1 GB) and the factors of a batch of rows.
+    Every further block of queries costs another pass over the rows.
+
+    Parameters
+    ----------
+    fisher : dict
+        LayerFisher by number of the layer.
+    damping : dict
+        λ by number of the layer. Layers without one are left out.
+    queries : tuple
+        TangentModel, examples (n_queries, ...) and labels (n_queries,).
+    rows : tuple
+        TangentModel of the same network, maybe for another measurement, examples and labels.
+    batch_size : int or "auto", default="auto"
+        Examples per pass.
+    verbose : bool, default=False
+        Whether to show progress.
+
+    Returns
+    -------
+    torch.Tensor of shape (n_queries, n_rows)
+        In double precision on the CPU.
+    """
+    model, X, labels = queries
+    x, labels = as_batch(X, model), torch.as_tensor(labels)
+    other, X2, labels2 = rows
+    x2, labels2 = as_batch(X2, other), torch.as_tensor(labels2)
+    for one, examples in ((model, x), (other, x2)):
+        if not one.planned:
+            one.plan(examples)
+    step, step2 = batch_size_for(model, batch_size), batch_size_for(other, batch_size)
+    size = model.dtype.itemsize * sum(fisher[n].moments.numel() for n in damping)
+    block = max(1, _KEPT // max(1, size))
+    scores = torch.zeros(len(x), len(x2), dtype=torch.float64)
+    with tqdm(
+        total=scores.numel(), desc="influence", unit_scale=True, disable=not verbose
+    ) as progress:
+        for start in range(0, len(x), block):
+            part = slice(start, min(start + block, len(x)))
+            n_queries = part.stop - start
+            turned = {n for n in damping if _turns_rows(model.layers[n], n_queries, len(x2))}
+            kept = _preconditioned(fisher, damping, turned, model, x[part], labels[part], step)
+            for i in range(0, len(x2), step2):
+                columns = slice(i, min(i + step2, len(x2)))
+                for layer, factor in other.linearise(x2[columns]).factors(labels2[columns]):
+                    if (n := layer.number) in kept:
+                        factor = fisher[n].rotate(factor) if n in turned else factor
+                        products = inner_products(kept[n], factor).cpu().double()
+                        scores[part, columns] += products / damping[n]
+                progress.update(n_queries * (columns.stop - i))
+            del kept  # before the next block is made
+    return scores
+
+
+def _preconditioned(fisher, damping, turned, model, x, labels, step):
+    """λ (F + λ)⁻¹ ∇m (Q, O, I) by number of the layer; in the eigenbases where ``turned``."""
+    like = {"dtype": model.dtype, "device": model.device}
+    kept = {n: torch.zeros(len(x), *fisher[n].moments.shape, **like) for n in damping}
+    for i in range(0, len(x), step):
+        for layer, factor in model.linearise(x[i : i + step]).factors(labels[i : i + step]):
+            if (n := layer.number) in kept:
+                matrices = fisher[n].precondition(factor, damping[n])
+                kept[n][i : i + step] = matrices if n in turned else fisher[n].restore(matrices)
+    return kept
+
+
+def _turns_rows(layer, n_queries, n_rows):
+    """Whether rotating the rows' factors takes less than rotating the queries' matrices back."""
+    n_out, n_in = layer.shape
+    of_rows = n_rows * layer.positions * (n_out**2 + n_in**2)
+    return layer.kind == "outer" and of_rows < n_queries * n_out * n_in * (n_out + n_in)
+
+
+def inner_products(matrices, factor):
+    """Inner products (Q, B) of matrices (Q, O, I) and the gradients of a factor."""
+    if isinstance(factor, Outer) and factor.g.shape[1] == 1:
+        a, g = factor.a[:, 0], factor.g[:, 0]
+        if a.shape[1] < g.shape[1]:  # the longer side is summed by matrix multiplication
+            matrices, a, g = matrices.mT, g, a
+        step = max(1, _CACHED // g.numel())
+        return torch.cat([(a @ part.mT * g).sum(2) for part in matrices.split(step)])
+    if isinstance(factor, Lookup):
+        B, T = factor.index.shape
+        step = max(1, _CACHED // (len(matrices) * T * matrices.shape[2]))
+        parts = [rows_of(factor, i, i + step) for i in range(0, B, step)]
+        return torch.cat([(matrices[:, p.index] * p.g).sum((2, 3)) for p in parts], 1)
+    flat = matrices.flatten(1)
+    return torch.cat([flat @ gradients.mT for gradients in formed(factor)], 1)
+
+
+@torch.inference_mode(False)
+def whitened(fisher, damping, rows, *, batch_size="auto"):
+    """Coordinates of (F + λ)^-1/2 ∇m in the eigenbases, layer by layer.
+
+    Parameters
+    ----------
+    fisher, damping : dict
+        As for :func:`influence`.
+    rows : tuple
+        TangentModel, examples (n_rows, ...) and labels (n_rows,).
+    batch_size : int or "auto", default="auto"
+        Examples per pass.
+
+    Returns
+    -------
+    torch.Tensor of shape (n_rows, n_parameters)
+        In double precision on the CPU; layers without damping have no columns.
+    """
+    model, X, labels = rows
+    x, labels = as_batch(X, model), torch.as_tensor(labels)
+    step = batch_size_for(model, batch_size)
+    parts = {n: torch.zeros(len(x), *fisher[n].moments.shape).double() for n in damping}
+    for i in range(0, len(x), step):
+        for layer, factor in model.linearise(x[i : i + step]).factors(labels[i : i + step]):
+            if (n := layer.number) in parts:
+                parts[n][i : i + step] = fisher[n].whiten(factor, damping[n])
+    return torch.cat([part.flatten(1) for part in parts.values()], 1)

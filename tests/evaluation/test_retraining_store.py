@@ -1,0 +1,192 @@
+"""Results on disk: killed at any moment, nothing that was finished is trained again."""
+
+import functools
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from sklearn_provenance.evaluation import Recipe, iter_retrain, retrain
+from sklearn_provenance.evaluation._retraining_results import digest
+
+from .conftest import data, mlp, random_masks
+
+CALLS = {"seen": 0, "stop_after": np.inf}
+
+
+def watched(logits):
+    """Logits as they are; counts copies and pulls the plug."""
+    CALLS["seen"] += 1
+    if CALLS["seen"] > CALLS["stop_after"]:
+        raise KeyboardInterrupt
+    return logits
+
+
+def run(store, stop_after=np.inf, function=retrain, **change):
+    CALLS.update(seen=0, stop_after=stop_after)
+    X, y, X_eval = data()
+    arguments = {
+        "model": mlp().double(),
+        "X": X,
+        "y": y,
+        "masks": random_masks(8, 23),
+        "X_eval": X_eval,
+        "recipe": Recipe(batch_size=8, max_epochs=2),
+        "evaluate": watched,
+        "group_size": 2,
+        "store": store,
+    }
+    return function(**(arguments | change))
+
+
+@pytest.mark.parametrize("group_size", [1, 3, "auto"])
+def test_an_interrupted_run_goes_on_where_it_was(tmp_path, group_size):
+    expected = run(None).outputs
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, stop_after=5)  # in the third group of two
+    result = run(tmp_path, group_size=group_size)
+    assert CALLS["seen"] == 4
+    np.testing.assert_allclose(result.outputs, expected, rtol=0, atol=1e-10)
+    assert isinstance(result.outputs, np.memmap)
+    assert not result.outputs.flags.writeable
+    again = run(tmp_path)
+    assert CALLS["seen"] == 0
+    np.testing.assert_array_equal(again.outputs, result.outputs)
+    assert again.seconds == result.seconds > 0
+
+
+def test_what_is_stored_comes_first(tmp_path):
+    groups = run(tmp_path, function=iter_retrain)
+    first, outputs = next(groups)
+    groups.close()
+    groups = run(tmp_path, function=iter_retrain)
+    again, stored = next(groups)
+    assert CALLS["seen"] == 0
+    np.testing.assert_array_equal(again, first)
+    np.testing.assert_array_equal(stored, outputs)
+    rest = [copies for copies, _ in groups]
+    assert sorted(np.concatenate([first, *rest])) == list(range(8))
+    copies, _ = next(run(tmp_path, function=iter_retrain))
+    assert copies.tolist() == list(range(8))
+
+
+SCRIPT = """
+import os, signal, sys
+from tests.evaluation.conftest import data, mlp, random_masks
+from sklearn_provenance.evaluation import Recipe, retrain
+
+seen = 0
+def evaluate(logits):
+    global seen
+    seen += 1
+    if seen > int(sys.argv[2]):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return logits
+
+X, y, X_eval = data()
+retrain(mlp().double(), X, y, random_masks(5, 23), X_eval=X_eval, evaluate=evaluate, group_size=1,
+        recipe=Recipe(batch_size=8, max_epochs=2), store=sys.argv[1])
+print(seen)
+"""
+
+
+def test_a_killed_process_loses_the_group_in_flight(tmp_path, pytestconfig):
+    def process(limit):
+        command = [sys.executable, "-c", SCRIPT, str(tmp_path), str(limit)]
+        return subprocess.run(command, capture_output=True, text=True, cwd=pytestconfig.rootpath)
+
+    assert process(3).returncode == -9
+    done = process(99)
+    assert done.stdout.strip() == "2", done.stderr
+    outputs = np.load(tmp_path / "outputs.npy")
+    expected = run(None, masks=random_masks(5, 23)).outputs
+    np.testing.assert_allclose(outputs, expected, rtol=0, atol=1e-10)
+
+
+def changed_masks():
+    masks = random_masks(8, 23)
+    masks[3, 4] ^= True
+    return masks
+
+
+class Scaled(nn.Sequential):
+    def forward(self, x):
+        return 2 * super().forward(x)
+
+
+@pytest.mark.parametrize(
+    ("change", "name"),
+    [
+        ({"model": mlp(seed=1).double()}, "network"),
+        ({"model": Scaled(*mlp().double())}, "network"),
+        ({"model": nn.Sequential(*mlp().double()[:3], nn.Sigmoid(), mlp().double()[4])}, "network"),
+        ({"forward": lambda m, x: m(-x)}, "network"),
+        ({"X": data(seed=1)[0]}, "X"),
+        ({"y": data(seed=1)[1]}, "y"),
+        ({"X_eval": data(seed=1)[2]}, "X_eval"),
+        ({"masks": changed_masks()}, "masks"),
+        ({"masks": random_masks(9, 23)}, "masks"),
+        ({"seeds": range(8)}, "seeds"),
+        ({"recipe": Recipe(batch_size=8, max_epochs=3)}, "recipe"),
+        (
+            {"recipe": Recipe(batch_size=8, max_epochs=2, schedule=lambda step, n: 1 - step / n)},
+            "recipe",
+        ),
+        ({"evaluate": "logits"}, "evaluate"),
+    ],
+)
+def test_results_of_another_call_are_not_mixed_in(tmp_path, change, name):
+    run(tmp_path)
+    before = (tmp_path / "outputs.npy").read_bytes()
+    with pytest.raises(ValueError, match=f"what differs: {name}. Use another folder"):
+        run(tmp_path, **change)
+    assert (tmp_path / "outputs.npy").read_bytes() == before
+
+
+def test_the_labels_of_margins_count(tmp_path):
+    run(tmp_path, evaluate="margin", y_eval=np.zeros(7, int))
+    with pytest.raises(ValueError, match="differs: evaluate"):
+        run(tmp_path, evaluate="margin", y_eval=np.ones(7, int))
+    run(tmp_path / "logits", y_eval=np.zeros(7, int))
+    run(tmp_path / "logits", y_eval=np.ones(7, int))  # where they only label the result
+    assert CALLS["seen"] == 0
+
+
+def test_a_factory_counts_by_what_it_makes(tmp_path):
+    run(tmp_path, model=lambda: nn.Linear(5, 3).double(), seeds=range(8))
+    CALLS["seen"] = 0
+    run(tmp_path, model=lambda: nn.Sequential(nn.Linear(5, 3))[0].double(), seeds=range(8))
+    assert CALLS["seen"] == 0
+    with pytest.raises(ValueError, match="network"):
+        run(tmp_path, model=lambda: nn.Linear(5, 3, bias=False).double(), seeds=range(8))
+
+
+def test_other_files_are_noticed(tmp_path):
+    (tmp_path / "manifest.json").write_text(json.dumps({"version": 1}))
+    with pytest.raises(ValueError, match="not a manifest"):
+        run(tmp_path)
+
+
+def test_outputs_of_one_shape():
+    shapes = iter([3, 3, 4])
+    with pytest.raises(ValueError, match="same shape"):
+        run(None, evaluate=lambda logits: np.zeros(next(shapes)), group_size=1)
+
+
+def closure(value):
+    return lambda z: z * value
+
+
+def test_functions_are_told_apart_by_what_they_do():
+    assert digest(closure(1)) == digest(closure(1))
+    assert digest(closure(1)) != digest(closure(2))
+    assert digest(closure(torch.zeros(2))) != digest(closure(torch.ones(2)))
+    assert digest(lambda z, k=1: z) != digest(lambda z, k=2: z)
+    assert digest(lambda z: z + 1) != digest(lambda z: z - 1)
+    assert digest(functools.partial(max, 1)) != digest(functools.partial(max, 2))
+    assert digest(functools.partial(closure(1), 3)) == digest(functools.partial(closure(1), 3))
+    assert digest(functools.partial(closure(1), 3)) != digest(functools.partial(closure(2), 3))
