@@ -59,12 +59,12 @@ def main():
                 search = GridSearchCV(attributor, {"noise_variance": GRID}, cv=3).fit(X, noisy)
                 seconds = time.perf_counter() - start
                 best = search.best_estimator_
-                scale = best.set_params(noise_variance="scale").fit(X, noisy).noise_variance_
+                diagonal = best.set_params(noise_variance="diagonal").fit(X, noisy).noise_variance_
             for i, noise in enumerate(GRID):
                 results.add(
                     **case,
                     noise_variance=noise,
-                    relative=round(noise / scale, 10),
+                    relative=round(noise / diagonal, 10),
                     log_density=round(search.cv_results_["mean_test_score"][i], 5),
                     best=int(i == search.best_index_),
                     seconds_of_the_grid=round(seconds, 1),

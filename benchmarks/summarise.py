@@ -55,6 +55,7 @@ COPIED = {
         "index_mb",
         "extra_peak_mb",
     ],
+    "noise_log_density": ["noise_over_scale", "log_density"],
     "retrieval_pool": [
         "noise_over_scale",
         "k",
@@ -125,6 +126,20 @@ def noise_variance():
     return {"noise_variance": best[columns]}
 
 
+def brittleness(study):
+    """Fraction of queries that fell and mean drop of margins, ± standard errors over queries."""
+    frame = pd.read_csv(RESULTS / f"brittleness_{study}.csv")
+    groups = frame.groupby(["method", "size"], sort=False)
+    table = groups.size().rename("queries").to_frame()
+    for value, digits in (("flipped", 2), ("margin_drop", 1)):
+        mean, error = groups[value].mean(), groups[value].sem()
+        table[value] = [
+            f"{m:.{digits}f} ± {e:.{digits}f}" for m, e in zip(mean, error, strict=True)
+        ]
+    table = table.rename(columns={"flipped": "fell", "margin_drop": "margin drop (nats)"})
+    return {f"brittleness_{study}": table.reset_index()}
+
+
 def exponents(curve, varied):
     """Slope of log seconds over log size between the last three points of a curve."""
     curve = curve.sort_values(varied).tail(3)
@@ -181,9 +196,13 @@ def write_tables(folder):
     for table in (attribution, noise_variance):
         if (RESULTS / f"{table.__name__}.csv").exists():
             tables |= table()
+    for study in ("noise", "methods"):
+        if (RESULTS / f"brittleness_{study}.csv").exists():
+            tables |= brittleness(study)
     if (RESULTS / "scaling.csv").exists():
         tables |= scaling(folder)
     for name, table in tables.items():
+        table = table.rename(columns={"noise_over_scale": "noise / mean diagonal"})
         readable = table.rename(columns=lambda column: str(column).replace("_", " "))
         readable.to_csv(folder / f"{name}.csv", index=False)
 

@@ -63,11 +63,13 @@ print("kernel = share of trees with a common leaf:", np.allclose(phi @ phi.T, sa
 # Ask for exemplars
 # -----------------
 # ``candidates="all"`` lets patients of either class be named; with the default, only those of the
-# predicted class may be. Every kernel value k(x, x) is 1 here, so σ² = ``"scale"`` is 1.
+# predicted class may be. Every kernel value k(x, x) is 1 here, and so is σ².
 #
 # We look at the prediction that the forest is most sure of, and the one that it is least sure of.
 
-attributor = InfoGainAttributor(forest, features=embedding, candidates="all").fit(X, y)
+attributor = InfoGainAttributor(
+    forest, features=embedding, candidates="all", noise_variance="diagonal"
+).fit(X, y)
 explanation = attributor.explain(X_test, k=10)
 ends = [sure.argmax(), sure.argmin()]
 for query in ends:

@@ -34,15 +34,16 @@ class InfoGainAttributor(InformationAttributor):
         a Pipeline, search or FrozenEstimator around one of these. With ``features`` of your own,
         any classifier. A module is always taken as fitted, and counts its classes from 0.
     noise_variance : float or str, default="scale"
-        Noise variance σ², in units of the kernel. "scale" takes the mean kernel diagonal of the
-        training rows, "10*scale" ten times that; far from that scale every rule is poor.
+        Noise variance σ², in units of the kernel. "scale" takes ten times the mean kernel
+        diagonal of the training rows, "3*diagonal" three times it; far from that scale every rule
+        is poor.
     solver : {"exact", "linear_response"}, default="exact"
         Picks the largest gain, c² / (σ² + v), or by the cheaper c², which is near it when σ² is
         large. Scores are exact either way.
     pool_size : int, default=None
         Picks among this many rows with the largest ``|k(x, x_*)|`` only, re-ranked by the
         solver's rule: an approximation, near for few picks and a large noise variance (200 rows
-        keep .99 of the nats of 10 picks at "scale", see the benchmarks). None visits all.
+        keep .999 of the nats of 10 picks at "scale", see the benchmarks). None visits all.
     index : {"exact", "faiss"} or object, default=None
         Where rows of largest absolute inner product are searched: ``"exact"`` scans the features in
         chunks, ``"faiss"`` needs the extra of that name, and an object has ``build(rows)`` and
@@ -263,8 +264,9 @@ class InfoLossAttributor(InformationAttributor):
         a Pipeline, search or FrozenEstimator around one of these. With ``features`` of your own,
         any classifier. A module is always taken as fitted, and counts its classes from 0.
     noise_variance : float or str, default="scale"
-        Noise variance σ², in units of the kernel. "scale" takes the mean kernel diagonal of the
-        training rows, "10*scale" ten times that; far from that scale every rule is poor.
+        Noise variance σ², in units of the kernel. "scale" takes ten times the mean kernel
+        diagonal of the training rows, "3*diagonal" three times it; far from that scale every rule
+        is poor.
     candidates : {"same_class", "all"}, default="same_class"
         Rows that may be named for a query: those of its class, or all.
     measurement : {"label_logit", "margin"}, default="label_logit"

@@ -35,8 +35,8 @@ class RelatIFAttributor(PointwiseSelection, InformationAttributor):
         a Pipeline, search or FrozenEstimator around one of these. With ``features`` of your own,
         any classifier. A module is always taken as fitted, and counts its classes from 0.
     noise_variance : float or str, default="scale"
-        Noise variance σ², in units of the kernel; it damps the Hessian. "scale" takes the mean
-        kernel diagonal of the training rows, "10*scale" ten times that.
+        Noise variance σ², in units of the kernel; it damps the Hessian. "scale" takes ten
+        times the mean kernel diagonal of the training rows, "3*diagonal" three times it.
     candidates : {"same_class", "all"}, default="same_class"
         Rows that may be named for a query: those of its class, or all.
     measurement : {"label_logit", "margin"}, default="label_logit"

@@ -17,6 +17,8 @@ from sklearn.preprocessing import StandardScaler
 
 from sklearn_provenance import ProvenanceClassifier
 from sklearn_provenance.attribution import (
+    EKFACAttributor,
+    GradDotAttributor,
     LastLayerAttributor,
     RandomAttributor,
     RelatIFAttributor,
@@ -29,6 +31,8 @@ from .test_contract import Noisy, state
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
 BASELINES = {
+    "ekfac": (EKFACAttributor, {}),
+    "graddot": (GradDotAttributor, {}),
     "random": (RandomAttributor, {}),
     "repsim": (RepSimAttributor, {}),
     "influence": (LastLayerAttributor, {}),

@@ -7,6 +7,8 @@ from sklearn.utils import estimator_checks
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from sklearn_provenance.attribution import (
+    EKFACAttributor,
+    GradDotAttributor,
     InfoGainAttributor,
     InfoLossAttributor,
     LastLayerAttributor,
@@ -25,6 +27,8 @@ pytestmark = [
 
 
 ATTRIBUTORS = [
+    EKFACAttributor(LogisticRegression()),
+    GradDotAttributor(LogisticRegression()),
     InfoGainAttributor(LogisticRegression()),
     InfoLossAttributor(LogisticRegression()),
     LastLayerAttributor(LogisticRegression()),

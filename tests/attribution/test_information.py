@@ -104,17 +104,15 @@ def test_permuting_the_training_rows_permutes_the_answer(network, data, rng, rul
     )
 
 
-def test_scale_is_the_mean_kernel_diagonal(network, data):
+def test_noise_variance_in_units_of_the_mean_kernel_diagonal(network, data):
     X, y, queries = data
+    diagonal = (X**2).sum(1).mean()
+    for text, factor in (("scale", 10), ("diagonal", 1), ("1e-3 * diagonal", 1e-3)):
+        fitted = InfoGainAttributor(network, noise_variance=text).fit(X, y)
+        np.testing.assert_allclose(fitted.noise_variance_, factor * diagonal, rtol=1e-12)
     attributor = InfoGainAttributor(network).fit(X, y)
-    np.testing.assert_allclose(attributor.noise_variance_, (X**2).sum(1).mean(), rtol=1e-12)
-    for text, factor in (("10*scale", 10), ("1e-3 * scale", 1e-3)):
-        multiple = InfoGainAttributor(network, noise_variance=text).fit(X, y)
-        np.testing.assert_allclose(multiple.noise_variance_, factor * attributor.noise_variance_)
     scaled = InfoGainAttributor(network, ntk_parameterization=True).fit(X, y)
-    np.testing.assert_allclose(
-        scaled.noise_variance_, (X**2).sum(1).mean() / X.shape[1], rtol=1e-12
-    )
+    np.testing.assert_allclose(scaled.noise_variance_, 10 * diagonal / X.shape[1], rtol=1e-12)
     # Scores depend on σ² relative to the kernel alone.
     np.testing.assert_allclose(scaled.attribute(queries), attributor.attribute(queries), rtol=1e-9)
 
