@@ -24,8 +24,8 @@ def linear_response_by_search(search, features, query_features, noise_variance, 
     Parameters
     ----------
     search : callable
-        ``search(directions, m)`` gives the row numbers (n_queries, m) of the largest
-        |inner products| with directions (n_queries, n_features), best first, and the products.
+        ``search(directions, m)`` gives the row numbers (n_queries, m) of the largest absolute
+        inner products with directions (n_queries, n_features), best first, and the products.
     features : array of shape (n_train, n_features)
         Φ: an array, a memory map or a tensor, of which only rows that were found are read.
     query_features : Tensor of shape (n_queries, n_features)
@@ -105,7 +105,7 @@ def _search_block(search, features, queries, noise_variance, n_picks, taken):
 def select_in_pools(features, query_features, noise_variance, k, pools, rule="info_gain"):
     """Pick k rows for each query greedily among a pool of its own.
 
-    With pools of the rows of largest |c| this re-ranks what a search found by the exact rule.
+    With pools of the rows of largest ``|c|`` this re-ranks what a search found by the exact rule.
 
     Parameters
     ----------
