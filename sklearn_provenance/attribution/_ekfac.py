@@ -11,14 +11,17 @@ from ..tangent._curvature import (
     fit_fisher,
     given_labels,
     influence,
-    sampled_labels,
+    random_signs,
     whitened,
 )
 from ._gradients import GradientAttributor
 from ._link import DENSE_LIMIT
 
-# λ in units of a layer's mean eigenvalue for damping="auto": Grosse et al. (2023), section 2.2.
+# λ in units of a layer's mean eigenvalue for damping="auto", as in Grosse et al. (2023).
 DAMPING_CONSTANT = 0.1
+# Multiplications, to form the gradients of all rows and labels, up to which n_samples="auto"
+# takes the expectation.
+_EXACT = 10**10
 
 
 class EKFACAttributor(GradientAttributor):
@@ -48,12 +51,15 @@ class EKFACAttributor(GradientAttributor):
     measurement : {"margin", "label_logit"}, default="margin"
         What is explained about a query: the log odds log(p / (1 - p)) of its label, or its logit.
     fisher : {"true", "empirical"}, default="true"
-        Labels that F is made of: the model's own, as the Hessian wants it, or those of the rows.
-    n_samples : int or "exact", default=1
-        For ``fisher="true"`` the labels drawn for each row from the model's probabilities.
-        "exact" takes the expectation instead, at a backward pass for every class.
+        Labels that F is made of: drawn from the model's probabilities, which makes it the
+        Gauss-Newton Hessian, or those of the rows.
+    n_samples : int, "exact" or "auto", default="auto"
+        For ``fisher="true"`` the random gradients for each row, see the notes. "exact" takes the
+        expectation over labels instead, at a backward pass for every class. "auto" is that
+        where it takes seconds: if rows times classes times the size of the network (parameters,
+        those of convolutions times positions) is at most 10^10. Otherwise it is 1.
     random_state : int, RandomState instance or None, default=0
-        Seed of the labels.
+        Seed of the random gradients.
     candidates : {"same_class", "all"}, default="same_class"
         Rows that may be named for a query: those of its class, or all. F is of all rows given to
         fit in any case.
@@ -76,6 +82,8 @@ class EKFACAttributor(GradientAttributor):
         Its class labels, in the order of the logits.
     damping_ : dict
         λ of each layer, by the name of its first parameter.
+    n_samples_ : int, "exact" or None
+        ``n_samples`` in use; None with the empirical Fisher matrix.
     coverage_ : dict
         Shares of the network's parameters by how F treats them, see the notes; together 1.
     n_features_in_ : int
@@ -102,8 +110,16 @@ class EKFACAttributor(GradientAttributor):
     - "diagonal": one side of G has more than 8192 coordinates, which are left as they are.
     - "none": parameters without influence on the logits, or without gradient.
 
+    A random gradient is Σ_c ±√p_c ∇log p(c | x) with random signs, over all classes c. Its second
+    moment is that of ∇log p(y | x) for a label y drawn from the model's probabilities p, but less
+    noisy: where the model is nearly certain, other labels would hardly ever be drawn.
+
     ``transform`` gives (F + λ I)^-1/2 ∇m in the eigenbases, at the predicted label. With
     ``explain(X=None)`` F is that of all rows, the one that is explained among them.
+
+    ``fit`` takes two passes over the rows, with products of each side's features in both. Scores
+    take as many multiplications as there are pairs of a query and a candidate, times parameters,
+    which exceeds ``fit`` soon; memory holds the gradients of some queries at a time, up to 1 GB.
 
     Features are in the network's precision; moments, eigenvectors and sums over batches and
     layers are computed in double precision.
@@ -140,7 +156,10 @@ class EKFACAttributor(GradientAttributor):
         **GradientAttributor._parameter_constraints,
         "damping": [Interval(numbers.Real, 0, None, closed="neither"), StrOptions({"auto"})],
         "fisher": [StrOptions({"true", "empirical"})],
-        "n_samples": [Interval(numbers.Integral, 1, None, closed="left"), StrOptions({"exact"})],
+        "n_samples": [
+            Interval(numbers.Integral, 1, None, closed="left"),
+            StrOptions({"exact", "auto"}),
+        ],
         "random_state": ["random_state"],
     }
 
@@ -151,7 +170,7 @@ class EKFACAttributor(GradientAttributor):
         damping="auto",
         measurement="margin",
         fisher="true",
-        n_samples=1,
+        n_samples="auto",
         random_state=0,
         candidates="same_class",
         prefit="auto",
@@ -174,31 +193,40 @@ class EKFACAttributor(GradientAttributor):
         self.random_state = random_state
 
     def _check_combination(self):
-        if self.fisher == "empirical" and self.n_samples != 1:
+        if self.fisher == "empirical" and self.n_samples != "auto":
             raise ValueError(
                 f'n_samples={self.n_samples!r} is for fisher="true": with fisher="empirical" '
-                "labels are those of the rows, and none are drawn"
+                "labels are those of the rows, and nothing is drawn"
             )
 
     def _learn(self):
         super()._learn()
+        self.n_samples_ = self.n_samples
+        if self.n_samples == "auto":
+            size = sum(layer.n_parameters * layer.positions for layer in self._likelihood.layers)
+            passes = len(self._train.labels) * len(self.classes_)
+            self.n_samples_ = "exact" if passes * size <= _EXACT else 1
         seed = None
-        if self.fisher == "true" and self.n_samples != "exact":
+        if self.fisher == "empirical":
+            self.n_samples_ = None
+        elif self.n_samples_ != "exact":
             seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
-        settings = (self.fisher, self.n_samples, seed)
+        settings = (self.n_samples_, seed)
         self._fisher = self._link.source.cache(self._fit_fisher, self._train, settings)
         self._damping = self._find_damping()
         self.damping_ = {self._fisher[n].names[0]: value for n, value in self._damping.items()}
         self.coverage_ = self._coverage()
 
     def _fit_fisher(self, rows, settings):
-        fisher, n_samples, seed = settings
-        if fisher == "empirical":
+        n_samples, seed = settings
+        if n_samples is None:
             draw = given_labels(rows.labels)
         elif n_samples == "exact":
             draw = expected_labels
         else:
-            draw = sampled_labels(np.random.default_rng(seed).random((n_samples, len(rows.labels))))
+            shape = n_samples, len(rows.labels), len(self.classes_)
+            signs = np.random.default_rng(seed).integers(0, 2, shape, dtype=np.int8)
+            draw = random_signs(2 * signs - 1)
         return fit_fisher(
             self._likelihood,
             rows.inputs,

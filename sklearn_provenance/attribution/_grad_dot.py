@@ -83,10 +83,13 @@ class GradDotAttributor(GradientAttributor):
     >>> from sklearn_provenance.attribution import GradDotAttributor
     >>> X, y = load_iris(return_X_y=True)
     >>> model = MLPClassifier((16,), max_iter=1500, random_state=0)
-    >>> attributor = GradDotAttributor(model, candidates="all").fit(X, y)
-    >>> exp = attributor.explain(X[:1], k=3)
-    >>> exp.exemplar_labels, bool((exp.scores > 0).all())  # steps on these help
-    (array([[0, 0, 0]]), True)
+    >>> attributor = GradDotAttributor(model).fit(X, y)
+    >>> exp = attributor.explain(X[:2], k=3)
+    >>> exp.exemplar_labels
+    array([[0, 0, 0],
+           [0, 0, 0]])
+    >>> bool((exp.scores > 0).all())  # steps on these rows help
+    True
     """
 
     _method = "GradDot"

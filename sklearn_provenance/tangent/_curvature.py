@@ -166,7 +166,7 @@ class _Sides:
 
 
 def given_labels(labels):
-    """Labels of the empirical Fisher matrix, for :func:`fit_fisher`: those of the rows (n,)."""
+    """Targets of the empirical Fisher matrix, for :func:`fit_fisher`: labels of the rows (n,)."""
     labels = torch.as_tensor(labels)
 
     def draw(logits, rows):
@@ -175,27 +175,29 @@ def given_labels(labels):
     return draw
 
 
-def sampled_labels(uniform):
-    """Labels drawn from the model's probabilities by uniform numbers (n_samples, n) in [0, 1).
-
-    What a row draws does not depend on the batch it is in.
-    """
-    uniform = torch.as_tensor(uniform)
-
-    def draw(logits, rows):
-        cumulative = logits.cpu().double().softmax(1).cumsum(1)
-        cumulative /= cumulative[:, -1:]
-        for number in uniform:
-            labels = torch.searchsorted(cumulative, number[rows, None], right=True)[:, 0]
-            yield labels, logits.new_full((len(logits),), 1 / len(uniform))
-
-    return draw
-
-
 def expected_labels(logits, rows):
-    """Every label, weighted by its probability: the expectation that is sampled otherwise."""
+    """Targets of the Fisher matrix itself: every label, weighted by its probability."""
     for label, p in enumerate(logits.softmax(1).mT):
         yield torch.full((len(logits),), label), p
+
+
+def random_signs(signs):
+    """Targets whose mean is the Fisher matrix, from signs ±1 (n_samples, n, C).
+
+    Directions Σ_c ±√p_c (e_c - p) have the second moment of e_y - p for a label y drawn from p.
+    They are less noisy: where p_c is near 1, few labels drawn would be another.
+    """
+    signs = torch.as_tensor(signs)
+
+    def draw(logits, rows):
+        p = logits.cpu().double().softmax(1)
+        others = 1 - torch.eye(p.shape[1], dtype=p.dtype)  # 1 - p keeps its digits as a sum
+        for own in signs[:, rows]:
+            w = own * p.sqrt()
+            directions = w * (p @ others) - p * (w @ others)
+            yield directions, logits.new_full((len(logits),), 1 / len(signs))
+
+    return draw
 
 
 @torch.inference_mode(False)
@@ -209,9 +211,10 @@ def fit_fisher(model, X, draw, *, batch_size="auto", verbose=False):
     X : array-like or torch.Tensor of shape (n_samples, ...)
         Examples that the expectation is over.
     draw : callable
-        ``draw(logits, rows)`` yields labels of a batch, the slice ``rows`` of ``X``, and the
-        weights of the batch's examples with these labels, both (B,). It is called twice for each
-        batch and must yield the same both times.
+        ``draw(logits, rows)`` yields targets of a batch, the slice ``rows`` of ``X``, and the
+        weights (B,) that its examples have with them. Targets are labels (B,), of which the log
+        probability is differentiated, or directions in the logits (B, C). It is called twice for
+        each batch and must yield the same both times.
     batch_size : int or "auto", default="auto"
         Examples per pass.
     verbose : bool, default=False
@@ -243,9 +246,9 @@ def fit_fisher(model, X, draw, *, batch_size="auto", verbose=False):
         for i in tqdm(range(0, len(x), step), desc=name, disable=not verbose):
             rows = slice(i, min(i + step, len(x)))
             batch = model.linearise(x[rows])
-            for labels, weights in draw(batch.logits.detach(), rows):
+            for targets, weights in draw(batch.logits.detach(), rows):
                 roots = weights.sqrt().to(model.device, model.dtype)
-                for layer, factor in batch.factors(labels):
+                for layer, factor in batch.factors(targets):
                     yield layer, factor, roots
 
     for layer, factor, roots in passes("Kronecker factors"):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 
 from ._layers import find_layers
-from ._measurements import check_measurement, measure
+from ._measurements import check_measurement, scalar
 from ._module import Functional, call, check_module, evaluation, n_rows, select_parameters, take
 
 _PROBE = 3
@@ -259,8 +259,9 @@ class Linearisation:
 
         Parameters
         ----------
-        labels : torch.Tensor of shape (n_samples,)
-            Column of the logits that each example is measured at.
+        labels : torch.Tensor of shape (n_samples,) or (n_samples, n_classes)
+            Column of the logits that each example is measured at. Or, as floats, directions v: the
+            scalar that is differentiated is then v·logits, whatever the measurement.
 
         Yields
         ------
@@ -269,7 +270,10 @@ class Linearisation:
         factor : Outer, Lookup or Formed
             Per-example gradients with respect to them. Layers without influence are left out.
         """
-        labels = check_labels(labels, self.logits).to(self.logits.device)
+        if isinstance(labels, torch.Tensor) and labels.shape == self.logits.shape:
+            labels = labels.to(self.logits)
+        else:
+            labels = check_labels(labels, self.logits).to(self.logits.device)
         found = self._backward(labels)
         pending = [n for n, calls in found.items() if calls is None]
         names = [layer.key for layer in self.model.layers if layer.number in pending]
@@ -317,7 +321,7 @@ class Linearisation:
         if not inputs:
             return found
         with evaluation(model.module):
-            total = measure(self.logits, labels, model.measurement).sum()
+            total = scalar(self.logits, labels, model.measurement).sum()
             gradients = torch.autograd.grad(total, inputs, retain_graph=True, allow_unused=True)
         for (layer, _), g in zip(idle, gradients[len(edges) :], strict=True):
             if g is not None:

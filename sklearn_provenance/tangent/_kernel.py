@@ -236,7 +236,7 @@ def tangent_diagonal(model, X, labels, batch_size="auto", *, verbose=False):
     Returns
     -------
     torch.Tensor of shape (n_samples,)
-        Squared norms |φ(x)|², float64 on the CPU, in squared units of the measurement per unit of
+        Squared norms of φ(x), float64 on the CPU, in squared units of the measurement per unit of
         weight.
 
     Raises

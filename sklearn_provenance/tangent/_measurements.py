@@ -63,6 +63,13 @@ def measure(logits, labels, measurement="label_logit"):
     return margin if measurement == "margin" else F.logsigmoid(margin)
 
 
+def scalar(logits, target, measurement):
+    """What is differentiated (B,): the measurement at labels (B,), or along directions (B, C)."""
+    if target.is_floating_point():
+        return (logits * target).sum(1)
+    return measure(logits, target, measurement)
+
+
 def check_measurement(measurement):
     """Raise unless the measurement is known."""
     if measurement not in ALL_MEASUREMENTS:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
-from ._measurements import measure
+from ._measurements import scalar
 
 
 def call(module, x):
@@ -147,7 +147,7 @@ class Functional:
         """Measurements (B,) with ``weights`` (by name) in place of the module's own."""
         swapped = {f"inner.{name}": p for name, p in weights.items()}
         logits = torch.func.functional_call(self.adapter, swapped, (x,))
-        return measure(logits, labels, self.measurement)
+        return scalar(logits, labels, self.measurement)
 
     def gradients(self, weights, x, labels):
         """Gradients by name, each (B, *shape), for every parameter in ``weights``."""
