@@ -87,9 +87,9 @@ for query in queries:
 # one would do without this package: the largest cosines between the features in front of the last
 # layer, among the images of the predicted class.
 #
-# σ² is ten times the mean of the kernel's diagonal, the default. If σ² is small, one image close to the query
-# says nearly all there is to say, and the rest of a long list hardly matters; a larger one spreads
-# credit.
+# σ² is ten times the mean of the kernel's diagonal, the default. If σ² is small, one image close to
+# the query says nearly all there is to say, and the rest of a long list hardly matters; a larger
+# one spreads credit.
 
 gain = InfoGainAttributor(network).fit(X, y)
 loss = InfoLossAttributor(network).fit(X, y)

@@ -80,7 +80,10 @@ information = attributor.explain(test.data[shown], k=5)
 print(f"\nInfoGain took {time.perf_counter() - start:.1f} seconds\n")
 print(information)
 shared = np.mean(
-    [len(np.intersect1d(a, b)) for a, b in zip(explanation.indices, information.indices)]
+    [
+        len(np.intersect1d(a, b))
+        for a, b in zip(explanation.indices, information.indices, strict=True)
+    ]
 )
 print(f"\nOf five training images {shared:.1f} on average are named by both.")
 

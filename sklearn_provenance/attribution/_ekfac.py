@@ -6,6 +6,7 @@ import numpy as np
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 
+from ..tangent import Coverage
 from ..tangent._curvature import (
     expected_labels,
     fit_fisher,
@@ -84,8 +85,9 @@ class EKFACAttributor(GradientAttributor):
         λ of each layer, by the name of its first parameter.
     n_samples_ : int, "exact" or None
         ``n_samples`` in use; None with the empirical Fisher matrix.
-    coverage_ : dict
-        Shares of the network's parameters by how F treats them, see the notes; together 1.
+    coverage_ : Coverage
+        How F treats each of the network's parameters (``routes``), and what share of them it
+        treats in each way (``shares``, together 1); see the notes.
     n_features_in_ : int
         Second dimension of ``X``.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
@@ -108,7 +110,7 @@ class EKFACAttributor(GradientAttributor):
       (normalisation, grouped convolutions, parameters of modules that are not known here). Where
       G is a vector, that is the exact block of F.
     - "diagonal": one side of G has more than 8192 coordinates, which are left as they are.
-    - "none": parameters without influence on the logits, or without gradient.
+    - "none": parameters without influence on the logits, or without gradient on any row.
 
     A random gradient is Σ_c ±√p_c ∇log p(c | x) with random signs, over all classes c. Its second
     moment is that of ∇log p(y | x) for a label y drawn from the model's probabilities p, but less
@@ -145,7 +147,7 @@ class EKFACAttributor(GradientAttributor):
     >>> attributor = EKFACAttributor(model).fit(X, y)
     >>> attributor.explain(X[:2], k=3).indices.shape
     (2, 3)
-    >>> attributor.coverage_["kronecker"]
+    >>> attributor.coverage_.shares["kronecker"]
     1.0
     """
 
@@ -249,14 +251,16 @@ class EKFACAttributor(GradientAttributor):
         return found
 
     def _coverage(self):
-        module = self._likelihood.module
-        sizes = {name: p.numel() for name, p in module.named_parameters()}
-        counts = dict.fromkeys(("kronecker", "formed", "diagonal"), 0)
-        for layer in self._fisher.values():
-            counts[layer.treatment] += sum(sizes[name] for name in layer.names)
+        sizes = {name: p.numel() for name, p in self._likelihood.module.named_parameters()}
+        routes = dict.fromkeys(sizes, "none")
+        for n in self._damping:
+            layer = self._fisher[n]
+            routes |= dict.fromkeys(layer.names, layer.treatment)
+        counts = dict.fromkeys(("kronecker", "formed", "diagonal", "none"), 0)
+        for name, route in routes.items():
+            counts[route] += sizes[name]
         total = sum(sizes.values())
-        counts["none"] = total - sum(counts.values())
-        return {treatment: count / total for treatment, count in counts.items()}
+        return Coverage(routes, {route: count / total for route, count in counts.items()})
 
     def _pointwise(self, group):
         return influence(

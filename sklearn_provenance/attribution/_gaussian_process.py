@@ -152,8 +152,9 @@ class InformationAttributor(BaseAttributor):
         """Pick one subset of the training rows for all queries together.
 
         Every row, query or not, is measured at its own label; ``measurement="margin"`` and a small
-        noise variance, say "0.01*diagonal", are recommended. The interaction between queries is dropped: what is maximised is the change
-        of the sum of their variances, an approximation of the joint information.
+        noise variance, say "0.01*diagonal", are recommended. The interaction between queries is
+        dropped: what is maximised is the change of the sum of their variances, an approximation of
+        the joint information.
 
         Parameters
         ----------

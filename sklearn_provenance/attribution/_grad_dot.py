@@ -48,6 +48,8 @@ class GradDotAttributor(GradientAttributor):
         The model in use.
     classes_ : ndarray of shape (n_classes,)
         Its class labels, in the order of the logits.
+    coverage_ : Coverage
+        How the gradient of each of its parameters is computed.
     n_features_in_ : int
         Second dimension of ``X``.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)

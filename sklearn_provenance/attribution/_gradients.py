@@ -42,3 +42,4 @@ class GradientAttributor(PointwiseAttributor):
         # Routes are found on training rows: which queries come first must not matter.
         for model in (self._link.tangent, self._likelihood):
             model.plan(as_batch(self._train.inputs, model))
+        self.coverage_ = self._link.coverage()

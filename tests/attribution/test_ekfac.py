@@ -77,7 +77,7 @@ def test_scores_by_definition(data, damping, measurement, candidates):
     assert list(attributor.damping_) == ["0.weight", "2.weight"]
     np.testing.assert_allclose(list(attributor.damping_.values()), used, rtol=1e-9)
     assert attributor.n_samples_ == "exact"
-    assert attributor.coverage_ == {"kronecker": 1, "formed": 0, "diagonal": 0, "none": 0}
+    assert attributor.coverage_.shares == {"kronecker": 1, "formed": 0, "diagonal": 0, "none": 0}
 
 
 def test_softmax_regression_whose_fisher_matrix_is_a_kronecker_product(rng):
@@ -194,7 +194,10 @@ def test_coverage_of_other_layers(rng):
     network.forward = lambda x: nn.Sequential.forward(network[:6], x)
     attributor = EKFACAttributor(network).fit(X, y)
     sizes = {"kronecker": 40 + 34, "formed": 8 + 76, "diagonal": 0, "none": 12}
-    assert attributor.coverage_ == pytest.approx({k: v / 170 for k, v in sizes.items()})
+    assert attributor.coverage_.shares == pytest.approx({k: v / 170 for k, v in sizes.items()})
+    assert [attributor.coverage_.routes[f"{i}.weight"] for i in (0, 1, 3, 5)] == [
+        "kronecker", "formed", "formed", "kronecker"
+    ]  # fmt: skip
     assert np.isfinite(attributor.explain(X[:3], k=2).scores).all()
 
 
@@ -260,7 +263,7 @@ def test_the_coordinates_of_a_large_model_are_refused(data):
     X, y, queries = data
     attributor = EKFACAttributor(nn.Sequential(nn.Linear(5, 12000), nn.Linear(12000, 3)))
     attributor.set_params(fisher="empirical").fit(X, y)
-    assert attributor.coverage_["diagonal"] == 1
+    assert attributor.coverage_.shares["diagonal"] == 1
     with pytest.raises(ValueError, match="108003 numbers"):
         attributor.transform(queries)
 

@@ -43,6 +43,7 @@ def test_scores_by_definition(data, measurement, candidates):
         attributor.transform(queries), gradients(network, queries, predicted, measurement)
     )
     assert attributor.get_feature_names_out().shape == (5 * 6 + 6 + 6 * 3 + 3,)
+    assert attributor.coverage_.shares["factors"] == 1
 
 
 def test_softmax_regression_in_closed_form(network, data):

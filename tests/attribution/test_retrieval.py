@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 from sklearn.base import BaseEstimator, clone
-from sklearn_provenance.retrieval import ExactIndex
 
 from sklearn_provenance.attribution import InfoGainAttributor
+from sklearn_provenance.retrieval import ExactIndex
 from sklearn_provenance.tangent import TangentFeatures
 
 EXPLICIT = TangentFeatures(n_components="exact")
