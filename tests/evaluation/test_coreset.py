@@ -36,10 +36,12 @@ def iris():
 def methods(iris):
     X, y, *_ = iris
     model = LogisticRegression(max_iter=1000).fit(X, y)
+    # Subsets to train on are to be diverse: a small noise variance.
+    gaussian = {"measurement": "margin", "noise_variance": "0.01*diagonal"}
     methods = {
-        "InfoGain": InfoGainAttributor(model, measurement="margin"),
-        "linear": InfoGainAttributor(model, measurement="margin", solver="linear_response"),
-        "InfoLoss": InfoLossAttributor(model, measurement="margin", candidates="all"),
+        "InfoGain": InfoGainAttributor(model, **gaussian),
+        "linear": InfoGainAttributor(model, **gaussian, solver="linear_response"),
+        "InfoLoss": InfoLossAttributor(model, **gaussian, candidates="all"),
         "RepSim": RepSimAttributor(model, candidates="all"),
         "TRAK": TRAKAttributor(model, n_components=8),
         "Random": RandomAttributor(model),
