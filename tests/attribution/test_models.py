@@ -187,7 +187,7 @@ def test_a_forest_is_explained_by_its_leaves(cls):
     forest = RandomForestClassifier(5, random_state=0).fit(IRIS, NAMES)
     attributor = cls(forest, features=leaves(forest)).fit(IRIS, NAMES)
     # 5 trees with one leaf each.
-    np.testing.assert_allclose(attributor.noise_variance_, 5)
+    np.testing.assert_allclose(attributor.noise_variance_, 10 * 5)
     indices, scores = attributor.explain(IRIS[:4], k=2)
     if cls is InfoGainAttributor:
         shared = (forest.apply(IRIS[:4])[:, None] == forest.apply(IRIS)).sum(2)
