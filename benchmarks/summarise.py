@@ -196,6 +196,15 @@ def write_tables(folder):
     for table in (attribution, noise_variance):
         if (RESULTS / f"{table.__name__}.csv").exists():
             tables |= table()
+    if (RESULTS / "linear_datamodeling.csv").exists():
+        frame = pd.read_csv(RESULTS / "linear_datamodeling.csv")
+        frame["lds"] = [
+            f"{m:.3f} ± {e:.3f}" for m, e in zip(frame["lds"], frame["standard_error"], strict=True)
+        ]
+        frame["case"] = frame["data"] + ", " + frame["model"]
+        wide = frame.pivot(index="method", columns="case", values="lds").fillna("")
+        order = list(frame["method"].unique())
+        tables["linear_datamodeling"] = wide.loc[order, list(frame["case"].unique())].reset_index()
     for study in ("noise", "methods"):
         if (RESULTS / f"brittleness_{study}.csv").exists():
             tables |= brittleness(study)
