@@ -67,8 +67,14 @@ def posterior_features(features, points, noise_variance):
     """
     noise_variance = check_noise_variance(noise_variance)
     features = check_tensor("features", features, ("n_train", "n_features"))
-    n_train, n_features = features.shape
+    n_features = features.shape[1]
     points = check_tensor("points", points, ("n_points", n_features))
+    return _coordinates(features, points, noise_variance)
+
+
+def _coordinates(features, points, noise_variance):
+    """ψ of checked arrays."""
+    n_train, n_features = features.shape
     if n_train < n_features:
         return _residuals(_basis(features, noise_variance), points)
     if EPS * torch.linalg.vector_norm(features).square() < GRAM_LOSS * noise_variance:
@@ -131,7 +137,7 @@ def posterior_rows(features, query_features, noise_variance, wanted=None):
         margin = noise_variance * axes.square().sum(1)
         return noise_variance**0.5 * rows, _residuals(basis, query_features), margin
     points = torch.cat([features[wanted], query_features])
-    posterior = posterior_features(features, points, noise_variance)
+    posterior = _coordinates(features, points, noise_variance)
     rows, queries = posterior[: len(wanted)], posterior[len(wanted) :]
     least = noise_variance * (noise_variance / (noise_variance + row_variance[wanted]))
     return rows, queries, torch.maximum(noise_variance - rows.square().sum(1), least)
@@ -182,7 +188,7 @@ def posterior_variance_features(features, query_features, noise_variance):
     features, query_features, noise_variance = check_weight_space(
         features, query_features, noise_variance
     )
-    return posterior_features(features, query_features, noise_variance).square().sum(1)
+    return _coordinates(features, query_features, noise_variance).square().sum(1)
 
 
 def posterior_covariance_features(features, left, right, noise_variance):
