@@ -14,6 +14,7 @@ from sklearn.model_selection import train_test_split
 from sklearn_provenance.datasets import load_digits, load_fashion_mnist, load_mnist
 
 RESULTS = Path(__file__).parent / "results"
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 
 class Results:

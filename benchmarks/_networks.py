@@ -1,22 +1,63 @@
-"""The network of the attribution benchmarks, and its training: section 4 of the paper."""
+"""Networks of the attribution benchmarks and their training, as the papers describe them."""
 
 import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-RECIPE = {"lr": 0.03, "momentum": 0.9, "weight_decay": 1e-3}
+from sklearn_provenance.evaluation import Recipe
+
+MLP_RECIPE = Recipe(lr=0.03, momentum=0.9, weight_decay=1e-3, batch_size=64, max_epochs=20)
+PEAK = 5 / 24  # of the triangle: the learning rate rises for 5 of 24 epochs
+RESNET_RECIPE = Recipe(
+    lr=0.5,
+    momentum=0.9,
+    weight_decay=5e-4,
+    batch_size=512,
+    max_epochs=24,
+    schedule=lambda step, n: min(step / n / PEAK, (1 - step / n) / (1 - PEAK)),
+)
 
 
-def mlp(n_classes=10, seed=0):
-    """784-512-256-10 ReLU network without biases."""
+def mlp(n_in=784, n_classes=10, seed=0):
+    """ReLU network with 512 and 256 hidden units and no biases."""
     torch.manual_seed(seed)
     return nn.Sequential(
-        nn.Linear(784, 512, bias=False),
+        nn.Linear(n_in, 512, bias=False),
         nn.ReLU(),
         nn.Linear(512, 256, bias=False),
         nn.ReLU(),
         nn.Linear(256, n_classes, bias=False),
+    )
+
+
+class Residual(nn.Module):
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x):
+        return x + self.inner(x)
+
+
+def resnet9(n_classes=10, seed=0):
+    """ResNet-9 for images of 32 x 32, 6.57 million weights."""
+    torch.manual_seed(seed)
+
+    def block(n_in, n_out, pool):
+        layers = [nn.Conv2d(n_in, n_out, 3, padding=1, bias=False), nn.BatchNorm2d(n_out)]
+        return nn.Sequential(*layers, nn.ReLU(), *[nn.MaxPool2d(2)] * pool)
+
+    return nn.Sequential(
+        block(3, 64, 0),
+        block(64, 128, 1),
+        Residual(nn.Sequential(block(128, 128, 0), block(128, 128, 0))),
+        block(128, 256, 1),
+        block(256, 512, 1),
+        Residual(nn.Sequential(block(512, 512, 0), block(512, 512, 0))),
+        nn.MaxPool2d(4),
+        nn.Flatten(),
+        nn.Linear(512, n_classes, bias=False),
     )
 
 
@@ -25,14 +66,29 @@ def as_inputs(images):
     return torch.as_tensor(images.reshape(len(images), -1)).float() / 255
 
 
-def train(network, X, y, epochs, batch_size=64, seed=0):
+def as_colour(images):
+    """Images with channels first, standardised with the pair in common use for CIFAR-10."""
+    mean, std = torch.tensor([[0.4914, 0.4822, 0.4465], [0.2023, 0.1994, 0.2010]])
+    return ((torch.as_tensor(images).float() / 255 - mean) / std).permute(0, 3, 1, 2).contiguous()
+
+
+def train(network, X, y, recipe=MLP_RECIPE, seed=0):
     """SGD with momentum, in the order of rows in which the retraining engine takes them."""
-    optimiser = torch.optim.SGD(network.parameters(), **RECIPE)
+    optimiser = torch.optim.SGD(
+        network.parameters(),
+        lr=recipe.lr,
+        momentum=recipe.momentum,
+        weight_decay=recipe.weight_decay,
+    )
+    step, n_steps = 0, recipe.max_epochs * -(-len(X) // recipe.batch_size)
     network.train()
-    for epoch in range(epochs):
+    for epoch in range(recipe.max_epochs):
         order = np.random.default_rng([seed, epoch]).permutation(len(X))
-        for rows in torch.from_numpy(order).split(batch_size):
+        for rows in torch.from_numpy(order).to(X.device).split(recipe.batch_size):
+            if recipe.schedule != "constant":
+                optimiser.param_groups[0]["lr"] = recipe.lr * recipe.schedule(step, n_steps)
             optimiser.zero_grad()
             F.cross_entropy(network(X[rows]), y[rows]).backward()
             optimiser.step()
+            step += 1
     return network.eval()

@@ -7,11 +7,12 @@ to the mean of the two, so that a machine whose speed drifts does not decide.
 
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 import torch
 from _common import Results, memory_mb, parse, parser, reset_peak
-from _networks import as_inputs, mlp, train
+from _networks import MLP_RECIPE, as_inputs, mlp, train
 
 from sklearn_provenance import InfoGainAttributor, InfoLossAttributor, TangentFeatures
 from sklearn_provenance.datasets import load_fashion_mnist
@@ -27,14 +28,14 @@ class Bench:
         self.X, self.y = as_inputs(images[:n_train]), torch.as_tensor(labels[:n_train])
         images, _ = load_fashion_mnist("test", return_X_y=True)
         self.queries = as_inputs(images[:n_queries])
-        self.network = train(mlp(), self.X, self.y, epochs)
+        self.network = train(mlp(), self.X, self.y, replace(MLP_RECIPE, max_epochs=epochs))
         with torch.no_grad():
             self.labels = self.network(self.queries).argmax(1)
         self.model = TangentModel(self.network)
 
     def epoch(self):
         start = time.perf_counter()
-        train(mlp(), self.X, self.y, 1)
+        train(mlp(), self.X, self.y, replace(MLP_RECIPE, max_epochs=1))
         return time.perf_counter() - start
 
     def kernel(self, rows, c, rows2=None):

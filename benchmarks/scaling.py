@@ -6,11 +6,12 @@ of three.
 """
 
 import time
+from dataclasses import replace
 
 import numpy as np
 import torch
 from _common import Results, memory_mb, parse, parser, reset_peak
-from _networks import as_inputs, mlp, train
+from _networks import MLP_RECIPE, as_inputs, mlp, train
 
 from sklearn_provenance import TangentFeatures
 from sklearn_provenance.datasets import load_fashion_mnist
@@ -38,7 +39,7 @@ def data(K):
     images, labels = load_fashion_mnist("train", return_X_y=True)
     X, y = as_inputs(images), torch.as_tensor(labels)
     tests, test_labels = load_fashion_mnist("test", return_X_y=True)
-    network = train(mlp(), X[:15_000], y[:15_000], 2)
+    network = train(mlp(), X[:15_000], y[:15_000], replace(MLP_RECIPE, max_epochs=2))
     sketch = TangentFeatures(network, n_components=K).fit(X[:100])
     rows, queries = X[y == 6], as_inputs(tests[test_labels == 6])[:160]
     return [

@@ -9,6 +9,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from _evaluation_tables import TABLES
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -54,6 +55,19 @@ COPIED = {
         "lowest_recall",
         "index_mb",
         "extra_peak_mb",
+    ],
+    "retraining": [
+        "network",
+        "dtype",
+        "copies",
+        "on",
+        "group_size",
+        "route",
+        "seconds_per_copy_epoch",
+        "speed_over_by_hand",
+        "peak_mb",
+        "largest_difference",
+        "other_predictions",
     ],
     "noise_log_density": ["noise_over_scale", "log_density"],
     "retrieval_pool": [
@@ -126,20 +140,6 @@ def noise_variance():
     return {"noise_variance": best[columns]}
 
 
-def brittleness(study):
-    """Fraction of queries that fell and mean drop of margins, ± standard errors over queries."""
-    frame = pd.read_csv(RESULTS / f"brittleness_{study}.csv")
-    groups = frame.groupby(["method", "size"], sort=False)
-    table = groups.size().rename("queries").to_frame()
-    for value, digits in (("flipped", 2), ("margin_drop", 1)):
-        mean, error = groups[value].mean(), groups[value].sem()
-        table[value] = [
-            f"{m:.{digits}f} ± {e:.{digits}f}" for m, e in zip(mean, error, strict=True)
-        ]
-    table = table.rename(columns={"flipped": "fell", "margin_drop": "margin drop (nats)"})
-    return {f"brittleness_{study}": table.reset_index()}
-
-
 def exponents(curve, varied):
     """Slope of log seconds over log size between the last three points of a curve."""
     curve = curve.sort_values(varied).tail(3)
@@ -196,18 +196,10 @@ def write_tables(folder):
     for table in (attribution, noise_variance):
         if (RESULTS / f"{table.__name__}.csv").exists():
             tables |= table()
-    if (RESULTS / "linear_datamodeling.csv").exists():
-        frame = pd.read_csv(RESULTS / "linear_datamodeling.csv")
-        frame["lds"] = [
-            f"{m:.3f} ± {e:.3f}" for m, e in zip(frame["lds"], frame["standard_error"], strict=True)
-        ]
-        frame["case"] = frame["data"] + ", " + frame["model"]
-        wide = frame.pivot(index="method", columns="case", values="lds").fillna("")
-        order = list(frame["method"].unique())
-        tables["linear_datamodeling"] = wide.loc[order, list(frame["case"].unique())].reset_index()
-    for study in ("noise", "methods"):
-        if (RESULTS / f"brittleness_{study}.csv").exists():
-            tables |= brittleness(study)
+    for table in TABLES:
+        path = RESULTS / f"{table.__name__}.csv"
+        if path.exists():
+            tables[table.__name__] = table(pd.read_csv(path), folder)
     if (RESULTS / "scaling.csv").exists():
         tables |= scaling(folder)
     for name, table in tables.items():

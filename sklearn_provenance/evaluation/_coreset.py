@@ -7,9 +7,10 @@ import numpy as np
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils.validation import _num_samples
 
+from ._copies import is_estimator
 from ._displays import CoresetDisplay
 from ._protocol import as_seeds, check_rows, frame, long_columns, standard_error
-from ._retraining import _is_estimator, retrain
+from ._retraining import retrain
 from ._retraining_results import label_columns
 from ._retraining_schedule import Recipe
 
@@ -154,7 +155,7 @@ def coreset_selection(
     chosen = [rows for per_seed in subsets.values() for rows in per_seed]
     accuracy = np.empty(len(chosen))
     copies = np.arange(len(chosen))
-    if _is_estimator(model):
+    if is_estimator(model):
         single = np.array([len(np.unique(y[rows])) == 1 for rows in chosen])
         accuracy[single] = [np.mean(y_test == y[chosen[i][0]]) for i in np.flatnonzero(single)]
         copies = np.flatnonzero(~single)

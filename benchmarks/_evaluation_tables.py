@@ -1,0 +1,165 @@
+"""Tables and pictures of the protocols, from the CSV files in results."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+
+from sklearn_provenance.evaluation import BrittlenessDisplay, CoresetDisplay
+
+# [IT] section 4.2: CIFAR-10, ResNet-9, Recall@50 and MRR@100.
+PAPER_BACKDOOR = {
+    "Random": ".011, .045",
+    "GradDot": ".010, .217",
+    "RepSim": ".985, 1.000",
+    "TRAK": ".009, .189",
+    "EK-FAC": ".058, .504",
+    "InfoLoss, NTK": "1.000, .999",
+    "InfoGain, NTK": ".974, .998",
+}
+# 5000 MNIST images and 500 queries, with another recipe than ours.
+ANCHORS = {
+    "last layer": (".80 (explicit influence)", ".26 (explicit influence)"),
+    "TRAK-1": (".42", ".11"),
+    "TRAK-10": (".64", ".33"),
+    "TRAK-50": (".68", ".45"),
+}
+
+
+def plus_minus(means, errors, digits):
+    """Texts "mean ± error"; without the error where it is nan."""
+    return [
+        f"{m:.{digits}f}" + ("" if np.isnan(e) else f" ± {e:.{digits}f}")
+        for m, e in zip(means, errors, strict=True)
+    ]
+
+
+def grouped(frame, keys, **digits):
+    """Number of lines, and mean ± standard error of columns, a line for each key."""
+    groups = frame.groupby(keys, sort=False)
+    table = groups.size().rename("n").to_frame()
+    for column, n_digits in digits.items():
+        table[column] = plus_minus(groups[column].mean(), groups[column].sem(), n_digits)
+    return table.reset_index()
+
+
+def brittleness_noise(frame, folder):
+    table = grouped(frame, ["method", "size"], flipped=2, margin_drop=1)
+    return table.rename(
+        columns={"n": "queries", "flipped": "fell", "margin_drop": "margin drop (nats)"}
+    )
+
+
+def brittleness_methods(frame, folder):
+    """Drops at each size, and those of the same query that random rows cause taken off."""
+    names, sizes = list(frame["method"].unique()), np.sort(frame["size"].unique())
+    figure, axes = plt.subplots(1, 2, figsize=(12, 4.8), layout="constrained")
+    labels = "fraction misclassified", "drop of the margin (nats)"
+    for ax, value, label in zip(axes, ("flipped", "margin_drop"), labels, strict=True):
+        groups = frame.groupby(["method", "size"])[value]
+        means, errors = (
+            values.unstack().loc[names, sizes].to_numpy()
+            for values in (groups.mean(), groups.sem())
+        )
+        display = BrittlenessDisplay(
+            sizes, means, errors, names=names, xlabel="training rows removed", ylabel=label
+        ).plot(ax)
+        display.ax_.get_legend().remove()
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right center", frameon=False)
+    figure.savefig(folder / "brittleness_methods.svg")
+    plt.close(figure)
+    drop = frame.pivot(index=["method", "query"], columns="size", values="margin_drop")
+    beyond = drop - drop.loc["Random"].reindex(drop.index, level="query")
+    fell = frame.pivot_table(index="method", columns="size", values="flipped", aggfunc="mean")
+    tables = [fell.loc[names].map("{:.2f}".format).add_prefix("fell, ")]
+    for kind, values in (("drop, ", drop), ("drop beyond Random, ", beyond)):
+        groups = values.groupby(level="method", sort=False)
+        texts = {
+            f"{kind}{size}": plus_minus(groups[size].mean(), groups[size].sem(), 1)
+            for size in sizes
+            if kind == "drop, " or size == sizes[-1]
+        }
+        tables.append(pd.DataFrame(texts, index=list(groups.groups)).loc[names])
+    return pd.concat(tables, axis=1).rename_axis("method").reset_index()
+
+
+def backdoor(frame, folder):
+    table = grouped(
+        frame, ["data", "method"], recall=3, mrr=3, attack_success=3, clean_accuracy=3
+    ).rename(columns={"n": "seeds", "recall": "recall@50", "mrr": "MRR@100"})
+    table["paper, CIFAR-10"] = table["method"].map(PAPER_BACKDOOR).fillna("")
+    return table
+
+
+def coreset(frame, folder):
+    """Accuracy of each subset; pictures of the plain and the balanced ones."""
+    sizes, names = np.sort(frame["size"].unique()), list(frame["method"].unique())
+    groups = frame.groupby(["balanced", "method", "size"])["accuracy"]
+    figure, axes = plt.subplots(1, 2, figsize=(13, 5), sharey=True, layout="constrained")
+    for ax, balanced in zip(axes, (False, True), strict=True):
+        means, errors = (
+            values.loc[balanced].unstack().loc[names, sizes].to_numpy()[:, None]
+            for values in (groups.mean(), groups.sem())
+        )
+        CoresetDisplay(sizes, means, errors, names=names, balanced=[False]).plot(ax)
+        ax.set_title("classes balanced" if balanced else "as selected")
+        ax.get_legend().remove()
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right center", frameon=False)
+    figure.savefig(folder / "coreset.svg")
+    plt.close(figure)
+    texts = groups.agg(["mean", "sem"]).apply(
+        lambda row: plus_minus([row["mean"]], [row["sem"]], 3)[0], axis=1
+    )
+    table = texts.unstack().reset_index()
+    order = {name: place for place, name in enumerate(names)}
+    return table.sort_values(
+        ["balanced", "method"], key=lambda column: column.map(lambda v: order.get(v, v))
+    )
+
+
+def label_errors(frame, folder):
+    frame = frame.assign(case=frame["data"].str.split("_").str[0] + ", " + frame["model"])
+    table = grouped(frame, ["case", "method", "suspicion"], auroc=3, found_at_10=2, found_at_20=2)
+    names = {"n": "seeds", "found_at_10": "found@10%", "found_at_20": "found@20%"}
+    return table.rename(columns=names)
+
+
+def relative_information(frame, folder):
+    frame = frame[frame["n_train"] == frame["n_train"].max()]
+    frame = frame.assign(text=plus_minus(frame["relative_information"], frame["standard_error"], 3))
+    keys = ["noise_variance", "noise_over_scale", "method"]
+    return frame.pivot(index=keys, columns="size", values="text").reset_index()
+
+
+def datamodeling_mnist(frame, folder):
+    frame = frame[frame["n_queries"] == frame["n_queries"].max()]
+    frame = frame.assign(lds=plus_minus(frame["lds"], frame["standard_error"], 3))
+    models = list(frame["model"].unique())
+    table = frame.pivot(index="method", columns="model", values="lds")
+    table = table.loc[list(dict.fromkeys(frame["method"])), models].fillna("").reset_index()
+    anchors = table["method"].str.split(",").str[0].map(ANCHORS)
+    for place, model in enumerate(models):
+        table[f"elsewhere, {model}"] = [
+            pair[place] if isinstance(pair, tuple) else "" for pair in anchors
+        ]
+    return table
+
+
+def linear_datamodeling(frame, folder):
+    frame = frame.assign(
+        lds=plus_minus(frame["lds"], frame["standard_error"], 3),
+        case=frame["data"] + ", " + frame["model"],
+    )
+    wide = frame.pivot(index="method", columns="case", values="lds").fillna("")
+    return wide.loc[list(frame["method"].unique()), list(frame["case"].unique())].reset_index()
+
+
+TABLES = (
+    brittleness_noise,
+    brittleness_methods,
+    backdoor,
+    coreset,
+    label_errors,
+    relative_information,
+    datamodeling_mnist,
+    linear_datamodeling,
+)

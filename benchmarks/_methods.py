@@ -1,0 +1,31 @@
+"""The methods that the benchmarks compare, by the names that their tables have."""
+
+from sklearn_provenance import InfoGainAttributor, InfoLossAttributor, TangentFeatures
+from sklearn_provenance import attribution as methods
+
+
+def baselines(model, seed=0, **common):
+    """Methods that score rows one by one."""
+    return {
+        "Random": methods.RandomAttributor(model, random_state=seed, **common),
+        "RepSim": methods.RepSimAttributor(model, **common),
+        "GradDot": methods.GradDotAttributor(model, **common),
+        "TRAK": methods.TRAKAttributor(model, **common),
+        "EK-FAC": methods.EKFACAttributor(model, **common),
+        "RelatIF": methods.RelatIFAttributor(model, features=sketch(), **common),
+        "last layer": methods.LastLayerAttributor(model, **common),
+    }
+
+
+def information(model, sketched=True, **common):
+    """InfoGain, its linear response and InfoLoss, which takes sketched features where asked to."""
+    features = {"features": sketch()} if sketched else {}
+    return {
+        "InfoGain": InfoGainAttributor(model, **common),
+        "linear response": InfoGainAttributor(model, solver="linear_response", **common),
+        "InfoLoss": InfoLossAttributor(model, **features, **common),
+    }
+
+
+def sketch(n_components=4096):
+    return TangentFeatures(n_components=n_components)
