@@ -5,14 +5,14 @@ from sklearn_provenance import attribution as methods
 
 
 def baselines(model, seed=0, **common):
-    """Methods that score rows one by one."""
+    """Methods that score rows one by one; RelatIF, a posterior of all rows, from a small sketch."""
     return {
         "Random": methods.RandomAttributor(model, random_state=seed, **common),
         "RepSim": methods.RepSimAttributor(model, **common),
         "GradDot": methods.GradDotAttributor(model, **common),
         "TRAK": methods.TRAKAttributor(model, **common),
         "EK-FAC": methods.EKFACAttributor(model, **common),
-        "RelatIF": methods.RelatIFAttributor(model, features=sketch(), **common),
+        "RelatIF": methods.RelatIFAttributor(model, features=sketch(2048), **common),
         "last layer": methods.LastLayerAttributor(model, **common),
     }
 

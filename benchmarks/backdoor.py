@@ -6,8 +6,8 @@ their class are explained at k + 1 and should find the 50. `--quick`: 15000 Fash
 the 784-512-256-10 network. In full: CIFAR-10 and ResNet-9 as well, for which a GPU is wanted.
 
 Poisoning, weights and order of training have the seed of the line. "NTK" is the parameterisation of
-that name, which the paper applies to trained networks for attribution. RelatIF, InfoLoss and all
-methods of ResNet-9 but the baselines work on sketched features, K = 4096.
+that name, which the paper applies to trained networks for attribution. InfoLoss and, for ResNet-9,
+InfoGain work on sketched features, K = 4096; RelatIF with K = 2048.
 """
 
 import time

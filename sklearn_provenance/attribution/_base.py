@@ -37,6 +37,18 @@ class Group(NamedTuple):
     allowed: torch.Tensor | None  # (n_queries, n_rows), bool; None allows all
     own: torch.Tensor | None  # (n_queries,), position among rows of queries that are such rows
 
+    def scored_alone(self, score):
+        """Scores (n_queries, n_rows) of a function of the rows that some query may name.
+
+        ``score(rows)`` scores those, or all where rows is None; nan stands for the others.
+        """
+        if self.allowed is None:
+            return score(None)
+        wanted = self.allowed.any(0).nonzero()[:, 0]
+        values = score(wanted)
+        everything = values.new_full((len(values), len(self.rows)), torch.nan)
+        return everything.index_copy(1, wanted.to(values.device), values)
+
 
 class BaseAttributor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """Base class of attributors.

@@ -11,10 +11,9 @@ from ..tangent._curvature import (
     expected_labels,
     fit_fisher,
     given_labels,
-    influence,
     random_signs,
-    whitened,
 )
+from ..tangent._influence import influence, whitened
 from ._gradients import GradientAttributor
 from ._link import DENSE_LIMIT
 
@@ -263,11 +262,18 @@ class EKFACAttributor(GradientAttributor):
         return Coverage(routes, {route: count / total for route, count in counts.items()})
 
     def _pointwise(self, group):
+        return self._influence(group, summed=False)
+
+    def _total(self, group):
+        return self._influence(group, summed=True)[0]
+
+    def _influence(self, group, summed):
         return influence(
             self._fisher,
             self._damping,
             (self._link.tangent, *group.queries),
             (self._likelihood, *group.train),
+            summed=summed,
             batch_size=self.batch_size,
             verbose=bool(self.verbose),
         )

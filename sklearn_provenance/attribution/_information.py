@@ -344,7 +344,10 @@ class InfoLossAttributor(InformationAttributor):
 
     def _pointwise(self, group):
         if self._features_pay(len(group.rows)):
-            phi, queries = self._features(group.train, group.queries)
-            return pointwise_information_loss_features(phi, queries, self.noise_variance_)
-        kernels = self._kernels(group.train, group.queries)
-        return pointwise_information_loss(*kernels, self.noise_variance_)
+            system, nats = (
+                self._features(group.train, group.queries),
+                pointwise_information_loss_features,
+            )
+        else:
+            system, nats = self._kernels(group.train, group.queries), pointwise_information_loss
+        return group.scored_alone(lambda rows: nats(*system, self.noise_variance_, rows))

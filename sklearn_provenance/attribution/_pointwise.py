@@ -51,23 +51,31 @@ class PointwiseSelection:
             If k is larger than the number of candidates: the rows of the queries' classes with
             ``candidates="same_class"``, else all.
         """
+        return self._select_each(X_queries, [k], y, balanced)[0]
+
+    def _select_each(self, X_queries, sizes, y=None, balanced=False):
+        """Subsets of several sizes from one ranking."""
         check_is_fitted(self)
-        k = self._check_k(k)
+        sizes = [self._check_k(k) for k in sizes]
         queries = self._queries(self._check_X(X_queries), y)
+        allowed = self._check_pool(queries, max(sizes))
         total = np.zeros(len(self._train.labels))
         for group in self._groups(queries, needs_all_rows=True):
-            total += self._pointwise(group).sum(0).cpu().numpy()
-        allowed = self._check_pool(queries, k)
-        quotas = np.bincount(self._train.labels[allowed], minlength=len(self.classes_))
-        if balanced:
-            quotas = equal_shares(quotas, k)
-        picks = []
-        for row in np.argsort(-total, kind="stable"):
-            label = self._train.labels[row]
-            if allowed[row] and quotas[label] and len(picks) < k:
-                picks.append(row)
-                quotas[label] -= 1
-        return np.array(picks)
+            total += self._total(group._replace(allowed=None)).cpu().numpy()
+        ranking = np.argsort(-total, kind="stable")
+        ranking = ranking[allowed[ranking]]
+        if not balanced:
+            return [ranking[:k] for k in sizes]
+        labels = self._train.labels[ranking]
+        counts = np.bincount(labels, minlength=len(self.classes_))
+        place = np.empty_like(ranking)  # of each row within its class
+        for label in np.flatnonzero(counts):
+            place[labels == label] = np.arange(counts[label])
+        return [ranking[place < equal_shares(counts, k)[labels]] for k in sizes]
+
+    def _total(self, group):
+        """Scores (n_rows,), added up over queries."""
+        return self._pointwise(group).sum(0)
 
 
 class PointwiseAttributor(PointwiseSelection, BaseAttributor):

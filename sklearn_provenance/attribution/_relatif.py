@@ -114,13 +114,14 @@ class RelatIFAttributor(PointwiseSelection, InformationAttributor):
         else:
             system = self._kernels(group.train, group.queries)
             cosine_of, loss_of = relatif_cosine, pointwise_information_loss
-        cosine = cosine_of(*system, self.noise_variance_)
+        noise = self.noise_variance_
+        cosine = group.scored_alone(lambda rows: cosine_of(*system, noise, rows))
         if group.own is None:
             return cosine
         # Without the query's own row x, covariances grow by C(z, x) C(x, *) / (σ² - v_x): with
         # r = σ² / (σ² - v_x), the cosine c of z and x becomes c sqrt(r) / sqrt(1 + c² (r - 1)).
         # The nats that are lost about x with x itself are 1/2 log r.
-        lost = loss_of(*system, self.noise_variance_)
+        lost = group.scored_alone(lambda rows: loss_of(*system, noise, rows))
         own = group.own[:, None].to(lost.device)
         grown = torch.expm1(2 * lost.gather(1, own))  # r - 1
         return cosine * ((1 + grown) / (1 + cosine.square() * grown)).sqrt()

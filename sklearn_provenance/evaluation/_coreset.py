@@ -7,6 +7,7 @@ import numpy as np
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils.validation import _num_samples
 
+from ..attribution._pointwise import PointwiseSelection
 from ._copies import is_estimator
 from ._displays import CoresetDisplay
 from ._protocol import as_seeds, check_rows, frame, long_columns, standard_error
@@ -230,14 +231,16 @@ def _select(name, selector, X_queries, labels, sizes, balanced, n_train):
     """Subsets of every size, by (balanced, size)."""
     subsets = {}
     for quotas in balanced:
-        if quotas:
-            for size in sizes:
-                rows = selector.select(X_queries, k=size, balanced=True, **labels)
-                subsets[True, size] = _check_rows(name, rows, size, n_train)
-        else:  # greedy selection and ranking begin with the smaller subsets
+        if isinstance(selector, PointwiseSelection):  # one ranking for all sizes
+            chosen = selector._select_each(X_queries, sizes, balanced=quotas, **labels)
+        elif quotas:
+            chosen = [selector.select(X_queries, k=k, balanced=True, **labels) for k in sizes]
+        else:  # greedy selection begins with the smaller subsets
             rows = selector.select(X_queries, k=sizes[-1], **labels)
             rows = _check_rows(name, rows, sizes[-1], n_train)
-            subsets |= {(False, size): rows[:size] for size in sizes}
+            chosen = [rows[:size] for size in sizes]
+        for size, rows in zip(sizes, chosen, strict=True):
+            subsets[quotas, size] = _check_rows(name, rows, size, n_train)
     return subsets
 
 

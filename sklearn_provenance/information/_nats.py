@@ -76,7 +76,7 @@ def pointwise_information_gain(row_variance, cross, query_variance, noise_varian
     return 0.5 * torch.log1p(ratio(cross.square(), unexplained + noise_variance * query_variance))
 
 
-def pointwise_information_loss(kernel, cross, query_variance, noise_variance):
+def pointwise_information_loss(kernel, cross, query_variance, noise_variance, rows=None):
     """Compute the nats about each query that are lost when one row is withheld from all.
 
     Parameters
@@ -89,10 +89,12 @@ def pointwise_information_loss(kernel, cross, query_variance, noise_variance):
         Prior variances k_**.
     noise_variance : float
         σ².
+    rows : Tensor of shape (n_rows,), default=None
+        Rows that are scored; None for all. All are conditioned on.
 
     Returns
     -------
-    nats : Tensor of shape (n_queries, n_train)
+    nats : Tensor of shape (n_queries, n_rows)
         I_IL({x}; x_*) = 1/2 log(1 + c² / (v_*^D (σ² - v_x^D))).
 
     Raises
@@ -104,12 +106,14 @@ def pointwise_information_loss(kernel, cross, query_variance, noise_variance):
     ----------
     [IT] Eqs. 4 and 81.
     """
-    _, columns, solved, variance = whitened_system(kernel, cross, query_variance, noise_variance)
+    _, columns, solved, variance = whitened_system(
+        kernel, cross, query_variance, noise_variance, rows
+    )
     gain = (solved.mT @ columns).square() / columns.square().sum(0)
     return 0.5 * torch.log1p(ratio(gain, variance[:, None]))
 
 
-def pointwise_information_loss_features(features, query_features, noise_variance):
+def pointwise_information_loss_features(features, query_features, noise_variance, rows=None):
     """Compute the nats about each query that are lost when one row is withheld, from features.
 
     Parameters
@@ -120,10 +124,12 @@ def pointwise_information_loss_features(features, query_features, noise_variance
         φ_*.
     noise_variance : float
         σ².
+    rows : Tensor of shape (n_rows,), default=None
+        Rows that are scored; None for all. All are conditioned on.
 
     Returns
     -------
-    nats : Tensor of shape (n_queries, n_train)
+    nats : Tensor of shape (n_queries, n_rows)
         I_IL({x}; x_*). Relative error about ε k_xx / σ² for a row that alone spans a direction
         (σ² - v_x is a difference here), far less for others.
 
@@ -139,7 +145,9 @@ def pointwise_information_loss_features(features, query_features, noise_variance
     features, query_features, noise_variance = check_weight_space(
         features, query_features, noise_variance
     )
-    rows, queries, margin = posterior_rows(features, query_features, noise_variance)
+    if rows is not None:
+        rows = check_rows("rows", rows, len(features), features.device)
+    rows, queries, margin = posterior_rows(features, query_features, noise_variance, rows)
     gain = (queries @ rows.mT).square() / margin
     return 0.5 * torch.log1p(ratio(gain, queries.square().sum(1)[:, None]))
 
@@ -270,7 +278,7 @@ def joint_information_loss(kernel, cross, query_variance, noise_variance, subset
     return 0.5 * torch.log1p(ratio(gain, variance))
 
 
-def relatif_cosine(kernel, cross, query_variance, noise_variance):
+def relatif_cosine(kernel, cross, query_variance, noise_variance, rows=None):
     """RelatIF with a Gauss-Newton Hessian: the posterior correlation of row and query.
 
     Signed, unlike the information, and independent of labels; Barshan's cosine up to the signs of
@@ -286,10 +294,12 @@ def relatif_cosine(kernel, cross, query_variance, noise_variance):
         Prior variances k_**.
     noise_variance : float
         σ².
+    rows : Tensor of shape (n_rows,), default=None
+        Rows that are scored; None for all. All are conditioned on.
 
     Returns
     -------
-    cosine : Tensor of shape (n_queries, n_train)
+    cosine : Tensor of shape (n_queries, n_rows)
         v_{x*}^D / sqrt(v_x^D v_*^D), in [-1, 1]; 0 for a row or query with no variance.
 
     Raises
@@ -303,16 +313,19 @@ def relatif_cosine(kernel, cross, query_variance, noise_variance):
     samples via relative influence.
     """
     factor, columns, solved, variance = whitened_system(
-        kernel, cross, query_variance, noise_variance
+        kernel, cross, query_variance, noise_variance, rows
     )
     kernel, noise_variance = check_kernel(kernel), float(noise_variance)
-    row_variance = kernel.diagonal() - whiten(factor, kernel).square().sum(0)
+    if rows is None:
+        rows = torch.arange(len(kernel), device=kernel.device)
+    rows = check_rows("rows", rows, len(kernel), kernel.device)
+    row_variance = kernel.diagonal()[rows] - whiten(factor, kernel[:, rows]).square().sum(0)
     covariance = noise_variance * solved.mT @ columns
     scale = (row_variance.clamp_(min=0.0) * variance[:, None]).sqrt()
     return torch.where(scale > 0, covariance / scale, 0.0).clamp_(-1.0, 1.0)
 
 
-def relatif_cosine_features(features, query_features, noise_variance):
+def relatif_cosine_features(features, query_features, noise_variance, rows=None):
     """RelatIF with a Gauss-Newton Hessian, from features.
 
     Parameters
@@ -323,10 +336,12 @@ def relatif_cosine_features(features, query_features, noise_variance):
         φ_*.
     noise_variance : float
         σ².
+    rows : Tensor of shape (n_rows,), default=None
+        Rows that are scored; None for all. All are conditioned on.
 
     Returns
     -------
-    cosine : Tensor of shape (n_queries, n_train)
+    cosine : Tensor of shape (n_queries, n_rows)
         As :func:`relatif_cosine`; absolute error about ε sqrt(k / σ²).
 
     Raises
@@ -341,11 +356,14 @@ def relatif_cosine_features(features, query_features, noise_variance):
     features, query_features, noise_variance = check_weight_space(
         features, query_features, noise_variance
     )
-    both = torch.cat([features, query_features])
+    scored = features
+    if rows is not None:
+        scored = features[check_rows("rows", rows, len(features), features.device)]
+    both = torch.cat([scored, query_features])
     posterior = torch.nn.functional.normalize(
         posterior_features(features, both, noise_variance), dim=1, eps=1e-300
     )
-    return (posterior[len(features) :] @ posterior[: len(features)].mT).clamp_(-1.0, 1.0)
+    return (posterior[len(scored) :] @ posterior[: len(scored)].mT).clamp_(-1.0, 1.0)
 
 
 def _check_subset(subset, n_queries, n_train, device):

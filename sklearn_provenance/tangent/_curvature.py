@@ -11,15 +11,11 @@ import torch
 from tqdm.auto import tqdm
 
 from ._batches import as_batch, batch_size_for
-from ._kernel import formed, rows_formed
+from ._kernel import rows_formed
 from ._layers import Formed, Lookup, Outer, rows_of
 
 # Longest side that is rotated: the eigenvectors of a longer one take many minutes.
 _SIDE = 2**13
-# Bytes of the queries' gradients that are kept while training rows stream past them.
-_KEPT = 2**30
-# Numbers of a product that are summed right away: few enough to stay in the processor's cache.
-_CACHED = 2**20
 
 
 @dataclass
@@ -262,126 +258,3 @@ def fit_fisher(model, X, draw, *, batch_size="auto", verbose=False):
     for layer in fisher.values():
         layer.moments /= len(x)
     return fisher
-
-
-@torch.inference_mode(False)
-def influence(fisher, damping, queries, rows, *, batch_size="auto", verbose=False):
-    """Inner products Σ ∇m(x_*)ᵀ (F + λ)⁻¹ ∇m'(x_i) over layers.
-
-    Memory holds the gradients of some queries (up to 1 GB) and the factors of a batch of rows.
-    Every further block of queries costs another pass over the rows.
-
-    Parameters
-    ----------
-    fisher : dict
-        LayerFisher by number of the layer.
-    damping : dict
-        λ by number of the layer. Layers without one are left out.
-    queries : tuple
-        TangentModel, examples (n_queries, ...) and labels (n_queries,).
-    rows : tuple
-        TangentModel of the same network, maybe for another measurement, examples and labels.
-    batch_size : int or "auto", default="auto"
-        Examples per pass.
-    verbose : bool, default=False
-        Whether to show progress.
-
-    Returns
-    -------
-    torch.Tensor of shape (n_queries, n_rows)
-        In double precision on the CPU.
-    """
-    model, X, labels = queries
-    x, labels = as_batch(X, model), torch.as_tensor(labels)
-    other, X2, labels2 = rows
-    x2, labels2 = as_batch(X2, other), torch.as_tensor(labels2)
-    for one, examples in ((model, x), (other, x2)):
-        if not one.planned:
-            one.plan(examples)
-    step, step2 = batch_size_for(model, batch_size), batch_size_for(other, batch_size)
-    size = model.dtype.itemsize * sum(fisher[n].moments.numel() for n in damping)
-    block = max(1, _KEPT // max(1, size))
-    scores = torch.zeros(len(x), len(x2), dtype=torch.float64)
-    with tqdm(
-        total=scores.numel(), desc="influence", unit_scale=True, disable=not verbose
-    ) as progress:
-        for start in range(0, len(x), block):
-            part = slice(start, min(start + block, len(x)))
-            n_queries = part.stop - start
-            turned = {n for n in damping if _turns_rows(model.layers[n], n_queries, len(x2))}
-            kept = _preconditioned(fisher, damping, turned, model, x[part], labels[part], step)
-            for i in range(0, len(x2), step2):
-                columns = slice(i, min(i + step2, len(x2)))
-                for layer, factor in other.linearise(x2[columns]).factors(labels2[columns]):
-                    if (n := layer.number) in kept:
-                        factor = fisher[n].rotate(factor) if n in turned else factor
-                        products = inner_products(kept[n], factor).cpu().double()
-                        scores[part, columns] += products / damping[n]
-                progress.update(n_queries * (columns.stop - i))
-            del kept  # before the next block is made
-    return scores
-
-
-def _preconditioned(fisher, damping, turned, model, x, labels, step):
-    """λ (F + λ)⁻¹ ∇m (Q, O, I) by number of the layer; in the eigenbases where ``turned``."""
-    like = {"dtype": model.dtype, "device": model.device}
-    kept = {n: torch.zeros(len(x), *fisher[n].moments.shape, **like) for n in damping}
-    for i in range(0, len(x), step):
-        for layer, factor in model.linearise(x[i : i + step]).factors(labels[i : i + step]):
-            if (n := layer.number) in kept:
-                matrices = fisher[n].precondition(factor, damping[n])
-                kept[n][i : i + step] = matrices if n in turned else fisher[n].restore(matrices)
-    return kept
-
-
-def _turns_rows(layer, n_queries, n_rows):
-    """Whether rotating the rows' factors takes less than rotating the queries' matrices back."""
-    n_out, n_in = layer.shape
-    of_rows = n_rows * layer.positions * (n_out**2 + n_in**2)
-    return layer.kind == "outer" and of_rows < n_queries * n_out * n_in * (n_out + n_in)
-
-
-def inner_products(matrices, factor):
-    """Inner products (Q, B) of matrices (Q, O, I) and the gradients of a factor."""
-    if isinstance(factor, Outer) and factor.g.shape[1] == 1:
-        a, g = factor.a[:, 0], factor.g[:, 0]
-        if a.shape[1] < g.shape[1]:  # the longer side is summed by matrix multiplication
-            matrices, a, g = matrices.mT, g, a
-        step = max(1, _CACHED // g.numel())
-        return torch.cat([(a @ part.mT * g).sum(2) for part in matrices.split(step)])
-    if isinstance(factor, Lookup):
-        B, T = factor.index.shape
-        step = max(1, _CACHED // (len(matrices) * T * matrices.shape[2]))
-        parts = [rows_of(factor, i, i + step) for i in range(0, B, step)]
-        return torch.cat([(matrices[:, p.index] * p.g).sum((2, 3)) for p in parts], 1)
-    flat = matrices.flatten(1)
-    return torch.cat([flat @ gradients.mT for gradients in formed(factor)], 1)
-
-
-@torch.inference_mode(False)
-def whitened(fisher, damping, rows, *, batch_size="auto"):
-    """Coordinates of (F + λ)^-1/2 ∇m in the eigenbases, layer by layer.
-
-    Parameters
-    ----------
-    fisher, damping : dict
-        As for :func:`influence`.
-    rows : tuple
-        TangentModel, examples (n_rows, ...) and labels (n_rows,).
-    batch_size : int or "auto", default="auto"
-        Examples per pass.
-
-    Returns
-    -------
-    torch.Tensor of shape (n_rows, n_parameters)
-        In double precision on the CPU; layers without damping have no columns.
-    """
-    model, X, labels = rows
-    x, labels = as_batch(X, model), torch.as_tensor(labels)
-    step = batch_size_for(model, batch_size)
-    parts = {n: torch.zeros(len(x), *fisher[n].moments.shape).double() for n in damping}
-    for i in range(0, len(x), step):
-        for layer, factor in model.linearise(x[i : i + step]).factors(labels[i : i + step]):
-            if (n := layer.number) in parts:
-                parts[n][i : i + step] = fisher[n].whiten(factor, damping[n])
-    return torch.cat([part.flatten(1) for part in parts.values()], 1)

@@ -47,6 +47,29 @@ def test_pointwise_information_loss(problem):
     close(got, want, problem.kernel_error, 10 * root * np.maximum(1, root))
 
 
+SCORED = {
+    "loss": ("kernel_arguments", info.pointwise_information_loss),
+    "loss, features": ("feature_arguments", info.pointwise_information_loss_features),
+    "cosine": ("kernel_arguments", info.relatif_cosine),
+    "cosine, features": ("feature_arguments", info.relatif_cosine_features),
+}
+
+
+@pytest.mark.parametrize("name", SCORED)
+@EXAMPLES
+@given(problems(), st.data())
+def test_scores_of_some_rows_are_those_among_all(name, problem, data):
+    arguments, score = SCORED[name]
+    arguments = getattr(problem, arguments)
+    n_rows = len(problem.exact[0])
+    rows = data.draw(st.lists(st.integers(0, n_rows - 1), min_size=1, unique=True))
+    rows = torch.tensor(rows)
+    everything = score(*arguments)
+    got = score(*arguments, rows)
+    assert got.shape == (len(everything), len(rows))
+    torch.testing.assert_close(got, everything[:, rows], rtol=1e-6, atol=1e-9)
+
+
 @EXAMPLES
 @given(problems(), st.data())
 def test_joint_information(problem, data):

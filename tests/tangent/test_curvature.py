@@ -11,16 +11,15 @@ from torch.nn import functional as F
 
 from sklearn_provenance.tangent import TangentModel
 from sklearn_provenance.tangent import _curvature as curvature
+from sklearn_provenance.tangent import _influence as influences
 from sklearn_provenance.tangent import _kernel as kernels
 from sklearn_provenance.tangent._curvature import (
     LayerFisher,
     expected_labels,
     fit_fisher,
     given_labels,
-    influence,
-    inner_products,
-    whitened,
 )
+from sklearn_provenance.tangent._influence import influence, inner_products, whitened
 from sklearn_provenance.tangent._layers import Formed, Lookup, Outer
 
 from .conftest import NETWORKS, build, reference
@@ -162,7 +161,7 @@ def test_convolutions_by_definition():
 def test_every_network_by_its_bases(monkeypatch, name, turned):
     """Λ, scores and whitened coordinates are those of the bases; all forms of factors."""
     if turned is not None:
-        monkeypatch.setattr(curvature, "_turns_rows", lambda *_: turned)
+        monkeypatch.setattr(influences, "_turns_rows", lambda *_: turned)
     network, model, measured, x, labels, q, q_labels = setting(name)
     fisher = fit_fisher(model, x, given_labels(labels), batch_size=5)
     rows = blocks(model, reference(network, x, labels, "log_probability"))
@@ -276,7 +275,7 @@ def test_forms_and_limits_do_not_show(drawn):
     G = factor.matrix()
     left, right = full(fisher.left, G.shape[1]), full(fisher.right, G.shape[2])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(curvature, "_CACHED", cached)
+        patch.setattr(influences, "_CACHED", cached)
         patch.setattr(kernels, "_FORMED", formed)
         products = inner_products(matrices, factor)
         fisher.add_squares(factor, roots)
@@ -296,8 +295,21 @@ def test_blocks_of_queries(monkeypatch):
     points = (queries, q, q_labels), (model, x, labels)
     expected = influence(fisher, damping, *points)
     for kept in (1, 8 * 2 * sum(f.moments.numel() for f in fisher.values())):
-        monkeypatch.setattr(curvature, "_KEPT", kept)
+        monkeypatch.setattr(influences, "_KEPT", kept)
         assert closeness(influence(fisher, damping, *points, batch_size=3), expected) < 1e-12
+
+
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_sum_of_queries_is_the_sum_of_their_scores(monkeypatch, name, turned):
+    _, model, queries, x, labels, q, q_labels = setting(name)
+    fisher = fit_fisher(model, x, given_labels(labels))
+    damping = dict.fromkeys(fisher, 0.1)
+    points = (queries, q, q_labels), (model, x, labels)
+    expected = influence(fisher, damping, *points).sum(0, keepdim=True)
+    monkeypatch.setattr(influences, "_turns_rows", lambda *_: turned)
+    got = influence(fisher, damping, *points, summed=True, batch_size=3)
+    assert closeness(got, expected) < 1e-12
 
 
 def test_long_sides_are_left_as_they_are(monkeypatch):

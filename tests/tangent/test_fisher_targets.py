@@ -10,9 +10,9 @@ from sklearn_provenance.tangent._curvature import (
     expected_labels,
     fit_fisher,
     given_labels,
-    influence,
     random_signs,
 )
+from sklearn_provenance.tangent._influence import influence
 
 from .conftest import reference
 from .test_curvature import blocks, closeness, setting
