@@ -31,6 +31,21 @@ def mlp(n_in=784, n_classes=10, seed=0):
     )
 
 
+def small_mlp(seed=None):
+    """ReLU network with 128 and 64 hidden units; without a seed the caller has set one."""
+    if seed is not None:
+        torch.manual_seed(seed)
+    layers = nn.Linear(784, 128), nn.ReLU(), nn.Linear(128, 64), nn.ReLU(), nn.Linear(64, 10)
+    return nn.Sequential(*layers)
+
+
+def logistic_regression(seed=None):
+    """One linear layer, as :func:`small_mlp`."""
+    if seed is not None:
+        torch.manual_seed(seed)
+    return nn.Linear(784, 10)
+
+
 class Residual(nn.Module):
     def __init__(self, inner):
         super().__init__()

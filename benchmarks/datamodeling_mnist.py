@@ -16,30 +16,14 @@ from pathlib import Path
 import torch
 from _common import DEVICE, Results, load, parse, parser
 from _methods import baselines, information
-from _networks import as_inputs, train
-from torch import nn
+from _networks import as_inputs, logistic_regression, small_mlp, train
 
 from sklearn_provenance import InfoGainAttributor
 from sklearn_provenance import attribution as methods
 from sklearn_provenance.evaluation import Recipe, linear_datamodeling_score
 
-
-def logistic_regression():
-    return nn.Linear(784, 10)
-
-
-def mlp():
-    layers = nn.Linear(784, 128), nn.ReLU(), nn.Linear(128, 64), nn.ReLU(), nn.Linear(64, 10)
-    return nn.Sequential(*layers)
-
-
-MODELS = {"logistic regression": (logistic_regression, 20), "MLP": (mlp, 50)}
+MODELS = {"logistic regression": (logistic_regression, 20), "MLP": (small_mlp, 50)}
 ENSEMBLES = (1, 10, 50)
-
-
-def trained(make, X, y, recipe, seed):
-    torch.manual_seed(seed)
-    return train(make().to(DEVICE), X, y, recipe, seed)
 
 
 def studied(models):
@@ -70,7 +54,9 @@ def main():
         store = options.store or Path(temporary)
         for model, (make, epochs) in MODELS.items():
             recipe = Recipe(lr=0.01, weight_decay=0, max_epochs=epochs, batches="own")
-            models = [trained(make, *place, recipe, seed) for seed in range(n_models)]
+            models = [
+                train(make(seed).to(DEVICE), *place, recipe, seed) for seed in range(n_models)
+            ]
             for name, attributor in studied(models).items():
                 case = {"model": model, "method": name, "n_queries": n_queries}
                 if results.has(**case):

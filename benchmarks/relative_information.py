@@ -29,8 +29,8 @@ def binary(part, size, rng):
 
 
 def main():
-    options = parse(parser(__doc__, "2000 images, 10 queries"))
-    n_train, n_queries = (2000, 10) if options.quick else (10_000, 20)
+    options = parse(parser(__doc__, "4000 images"))
+    n_train, n_queries = (4000 if options.quick else 10_000), 20
     results = Results("relative_information", ["n_train", "noise_variance", "method", "size"])
     rng = np.random.default_rng(0)
     X, y = binary("train", n_train, rng)

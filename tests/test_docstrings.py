@@ -30,8 +30,10 @@ def public_objects():
     for module in MODULES:
         for name in importlib.import_module(module).__all__:
             path = f"{module}.{name}"
-            yield path
             obj = getattr(importlib.import_module(module), name)
+            if not callable(obj):
+                continue  # a constant has no docstring of its own
+            yield path
             if inspect.isclass(obj):
                 for attribute, value in vars(obj).items():
                     documented = callable(value) or isinstance(value, property | classmethod)

@@ -10,12 +10,15 @@ from sklearn_provenance.datasets._cifar10 import load_cifar10
 from sklearn_provenance.datasets._corruption import apply_trigger, flip_labels, poison_backdoor
 from sklearn_provenance.datasets._counterfactual import load_counterfactual_truth
 from sklearn_provenance.datasets._digits import load_digits
+from sklearn_provenance.datasets._distortions import DISTORTIONS, distort
 from sklearn_provenance.datasets._faces import load_faces
 from sklearn_provenance.datasets._mnist import load_fashion_mnist, load_mnist
 from sklearn_provenance.datasets._rte import load_rte
 
 __all__ = [
+    "DISTORTIONS",
     "apply_trigger",
+    "distort",
     "flip_labels",
     "load_cifar10",
     "load_counterfactual_truth",

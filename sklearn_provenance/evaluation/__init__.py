@@ -6,12 +6,15 @@ from ._coreset import CoresetResult, coreset_selection
 from ._curves import BrittlenessDisplay, LDSDisplay, RelativeInformationDisplay
 from ._displays import CoresetDisplay, LabelErrorDisplay, RetrievalDisplay
 from ._label_errors import LabelErrorResult, label_error_ranking
-from ._lds import LDSResult, lds_from_truth, linear_datamodeling_score
+from ._lds import LDSResult, linear_datamodeling_score
+from ._lds_truth import lds_from_truth
 from ._relative_information import RelativeInformationResult, relative_information
 from ._retraining import iter_retrain, retrain
 from ._retraining_results import Retrained
 from ._retraining_schedule import Recipe
 from ._retrieval import RetrievalResult, backdoor_retrieval
+from ._robustness import RobustnessResult, robustness
+from ._robustness_display import RobustnessDisplay
 from ._sampler import AttributionSampler
 from ._suspicion import label_disagreement, label_error_scores, label_loss, self_influence
 
@@ -31,6 +34,8 @@ __all__ = [
     "Retrained",
     "RetrievalDisplay",
     "RetrievalResult",
+    "RobustnessDisplay",
+    "RobustnessResult",
     "backdoor_retrieval",
     "brittleness",
     "brittleness_scorer",
@@ -44,5 +49,6 @@ __all__ = [
     "linear_datamodeling_score",
     "relative_information",
     "retrain",
+    "robustness",
     "self_influence",
 ]

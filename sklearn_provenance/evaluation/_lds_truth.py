@@ -1,0 +1,100 @@
+"""Rank agreement of summed scores with what models trained on subsets say."""
+
+import numpy as np
+from scipy.stats import rankdata
+
+from ._protocol import nan_mean, standard_error
+from ._retraining_schedule import check_masks
+
+
+def lds_from_truth(scores, masks, margins):
+    """Linear datamodeling score of each query, from margins that were measured before.
+
+    Parameters
+    ----------
+    scores : array-like of shape (n_queries, n_rows)
+        Score of every row for every query.
+    masks : array-like of shape (n_masks, n_rows), bool
+        Rows that each model was trained on.
+    margins : array-like of shape (n_masks, n_queries)
+        What the models say of the queries.
+
+    Returns
+    -------
+    correlations : ndarray of shape (n_queries,)
+        Spearman correlations of ``masks @ scores.T`` and ``margins`` over models. 0 where a
+        method predicts the same for all, nan where the margins are all the same.
+
+    Raises
+    ------
+    ValueError
+        If shapes disagree, or scores or margins are nan.
+
+    See Also
+    --------
+    linear_datamodeling_score : Trains the models.
+
+    References
+    ----------
+    .. [1] Park, Georgiev, Ilyas, Leclerc, Madry (2023). TRAK: Attributing model behavior at scale,
+       Eq. 3.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_provenance.evaluation import lds_from_truth
+    >>> masks = np.random.default_rng(0).random((50, 8)) < 0.5
+    >>> effect = np.arange(8.0)  # of each row on the margin of the one query
+    >>> margins = masks @ effect[:, None]
+    >>> lds_from_truth(effect[None], masks, margins).tolist()
+    [1.0]
+    """
+    scores = np.asarray(scores, dtype=np.float64)
+    if scores.ndim != 2:
+        raise ValueError(f"scores must have shape (n_queries, n_rows), got {scores.shape}.")
+    if not np.isfinite(scores).all():
+        raise ValueError(
+            "scores must be finite. nan stands for rows that are no candidates: fit the attributor "
+            'with candidates="all", or decide yourself what they count.'
+        )
+    masks = check_masks(masks, scores.shape[1])
+    margins = check_margins(margins, len(masks), len(scores))
+    return spearman(masks @ scores.T, margins)
+
+
+def spearman(predictions, margins):
+    """Rank correlations of columns; 0 for constant predictions, nan for constant margins."""
+    # Sums of the same numbers in another order may differ in their last digits.
+    size = np.abs(predictions).max(0, initial=0.0)
+    constant = np.ptp(predictions, 0) <= 1e-12 * size
+    ranks = [rankdata(values, axis=0) for values in (predictions, margins)]
+    ranks = [r - r.mean(0) for r in ranks]
+    norms = [np.sqrt((r**2).sum(0)) for r in ranks]
+    with np.errstate(invalid="ignore"):
+        correlations = (ranks[0] * ranks[1]).sum(0) / (norms[0] * norms[1])
+    correlations = np.where(constant, 0.0, correlations.clip(-1, 1))
+    return np.where(norms[1] == 0, np.nan, correlations)
+
+
+def lds_standard_error(scores, masks, margins):
+    """Standard error of the mean correlation, for other queries and other subsets.
+
+    Queries share the subsets, so that a plain standard error over queries is too small: that of the
+    jackknife over subsets is added.
+    """
+    predictions, n = masks @ scores.T, len(masks)
+    over_queries = standard_error(spearman(predictions, margins), 0)
+    others = ~np.eye(n, dtype=bool)
+    means = [nan_mean(spearman(predictions[rest], margins[rest]), 0) for rest in others]
+    return np.sqrt(over_queries**2 + (n - 1) * np.var(means))
+
+
+def check_margins(margins, n_masks, n_queries):
+    margins = np.asarray(margins, dtype=np.float64)
+    if margins.shape != (n_masks, n_queries) or np.isnan(margins).any():
+        raise ValueError(
+            f"margins must have shape ({n_masks}, {n_queries}), one of every model for every "
+            f"query, and not be nan; got shape {margins.shape}"
+            + (" with nan." if np.isnan(margins).any() else ".")
+        )
+    return margins
