@@ -7,7 +7,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils.validation import check_is_fitted
 
-from ._explanation_plot import dense, take
+from ._explanation_rows import dense, take
 from .explanation import check_rows, row_size
 
 

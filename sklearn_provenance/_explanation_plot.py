@@ -1,48 +1,25 @@
-"""How an explanation is shown: the words for labels and scores, and the figure."""
+"""How an explanation is drawn."""
 
 import numpy as np
-from scipy.sparse import issparse
+
+from ._explanation_rows import (
+    as_images,
+    as_table,
+    cell,
+    clip,
+    dense,
+    differing_features,
+    feature_differences,
+    feature_scale,
+    format_number,
+    gather,
+    plain,
+    sample_rows,
+)
 
 MISMATCH_COLOR = "#D55E00"  # vermilion of Okabe and Ito, told apart from black by every kind of eye
 _GREY = "0.45"
 _MAX_FEATURES = 12
-_SCALE_ROWS = 2000
-
-
-def take(data, rows):
-    """Take rows of an array, a sparse matrix or a data frame, keeping its kind."""
-    return data.iloc[rows] if hasattr(data, "iloc") else data[rows]
-
-
-def dense(data):
-    """Turn a block of rows of any kind into an ndarray."""
-    return data.toarray() if issparse(data) else np.asarray(data)
-
-
-def format_number(value):
-    """Write a number in few characters: 0.93, 12.3, 1.2e-4."""
-    size = abs(value)
-    if size == 0:
-        return "0"
-    if not np.isfinite(size):
-        return str(float(value))
-    if size < 1e-3 or size >= 1e4:
-        mantissa, exponent = f"{value:.1e}".split("e")
-        return f"{mantissa}e{int(exponent)}"
-    if size >= 100:
-        return f"{value:.0f}"
-    return f"{value:.3g}" if size >= 1 else f"{value:.2g}"
-
-
-def clip(text, width, ellipsis="…"):
-    """Shorten a text to a width, marking that it was shortened."""
-    return text if len(text) <= width else text[: width - len(ellipsis)] + ellipsis
-
-
-def plain(value):
-    """Write a label or an id on one line, without NumPy's scalar names."""
-    value = value.item() if isinstance(value, np.generic) else value
-    return " ".join(str(value).split())
 
 
 class ExplanationDisplay:
@@ -172,15 +149,11 @@ class ExplanationDisplay:
             )
         part = explanation[numbers]
         indices, scores = part.indices[:, :k], part.scores[:, :k]
-        rows, where = np.unique(np.where(indices < 0, 0, indices), return_inverse=True)
-        exemplars = dense(take(part.training_data, rows))[where.reshape(indices.shape)]
+        exemplars = gather(part.training_data, indices)
         names, word = (indices, "row") if part.sample_id is None else (part.sample_id[:, :k], "id")
         scale = None
         if part.image_shape is None:
-            n_train = part.training_data.shape[0]
-            sample = np.linspace(0, n_train - 1, min(n_train, _SCALE_ROWS)).astype(np.int64)
-            table = _table(dense(take(part.training_data, sample)))
-            scale = np.ma.masked_invalid(_numbers(table)).std(axis=0).filled(np.nan)
+            scale = feature_scale(sample_rows(part.training_data))
         display = cls(
             dense(part.queries),
             exemplars,
@@ -315,15 +288,12 @@ class ExplanationDisplay:
         from matplotlib.colors import Normalize
 
         n_queries, k = self.scores.shape
-        queries = _table(self.queries)  # (n_queries, n_features)
-        exemplars = _table(self.exemplars, n_leading=2)  # (n_queries, k, n_features)
+        queries = as_table(self.queries)  # (n_queries, n_features)
+        exemplars = as_table(self.exemplars, n_leading=2)  # (n_queries, k, n_features)
         valid = ~np.isnan(self.scores)  # (n_queries, k)
-        differences = _differences(queries, exemplars, self.feature_scale)
-        # A difference that is no number (another category, a missing value) counts as one.
-        sizes = np.nan_to_num(np.abs(differences), nan=1.0)
+        differences = feature_differences(queries, exemplars, self.feature_scale)
         n_features = queries.shape[1]
-        spread = sizes[valid].mean(axis=0) if valid.any() else np.zeros(n_features)
-        columns = np.sort(np.argsort(-spread, kind="stable")[:_MAX_FEATURES])
+        columns = differing_features(differences, valid, _MAX_FEATURES)
         names = self.feature_names
         names = [f"x{column}" if names is None else plain(names[column]) for column in columns]
 
@@ -356,7 +326,7 @@ class ExplanationDisplay:
                     panel.text(
                         column,
                         line,
-                        _cell(table[line, column]),
+                        cell(table[line, column]),
                         fontsize=8,
                         color="w" if dark else "k",
                         ha="center",
@@ -384,24 +354,6 @@ class ExplanationDisplay:
         return axes
 
 
-def as_images(rows, image_shape):
-    """Shape rows, flat or shaped, as (n, H, W) or, with colour, (n, H, W, C)."""
-    if len(image_shape) == 2:
-        return np.reshape(rows, (-1, *image_shape))
-    n_channels, height, width = image_shape
-    if n_channels not in (1, 3, 4):
-        raise ValueError(
-            f"image_shape={image_shape} has {n_channels} channels; 1 (grey), 3 (RGB) or 4 (RGBA) "
-            "can be drawn"
-        )
-    shape = rows.shape[1:]
-    if shape != image_shape and shape == (height, width, n_channels):
-        images = rows
-    else:
-        images = np.moveaxis(rows.reshape(-1, *image_shape), 1, -1)
-    return images[..., 0] if n_channels == 1 else images
-
-
 def _brightness(images):
     """Choose a common range for a query and its exemplars, so that they can be compared."""
     color = images.ndim == 4
@@ -414,40 +366,3 @@ def _brightness(images):
     if low < 0 or high > 1:
         images = (images - low) / (high - low if high > low else 1)
     return images, {}
-
-
-def _table(rows, n_leading=1):
-    """Flatten what follows the leading axes: one column for each feature."""
-    return np.reshape(rows, (*rows.shape[:n_leading], -1))
-
-
-def _numbers(table):
-    """Read a table as float64, with nan for whatever is no number, column by column."""
-    if table.dtype.kind in "biuf":
-        return table.astype(np.float64)
-    numbers = np.full(table.shape, np.nan)
-    for column in range(table.shape[-1]):
-        try:
-            numbers[..., column] = table[..., column].astype(np.float64)
-        except (TypeError, ValueError):
-            continue
-    return numbers
-
-
-def _differences(queries, exemplars, scale):
-    """Exemplars minus queries in units of scale; 0 where equal, nan where it is no number."""
-    theirs, own = _numbers(exemplars), _numbers(queries)[:, None]
-    scale = np.ones(own.shape[-1]) if scale is None else scale
-    with np.errstate(divide="ignore", invalid="ignore"):
-        differences = np.clip((theirs - own) / scale, -10, 10)  # infinite where scale is 0
-    equal = (exemplars == queries[:, None]) | (
-        (exemplars != exemplars) & (queries != queries)[:, None]
-    )
-    return np.where(equal.astype(bool), 0.0, differences)
-
-
-def _cell(value):
-    """Write a feature's value so that it fits in a cell."""
-    if isinstance(value, int | float | np.number) and not isinstance(value, bool):
-        return f"{value:.0f}" if 1e4 <= abs(value) < 1e7 else format_number(value)
-    return clip(plain(value), 8)

@@ -1,11 +1,12 @@
 """Explanation: the training rows behind each prediction."""
 
-from html import escape
-
 import numpy as np
 from scipy.sparse import issparse
 
-from ._explanation_plot import ExplanationDisplay, clip, format_number, plain, take
+from ._explanation_html import explanation_page, summary_table
+from ._explanation_page import check_target, write_page
+from ._explanation_plot import ExplanationDisplay
+from ._explanation_rows import clip, format_number, plain, quote, take
 
 __all__ = ["Explanation", "ExplanationDisplay"]
 
@@ -251,6 +252,81 @@ class Explanation:
             self, queries, k=k, ax=ax, figsize=figsize, max_queries=max_queries
         )
 
+    def to_html(
+        self,
+        path=None,
+        *,
+        title="Explanation",
+        query_id=None,
+        true_labels=None,
+        label_names=None,
+        max_features=12,
+    ):
+        """
+        Write queries beside their exemplars as one web page, which opens offline.
+
+        Images are pictures, texts are texts, and other rows are tables as in :meth:`plot`. The page
+        loads nothing, and nothing in the data can run in it. It holds rows of the data, and is as
+        confidential as they are.
+
+        Parameters
+        ----------
+        path : str or path-like, default=None
+            File to write, or to replace in one step; None writes none.
+        title : str, default="Explanation"
+            Title of the page.
+        query_id : array-like of shape (n_queries,), default=None
+            Your own names of the queries; None counts them from 0.
+        true_labels : array-like of shape (n_queries,), default=None
+            Labels that the queries should have; those explained are marked where they differ.
+        label_names : mapping or sequence, default=None
+            What to call each label: names by label, or a sequence of names, such as a Bunch's
+            `target_names`, for labels counted from 0.
+        max_features : int, default=12
+            Columns of a table: the features in which exemplars differ most from their queries.
+
+        Returns
+        -------
+        str
+            The page.
+
+        Raises
+        ------
+        ValueError
+            If a shape does not fit, `max_features` is below 1, or a label has no name.
+        FileNotFoundError
+            If the folder of `path` does not exist.
+        IsADirectoryError
+            If `path` is a folder.
+
+        See Also
+        --------
+        sklearn_provenance.inspection.report : Page about a fitted classifier or attributor.
+
+        Examples
+        --------
+        >>> from sklearn_provenance import Explanation
+        >>> exp = Explanation([[4, 0]], [[0.93, 0.07]], query_labels=["<b>cat</b>"])
+        >>> page = exp.to_html(title="Cats")
+        >>> "&lt;b&gt;cat&lt;/b&gt;" in page
+        True
+        """
+        if max_features < 1:
+            raise ValueError(f"max_features must be at least 1, got {max_features}")
+        if path is not None:
+            check_target(path)
+        html = explanation_page(
+            self,
+            title=title,
+            query_id=_check_array("query_id", query_id, (self.n_queries,)),
+            true_labels=_check_array("true_labels", true_labels, (self.n_queries,)),
+            label_names=label_names,
+            max_features=max_features,
+        )
+        if path is not None:
+            write_page(html, path)
+        return html
+
     def _header(self):
         by = f" by {clip(plain(self.method), 40, '...')}" if self.method else ""
         return (
@@ -263,7 +339,7 @@ class Explanation:
         lines = [self._header()]
         shown = range(min(self.n_queries, _REPR_QUERIES))
         for query in shown:
-            label = "" if self.query_labels is None else f" -> {_quote(self.query_labels[query])}"
+            label = "" if self.query_labels is None else f" -> {quote(self.query_labels[query])}"
             line = f"query {query}{label}:  "
             valid = np.flatnonzero(self.indices[query] >= 0)
             for rank in valid:
@@ -281,42 +357,18 @@ class Explanation:
     def _exemplar_text(self, query, rank, unlike="!="):
         text = f"row {self.indices[query, rank]}"
         if self.sample_id is not None:
-            text = f"id {_quote(self.sample_id[query, rank])}"
+            text = f"id {quote(self.sample_id[query, rank])}"
         if self.exemplar_labels is not None:
             label = self.exemplar_labels[query, rank]
             differs = self.query_labels is not None and label != self.query_labels[query]
             if differs:
-                text += f" ({unlike} {_quote(label)})"
+                text += f" ({unlike} {quote(label)})"
             elif self.query_labels is None:
-                text += f" ({_quote(label)})"
+                text += f" ({quote(label)})"
         return f"{text} {format_number(self.scores[query, rank])}"
 
     def _repr_html_(self):
-        n_queries, k = min(self.n_queries, _REPR_QUERIES), min(self.k, 5)
-        head = ["query"] + [f"exemplar {rank + 1}" for rank in range(k)]
-        rows = ["".join(f"<th>{text}</th>" for text in head)]
-        for query in range(n_queries):
-            label = "" if self.query_labels is None else f": {_quote(self.query_labels[query])}"
-            cells = [f"<th>{escape(f'{query}{label}')}</th>"]
-            for rank in range(k):
-                blank = self.indices[query, rank] < 0
-                text = "" if blank else escape(self._exemplar_text(query, rank, "≠"))
-                cells.append(f"<td>{text}</td>")
-            rows.append("".join(cells))
-        hidden = f"{n_queries} of {self.n_queries} queries, {k} of {self.k} exemplars"
-        note = f"<p>{hidden}</p>" if (n_queries, k) != self.indices.shape else ""
-        body = "".join(f"<tr>{row}</tr>" for row in rows)
-        return f"<div><p>{escape(self._header())}</p><table>{body}</table>{note}</div>"
-
-
-def _quote(value):
-    """Write a label or an id for the terminal, a string in quotes, in at most 20 characters."""
-    value = value.item() if isinstance(value, np.generic) else value
-    return (
-        repr(clip(value, 15, "..."))[:20]
-        if isinstance(value, str)
-        else clip(plain(value), 20, "...")
-    )
+        return summary_table(self, _REPR_QUERIES, 5)
 
 
 def _check_picks(indices, scores):

@@ -15,6 +15,7 @@ MODULES = [
             "datasets",
             "evaluation",
             "information",
+            "inspection",
             "provenance",
             "retrieval",
             "tangent",

@@ -6,6 +6,8 @@ No function here holds more than one batch of rows x outputs unless that is what
 import numpy as np
 import torch
 
+from ..tangent._module import evaluation_mode
+
 # Values per batch of index logits: 64 MB in single precision.
 _BATCH_VALUES = 2**24
 _LEAST_ROWS = 16
@@ -140,7 +142,7 @@ def _batches(net, rows, n_values):
     """
     n_values = max(n_values, net.module_.values_per_row)
     size = max(1, min(4096, _BATCH_VALUES // n_values))
-    with torch.inference_mode():
+    with evaluation_mode(net.module_), torch.inference_mode():
         for start in range(0, len(rows), size):
             batch = slice(start, min(start + size, len(rows)))
             numbers = np.arange(batch.start, batch.stop)

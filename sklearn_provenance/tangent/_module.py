@@ -33,7 +33,7 @@ def n_rows(x):
 
 
 @contextmanager
-def evaluation(module):
+def evaluation_mode(module):
     """Evaluation mode, every submodule's own mode restored afterwards.
 
     Flags are set one by one: ``module.eval()`` is overridden by modules that then change their
@@ -43,12 +43,17 @@ def evaluation(module):
     try:
         for m in modes:
             m.training = False
-        # Gradients are wanted even where the caller's context has them switched off.
-        with torch.inference_mode(False), torch.enable_grad():
-            yield
+        yield
     finally:
         for m, mode in modes.items():
             m.training = mode
+
+
+@contextmanager
+def evaluation(module):
+    """Evaluation mode with gradients, even where the caller's context has them switched off."""
+    with evaluation_mode(module), torch.inference_mode(False), torch.enable_grad():
+        yield
 
 
 def check_module(module):

@@ -98,6 +98,20 @@ def test_fit_leaves_the_users_module_and_data_alone(iris):
     np.testing.assert_array_equal(data, X)
 
 
+def test_predictions_do_not_depend_on_the_mode_of_the_network_and_leave_it(iris):
+    X, y = iris
+    clf = quick(dropout=0.3).fit(X, y)
+    answers = clf.predict_proba(X), clf.explain(X).scores, clf.transform(X)
+    clf.net_.module_.train()
+    state = copy.deepcopy(clf.net_.module_.state_dict())
+    again = clf.predict_proba(X), clf.explain(X).scores, clf.transform(X)
+    for one, two in zip(answers, again, strict=True):
+        np.testing.assert_array_equal(one, two)
+    assert all(module.training for module in clf.net_.module_.modules())
+    for name, value in clf.net_.module_.state_dict().items():
+        assert torch.equal(value, state[name])
+
+
 def test_grid_search_over_alpha(iris):
     pipe = make_pipeline(StandardScaler(), quick(max_epochs=8))
     grid = {"provenanceclassifier__alpha": [0, 0.3, 0.7]}

@@ -1,0 +1,27 @@
+"""Sizes of the benchmarks of provenance networks: from the command line, else quick or full."""
+
+from _common import parse, parser
+
+
+def read_sizes(description, quick, full):
+    """Whether the run is quick, and its sizes by name.
+
+    `quick` and `full` hold the defaults of `data`, `n_train`, `epochs` and `seeds`, which options
+    override, and whatever else depends on the kind of run.
+    """
+    data = ", ".join(quick["data"])
+    arguments = parser(
+        description,
+        f"{data}: {quick['n_train']} images, {quick['epochs']} epochs, {quick['seeds']} seed(s)",
+    )
+    arguments.add_argument("--data", nargs="+", choices=["mnist", "fashion"])
+    for name in ("n_train", "epochs", "seeds"):
+        arguments.add_argument(f"--{name.replace('_', '-')}", type=int)
+    options = parse(arguments)
+    sizes = quick if options.quick else full
+    return options.quick, {name: getattr(options, name, None) or v for name, v in sizes.items()}
+
+
+def seconds(clf):
+    """Seconds of training."""
+    return round(sum(epoch["dur"] for epoch in clf.history_), 1)

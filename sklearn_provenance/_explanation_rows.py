@@ -1,0 +1,163 @@
+"""Rows of data, labels and scores as they are shown: words, images, tables."""
+
+import numpy as np
+from scipy.sparse import issparse
+
+_SAMPLE_ROWS = 2000
+_SAMPLE_VALUES = 2**24
+
+
+def take(data, rows):
+    """Take rows of an array, a sparse matrix or a data frame, keeping its kind."""
+    return data.iloc[rows] if hasattr(data, "iloc") else data[rows]
+
+
+def dense(data):
+    """Turn a block of rows of any kind into an ndarray."""
+    return data.toarray() if issparse(data) else np.asarray(data)
+
+
+def format_number(value):
+    """Write a number in few characters: 0.93, 12.3, 1.2e-4."""
+    size = abs(value)
+    if size == 0:
+        return "0"
+    if not np.isfinite(size):
+        return str(float(value))
+    if size < 1e-3 or size >= 1e4:
+        mantissa, exponent = f"{value:.1e}".split("e")
+        return f"{mantissa}e{int(exponent)}"
+    if size >= 100:
+        return f"{value:.0f}"
+    return f"{value:.3g}" if size >= 1 else f"{value:.2g}"
+
+
+def clip(text, width, ellipsis="…"):
+    """Shorten a text to a width, marking that it was shortened."""
+    return text if len(text) <= width else text[: width - len(ellipsis)] + ellipsis
+
+
+def plain(value):
+    """Write a label or an id on one line, without NumPy's scalar names."""
+    value = value.item() if isinstance(value, np.generic) else value
+    return " ".join(str(value).split())
+
+
+def quote(value):
+    """Write a label or an id for the terminal, a string in quotes, in at most 20 characters."""
+    value = value.item() if isinstance(value, np.generic) else value
+    return (
+        repr(clip(value, 15, "..."))[:20]
+        if isinstance(value, str)
+        else clip(plain(value), 20, "...")
+    )
+
+
+def gather(data, indices):
+    """Take rows at indices of any shape; what stands at -1 means nothing.
+
+    Parameters
+    ----------
+    data : array, sparse matrix or data frame of shape (n, ...)
+        Rows.
+    indices : ndarray of int
+        Rows to take; each is taken from the data once.
+
+    Returns
+    -------
+    ndarray of shape (*indices.shape, ...)
+        Rows.
+    """
+    rows, where = np.unique(indices.clip(min=0), return_inverse=True)
+    return dense(take(data, rows))[where.reshape(indices.shape)]
+
+
+def as_images(rows, image_shape):
+    """Shape rows, flat or shaped, as (n, H, W) or, with colour, (n, H, W, C)."""
+    if len(image_shape) == 2:
+        return np.reshape(rows, (-1, *image_shape))
+    n_channels, height, width = image_shape
+    if n_channels not in (1, 3, 4):
+        raise ValueError(
+            f"image_shape={image_shape} has {n_channels} channels; 1 (grey), 3 (RGB) or 4 (RGBA) "
+            "can be drawn"
+        )
+    shape = rows.shape[1:]
+    if shape != image_shape and shape == (height, width, n_channels):
+        images = rows
+    else:
+        images = np.moveaxis(rows.reshape(-1, *image_shape), 1, -1)
+    return images[..., 0] if n_channels == 1 else images
+
+
+def sample_rows(data):
+    """Take at most 2000 rows, evenly spaced; fewer of long ones."""
+    n_rows, size = data.shape[0], int(np.prod(data.shape[1:]))
+    n_taken = min(n_rows, _SAMPLE_ROWS, max(1, _SAMPLE_VALUES // max(1, size)))
+    return dense(take(data, np.linspace(0, n_rows - 1, n_taken).astype(np.int64)))
+
+
+def feature_scale(rows):
+    """Standard deviation of each feature, nan where a feature is no number."""
+    return np.ma.masked_invalid(_numbers(as_table(rows))).std(axis=0).filled(np.nan)
+
+
+def as_table(rows, n_leading=1):
+    """Flatten what follows the leading axes: one column for each feature."""
+    size = int(np.prod(rows.shape[n_leading:]))
+    return np.reshape(rows, (*rows.shape[:n_leading], size))
+
+
+def _numbers(table):
+    """Read a table as float64, with nan for whatever is no number, column by column."""
+    if table.dtype.kind in "biuf":
+        return table.astype(np.float64)
+    numbers = np.full(table.shape, np.nan)
+    for column in range(table.shape[-1]):
+        try:
+            numbers[..., column] = table[..., column].astype(np.float64)
+        except (TypeError, ValueError):
+            continue
+    return numbers
+
+
+def feature_differences(queries, exemplars, scale):
+    """Exemplars minus queries in units of scale; 0 where equal, nan where it is no number."""
+    theirs, own = _numbers(exemplars), _numbers(queries)[:, None]
+    scale = np.ones(own.shape[-1]) if scale is None else scale
+    with np.errstate(divide="ignore", invalid="ignore"):
+        differences = np.clip((theirs - own) / scale, -10, 10)  # infinite where scale is 0
+    equal = (exemplars == queries[:, None]) | (
+        (exemplars != exemplars) & (queries != queries)[:, None]
+    )
+    return np.where(equal.astype(bool), 0.0, differences)
+
+
+def differing_features(differences, valid, n_features):
+    """Choose the features in which exemplars differ most from their queries, on average.
+
+    Parameters
+    ----------
+    differences : ndarray of shape (n_queries, k, n_all)
+        In standard deviations; one that is no number (another category, a missing value) counts
+        as one.
+    valid : ndarray of shape (n_queries, k), bool
+        Exemplars that are no padding.
+    n_features : int
+        How many to choose.
+
+    Returns
+    -------
+    ndarray of int
+        Features in their own order.
+    """
+    sizes = np.nan_to_num(np.abs(differences), nan=1.0)
+    spread = sizes[valid].mean(axis=0) if valid.any() else np.zeros(sizes.shape[-1])
+    return np.sort(np.argsort(-spread, kind="stable")[:n_features])
+
+
+def cell(value, width=8):
+    """Write a feature's value so that it fits in a cell."""
+    if isinstance(value, int | float | np.number) and not isinstance(value, bool):
+        return f"{value:.0f}" if 1e4 <= abs(value) < 1e7 else format_number(value)
+    return clip(plain(value), width)

@@ -1,0 +1,208 @@
+"""How a page shows rows of data, names and labels."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from ._explanation_page import Pictures, tag
+from ._explanation_rows import (
+    as_images,
+    as_table,
+    cell,
+    clip,
+    dense,
+    differing_features,
+    feature_differences,
+    feature_scale,
+    gather,
+    plain,
+    sample_rows,
+)
+
+_MAX_SIDE = 160  # pixels of a picture; larger images are shrunk
+_MAX_NAME = 200
+_MAX_TEXT = 2000
+
+
+def words(value):
+    """Write a name of the user's on one line, of bounded length."""
+    return clip(plain(value), _MAX_NAME)
+
+
+def label_namer(names):
+    """Return the function that writes a label: as itself, or by a mapping or sequence of names."""
+    if names is None:
+        return words
+    names = dict(names) if isinstance(names, Mapping) else dict(enumerate(names))
+
+    def name(label):
+        label = label.item() if isinstance(label, np.generic) else label
+        if label not in names:
+            known = clip(", ".join(map(repr, names)), 80)
+            raise ValueError(f"label_names has no name for the label {label!r}, only for {known}")
+        return words(names[label])
+
+    return name
+
+
+class RowViews:
+    """Rows of an explanation's data as a page shows them, which is the same all over the page.
+
+    Parameters
+    ----------
+    explanation : Explanation
+        Queries that are shown, and the training data.
+    max_features : int
+        Columns of tables.
+
+    Attributes
+    ----------
+    kind : {"images", "texts", "table", "nothing"}
+        How rows are shown.
+    pictures : Pictures
+        Images that were shown.
+    note : str
+        What to know of the rows shown.
+    """
+
+    def __init__(self, explanation, max_features):
+        self.pictures = Pictures()
+        self.training_data = explanation.training_data
+        self.image_shape = explanation.image_shape
+        known = [explanation.training_data, explanation.queries]
+        samples = [sample_rows(data) for data in known if data is not None and data.shape[0]]
+        self.kind = _kind(samples, self.image_shape)
+        self.note = ""
+        if self.kind == "images":
+            self._limits = _brightness_limits(samples)
+            self._shrink = -(-max(as_images(samples[0][:1], self._shape).shape[1:3]) // _MAX_SIDE)
+            if self._shrink > 1:
+                self.note = f"Images are shown at 1/{self._shrink} of their width. "
+            if self._shape != self.image_shape:
+                self.note += "Their channels stand below each other. "
+        elif self.kind == "table":
+            self._choose_features(explanation, samples[0], max_features)
+
+    @property
+    def _shape(self):
+        shape = self.image_shape
+        if len(shape) == 3 and shape[0] not in (1, 3, 4):
+            return shape[0] * shape[1], shape[2]  # channels below each other
+        return shape
+
+    def _choose_features(self, explanation, sample, max_features):
+        n_features = as_table(sample).shape[1]
+        self._scale = feature_scale(sample)
+        differences, valid = self.differences(explanation), explanation.indices >= 0
+        if differences is None:
+            self._columns = np.arange(min(n_features, max_features))
+        else:
+            self._columns = differing_features(differences, valid, max_features)
+            self.note = (
+                "↑ and ↓ mark values that lie at least one standard deviation of the training "
+                "rows above and below the query's, a darker cell two; ≠ marks another category or "
+                "a missing value. "
+            )
+        names = explanation.feature_names
+        self.features = [
+            f"x{column}" if names is None else words(names[column]) for column in self._columns
+        ]
+        if len(self.features) < n_features:
+            self.note += f"{len(self.features)} of {n_features} features are shown" + (
+                "." if differences is None else ", those that differ most."
+            )
+
+    def differences(self, explanation):
+        """Exemplars minus queries in standard deviations; None where they cannot be compared."""
+        if self.kind != "table" or explanation.queries is None or explanation.training_data is None:
+            return None
+        exemplars = gather(explanation.training_data, explanation.indices)
+        queries = as_table(dense(explanation.queries))
+        return feature_differences(queries, as_table(exemplars, n_leading=2), self._scale)
+
+    def block(self, row, alt):
+        """Show a row as a picture or a text.
+
+        Parameters
+        ----------
+        row : ndarray or scalar
+            Of the data.
+        alt : str
+            What stands for a picture.
+        """
+        if self.kind == "images":
+            image = as_images(np.asarray(row)[None], self._shape)[0]
+            return self.pictures.show(_as_bytes(image, self._limits, self._shrink), alt)
+        return tag("p", tag("bdi", clip(str(np.ravel(row)[0]), _MAX_TEXT)), class_="text")
+
+    def cells(self, row, differences=None):
+        """Show a row as cells of a table, marked where they differ from the query's."""
+        row = as_table(np.asarray(row)[None])[0]
+        return [
+            _table_cell(row[column], 0.0 if differences is None else differences[column])
+            for column in self._columns
+        ]
+
+    def training_cells(self, row):
+        """Show a training row in a table in which lines have other cells, too."""
+        if self.kind == "nothing" or self.training_data is None:
+            return []
+        content = gather(self.training_data, np.array([row]))[0]
+        if self.kind == "table":
+            return self.cells(content)
+        return [tag("td", self.block(content, f"training row {row}"))]
+
+    def training_heads(self):
+        """Headings of :meth:`training_cells`."""
+        if self.kind == "nothing" or self.training_data is None:
+            return []
+        return self.features if self.kind == "table" else ["training row"]
+
+
+def _kind(samples, image_shape):
+    if not samples:
+        return "nothing"
+    if image_shape is not None:
+        return "images"
+    first = as_table(samples[0])[0]
+    is_text = first.size == 1 and isinstance(first[0], str)
+    return "texts" if is_text else "table"
+
+
+def _brightness_limits(samples):
+    """Values that are black and white; None where bytes say it themselves."""
+    if all(sample.dtype == np.uint8 for sample in samples):
+        return None
+    low, high = np.inf, -np.inf
+    for sample in samples:
+        values = sample.astype(np.float64)
+        finite = values[np.isfinite(values)]
+        low, high = min(low, finite.min(initial=np.inf)), max(high, finite.max(initial=-np.inf))
+    return (0.0, 1.0) if (low >= 0 and high <= 1) or low > high else (low, high)
+
+
+def _as_bytes(image, limits, shrink):
+    """Turn an image into bytes, and shrink it by a whole factor."""
+    if shrink == 1 and limits is None:
+        return np.ascontiguousarray(image)
+    image = image.astype(np.float64)
+    low, high = (0.0, 255.0) if limits is None else limits
+    if shrink > 1:
+        for axis in (0, 1):
+            starts = np.arange(0, image.shape[axis], shrink)
+            sizes = np.diff(np.append(starts, image.shape[axis]))
+            sums = np.add.reduceat(image, starts, axis=axis)
+            image = sums / np.expand_dims(sizes, tuple(a for a in range(image.ndim) if a != axis))
+    scaled = (image - low) / (high - low if high > low else 1.0)
+    return np.round(np.nan_to_num(scaled, posinf=1.0).clip(0, 1) * 255).astype(np.uint8)
+
+
+def _table_cell(value, difference):
+    written = clip(value.strip(), _MAX_TEXT) if isinstance(value, str) else cell(value, _MAX_NAME)
+    if np.isnan(difference):
+        return tag("td", f"≠\N{NO-BREAK SPACE}{written}")
+    size = min(int(abs(difference)), 2)
+    if size == 0:
+        return tag("td", written)
+    side, arrow = ("above", "↑") if difference > 0 else ("below", "↓")
+    return tag("td", f"{arrow}\N{NO-BREAK SPACE}{written}", class_=f"{side}{size}")

@@ -1,0 +1,232 @@
+"""What there is inside a class: clusters of index-branch features and their exemplars."""
+
+from dataclasses import dataclass
+from numbers import Integral
+
+import numpy as np
+from sklearn.cluster import KMeans
+from sklearn.decomposition import PCA
+from sklearn.manifold import TSNE
+from sklearn.metrics import pairwise_distances
+from sklearn.utils import check_random_state, check_scalar
+from sklearn.utils.validation import check_consistent_length, column_or_1d
+
+from ..evaluation._protocol import frame
+from ._embeddings_display import EmbeddingDisplay
+from ._shared import index_branch_features, open_classifier, pictures, training_labels
+
+
+def embedding_clusters(
+    classifier,
+    X=None,
+    y=None,
+    *,
+    label,
+    n_clusters=4,
+    n_exemplars=4,
+    embedding="tsne",
+    random_state=None,
+):
+    """Cluster the rows of one class in the features of the index branch.
+
+    Clusters are those of :class:`~sklearn.cluster.KMeans`. Each is shown by its exemplars: of the
+    training rows of the class that belong to it, those closest to its centre. The map in two
+    dimensions is for the eye only: clusters and distances are those of the features.
+
+    Parameters
+    ----------
+    classifier : ProvenanceClassifier
+        Fitted; or a Pipeline, search or FrozenEstimator around one.
+    X : array-like of shape (n, ...), default=None
+        Rows as it takes them; None takes the training rows.
+    y : array-like of shape (n,), default=None
+        Their labels; needed with ``X``.
+    label : object
+        The class whose rows are clustered.
+    n_clusters : int, default=4
+        Number of clusters.
+    n_exemplars : int, default=4
+        Exemplars of each cluster.
+    embedding : {"tsne", "pca"}, default="tsne"
+        Map in two dimensions: :class:`~sklearn.manifold.TSNE`, which takes some seconds for
+        1000 rows and minutes for 10000, or :class:`~sklearn.decomposition.PCA`, which takes none.
+    random_state : int, RandomState instance or None, default=None
+        Determines the first centres and the map.
+
+    Returns
+    -------
+    EmbeddingClusters
+        Clusters, exemplars and map, with ``to_frame`` and ``plot``.
+
+    Raises
+    ------
+    ValueError
+        If only one of ``X`` and ``y`` is given, no row or training row has the label, or more
+        clusters are asked for than there are rows.
+
+    Notes
+    -----
+    K-means returns as many clusters as it is asked for. See whether a network with another
+    ``random_state`` has them too before you rely on them.
+
+    In a class-conditional network the features are conditioned on the predicted class, so that
+    rows of the class that are predicted to be of another stand apart.
+
+    References
+    ----------
+    .. [1] Provenance Networks: End-to-End Exemplar-Based Explainability, Figures 3 and 13.
+
+    Examples
+    --------
+    >>> from sklearn_provenance import ProvenanceClassifier
+    >>> from sklearn_provenance.datasets import load_digits
+    >>> from sklearn_provenance.inspection import embedding_clusters
+    >>> X, y = load_digits(return_X_y=True)
+    >>> clf = ProvenanceClassifier(backbone="mlp", width="small", max_epochs=10, random_state=0)
+    >>> result = embedding_clusters(
+    ...     clf.fit(X, y), label=1, n_clusters=3, embedding="pca", random_state=0
+    ... )
+    >>> result.exemplars.shape
+    (3, 4)
+    >>> bool((y[result.exemplars] == 1).all())
+    True
+    """
+    if (X is None) != (y is None):
+        raise ValueError("give both X and y, or neither for the training rows")
+    if embedding not in ("tsne", "pca"):
+        raise ValueError(f'embedding must be "tsne" or "pca"; got {embedding!r}')
+    classifier, X = open_classifier(classifier, X)
+    known_labels = training_labels(classifier)
+    if X is None:
+        all_rows, y = classifier._fit_X, known_labels
+    else:
+        all_rows, y = classifier._rows(X), column_or_1d(y)
+        check_consistent_length(all_rows, y)
+    numbers, known = np.flatnonzero(y == label), np.flatnonzero(known_labels == label)
+    for name, found in (("row", numbers), ("training row", known)):
+        if not len(found):
+            raise ValueError(
+                f"no {name} has the label {label!r}; the classes are {classifier.classes_.tolist()}"
+            )
+    check_scalar(n_clusters, "n_clusters", Integral, min_val=1, max_val=len(numbers))
+    check_scalar(n_exemplars, "n_exemplars", Integral, min_val=1)
+
+    rng = check_random_state(random_state)
+    features = index_branch_features(classifier, all_rows[numbers])
+    kmeans = KMeans(n_clusters, n_init=10, random_state=rng).fit(features)
+    known_features = index_branch_features(classifier, classifier._fit_X[known])
+    distances = pairwise_distances(kmeans.cluster_centers_, known_features)
+    own = distances.argmin(axis=0) == np.arange(n_clusters)[:, None]
+    distances = np.where(own, distances, np.nan)  # others may be close, but show another cluster
+    nearest = np.argsort(distances, axis=1, kind="stable")[:, :n_exemplars]
+    distances = np.take_along_axis(distances, nearest, axis=1)
+    exemplars = np.where(np.isnan(distances), -1, known[nearest])
+    sample_id = classifier._sample_id
+    return EmbeddingClusters(
+        label=label,
+        rows=numbers,
+        clusters=kmeans.labels_.astype(np.int64),
+        coordinates=_map(features, embedding, rng),
+        distances=np.linalg.norm(features - kmeans.cluster_centers_[kmeans.labels_], axis=1),
+        exemplars=exemplars,
+        exemplar_distances=distances,
+        exemplar_sample_id=None if sample_id is None else sample_id[exemplars],
+        exemplar_images=pictures(classifier, classifier._fit_X[exemplars.ravel()]),
+        embedding=embedding,
+    )
+
+
+def _map(features, embedding, rng):
+    """Coordinates (n, 2)."""
+    n, width = features.shape
+    if n == 1:
+        return np.zeros((1, 2))
+    if embedding == "tsne" and n > 3:
+        perplexity = min(30, (n - 1) / 3)  # as its author recommends for few rows
+        return TSNE(perplexity=perplexity, init="pca", random_state=rng).fit_transform(features)
+    n_components = min(2, n, width)
+    coordinates = PCA(n_components, random_state=rng).fit_transform(features)
+    return np.pad(coordinates, ((0, 0), (0, 2 - n_components)))
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class EmbeddingClusters:
+    """Clusters inside a class, their exemplars, and a map.
+
+    Parameters
+    ----------
+    label : object
+        The class.
+    rows : ndarray of shape (n,)
+        Rows of the class, of the X given or of the training rows.
+    clusters : ndarray of shape (n,)
+        Cluster of each row, from 0.
+    coordinates : ndarray of shape (n, 2)
+        Place of each row on the map.
+    distances : ndarray of shape (n,)
+        Euclidean distance of each row from the centre of its cluster, in the features.
+    exemplars : ndarray of shape (n_clusters, n_exemplars)
+        Training rows of each cluster that are closest to its centre, the closest first; -1 pads.
+    exemplar_distances : ndarray of shape (n_clusters, n_exemplars)
+        Their distances from it; nan pads.
+    exemplar_sample_id : ndarray of shape (n_clusters, n_exemplars), default=None
+        The user's own names of the exemplars.
+    exemplar_images : ndarray of shape (n_clusters * n_exemplars, H, W[, C]), default=None
+        The exemplars, if rows are images. What stands at padding is no exemplar.
+    embedding : {"tsne", "pca"}, default="tsne"
+        What made the map.
+    """
+
+    label: object
+    rows: np.ndarray
+    clusters: np.ndarray
+    coordinates: np.ndarray
+    distances: np.ndarray
+    exemplars: np.ndarray
+    exemplar_distances: np.ndarray
+    exemplar_sample_id: np.ndarray | None = None
+    exemplar_images: np.ndarray | None = None
+    embedding: str = "tsne"
+
+    def to_frame(self):
+        """Return one line for each row of the class, cluster by cluster, the closest first.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Columns `cluster`, `row`, `distance` (from the centre), `x` and `y` (on the map).
+
+        Raises
+        ------
+        ImportError
+            If pandas is missing.
+        """
+        order = np.lexsort([self.distances, self.clusters])
+        columns = {
+            "cluster": self.clusters,
+            "row": self.rows,
+            "distance": self.distances,
+            "x": self.coordinates[:, 0],
+            "y": self.coordinates[:, 1],
+        }
+        return frame({name: column[order] for name, column in columns.items()}, "to_frame")
+
+    def plot(self, *, ax=None):
+        """Draw the map coloured by cluster, beside the exemplars of each cluster.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            Subplot whose place is used; None makes a new figure.
+
+        Returns
+        -------
+        EmbeddingDisplay
+            The display, with ``ax_``, ``exemplar_axes_`` and ``figure_``.
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is missing.
+        """
+        return EmbeddingDisplay.from_result(self, ax=ax)

@@ -1,0 +1,231 @@
+"""Figure of clusters inside a class: a map, and the exemplars of each cluster."""
+
+import numpy as np
+
+from .._explanation_rows import clip, format_number, plain
+from ..evaluation._curves import _COLORS, _MARKERS
+from ._shared import draw_images, new_canvas
+
+_NAMES = {"tsne": "t-SNE", "pca": "PCA"}
+
+
+class EmbeddingDisplay:
+    """Map of the rows of a class, coloured by cluster, beside the exemplars of each cluster.
+
+    It is recommended to use :meth:`EmbeddingDisplay.from_estimator` or
+    :meth:`EmbeddingClusters.plot` to create one. Exemplars are drawn as images where rows are
+    images, else by name and distance from the centre.
+
+    Parameters
+    ----------
+    coordinates : ndarray of shape (n, 2)
+        Places on the map.
+    clusters : ndarray of shape (n,)
+        Cluster of each row, from 0.
+    exemplar_names : list of list of str
+        What to call the exemplars of each cluster, the closest to its centre first.
+    exemplar_distances : ndarray of shape (n_clusters, n_exemplars)
+        Their distances from it; nan where a cluster has fewer, which are not drawn.
+    exemplar_images : ndarray of shape (n_clusters * n_exemplars, H, W[, C]), default=None
+        The exemplars, cluster by cluster.
+    title : str, default=""
+        Title of the map.
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+        Axes with the map.
+    exemplar_axes_ : ndarray of matplotlib Axes
+        Shape (n_clusters, n_exemplars) for images, else (n_clusters, 1).
+    figure_ : matplotlib Figure
+        Figure that holds them.
+    """
+
+    def __init__(
+        self,
+        coordinates,
+        clusters,
+        *,
+        exemplar_names,
+        exemplar_distances,
+        exemplar_images=None,
+        title="",
+    ):
+        self.coordinates = coordinates
+        self.clusters = clusters
+        self.exemplar_names = exemplar_names
+        self.exemplar_distances = exemplar_distances
+        self.exemplar_images = exemplar_images
+        self.title = title
+
+    @classmethod
+    def from_estimator(
+        cls,
+        classifier,
+        X=None,
+        y=None,
+        *,
+        label,
+        n_clusters=4,
+        n_exemplars=4,
+        embedding="tsne",
+        random_state=None,
+        ax=None,
+    ):
+        """Cluster the rows of one class and draw them.
+
+        Parameters
+        ----------
+        classifier : ProvenanceClassifier
+            Fitted.
+        X : array-like of shape (n, ...), default=None
+            Rows as it takes them; None takes the training rows.
+        y : array-like of shape (n,), default=None
+            Their labels; needed with ``X``.
+        label : object
+            The class whose rows are clustered.
+        n_clusters : int, default=4
+            Number of clusters.
+        n_exemplars : int, default=4
+            Exemplars of each cluster.
+        embedding : {"tsne", "pca"}, default="tsne"
+            Map in two dimensions.
+        random_state : int, RandomState instance or None, default=None
+            Determines the first centres and the map.
+        ax : matplotlib Axes, default=None
+            Subplot whose place is used; None makes a new figure.
+
+        Returns
+        -------
+        EmbeddingDisplay
+            Drawn.
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is missing.
+        """
+        from ._embeddings import embedding_clusters
+
+        result = embedding_clusters(
+            classifier,
+            X,
+            y,
+            label=label,
+            n_clusters=n_clusters,
+            n_exemplars=n_exemplars,
+            embedding=embedding,
+            random_state=random_state,
+        )
+        return cls.from_result(result, ax=ax)
+
+    @classmethod
+    def from_result(cls, result, *, ax=None):
+        """Draw a result.
+
+        Parameters
+        ----------
+        result : EmbeddingClusters
+            What :func:`embedding_clusters` returned.
+        ax : matplotlib Axes, default=None
+            Subplot whose place is used; None makes a new figure.
+
+        Returns
+        -------
+        EmbeddingDisplay
+            Drawn.
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is missing.
+        """
+        word, names = "row", result.exemplars
+        if result.exemplar_sample_id is not None:
+            word, names = "id", result.exemplar_sample_id
+        display = cls(
+            result.coordinates,
+            result.clusters,
+            exemplar_names=[[f"{word} {clip(plain(name), 12)}" for name in row] for row in names],
+            exemplar_distances=result.exemplar_distances,
+            exemplar_images=result.exemplar_images,
+            title=f"{clip(plain(result.label), 20)}: {_NAMES[result.embedding]} of the features",
+        )
+        return display.plot(ax)
+
+    def plot(self, ax=None):
+        """Draw the figure.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            Subplot whose place is used; None makes a new figure.
+
+        Returns
+        -------
+        EmbeddingDisplay
+            The display itself, with ``ax_``, ``exemplar_axes_`` and ``figure_`` set.
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is missing.
+        """
+        n_clusters, n_exemplars = self.exemplar_distances.shape
+        images = self.exemplar_images
+        n_columns = 1 if images is None else n_exemplars
+        width = 1.8 if images is None else 0.95 * n_exemplars
+        canvas, self.figure_ = new_canvas(ax, (4.6 + width, max(3.6, 1.15 * n_clusters)))
+        grid = canvas.add_gridspec(
+            n_clusters, 1 + n_columns, width_ratios=[4.6] + [width / n_columns] * n_columns
+        )
+        self.ax_ = canvas.add_subplot(grid[:, 0])
+        self.exemplar_axes_ = np.array(
+            [
+                [canvas.add_subplot(grid[line, 1 + column]) for column in range(n_columns)]
+                for line in range(n_clusters)
+            ]
+        )
+        for cluster in range(n_clusters):
+            color, marker = _COLORS[cluster % len(_COLORS)], _MARKERS[cluster % len(_MARKERS)]
+            here = self.coordinates[self.clusters == cluster]
+            style = {"color": color, "marker": marker, "s": 14, "linewidths": 0, "alpha": 0.8}
+            self.ax_.scatter(*here.T, **style, label=f"{cluster}: {len(here)} rows")
+        self.ax_.set(xticks=[], yticks=[])
+        self.ax_.set_title(self.title, fontsize=9, parse_math=False)
+        self.ax_.legend(
+            loc="upper center", bbox_to_anchor=(0.5, 0), ncols=4, fontsize=7, frameon=False,
+            handletextpad=0.1, columnspacing=1, title="cluster", title_fontsize=7,
+        )  # fmt: skip
+        draw = self._names if images is None else self._images
+        draw(self.exemplar_axes_)
+        return self
+
+    def _images(self, axes):
+        draw_images(axes.ravel(), self.exemplar_images)
+        for cluster, panels in enumerate(axes):
+            color = _COLORS[cluster % len(_COLORS)]
+            panels[0].set_ylabel(f"cluster {cluster}", fontsize=8, color=color)
+            for panel, name, distance in zip(
+                panels, self.exemplar_names[cluster], self.exemplar_distances[cluster], strict=True
+            ):
+                if np.isnan(distance):
+                    panel.clear()
+                    panel.set_axis_off()
+                    continue
+                panel.spines[:].set(color=color, linewidth=2)
+                panel.set_xlabel(name, fontsize=6, color="0.45", labelpad=1, parse_math=False)
+
+    def _names(self, axes):
+        for cluster, (panel,) in enumerate(axes):
+            panel.set_axis_off()
+            color = _COLORS[cluster % len(_COLORS)]
+            lines = [
+                f"{name}   {format_number(distance)}"
+                for name, distance in zip(
+                    self.exemplar_names[cluster], self.exemplar_distances[cluster], strict=True
+                )
+                if not np.isnan(distance)
+            ]
+            panel.set_title(f"cluster {cluster}", fontsize=8, color=color, loc="left")
+            panel.text(0, 1, "\n".join(lines), fontsize=7, va="top", parse_math=False)

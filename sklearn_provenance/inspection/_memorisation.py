@@ -1,0 +1,270 @@
+"""Memorisation against generalisation: accuracies over a hyperparameter, above all alpha."""
+
+from dataclasses import dataclass
+
+import joblib
+import numpy as np
+from sklearn.base import clone
+from sklearn.pipeline import Pipeline
+from sklearn.utils.validation import _num_samples, check_consistent_length
+from tqdm.auto import tqdm
+
+from ..evaluation._protocol import as_seeds, frame, long_columns, nan_mean, standard_error
+from ..provenance import ProvenanceClassifier
+from ._memorisation_display import MEASURES, MemorisationDisplay
+from ._memorisation_scores import as_sizes, memorisation_scores
+
+
+def memorisation_curve(
+    estimator,
+    X,
+    y,
+    X_test,
+    y_test,
+    *,
+    param_name="alpha",
+    param_range=(0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0),
+    variants=None,
+    seeds=None,
+    k=5,
+    n_jobs=None,
+    verbose=0,
+):
+    """Fit a provenance network over a hyperparameter, and measure what it memorises.
+
+    Parameters
+    ----------
+    estimator : ProvenanceClassifier
+        Or a Pipeline that ends in one. Clones are fitted; it stays as it is.
+    X, y : array-like of shape (n_train, ...) and (n_train,)
+        Training rows and their classes.
+    X_test, y_test : array-like of shape (n_test, ...) and (n_test,)
+        Other rows and their classes.
+    param_name : str, default="alpha"
+        Parameter that varies, as ``set_params`` of the estimator names it.
+    param_range : sequence, default=(0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0)
+        Its values.
+    variants : dict of str to dict, default=None
+        Parameters of several lines by name, such as
+        ``{"sampled": {"mixing": "sampled"}, "expected": {"mixing": "expected"}}``. None is the
+        estimator alone.
+    seeds : int, sequence of int or None, default=None
+        ``random_state`` of the classifier; with several there is a fit for each. None keeps its
+        own.
+    k : int or sequence of int, default=5
+        How many exemplars have a say in ``majority`` and ``any``.
+    n_jobs : int, default=None
+        Fits at a time, in processes of their own.
+    verbose : int, default=0
+        Whether to show a progress bar.
+
+    Returns
+    -------
+    MemorisationResult
+        Accuracies of each variant, value and seed.
+
+    Raises
+    ------
+    TypeError
+        If the estimator does not end in a ProvenanceClassifier.
+    ValueError
+        If the range is empty, a variant sets the parameter that varies, the estimator does not take
+        a parameter, k is too large, or labels do not fit.
+
+    See Also
+    --------
+    memorisation_scores : What is measured, for one fitted classifier.
+    sklearn.model_selection.validation_curve : Scores of any estimator, by cross-validation.
+
+    Notes
+    -----
+    Every fit has the same number of epochs. Index accuracy at a large alpha needs more of them, so
+    that a curve which falls may show a want of training and not a limit.
+
+    References
+    ----------
+    .. [1] Provenance Networks: End-to-End Exemplar-Based Explainability, section 4.1 and Figure 2.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.model_selection import train_test_split
+    >>> from sklearn_provenance import ProvenanceClassifier
+    >>> from sklearn_provenance.inspection import memorisation_curve
+    >>> X, X_test, y, y_test = train_test_split(*load_iris(return_X_y=True), random_state=0)
+    >>> clf = ProvenanceClassifier("single_branch", width="small", max_epochs=20)
+    >>> result = memorisation_curve(clf, X, y, X_test, y_test, param_range=(0.3, 1), seeds=0)
+    >>> index_accuracy = result.means("index_accuracy")[0][0]
+    >>> bool(index_accuracy[0] > index_accuracy[1])
+    True
+    """
+    _final_step(estimator)
+    check_consistent_length(X, y)
+    check_consistent_length(X_test, y_test)
+    as_sizes(k, _num_samples(X))  # before anything takes time
+    values, seeds = list(param_range), as_seeds(seeds)
+    if not values:
+        raise ValueError(f"param_range holds no value of {param_name}.")
+    variants = {"": {}} if variants is None else dict(variants)
+    if not variants or any(param_name in params for params in variants.values()):
+        raise ValueError(
+            f"variants must name one or more dicts of parameters, none with {param_name!r}, which "
+            f"varies; got {variants}."
+        )
+    models = []
+    for params in variants.values():
+        for value in values:
+            for seed in seeds:
+                model = clone(estimator).set_params(**params, **{param_name: value})
+                if seed is not None:
+                    _final_step(model).set_params(random_state=seed)
+                models.append(model)
+    fits = joblib.Parallel(n_jobs, return_as="generator")(
+        joblib.delayed(_fit_and_measure)(model, X, y, X_test, y_test, k) for model in models
+    )
+    found = list(tqdm(fits, total=len(models), desc="fits", disable=not verbose))
+    shape = len(variants), len(values), len(seeds)
+    return MemorisationResult(
+        param_name=param_name,
+        values=tuple(values),
+        variants=tuple(variants),
+        seeds=seeds,
+        scores={name: np.reshape([f[name] for f in found], shape) for name in found[0]},
+    )
+
+
+def _fit_and_measure(model, X, y, X_test, y_test, k):
+    return memorisation_scores(model.fit(X, y), X_test, y_test, k=k)
+
+
+def _final_step(estimator):
+    """The classifier at the end of pipelines."""
+    final = estimator
+    while isinstance(final, Pipeline):
+        final = final.steps[-1][1]
+    if not isinstance(final, ProvenanceClassifier):
+        raise TypeError(
+            "estimator must be a ProvenanceClassifier or a Pipeline that ends in one; got "
+            f"{type(estimator).__name__}."
+        )
+    return final
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class MemorisationResult:
+    """Accuracies of provenance networks over a hyperparameter.
+
+    Parameters
+    ----------
+    param_name : str
+        The parameter that varies.
+    values : tuple
+        Its values.
+    variants : tuple of str
+        Names of the lines; one "" where there is one.
+    seeds : tuple of int or None
+        Seeds of the fits.
+    scores : dict of str to ndarray of shape (n_variants, n_values, n_seeds)
+        What :func:`memorisation_scores` measured, by its name.
+    """
+
+    param_name: str
+    values: tuple
+    variants: tuple
+    seeds: tuple
+    scores: dict
+
+    def means(self, measure):
+        """Average a measure over seeds.
+
+        Parameters
+        ----------
+        measure : str
+            A key of ``scores``.
+
+        Returns
+        -------
+        mean, standard_error : ndarray of shape (n_variants, n_values)
+            Standard errors are nan where there is one seed.
+        """
+        return nan_mean(self.scores[measure], 2), standard_error(self.scores[measure], 2)
+
+    def to_frame(self):
+        """Return one line for each fit.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Columns `variant`, the parameter, `seed` and the measures.
+
+        Raises
+        ------
+        ImportError
+            If pandas is missing.
+        """
+        return frame(long_columns(self._axes | {"seed": self.seeds}, **self.scores), "to_frame")
+
+    def summary(self):
+        """Return one line for each variant and value.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Columns `variant`, the parameter, mean and standard error over seeds (ending in `_se`)
+            of each measure, and `n_seeds`.
+
+        Raises
+        ------
+        ImportError
+            If pandas is missing.
+        """
+        columns = {}
+        for name in self.scores:
+            columns[name], columns[f"{name}_se"] = self.means(name)
+        columns = long_columns(self._axes, **columns)
+        return frame(columns | {"n_seeds": len(self.seeds)}, "summary")
+
+    @property
+    def _axes(self):
+        return {"variant": self.variants, self.param_name: self.values}
+
+    def plot(self, *, measures=MEASURES, ax=None, **kwargs):
+        """Draw measures over the values.
+
+        Parameters
+        ----------
+        measures : sequence of str
+            Keys of ``scores``.
+        ax : matplotlib Axes, default=None
+            Axes to draw in; None makes new ones.
+        **kwargs
+            Passed on to ``ax.errorbar``.
+
+        Returns
+        -------
+        MemorisationDisplay
+            Drawn.
+
+        Raises
+        ------
+        ValueError
+            If a measure is unknown.
+        ImportError
+            If matplotlib is missing.
+        """
+        return MemorisationDisplay.from_result(self, measures=measures, ax=ax, **kwargs)
+
+    def __repr__(self):
+        lines = [f"Memorisation over {self.param_name}, means of {len(self.seeds)} fits"]
+        names = [
+            ", ".join(filter(None, (variant, f"{self.param_name}={value}")))
+            for variant in self.variants
+            for value in self.values
+        ]
+        width = max(map(len, names))
+        lines.append(" " * width + "".join(f"  {measure}" for measure in MEASURES))
+        means = [self.means(measure)[0].ravel() for measure in MEASURES]
+        for name, row in zip(names, zip(*means, strict=True), strict=True):
+            cells = (f"  {v:{len(m)}.3f}" for m, v in zip(MEASURES, row, strict=True))
+            lines.append(f"{name:<{width}}" + "".join(cells))
+        return "\n".join(lines)

@@ -1,0 +1,149 @@
+"""Accuracies of a provenance network on its training rows and on others."""
+
+from numbers import Integral
+
+import numpy as np
+import torch
+
+from ..evaluation._robustness import majority
+from ..provenance._inference import _batches, _store, nearest_rows
+from ._shared import open_classifier
+
+
+def memorisation_scores(estimator, X_test, y_test, *, k=5):
+    """Measure what a provenance network memorises, and what it makes of other rows.
+
+    Parameters
+    ----------
+    estimator : ProvenanceClassifier
+        Fitted; or Pipeline, search or FrozenEstimator around one.
+    X_test : array-like of shape (n, ...)
+        Rows that it was not trained on.
+    y_test : array-like of shape (n,)
+        Their classes.
+    k : int or sequence of int, default=5
+        How many exemplars have a say in ``majority`` and ``any``.
+
+    Returns
+    -------
+    dict of str to float
+        On the training rows that have an output:
+
+        - "index_accuracy": the most probable row is the row itself;
+        - "sampled_target_accuracy": it is the target of the row, in expectation over draws of that
+          target by Eq. 1;
+        - "local_index_accuracy": it is the row itself if only rows of the true class count (a
+          class-conditional branch is told the true class);
+        - "attribution_accuracy": it is the row itself, and the predicted class is right.
+
+        On these ("train") and the test rows ("test"):
+
+        - "train_class_accuracy": the predicted class is right;
+        - "train_top1": the class of the most probable row is right;
+        - "train_majority@5": the most frequent class of the k most probable rows is right, of
+          several that are equally frequent the one named first;
+        - "train_any@5": some of them have it.
+
+    Raises
+    ------
+    TypeError
+        If there is no ProvenanceClassifier.
+    ValueError
+        If k is larger than the number of rows that can be named, or labels do not fit.
+
+    See Also
+    --------
+    memorisation_curve : The same over a hyperparameter.
+
+    References
+    ----------
+    .. [1] Provenance Networks: End-to-End Exemplar-Based Explainability, Eq. 1, Table 2 and section
+       7.2.6.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.model_selection import train_test_split
+    >>> from sklearn_provenance import ProvenanceClassifier
+    >>> from sklearn_provenance.inspection import memorisation_scores
+    >>> X, X_test, y, y_test = train_test_split(*load_iris(return_X_y=True), random_state=0)
+    >>> clf = ProvenanceClassifier(width="small", max_epochs=20, random_state=0).fit(X, y)
+    >>> scores = memorisation_scores(clf, X_test, y_test)
+    >>> scores["test_top1"] > 0.9
+    True
+    """
+    classifier, X_test = open_classifier(estimator, X_test)
+    index, classes = classifier._index, classifier.classes_
+    sizes = as_sizes(k, index.n_outputs)
+    rows, y_test = classifier._rows(X_test), np.asarray(y_test)
+    if y_test.shape != (len(rows),) or not len(rows):
+        raise ValueError(
+            f"X_test has {len(rows)} rows and y_test shape {y_test.shape}: give each row its "
+            "class, and at least one row."
+        )
+
+    own, own_rows = index.rows, classifier._fit_X[index.rows]
+    named, right, on_train = _exemplars(classifier, own_rows, classes[index.labels], sizes)
+    itself = named == own
+    scores = {
+        "index_accuracy": itself,
+        "sampled_target_accuracy": _target_share(classifier, named),
+        "local_index_accuracy": _local_hits(classifier, own_rows),
+        "attribution_accuracy": itself & right,
+    }
+    scores |= {f"train_{name}": values for name, values in on_train.items()}
+    on_test = _exemplars(classifier, rows, y_test, sizes)[2]
+    scores |= {f"test_{name}": values for name, values in on_test.items()}
+    return {name: float(np.mean(values)) for name, values in scores.items()}
+
+
+def as_sizes(k, n_outputs):
+    """Numbers of exemplars as a tuple."""
+    sizes = (k,) if isinstance(k, Integral) else tuple(k)
+    if not sizes or any(not isinstance(s, Integral) or not 1 <= s <= n_outputs for s in sizes):
+        raise ValueError(
+            f"k must be one or several integers from 1 to {n_outputs}, the training rows that can "
+            f"be named; got {k!r}."
+        )
+    return tuple(int(s) for s in sizes)
+
+
+def _exemplars(classifier, rows, y, sizes):
+    """The row named first, whether the class is right, and measures by name, of each row."""
+    named, _, predicted = nearest_rows(
+        classifier.net_, classifier._index, rows, max(sizes), classifier.routing
+    )
+    class_right = classifier.classes_[predicted] == y
+    right = (classifier.classes_[classifier._fit_y[named]] == y[:, None]) & (named >= 0)
+    measures = {"class_accuracy": class_right, "top1": right[:, 0]}
+    for size in sizes:
+        first = majority(classifier._fit_y[named[:, :size]], named[:, :size] >= 0)
+        measures[f"majority@{size}"] = right[np.arange(len(rows)), first]
+        measures[f"any@{size}"] = right[:, :size].any(1)
+    return named[:, 0], class_right, measures
+
+
+def _target_share(classifier, named):
+    """Probability that the row named is drawn as the target by Eq. 1, for each own row."""
+    index = classifier._index
+    others = index.sizes[index.labels] - 1
+    alpha = np.where(others > 0, classifier.alpha, 0.0)
+    mate = classifier._fit_y[named] == index.labels
+    share = np.where(mate, alpha / np.maximum(others, 1), 0.0)
+    return np.where(named == index.rows, 1 - alpha, share)
+
+
+def _local_hits(classifier, rows):
+    """Whether each own row is the most probable among those of its class."""
+    net, index = classifier.net_, classifier._index
+    members = torch.as_tensor(index.members, device=net.device)
+    labels, local = (torch.as_tensor(a, device=net.device) for a in (index.labels, index.local))
+    hits = np.empty(len(rows), dtype=bool)
+    for batch, numbers, x in _batches(net, rows, index.n_outputs):
+        label, own = labels[numbers], local[numbers]
+        logits = net.module_(x, label).index_logits
+        if net.module_.architecture != "class_conditional":
+            mates = members[label]  # (B, M)
+            logits = logits.gather(1, mates.clamp(min=0)).masked_fill(mates < 0, -torch.inf)
+        _store(hits, batch, logits.argmax(1) == own)
+    return hits

@@ -1,0 +1,194 @@
+"""The part of a report that lists training rows whose label is suspicious."""
+
+from warnings import catch_warnings, filterwarnings
+
+import numpy as np
+from sklearn.utils import _safe_indexing
+
+from .._explanation_html import cards
+from .._explanation_page import join, tag
+from .._explanation_rows import format_number, take
+from .._explanation_views import words
+from ..attribution._base import BaseAttributor
+from ..evaluation import label_disagreement, label_loss
+from ..evaluation._protocol import fitted_rows
+from ..explanation import Explanation
+from ..provenance import ProvenanceClassifier
+from ._shared import training_labels
+
+DISAGREEMENT = "label disagreement"
+LOSS = "loss of the given label"
+GIVEN = "suspicion as given"
+_UNITS = {LOSS: " nats"}
+# What is not suspicious at all.
+_LEAST = {DISAGREEMENT: 0.0, LOSS: np.log(2)}
+
+
+def suspicious_section(
+    inner, suspicious, views, explanation, k, n_rows, label_name, by_construction
+):
+    """Write the most suspicious training rows with their exemplars among the others.
+
+    Parameters
+    ----------
+    inner : estimator
+        Fitted, with an ``explain`` method.
+    suspicious : "auto" or array-like of shape (n_train,)
+        As in :func:`report`.
+    views : RowViews
+        How rows are shown.
+    explanation : Explanation
+        Of the test rows, with the training rows in the user's units.
+    k, n_rows : int
+        Exemplars of each row, and rows.
+    label_name : callable
+        Writes a label.
+    by_construction : bool
+        Whether only rows of the predicted label may be named.
+
+    Returns
+    -------
+    Markup
+        Content of the section.
+
+    Raises
+    ------
+    ValueError
+        If ``suspicious`` has the wrong shape, or is neither "auto" nor numbers.
+    """
+    known = isinstance(inner, BaseAttributor | ProvenanceClassifier)
+    if isinstance(suspicious, str) and suspicious != "auto":
+        raise ValueError(f'suspicious must be "auto", an array or None, got {suspicious!r}')
+    if isinstance(suspicious, str) and not known:
+        note = f"{type(inner).__name__} does not tell the labels of its training rows, so they "
+        return tag("p", note, "cannot be ranked. Pass suspicious= a number for each of them.")
+    labels = others = None
+    if known:
+        labels = _given_labels(inner)
+        others = _by_the_others(inner, len(labels), k)
+    if isinstance(suspicious, str):
+        measures, notes = _measures(inner, labels, others, by_construction)
+        if not measures:
+            return tag("p", *notes)
+    else:
+        known_rows = views.training_data if labels is None else labels
+        n_train = np.size(suspicious) if known_rows is None else known_rows.shape[0]
+        measures, notes = {GIVEN: _check_scores(suspicious, n_train)}, []
+    rows = np.lexsort([-values for values in reversed(measures.values())])
+    if isinstance(suspicious, str):
+        above = np.any([values > _LEAST[name] for name, values in measures.items()], axis=0)
+        rows = rows[above[rows]]
+        notes.append(
+            f"{len(rows)} of {len(above)} rows are suspicious at all: they have an exemplar with "
+            "another label, or the model gives their label a probability below one half. "
+        )
+    rows = rows[:n_rows]
+    if not len(rows):
+        return tag("p", *notes)
+    notes.append(
+        f"Below are those of largest {', ties by '.join(measures)}. A suspicious row need not be "
+        "wrong; rare rows are suspicious, too. "
+    )
+    if known:
+        notes.append(
+            "Exemplars are found among the other training rows, by the same model, which was "
+            "trained with all of them. "
+        )
+    part = _explained(rows, labels, others, explanation)
+    names = [f"Training row {row}" for row in rows]
+    ids = getattr(inner, "_sample_id", None)
+    if ids is not None:
+        names = [f"{name}, id {words(ids[row])}" for name, row in zip(names, rows, strict=True)]
+    facts = [
+        " · ".join(
+            f"{name} {format_number(values[row])}{_UNITS.get(name, '')}"
+            for name, values in measures.items()
+        )
+        for row in rows
+    ]
+    articles = cards(
+        views,
+        part,
+        names=names,
+        label_word="labelled",
+        label_name=label_name,
+        others=_predicted(inner, others, rows) if known else None,
+        other_word="predicted",
+        facts=facts,
+        prefix="s",
+    )
+    return join([tag("p", *notes), *articles])
+
+
+def _given_labels(inner):
+    return fitted_rows(inner)[1] if isinstance(inner, BaseAttributor) else training_labels(inner)
+
+
+def _by_the_others(inner, n_train, k):
+    """Explain every training row by the other ones."""
+    n_named = len(inner.index_) if isinstance(inner, ProvenanceClassifier) else n_train
+    with catch_warnings():
+        filterwarnings("ignore", ".*candidates", UserWarning)  # the page shows how many there are
+        return inner.explain(k=max(1, min(k, n_named - 1)))
+
+
+def _measures(inner, labels, others, by_construction):
+    """How suspicious every training row is, and what to know of it."""
+    measures, notes = {}, []
+    if isinstance(inner, BaseAttributor) and by_construction:
+        notes.append("With candidates=\"same_class\" no exemplar's label differs from the row's, "
+                     'so label disagreement needs candidates="all". ')  # fmt: skip
+    else:
+        # A row without exemplars is as odd as can be.
+        measures[DISAGREEMENT] = np.nan_to_num(label_disagreement(others, labels), nan=1.0)
+        notes.append("Label disagreement is the share of exemplars with another label, by score. ")
+        if by_construction:
+            notes.append("Here it is 0 or 1, because only rows of the predicted class are named. ")
+    try:
+        with catch_warnings():
+            filterwarnings("ignore", "X does not have valid feature names", UserWarning)
+            measures[LOSS] = label_loss(inner, inner._fit_X, labels)
+    except TypeError:
+        notes.append("The model gives no probabilities, so there is no loss. ")
+    return measures, notes
+
+
+def _check_scores(suspicious, n_train):
+    scores = np.asarray(suspicious)
+    if scores.shape != (n_train,) or scores.dtype.kind not in "biuf" or np.isnan(scores).any():
+        raise ValueError(
+            f'suspicious must be "auto", None, or one number for each of the {n_train} training '
+            f"rows; got an array of shape {scores.shape} and dtype {scores.dtype}"
+            + (" with nan" if scores.dtype.kind == "f" and np.isnan(scores).any() else "")
+        )
+    return scores.astype(np.float64)
+
+
+def _explained(rows, labels, others, explanation):
+    """Explanation of training rows by the others, shown in the user's units."""
+    data = explanation.training_data
+    if others is None:
+        indices, scores = np.empty((len(rows), 0), dtype=np.int64), np.empty((len(rows), 0))
+        sample_id = exemplar_labels = None
+    else:
+        part = others[rows]
+        indices, scores = part
+        sample_id, exemplar_labels = part.sample_id, part.exemplar_labels
+    return Explanation(
+        indices,
+        scores,
+        sample_id=sample_id,
+        exemplar_labels=exemplar_labels,
+        query_labels=None if labels is None else labels[rows],
+        queries=None if data is None else take(data, rows),
+        training_data=data,
+        image_shape=explanation.image_shape,
+        feature_names=explanation.feature_names,
+        score_name=explanation.score_name,
+    )
+
+
+def _predicted(inner, others, rows):
+    if isinstance(inner, ProvenanceClassifier):
+        return others.query_labels[rows]
+    return inner.predict(_safe_indexing(inner._fit_X, rows))

@@ -1,0 +1,125 @@
+"""What inspection shares: the classifier behind a wrapper, its rows as pictures, a canvas."""
+
+import numpy as np
+
+from .._explanation_plot import _brightness
+from .._explanation_rows import as_images
+from ..provenance._inference import index_features
+from ..provenance._input import image_layout
+from ._certainty import open_provenance
+
+
+def open_classifier(estimator, X=None):
+    """The fitted ProvenanceClassifier in an estimator, and rows as it takes them.
+
+    Parameters
+    ----------
+    estimator : ProvenanceClassifier
+        Or a Pipeline, search or FrozenEstimator around one; fitted.
+    X : array-like of shape (n, ...), default=None
+        Rows as the estimator takes them.
+
+    Returns
+    -------
+    classifier : ProvenanceClassifier
+        The same object, not copied.
+    X : array-like of shape (n, ...) or None
+        Rows that went through the steps in front of it.
+
+    Raises
+    ------
+    TypeError
+        If there is none.
+    sklearn.exceptions.NotFittedError
+        If it is not fitted.
+    """
+    classifier, pipelines = open_provenance(estimator)
+    if classifier is None:
+        raise TypeError(
+            "expected a fitted ProvenanceClassifier, alone or inside a Pipeline, a search or a "
+            f"FrozenEstimator; got {type(estimator).__name__}"
+        )
+    if X is not None:
+        for pipeline in pipelines:
+            X = pipeline.transform(X)
+    return classifier, X
+
+
+def training_labels(classifier):
+    """Labels of the training rows of a ProvenanceClassifier, as they were given."""
+    return classifier.classes_[classifier._fit_y]
+
+
+def index_branch_features(classifier, rows):
+    """What ``transform`` returns, for rows as the classifier holds them, in double precision.
+
+    In single precision distances would depend on what a row is batched with.
+    """
+    return index_features(classifier.net_, classifier._index, rows).astype(np.float64)
+
+
+def pictures(classifier, rows):
+    """Rows of a classifier as images.
+
+    Parameters
+    ----------
+    classifier : ProvenanceClassifier
+        Fitted.
+    rows : ndarray of shape (n, n_features)
+        Rows as it holds them.
+
+    Returns
+    -------
+    ndarray of shape (n, H, W) or (n, H, W, C), or None
+        None if rows are not images, or have a number of channels that cannot be drawn.
+    """
+    if classifier._user_shape is None or classifier.input_shape_[0] not in (1, 3, 4):
+        return None
+    shape = image_layout(classifier._user_shape)[0]
+    return as_images(rows.reshape(-1, *shape), classifier.input_shape_)
+
+
+def draw_images(panels, images):
+    """Draw images of one range of brightness on panels, without ticks."""
+    images, limits = _brightness(images)
+    for panel, image in zip(panels, images, strict=True):
+        panel.imshow(image, cmap="gray", interpolation="nearest", **limits)
+        panel.set(xticks=[], yticks=[])
+
+
+def new_canvas(ax, figsize):
+    """A figure, or a subfigure at the place of a subplot.
+
+    Parameters
+    ----------
+    ax : matplotlib Axes or None
+        Subplot whose place is used; None makes a new figure.
+    figsize : tuple of float
+        Width and height of a new figure in inches.
+
+    Returns
+    -------
+    canvas, figure : matplotlib FigureBase, Figure
+        Where to make subplots, and the figure that holds it.
+
+    Raises
+    ------
+    ValueError
+        If ``ax`` is no subplot.
+    ImportError
+        If matplotlib is missing.
+    """
+    try:
+        import matplotlib.pyplot as plt
+    except ImportError as error:
+        raise ImportError("plot needs matplotlib: pip install sklearn-provenance[plot]") from error
+    if ax is None:
+        figure = plt.figure(figsize=figsize, layout="constrained")
+        return figure, figure
+    place = ax.get_subplotspec()
+    if place is None:
+        raise ValueError("ax must be a subplot, such as plt.subplots makes")
+    if ax.figure.figure.get_layout_engine() is None:
+        ax.figure.figure.set_layout_engine("constrained")
+    ax.set_axis_off()
+    return ax.figure.add_subfigure(place), ax.figure.figure
