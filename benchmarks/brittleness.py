@@ -47,6 +47,9 @@ def methods_study(network):
         "EK-FAC": methods.EKFACAttributor(network),
         "TRAK": methods.TRAKAttributor(network),
         "TRAK, K = 4096": methods.TRAKAttributor(network, n_components=4096),
+        "TRAK, K = 4096, ridge 1e-6": methods.TRAKAttributor(
+            network, n_components=4096, ridge=1e-6
+        ),
         "RepSim": methods.RepSimAttributor(network),
         "GradDot": methods.GradDotAttributor(network),
         "InfoGain, NTK": InfoGainAttributor(network, ntk_parameterization=True),

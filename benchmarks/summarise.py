@@ -9,6 +9,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from _debugging_tables import debugging_flagged, debugging_label_errors, debugging_outliers
 from _evaluation_tables import TABLES
 
 RESULTS = Path(__file__).parent / "results"
@@ -30,6 +31,29 @@ SEEDED = {
     "fashion_mnist": (
         ["n_train", "epochs", "parameters"],
         ["test_accuracy", "index_accuracy", "exemplars_right", "seconds"],
+    ),
+    "memorisation": (
+        ["data", "n_train", "epochs", "alpha", "mixing"],
+        [
+            "index_accuracy",
+            "sampled_target_accuracy",
+            "test_top1",
+            "test_majority5",
+            "test_any5",
+            "test_class_accuracy",
+        ],
+    ),
+    "membership": (
+        ["data", "n_train", "epochs", "model", "branch", "statistic"],
+        ["auc", "tpr_at_1_fpr", "test_accuracy"],
+    ),
+    "sharing": (
+        ["data", "n_train", "epochs", "recipe", "width", "level", "parameters", "shared"],
+        ["test_accuracy", "index_accuracy", "test_top1", "test_any5"],
+    ),
+    "subsets": (
+        ["data", "n_train", "epochs", "share", "architecture", "class_sees"],
+        ["test_accuracy", "index_accuracy", "test_top1", "test_any5", "test_any10"],
     ),
 }
 COPIED = {
@@ -70,6 +94,7 @@ COPIED = {
         "other_predictions",
     ],
     "noise_log_density": ["noise_over_scale", "log_density"],
+    "page_size": ["data", "k", "n_different", "kilobytes", "kilobytes_embedded_anew"],
     "retrieval_pool": [
         "noise_over_scale",
         "k",
@@ -196,10 +221,13 @@ def write_tables(folder):
     for table in (attribution, noise_variance):
         if (RESULTS / f"{table.__name__}.csv").exists():
             tables |= table()
-    for table in TABLES:
+    for table in (*TABLES, debugging_label_errors, debugging_outliers):
         path = RESULTS / f"{table.__name__}.csv"
         if path.exists():
             tables[table.__name__] = table(pd.read_csv(path), folder)
+    if (RESULTS / "debugging_outliers.csv").exists():
+        outliers = pd.read_csv(RESULTS / "debugging_outliers.csv")
+        tables["debugging_flagged"] = debugging_flagged(outliers, folder)
     if (RESULTS / "scaling.csv").exists():
         tables |= scaling(folder)
     for name, table in tables.items():
