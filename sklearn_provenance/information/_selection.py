@@ -110,7 +110,7 @@ class FeatureConditioning:
             point = point - self.sign * (point @ known.mT) @ known
         root = self.diagonal.gather(1, picks[:, None]).sqrt_()  # (B, 1)
         direction = torch.div(point[:, 0], root, out=directions[:, done])
-        scaled = direction @ (self.sign * self.features).mT
+        scaled = (self.sign * direction) @ self.features.mT
         self.diagonal.addcmul_(scaled, scaled, value=-1)
         torch.maximum(self.diagonal, self.floor, out=self.diagonal)
         self.n_done += 1
