@@ -9,7 +9,8 @@ are read after 10 epochs, and those with two branches again after 20.
 A score is computed from the other training rows only (leave one out), unless its name says "all
 indices". "high" and "low" say which end is taken as suspicious. cleanlab ranks by the class
 probabilities of the network. "Cross-validated" scores of a row are those of a class-conditional
-network that was trained for 10 epochs on the other four fifths of the rows.
+network that was trained for 10 epochs on the other four fifths of the rows. The comparison needs
+cleanlab: pip install -e ".[benchmark]".
 """
 
 import numpy as np
