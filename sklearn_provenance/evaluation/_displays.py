@@ -84,15 +84,17 @@ class CoresetDisplay:
         self.ax_ = ax = new_axes(ax)
         self.figure_ = ax.figure
         for i, name in enumerate(self.names):
+            again, color = divmod(i, len(_COLORS))  # colours that come again have hollow markers
             for j, balanced in enumerate(self.balanced):
                 ax.errorbar(
                     self.sizes,
                     self.means[i, j],
                     self.errors[i, j],
                     label="_" if j else name,
-                    linestyle="--" if balanced else "-",
-                    color=_COLORS[i % len(_COLORS)],
-                    marker=_MARKERS[i % len(_MARKERS)],
+                    linestyle=("-.", ":")[balanced] if again else ("-", "--")[balanced],
+                    color=_COLORS[color],
+                    marker=_MARKERS[(i + again) % len(_MARKERS)],
+                    markerfacecolor="none" if again else None,
                     markersize=5,
                     capsize=2,
                 )
