@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tqdm.auto import tqdm
 
 from sklearn_provenance.tangent import FeatureStore
 
@@ -119,9 +120,17 @@ def test_progress_begins_where_it_stopped(tmp_path, capsys):
     assert "4/20" not in shown.replace("12/20", "")
 
 
+def fork():
+    """Fork; in the child, progress bars lock nothing that would stay locked when it is killed."""
+    child = os.fork()
+    if child == 0:
+        tqdm.set_lock(threading.RLock())
+    return child
+
+
 def run_in_fork(work):
     """Exit status of a forked process; signals as negative numbers."""
-    child = os.fork()
+    child = fork()
     if child == 0:
         try:
             work()
@@ -182,7 +191,7 @@ def test_a_process_killed_at_any_time(tmp_path):
 
     kills, delays = 0, np.random.default_rng(0).uniform(0.005, 0.06, 100)
     for delay in delays:
-        child = os.fork()
+        child = fork()
         if child == 0:
             try:
                 stored(tmp_path / "store", compute, batch_size=1, values=values)
@@ -216,7 +225,7 @@ def test_processes_share_the_work_without_doing_it_twice(tmp_path):
     compute = slowly(values, tmp_path / "log")
     children = []
     for _ in range(4):
-        child = os.fork()
+        child = fork()
         if child == 0:
             rows = stored(tmp_path / "store", compute, values=values)
             os._exit(0 if np.array_equal(rows, values) else 1)
