@@ -164,5 +164,6 @@ def _fit_clone(model, X, y, X_eval, mask, seed, classes, copy):
 
 
 def is_estimator(model):
+    """Whether a model is an instance with scikit-learn's interface, and no network."""
     is_instance = not isinstance(model, type | nn.Module)
     return is_instance and hasattr(model, "fit") and hasattr(model, "get_params")

@@ -90,6 +90,7 @@ def lds_standard_error(scores, masks, margins):
 
 
 def check_margins(margins, n_masks, n_queries):
+    """Margins as an array (n_masks, n_queries); raise where they do not fit or are nan."""
     margins = np.asarray(margins, dtype=np.float64)
     if margins.shape != (n_masks, n_queries) or np.isnan(margins).any():
         raise ValueError(
