@@ -3,7 +3,7 @@
 from ._explain import explain
 from .attribution import InfoGainAttributor, InfoLossAttributor
 from .explanation import Explanation, ExplanationDisplay
-from .provenance import ProvenanceClassifier
+from .provenance import ProvenanceClassifier, ProvenanceVAE
 from .tangent import TangentFeatures
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "InfoGainAttributor",
     "InfoLossAttributor",
     "ProvenanceClassifier",
+    "ProvenanceVAE",
     "TangentFeatures",
     "explain",
 ]

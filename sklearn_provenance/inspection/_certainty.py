@@ -6,7 +6,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from .._explain import _open
 from ..provenance import ProvenanceClassifier
-from ..provenance._inference import _batches, _class_sums, _log_proba, _store
+from ..provenance._inference import _class_sums, _log_proba, batches, store
 
 
 def open_provenance(estimator):
@@ -78,16 +78,17 @@ def index_certainty(classifier, X=None):
     """
     rows = classifier._fit_X if X is None else classifier._rows(X)
     net, index = classifier.net_, classifier._index
+    module = net.module_
     by_class = _class_sums(index, net.device)
     members = torch.as_tensor(index.members, device=net.device)
     values = np.empty((2, len(rows)))
-    for batch, numbers, x in _batches(net, rows, index.n_outputs):
+    for batch, numbers, x in batches(module, rows, index.n_outputs):
         own = None
         if X is None:
             own = torch.as_tensor(index.output_of_row[numbers], device=net.device)
-        log_p = _log_proba(net.module_, members, by_class, x, classifier.routing, own)[0]
+        log_p = _log_proba(module, members, by_class, x, classifier.routing, own)[0]
         for target, found in zip(values, certainty(log_p), strict=True):
-            _store(target, batch, found)
+            store(target, batch, found)
     return tuple(values)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from ..evaluation._robustness import majority
-from ..provenance._inference import _batches, _store, nearest_rows
+from ..provenance._inference import batches, nearest_rows, store
 from ._shared import open_classifier
 
 
@@ -111,7 +111,7 @@ def as_sizes(k, n_outputs):
 def _exemplars(classifier, rows, y, sizes):
     """The row named first, whether the class is right, and measures by name, of each row."""
     named, _, predicted = nearest_rows(
-        classifier.net_, classifier._index, rows, max(sizes), classifier.routing
+        classifier.net_.module_, classifier._index, rows, max(sizes), classifier.routing
     )
     class_right = classifier.classes_[predicted] == y
     right = (classifier.classes_[classifier._fit_y[named]] == y[:, None]) & (named >= 0)
@@ -136,14 +136,15 @@ def _target_share(classifier, named):
 def _local_hits(classifier, rows):
     """Whether each own row is the most probable among those of its class."""
     net, index = classifier.net_, classifier._index
+    module = net.module_
     members = torch.as_tensor(index.members, device=net.device)
     labels, local = (torch.as_tensor(a, device=net.device) for a in (index.labels, index.local))
     hits = np.empty(len(rows), dtype=bool)
-    for batch, numbers, x in _batches(net, rows, index.n_outputs):
+    for batch, numbers, x in batches(module, rows, index.n_outputs):
         label, own = labels[numbers], local[numbers]
-        logits = net.module_(x, label).index_logits
-        if net.module_.architecture != "class_conditional":
+        logits = module(x, label).index_logits
+        if module.architecture != "class_conditional":
             mates = members[label]  # (B, M)
             logits = logits.gather(1, mates.clamp(min=0)).masked_fill(mates < 0, -torch.inf)
-        _store(hits, batch, logits.argmax(1) == own)
+        store(hits, batch, logits.argmax(1) == own)
     return hits

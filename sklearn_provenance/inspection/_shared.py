@@ -55,7 +55,7 @@ def index_branch_features(classifier, rows):
 
     In single precision distances would depend on what a row is batched with.
     """
-    return index_features(classifier.net_, classifier._index, rows).astype(np.float64)
+    return index_features(classifier.net_.module_, classifier._index, rows).astype(np.float64)
 
 
 def pictures(classifier, rows):

@@ -1,5 +1,6 @@
-"""Provenance networks: classifiers that name training rows in their forward pass."""
+"""Provenance networks: networks that name training rows in their forward pass."""
 
 from ._classifier import ProvenanceClassifier
+from ._vae import ProvenanceVAE
 
-__all__ = ["ProvenanceClassifier"]
+__all__ = ["ProvenanceClassifier", "ProvenanceVAE"]

@@ -1,11 +1,11 @@
 """From the hyperparameters of a classifier to its skorch net."""
 
 import torch
-from skorch.callbacks import Callback
 
 from ._backbones import MLP_DEPTH
 from ._input import image_layout
-from ._training import build_net, with_log
+from ._network import ProvenanceNetwork
+from ._training import ProvenanceLoss, build_net, update_training
 
 STRUCTURE = (
     "architecture",
@@ -54,25 +54,18 @@ def assemble_net(clf, seed):
         "sizes": torch.as_tensor(index.sizes),
         **{name: getattr(clf, name) for name in _LOSS_PARAMETERS},
     }
+    options = {"lr": clf.lr, "weight_decay": clf.weight_decay, "betas": (0.9, 0.999)}
+    if clf.lr_index is not None:
+        options["param_groups"] = [("index_*", {"lr": clf.lr_index})]
     return build_net(
-        network,
-        loss,
-        lr=clf.lr,
-        lr_index=clf.lr_index,
-        weight_decay=clf.weight_decay,
-        batch_size=_batch_size(clf),
-        max_epochs=clf.max_epochs,
-        callbacks=with_log(clf.callbacks),
-        device=device,
+        clf, ProvenanceNetwork, network, ProvenanceLoss, loss, torch.optim.AdamW, options, device
     )
 
 
 def update_net(clf):
     """Bring hyperparameters that may change between warm starts to the net."""
     net = clf.net_
-    net.max_epochs, net.batch_size = clf.max_epochs, _batch_size(clf)
-    net.callbacks = with_log(clf.callbacks)
-    net.initialize_callbacks()
+    update_training(net, clf)
     for name in _LOSS_PARAMETERS:
         setattr(net.criterion_, name, getattr(clf, name))
     rates = [clf.lr] if clf.lr_index is None else [clf.lr_index, clf.lr]
@@ -105,12 +98,6 @@ def amp_dtype(precision, device):
     return torch.bfloat16 if precision == "bfloat16" else None
 
 
-def _batch_size(clf):
-    if clf.batch_size == "auto":
-        return min(max(len(clf._fit_X) // 10, 16), 128)
-    return clf.batch_size
-
-
 def _check_network(clf, backbone, shape):
     if backbone == "cnn" and len(shape) != 3:
         raise ValueError(
@@ -132,5 +119,3 @@ def _check_network(clf, backbone, shape):
             raise ValueError(
                 f"sharing_level={clf.sharing_level}, but the MLP backbone has {MLP_DEPTH} layers"
             )
-    if clf.callbacks is not None and not all(isinstance(c, Callback) for c in clf.callbacks):
-        raise TypeError(f"callbacks must be instances of skorch callbacks; got {clf.callbacks!r}")

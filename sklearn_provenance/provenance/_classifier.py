@@ -1,41 +1,21 @@
 """ProvenanceClassifier: a classifier that names the training rows behind its predictions."""
 
-import copy
 import numbers
-import warnings
 
 import numpy as np
 import torch
-from sklearn.base import (
-    BaseEstimator,
-    ClassifierMixin,
-    ClassNamePrefixFeaturesOutMixin,
-    TransformerMixin,
-    _fit_context,
-)
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.preprocessing import LabelEncoder
-from sklearn.utils import check_random_state
+from sklearn.base import ClassifierMixin
 from sklearn.utils._param_validation import Interval, RealNotInt, StrOptions
-from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, column_or_1d
-from skorch.history import History
+from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
-from ..explanation import Explanation
-from ._assembly import assemble_net, network_structure, update_net
+from ._assembly import STRUCTURE, assemble_net, network_structure, update_net
 from ._backbones import SIZES
-from ._index import ClassIndex
+from ._estimator import ProvenanceEstimator
 from ._inference import class_proba, index_features, index_proba, nearest_rows
-from ._input import image_layout, validate_rows
-from ._persistence import load_state, save_classifier
-from ._subset import index_rows
-from ._training import DeviceRows, train
 
 
-class ProvenanceClassifier(
-    ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClassifierMixin, BaseEstimator
-):
+class ProvenanceClassifier(ClassifierMixin, ProvenanceEstimator):
     """A neural classifier that names the training rows behind each prediction.
 
     Beside its class branch the network has an index branch with one output per training row,
@@ -194,6 +174,9 @@ default="class_conditional"
         "verbose": ["verbose"],
     }
 
+    _STRUCTURE = STRUCTURE
+    _LEAST_CLASSES = 2
+
     def __init__(
         self,
         architecture="class_conditional",
@@ -255,153 +238,28 @@ default="class_conditional"
         self.warm_start = warm_start
         self.verbose = verbose
 
-    @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y, sample_id=None):
-        """Train the network.
-
-        Parameters
-        ----------
-        X : array-like of shape (n, n_features), (n, H, W), (n, C, H, W) or (n, H, W, C)
-            Training rows or images. Images of uint8 are divided by 255. Rows are divided by one
-            number for all features, so features on different scales want a ``StandardScaler``
-            before.
-        y : array-like of shape (n,)
-            Class labels.
-        sample_id : array-like of shape (n,), default=None
-            Your own identifiers of the rows, handed on to every :class:`Explanation`.
-
-        Returns
-        -------
-        self : ProvenanceClassifier
-            The fitted classifier.
-
-        Raises
-        ------
-        ValueError
-            If the input is not usable. A classifier that was fitted before stays as it was.
-        """
-        before = self.__dict__.copy()
-        try:
-            return self._fit(X, y, sample_id)
-        except BaseException:
-            self.__dict__ = before
-            raise
-
-    def _fit(self, X, y, sample_id):
-        before = self.__dict__.copy() if self.warm_start and hasattr(self, "net_") else None
-        X, y = validate_rows(self, X, y, reset=True)
-        check_classification_targets(y)
-        y = column_or_1d(y, warn=True)
-        encoder = LabelEncoder()
-        encoded = encoder.fit_transform(y)
-        self.classes_ = encoder.classes_
-        n_classes = len(self.classes_)
-        if n_classes < 2:
-            raise ValueError(
-                f"y has one class, {self.classes_[0]!r}; a classifier needs at least 2 classes"
-            )
-        self._fit_X, self._fit_y = X, encoded
-        if sample_id is not None:
-            sample_id = np.array(sample_id)
-            if sample_id.shape != (len(X),):
-                raise ValueError(
-                    f"sample_id must have one entry per row, shape ({len(X)},); got "
-                    f"{sample_id.shape}"
-                )
-        self._sample_id = sample_id
-
-        rng = check_random_state(self.random_state)
-        init_seed, order_seed, step_seed = (int(s) for s in rng.randint(2**31 - 1, size=3))
-        index = ClassIndex.from_labels(
-            encoded,
-            n_classes,
-            index_rows(self.index_subset, encoded, n_classes, rng)
-            if before is None or len(before["_fit_y"]) != len(y)
-            else before["index_"],
-        )
-        self._index = index
-        self.index_ = index.rows
-        if before is None:
-            self.net_ = assemble_net(self, init_seed)
-        else:
-            self._check_continuation(before)
-            self.net_ = copy.deepcopy(self.net_)  # the old one comes back if training fails
-            done = len(self.net_.history)
-            order_seed, step_seed = order_seed + done, step_seed + done
-            update_net(self)
-        self._structure = network_structure(self)
-        self._train(order_seed, step_seed)
-        return self
-
-    @property
-    def input_shape_(self):
-        """Shape of one input of the network, (n_features,) or (channels, height, width)."""
-        check_is_fitted(self)
-        return self.net_.module_.scaling.output_shape
-
     @property
     def _n_features_out(self):
         return self.net_.module_.n_index_features
 
-    def _check_continuation(self, before):
-        same = all(
-            np.array_equal(before[name], getattr(self, name))
-            for name in ("classes_", "_fit_y", "_fit_X", "_user_shape", "_input_scale")
-        )
-        if not same:
-            raise ValueError(
-                "warm_start=True goes on training with the same rows and classes; they changed. "
-                "Use warm_start=False to start anew"
-            )
-        old, new = before["_structure"], network_structure(self)
-        changed = [n for n in new if old[n] is not new[n] and not np.array_equal(old[n], new[n])]
-        if changed:
-            raise ValueError(
-                f"warm_start=True keeps the network, but {', '.join(changed)} changed. Use "
-                "warm_start=False to start anew"
-            )
+    def _assemble_net(self, seed):
+        return assemble_net(self, seed)
 
-    def _train(self, order_seed, step_seed):
-        net, index = self.net_, self._index
-        X, label = torch.tensor(self._fit_X), torch.as_tensor(self._fit_y)
-        output = torch.as_tensor(index.output_of_row)
-        local = torch.as_tensor(index.local)[output.clamp(min=0)].where(output >= 0, 0)
-        if self.architecture == "single_branch":
-            kept = torch.as_tensor(index.rows)
-            X, label, output, local = X[kept], label[kept], output[kept], local[kept]
-        interrupted = train(
-            net,
-            DeviceRows(
-                X, label, output, local, net.device, torch.Generator().manual_seed(order_seed)
-            ),
-            torch.Generator(net.device).manual_seed(step_seed),
-            self.warmup_epochs,
-            self.decay_epochs,
-            bool(self.verbose),
-        )
-        losses = [epoch["train_loss"] for epoch in net.history]
-        if not np.isfinite(losses).all():
-            raise ValueError(
-                f"training diverged: the loss was {losses[-1]} after {len(losses)} epochs. Scale "
-                f"the features, or take a smaller lr than {self.lr:g}"
-            )
-        if interrupted:
-            warnings.warn(
-                f"training was interrupted after {len(losses)} epochs; the classifier can be used "
-                "as it is, and warm_start=True goes on from here",
-                ConvergenceWarning,
-                stacklevel=5,
-            )
+    def _update_net(self):
+        update_net(self)
 
-    @property
-    def history_(self):
-        """Mean losses, accuracies, learning rate and seconds of each epoch."""
-        check_is_fitted(self)
-        skipped = ("batches", "train_batch_count", "train_loss_best")
-        return [
-            {name: value for name, value in epoch.items() if name not in skipped}
-            for epoch in self.net_.history
-        ]
+    def _network_structure(self):
+        return network_structure(self)
+
+    def _schedule(self):
+        return self.warmup_epochs, self.decay_epochs
+
+    def _training_rows(self):
+        rows = super()._training_rows()
+        if self.architecture != "single_branch":
+            return rows
+        kept = torch.as_tensor(self.index_)
+        return tuple(values[kept] for values in rows)
 
     def predict(self, X):
         """Predict classes.
@@ -434,7 +292,7 @@ default="class_conditional"
             each class's rows.
         """
         rows = self._rows(X)
-        return class_proba(self.net_, self._index, rows)
+        return class_proba(self.net_.module_, self._index, rows)
 
     def predict_index(self, X):
         """The training row of largest probability.
@@ -450,7 +308,7 @@ default="class_conditional"
             Rows of the X given to fit.
         """
         rows = self._rows(X)
-        return nearest_rows(self.net_, self._index, rows, 1, self.routing)[0][:, 0]
+        return nearest_rows(self.net_.module_, self._index, rows, 1, self.routing)[0][:, 0]
 
     def index_proba(self, X):
         """Probability of every training row.
@@ -466,7 +324,7 @@ default="class_conditional"
             Rows sum to 1. :meth:`explain` and :meth:`kneighbors` do without this matrix.
         """
         rows = self._rows(X)
-        return index_proba(self.net_, self._index, rows, self.routing)
+        return index_proba(self.net_.module_, self._index, rows, self.routing)
 
     def transform(self, X):
         """Penultimate features of the index branch.
@@ -482,7 +340,7 @@ default="class_conditional"
             Conditioned on the predicted class where the branch is.
         """
         rows = self._rows(X)
-        return index_features(self.net_, self._index, rows)
+        return index_features(self.net_.module_, self._index, rows)
 
     def kneighbors(self, X=None, n_neighbors=5, return_distance=True):
         """The training rows of largest probability, as neighbours.
@@ -503,7 +361,10 @@ default="class_conditional"
         indices : ndarray of shape (n, n_neighbors)
             Rows of the X given to fit; -1 pads.
         """
-        indices, log_proba = self._nearest(X, n_neighbors, "n_neighbors")[1:3]
+        rows, exclude = self._queries(X)
+        indices, log_proba, _ = self._nearest(
+            self.net_.module_, rows, exclude, n_neighbors, "n_neighbors"
+        )
         if not return_distance:
             return indices
         return np.nan_to_num(-log_proba, nan=np.inf), indices
@@ -530,36 +391,11 @@ default="class_conditional"
         ValueError
             If k is larger than the number of training rows that can be named.
         """
-        rows, indices, log_proba, predicted = self._nearest(X, k, "k")
-        images = self._user_shape is not None
-        shape = image_layout(self._user_shape)[0] if images else (self.n_features_in_,)
-        return Explanation(
-            indices,
-            np.exp(log_proba),
-            sample_id=None if self._sample_id is None else self._sample_id[indices],
-            exemplar_labels=self.classes_[self._fit_y[indices]],
-            query_labels=self.classes_[predicted],
-            queries=rows.reshape(-1, *shape) if images else rows,
-            training_data=self._fit_X.reshape(-1, *shape) if images else self._fit_X,
-            image_shape=self.input_shape_ if images else None,
-            feature_names=getattr(self, "feature_names_in_", None),
-            method=f"{self.net_.module_.architecture.replace('_', '-')} network",
-            score_name="index probability",
-        )
-
-    def save(self, path):
-        """Write the fitted classifier to one safetensors file.
-
-        The file holds no pickle. It holds the training rows, which explanations show, so it is as
-        confidential as they are. Callbacks and the state of the optimiser are left out.
-
-        Parameters
-        ----------
-        path : str or path-like
-            File to write.
-        """
-        check_is_fitted(self)
-        save_classifier(self, path)
+        rows, exclude = self._queries(X)
+        module = self.net_.module_
+        found = self._nearest(module, rows, exclude, k)
+        method = f"{module.architecture.replace('_', '-')} network"
+        return self._explanation(rows, *found, method)
 
     @classmethod
     def load(cls, path, *, backbone=None, device="auto"):
@@ -585,66 +421,11 @@ default="class_conditional"
         ValueError
             If :meth:`save` did not write the file, or the backbone does not fit to it.
         """
-        state, tensors = load_state(path, backbone)
-        self = cls(**dict(state["params"], device=device))
-        self.classes_ = state["classes"]
-        self._sample_id = state["sample_id"]
-        if state["feature_names"] is not None:
-            self.feature_names_in_ = state["feature_names"]
-        self._user_shape = state["user_shape"] and tuple(state["user_shape"])
-        self._input_scale, self._fit_max = state["input_scale"], state["fit_max"]
-        self._fit_X, self._fit_y = tensors.pop("fit_X").numpy(), tensors.pop("fit_y").numpy()
-        self.n_features_in_ = self._fit_X.shape[1]
-        self.index_ = tensors.pop("index").numpy()
-        self._index = ClassIndex.from_labels(self._fit_y, len(self.classes_), self.index_)
-        net = assemble_net(self, seed=0)
-        try:
-            net.module_.load_state_dict(
-                {name.removeprefix("network."): value for name, value in tensors.items()}
-            )
-        except RuntimeError as error:
-            raise ValueError(f"the weights in {path} do not fit the network: {error}") from error
-        net.module_.eval()
-        net.history = History(state["history"])
-        self.net_ = net
-        self._structure = network_structure(self)
-        return self
+        return cls._load(path, backbone, device)
 
-    def _nearest(self, X, k, name):
+    def _queries(self, X):
+        """Rows, and the training row that each is where X is None."""
         if X is None:
             check_is_fitted(self)
-            rows, exclude = self._fit_X, np.arange(len(self._fit_X))
-        else:
-            rows, exclude = self._rows(X), None
-        n_candidates = len(self.index_) - (X is None)
-        if not isinstance(k, numbers.Integral) or isinstance(k, bool):
-            raise TypeError(f"{name} must be an integer; got {k!r}")
-        if not 1 <= k <= n_candidates:
-            raise ValueError(
-                f"{name} must be between 1 and {n_candidates}, the training rows that can be "
-                f"named; got {k}"
-            )
-        indices, log_proba, predicted = nearest_rows(
-            self.net_, self._index, rows, int(k), self.routing, exclude
-        )
-        short = int((indices[:, -1] < 0).sum())
-        if short:
-            warnings.warn(
-                f"{short} of {len(rows)} queries have fewer than {name}={k} candidates, the rows "
-                "of their predicted class; the rest is padded with -1",
-                UserWarning,
-                stacklevel=3,
-            )
-        return rows, indices, log_proba, predicted
-
-    def _rows(self, X):
-        check_is_fitted(self)
-        return validate_rows(self, X, reset=False)
-
-    def __sklearn_is_fitted__(self):
-        return hasattr(self, "net_")
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.transformer_tags.preserves_dtype = ["float32"]
-        return tags
+            return self._fit_X, np.arange(len(self._fit_X))
+        return self._rows(X), None

@@ -13,13 +13,13 @@ _BATCH_VALUES = 2**24
 _LEAST_ROWS = 16
 
 
-def class_proba(net, index, rows):
+def class_proba(module, index, rows):
     """Class probabilities.
 
     Parameters
     ----------
-    net : NeuralNet
-        A trained net.
+    module : Module
+        A trained network, or the part of one that reads ``rows``.
     index : ClassIndex
         The outputs of its index branch.
     rows : ndarray of shape (n, n_features)
@@ -30,24 +30,23 @@ def class_proba(net, index, rows):
     proba : ndarray of shape (n, n_classes), float32
         From the class branch; in a single branch the index probability of each class's rows.
     """
-    module = net.module_
     proba = np.empty((len(rows), len(index.sizes)), dtype=np.float32)
     if module.architecture == "single_branch":
-        by_class = _class_sums(index, net.device)
-        for batch, _, x in _batches(net, rows, index.n_outputs):
-            _store(proba, batch, _class_mass(module(x).index_logits, by_class))
+        by_class = _class_sums(index, _device(module))
+        for batch, _, x in batches(module, rows, index.n_outputs):
+            store(proba, batch, _class_mass(module(x).index_logits, by_class))
     else:
-        for batch, _, x in _batches(net, rows, len(index.sizes)):
-            _store(proba, batch, module.class_logits(x).softmax(1))
+        for batch, _, x in batches(module, rows, len(index.sizes)):
+            store(proba, batch, module.class_logits(x).softmax(1))
     return proba
 
 
-def index_features(net, index, rows):
+def index_features(module, index, rows):
     """Penultimate features of the index branch.
 
     Parameters
     ----------
-    net, index, rows
+    module, index, rows
         As in :func:`class_proba`.
 
     Returns
@@ -55,18 +54,18 @@ def index_features(net, index, rows):
     features : ndarray of shape (n, n_index_features), float32
         Conditioned on the predicted class where the branch is.
     """
-    features = np.empty((len(rows), net.module_.n_index_features), dtype=np.float32)
-    for batch, _, x in _batches(net, rows, index.n_outputs):
-        _store(features, batch, net.module_(x).index_features)
+    features = np.empty((len(rows), module.n_index_features), dtype=np.float32)
+    for batch, _, x in batches(module, rows, index.n_outputs):
+        store(features, batch, module(x).index_features)
     return features
 
 
-def index_proba(net, index, rows, routing):
+def index_proba(module, index, rows, routing):
     """Probability of every training row.
 
     Parameters
     ----------
-    net, index, rows
+    module, index, rows
         As in :func:`class_proba`.
     routing : {"hard", "soft"}
         How a class-conditional network spreads probability over classes.
@@ -77,10 +76,11 @@ def index_proba(net, index, rows, routing):
         Zero for training rows without an output.
     """
     proba = np.zeros((len(rows), len(index.output_of_row)), dtype=np.float32)
-    by_class = _class_sums(index, net.device)
-    members = torch.as_tensor(index.members, device=net.device)
-    for batch, _, x in _batches(net, rows, index.n_outputs):
-        log_p, label, _ = _log_proba(net.module_, members, by_class, x, routing)
+    device = _device(module)
+    by_class = _class_sums(index, device)
+    members = torch.as_tensor(index.members, device=device)
+    for batch, _, x in batches(module, rows, index.n_outputs):
+        log_p, label, _ = _log_proba(module, members, by_class, x, routing)
         p = log_p.exp()
         if label is not None:
             outputs = members[label]
@@ -92,12 +92,12 @@ def index_proba(net, index, rows, routing):
     return proba
 
 
-def nearest_rows(net, index, rows, k, routing, exclude=None):
+def nearest_rows(module, index, rows, k, routing, exclude=None):
     """The k training rows of largest probability.
 
     Parameters
     ----------
-    net, index, rows, routing
+    module, index, rows, routing
         As in :func:`index_proba`.
     k : int
         Training rows per query.
@@ -117,40 +117,45 @@ def nearest_rows(net, index, rows, k, routing, exclude=None):
     indices = np.full((len(rows), k), -1, dtype=np.int64)
     log_proba = np.full((len(rows), k), np.nan)
     predicted = np.empty(len(rows), dtype=np.int64)
-    by_class = _class_sums(index, net.device)
-    members = torch.as_tensor(index.members, device=net.device)
-    training_rows = torch.as_tensor(index.rows, device=net.device)
+    device = _device(module)
+    by_class = _class_sums(index, device)
+    members = torch.as_tensor(index.members, device=device)
+    training_rows = torch.as_tensor(index.rows, device=device)
     if exclude is not None:
-        exclude = torch.as_tensor(index.output_of_row[exclude], device=net.device)
-    for batch, numbers, x in _batches(net, rows, index.n_outputs):
+        exclude = torch.as_tensor(index.output_of_row[exclude], device=device)
+    for batch, numbers, x in batches(module, rows, index.n_outputs):
         without = None if exclude is None else exclude[numbers]
-        log_p, label, class_scores = _log_proba(net.module_, members, by_class, x, routing, without)
-        _store(predicted, batch, class_scores.argmax(1))
+        log_p, label, class_scores = _log_proba(module, members, by_class, x, routing, without)
+        store(predicted, batch, class_scores.argmax(1))
         top, columns = log_p.topk(min(k, log_p.shape[1]), dim=1)
         outputs = columns if label is None else members[label].gather(1, columns)
         found = training_rows[outputs.clamp(min=0)].masked_fill(~top.isfinite(), -1)
-        _store(indices[:, : top.shape[1]], batch, found)
-        _store(log_proba[:, : top.shape[1]], batch, top.masked_fill(~top.isfinite(), torch.nan))
+        store(indices[:, : top.shape[1]], batch, found)
+        store(log_proba[:, : top.shape[1]], batch, top.masked_fill(~top.isfinite(), torch.nan))
     return indices, log_proba, predicted
 
 
-def _batches(net, rows, n_values):
+def batches(module, rows, n_values=0):
     """Batches as (slice of rows, numbers of the rows in x, x on the device).
 
     x repeats rows where there are few: matrix products of one to three rows round differently, and
     a row's result should not depend on what it is batched with.
     """
-    n_values = max(n_values, net.module_.values_per_row)
+    n_values, device = max(n_values, module.values_per_row), _device(module)
     size = max(1, min(4096, _BATCH_VALUES // n_values))
-    with evaluation_mode(net.module_), torch.inference_mode():
+    with evaluation_mode(module), torch.inference_mode():
         for start in range(0, len(rows), size):
             batch = slice(start, min(start + size, len(rows)))
             numbers = np.arange(batch.start, batch.stop)
             numbers = np.resize(numbers, max(len(numbers), _LEAST_ROWS))
-            yield batch, numbers, torch.tensor(rows[numbers], device=net.device)
+            yield batch, numbers, torch.tensor(rows[numbers], device=device)
 
 
-def _store(target, batch, values):
+def _device(module):
+    return next(module.parameters()).device
+
+
+def store(target, batch, values):
     target[batch] = values[: batch.stop - batch.start].cpu()
 
 

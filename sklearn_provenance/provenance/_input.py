@@ -55,7 +55,8 @@ def validate_rows(estimator, X, y="no_validation", *, reset):
     On ``reset`` the layout is learned: ``estimator._user_shape`` is the shape of an image as the
     user gives it (None for rows) and ``estimator._input_scale`` the factor for values: 1/255 for
     images of uint8; for rows one over the root mean square of all values, so that the unit of
-    measurement does not matter (batch normalisation adds a constant to the variance).
+    measurement does not matter (batch normalisation adds a constant to the variance);
+    ``estimator._fit_flat`` is whether X was two-dimensional.
 
     Parameters
     ----------
@@ -119,9 +120,9 @@ def validate_rows(estimator, X, y="no_validation", *, reset):
                 f"row; X has {X.shape[1]}"
             )
         estimator._user_shape = user_shape
+        estimator._fit_flat = ndim == 2
         if user_shape is None:
-            size = float(np.sqrt(np.mean(np.square(X, dtype=np.float64))))
-            estimator._input_scale = 1 / size if size > 0 else 1.0
+            estimator._input_scale = unit_scale(X)
         else:
             image_layout(user_shape)
             estimator._input_scale = 1 / 255 if is_bytes else 1.0
@@ -135,6 +136,12 @@ def validate_rows(estimator, X, y="no_validation", *, reset):
             X = X * np.float32(255)
 
     return X if without_y else (X, y)
+
+
+def unit_scale(X):
+    """The factor that brings the root mean square of all values to 1."""
+    size = float(np.sqrt(np.mean(np.square(X, dtype=np.float64))))
+    return 1 / size if size > 0 else 1.0
 
 
 def _as_array(X):

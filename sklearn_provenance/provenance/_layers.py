@@ -100,6 +100,12 @@ class InputScaling(nn.Module):
         x = x.view(-1, *self.shape)
         return x if self.axes is None else x.permute(self.axes).contiguous()
 
+    def inverse(self, x):
+        """From network input back to floating-point rows."""
+        if self.axes is not None:
+            x = x.permute(torch.tensor(self.axes).argsort().tolist())
+        return x.flatten(1) / self.scale
+
 
 class ClassHeads(nn.Module):
     """One linear head of K_y outputs per class, padded to M columns with -inf."""

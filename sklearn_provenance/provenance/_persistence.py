@@ -8,61 +8,65 @@ import safetensors.torch
 import torch
 from safetensors import SafetensorError, safe_open
 
-from ._assembly import STRUCTURE
-
-_FORMAT = "sklearn_provenance.ProvenanceClassifier/1"
+_FORMAT = "sklearn_provenance.{name}/1"
 _CUSTOM = "custom backbone"
 _NOT_SAVED = ("callbacks", "random_state", "backbone")
 
 
-def save_classifier(classifier, path):
-    """Write a fitted classifier to one file.
+def save_estimator(estimator, path):
+    """Write a fitted estimator to one file.
 
     Parameters
     ----------
-    classifier : ProvenanceClassifier
+    estimator : ProvenanceEstimator
         Fitted.
     path : str or path-like
         File to write.
     """
     # set_params after fit does not change the network.
-    params = classifier.get_params(deep=False)
-    params.update({name: classifier._structure[name] for name in STRUCTURE})
+    params = estimator.get_params(deep=False)
+    params.update({name: estimator._structure[name] for name in estimator._STRUCTURE})
     backbone = params["backbone"]
     params = {name: _plain(v) for name, v in params.items() if name not in _NOT_SAVED}
-    seed = classifier.random_state
+    seed = estimator.random_state
     state = {
         "params": params,
         "backbone": backbone if isinstance(backbone, str) else _CUSTOM,
         "random_state": int(seed) if isinstance(seed, int | np.integer) else None,
-        "classes": _encode(classifier.classes_),
-        "sample_id": _encode(classifier._sample_id),
-        "feature_names": _encode(getattr(classifier, "feature_names_in_", None)),
-        "user_shape": classifier._user_shape,
-        "input_scale": classifier._input_scale,
-        "fit_max": classifier._fit_max,
+        "classes": _encode(estimator.classes_),
+        "sample_id": _encode(estimator._sample_id),
+        "feature_names": _encode(getattr(estimator, "feature_names_in_", None)),
+        "user_shape": estimator._user_shape,
+        "input_scale": estimator._input_scale,
+        "fit_max": estimator._fit_max,
+        "fit_flat": estimator._fit_flat,
         "history": [
-            {k: v for k, v in epoch.items() if k != "batches"} for epoch in classifier.net_.history
+            {k: v for k, v in epoch.items() if k != "batches"} for epoch in estimator.net_.history
         ],
     }
     tensors = {
         f"network.{name}": value.cpu().contiguous().clone()  # tied weights share memory
-        for name, value in classifier.net_.module_.state_dict().items()
+        for name, value in estimator.net_.module_.state_dict().items()
     }
-    tensors["fit_X"] = torch.tensor(classifier._fit_X)
-    tensors["fit_y"] = torch.tensor(classifier._fit_y)
-    tensors["index"] = torch.tensor(classifier.index_)
-    header = {"format": _FORMAT, "state": json.dumps(state, default=_plain)}
+    tensors["fit_X"] = torch.tensor(estimator._fit_X)
+    tensors["fit_y"] = torch.tensor(estimator._fit_y)
+    tensors["index"] = torch.tensor(estimator.index_)
+    header = {
+        "format": _FORMAT.format(name=type(estimator).__name__),
+        "state": json.dumps(state, default=_plain),
+    }
     safetensors.torch.save_file(tensors, path, metadata=header)
 
 
-def load_state(path, backbone):
-    """Read what :func:`save_classifier` wrote.
+def load_state(path, name, backbone):
+    """Read what :func:`save_estimator` wrote.
 
     Parameters
     ----------
     path : str or path-like
         File to read.
+    name : str
+        Class of the estimator.
     backbone : Module, callable or None
         The backbone, if it was the user's own.
 
@@ -76,17 +80,18 @@ def load_state(path, backbone):
     Raises
     ------
     ValueError
-        If the file was not written by ``ProvenanceClassifier.save``, or a backbone is missing.
+        If the file was not written by ``save`` of that class, or a backbone is missing.
     """
     try:
         with safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
     except SafetensorError as error:
         raise ValueError(f"{path} is not a safetensors file: {error}") from error
-    if header.get("format") != _FORMAT:
+    expected = _FORMAT.format(name=name)
+    if header.get("format") != expected:
         raise ValueError(
-            f"{path} was not written by this version of ProvenanceClassifier.save: its format is "
-            f"{header.get('format')!r}, expected {_FORMAT!r}"
+            f"{path} was not written by this version of {name}.save: its format is "
+            f"{header.get('format')!r}, expected {expected!r}"
         )
     state = json.loads(header["state"])
     if state["backbone"] == _CUSTOM:

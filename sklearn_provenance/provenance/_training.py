@@ -16,7 +16,6 @@ from tqdm.auto import tqdm
 
 from ._index import index_cross_entropy, sample_local_targets
 from ._layers import settle_statistics
-from ._network import ProvenanceNetwork
 
 
 class DeviceRows(Dataset):
@@ -72,7 +71,40 @@ def batch_sizes(n_rows, batch_size):
     return sizes
 
 
-class ProvenanceLoss(nn.Module):
+class TrackedLoss(nn.Module):
+    """A loss that adds up its terms, and the accuracies of its heads, over an epoch.
+
+    Attributes
+    ----------
+    generator : torch.Generator or None
+        Source of randomness in a step.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.generator = None
+        self._totals = {}
+
+    def pop_means(self):
+        """Mean losses in nats and accuracies since the last call."""
+        means = {name: float(total) / float(n) for name, (total, n) in self._totals.items() if n}
+        self._totals = {}
+        return means
+
+    def class_loss(self, logits, label):
+        """Mean cross entropy of classes."""
+        loss = nn.functional.cross_entropy(logits, label)
+        self.add("class_loss", loss.detach() * len(label), len(label))
+        self.add("class_accuracy", (logits.detach().argmax(1) == label).sum(), len(label))
+        return loss
+
+    def add(self, name, total, count):
+        """Add to the sum of a term and to the number of rows that it is over."""
+        old_total, old_count = self._totals.get(name, (0, 0))
+        self._totals[name] = (old_total + total, old_count + count)
+
+
+class ProvenanceLoss(TrackedLoss):
     """Weighted sum of class and index cross entropy, in nats ([PN] Eq. 2).
 
     Parameters
@@ -83,11 +115,6 @@ class ProvenanceLoss(nn.Module):
         Outputs of each class.
     alpha, mixing, lambda_class, lambda_index, label_smoothing
         As in :class:`ProvenanceClassifier`.
-
-    Attributes
-    ----------
-    generator : torch.Generator or None
-        Source of sampled targets.
     """
 
     def __init__(self, members, sizes, alpha, mixing, lambda_class, lambda_index, label_smoothing):
@@ -99,25 +126,11 @@ class ProvenanceLoss(nn.Module):
         self.lambda_class = lambda_class
         self.lambda_index = lambda_index
         self.label_smoothing = label_smoothing
-        self.generator = None
-        self._totals = {}
 
     def forward(self, output, target):
         loss = self.lambda_index * self._index_loss(output.index_logits, target)
         if output.class_logits is not None:
-            loss = loss + self.lambda_class * self._class_loss(output.class_logits, target["label"])
-        return loss
-
-    def pop_means(self):
-        """Mean losses in nats and accuracies since the last call."""
-        means = {name: float(total) / float(n) for name, (total, n) in self._totals.items() if n}
-        self._totals = {}
-        return means
-
-    def _class_loss(self, logits, label):
-        loss = nn.functional.cross_entropy(logits, label)
-        self._add("class_loss", loss.detach() * len(label), len(label))
-        self._add("class_accuracy", (logits.detach().argmax(1) == label).sum(), len(label))
+            loss = loss + self.lambda_class * self.class_loss(output.class_logits, target["label"])
         return loss
 
     def _index_loss(self, logits, target):
@@ -133,18 +146,14 @@ class ProvenanceLoss(nn.Module):
             logits, local, sizes, self.alpha, self.label_smoothing, targets, members
         ).masked_fill(~indexed, 0)
 
-        self._add("index_loss", losses.detach().sum(), n_indexed)
+        self.add("index_loss", losses.detach().sum(), n_indexed)
         guess = logits.detach().argmax(1)
         right = guess == (local if self.members is None else own)
-        self._add("index_accuracy", (right & indexed).sum(), n_indexed)
+        self.add("index_accuracy", (right & indexed).sum(), n_indexed)
         if targets is not None:
             drawn = targets if members is None else members.gather(1, targets[:, None])[:, 0]
-            self._add("sampled_target_accuracy", ((guess == drawn) & indexed).sum(), n_indexed)
+            self.add("sampled_target_accuracy", ((guess == drawn) & indexed).sum(), n_indexed)
         return losses.sum() / n_indexed.clamp(min=1)
-
-    def _add(self, name, total, count):
-        old_total, old_count = self._totals.get(name, (0, 0))
-        self._totals[name] = (old_total + total, old_count + count)
 
 
 class WarmupStepDecay:
@@ -194,37 +203,52 @@ class Progress(Callback):
         del self.bar_  # holds a lock, which does not pickle
 
 
-def with_log(callbacks):
-    """Copies of a user's callbacks behind our own."""
-    return [EpochLog(), *copy.deepcopy(callbacks or [])]
+def build_net(estimator, module, network, criterion, loss, optimizer, options, device):
+    """An initialised skorch net for a provenance estimator.
 
-
-def build_net(
-    network, loss, *, lr, lr_index, weight_decay, batch_size, max_epochs, callbacks, device
-):
-    """An initialised skorch net; ``network`` and ``loss`` are arguments of its two modules."""
-    # Fused: a third of a step on CPU goes to the plain optimiser when there are many outputs.
-    optimizer = {"lr": lr, "weight_decay": weight_decay, "betas": (0.9, 0.999), "fused": True}
-    if lr_index is not None:
-        optimizer["param_groups"] = [("index_*", {"lr": lr_index})]
+    ``network``, ``loss`` and ``options`` are arguments of the module, the criterion and the
+    optimiser.
+    """
     net = NeuralNet(
-        ProvenanceNetwork,
-        criterion=ProvenanceLoss,
-        optimizer=torch.optim.AdamW,
+        module,
+        criterion=criterion,
+        optimizer=optimizer,
         iterator_train=ShuffledBatches,
         train_split=None,  # every row has an index: none may be held out
-        batch_size=batch_size,
-        max_epochs=max_epochs,
-        callbacks=callbacks,
+        batch_size=_batch_size(estimator),
+        max_epochs=estimator.max_epochs,
+        callbacks=_with_log(estimator.callbacks),
         callbacks__print_log=None,
         callbacks__valid_loss=None,
         device=device,
         verbose=0,
         **{f"module__{name}": value for name, value in network.items()},
         **{f"criterion__{name}": value for name, value in loss.items()},
-        **{f"optimizer__{name}": value for name, value in optimizer.items()},
+        # Fused: a third of a step on CPU goes to the plain optimiser when there are many outputs.
+        **{f"optimizer__{name}": value for name, value in {**options, "fused": True}.items()},
     )
     return net.initialize()
+
+
+def update_training(net, estimator):
+    """Bring hyperparameters of training that may change between warm starts to a net."""
+    net.max_epochs, net.batch_size = estimator.max_epochs, _batch_size(estimator)
+    net.callbacks = _with_log(estimator.callbacks)
+    net.initialize_callbacks()
+
+
+def _batch_size(estimator):
+    if estimator.batch_size == "auto":
+        return min(max(len(estimator._fit_X) // 10, 16), 128)
+    return estimator.batch_size
+
+
+def _with_log(callbacks):
+    """Copies of a user's callbacks behind our own."""
+    callbacks = callbacks or []
+    if not all(isinstance(callback, Callback) for callback in callbacks):
+        raise TypeError(f"callbacks must be instances of skorch callbacks; got {callbacks!r}")
+    return [EpochLog(), *copy.deepcopy(callbacks)]
 
 
 def train(net, rows, step_generator, warmup_epochs, decay_epochs, progress):
@@ -238,8 +262,10 @@ def train(net, rows, step_generator, warmup_epochs, decay_epochs, progress):
         Training data.
     step_generator : torch.Generator
         Source of dropout and sampled targets, on the net's device.
-    warmup_epochs, decay_epochs : int
-        Epochs of the warm-up, and between decays of the learning rate.
+    warmup_epochs : int
+        Epochs of the warm-up.
+    decay_epochs : int or inf
+        Epochs between decays of the learning rate.
     progress : bool
         Whether to show a bar.
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_iris
 
-from sklearn_provenance import ProvenanceClassifier
+from sklearn_provenance import ProvenanceClassifier, ProvenanceVAE
 
 ARCHITECTURES = ["class_conditional", "class_independent", "single_branch"]
 
@@ -19,6 +19,12 @@ def quick(architecture="class_conditional", **params):
         **params,
     }
     return ProvenanceClassifier(architecture, **params)
+
+
+def quick_vae(latent_dim=8, **params):
+    """An autoencoder that fits in a second."""
+    params = {"width": "small", "max_epochs": 5, "random_state": 0, "device": "cpu", **params}
+    return ProvenanceVAE(latent_dim, **params)
 
 
 @pytest.fixture(scope="session")

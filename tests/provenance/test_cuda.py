@@ -7,9 +7,9 @@ import pytest
 import torch
 from skorch.callbacks import Callback
 
-from sklearn_provenance import ProvenanceClassifier
+from sklearn_provenance import ProvenanceClassifier, ProvenanceVAE
 
-from .conftest import ARCHITECTURES, quick
+from .conftest import ARCHITECTURES, quick, quick_vae
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 
@@ -52,3 +52,17 @@ def test_a_backbone_on_the_gpu_is_copied_from_there(iris):
     clf = quick(backbone=backbone, device="cuda").fit(*iris)
     assert clf.score(*iris) > 0.3
     assert backbone.weight.is_cuda
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_an_autoencoder_on_the_gpu(tmp_path, precision):
+    X = np.random.default_rng(0).integers(0, 256, (64, 9, 9, 3), dtype=np.uint8)
+    y = np.arange(64) % 4
+    vae = quick_vae(device="cuda", precision=precision, warm_start=True).fit(X, y).fit(X, y)
+    assert next(vae.net_.module_.parameters()).is_cuda
+    assert np.isfinite(vae.score(X))
+    assert vae.reconstruct(X).shape == X.shape
+    assert vae.explain(k=3).indices.shape == (64, 3)
+    vae.save(tmp_path / "vae")
+    on_cpu = ProvenanceVAE.load(tmp_path / "vae", device="cpu")
+    np.testing.assert_allclose(on_cpu.transform(X), vae.transform(X), atol=0.1)

@@ -4,7 +4,7 @@ import pytest
 from sklearn.utils import estimator_checks
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from sklearn_provenance import ProvenanceClassifier
+from sklearn_provenance import ProvenanceClassifier, ProvenanceVAE
 
 ARCHITECTURES = ["class_conditional", "class_independent", "single_branch"]
 
@@ -14,7 +14,10 @@ def quick(architecture, **params):
     return ProvenanceClassifier(architecture, **params)
 
 
-ESTIMATORS = [quick(architecture) for architecture in ARCHITECTURES]
+ESTIMATORS = [
+    *(quick(architecture) for architecture in ARCHITECTURES),
+    ProvenanceVAE(4, width="small", max_epochs=3),
+]
 
 
 @parametrize_with_checks(ESTIMATORS)
@@ -22,7 +25,7 @@ def test_check_estimator(estimator, check):
     check(estimator)
 
 
-@pytest.mark.parametrize("estimator", ESTIMATORS, ids=ARCHITECTURES)
+@pytest.mark.parametrize("estimator", ESTIMATORS, ids=[*ARCHITECTURES, "autoencoder"])
 @pytest.mark.parametrize(
     "check",
     [

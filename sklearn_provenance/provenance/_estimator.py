@@ -1,0 +1,297 @@
+"""What provenance estimators share: data, training, naming training rows, saving."""
+
+import copy
+import numbers
+import warnings
+
+import numpy as np
+import torch
+from sklearn.base import (
+    BaseEstimator,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    _fit_context,
+)
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.preprocessing import LabelEncoder
+from sklearn.utils import check_random_state
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted, column_or_1d
+from skorch.history import History
+
+from ..explanation import Explanation
+from ._index import ClassIndex
+from ._inference import nearest_rows
+from ._input import image_layout, validate_rows
+from ._persistence import load_state, save_estimator
+from ._subset import index_rows
+from ._training import DeviceRows, train
+
+
+class ProvenanceEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+    """An estimator around a network with one output per training row.
+
+    Subclasses say which network: they have the class attributes and methods that raise
+    NotImplementedError here, and the parameters ``input_shape``, ``lr``, ``max_epochs``,
+    ``random_state``, ``routing``, ``verbose`` and ``warm_start``.
+    """
+
+    _STRUCTURE: tuple = ()  # parameters that may not change between warm starts
+    _LEAST_CLASSES = 1
+
+    def _assemble_net(self, seed):
+        """The net for the data that were validated, with fresh weights."""
+        raise NotImplementedError
+
+    def _update_net(self):
+        """Bring hyperparameters that may change between warm starts to the net."""
+        raise NotImplementedError
+
+    def _schedule(self):
+        """Epochs of the warm-up, and between decays of the learning rate."""
+        raise NotImplementedError
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y, sample_id=None):
+        """Train the network.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, n_features), (n, H, W), (n, C, H, W) or (n, H, W, C)
+            Training rows or images. Images of uint8 are divided by 255. Rows are divided by one
+            number for all features, so features on different scales want a ``StandardScaler``
+            before.
+        y : array-like of shape (n,)
+            Class labels.
+        sample_id : array-like of shape (n,), default=None
+            Your own identifiers of the rows, handed on to every :class:`Explanation`.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            If the input is not usable. An estimator that was fitted before stays as it was.
+        """
+        before = self.__dict__.copy()
+        try:
+            return self._fit(X, y, sample_id)
+        except BaseException:
+            self.__dict__ = before
+            raise
+
+    def _fit(self, X, y, sample_id):
+        before = self.__dict__.copy() if self.warm_start and hasattr(self, "net_") else None
+        X, y = validate_rows(self, X, y, reset=True)
+        self._check_labels(y)
+        y = column_or_1d(y, warn=True)
+        encoder = LabelEncoder()
+        encoded = encoder.fit_transform(y)
+        self.classes_ = encoder.classes_
+        n_classes = len(self.classes_)
+        if n_classes < self._LEAST_CLASSES:
+            raise ValueError(
+                f"y has one class, {self.classes_[0]!r}; a classifier needs at least 2 classes"
+            )
+        if len(X) < 2:
+            raise ValueError("n_samples=1; training needs at least 2 rows")
+        self._fit_X, self._fit_y = X, encoded
+        if sample_id is not None:
+            sample_id = np.array(sample_id)
+            if sample_id.shape != (len(X),):
+                raise ValueError(
+                    f"sample_id must have one entry per row, shape ({len(X)},); got "
+                    f"{sample_id.shape}"
+                )
+        self._sample_id = sample_id
+
+        rng = check_random_state(self.random_state)
+        init_seed, order_seed, step_seed = (int(s) for s in rng.randint(2**31 - 1, size=3))
+        if before is None or len(before["_fit_y"]) != len(y):
+            rows = index_rows(getattr(self, "index_subset", None), encoded, n_classes, rng)
+        else:
+            rows = before["index_"]
+        self._index = ClassIndex.from_labels(encoded, n_classes, rows)
+        self.index_ = self._index.rows
+        if before is None:
+            self.net_ = self._assemble_net(init_seed)
+        else:
+            self._check_continuation(before)
+            self.net_ = copy.deepcopy(self.net_)  # the old one comes back if training fails
+            done = len(self.net_.history)
+            order_seed, step_seed = order_seed + done, step_seed + done
+            self._update_net()
+        self._structure = self._network_structure()
+        self._train(order_seed, step_seed)
+        return self
+
+    def _check_labels(self, y):
+        check_classification_targets(y)
+
+    @property
+    def input_shape_(self):
+        """Shape of one input of the network, (n_features,) or (channels, height, width)."""
+        check_is_fitted(self)
+        return self.net_.module_.scaling.output_shape
+
+    @property
+    def history_(self):
+        """Mean losses, accuracies, learning rate and seconds of each epoch."""
+        check_is_fitted(self)
+        skipped = ("batches", "train_batch_count", "train_loss_best")
+        return [
+            {name: value for name, value in epoch.items() if name not in skipped}
+            for epoch in self.net_.history
+        ]
+
+    def save(self, path):
+        """Write the fitted estimator to one safetensors file.
+
+        The file holds no pickle. It holds the training rows, which explanations show, so it is as
+        confidential as they are. Callbacks and the state of the optimiser are left out.
+
+        Parameters
+        ----------
+        path : str or path-like
+            File to write.
+        """
+        check_is_fitted(self)
+        save_estimator(self, path)
+
+    @classmethod
+    def _load(cls, path, backbone, device):
+        state, tensors = load_state(path, cls.__name__, backbone)
+        self = cls(**dict(state["params"], device=device))
+        self.classes_ = state["classes"]
+        self._sample_id = state["sample_id"]
+        if state["feature_names"] is not None:
+            self.feature_names_in_ = state["feature_names"]
+        self._user_shape = state["user_shape"] and tuple(state["user_shape"])
+        self._input_scale, self._fit_max = state["input_scale"], state["fit_max"]
+        self._fit_flat = state["fit_flat"]
+        self._fit_X, self._fit_y = tensors.pop("fit_X").numpy(), tensors.pop("fit_y").numpy()
+        self.n_features_in_ = self._fit_X.shape[1]
+        self.index_ = tensors.pop("index").numpy()
+        self._index = ClassIndex.from_labels(self._fit_y, len(self.classes_), self.index_)
+        net = self._assemble_net(seed=0)
+        try:
+            net.module_.load_state_dict(
+                {name.removeprefix("network."): value for name, value in tensors.items()}
+            )
+        except RuntimeError as error:
+            raise ValueError(f"the weights in {path} do not fit the network: {error}") from error
+        net.module_.eval()
+        net.history = History(state["history"])
+        self.net_ = net
+        self._structure = self._network_structure()
+        return self
+
+    def _network_structure(self):
+        """What may not change between warm starts, and what a saved network needs."""
+        return {name: getattr(self, name) for name in self._STRUCTURE}
+
+    def _check_continuation(self, before):
+        same = all(
+            np.array_equal(before[name], getattr(self, name))
+            for name in ("classes_", "_fit_y", "_fit_X", "_user_shape", "_input_scale")
+        )
+        if not same:
+            raise ValueError(
+                "warm_start=True goes on training with the same rows and classes; they changed. "
+                "Use warm_start=False to start anew"
+            )
+        old, new = before["_structure"], self._network_structure()
+        changed = [n for n in new if old[n] is not new[n] and not np.array_equal(old[n], new[n])]
+        if changed:
+            raise ValueError(
+                f"warm_start=True keeps the network, but {', '.join(changed)} changed. Use "
+                "warm_start=False to start anew"
+            )
+
+    def _training_rows(self):
+        """Rows and targets that the network is trained on."""
+        index = self._index
+        X, label = torch.tensor(self._fit_X), torch.as_tensor(self._fit_y)
+        output = torch.as_tensor(index.output_of_row)
+        local = torch.as_tensor(index.local)[output.clamp(min=0)].where(output >= 0, 0)
+        return X, label, output, local
+
+    def _train(self, order_seed, step_seed):
+        net = self.net_
+        interrupted = train(
+            net,
+            DeviceRows(
+                *self._training_rows(), net.device, torch.Generator().manual_seed(order_seed)
+            ),
+            torch.Generator(net.device).manual_seed(step_seed),
+            *self._schedule(),
+            bool(self.verbose),
+        )
+        losses = [epoch["train_loss"] for epoch in net.history]
+        if not np.isfinite(losses).all():
+            raise ValueError(
+                f"training diverged: the loss was {losses[-1]} after {len(losses)} epochs. Scale "
+                f"the features, or take a smaller lr than {self.lr:g}"
+            )
+        if interrupted:
+            warnings.warn(
+                f"training was interrupted after {len(losses)} epochs; the estimator can be used "
+                "as it is, and warm_start=True goes on from here",
+                ConvergenceWarning,
+                stacklevel=5,
+            )
+
+    def _nearest(self, module, rows, exclude, k, name="k"):
+        """The k most probable training rows of what a part of the network reads, log-probabilities
+        and predicted classes, encoded."""
+        n_candidates = len(self.index_) - (exclude is not None)
+        if not isinstance(k, numbers.Integral) or isinstance(k, bool):
+            raise TypeError(f"{name} must be an integer; got {k!r}")
+        if not 1 <= k <= n_candidates:
+            raise ValueError(
+                f"{name} must be between 1 and {n_candidates}, the training rows that can be "
+                f"named; got {k}"
+            )
+        found = nearest_rows(module, self._index, rows, int(k), self.routing, exclude)
+        short = int((found[0][:, -1] < 0).sum())
+        if short:
+            warnings.warn(
+                f"{short} of {len(rows)} queries have fewer than {name}={k} candidates, the rows "
+                "of their predicted class; the rest is padded with -1",
+                UserWarning,
+                stacklevel=3,
+            )
+        return found
+
+    def _explanation(self, rows, indices, log_proba, predicted, method):
+        """Training rows and their probabilities, beside queries as flat rows."""
+        images = self._user_shape is not None
+        shape = image_layout(self._user_shape)[0] if images else (self.n_features_in_,)
+        return Explanation(
+            indices,
+            np.exp(log_proba),
+            sample_id=None if self._sample_id is None else self._sample_id[indices],
+            exemplar_labels=self.classes_[self._fit_y[indices]],
+            query_labels=self.classes_[predicted],
+            queries=rows.reshape(-1, *shape) if images else rows,
+            training_data=self._fit_X.reshape(-1, *shape) if images else self._fit_X,
+            image_shape=self.input_shape_ if images else None,
+            feature_names=getattr(self, "feature_names_in_", None),
+            method=method,
+            score_name="index probability",
+        )
+
+    def _rows(self, X):
+        check_is_fitted(self)
+        return validate_rows(self, X, reset=False)
+
+    def __sklearn_is_fitted__(self):
+        return hasattr(self, "net_")
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float32"]
+        return tags

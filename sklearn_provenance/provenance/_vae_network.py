@@ -1,0 +1,302 @@
+"""The variational autoencoder of the provenance paper, whose decoder names training rows.
+
+[PN] is "Provenance Networks: End-to-End Exemplar-Based Explainability". Shapes in comments: B rows,
+C classes, M outputs of the largest class, d latent dimensions, F features of the heads.
+"""
+
+import math
+from itertools import pairwise
+from typing import NamedTuple
+
+import torch
+from torch import nn
+from torch.nn.utils import skip_init
+
+from ._backbones import MLP_FACTOR, SIZES
+from ._layers import BatchNorm2d, InputScaling, dense, hidden_layers, index_layer, linear
+from ._network import NetworkOutput
+
+# The noise of a Gaussian decoder does not fall below a hundredth of the data's size.
+_LEAST_LOG_NOISE = math.log(1e-4)
+# Adam moves a weight by about its learning rate: the log noise would take thousands of steps.
+_NOISE_STEPS = 10
+
+
+class VAEOutput(NamedTuple):
+    """What a forward pass gives."""
+
+    inputs: torch.Tensor  # (B, *input_shape), what is to be reconstructed
+    image: torch.Tensor  # (B, *input_shape), logits of a Bernoulli or means of a Gaussian
+    log_noise: torch.Tensor | None  # (), log variance of the Gaussian
+    mean: torch.Tensor  # (B, d)
+    log_variance: torch.Tensor  # (B, d)
+    class_logits: torch.Tensor  # (B, C)
+    index_logits: torch.Tensor  # (B, M)
+
+
+class VAENetwork(nn.Module):
+    """A variational autoencoder with a class head and index heads on its decoder ([PN] 7.10).
+
+    Parameters
+    ----------
+    user_shape : tuple of int
+        Shape of one stored row before it was flattened.
+    axes : tuple of int or None
+        Transposition of a batch of such rows to channels-first order, if they need one.
+    input_scale : float
+        Factor for stored values.
+    members : Tensor of shape (n_classes, M)
+        Outputs of each class, -1 pads.
+    generator : torch.Generator
+        Source of the initial weights.
+    likelihood : {"bernoulli", "gaussian"}
+        Distribution of a value given the code.
+    backbone, width, latent_dim, heads
+        As in :class:`ProvenanceVAE`.
+    amp_dtype : torch.dtype or None, default=None
+        Type for automatic mixed precision; None computes in single precision.
+    amp_device : str, default="cpu"
+        Kind of device on which it is used.
+    """
+
+    def __init__(
+        self,
+        user_shape,
+        axes,
+        input_scale,
+        members,
+        generator,
+        likelihood,
+        backbone,
+        width,
+        latent_dim,
+        heads,
+        amp_dtype=None,
+        amp_device="cpu",
+    ):
+        super().__init__()
+        self.amp_dtype = amp_dtype
+        self.amp_device = amp_device
+        self.scaling = InputScaling(user_shape, axes, input_scale)
+        shape = self.scaling.output_shape
+        if backbone == "cnn":
+            channels = SIZES[width][0]
+            self.encoder, n_features = _encoder_cnn(shape, channels, generator)
+            stages = _decoder_cnn(shape, channels, latent_dim, generator)
+        else:
+            units = MLP_FACTOR * SIZES[width][1]
+            self.encoder, n_features = _encoder_mlp(shape, units, generator)
+            stages = _decoder_mlp(shape, units, latent_dim, generator)
+        self.posterior = linear(n_features, 2 * latent_dim, generator, n_features**-0.5)
+        self.decoder = Decoder(*stages, members, heads, likelihood, generator)
+        self.generator = None
+
+    def forward(self, x, label):
+        """Reconstruct stored rows (B, n_features) from codes drawn from their posteriors."""
+        inputs = self.scaling(x)
+        with self._autocast(x):
+            mean, log_variance = self._posterior(inputs)
+            noise = torch.empty_like(mean).normal_(generator=self.generator)
+            trunk = self.decoder.stem(mean + noise * (log_variance / 2).exp())
+            image = self.decoder.render(trunk).float()
+            output = self.decoder.heads(trunk, label)
+        return VAEOutput(
+            inputs,
+            image,
+            self.decoder.log_noise,
+            mean,
+            log_variance,
+            output.class_logits,
+            output.index_logits,
+        )
+
+    def encode(self, x):
+        """Mean and log variance (B, d) of the posterior of stored rows."""
+        with self._autocast(x):
+            return self._posterior(self.scaling(x))
+
+    def decode(self, z):
+        """Values (B, n_features) as they are stored, of codes: the mean of what they stand for."""
+        with self._autocast(z):
+            image = self.decoder.render(self.decoder.stem(z)).float()
+        return self.scaling.inverse(self.decoder.mean(image))
+
+    def set_generator(self, generator):
+        """Source of the noise of codes."""
+        self.generator = generator
+
+    @property
+    def values_per_row(self):
+        """Numbers that a forward pass holds per row, roughly."""
+        return max(self.decoder.values_per_row, 64 * math.prod(self.scaling.output_shape[1:]))
+
+    def _posterior(self, inputs):
+        return self.posterior(self.encoder(inputs)).float().chunk(2, 1)
+
+    def _autocast(self, x):
+        enabled = self.amp_dtype is not None and x.device.type == self.amp_device
+        return torch.autocast(x.device.type, self.amp_dtype, enabled=enabled)
+
+
+class Decoder(nn.Module):
+    """From codes to values, to classes and to training rows.
+
+    Called on codes (B, d) it is a class-conditional provenance network.
+
+    Parameters
+    ----------
+    stem, pool, render : Module
+        From a code to an intermediate feature, from there to what the heads see, and to values.
+    n_features : int
+        F, what the heads see.
+    members : Tensor of shape (n_classes, M)
+        Outputs of each class, -1 pads.
+    heads : {"per_class", "shared"}
+        Whether each class has an index head of its own.
+    likelihood : {"bernoulli", "gaussian"}
+        Distribution of a value.
+    generator : torch.Generator
+        Source of the initial weights.
+    """
+
+    architecture = "class_conditional"
+
+    def __init__(self, stem, pool, render, n_features, members, heads, likelihood, generator):
+        super().__init__()
+        self.stem = stem
+        self.pool = pool
+        self.render = render
+        self.per_class = heads == "per_class"
+        n_classes = len(members)
+        self.class_head = linear(n_features, n_classes, generator)
+        if self.per_class:
+            # One layer for the heads of all classes: thousands of layers would take most of a step.
+            self.index_head = index_layer(n_features, int((members >= 0).sum()), generator)
+        else:
+            # A shared head without a hidden layer could do no more than shift by class.
+            units = ((2 * n_features, 0.0),)
+            self.index_hidden, n_hidden = hidden_layers(n_features + n_classes, units, generator)
+            self.index_head = index_layer(n_hidden, members.shape[1], generator)
+        raw = nn.Parameter(torch.tensor(0.0)) if likelihood == "gaussian" else None
+        self.register_parameter("raw_log_noise", raw)
+        self.register_buffer("members", members, persistent=False)
+
+    def forward(self, z, label=None):
+        """Class and local index logits of codes (B, d); without ``label``, of the class that is
+        predicted."""
+        return self.heads(self.stem(z), label)
+
+    def heads(self, trunk, label=None):
+        """The same from the intermediate feature."""
+        features = self.pool(trunk)  # (B, F)
+        class_logits = self.class_head(features).float()
+        label = class_logits.argmax(1) if label is None else label
+        everything = self.index_head(features) if self.per_class else None
+        index_logits = self._index_logits(features, everything, label)
+        return NetworkOutput(class_logits, index_logits, features.float(), label)
+
+    def class_logits(self, z):
+        """Class logits (B, C) alone."""
+        return self.class_head(self.pool(self.stem(z))).float()
+
+    def index_logits_per_class(self, z):
+        """Class logits (B, C), then local index logits (B, M) of every class in turn."""
+        features = self.pool(self.stem(z))
+        yield self.class_head(features).float()
+        everything = self.index_head(features) if self.per_class else None
+        for c in range(len(self.members)):
+            label = torch.full((len(z),), c, device=z.device)
+            yield self._index_logits(features, everything, label)
+
+    @property
+    def log_noise(self):
+        """Log variance of a Gaussian value; None for a Bernoulli."""
+        if self.raw_log_noise is None:
+            return None
+        above = _NOISE_STEPS * self.raw_log_noise - _LEAST_LOG_NOISE
+        return _LEAST_LOG_NOISE + nn.functional.softplus(above)
+
+    def mean(self, image):
+        """The mean of values, from what ``render`` gives."""
+        return image.sigmoid() if self.raw_log_noise is None else image
+
+    @property
+    def values_per_row(self):
+        """Numbers that a forward pass holds per row, roughly: the widest layer."""
+        return max(sum(p.shape[:1]) for p in self.parameters())
+
+    def _index_logits(self, features, everything, label):
+        members = self.members[label]  # (B, M)
+        if self.per_class:
+            logits = everything.gather(1, members.clamp(min=0))
+        else:
+            one_hot = nn.functional.one_hot(label, len(self.members)).to(features.dtype)
+            logits = self.index_head(self.index_hidden(torch.cat([features, one_hot], 1)))
+        return logits.float().masked_fill(members < 0, -torch.inf)
+
+
+def _encoder_cnn(shape, channels, generator):
+    sizes = _sizes(shape)
+    layers = []
+    for (i, o), stride in zip(pairwise((shape[0], *channels)), (2, 2, 1), strict=True):
+        layers += _block(nn.Conv2d, i, o, generator, stride=stride)
+    return nn.Sequential(*layers, nn.Flatten()), channels[-1] * math.prod(sizes[-1])
+
+
+def _decoder_cnn(shape, channels, latent_dim, generator):
+    full, half, quarter = _sizes(shape)
+    first, second, third = channels
+    grid = (third, *quarter)
+    stem = nn.Sequential(
+        linear(latent_dim, math.prod(grid), generator, latent_dim**-0.5),
+        nn.Unflatten(1, grid),
+        *_block(nn.ConvTranspose2d, third, second, generator),
+    )
+    pool = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    render = nn.Sequential(
+        *_block(nn.ConvTranspose2d, second, first, generator, **_doubling(quarter, half)),
+        *_block(nn.ConvTranspose2d, first, first // 2, generator, **_doubling(half, full)),
+        _convolution(nn.Conv2d, first // 2, shape[0], generator),
+    )
+    return stem, pool, render, second
+
+
+def _sizes(shape):
+    """Height and width of an image, and of it halved once and twice, rounded up."""
+    full = tuple(shape[1:])
+    half = tuple(-(-side // 2) for side in full)
+    return full, half, tuple(-(-side // 2) for side in half)
+
+
+def _doubling(small, large):
+    padding = tuple(b - (2 * a - 1) for a, b in zip(small, large, strict=True))
+    return {"stride": 2, "output_padding": padding}
+
+
+def _block(kind, in_channels, channels, generator, **options):
+    layer = _convolution(kind, in_channels, channels, generator, **options)
+    return layer, BatchNorm2d(channels), nn.ReLU()
+
+
+def _convolution(kind, in_channels, channels, generator, **options):
+    layer = skip_init(kind, in_channels, channels, 3, padding=1, **options)
+    nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu", generator=generator)
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
+def _encoder_mlp(shape, units, generator):
+    n_features = math.prod(shape)
+    layers = [dense(n_features, units, 0.0, generator), dense(units, units, 0.0, generator)]
+    return nn.Sequential(nn.Flatten(), *layers), units
+
+
+def _decoder_mlp(shape, units, latent_dim, generator):
+    n_features = math.prod(shape)
+    stem = dense(latent_dim, units, 0.0, generator)
+    render = nn.Sequential(
+        dense(units, units, 0.0, generator),
+        linear(units, n_features, generator, units**-0.5),
+        nn.Unflatten(1, tuple(shape)),
+    )
+    return stem, nn.Identity(), render, units
