@@ -8,6 +8,8 @@ from ._displays import CoresetDisplay, LabelErrorDisplay, RetrievalDisplay
 from ._label_errors import LabelErrorResult, label_error_ranking
 from ._lds import LDSResult, linear_datamodeling_score
 from ._lds_truth import lds_from_truth
+from ._realism import RealismResult, frechet_distance, realism
+from ._realism_display import RealismDisplay
 from ._relative_information import RelativeInformationResult, relative_information
 from ._retraining import iter_retrain, retrain
 from ._retraining_results import Retrained
@@ -28,6 +30,8 @@ __all__ = [
     "LDSResult",
     "LabelErrorDisplay",
     "LabelErrorResult",
+    "RealismDisplay",
+    "RealismResult",
     "Recipe",
     "RelativeInformationDisplay",
     "RelativeInformationResult",
@@ -40,6 +44,7 @@ __all__ = [
     "brittleness",
     "brittleness_scorer",
     "coreset_selection",
+    "frechet_distance",
     "iter_retrain",
     "label_disagreement",
     "label_error_ranking",
@@ -47,6 +52,7 @@ __all__ = [
     "label_loss",
     "lds_from_truth",
     "linear_datamodeling_score",
+    "realism",
     "relative_information",
     "retrain",
     "robustness",

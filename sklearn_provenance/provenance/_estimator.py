@@ -284,6 +284,10 @@ class ProvenanceEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
             score_name="index probability",
         )
 
+    def _as_given(self, rows):
+        """Flat rows in the shape of those that fit was given."""
+        return rows if self._fit_flat else rows.reshape(-1, *self._user_shape)
+
     def _rows(self, X):
         check_is_fitted(self)
         return validate_rows(self, X, reset=False)

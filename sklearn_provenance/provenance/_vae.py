@@ -52,7 +52,8 @@ class ProvenanceVAE(ProvenanceEstimator):
     routing : {"hard", "soft"}, default="hard"
         How index probability spreads over classes: "hard" gives all of it to rows of the predicted
         class, "soft" multiplies by the class probabilities. Take "soft" where classes are small,
-        as people with a handful of pictures are. It does not change training.
+        as people with a handful of pictures are: under "hard" the only row of a class has
+        probability 1. It does not change training.
     likelihood : {"auto", "bernoulli", "gaussian"}, default="auto"
         Distribution of a value given the code. "bernoulli" gives the binary cross entropy of the
         paper and needs values in [0, 1], or uint8 images; "gaussian" learns one noise variance for
@@ -108,6 +109,7 @@ class ProvenanceVAE(ProvenanceEstimator):
     See Also
     --------
     ProvenanceClassifier : The same for predictions.
+    sklearn_provenance.evaluation.realism : How real samples of high and low confidence look.
 
     References
     ----------
@@ -237,8 +239,7 @@ class ProvenanceVAE(ProvenanceEstimator):
             Means of the decoder's distributions, in the shape that :meth:`fit` was given, uint8
             where it saw images of uint8, else float32.
         """
-        rows = self._decode(self._codes(Z))
-        return rows if self._fit_flat else rows.reshape(-1, *self._user_shape)
+        return self._as_given(self._decode(self._codes(Z)))
 
     def reconstruct(self, X):
         """Encode and decode.

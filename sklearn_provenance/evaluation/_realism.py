@@ -1,0 +1,470 @@
+"""Realism: are generated samples nearer to real ones where the index branch is confident?"""
+
+from dataclasses import dataclass
+from numbers import Integral, Real
+from warnings import warn
+
+import numpy as np
+from scipy.stats import rankdata
+from sklearn.metrics import pairwise_distances_argmin_min
+from sklearn.utils import check_array, check_random_state, check_scalar
+from sklearn.utils.validation import check_is_fitted
+
+from ._protocol import frame, long_columns
+from ._realism_display import RealismDisplay
+
+SPLITS = ("threshold", "median", "class median")
+GROUPS = ("high", "low", "low - high", "train", "test", "reconstruction")
+_COVERED = 95  # per cent
+
+
+def frechet_distance(features, reference):
+    """Squared Fréchet distance between the Gaussians fitted to two sets of rows.
+
+    With means m and covariances S it is ``|m1 - m2|² + tr(S1 + S2 - 2 (S1 S2)^(1/2))`` [1]_. With
+    features of the Inception network it is known as FID [2]_; of other features it is on another
+    scale.
+
+    Parameters
+    ----------
+    features : array-like of shape (n, n_features)
+        Rows, at least two.
+    reference : array-like of shape (m, n_features)
+        Rows, at least two.
+
+    Returns
+    -------
+    distance : float
+        At least 0, in squared units of the features.
+
+    Raises
+    ------
+    ValueError
+        If an array is not two-dimensional and finite, has fewer than two rows, or the numbers of
+        features differ.
+
+    Notes
+    -----
+    The estimate is biased upwards, the more the fewer rows there are [3]_: two samples of one
+    distribution are never at distance 0. Compare only estimates from equal numbers of rows.
+
+    The trace of the square root is the sum of the singular values of ``R1 R2^T``, where
+    ``S = R^T R`` comes from a QR decomposition of the centred rows, so that no covariance is formed
+    and nothing is complex. Covariances may be singular.
+
+    References
+    ----------
+    .. [1] D. C. Dowson and B. V. Landau. The Fréchet distance between multivariate normal
+       distributions. Journal of Multivariate Analysis, 1982.
+    .. [2] M. Heusel et al. GANs trained by a two time-scale update rule converge to a local Nash
+       equilibrium. NeurIPS 2017.
+    .. [3] M. J. Chong and D. Forsyth. Effectively unbiased FID and Inception score and where to
+       find them. CVPR 2020.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_provenance.evaluation import frechet_distance
+    >>> X = np.random.default_rng(0).normal(size=(500, 3))
+    >>> round(frechet_distance(X, X + [3, 0, 4]), 6)
+    25.0
+    """
+    features, reference = (
+        check_array(rows, dtype=np.float64, ensure_min_samples=2, input_name=name)
+        for name, rows in (("features", features), ("reference", reference))
+    )
+    if features.shape[1] != reference.shape[1]:
+        raise ValueError(
+            f"features has {features.shape[1]} columns and reference {reference.shape[1]}: both "
+            "must be of the same features."
+        )
+    return _frechet(_moments(features), _moments(reference))
+
+
+def _moments(features):
+    """Mean, and R with R^T R the covariance."""
+    mean = features.mean(axis=0)
+    return mean, np.linalg.qr((features - mean) / np.sqrt(len(features) - 1), mode="r")
+
+
+def _frechet(first, second):
+    (mean1, R1), (mean2, R2) = first, second
+    cross = np.linalg.svd(R1 @ R2.T, compute_uv=False).sum()
+    distance = np.square(mean1 - mean2).sum() + np.square(R1).sum() + np.square(R2).sum()
+    return max(float(distance - 2 * cross), 0.0)
+
+
+def realism(
+    vae,
+    features,
+    *,
+    X_reference=None,
+    X_test=None,
+    n_samples=2000,
+    threshold=0.5,
+    n_bootstrap=200,
+    random_state=None,
+):
+    """Hold the index confidence of generated samples against how real they look.
+
+    Codes are drawn from the prior and decoded. The confidence of a sample is the probability of
+    its first exemplar. What is asked is whether confident samples are nearer to training rows, one
+    by one and as a group: Spearman's correlation of confidence with the distance to the nearest
+    training row, and Fréchet distances to all training rows of the samples of high and of low
+    confidence [1]_.
+
+    Samples are split in three ways: at ``threshold``, as in the paper; in halves, since few or all
+    of them may lie on one side of a threshold; and in halves of the samples of each predicted
+    class, so that both sides have the same classes. Samples of equal confidence are halved in the
+    order in which they were drawn.
+
+    Parameters
+    ----------
+    vae : ProvenanceVAE
+        Fitted.
+    features : callable or transformer
+        ``features(X)`` or ``features.transform(X)`` gives the features, an array of shape
+        (n, n_features), of rows or images in the shape that ``vae`` was fitted on.
+    X_reference : array-like, default=None
+        Real rows to compare with; None takes the training rows of ``vae``.
+    X_test : array-like, default=None
+        Real rows that were held out: how far real rows are from the reference.
+    n_samples : int, default=2000
+        Samples to draw.
+    threshold : float, default=0.5
+        Confidence from which on it is high.
+    n_bootstrap : int, default=200
+        Draws behind each interval and each estimate at a smaller size.
+    random_state : int, RandomState instance or None, default=None
+        Source of codes and draws; None takes numpy's global one.
+
+    Returns
+    -------
+    RealismResult
+        Confidences, distances and intervals.
+
+    Raises
+    ------
+    TypeError
+        If ``vae`` cannot sample and explain, or ``features`` is neither callable nor a transformer.
+    ValueError
+        If features are no finite array with a line per row, or a number is out of its range.
+
+    Warns
+    -----
+    UserWarning
+        Where a group has fewer than two rows per feature; its Fréchet distances are nan.
+
+    Notes
+    -----
+    The Fréchet distance is biased upwards, and the more so in a small group [2]_: unequal groups
+    differ even if their distributions do not. All groups of a split are therefore compared at one
+    size, that of its smaller group. What has more rows gives the mean over draws of so many rows
+    without replacement. Beside high and low confidence stand, at that size too: draws of the
+    training rows with replacement, whose true distance is 0, so that what is seen is the bias; the
+    rows held out; and reconstructions of training rows.
+
+    Intervals cover 95 %, by the bootstrap, and are of one trained network and one reference. Rows
+    drawn with replacement repeat and so add to the bias; the interval of a Fréchet distance is that
+    of the draws moved so that their mean is the estimate, and cut off at 0.
+
+    A group is compared with all of the reference. It can be far from it because its samples look
+    like nothing real, or because they are of few kinds: a group that lacks a class is far. The
+    third split is there for that. So can a correlation come from classes that differ in both
+    confidence and distance; the third one ranks within predicted classes, as shares of their
+    samples, and pools them.
+
+    References
+    ----------
+    .. [1] [PN] "Provenance Networks: End-to-End Exemplar-Based Explainability", section 7.11.3.
+    .. [2] M. J. Chong and D. Forsyth. Effectively unbiased FID and Inception score and where to
+       find them. CVPR 2020.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from sklearn.decomposition import PCA
+    >>> from sklearn_provenance import ProvenanceVAE
+    >>> from sklearn_provenance.evaluation import realism
+    >>> X, y = load_digits(n_class=3, return_X_y=True)
+    >>> vae = ProvenanceVAE(8, width="small", max_epochs=5, random_state=0).fit(X, y)
+    >>> result = realism(
+    ...     vae, PCA(10).fit(X), n_samples=200, threshold=0.01, n_bootstrap=20, random_state=0
+    ... )
+    """
+    for method in ("sample", "explain_latent", "reconstruct"):
+        if isinstance(vae, type) or not hasattr(vae, method):
+            raise TypeError(f"vae must be a fitted ProvenanceVAE, got {vae!r}.")
+    check_is_fitted(vae)
+    check_scalar(n_samples, "n_samples", Integral, min_val=4)
+    check_scalar(threshold, "threshold", Real, min_val=0, max_val=1)
+    check_scalar(n_bootstrap, "n_bootstrap", Integral, min_val=2)
+    rng = check_random_state(random_state)
+    X_reference = vae._as_given(vae._fit_X) if X_reference is None else np.asarray(X_reference)
+    reference = _features(features, X_reference)
+
+    samples, codes = vae.sample(n_samples, random_state=rng, return_codes=True)
+    explanation = vae.explain_latent(codes, k=1)
+    confidence = explanation.scores[:, 0]
+    sampled = _features(features, samples, reference)
+    distances = np.stack(
+        [_to_nearest(sampled, reference), _to_nearest(_inputs(samples), _inputs(X_reference))]
+    )
+
+    rebuilt = X_reference[rng.permutation(len(X_reference))[:n_samples]]
+    real = {
+        "train": reference,
+        "test": None if X_test is None else _features(features, X_test, reference),
+        "reconstruction": _features(features, vae.reconstruct(rebuilt), reference),
+    }
+    labels, one_class = explanation.query_labels, np.zeros(n_samples)
+    halves = _upper_half(confidence, one_class)
+    high = np.stack([confidence >= threshold, halves, _upper_half(confidence, labels)])
+    n_high, n_low = high.sum(axis=1), (~high).sum(axis=1)
+    frechet = np.full((len(SPLITS), len(GROUPS), 3), np.nan)
+    for i, split in enumerate(SPLITS):
+        size, least = min(n_high[i], n_low[i]), 2 * reference.shape[1]
+        if size < least:
+            warn(
+                f"the split at the {split} has {n_high[i]} samples of high and {n_low[i]} of low "
+                f"confidence; Fréchet distances in {reference.shape[1]} features want {least} of "
+                "each, and are nan. Draw more samples, or take fewer features",
+                UserWarning,
+                stacklevel=2,
+            )
+            continue
+        groups = {"high": sampled[high[i]], "low": sampled[~high[i]]} | real
+        frechet[i] = _compare(groups, _moments(reference), size, n_bootstrap, rng)
+    return RealismResult(
+        codes=codes,
+        confidence=confidence,
+        labels=labels,
+        feature_distance=distances[0],
+        input_distance=distances[1],
+        high=high,
+        thresholds=np.array([threshold, confidence[halves].min(), np.nan]),
+        size=np.minimum(n_high, n_low),
+        frechet=frechet,
+        spearman=np.stack(
+            [
+                *(_spearman(confidence, d, one_class, n_bootstrap, rng) for d in distances),
+                _spearman(confidence, distances[0], labels, n_bootstrap, rng),
+            ]
+        ),
+    )
+
+
+def _upper_half(confidence, labels):
+    """Which samples are in the upper half of those with their label; of equal ones, the first."""
+    high = np.zeros(len(confidence), dtype=bool)
+    for label in np.unique(labels):
+        rows = np.flatnonzero(labels == label)
+        order = np.argsort(-confidence[rows], kind="stable")
+        high[rows[order[: (len(rows) + 1) // 2]]] = True
+    return high
+
+
+def _features(features, X, reference=None):
+    if hasattr(features, "transform"):
+        values = features.transform(X)
+    elif callable(features):
+        values = features(X)
+    else:
+        raise TypeError(f"features must be callable or a transformer, got {features!r}.")
+    values = check_array(values, dtype=np.float64, input_name="features")
+    if len(values) != len(X):
+        raise ValueError(f"features gave {len(values)} rows for {len(X)}.")
+    if reference is not None and values.shape[1] != reference.shape[1]:
+        raise ValueError(
+            f"features gave {values.shape[1]} columns, and {reference.shape[1]} for the reference."
+        )
+    return values
+
+
+def _inputs(X):
+    """Flat rows; uint8 as values from 0 to 1."""
+    X = np.asarray(X)
+    scale = 255 if X.dtype == np.uint8 else 1
+    return X.reshape(len(X), -1).astype(np.float32) / np.float32(scale)
+
+
+def _to_nearest(rows, reference):
+    return pairwise_distances_argmin_min(rows, reference)[1].astype(np.float64)
+
+
+def _compare(groups, reference, size, n_bootstrap, rng):
+    """Estimates and intervals at one size, of shape (n_groups, 3); nan for what has fewer rows."""
+
+    def at(rows, part):
+        return _frechet(_moments(rows[part]), reference)
+
+    repeats = range(n_bootstrap)
+    values = np.full((len(GROUPS), 3), np.nan)
+    draws = {}
+    for i, name in enumerate(GROUPS):
+        rows = groups.get(name)
+        if rows is None or (len(rows) < size and name != "train"):
+            continue
+        draws[name] = np.array([at(rows, rng.randint(len(rows), size=size)) for _ in repeats])
+        estimate = draws[name].mean()
+        if name != "train":  # whose true distance is 0, so that draws show the bias itself
+            parts = [slice(None)]
+            if len(rows) > size:
+                parts = (rng.permutation(len(rows))[:size] for _ in repeats)
+            estimate = np.mean([at(rows, part) for part in parts])
+            draws[name] += estimate - draws[name].mean()
+        values[i] = estimate, *_interval(draws[name].clip(min=0))
+    high, low, difference = (GROUPS.index(name) for name in ("high", "low", "low - high"))
+    values[difference, 0] = values[low, 0] - values[high, 0]
+    values[difference, 1:] = _interval(draws["low"] - draws["high"])
+    return values
+
+
+def _spearman(confidence, distance, labels, n_bootstrap, rng):
+    """Rank correlation within groups and its interval, of shape (3,)."""
+    n = len(confidence)
+    draws = [_rank_correlation(confidence, distance, labels)]
+    for _ in range(n_bootstrap):
+        rows = rng.randint(n, size=n)
+        draws.append(_rank_correlation(confidence[rows], distance[rows], labels[rows]))
+    return np.array([draws[0], *_interval(draws[1:])])
+
+
+def _rank_correlation(x, y, labels):
+    """Correlation of ranks within groups, less the group's mean; nan where all are equal."""
+    order = np.argsort(labels, kind="stable")
+    ends = np.flatnonzero(labels[order][1:] != labels[order][:-1]) + 1
+    x, y = (
+        np.concatenate([_shares(values) for values in np.split(given[order], ends)])
+        for given in (x, y)
+    )
+    scale = np.sqrt((x @ x) * (y @ y))
+    return x @ y / scale if scale > 0 else np.nan
+
+
+def _shares(values):
+    return (rankdata(values) - (len(values) + 1) / 2) / len(values) if len(values) > 1 else [0.0]
+
+
+def _interval(draws):
+    """Ends of the central interval."""
+    rest = (100 - _COVERED) / 2
+    return np.percentile(draws, [rest, 100 - rest])
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class RealismResult:
+    """Index confidence of samples, and how real they are.
+
+    Parameters
+    ----------
+    codes : ndarray of shape (n_samples, latent_dim)
+        Codes, for ``vae.inverse_transform`` and ``vae.explain_latent``.
+    confidence : ndarray of shape (n_samples,)
+        Probability of the first exemplar.
+    labels : ndarray of shape (n_samples,)
+        Predicted classes.
+    feature_distance, input_distance : ndarray of shape (n_samples,)
+        Euclidean distance to the nearest row of the reference, by features, and by values (those
+        of uint8 images divided by 255).
+    high : ndarray of shape (3, n_samples), bool
+        Which samples count as confident when split at the threshold, in halves, and in halves of
+        each predicted class.
+    thresholds : ndarray of shape (3,)
+        The threshold, the least confidence in the upper half, and nan.
+    size : ndarray of shape (3,)
+        Rows at which groups are compared: those of the smaller one.
+    frechet : ndarray of shape (3, 6, 3)
+        Fréchet distances to the reference for each split: of samples of high and of low confidence,
+        the second less the first, and of training rows, rows held out and reconstructions; in each
+        case estimate and ends of the interval, nan where there are too few rows.
+    spearman : ndarray of shape (3, 3)
+        Rank correlation of confidence with the distance by features, with that by values, and with
+        that by features within predicted classes: estimate and ends of the interval; nan where
+        there is one rank.
+    """
+
+    codes: np.ndarray
+    confidence: np.ndarray
+    labels: np.ndarray
+    feature_distance: np.ndarray
+    input_distance: np.ndarray
+    high: np.ndarray
+    thresholds: np.ndarray
+    size: np.ndarray
+    frechet: np.ndarray
+    spearman: np.ndarray
+
+    @property
+    def n_high(self):
+        """Samples of high confidence of each split, ndarray of shape (3,)."""
+        return self.high.sum(axis=1)
+
+    @property
+    def n_low(self):
+        """Samples of low confidence of each split, ndarray of shape (3,)."""
+        return (~self.high).sum(axis=1)
+
+    def to_frame(self):
+        """Return one line for each sample.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Columns `label`, `confidence`, `feature_distance`, `input_distance`, and whether it is
+            high: `above_threshold`, `upper_half`, `upper_half_of_class`.
+
+        Raises
+        ------
+        ImportError
+            If pandas is missing.
+        """
+        columns = {
+            "label": self.labels,
+            "confidence": self.confidence,
+            "feature_distance": self.feature_distance,
+            "input_distance": self.input_distance,
+            "above_threshold": self.high[0],
+            "upper_half": self.high[1],
+            "upper_half_of_class": self.high[2],
+        }
+        return frame(columns, "to_frame")
+
+    def summary(self):
+        """Return one line for each split and group.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Columns `split`, `group`, `frechet`, `lower`, `upper`, which are nan where there are too
+            few rows; `size`, the rows at which groups are compared.
+
+        Raises
+        ------
+        ImportError
+            If pandas is missing.
+        """
+        estimate, lower, upper = np.moveaxis(self.frechet, 2, 0)
+        axes = {"split": SPLITS, "group": GROUPS}
+        columns = long_columns(axes, frechet=estimate, lower=lower, upper=upper)
+        return frame(columns | {"size": self.size.repeat(len(GROUPS))}, "summary")
+
+    def plot(self, *, ax=None):
+        """Draw distance over confidence, and the Fréchet distances.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            Axes to divide and draw in; None makes a new figure.
+
+        Returns
+        -------
+        RealismDisplay
+            The display, with ``axes_`` and ``figure_``.
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is missing.
+        """
+        return RealismDisplay.from_result(self, ax=ax)
