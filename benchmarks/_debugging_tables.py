@@ -1,6 +1,8 @@
 """Tables of label errors and outliers, from the CSV files that debugging.py writes."""
 
 import pandas as pd
+from _evaluation_tables import plus_minus
+from _inspection_tables import short
 
 # Entropies at their high end alone: the low end has one minus the area.
 LABEL_SCORES = [
@@ -18,32 +20,38 @@ OUTLIER_SCORES = [
 
 def by_network(frame, keys, scores, value):
     """Mean ± standard error over seeds: a line for each key and score, a column per network."""
-    frame = frame[(frame["end"] == "high") & frame["score"].isin(scores)].copy()
-    frame["network"] = frame["model"] + ", " + frame["epochs"].astype(str) + " epochs"
-    networks = list(frame.sort_values("epochs", kind="stable")["network"].unique())
-    frame["score"] = pd.Categorical(frame["score"], scores)
-    groups = frame.groupby([*keys, "score", "network"], observed=True)[value]
+    frame = frame[(frame["end"] == "high") & frame["score"].isin(scores)]
+    frame = frame.assign(score=pd.Categorical(frame["score"], scores))
+    groups = frame.groupby([*keys, "score", "model"], observed=True)[value]
     means, errors = groups.mean(), groups.sem()
-    texts = means.map("{:.3f}".format) + errors.map(
-        lambda error: "" if pd.isna(error) else f" ± {error:.3f}"
+    texts = pd.Series(plus_minus(means, errors, 3), means.index)
+    table = texts.unstack()[list(frame["model"].unique())]
+    return short(table.fillna("").reset_index().astype({"score": str}))
+
+
+def debugging(errors, outliers):
+    """Areas under the ROC curve, and the share of test images that are flagged; by name."""
+    tables, later = {}, []
+    first = errors["epochs"].min()
+    for (epochs, share), part in errors.groupby(["epochs", "share"]):
+        table = by_network(part, [], LABEL_SCORES, "auroc")
+        if epochs == first:
+            tables[f"debugging_label_errors_{100 * share:.0f}"] = table
+        else:
+            later.append(table.assign(what="wrong labels"))
+    for (epochs, among), part in outliers.groupby(["epochs", "among"]):
+        table = by_network(part, ["outliers"], OUTLIER_SCORES, "auroc")
+        if epochs == first:
+            tables[f"debugging_outliers_{among.split()[0]}"] = table
+        else:
+            later.append(table.rename(columns={"outliers": "what"}))
+    # Beyond the 90 % quantile of the training images.
+    part = outliers[outliers["among"] == "training images"]
+    part = part.drop_duplicates(["model", "epochs", "score", "end", "seed"])
+    tables["debugging_flagged"] = by_network(
+        part[part["epochs"] == first], [], OUTLIER_SCORES, "test_flagged"
     )
-    return texts.unstack()[networks].fillna("").reset_index().astype({"score": str})
-
-
-def debugging_label_errors(frame, folder):
-    """Areas under the ROC curve by share of wrong labels and score."""
-    table = by_network(frame, ["share"], LABEL_SCORES, "auroc")
-    return table.rename(columns={"share": "wrong labels"})
-
-
-def debugging_outliers(frame, folder):
-    """Areas under the ROC curve by kind of outlier and score."""
-    return by_network(frame, ["among", "outliers"], OUTLIER_SCORES, "auroc")
-
-
-def debugging_flagged(frame, folder):
-    """Share of test images beyond the 90 % quantile of the training images, by score."""
-    frame = frame[frame["among"] == "training images"].drop_duplicates(
-        ["model", "epochs", "score", "end", "seed"]
-    )
-    return by_network(frame, [], OUTLIER_SCORES, "test_flagged")
+    flagged = by_network(part[part["epochs"] > first], [], OUTLIER_SCORES, "test_flagged")
+    later = pd.concat([*later, flagged.assign(what="flagged")])
+    tables["debugging_later"] = later[["what", *later.columns.drop("what")]]
+    return tables

@@ -3,7 +3,7 @@
 Expected and sampled mixing. Index accuracy is counted in two ways: the network names the row
 itself, or it names the target of the row, in expectation over draws by Eq. 1, as the paper seems to
 have counted. `--quick` takes flat pixels and the small MLP, a full run the network of the paper's
-7.1 and a GPU. `expected_mixing.py` has the same for a network between the two.
+7.1 and a GPU.
 """
 
 from _common import Results, load
@@ -47,7 +47,7 @@ def main():
                 results.add(
                     **{key: case[key] for key in keys},
                     n_test=len(y_test),
-                    **{name.replace("@", ""): round(v, 4) for name, v in scores.items()},
+                    **{name: round(value, 4) for name, value in scores.items()},
                     train_loss=round(clf.history_[-1]["train_loss"], 4),
                     seconds=seconds(clf),
                 )

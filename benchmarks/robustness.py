@@ -4,7 +4,7 @@ The 14 distortions of the paper's section 7.8 and the images as they are, for ne
 backbone, training images, batches and epochs. The isolated CNN is a class branch whose index branch
 gets no gradient (`lambda_index=0`), so it differs from a single branch in two ways: class targets
 instead of indices, and one hidden layer less. Every network of a seed sees the same distorted
-images. *top1*, *majority5* and *any5* hold the labels of the named training rows against the true
+images. *top1*, *majority@5* and *any@5* hold the labels of the named training rows against the true
 label; *accuracy* is that of `predict`, which is the class with most of the index probability.
 
 `--data fashion` takes Fashion-MNIST. A full run takes a GPU.
@@ -67,8 +67,8 @@ def run(results, data, sizes, alphas, seed):
         for line in measured.to_dict("records"):
             exemplars = {
                 "top1": line["top1"],
-                "majority5": line["majority@5"],
-                "any5": line["any@5"],
+                "majority@5": line["majority@5"],
+                "any@5": line["any@5"],
                 "index_accuracy": index_accuracy,
             }
             if alpha is None:  # its index branch has learnt nothing

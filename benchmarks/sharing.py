@@ -2,7 +2,7 @@
 
 Class-independent, as 7.6.1 says. (4.4 says class-conditional; but under hard routing exemplars have
 the predicted class, and could not fall short of its accuracy as they do in the tables.) *Top1* and
-*any5*: the first, or one of the first five training rows named for a test image, has its class.
+*any@5*: the first, or one of the first five training rows named for a test image, has its class.
 
 A full run takes the paper's epochs, dropout, learning rates and its batches of the class branch
 (those of the index branch were half as large; here both see one batch), and a GPU. `--quick` takes
@@ -68,7 +68,7 @@ def measure(clf, X_test, y_test):
         "test_accuracy": round(scores["test_class_accuracy"], 4),
         "index_accuracy": round(scores["index_accuracy"], 4),
         "test_top1": round(scores["test_top1"], 4),
-        "test_any5": round(scores["test_any@5"], 4),
+        "test_any@5": round(scores["test_any@5"], 4),
         "seconds": seconds(clf),
     }
 

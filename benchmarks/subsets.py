@@ -3,8 +3,8 @@
 Branches share the first convolution block only. Both are trained on the subset, as in the paper
 (*class branch sees: subset*), or the class branch on all images and the index branch on the subset
 (`index_subset`, *all*). The paper calls its networks class-conditional; under hard routing all
-exemplars then have the predicted class, and *top1*, *any5* and *any10* would not differ as they do
-there, so both architectures are run.
+exemplars then have the predicted class, and *top1*, *any@5* and *any@10* would not differ as they
+do there, so both architectures are run.
 
 `--quick` takes subsets of 6000 images, both branches on the subset, and the small CNN. A full run
 takes a GPU.
@@ -66,8 +66,7 @@ def main():
                         test_accuracy=round(scores["test_class_accuracy"], 4),
                         index_accuracy=round(scores["index_accuracy"], 4),
                         test_top1=round(scores["test_top1"], 4),
-                        test_any5=round(scores["test_any@5"], 4),
-                        test_any10=round(scores["test_any@10"], 4),
+                        **{name: round(scores[name], 4) for name in ("test_any@5", "test_any@10")},
                         seconds=seconds(clf),
                     )
 

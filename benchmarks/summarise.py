@@ -9,51 +9,19 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from _debugging_tables import debugging_flagged, debugging_label_errors, debugging_outliers
+from _debugging_tables import debugging
 from _evaluation_tables import TABLES
+from _inspection_tables import TABLES as INSPECTION
+from _inspection_tables import robustness
 
 RESULTS = Path(__file__).parent / "results"
 
 # Per file: the columns that name a line, and the columns averaged over seeds.
 SEEDED = {
     "digits": (["data", "model"], ["test_accuracy", "index_accuracy", "seconds"]),
-    "expected_mixing": (
-        ["alpha", "mixing"],
-        [
-            "index_accuracy",
-            "index_accuracy_resampled",
-            "test_top1",
-            "test_majority5",
-            "test_any5",
-            "test_class_mass",
-        ],
-    ),
     "fashion_mnist": (
         ["n_train", "epochs", "parameters"],
         ["test_accuracy", "index_accuracy", "exemplars_right", "seconds"],
-    ),
-    "memorisation": (
-        ["data", "n_train", "epochs", "alpha", "mixing"],
-        [
-            "index_accuracy",
-            "sampled_target_accuracy",
-            "test_top1",
-            "test_majority5",
-            "test_any5",
-            "test_class_accuracy",
-        ],
-    ),
-    "membership": (
-        ["data", "n_train", "epochs", "model", "branch", "statistic"],
-        ["auc", "tpr_at_1_fpr", "test_accuracy"],
-    ),
-    "sharing": (
-        ["data", "n_train", "epochs", "recipe", "width", "level", "parameters", "shared"],
-        ["test_accuracy", "index_accuracy", "test_top1", "test_any5"],
-    ),
-    "subsets": (
-        ["data", "n_train", "epochs", "share", "architecture", "class_sees"],
-        ["test_accuracy", "index_accuracy", "test_top1", "test_any5", "test_any10"],
     ),
 }
 COPIED = {
@@ -94,7 +62,6 @@ COPIED = {
         "other_predictions",
     ],
     "noise_log_density": ["noise_over_scale", "log_density"],
-    "page_size": ["data", "k", "n_different", "kilobytes", "kilobytes_embedded_anew"],
     "retrieval_pool": [
         "noise_over_scale",
         "k",
@@ -221,18 +188,23 @@ def write_tables(folder):
     for table in (attribution, noise_variance):
         if (RESULTS / f"{table.__name__}.csv").exists():
             tables |= table()
-    for table in (*TABLES, debugging_label_errors, debugging_outliers):
+    for table in (*TABLES, *INSPECTION):
         path = RESULTS / f"{table.__name__}.csv"
         if path.exists():
             tables[table.__name__] = table(pd.read_csv(path), folder)
     if (RESULTS / "debugging_outliers.csv").exists():
-        outliers = pd.read_csv(RESULTS / "debugging_outliers.csv")
-        tables["debugging_flagged"] = debugging_flagged(outliers, folder)
+        names = ("debugging_label_errors", "debugging_outliers")
+        tables |= debugging(*(pd.read_csv(RESULTS / f"{name}.csv") for name in names))
+    if (RESULTS / "robustness.csv").exists():
+        tables |= robustness(pd.read_csv(RESULTS / "robustness.csv"))
     if (RESULTS / "scaling.csv").exists():
         tables |= scaling(folder)
     for name, table in tables.items():
         table = table.rename(columns={"noise_over_scale": "noise / mean diagonal"})
-        readable = table.rename(columns=lambda column: str(column).replace("_", " "))
+        # The names are reStructuredText, where "any@10" would be an address of mail.
+        readable = table.rename(
+            columns=lambda name: str(name).replace("_", " ").replace("@", r"\@")
+        )
         readable.to_csv(folder / f"{name}.csv", index=False)
 
 

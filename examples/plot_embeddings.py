@@ -61,8 +61,8 @@ for label in (1, 4, 7):
         print(f"digit {label}, {n_clusters} clusters: {adjusted_rand_score(*pair):.2f}")
 
 # %%
-# Most of these clusters are not there in the other network. Two kinds of ones are, those with a
-# flag and those without. Before you read styles into clusters, look whether they come back.
+# Most of these clusters are not there in the other network. Two kinds of ones come back best, those
+# with a flag and those without. Before you read styles into clusters, look whether they come back.
 
 # %%
 # New rows

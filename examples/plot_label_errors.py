@@ -60,7 +60,7 @@ print(result.to_frame().round(3).to_string(index=False))
 # network learns to name rows that confirm the error. With ``alpha=0`` each row is asked for itself
 # only and no label enters the loss; the rows named after it are those that look alike. (The class
 # conditional architecture cannot serve as it stands: it names rows of one class only.) A network
-# that is stopped early has not learnt the errors yet, whatever its alpha; see the user guide for
+# that is stopped early does not confirm the errors yet, whatever its alpha; see the user guide for
 # figures.
 #
 # On these digits distances between pixels tell wrong labels as well. A network is worth its time

@@ -1,6 +1,7 @@
 """Outlier detection by a provenance network, with scikit-learn's interface."""
 
 import numbers
+from copy import copy
 from hashlib import blake2b
 
 import numpy as np
@@ -74,6 +75,9 @@ default="distance"
 
     A row counts as a training row if its values are exactly those of one.
 
+    The estimator is read with the ``routing`` that it had in ``fit``. Another one takes effect with
+    the next ``fit``.
+
     Examples
     --------
     >>> import numpy as np
@@ -138,6 +142,7 @@ default="distance"
             )
         self.estimator_ = resolve(self.estimator, self.prefit, X, y)
         classifier, X = open_classifier(self.estimator_, X)
+        self._routing = classifier.routing
         known, labels = classifier._fit_X, training_labels(classifier)
         same_rows = np.array_equal(classifier._rows(X), known)
         if same_rows and y is not None and not np.array_equal(column_or_1d(y), labels):
@@ -186,7 +191,10 @@ default="distance"
             The opposite of what ``method`` measures.
         """
         check_is_fitted(self)
-        return self._scores(*open_classifier(self.estimator_, self._check_X(X)))
+        classifier, X = open_classifier(self.estimator_, self._check_X(X))
+        if classifier.routing != self._routing:  # training rows keep the scores of fit
+            classifier = copy(classifier).set_params(routing=self._routing)
+        return self._scores(classifier, X)
 
     def decision_function(self, X):
         """Score rows, below 0 where they are outliers.

@@ -184,6 +184,19 @@ def test_fitted_estimators_are_used_and_others_are_cloned(data, fitted):
         ProvenanceOutlierDetector(network("class_conditional"), method="disagreement").fit(X, y)
 
 
+@pytest.mark.parametrize("method", ["entropy", "confidence"])
+def test_routing_takes_effect_with_the_next_fit(data, method):
+    X, y, new = data
+    clf = network("class_conditional").fit(X, y)
+    detector = ProvenanceOutlierDetector(clf, method=method).fit(X)
+    rows = np.concatenate([X[:3], new])
+    scores = detector.score_samples(rows)
+    clf.set_params(routing="soft")
+    np.testing.assert_array_equal(detector.score_samples(rows), scores)
+    assert clf.routing == "soft"
+    assert not np.allclose(detector.fit(X).score_samples(rows), scores)
+
+
 def test_pipelines_inside_and_outside_agree(data):
     X, y, new = data
     X, new = X.reshape(len(X), -1).astype(float), new.reshape(len(new), -1).astype(float)

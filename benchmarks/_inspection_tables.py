@@ -1,0 +1,157 @@
+"""Tables of memorisation, membership, subsets, sharing, robustness and page size."""
+
+import re
+
+import pandas as pd
+from _evaluation_tables import grouped, plus_minus
+
+NAMES = {"mnist": "MNIST", "fashion": "Fashion-MNIST"}
+FURTHER_KEYS = ("data", "n_train", "width", "epochs", "recipe", "class_sees")
+# [PN] Table 2, single branch, MNIST, 60000 images: index accuracy, top-1.
+PAPER_MEMORISATION = {0.0: ("1.000", ".846"), 0.5: (".496", ".988")}
+# [PN] Table 1: main branch, then top-1, 5 and 10, where any of k counts.
+PAPER_SUBSETS = {
+    ("Fashion-MNIST", 6000): (".867", ".591", ".872", ".936"),
+    ("Fashion-MNIST", 18000): (".900", ".601", ".893", ".949"),
+    ("Fashion-MNIST", 30000): (".909", ".669", ".897", ".948"),
+    ("MNIST", 5996): (".983", ".683", ".926", ".966"),
+    ("MNIST", 17995): (".989", ".797", ".955", ".978"),
+    ("MNIST", 29997): (".990", ".699", ".921", ".960"),
+}
+# [PN] Table 6, Fashion-MNIST, 60000 images: parameters, shared; class, index, top-1, top-5.
+PAPER_SHARING = {
+    ("small", 1): ("4.0 M", "0.0 %", ".895", ".933", ".555", ".820"),
+    ("small", 2): ("4.0 M", "0.3 %", ".893", ".944", ".568", ".832"),
+    ("small", 3): ("4.0 M", "1.3 %", ".895", ".998", ".624", ".877"),
+    ("small", 4): ("3.9 M", "10.4 %", ".887", ".826", ".521", ".787"),
+    ("medium", 1): ("17.2 M", "0.0 %", ".908", ".757", ".439", ".717"),
+    ("medium", 2): ("17.2 M", "0.4 %", ".906", ".977", ".595", ".850"),
+    ("medium", 3): ("17.1 M", "2.1 %", ".906", ".982", ".611", ".860"),
+    ("medium", 4): ("16.1 M", "18.8 %", ".893", ".950", ".565", ".827"),
+}
+
+
+def short(table):
+    """Numbers that are texts, such as "0.604 ± 0.001", without leading zeros and in one line."""
+
+    def shorten(value):
+        if isinstance(value, str) and re.match(r"-?\d+\.\d+($| ± )", value):
+            return re.sub(r"(?<!\d)0\.", ".", value).replace(
+                " ± ", "\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}"
+            )
+        return value
+
+    return table.map(shorten)
+
+
+def seeded(frame, *keys, **digits):
+    """Means ± standard errors over seeds, a line for each key and whatever else a run varies.
+
+    What all lines have in common is left to the text.
+    """
+    frame = frame.assign(data=frame["data"].replace(NAMES))
+    also = [name for name in FURTHER_KEYS if name in frame and frame[name].nunique() > 1]
+    keys = [*(name for name in also if name not in keys), *keys]
+    table = grouped(frame, keys, **digits).rename(columns={"n": "seeds"})
+    return short(table.drop(columns="seeds") if table["seeds"].nunique() == 1 else table)
+
+
+def with_paper(table, lines):
+    """Lines of the paper below ours; what it does not state stays empty."""
+    lines = pd.DataFrame(lines, dtype=object)
+    return pd.concat([table.astype(object), lines], ignore_index=True).fillna("")
+
+
+def memorisation(frame, folder):
+    frame = frame.sort_values(["epochs", "alpha", "mixing"], kind="stable")
+    names = ["index_accuracy", "test_top1"]
+    digits = dict.fromkeys([*names, "test_class_accuracy", "sampled_target_accuracy"], 3)
+    table = seeded(frame, "epochs", "alpha", "mixing", **digits)
+    paper = [
+        {"epochs": "80, paper", "alpha": alpha, "mixing": "sampled"}
+        | dict(zip(names, values, strict=True))
+        for alpha, values in PAPER_MEMORISATION.items()
+    ]
+    return with_paper(table.drop(columns="seeds", errors="ignore"), paper)
+
+
+def membership(frame, folder):
+    """Areas by confidence, and those of the class branch less the plain classifier's."""
+    frame = frame[frame["statistic"] == "confidence"]
+    keys = ["data", "n_train", "width", "epochs", "model", "seed"]
+    wide = frame.pivot(index=keys, columns="branch", values=["auc", "tpr_at_1_fpr"])
+    wide.columns = [f"{branch}_{value}" for value, branch in wide.columns]
+    plain = wide["class_auc"].xs("plain", level="model").rename("plain")
+    wide = wide.join(plain, on=plain.index.names).reset_index()
+    wide["beyond_plain"] = (wide["class_auc"] - wide["plain"]).where(wide["model"] != "plain")
+    order = {name: place for place, name in enumerate(frame["model"].unique())}
+    wide = wide.sort_values(["data", "model"], key=lambda c: c.map(lambda v: order.get(v, v)))
+    digits = {"index_auc": 4, "class_auc": 3, "beyond_plain": 3, "class_tpr_at_1_fpr": 3}
+    names = {
+        "index_auc": "AUC, index branch",
+        "class_auc": "AUC, class branch",
+        "beyond_plain": "less that of plain",
+        "class_tpr_at_1_fpr": "found at 1 %, class branch",
+    }
+    return seeded(wide, "data", "model", **digits).replace("nan", "").rename(columns=names)
+
+
+def subsets(frame, folder):
+    frame = frame.rename(columns={"n_indexed": "images"})
+    frame = frame.assign(architecture=frame["architecture"].str.replace("_", " "))
+    names = ["test_accuracy", "test_top1", "test_any@5", "test_any@10"]
+    digits = dict.fromkeys([names[0], "index_accuracy", *names[1:]], 3)
+    table = seeded(frame, "data", "images", "architecture", **digits)
+    paper = [
+        {"data": data, "images": size, "architecture": "paper"}
+        | dict(zip(names, values, strict=True))
+        for (data, size), values in PAPER_SUBSETS.items()
+    ]
+    return with_paper(table, paper).sort_values("data", kind="stable")
+
+
+def sharing(frame, folder):
+    names = ["parameters", "shared"]
+    measures = ["test_accuracy", "index_accuracy", "test_top1", "test_any@5"]
+    frame = frame.assign(
+        parameters=(frame["parameters"] / 1e6).map("{:.1f} M".format),
+        shared=(100 * frame["shared"]).map("{:.1f} %".format),
+    )
+    table = seeded(frame, "width", "level", *names, **dict.fromkeys(measures, 3))
+    run = set(table["width"])
+    paper = [
+        {"width": f"{width}, paper", "level": level}
+        | dict(zip([*names, *measures], values, strict=True))
+        for (width, level), values in PAPER_SHARING.items()
+        if width in run
+    ]
+    return with_paper(table, paper).sort_values("width", kind="stable")
+
+
+def robustness(frame):
+    """Tables by name, a line for each distortion and a column for each network.
+
+    Of runs of several sizes the largest is shown.
+    """
+    # The isolated CNN names no rows: its class stands for theirs.
+    frame = frame.assign(top1=frame["top1"].fillna(frame["accuracy"]))
+    frame["model"] = frame["model"].str.replace("single branch, ", "")
+    tables = {}
+    for (data, *_), part in frame.groupby(["data", "n_train", "epochs"]):
+        for value in ("accuracy", "top1"):
+            groups = part.groupby(["distortion", "model"])[value]
+            means, errors = groups.mean(), groups.sem()
+            texts = pd.Series(plus_minus(means, errors, 3), means.index).unstack()
+            table = texts.loc[part["distortion"].unique(), part["model"].unique()]
+            tables[f"robustness_{value}_{data}"] = short(table.reset_index())
+    return tables
+
+
+def page_size(frame, folder):
+    frame = frame.astype({"kilobytes_embedded_anew": "Int64"})
+    names = {"n_different": "different exemplars", "kilobytes": "kB"}
+    names |= {"kilobytes_embedded_anew": "kB, each image embedded anew"}
+    return frame[["data", "k", *names]].rename(columns=names)
+
+
+TABLES = (memorisation, membership, subsets, sharing, page_size)
