@@ -154,4 +154,18 @@ def page_size(frame, folder):
     return frame[["data", "k", *names]].rename(columns=names)
 
 
-TABLES = (memorisation, membership, subsets, sharing, page_size)
+def embeddings(frame, folder):
+    """Means over classes and seeds."""
+    names = {
+        "same_in_another_network": "same in another network",
+        "other_start": "other start of k-means",
+        "same_in_pixels": "same in pixels",
+        "exemplars_inside": "exemplars inside",
+        "pairs_inside": "pairs of rows inside",
+    }
+    by_class = frame.groupby(["model", "n_clusters", "label"], sort=False)[list(names)].mean()
+    table = grouped(by_class.reset_index(), ["model", "n_clusters"], **dict.fromkeys(names, 2))
+    return table.rename(columns=names).drop(columns="n")
+
+
+TABLES = (memorisation, membership, subsets, sharing, page_size, embeddings)

@@ -11,6 +11,8 @@ import numpy as np
 import pandas as pd
 from _debugging_tables import debugging
 from _evaluation_tables import TABLES
+from _generation_tables import FURTHER as GENERATED
+from _generation_tables import TABLES as GENERATION
 from _inspection_tables import TABLES as INSPECTION
 from _inspection_tables import robustness
 
@@ -188,7 +190,7 @@ def write_tables(folder):
     for table in (attribution, noise_variance):
         if (RESULTS / f"{table.__name__}.csv").exists():
             tables |= table()
-    for table in (*TABLES, *INSPECTION):
+    for table in (*TABLES, *INSPECTION, *GENERATION):
         path = RESULTS / f"{table.__name__}.csv"
         if path.exists():
             tables[table.__name__] = table(pd.read_csv(path), folder)
@@ -197,6 +199,9 @@ def write_tables(folder):
         tables |= debugging(*(pd.read_csv(RESULTS / f"{name}.csv") for name in names))
     if (RESULTS / "robustness.csv").exists():
         tables |= robustness(pd.read_csv(RESULTS / "robustness.csv"))
+    if (RESULTS / "generation.csv").exists():
+        frame = pd.read_csv(RESULTS / "generation.csv")
+        tables |= {table.__name__: table(frame, folder) for table in GENERATED}
     if (RESULTS / "scaling.csv").exists():
         tables |= scaling(folder)
     for name, table in tables.items():
