@@ -52,16 +52,19 @@ def generation_realism(frame, folder):
         lines.append(table[frame[f"{split}_high"].notna()])
     table = pd.concat(lines).sort_values([*KEYS, "seed"], kind="stable")
     table = table.rename(columns={"difference": "low less high", "train": "training rows"})
-    return varying(table, "width", "heads", "lambda_gen")
+    return varying(table, "width", "heads", "lambda_gen", "seed")
 
 
 def generation_correlation(frame, folder):
     """Rank correlations of confidence with distance, a line per network, with their intervals."""
     frame = named(frame)
-    table = frame[[*KEYS, "seed", "confidence_q90", "confidence_highest"]].copy()
+    table = frame[[*KEYS, "seed"]].copy()
+    names = {"q90": "upper tenth of confidence from", "highest": "highest"}
+    for name, words in names.items():
+        table[words] = frame[f"confidence_{name}"].map("{:.3f}".format)
     for name in ("features", "pixels", "within_class"):
         table[name.replace("_", " ")] = interval(frame, f"spearman_{name}", 2)
-    return varying(table, "width", "heads", "lambda_gen")
+    return varying(table, "width", "heads", "lambda_gen", "seed")
 
 
 def generation_curves(frame, folder):
@@ -79,7 +82,12 @@ def generation_curves(frame, folder):
     for column, name in zip(axes.T, data, strict=True):
         curves = groups.loc[[name]].groupby(level=KEYS, sort=False)
         for i, (case, curve) in enumerate(curves):
-            epochs, label = curve.index.get_level_values("epoch"), ", ".join(map(str, case[1:]))
+            epochs = curve.index.get_level_values("epoch")
+            label = ", ".join(
+                f"{key}={value}"
+                for key, value in zip(KEYS, case, strict=True)
+                if frame.loc[frame["data"].replace(NAMES) == name, key].nunique() > 1
+            )
             style = {"color": f"C{i}"}
             column[0].plot(epochs, curve["index_accuracy"], label=label, **style)
             column[0].plot(epochs, curve["class_accuracy"], "--", **style)
@@ -87,14 +95,16 @@ def generation_curves(frame, folder):
             bound = np.log(case[1]) - curve["kl_loss"]
             column[1].plot(epochs, bound.clip(lower=0), ":", **style)
         column[0].set_title(name)
-        column[0].legend(fontsize="x-small", frameon=False)
+        if len(curves) > 1:
+            column[0].legend(fontsize="x-small", frameon=False)
         column[1].set_xlabel("epoch")
     axes[0, 0].set_ylabel("accuracy: rows, classes (dashed)")
     axes[1, 0].set_ylabel("loss of naming, bound (nats)")
     figure.savefig(folder / "generation_curves.svg")
     plt.close(figure)
     last = groups.reset_index().groupby(KEYS, sort=False).tail(1)
-    return last[[*KEYS, "index_accuracy", "class_accuracy"]].round(3)
+    accuracies = {"index_accuracy": 3, "class_accuracy": 3}
+    return varying(last[[*KEYS, *accuracies]].round(accuracies), "width", "heads")
 
 
 def interval(frame, name, digits):
