@@ -25,13 +25,9 @@ _LOSS_PARAMETERS = ("alpha", "mixing", "lambda_class", "lambda_index", "label_sm
 def assemble_net(clf, seed):
     """The net of a classifier whose data have been validated, with fresh weights."""
     index, device = clf._index, resolve_device(clf.device)
-    shape, axes = (clf.n_features_in_,), None
-    if clf._user_shape is not None:
-        shape, axes = image_layout(clf._user_shape)
-    backbone = clf.backbone
-    if isinstance(backbone, str) and backbone == "auto":
-        backbone = "cnn" if len(shape) == 3 else "mlp"
-    _check_network(clf, backbone, shape)
+    shape, axes = stored_layout(clf)
+    backbone = choose_backbone(clf.backbone, shape)
+    _check_network(clf, backbone)
     network = {
         "architecture": clf.architecture,
         "user_shape": shape,
@@ -80,6 +76,28 @@ def network_structure(clf):
     return structure
 
 
+def stored_layout(estimator):
+    """Shape of one stored row before it was flattened, and its transposition if it needs one."""
+    if estimator._user_shape is None:
+        return (estimator.n_features_in_,), None
+    return image_layout(estimator._user_shape)
+
+
+def choose_backbone(backbone, shape):
+    """What "auto" stands for, or what was given."""
+    if not isinstance(backbone, str):
+        return backbone
+    images = len(shape) == 3
+    if backbone == "cnn" and not images:
+        raise ValueError(
+            "backbone='cnn' needs images; X holds rows. Pass images, or input_shape if the "
+            "rows are flat images"
+        )
+    if backbone == "auto":
+        return "cnn" if images else "mlp"
+    return backbone
+
+
 def resolve_device(device):
     """A torch device; "auto" is CUDA where there is a GPU."""
     if device == "auto":
@@ -98,12 +116,7 @@ def amp_dtype(precision, device):
     return torch.bfloat16 if precision == "bfloat16" else None
 
 
-def _check_network(clf, backbone, shape):
-    if backbone == "cnn" and len(shape) != 3:
-        raise ValueError(
-            "backbone='cnn' needs images; X holds rows. Pass images, or input_shape if the "
-            "rows are flat images"
-        )
+def _check_network(clf, backbone):
     if backbone == "mlp" and clf.width == "paper":
         raise ValueError(
             "width='paper' names the convolutional networks of the paper; rows take 'small', "

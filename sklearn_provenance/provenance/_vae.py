@@ -10,14 +10,12 @@ from sklearn.utils import check_array, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from ._assembly import amp_dtype, resolve_device
 from ._backbones import SIZES
 from ._estimator import ProvenanceEstimator
 from ._inference import batches, class_proba, store
-from ._input import image_layout, unit_scale
-from ._training import build_net, update_training
-from ._vae_loss import VAELoss, divergence, negative_log_likelihood
-from ._vae_network import VAENetwork, VAEOutput
+from ._vae_assembly import assemble_net, update_net
+from ._vae_loss import divergence, negative_log_likelihood
+from ._vae_network import VAEOutput
 
 _N_DRAWS = 16  # codes per row of the evidence lower bound
 
@@ -435,43 +433,7 @@ class ProvenanceVAE(ProvenanceEstimator):
         return cls._load(path, None, device)
 
     def _assemble_net(self, seed):
-        index, device = self._index, resolve_device(self.device)
-        shape, axes = (self.n_features_in_,), None
-        if self._user_shape is not None:
-            shape, axes = image_layout(self._user_shape)
-        backbone = self.backbone
-        if backbone == "auto":
-            backbone = "cnn" if len(shape) == 3 else "mlp"
-        elif backbone == "cnn" and len(shape) != 3:
-            raise ValueError(
-                "backbone='cnn' needs images; X holds rows. Pass images, or input_shape if the "
-                "rows are flat images"
-            )
-        likelihood = self._choose_likelihood()
-        bernoulli = likelihood == "bernoulli"
-        network = {
-            "user_shape": shape,
-            "axes": axes,
-            "input_scale": self._input_scale if bernoulli else unit_scale(self._fit_X),
-            "members": torch.as_tensor(index.members),
-            "generator": torch.Generator().manual_seed(seed),
-            "likelihood": likelihood,
-            "backbone": backbone,
-            "width": self.width,
-            "latent_dim": self.latent_dim,
-            "heads": self.heads,
-            "amp_device": device.type,
-            "amp_dtype": amp_dtype(self.precision, device),
-        }
-        loss = {
-            "sizes": torch.as_tensor(index.sizes),
-            "lambda_gen": self.lambda_gen,
-            "lambda_cls": self.lambda_cls,
-        }
-        options = {"lr": self.lr}
-        return build_net(
-            self, VAENetwork, network, VAELoss, loss, torch.optim.Adam, options, device
-        )
+        return assemble_net(self, seed)
 
     def _check_labels(self, y):
         # As in a collection of faces, most classes may have one row: no reason for a warning.
@@ -479,26 +441,8 @@ class ProvenanceVAE(ProvenanceEstimator):
             warnings.filterwarnings("ignore", "The number of unique classes", UserWarning)
             super()._check_labels(y)
 
-    def _choose_likelihood(self):
-        X, images = self._fit_X, self._user_shape is not None
-        fits = images and (X.dtype == np.uint8 or (X.min() >= 0 and X.max() <= 1))
-        if self.likelihood == "auto":
-            return "bernoulli" if fits else "gaussian"
-        if self.likelihood == "bernoulli" and not fits:
-            what = f"images with values from {X.min():g} to {X.max():g}" if images else "rows"
-            raise ValueError(
-                "likelihood='bernoulli' needs images of uint8 or with values in [0, 1]; X holds "
-                f"{what}. Scale the images, pass input_shape if the rows are flat images, or take "
-                "likelihood='gaussian'"
-            )
-        return self.likelihood
-
     def _update_net(self):
-        update_training(self.net_, self)
-        criterion = self.net_.criterion_
-        criterion.lambda_gen, criterion.lambda_cls = self.lambda_gen, self.lambda_cls
-        for group in self.net_.optimizer_.param_groups:
-            group.update(lr=self.lr, initial_lr=self.lr)
+        update_net(self)
 
     def _schedule(self):
         return 0, math.inf

@@ -1,0 +1,63 @@
+"""From the hyperparameters of an autoencoder to its skorch net."""
+
+import numpy as np
+import torch
+
+from ._assembly import amp_dtype, choose_backbone, resolve_device, stored_layout
+from ._input import unit_scale
+from ._training import build_net, update_training
+from ._vae_loss import VAELoss
+from ._vae_network import VAENetwork
+
+
+def assemble_net(vae, seed):
+    """The net of an autoencoder whose data have been validated, with fresh weights."""
+    index, device = vae._index, resolve_device(vae.device)
+    shape, axes = stored_layout(vae)
+    likelihood = _likelihood(vae)
+    bernoulli = likelihood == "bernoulli"
+    network = {
+        "user_shape": shape,
+        "axes": axes,
+        "input_scale": vae._input_scale if bernoulli else unit_scale(vae._fit_X),
+        "members": torch.as_tensor(index.members),
+        "generator": torch.Generator().manual_seed(seed),
+        "likelihood": likelihood,
+        "backbone": choose_backbone(vae.backbone, shape),
+        "width": vae.width,
+        "latent_dim": vae.latent_dim,
+        "heads": vae.heads,
+        "amp_device": device.type,
+        "amp_dtype": amp_dtype(vae.precision, device),
+    }
+    loss = {
+        "sizes": torch.as_tensor(index.sizes),
+        "lambda_gen": vae.lambda_gen,
+        "lambda_cls": vae.lambda_cls,
+    }
+    options = {"lr": vae.lr}
+    return build_net(vae, VAENetwork, network, VAELoss, loss, torch.optim.Adam, options, device)
+
+
+def update_net(vae):
+    """Bring hyperparameters that may change between warm starts to the net."""
+    net = vae.net_
+    update_training(net, vae)
+    net.criterion_.lambda_gen, net.criterion_.lambda_cls = vae.lambda_gen, vae.lambda_cls
+    for group in net.optimizer_.param_groups:
+        group.update(lr=vae.lr, initial_lr=vae.lr)
+
+
+def _likelihood(vae):
+    X, images = vae._fit_X, vae._user_shape is not None
+    fits = images and (X.dtype == np.uint8 or (X.min() >= 0 and X.max() <= 1))
+    if vae.likelihood == "auto":
+        return "bernoulli" if fits else "gaussian"
+    if vae.likelihood == "bernoulli" and not fits:
+        what = f"images with values from {X.min():g} to {X.max():g}" if images else "rows"
+        raise ValueError(
+            "likelihood='bernoulli' needs images of uint8 or with values in [0, 1]; X holds "
+            f"{what}. Scale the images, pass input_shape if the rows are flat images, or take "
+            "likelihood='gaussian'"
+        )
+    return vae.likelihood
