@@ -5,10 +5,11 @@ from ._brittleness_scorer import brittleness_scorer
 from ._coreset import CoresetResult, coreset_selection
 from ._curves import BrittlenessDisplay, LDSDisplay, RelativeInformationDisplay
 from ._displays import CoresetDisplay, LabelErrorDisplay, RetrievalDisplay
+from ._frechet import frechet_distance
 from ._label_errors import LabelErrorResult, label_error_ranking
 from ._lds import LDSResult, linear_datamodeling_score
 from ._lds_truth import lds_from_truth
-from ._realism import RealismResult, frechet_distance, realism
+from ._realism import RealismResult, realism
 from ._realism_display import RealismDisplay
 from ._relative_information import RelativeInformationResult, relative_information
 from ._retraining import iter_retrain, retrain

@@ -10,88 +10,13 @@ from sklearn.metrics import pairwise_distances_argmin_min
 from sklearn.utils import check_array, check_random_state, check_scalar
 from sklearn.utils.validation import check_is_fitted
 
+from ._frechet import frechet_of_moments, moments
 from ._protocol import frame, long_columns
 from ._realism_display import RealismDisplay
 
 SPLITS = ("threshold", "median", "class median")
 GROUPS = ("high", "low", "low - high", "train", "test", "reconstruction")
 _COVERED = 95  # per cent
-
-
-def frechet_distance(features, reference):
-    """Squared Fréchet distance between the Gaussians fitted to two sets of rows.
-
-    With means m and covariances S it is ``|m1 - m2|² + tr(S1 + S2 - 2 (S1 S2)^(1/2))`` [1]_. With
-    features of the Inception network it is known as FID [2]_; of other features it is on another
-    scale.
-
-    Parameters
-    ----------
-    features : array-like of shape (n, n_features)
-        Rows, at least two.
-    reference : array-like of shape (m, n_features)
-        Rows, at least two.
-
-    Returns
-    -------
-    distance : float
-        At least 0, in squared units of the features.
-
-    Raises
-    ------
-    ValueError
-        If an array is not two-dimensional and finite, has fewer than two rows, or the numbers of
-        features differ.
-
-    Notes
-    -----
-    The estimate is biased upwards, the more the fewer rows there are [3]_: two samples of one
-    distribution are never at distance 0. Compare only estimates from equal numbers of rows.
-
-    The trace of the square root is the sum of the singular values of ``R1 R2^T``, where
-    ``S = R^T R`` comes from a QR decomposition of the centred rows, so that no covariance is formed
-    and nothing is complex. Covariances may be singular.
-
-    References
-    ----------
-    .. [1] D. C. Dowson and B. V. Landau. The Fréchet distance between multivariate normal
-       distributions. Journal of Multivariate Analysis, 1982.
-    .. [2] M. Heusel et al. GANs trained by a two time-scale update rule converge to a local Nash
-       equilibrium. NeurIPS 2017.
-    .. [3] M. J. Chong and D. Forsyth. Effectively unbiased FID and Inception score and where to
-       find them. CVPR 2020.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from sklearn_provenance.evaluation import frechet_distance
-    >>> X = np.random.default_rng(0).normal(size=(500, 3))
-    >>> round(frechet_distance(X, X + [3, 0, 4]), 6)
-    25.0
-    """
-    features, reference = (
-        check_array(rows, dtype=np.float64, ensure_min_samples=2, input_name=name)
-        for name, rows in (("features", features), ("reference", reference))
-    )
-    if features.shape[1] != reference.shape[1]:
-        raise ValueError(
-            f"features has {features.shape[1]} columns and reference {reference.shape[1]}: both "
-            "must be of the same features."
-        )
-    return _frechet(_moments(features), _moments(reference))
-
-
-def _moments(features):
-    """Mean, and R with R^T R the covariance."""
-    mean = features.mean(axis=0)
-    return mean, np.linalg.qr((features - mean) / np.sqrt(len(features) - 1), mode="r")
-
-
-def _frechet(first, second):
-    (mean1, R1), (mean2, R2) = first, second
-    cross = np.linalg.svd(R1 @ R2.T, compute_uv=False).sum()
-    distance = np.square(mean1 - mean2).sum() + np.square(R1).sum() + np.square(R2).sum()
-    return max(float(distance - 2 * cross), 0.0)
 
 
 def realism(
@@ -234,7 +159,7 @@ def realism(
             )
             continue
         groups = {"high": sampled[high[i]], "low": sampled[~high[i]]} | real
-        frechet[i] = _compare(groups, _moments(reference), size, n_bootstrap, rng)
+        frechet[i] = _compare(groups, moments(reference), size, n_bootstrap, rng)
     return RealismResult(
         codes=codes,
         confidence=confidence,
@@ -296,7 +221,7 @@ def _compare(groups, reference, size, n_bootstrap, rng):
     """Estimates and intervals at one size, of shape (n_groups, 3); nan for what has fewer rows."""
 
     def at(rows, part):
-        return _frechet(_moments(rows[part]), reference)
+        return frechet_of_moments(moments(rows[part]), reference)
 
     repeats = range(n_bootstrap)
     values = np.full((len(GROUPS), 3), np.nan)
