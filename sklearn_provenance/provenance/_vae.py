@@ -224,21 +224,21 @@ class ProvenanceVAE(ProvenanceEstimator):
         """
         return self._encode(self._rows(X))
 
-    def inverse_transform(self, Z):
+    def inverse_transform(self, X):
         """Decode codes.
 
         Parameters
         ----------
-        Z : array-like of shape (n, latent_dim)
+        X : array-like of shape (n, latent_dim)
             Codes.
 
         Returns
         -------
-        X : ndarray of shape (n, ...)
+        X_original : ndarray of shape (n, ...)
             Means of the decoder's distributions, in the shape that :meth:`fit` was given, uint8
             where it saw images of uint8, else float32.
         """
-        return self._as_given(self._decode(self._codes(Z)))
+        return self._as_given(self._decode(self._codes(X)))
 
     def reconstruct(self, X):
         """Encode and decode.
@@ -450,7 +450,7 @@ class ProvenanceVAE(ProvenanceEstimator):
 
     def _codes(self, Z):
         check_is_fitted(self)
-        Z = check_array(Z, dtype=np.float32, input_name="Z")
+        Z = check_array(Z, dtype=np.float32, input_name="codes")
         if Z.shape[1] != self._n_features_out:
             raise ValueError(
                 f"codes have latent_dim={self._n_features_out} dimensions; got {Z.shape[1]}"

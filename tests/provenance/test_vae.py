@@ -278,6 +278,11 @@ def test_pipelines_and_searches(iris):
     np.testing.assert_array_equal(framed.reconstruct(frame), framed.inverse_transform(codes))
 
 
+def test_only_what_fit_takes_can_be_routed(fitted):
+    requests = [name for name in dir(fitted) if name.endswith("_request")]
+    assert [name for name in requests if name.startswith("set_")] == ["set_fit_request"]
+
+
 def test_one_class_and_classes_of_one_row():
     rng = np.random.default_rng(0)
     X = rng.random((30, 5))
