@@ -11,18 +11,21 @@ SPLITS = {"threshold": "at 0.5", "median": "halves", "class_median": "halves of 
 
 
 def varying(table, *columns):
-    """Without those of the columns that say the same in every line."""
-    return table.drop(columns=[name for name in columns if table[name].nunique() == 1])
+    """Without those of the columns that say the same in every line of a data set."""
+    most = table.groupby("data")[list(columns)].nunique().max()
+    return table.drop(columns=[name for name in columns if most[name] == 1])
 
 
 def named(frame):
-    return frame.assign(data=frame["data"].replace(NAMES), heads=frame["heads"].replace("_", " "))
+    """Readable names, sorted by key."""
+    names = {"data": frame["data"].replace(NAMES), "heads": frame["heads"].replace("_", " ")}
+    return frame.assign(**names).sort_values(KEYS, kind="stable")
 
 
 def generation(frame, folder):
     """What the network does with images."""
     digits = {"index_accuracy": 3, "test_class_accuracy": 3, "index_loss": 2, "index_chance": 2}
-    digits |= {"kl_loss": 1, "train_elbo": 1, "test_elbo": 1, "confidence_median": 3}
+    digits |= {"kl_loss": 1, "test_elbo": 1}
     table = grouped(named(frame), KEYS, **digits)
     names = {
         "n": "seeds",
@@ -31,11 +34,9 @@ def generation(frame, folder):
         "index_loss": "index loss (nats)",
         "index_chance": "of guessing",
         "kl_loss": "KL (nats)",
-        "train_elbo": "lower bound, training",
         "test_elbo": "lower bound, test",
-        "confidence_median": "median confidence",
     }
-    return varying(table, "width", "heads", "lambda_gen", "n").rename(columns=names)
+    return varying(table, "n_train", "width", "heads", "lambda_gen", "n").rename(columns=names)
 
 
 def generation_realism(frame, folder):
@@ -46,13 +47,17 @@ def generation_realism(frame, folder):
         if f"{split}_high" not in frame:
             continue
         table = frame[[*KEYS, "seed"]].assign(split=name)
-        for group in ("high", "low", "difference", "train", "test", "reconstruction"):
-            table[group] = interval(frame, f"{split}_{group}", 1)
         table["share_high"] = frame[f"{split}_share_high"].map("{:.2f}".format)
+        for group in ("high", "low", "difference"):
+            table[group] = interval(frame, f"{split}_{group}", 0)
+        for group in ("train", "test", "reconstruction"):
+            estimates = frame[f"{split}_{group}"]
+            table[group] = estimates.map("{:.1f}".format).where(estimates.notna(), "")
         lines.append(table[frame[f"{split}_high"].notna()])
     table = pd.concat(lines).sort_values([*KEYS, "seed"], kind="stable")
-    table = table.rename(columns={"difference": "low less high", "train": "training rows"})
-    return varying(table, "width", "heads", "lambda_gen", "seed")
+    names = {"difference": "low less high", "train": "training rows", "test": "held out"}
+    table = table.rename(columns=names)
+    return varying(table, "n_train", "width", "heads", "lambda_gen", "seed")
 
 
 def generation_correlation(frame, folder):
@@ -64,7 +69,7 @@ def generation_correlation(frame, folder):
         table[words] = frame[f"confidence_{name}"].map("{:.3f}".format)
     for name in ("features", "pixels", "within_class"):
         table[name.replace("_", " ")] = interval(frame, f"spearman_{name}", 2)
-    return varying(table, "width", "heads", "lambda_gen", "seed")
+    return varying(table, "n_train", "width", "heads", "lambda_gen", "seed")
 
 
 def generation_curves(frame, folder):
@@ -104,7 +109,7 @@ def generation_curves(frame, folder):
     plt.close(figure)
     last = groups.reset_index().groupby(KEYS, sort=False).tail(1)
     accuracies = {"index_accuracy": 3, "class_accuracy": 3}
-    return varying(last[[*KEYS, *accuracies]].round(accuracies), "width", "heads")
+    return varying(last[[*KEYS, *accuracies]].round(accuracies), "n_train", "width", "heads")
 
 
 def interval(frame, name, digits):
