@@ -126,7 +126,8 @@ class Penultimate:
             # The logits are a function of this output if they are reversed with it.
             if fits and same(found, logits.flip(0)):
                 return layer, sum(other is layer for other, _ in calls[:place])
-            if not same(found, logits):
+            # Equal logits for all rows say nothing of what comes before.
+            if not same(found, logits) or same(logits, logits.flip(0)):
                 break
         raise ValueError(
             f"the logits of this {type(module).__name__} are not a function of the output of one "

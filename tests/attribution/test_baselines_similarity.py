@@ -148,17 +148,28 @@ def test_features_of_modules_are_what_the_head_sees():
     np.testing.assert_allclose(attributor.attribute(queries), cosines(z_queries, z), atol=1e-12)
 
 
+def dead():
+    """Whose units are off for every row, so that all logits are equal."""
+    module = Late(5)
+    with torch.no_grad():
+        module.first.bias.fill_(-1e6)
+    return module
+
+
 @pytest.mark.parametrize(
-    "module",
+    "make",
     [
-        Skip(),
-        Late(3),
-        Late(5),
-        nn.Sequential(nn.Unflatten(1, (4, 1)), nn.Conv1d(4, 3, 1), nn.Flatten()),
+        Skip,
+        lambda: Late(3),
+        lambda: Late(5),
+        dead,
+        lambda: nn.Sequential(nn.Unflatten(1, (4, 1)), nn.Conv1d(4, 3, 1), nn.Flatten()),
     ],
-    ids=["skip", "positions", "sliced", "convolution"],
+    ids=["skip", "positions", "sliced", "dead", "convolution"],
 )
-def test_networks_without_a_last_linear_layer_need_features(module):
+def test_networks_without_a_last_linear_layer_need_features(make):
+    torch.manual_seed(0)
+    module = make()
     with pytest.raises(ValueError, match=r"not a function of the output of one.*features of your"):
         RepSimAttributor(module).fit(IRIS, SPECIES)
     RepSimAttributor(module, features=StandardScaler()).fit(IRIS, SPECIES).explain(IRIS[:2])
