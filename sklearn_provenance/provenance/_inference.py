@@ -156,6 +156,7 @@ def _device(module):
 
 
 def store(target, batch, values):
+    """Keep what belongs to a batch of :func:`batches`, without the rows that it repeats."""
     target[batch] = values[: batch.stop - batch.start].cpu()
 
 

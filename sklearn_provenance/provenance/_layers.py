@@ -79,6 +79,19 @@ class BatchNorm2d(_FromFirstBatch, nn.BatchNorm2d):
     """Over channels."""
 
 
+class MixedPrecision(nn.Module):
+    """A network that computes in a smaller type on one kind of device, if one is given."""
+
+    def __init__(self, amp_dtype, amp_device):
+        super().__init__()
+        self.amp_dtype = amp_dtype
+        self.amp_device = amp_device
+
+    def _autocast(self, x):
+        enabled = self.amp_dtype is not None and x.device.type == self.amp_device
+        return torch.autocast(x.device.type, self.amp_dtype, enabled=enabled)
+
+
 class InputScaling(nn.Module):
     """From stored rows (B, n_features) to network input (B, C, H, W) or (B, n_features)."""
 

@@ -11,7 +11,15 @@ import torch
 from torch import nn
 
 from ._backbones import layout, make_stages
-from ._layers import ClassHeads, Dropout, InputScaling, hidden_layers, index_layer, linear
+from ._layers import (
+    ClassHeads,
+    Dropout,
+    InputScaling,
+    MixedPrecision,
+    hidden_layers,
+    index_layer,
+    linear,
+)
 
 
 class NetworkOutput(NamedTuple):
@@ -23,7 +31,7 @@ class NetworkOutput(NamedTuple):
     label: torch.Tensor | None  # (B,) the class that index_logits are local to, if they are
 
 
-class ProvenanceNetwork(nn.Module):
+class ProvenanceNetwork(MixedPrecision):
     """A provenance network ([PN] 3, 7.1, 7.2, 7.6).
 
     Parameters
@@ -65,10 +73,8 @@ class ProvenanceNetwork(nn.Module):
         amp_dtype=None,
         amp_device="cpu",
     ):
-        super().__init__()
+        super().__init__(amp_dtype, amp_device)
         self.architecture = architecture
-        self.amp_dtype = amp_dtype
-        self.amp_device = amp_device
         n_classes = len(sizes)
         conditional = architecture == "class_conditional"
         self.conditioning = conditional and class_conditioning
@@ -156,7 +162,3 @@ class ProvenanceNetwork(nn.Module):
             valid = torch.arange(logits.shape[1], device=logits.device) < self.sizes[label][:, None]
             logits = logits.masked_fill(~valid, -torch.inf)
         return features.float(), logits
-
-    def _autocast(self, x):
-        enabled = self.amp_dtype is not None and x.device.type == self.amp_device
-        return torch.autocast(x.device.type, self.amp_dtype, enabled=enabled)

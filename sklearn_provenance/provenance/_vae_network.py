@@ -13,7 +13,15 @@ from torch import nn
 from torch.nn.utils import skip_init
 
 from ._backbones import MLP_FACTOR, SIZES
-from ._layers import BatchNorm2d, InputScaling, dense, hidden_layers, index_layer, linear
+from ._layers import (
+    BatchNorm2d,
+    InputScaling,
+    MixedPrecision,
+    dense,
+    hidden_layers,
+    index_layer,
+    linear,
+)
 from ._network import NetworkOutput
 
 # The noise of a Gaussian decoder does not fall below a hundredth of the data's size.
@@ -34,7 +42,7 @@ class VAEOutput(NamedTuple):
     index_logits: torch.Tensor  # (B, M)
 
 
-class VAENetwork(nn.Module):
+class VAENetwork(MixedPrecision):
     """A variational autoencoder with a class head and index heads on its decoder ([PN] 7.10).
 
     Parameters
@@ -74,9 +82,7 @@ class VAENetwork(nn.Module):
         amp_dtype=None,
         amp_device="cpu",
     ):
-        super().__init__()
-        self.amp_dtype = amp_dtype
-        self.amp_device = amp_device
+        super().__init__(amp_dtype, amp_device)
         self.scaling = InputScaling(user_shape, axes, input_scale)
         shape = self.scaling.output_shape
         if backbone == "cnn":
@@ -132,10 +138,6 @@ class VAENetwork(nn.Module):
 
     def _posterior(self, inputs):
         return self.posterior(self.encoder(inputs)).float().chunk(2, 1)
-
-    def _autocast(self, x):
-        enabled = self.amp_dtype is not None and x.device.type == self.amp_device
-        return torch.autocast(x.device.type, self.amp_dtype, enabled=enabled)
 
 
 class Decoder(nn.Module):
