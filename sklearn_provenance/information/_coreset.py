@@ -17,10 +17,9 @@ training data attribution.
 
 import torch
 
-from ._greedy import check_count, check_rule, feature_system, split_candidates
-from ._selection import KernelConditioning, select
+from ._greedy import check_count, check_rule
+from ._systems import FeatureSystem, KernelSystem
 from ._validation import check_function_space, check_weight_space
-from ._variance import leave_out_system
 
 
 def greedy_coreset(
@@ -89,23 +88,9 @@ def greedy_coreset(
     if normalize:
         cross = cross / _scale(query_variance)
         query_variance = (query_variance > 0).to(query_variance)
-    rows, blocked, _ = split_candidates(candidates, 1, len(kernel), cross.device)
-    if rule == "info_loss":
-        floor = 1 / (noise_variance + kernel.diagonal()[rows])
-        matrix, covariance, _ = leave_out_system(
-            kernel, cross, query_variance, noise_variance, rows
-        )
-        diagonal = matrix.diagonal().clone()
-    else:
-        matrix, covariance = kernel[rows[:, None], rows], cross[:, rows]
-        diagonal = matrix.diagonal() + noise_variance
-        floor = torch.full_like(diagonal, noise_variance)
-
-    def start(n_selections, n_picks):
-        return KernelConditioning(matrix, diagonal, floor, n_selections, n_picks)
-
-    quotas = _check_quotas(labels, quotas, len(kernel), rows)
-    return _run(start, covariance, blocked, rows, k, rule, quotas)
+    quotas = _check_quotas(labels, quotas, len(kernel), cross.device)
+    system = KernelSystem(kernel, noise_variance, rule)
+    return system.pick_together((cross, query_variance), k, candidates, quotas)
 
 
 def greedy_coreset_features(
@@ -167,11 +152,9 @@ def greedy_coreset_features(
     k = check_count("k", k)
     if normalize:
         query_features = query_features / _scale(query_features.square().sum(1))
-    rows, blocked, _ = split_candidates(candidates, 1, len(features), features.device)
-    system = feature_system(features, query_features, noise_variance, rows, rule, k)
-    start, _, covariance, *_ = system
-    quotas = _check_quotas(labels, quotas, len(features), rows)
-    return _run(start, covariance, blocked, rows, k, rule, quotas)
+    quotas = _check_quotas(labels, quotas, len(features), features.device)
+    system = FeatureSystem(features, noise_variance, rule)
+    return system.pick_together(query_features, k, candidates, quotas)
 
 
 def _scale(query_variance):
@@ -179,14 +162,14 @@ def _scale(query_variance):
     return torch.where(query_variance > 0, query_variance, 1.0).sqrt()[:, None]
 
 
-def _check_quotas(labels, quotas, n_train, rows):
-    """Labels of the candidate rows, and the quota of each class."""
+def _check_quotas(labels, quotas, n_train, device):
+    """Label of each row, and the quota of each class."""
     if quotas is None:
         return None
     if labels is None:
         raise ValueError("quotas need labels, the class of each row")
-    labels = torch.as_tensor(labels, device=rows.device).to(torch.int64)
-    quotas = torch.as_tensor(quotas, device=rows.device).to(torch.int64)
+    labels = torch.as_tensor(labels, device=device).to(torch.int64)
+    quotas = torch.as_tensor(quotas, device=device).to(torch.int64)
     if labels.shape != (n_train,):
         raise ValueError(f"labels must have shape ({n_train},), got {tuple(labels.shape)}")
     if quotas.ndim != 1 or (quotas < 0).any():
@@ -194,20 +177,4 @@ def _check_quotas(labels, quotas, n_train, rows):
     if n_train and (labels.min() < 0 or labels.max() >= len(quotas)):
         got = f"{labels.min().item()}..{labels.max().item()}"
         raise ValueError(f"labels must lie in 0..{len(quotas) - 1}, one quota each, got {got}")
-    return labels[rows], quotas
-
-
-def _run(start, covariance, blocked, rows, k, rule, quotas):
-    n_picks = min(k, len(rows))
-    picks, changes = select(
-        start(1, n_picks),
-        covariance.clone()[None],
-        blocked,
-        n_picks,
-        divide=rule != "linear_response",
-        quotas=quotas,
-    )
-    picks = torch.where(picks >= 0, rows[picks], -1)[0] if len(rows) else picks[0]
-    pad = torch.nn.functional.pad
-    missing = (0, k - n_picks)
-    return pad(picks, missing, value=-1), pad(changes[0], missing, value=torch.nan)
+    return labels, quotas

@@ -22,21 +22,8 @@ References
        approximation and dictionary selection.
 """
 
-import torch
-
-from ._selection import FeatureConditioning, KernelConditioning, blocks, select
-from ._validation import (
-    check_function_space,
-    check_resolved,
-    check_rows,
-    check_weight_space,
-)
-from ._variance import leave_out_system
-from ._weight_space import path_reductions, posterior_rows
-
-RULES = ("info_gain", "info_loss", "linear_response")
-# Rows up to which the matrix among them may be formed where features are given (1 GB).
-MATRIX_ROWS = 11_000
+from ._systems import RULES, FeatureSystem, KernelSystem
+from ._validation import check_function_space, check_weight_space
 
 
 def greedy(
@@ -108,30 +95,8 @@ def greedy(
     )
     check_rule(rule)
     k = check_count("k", k)
-    rows, blocked, own = split_candidates(candidates, *cross.shape, cross.device, own)
-    withheld = None
-    if rule == "info_loss":
-        floor = 1 / (noise_variance + kernel.diagonal()[rows])
-        matrix, covariance, variance = leave_out_system(
-            kernel, cross, query_variance, noise_variance, rows
-        )
-        diagonal = matrix.diagonal().clone()
-        if own is not None:
-            withheld, variance = (own, 1.0), _without_own(variance, diagonal[own], noise_variance)
-    else:
-        # A matrix of all rows need not be copied.
-        matrix = kernel if len(rows) == len(kernel) else kernel[rows[:, None], rows]
-        covariance, variance = cross[:, rows], query_variance
-        diagonal = matrix.diagonal() + noise_variance
-        floor = torch.full_like(diagonal, noise_variance)
-
-    def start(size, n_picks):
-        return KernelConditioning(matrix, diagonal, floor, size, n_picks)
-
-    row_bytes = 8 * len(rows)
-    picks, gains = _run(start, covariance, blocked, k, rule, row_bytes, withheld)
-    nats = _nats_from_gains(gains, variance, rule == "info_loss", query_variance, noise_variance)
-    return _pad(_original(picks, rows), nats, k)
+    system = KernelSystem(kernel, noise_variance, rule)
+    return system.pick((cross, query_variance), k, candidates, own)[:2]
 
 
 def greedy_features(
@@ -193,65 +158,9 @@ def greedy_features(
     )
     check_rule(rule)
     k = check_count("k", k)
-    n_queries, n_train = len(query_features), len(features)
-    rows, blocked, own = split_candidates(candidates, n_queries, n_train, features.device, own)
-    start, row_bytes, covariance, variance, margin = feature_system(
-        features, query_features, noise_variance, rows, rule, n_queries * min(k, len(rows))
-    )
-    withheld = None
-    if rule == "info_loss" and own is not None:
-        withheld, variance = (own, noise_variance), variance * (noise_variance / margin[own])
-    picks, gains = _run(start, covariance, blocked, k, rule, row_bytes, withheld)
-    prior = query_features.square().sum(1)
-    picks = _original(picks, rows)
-    if rule == "info_loss":
-        nats = _nats_from_gains(gains, variance, True, prior, noise_variance)
-    else:
-        reductions, after = path_reductions(features, query_features, noise_variance, picks)
-        nats = 0.5 * torch.log1p(ratio(reductions, after))
-        nats = nats.masked_fill(picks < 0, torch.nan)
-    return _pad(picks, nats, k)
-
-
-def feature_system(features, query_features, noise_variance, rows, rule, n_picks):
-    """What :func:`._selection.select` needs to work on features, for n_picks picks in all.
-
-    Returns
-    -------
-    start : callable
-        (n_selections, n_picks) -> FeatureConditioning or KernelConditioning.
-    row_bytes : int
-        What one pick of one selection takes.
-    covariance : Tensor of shape (n_queries, n_rows)
-        c at the start.
-    variance : Tensor of shape (n_queries,)
-        v_* at the start.
-    diagonal : Tensor of shape (n_rows,)
-        G_xx at the start.
-    """
-    points, queries, sign = features[rows], query_features, 1
-    diagonal = noise_variance + points.square().sum(1)
-    floor = torch.full_like(diagonal, noise_variance)
-    if rule == "info_loss":
-        sign, floor = -1, noise_variance * (noise_variance / diagonal)
-        points, queries, diagonal = posterior_rows(features, query_features, noise_variance, rows)
-
-    n_rows, n_features = points.shape
-    system = queries @ points.mT, queries.square().sum(1), diagonal
-    # A pick costs n_rows n_features from features and n_rows k from the matrix among the rows,
-    # which costs n_rows² n_features once, in one product that is several times as fast.
-    if n_rows < min(8 * n_picks, MATRIX_ROWS):
-        matrix = sign * (points @ points.mT)
-
-        def start(n_selections, n_picks):
-            return KernelConditioning(matrix, diagonal, floor, n_selections, n_picks)
-
-        return start, 8 * n_rows, *system
-
-    def start(n_selections, n_picks):
-        return FeatureConditioning(points, sign, diagonal, floor, n_selections, n_picks)
-
-    return start, 8 * n_features, *system
+    return FeatureSystem(features, noise_variance, rule).pick(query_features, k, candidates, own)[
+        :2
+    ]
 
 
 def check_rule(rule):
@@ -265,99 +174,3 @@ def check_count(name, value):
     if isinstance(value, bool) or int(value) != value or value < 1:
         raise ValueError(f"{name} must be a positive integer, got {value!r}")
     return int(value)
-
-
-def split_candidates(candidates, n_queries, n_train, device, own=None):
-    """Rows that some query may pick, which of them each may not, and each query's own among them.
-
-    Queries' own rows are among the rows in any case, and never may be picked by them.
-    """
-    if candidates is None:
-        candidates = torch.ones(n_train, dtype=torch.bool)
-    allowed = torch.as_tensor(candidates, device=device)
-    fits = tuple(allowed.shape) in ((n_train,), (n_queries, n_train))
-    if allowed.dtype != torch.bool or not fits:
-        raise ValueError(
-            f"candidates must be bool of shape ({n_train},) or ({n_queries}, {n_train}), "
-            f"got {allowed.dtype} of shape {tuple(allowed.shape)}"
-        )
-    allowed = allowed.expand(n_queries, n_train)
-    if own is None:
-        rows = allowed.any(0).nonzero()[:, 0]
-        return rows, ~allowed[:, rows], None
-    own = check_rows("own", own, n_train, device)
-    if own.shape != (n_queries,):
-        raise ValueError(f"own must have shape ({n_queries},), got {tuple(own.shape)}")
-    allowed = allowed.clone()
-    needed = allowed.any(0)
-    needed[own] = True
-    allowed[torch.arange(n_queries, device=device), own] = False
-    rows = needed.nonzero()[:, 0]
-    return rows, ~allowed[:, rows], torch.searchsorted(rows, own)
-
-
-def ratio(gain, variance):
-    """Gain over variance; 0 where a query has neither."""
-    return torch.where((gain == 0) & (variance == 0), 0.0, gain / variance)
-
-
-def _without_own(variance, precision, noise_variance):
-    """v_i given D without i, from v_i given D and P_ii: 1 / P_ii - σ², or v_i / (σ² P_ii).
-
-    The form is taken that does not cancel.
-    """
-    explained = noise_variance * precision  # σ² P_ii = (σ² - v_i) / σ²
-    return torch.where(explained < 0.5, 1 / precision - noise_variance, variance / explained)
-
-
-def _run(start, covariance, blocked, k, rule, row_bytes, withheld=None):
-    """Run the selection block by block; gains are (n_queries, n_picks).
-
-    ``withheld`` is each query's own row, to be removed before the first round, and the unit of c.
-    """
-    n_queries, n_rows = covariance.shape
-    n_picks = min(k, n_rows)
-    picks = torch.empty(n_queries, n_picks, dtype=torch.int64, device=covariance.device)
-    gains = covariance.new_empty(n_queries, n_picks)
-    for block in blocks(n_queries, n_picks * row_bytes, covariance.device):
-        size = block.stop - block.start
-        conditioning = start(size, n_picks + (withheld is not None))
-        if withheld is None:
-            known = covariance[block].clone()
-        else:
-            # Once row i is removed, what the rest knows of it is its column: -P_xi / P_ii.
-            own, unit = withheld
-            scaled, root = conditioning.condition(own[block])
-            known = -scaled * (unit / root)
-        picks[block], gains[block] = select(
-            conditioning,
-            known[:, None],
-            blocked[block],
-            n_picks,
-            divide=rule != "linear_response",
-        )
-    return picks, gains
-
-
-def _nats_from_gains(gains, variance, removes, prior, noise_variance):
-    """1/2 log1p(gain / smaller variance of the two), with variance the one at the start."""
-    total = gains.nan_to_num(0.0).cumsum(1)
-    if removes:  # a removal's gain raises the variance that came before it
-        smaller = variance[:, None] + total - gains
-    else:
-        smaller = variance[:, None] - total
-        check_resolved(smaller, prior[:, None].expand_as(smaller), noise_variance)
-    return 0.5 * torch.log1p(ratio(gains, smaller))
-
-
-def _original(picks, rows):
-    """Positions among the candidates -> rows; -1 stays."""
-    if not len(rows):
-        return picks
-    return torch.where(picks >= 0, rows[picks], -1)
-
-
-def _pad(picks, nats, k):
-    missing = (0, k - picks.shape[1])
-    pad = torch.nn.functional.pad
-    return pad(picks, missing, value=-1), pad(nats, missing, value=torch.nan)

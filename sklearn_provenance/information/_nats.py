@@ -15,10 +15,9 @@ attribution.
 
 import torch
 
-from ._greedy import ratio
+from ._posterior import KernelPosterior, ratio
 from ._validation import (
     check_function_space,
-    check_kernel,
     check_noise_variance,
     check_query_variance,
     check_resolved,
@@ -26,8 +25,8 @@ from ._validation import (
     check_tensor,
     check_weight_space,
 )
-from ._variance import leave_out_system, noise_factor, whiten, whitened_system
-from ._weight_space import path_reductions, posterior_features, posterior_rows
+from ._variance import leave_out_system, noise_factor, whiten
+from ._weight_space import FeaturePosterior, path_reductions
 
 
 def pointwise_information_gain(row_variance, cross, query_variance, noise_variance):
@@ -106,11 +105,11 @@ def pointwise_information_loss(kernel, cross, query_variance, noise_variance, ro
     ----------
     [IT] Eqs. 4 and 81.
     """
-    _, columns, solved, variance = whitened_system(
-        kernel, cross, query_variance, noise_variance, rows
+    kernel, cross, query_variance, noise_variance = check_function_space(
+        kernel, cross, query_variance, noise_variance
     )
-    gain = (solved.mT @ columns).square() / columns.square().sum(0)
-    return 0.5 * torch.log1p(ratio(gain, variance[:, None]))
+    rows = _all_or(rows, len(kernel), kernel.device)
+    return KernelPosterior(kernel, noise_variance).loss((cross, query_variance), rows)
 
 
 def pointwise_information_loss_features(features, query_features, noise_variance, rows=None):
@@ -145,11 +144,8 @@ def pointwise_information_loss_features(features, query_features, noise_variance
     features, query_features, noise_variance = check_weight_space(
         features, query_features, noise_variance
     )
-    if rows is not None:
-        rows = check_rows("rows", rows, len(features), features.device)
-    rows, queries, margin = posterior_rows(features, query_features, noise_variance, rows)
-    gain = (queries @ rows.mT).square() / margin
-    return 0.5 * torch.log1p(ratio(gain, queries.square().sum(1)[:, None]))
+    rows = _all_or(rows, len(features), features.device)
+    return FeaturePosterior(features, noise_variance).loss(query_features, rows)
 
 
 def joint_information_gain(kernel, cross, query_variance, noise_variance, subset):
@@ -312,17 +308,11 @@ def relatif_cosine(kernel, cross, query_variance, noise_variance, rows=None):
     [IT] Eq. 86; Barshan, Brunet, Dziugaite (2020). RelatIF: identifying explanatory training
     samples via relative influence.
     """
-    factor, columns, solved, variance = whitened_system(
-        kernel, cross, query_variance, noise_variance, rows
+    kernel, cross, query_variance, noise_variance = check_function_space(
+        kernel, cross, query_variance, noise_variance
     )
-    kernel, noise_variance = check_kernel(kernel), float(noise_variance)
-    if rows is None:
-        rows = torch.arange(len(kernel), device=kernel.device)
-    rows = check_rows("rows", rows, len(kernel), kernel.device)
-    row_variance = kernel.diagonal()[rows] - whiten(factor, kernel[:, rows]).square().sum(0)
-    covariance = noise_variance * solved.mT @ columns
-    scale = (row_variance.clamp_(min=0.0) * variance[:, None]).sqrt()
-    return torch.where(scale > 0, covariance / scale, 0.0).clamp_(-1.0, 1.0)
+    rows = _all_or(rows, len(kernel), kernel.device)
+    return KernelPosterior(kernel, noise_variance).cosine((cross, query_variance), rows)
 
 
 def relatif_cosine_features(features, query_features, noise_variance, rows=None):
@@ -356,14 +346,15 @@ def relatif_cosine_features(features, query_features, noise_variance, rows=None)
     features, query_features, noise_variance = check_weight_space(
         features, query_features, noise_variance
     )
-    scored = features
-    if rows is not None:
-        scored = features[check_rows("rows", rows, len(features), features.device)]
-    both = torch.cat([scored, query_features])
-    posterior = torch.nn.functional.normalize(
-        posterior_features(features, both, noise_variance), dim=1, eps=1e-300
-    )
-    return (posterior[len(scored) :] @ posterior[: len(scored)].mT).clamp_(-1.0, 1.0)
+    rows = _all_or(rows, len(features), features.device)
+    return FeaturePosterior(features, noise_variance).cosine(query_features, rows)
+
+
+def _all_or(rows, n_train, device):
+    """Checked rows, or all of them."""
+    if rows is None:
+        return torch.arange(n_train, device=device)
+    return check_rows("rows", rows, n_train, device)
 
 
 def _check_subset(subset, n_queries, n_train, device):

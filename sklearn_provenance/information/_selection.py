@@ -23,11 +23,15 @@ References
 """
 
 import contextlib
+import threading
+from itertools import pairwise
 
 import torch
 
 # Gains closer than this are a tie, which the lowest index wins; rounding would decide otherwise.
 TIE = 1e-10
+# Squared distance of copies over their squared norm, of which a kernel keeps no more digits.
+COPY = 8 * torch.finfo(torch.float64).eps
 CACHE_BYTES = 16 * 2**20
 DEVICE_BYTES = 2 * 2**30
 
@@ -117,7 +121,7 @@ class FeatureConditioning:
         return scaled, root
 
 
-def select(conditioning, covariance, blocked, n_picks, *, divide=True, quotas=None):
+def select(conditioning, covariance, blocked, n_picks, *, divide=True, quotas=None, copies=None):
     """Pick rows greedily, one per round and selection.
 
     Parameters
@@ -134,6 +138,9 @@ def select(conditioning, covariance, blocked, n_picks, *, divide=True, quotas=No
         Rank by Σ c² / G_xx; else by Σ c² (linear response).
     quotas : tuple of (labels, counts), default=None
         Label of each row, and how many rows of each label may be picked.
+    copies : Tensor of shape (n_rows,), default=None
+        The first row that each row is a copy of, see :func:`find_copies`: of copies the first that
+        is free is picked, whatever rounding makes of their scores.
 
     Returns
     -------
@@ -141,12 +148,15 @@ def select(conditioning, covariance, blocked, n_picks, *, divide=True, quotas=No
         Rows in order; -1 once none is left.
     gains : Tensor of shape (n_selections, n_picks)
         Σ c_x² / G_xx of each pick, whatever ranked it; nan once none is left.
+    n_tied : Tensor of shape (n_selections,), int64
+        Rows left out that score as the last pick did in its round.
     """
     n_selections, n_queries, n_rows = covariance.shape
     barred = torch.zeros_like(covariance[:, 0]).masked_fill_(blocked, -torch.inf)  # (B, n_rows)
     score, squares = torch.empty_like(barred), torch.empty_like(covariance)
     picks = torch.empty(n_selections, n_picks, dtype=torch.int64, device=covariance.device)
     gains = covariance.new_empty(n_selections, n_picks)
+    n_tied = picks.new_zeros(n_selections)
     if quotas is not None:
         labels, left = quotas[0], quotas[1].clone()
         barred[:, left[labels] == 0] = -torch.inf
@@ -160,7 +170,10 @@ def select(conditioning, covariance, blocked, n_picks, *, divide=True, quotas=No
             score.div_(conditioning.diagonal)
         score.add_(barred)
         best = score.amax(1, keepdim=True)
-        pick = (score >= best * (1 - TIE)).max(1).indices
+        tied = score >= best * (1 - TIE)
+        pick = tied.max(1).indices
+        if copies is not None:
+            pick = ((copies == copies[pick, None]) & (barred == 0)).max(1).indices
         scaled, root = conditioning.condition(pick)
         at_pick = covariance.gather(2, pick[:, None, None].expand(-1, n_queries, 1))
         at_pick /= root[:, None]  # (B, n_queries, 1): c_x / sqrt(G_xx)
@@ -169,12 +182,50 @@ def select(conditioning, covariance, blocked, n_picks, *, divide=True, quotas=No
         picks[:, done] = pick.masked_fill(exhausted, -1)
         gains[:, done] = at_pick.square().sum((1, 2)).masked_fill(exhausted, torch.nan)
         barred.scatter_(1, pick[:, None], -torch.inf)
+        if done == n_picks - 1:
+            n_tied = (tied.sum(1) - 1).clamp_(min=0).masked_fill_(exhausted, 0)
         if quotas is not None:
             label = labels[pick[0]]
             left[label] -= 1
             if left[label] == 0:
                 barred[:, labels == label] = -torch.inf
-    return picks, gains
+    return picks, gains, n_tied
+
+
+def find_copies(probe, difference):
+    """First row that each row is a copy of, up to rounding; None where all rows differ.
+
+    Copies are rows x and y with |φ_x - φ_y|² <= 8 ε |φ_x|².
+
+    Parameters
+    ----------
+    probe : Tensor of shape (n_rows,)
+        An inner product of each φ with one direction: copies have about the same.
+    difference : callable
+        ``difference(row, others)`` gives |φ_x - φ_y|² / |φ_x|² of a row and others (m,).
+
+    Returns
+    -------
+    Tensor of shape (n_rows,), int64, or None
+        Row numbers.
+    """
+    order = probe.argsort(stable=True)
+    ascending = probe[order]
+    near = torch.diff(ascending) <= 1e-6 * ascending.abs()[1:]
+    if not near.any():
+        return None
+    edges = torch.nn.functional.pad(~near, (1, 1), value=True).nonzero()[:, 0].tolist()
+    copies = torch.arange(len(probe), device=probe.device)
+    found = False
+    for start, stop in pairwise(edges):
+        left = order[start:stop].sort().values
+        while len(left) > 1:  # rows of one run that are no copies of its first form another run
+            first, others = left[0], left[1:]
+            equal = difference(first, others) <= COPY
+            copies[others[equal]] = first
+            found |= bool(equal.any())
+            left = others[~equal]
+    return copies if found else None
 
 
 def blocks(n_selections, bytes_per_selection, device):
@@ -191,12 +242,27 @@ def blocks(n_selections, bytes_per_selection, device):
             yield slice(start, min(start + size, n_selections))
 
 
+class _Threads:
+    """Who runs torch on one thread now, and how many threads it had before the first did."""
+
+    lock, n_users, before = threading.Lock(), 0, 1
+
+
 @contextlib.contextmanager
 def one_thread():
-    """Run torch on one thread, for chains of steps too short to share."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
+    """Run torch on one thread, for chains of steps too short to share.
+
+    Callers on several threads of Python count as one: the last to leave restores the number.
+    """
+    with _Threads.lock:
+        if not _Threads.n_users:
+            _Threads.before = torch.get_num_threads()
+            torch.set_num_threads(1)
+        _Threads.n_users += 1
     try:
         yield
     finally:
-        torch.set_num_threads(before)
+        with _Threads.lock:
+            _Threads.n_users -= 1
+            if not _Threads.n_users:
+                torch.set_num_threads(_Threads.before)

@@ -15,6 +15,7 @@ condition number is the square root of that of K_A + σ² I, so variances are go
 
 import torch
 
+from ._posterior import ratio
 from ._selection import one_thread
 from ._validation import (
     EPS,
@@ -69,23 +70,7 @@ def posterior_features(features, points, noise_variance):
     features = check_tensor("features", features, ("n_train", "n_features"))
     n_features = features.shape[1]
     points = check_tensor("points", points, ("n_points", n_features))
-    return _coordinates(features, points, noise_variance)
-
-
-def _coordinates(features, points, noise_variance):
-    """ψ of checked arrays."""
-    n_train, n_features = features.shape
-    if n_train < n_features:
-        return _residuals(_basis(features, noise_variance), points)
-    if EPS * torch.linalg.vector_norm(features).square() < GRAM_LOSS * noise_variance:
-        precision = _upper_gram(features).div_(noise_variance)
-        precision.diagonal().add_(1.0)
-        root = torch.linalg.cholesky(precision, upper=True)
-    else:
-        identity = torch.eye(n_features, dtype=features.dtype, device=features.device)
-        scaled = features / noise_variance**0.5
-        root = torch.linalg.qr(torch.cat([scaled, identity]), mode="r").R
-    return torch.linalg.solve_triangular(root, points, upper=True, left=False)
+    return FeaturePosterior(features, noise_variance).points(points)
 
 
 def _upper_gram(features):
@@ -98,49 +83,91 @@ def _upper_gram(features):
     return gram
 
 
-def posterior_rows(features, query_features, noise_variance, wanted=None):
-    """Coordinates ψ of the rows conditioned on and of queries, and the rows' σ² - v_x.
+class FeaturePosterior:
+    """The posterior given rows by their features, orthogonalised once and asked for any points.
 
     Parameters
     ----------
     features : Tensor of shape (n_train, n_features)
-        Checked features of the rows.
-    query_features : Tensor of shape (n_queries, n_features)
-        Checked features of the queries.
+        Checked features of the rows A.
     noise_variance : float
         σ².
-    wanted : Tensor of shape (n_wanted,), default=None
-        Rows whose coordinates are wanted; None for all. All are conditioned on.
-
-    Returns
-    -------
-    rows : Tensor of shape (n_wanted, n_coordinates)
-        ψ_x.
-    queries : Tensor of shape (n_queries, n_coordinates)
-        ψ_*.
-    margin : Tensor of shape (n_wanted,)
-        σ² - v_x > 0. With fewer rows than features a sum of squares; else a difference with an
-        error of ε σ², held above its bound σ⁴ / (σ² + k_xx).
     """
-    n_train, n_features = features.shape
-    row_variance = features.square().sum(1)
-    check_scale(row_variance, noise_variance)
-    if wanted is None:
-        wanted = torch.arange(n_train, device=features.device)
-    if n_train < n_features:
-        # [φ_x; σ e_x] lies in the span, so [φ_x; 0] and -[0; σ e_x] have the same residual, and
-        # only the second is not far longer than it. What the span takes of it is σ² - v_x.
-        basis = _basis(features, noise_variance)
-        axes = basis[n_features + wanted]  # (n_wanted, n_train), the coordinates of [0; e_x]
-        rows = axes @ basis.mT
-        rows[torch.arange(len(wanted), device=wanted.device), n_features + wanted] -= 1.0
-        margin = noise_variance * axes.square().sum(1)
-        return noise_variance**0.5 * rows, _residuals(basis, query_features), margin
-    points = torch.cat([features[wanted], query_features])
-    posterior = _coordinates(features, points, noise_variance)
-    rows, queries = posterior[: len(wanted)], posterior[len(wanted) :]
-    least = noise_variance * (noise_variance / (noise_variance + row_variance[wanted]))
-    return rows, queries, torch.maximum(noise_variance - rows.square().sum(1), least)
+
+    def __init__(self, features, noise_variance):
+        n_train, n_features = features.shape
+        self.features, self.noise_variance = features, noise_variance
+        self._basis = self._root = None
+        if n_train < n_features:
+            self._basis = _basis(features, noise_variance)
+        else:
+            self._root = _root(features, noise_variance)
+
+    def points(self, points):
+        """Coordinates ψ (n_points, n_coordinates) of points (n_points, n_features)."""
+        if self._root is None:
+            return _residuals(self._basis, points)
+        return torch.linalg.solve_triangular(self._root, points, upper=True, left=False)
+
+    def rows(self, wanted=None):
+        """Coordinates ψ_x of the rows conditioned on, and their σ² - v_x.
+
+        Parameters
+        ----------
+        wanted : Tensor of shape (n_wanted,), default=None
+            Rows whose coordinates are wanted; None for all. All are conditioned on.
+
+        Returns
+        -------
+        rows : Tensor of shape (n_wanted, n_coordinates)
+            ψ_x.
+        margin : Tensor of shape (n_wanted,)
+            σ² - v_x > 0. With fewer rows than features a sum of squares; else a difference with an
+            error of ε σ², held above its bound σ⁴ / (σ² + k_xx).
+        """
+        features, noise_variance = self.features, self.noise_variance
+        row_variance = features.square().sum(1)
+        check_scale(row_variance, noise_variance)
+        if wanted is None:
+            wanted = torch.arange(len(features), device=features.device)
+        if self._root is None:
+            # [φ_x; σ e_x] lies in the span, so [φ_x; 0] and -[0; σ e_x] have the same residual, and
+            # only the second is not far longer than it. What the span takes of it is σ² - v_x.
+            n_features = features.shape[1]
+            axes = self._basis[n_features + wanted]  # (n_wanted, n_train): coordinates of [0; e_x]
+            rows = axes @ self._basis.mT
+            rows[torch.arange(len(wanted), device=wanted.device), n_features + wanted] -= 1.0
+            return noise_variance**0.5 * rows, noise_variance * axes.square().sum(1)
+        rows = self.points(features[wanted])
+        least = noise_variance * (noise_variance / (noise_variance + row_variance[wanted]))
+        return rows, torch.maximum(noise_variance - rows.square().sum(1), least)
+
+    def loss(self, query_features, rows):
+        """I_IL({x}; x_*) in nats (n_queries, n_rows) of rows."""
+        points, margin = self.rows(rows)
+        queries = self.points(query_features)
+        gain = (queries @ points.mT).square() / margin
+        return 0.5 * torch.log1p(ratio(gain, queries.square().sum(1)[:, None]))
+
+    def cosine(self, query_features, rows):
+        """Posterior correlation (n_queries, n_rows) of queries and rows."""
+        scored = self.features if rows is None else self.features[rows]
+        normalize = torch.nn.functional.normalize
+        points = normalize(self.points(scored), dim=1, eps=1e-300)
+        queries = normalize(self.points(query_features), dim=1, eps=1e-300)
+        return (queries @ points.mT).clamp_(-1.0, 1.0)
+
+
+def _root(features, noise_variance):
+    """Upper triangular R with R^T R = S_A."""
+    n_features = features.shape[1]
+    if EPS * torch.linalg.vector_norm(features).square() < GRAM_LOSS * noise_variance:
+        precision = _upper_gram(features).div_(noise_variance)
+        precision.diagonal().add_(1.0)
+        return torch.linalg.cholesky(precision, upper=True)
+    identity = torch.eye(n_features, dtype=features.dtype, device=features.device)
+    scaled = features / noise_variance**0.5
+    return torch.linalg.qr(torch.cat([scaled, identity]), mode="r").R
 
 
 def _basis(features, noise_variance):
@@ -188,7 +215,7 @@ def posterior_variance_features(features, query_features, noise_variance):
     features, query_features, noise_variance = check_weight_space(
         features, query_features, noise_variance
     )
-    return _coordinates(features, query_features, noise_variance).square().sum(1)
+    return FeaturePosterior(features, noise_variance).points(query_features).square().sum(1)
 
 
 def posterior_covariance_features(features, left, right, noise_variance):

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sklearn_provenance import information as info
-from sklearn_provenance.information import _greedy, _selection
+from sklearn_provenance.information import _systems, _selection
 
 from . import reference
 from .reference import as_float, problems
@@ -298,7 +298,7 @@ def test_picks_from_the_matrix_and_from_features_are_the_same(rule, n_features, 
         arguments = features, points, 0.3, 12, rule, candidates, chosen
         matrix = info.greedy_features(*arguments)
         with monkeypatch.context() as patch:
-            patch.setattr(_greedy, "MATRIX_ROWS", 0)
+            patch.setattr(_systems, "MATRIX_ROWS", 0)
             direct = info.greedy_features(*arguments)
         assert torch.equal(matrix[0], direct[0])
         close(matrix[1], direct[1], 1e-9)

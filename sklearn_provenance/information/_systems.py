@@ -1,0 +1,367 @@
+"""Rows made ready for greedy selection once, and asked by any queries.
+
+What a rule needs of the rows alone (a factorisation, posterior coordinates, exact copies) is found
+when a system is made; :meth:`pick` answers queries. :mod:`._greedy` and :mod:`._coreset` are these
+systems used once, and say what the rules are.
+"""
+
+import torch
+
+from ._posterior import KernelPosterior, ratio
+from ._selection import FeatureConditioning, KernelConditioning, blocks, find_copies, select
+from ._validation import check_resolved, check_rows, check_scale
+from ._weight_space import FeaturePosterior, path_reductions
+
+RULES = ("info_gain", "info_loss", "linear_response")
+# Rows up to which the matrix among them may be formed where features are given (1 GB).
+MATRIX_ROWS = 11_000
+
+
+class GreedySystem:
+    """What systems share: picks of each query, or one subset for all of them.
+
+    Parameters
+    ----------
+    noise_variance : float
+        σ².
+    rule : {"info_gain", "info_loss", "linear_response"}
+        What is maximised.
+    """
+
+    def __init__(self, noise_variance, rule):
+        self.noise_variance, self.rule = noise_variance, rule
+        self.removes = rule == "info_loss"
+        self._copies = ()  # not looked for yet
+
+    @property
+    def copies(self):
+        """First copy of every row, or None."""
+        if self._copies == ():
+            self._copies = find_copies(*self._likeness())
+        return self._copies
+
+    def pick(self, queries, k, candidates=None, own=None):
+        """Pick k rows for each query; see :func:`greedy` for the parameters.
+
+        Returns
+        -------
+        indices : Tensor of shape (n_queries, k), int64
+            Rows in order of selection; -1 where a query has run out of candidates.
+        nats : Tensor of shape (n_queries, k)
+            Information of each pick given the picks before it.
+        n_tied : Tensor of shape (n_queries,), int64
+            Rows left out that tie with the last pick.
+        """
+        n_queries = self._n_queries(queries)
+        rows, blocked, own = split_candidates(candidates, n_queries, self.n_rows, self.device, own)
+        n_picks = min(k, len(rows))
+        start, row_bytes, covariance, variance, diagonal = self._prepare(
+            queries, rows, n_queries * n_picks
+        )
+        withheld = None
+        if self.removes and own is not None:
+            withheld, variance = self._without_own(own, variance, diagonal)
+        picks = torch.empty(n_queries, n_picks, dtype=torch.int64, device=self.device)
+        gains = covariance.new_empty(n_queries, n_picks)
+        n_tied = picks.new_zeros(n_queries)
+        copies = None if self.copies is None else self.copies[rows]
+        for block in blocks(n_queries, n_picks * row_bytes, self.device):
+            size = block.stop - block.start
+            conditioning = start(size, n_picks + (withheld is not None))
+            if withheld is None:
+                known = covariance[block].clone()
+            else:
+                # Once row i is removed, what the rest knows of it is its column: -P_xi / P_ii.
+                withheld_rows, unit = withheld
+                scaled, root = conditioning.condition(withheld_rows[block])
+                known = -scaled * (unit / root)
+            picks[block], gains[block], n_tied[block] = select(
+                conditioning,
+                known[:, None],
+                blocked[block],
+                n_picks,
+                divide=self.rule != "linear_response",
+                copies=copies,
+            )
+        picks = torch.where(picks >= 0, rows[picks], -1) if len(rows) else picks
+        nats = self._nats(queries, picks, gains, variance)
+        if n_picks < k:
+            n_tied.zero_()
+            missing = (0, k - n_picks)
+            picks = torch.nn.functional.pad(picks, missing, value=-1)
+            nats = torch.nn.functional.pad(nats, missing, value=torch.nan)
+        return picks, nats, n_tied
+
+    def pick_together(self, queries, k, candidates=None, quotas=None):
+        """Pick k rows for all queries together; see :func:`greedy_coreset`."""
+        rows, blocked, _ = split_candidates(candidates, 1, self.n_rows, self.device)
+        n_picks = min(k, len(rows))
+        start, _, covariance, *_ = self._prepare(queries, rows, n_picks)
+        if quotas is not None:
+            quotas = quotas[0][rows], quotas[1]
+        picks, changes, _ = select(
+            start(1, n_picks),
+            covariance.clone()[None],
+            blocked,
+            n_picks,
+            divide=self.rule != "linear_response",
+            quotas=quotas,
+            copies=None if self.copies is None else self.copies[rows],
+        )
+        picks = torch.where(picks >= 0, rows[picks], -1)[0] if len(rows) else picks[0]
+        missing = (0, k - n_picks)
+        pad = torch.nn.functional.pad
+        return pad(picks, missing, value=-1), pad(changes[0], missing, value=torch.nan)
+
+    def _nats_from_gains(self, gains, variance, prior):
+        """1/2 log1p(gain / smaller variance of the two), with variance the one at the start."""
+        total = gains.nan_to_num(0.0).cumsum(1)
+        if self.removes:  # a removal's gain raises the variance that came before it
+            smaller = variance[:, None] + total - gains
+        else:
+            smaller = variance[:, None] - total
+            check_resolved(smaller, prior[:, None].expand_as(smaller), self.noise_variance)
+        return 0.5 * torch.log1p(ratio(gains, smaller))
+
+
+class KernelSystem(GreedySystem):
+    """Rows by their kernel (n_rows, n_rows); queries are pairs of cross kernel and variances.
+
+    Parameters
+    ----------
+    kernel : Tensor of shape (n_rows, n_rows)
+        Kernel of the rows, finite and in double precision.
+    noise_variance : float
+        σ².
+    rule : str
+        As :class:`GreedySystem`.
+    overwrite : bool, default=False
+        Whether the kernel's memory may be used; "info_loss" needs no other matrix of its size then.
+    """
+
+    def __init__(self, kernel, noise_variance, rule, *, overwrite=False):
+        super().__init__(noise_variance, rule)
+        self.row_variance = kernel.diagonal().clone()
+        check_scale(self.row_variance, noise_variance)
+        self.n_rows, self.device = len(kernel), kernel.device
+        self.kernel, self._restricted = kernel, None
+        if self.removes:
+            self._copies = find_copies(*self._likeness())  # while there is a kernel
+            self.posterior = KernelPosterior(kernel, noise_variance, overwrite=overwrite)
+            self.kernel = None
+
+    def _likeness(self):
+        kernel, variance = self.kernel, self.row_variance
+        generator = torch.Generator().manual_seed(0)
+        direction = torch.randn(len(kernel), generator=generator, dtype=kernel.dtype)
+
+        def difference(row, others):
+            gap = variance[row] + variance[others] - 2 * kernel[row, others]
+            return ratio(gap.clamp(min=0.0), variance[row])
+
+        return kernel @ direction.to(kernel.device), difference
+
+    def _n_queries(self, queries):
+        return len(queries[0])
+
+    def _prepare(self, queries, rows, n_picks):
+        cross, variance = queries
+        if self.removes:
+            floor = 1 / (self.noise_variance + self.row_variance[rows])
+            columns = self.posterior.columns(rows)
+            if self._restricted is None or not torch.equal(self._restricted[0], rows):
+                self._restricted = rows, columns.mT @ columns
+            matrix = self._restricted[1]
+            solved, variance = self.posterior.queries(cross, variance)
+            covariance, diagonal = solved.mT @ columns, matrix.diagonal().clone()
+        else:
+            # A matrix of all rows need not be copied.
+            whole = len(rows) == self.n_rows
+            matrix = self.kernel if whole else self.kernel[rows[:, None], rows]
+            covariance = cross[:, rows]
+            diagonal = matrix.diagonal() + self.noise_variance
+            floor = torch.full_like(diagonal, self.noise_variance)
+
+        def start(n_selections, n_picks):
+            return KernelConditioning(matrix, diagonal, floor, n_selections, n_picks)
+
+        return start, 8 * len(rows), covariance, variance, diagonal
+
+    def _without_own(self, own, variance, precision):
+        """v_i given D without i, from v_i given D and P_ii: 1 / P_ii - σ², or v_i / (σ² P_ii).
+
+        The form is taken that does not cancel.
+        """
+        noise_variance, precision = self.noise_variance, precision[own]
+        explained = noise_variance * precision  # σ² P_ii = (σ² - v_i) / σ²
+        variance = torch.where(
+            explained < 0.5, 1 / precision - noise_variance, variance / explained
+        )
+        return (own, 1.0), variance
+
+    def _nats(self, queries, picks, gains, variance):
+        return self._nats_from_gains(gains, variance, queries[1])
+
+
+class ColumnSystem(GreedySystem):
+    """Rows whose kernel is computed a column at a time, where all of it would not fit in memory.
+
+    Parameters
+    ----------
+    columns : callable
+        ``columns(rows)`` gives the kernel (n_wanted, n_rows) of some rows with all.
+    row_variance : Tensor of shape (n_rows,)
+        Diagonal of the kernel.
+    noise_variance : float
+        σ².
+    rule : {"info_gain", "linear_response"}
+        What is maximised.
+    """
+
+    def __init__(self, columns, row_variance, noise_variance, rule):
+        super().__init__(noise_variance, rule)
+        self.columns, self.row_variance = columns, row_variance
+        self.n_rows, self.device = len(row_variance), row_variance.device
+        check_scale(row_variance, noise_variance)
+
+    def _likeness(self):
+        probe = self.columns(torch.arange(min(8, self.n_rows), device=self.device))
+        weights = torch.linspace(1, 2, len(probe), dtype=probe.dtype, device=self.device)
+
+        def difference(row, others):
+            gap = self.row_variance[row] + self.row_variance[others]
+            gap = gap - 2 * self.columns(row[None])[0, others]
+            return ratio(gap.clamp(min=0.0), self.row_variance[row])
+
+        return weights @ probe, difference
+
+    def _n_queries(self, queries):
+        return len(queries[0])
+
+    def _prepare(self, queries, rows, n_picks):
+        cross, variance = queries
+        diagonal = self.row_variance[rows] + self.noise_variance
+        floor = torch.full_like(diagonal, self.noise_variance)
+        columns = _Columns(self.columns, rows)
+
+        def start(n_selections, n_picks):
+            return KernelConditioning(columns, diagonal, floor, n_selections, n_picks)
+
+        return start, 8 * len(rows), cross[:, rows], variance, diagonal
+
+    def _nats(self, queries, picks, gains, variance):
+        return self._nats_from_gains(gains, variance, queries[1])
+
+
+class _Columns:
+    """Stands for the matrix of :class:`KernelConditioning`: rows of it are computed when asked."""
+
+    def __init__(self, columns, rows):
+        self.columns, self.rows = columns, rows
+
+    def __getitem__(self, picks):
+        distinct, place = picks.unique(return_inverse=True)
+        return self.columns(self.rows[distinct])[:, self.rows][place]
+
+    def new_empty(self, *shape):
+        return torch.empty(*shape, dtype=torch.float64, device=self.rows.device)
+
+
+class FeatureSystem(GreedySystem):
+    """Rows by their features (n_rows, n_features); queries are features.
+
+    Parameters
+    ----------
+    features : Tensor of shape (n_rows, n_features)
+        Φ, finite and in double precision.
+    noise_variance : float
+        σ².
+    rule : str
+        As :class:`GreedySystem`.
+    """
+
+    def __init__(self, features, noise_variance, rule):
+        super().__init__(noise_variance, rule)
+        self.features = features
+        self.n_rows, self.device = len(features), features.device
+        self.posterior = FeaturePosterior(features, noise_variance) if self.removes else None
+
+    def _likeness(self):
+        features = self.features
+        generator = torch.Generator().manual_seed(0)
+        direction = torch.randn(features.shape[1], generator=generator, dtype=features.dtype)
+
+        def difference(row, others):
+            return (features[others] != features[row]).any(1).to(features)
+
+        return features @ direction.to(features.device), difference
+
+    def _n_queries(self, queries):
+        return len(queries)
+
+    def _prepare(self, queries, rows, n_picks):
+        if self.removes:
+            variance = self.features[rows].square().sum(1)
+            floor = self.noise_variance * (self.noise_variance / (self.noise_variance + variance))
+            points, diagonal = self.posterior.rows(rows)
+            queries, sign = self.posterior.points(queries), -1
+        else:
+            points, sign = self.features[rows], 1
+            diagonal = self.noise_variance + points.square().sum(1)
+            floor = torch.full_like(diagonal, self.noise_variance)
+        n_rows, n_features = points.shape
+        system = queries @ points.mT, queries.square().sum(1), diagonal
+        # A pick costs n_rows n_features from features and n_rows k from the matrix among the rows,
+        # which costs n_rows² n_features once, in one product that is several times as fast.
+        if n_rows < min(8 * n_picks, MATRIX_ROWS):
+            matrix = sign * (points @ points.mT)
+
+            def start(n_selections, n_picks):
+                return KernelConditioning(matrix, diagonal, floor, n_selections, n_picks)
+
+            return start, 8 * n_rows, *system
+
+        def start(n_selections, n_picks):
+            return FeatureConditioning(points, sign, diagonal, floor, n_selections, n_picks)
+
+        return start, 8 * n_features, *system
+
+    def _without_own(self, own, variance, margin):
+        noise_variance = self.noise_variance
+        return (own, noise_variance), variance * (noise_variance / margin[own])
+
+    def _nats(self, queries, picks, gains, variance):
+        if self.removes:
+            return self._nats_from_gains(gains, variance, queries.square().sum(1))
+        reductions, after = path_reductions(self.features, queries, self.noise_variance, picks)
+        nats = 0.5 * torch.log1p(ratio(reductions, after))
+        return nats.masked_fill(picks < 0, torch.nan)
+
+
+def split_candidates(candidates, n_queries, n_train, device, own=None):
+    """Rows that some query may pick, which of them each may not, and each query's own among them.
+
+    Queries' own rows are among the rows in any case, and never may be picked by them.
+    """
+    if candidates is None:
+        candidates = torch.ones(n_train, dtype=torch.bool)
+    allowed = torch.as_tensor(candidates, device=device)
+    fits = tuple(allowed.shape) in ((n_train,), (n_queries, n_train))
+    if allowed.dtype != torch.bool or not fits:
+        raise ValueError(
+            f"candidates must be bool of shape ({n_train},) or ({n_queries}, {n_train}), "
+            f"got {allowed.dtype} of shape {tuple(allowed.shape)}"
+        )
+    allowed = allowed.expand(n_queries, n_train)
+    if own is None:
+        rows = allowed.any(0).nonzero()[:, 0]
+        return rows, ~allowed[:, rows], None
+    own = check_rows("own", own, n_train, device)
+    if own.shape != (n_queries,):
+        raise ValueError(f"own must have shape ({n_queries},), got {tuple(own.shape)}")
+    allowed = allowed.clone()
+    needed = allowed.any(0)
+    needed[own] = True
+    allowed[torch.arange(n_queries, device=device), own] = False
+    rows = needed.nonzero()[:, 0]
+    return rows, ~allowed[:, rows], torch.searchsorted(rows, own)
