@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sklearn_provenance import information as info
-from sklearn_provenance.information import _systems, _selection
+from sklearn_provenance.information import _selection, _systems
 
 from . import reference
 from .reference import as_float, problems
