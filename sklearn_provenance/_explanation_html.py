@@ -3,7 +3,7 @@
 import numpy as np
 
 from ._explanation_page import join, page, tag
-from ._explanation_rows import dense, format_number, gather, quote
+from ._explanation_rows import dense, format_number, gather, quote, tied_text
 from ._explanation_views import RowViews, label_namer, words
 
 CONFIDENTIAL = "This page holds rows of the data, and is as confidential as they are."
@@ -239,6 +239,8 @@ def cards(
         if label is not None and explanation.exemplar_labels is not None and captions:
             n_same = sum(not caption.differs for caption in captions)
             line.append(f"{n_same} of {len(captions)} exemplars have the label")
+        if explanation.n_tied is not None and explanation.n_tied[i]:
+            line.append(tied_text(explanation.n_tied[i], len(captions)))
         if facts is not None:
             line.append(facts[i])
         draw = _table_card if views.kind == "table" else _block_card
@@ -360,14 +362,19 @@ def table(heads, lines, name, caption=""):
 def summary_table(explanation, n_queries, k):
     """Write the first queries as a small table for notebooks."""
     n_queries, k = min(explanation.n_queries, n_queries), min(explanation.k, k)
-    rows = [tag("tr", *(tag("th", t) for t in ["query", *(f"exemplar {r + 1}" for r in range(k))]))]
+    tied = explanation.n_tied
+    tied = tied if tied is not None and tied.any() else None
+    heads = ["query", *(f"exemplar {r + 1}" for r in range(k))]
+    heads += [] if tied is None else ["tied with the last"]
+    rows = [tag("tr", *(tag("th", t) for t in heads))]
     for query in range(n_queries):
         labels = explanation.query_labels
         head = str(query) if labels is None else f"{query}: {quote(labels[query])}"
         blank = explanation.indices[query, :k] < 0
-        texts = (
+        texts = [
             "" if blank[rank] else explanation._exemplar_text(query, rank, "≠") for rank in range(k)
-        )
+        ]
+        texts += [] if tied is None else [tied[query]]
         rows.append(tag("tr", tag("th", head), *(tag("td", text) for text in texts)))
     hidden = f"{n_queries} of {explanation.n_queries} queries, {k} of {explanation.k} exemplars"
     note = tag("p", hidden) if (n_queries, k) != explanation.indices.shape else ""

@@ -1,5 +1,7 @@
 """How an explanation is drawn."""
 
+from textwrap import fill
+
 import numpy as np
 
 from ._explanation_rows import (
@@ -15,6 +17,7 @@ from ._explanation_rows import (
     gather,
     plain,
     sample_rows,
+    tied_text,
 )
 
 MISMATCH_COLOR = "#D55E00"  # vermilion of Okabe and Ito, told apart from black by every kind of eye
@@ -56,6 +59,8 @@ class ExplanationDisplay:
         Names of the features when rows are not images.
     feature_scale : ndarray of shape (n_features,), default=None
         Standard deviation of each feature, nan where a feature is no number.
+    query_notes : list of str, default=None
+        What to write below each query, such as the number of rows tied with its last exemplar.
     title : str, default=""
         Title of the figure.
     unit : str, default=""
@@ -82,6 +87,7 @@ class ExplanationDisplay:
         image_shape=None,
         feature_names=None,
         feature_scale=None,
+        query_notes=None,
         title="",
         unit="",
     ):
@@ -95,6 +101,7 @@ class ExplanationDisplay:
         self.image_shape = image_shape
         self.feature_names = feature_names
         self.feature_scale = feature_scale
+        self.query_notes = query_notes
         self.title = title
         self.unit = unit
 
@@ -165,6 +172,7 @@ class ExplanationDisplay:
             image_shape=part.image_shape,
             feature_names=part.feature_names,
             feature_scale=scale,
+            query_notes=_ties(part),
             title=", ".join(
                 text for text in (part.method, part.score_name) if text not in ("", "score")
             ),
@@ -241,7 +249,8 @@ class ExplanationDisplay:
 
     def _image_size(self):
         n_queries, k = self.scores.shape
-        return 1.35 * (k + 1) + 0.4, 1.75 * n_queries + 0.3
+        height = 1.75 + 0.15 * (self.query_notes is not None)
+        return 1.35 * (k + 1) + 0.4, height * n_queries + 0.3
 
     def _draw_images(self, canvas):
         n_queries, k = self.scores.shape
@@ -270,6 +279,9 @@ class ExplanationDisplay:
                     width = 2.0 if differs else 0.5
                     name = clip(self.exemplar_names[query][column - 1], 18)
                     panel.set_xlabel(name, fontsize=7, color=_GREY, labelpad=2, parse_math=False)
+                elif self.query_notes is not None:
+                    note = fill(self.query_notes[query], 22)
+                    panel.set_xlabel(note, fontsize=7, color=_GREY, labelpad=2, parse_math=False)
                 panel.spines[:].set(color=color, linewidth=width)
                 text = "\n".join(word for word in words if word)
                 panel.set_title(text, fontsize=8, color=color, pad=4, parse_math=False)
@@ -280,7 +292,8 @@ class ExplanationDisplay:
     def _table_size(self):
         n_queries, k = self.scores.shape
         n_features = min(_MAX_FEATURES, self.queries[0].size)
-        return 0.62 * n_features + 4.2, n_queries * (0.27 * (k + 1) + 0.25) + 1.9
+        below = 0.25 + 0.2 * (self.query_notes is not None)
+        return 0.62 * n_features + 4.2, n_queries * (0.27 * (k + 1) + below) + 1.9
 
     def _draw_tables(self, canvas):
         from matplotlib import colormaps
@@ -334,6 +347,9 @@ class ExplanationDisplay:
                         parse_math=False,
                     )
             panel.set_xticks([])
+            if self.query_notes is not None:
+                note = self.query_notes[query]
+                panel.set_xlabel(note, fontsize=8, color=_GREY, loc="left", parse_math=False)
         top = axes[0]
         top.xaxis.tick_top()
         top.set_xticks(
@@ -352,6 +368,17 @@ class ExplanationDisplay:
         bar.set_label(note, fontsize=8)
         bar.ax.tick_params(labelsize=8)
         return axes
+
+
+def _ties(explanation):
+    """What to say of each query's ties; None where there are none."""
+    if explanation.n_tied is None or not explanation.n_tied.any():
+        return None
+    last = (explanation.indices >= 0).sum(axis=1)
+    return [
+        tied_text(n_tied, rank) if n_tied else ""
+        for n_tied, rank in zip(explanation.n_tied, last, strict=True)
+    ]
 
 
 def _brightness(images):

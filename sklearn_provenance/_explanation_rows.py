@@ -53,6 +53,12 @@ def quote(value):
     )
 
 
+def tied_text(n_tied, rank):
+    """Say how many rows that were left out have the score of the last exemplar."""
+    rows = "row is" if n_tied == 1 else "rows are"
+    return f"{n_tied} more {rows} tied with exemplar {rank}"
+
+
 def gather(data, indices):
     """Take rows at indices of any shape; what stands at -1 means nothing.
 

@@ -45,6 +45,9 @@ class Explanation:
         shape (H, W, C) are recognised.
     feature_names : sequence of str, default=None
         Names of the features of a row; None takes the columns of `queries` when it has any.
+    n_tied : array-like of int of shape (n_queries,), default=None
+        Rows left out whose score equals that of the last exemplar: the choice among them is by row
+        number. None where ties were not counted.
     method : str, default=""
         Name of the method that found the exemplars.
     score_name : str, default="score"
@@ -88,7 +91,11 @@ class Explanation:
 
     _ARGUMENTS = (
         *("indices", "scores", "sample_id", "exemplar_labels", "query_labels", "queries"),
-        *("training_data", "image_shape", "feature_names", "method", "score_name"),
+        *("training_data", "image_shape", "feature_names", "n_tied", "method", "score_name"),
+    )
+    _PER_QUERY = (
+        *("indices", "scores", "sample_id", "exemplar_labels", "query_labels", "queries"),
+        "n_tied",
     )
 
     def __init__(
@@ -103,6 +110,7 @@ class Explanation:
         training_data=None,
         image_shape=None,
         feature_names=None,
+        n_tied=None,
         method="",
         score_name="score",
     ):
@@ -111,6 +119,7 @@ class Explanation:
         self.sample_id = _check_array("sample_id", sample_id, shape)
         self.exemplar_labels = _check_array("exemplar_labels", exemplar_labels, shape)
         self.query_labels = _check_array("query_labels", query_labels, shape[:1])
+        self.n_tied = _check_counts("n_tied", n_tied, shape[:1])
         self.queries = check_rows("queries", queries, image_shape)
         self.training_data = check_rows("training_data", training_data, image_shape)
         self.image_shape = None if image_shape is None else tuple(map(int, image_shape))
@@ -168,8 +177,7 @@ class Explanation:
         rows = np.atleast_1d(np.arange(self.n_queries)[key])
         if rows.ndim != 1:
             raise IndexError(f"an Explanation is indexed by its queries, got {key!r}")
-        per_query = ("indices", "scores", "sample_id", "exemplar_labels", "query_labels", "queries")
-        values = {name: getattr(self, name) for name in per_query}
+        values = {name: getattr(self, name) for name in self._PER_QUERY}
         return self._replace(
             **{name: None if data is None else take(data, rows) for name, data in values.items()}
         )
@@ -185,7 +193,8 @@ class Explanation:
         -------
         pandas.DataFrame
             Columns `query` (from 0), `rank` (from 1, the best), `index`, `sample_id` if known,
-            `score`, `query_label` if known and `label` (of the exemplar) if known.
+            `score`, `query_label` if known, `label` (of the exemplar) if known and `n_tied` (of the
+            query) if counted.
 
         Raises
         ------
@@ -209,6 +218,7 @@ class Explanation:
             "score": self.scores[valid],
             "query_label": None if self.query_labels is None else self.query_labels[query],
             "label": None if self.exemplar_labels is None else self.exemplar_labels[valid],
+            "n_tied": None if self.n_tied is None else self.n_tied[query],
         }
         return pd.DataFrame(
             {name: column for name, column in columns.items() if column is not None}
@@ -341,18 +351,23 @@ class Explanation:
         for query in shown:
             label = "" if self.query_labels is None else f" -> {quote(self.query_labels[query])}"
             line = f"query {query}{label}:  "
+            tied = self._tied_text(query)
             valid = np.flatnonzero(self.indices[query] >= 0)
             for rank in valid:
                 cell = " | " * bool(rank) + self._exemplar_text(query, rank)
-                room = _REPR_WIDTH - len(" | ..." if rank < valid[-1] else "")
+                room = _REPR_WIDTH - len(tied) - len(" | ..." if rank < valid[-1] else "")
                 if len(line) + len(cell) > room:
                     line += " | ..."
                     break
                 line += cell
-            lines.append(line if valid.size else f"{line}no exemplars")
+            lines.append(f"{line if valid.size else f'{line}no exemplars'}{tied}")
         if self.n_queries > len(shown):
             lines.append(f"... {self.n_queries - len(shown)} more queries")
         return "\n".join(lines)
+
+    def _tied_text(self, query):
+        n_tied = 0 if self.n_tied is None else self.n_tied[query]
+        return f" and {n_tied} tied with the last" if n_tied else ""
 
     def _exemplar_text(self, query, rank, unlike="!="):
         text = f"row {self.indices[query, rank]}"
@@ -409,6 +424,17 @@ def _check_array(name, values, shape):
     if values.shape != shape:
         raise ValueError(f"{name} must have shape {shape}, got {values.shape}")
     return values
+
+
+def _check_counts(name, values, shape):
+    values = _check_array(name, values, shape)
+    if values is None:
+        return None
+    if values.size == 0:
+        values = values.astype(np.int64)  # an empty list has no integer type of its own
+    if values.dtype.kind not in "iu" or (values < 0).any():
+        raise ValueError(f"{name} must be non-negative integers, got {clip(str(values), 60)}")
+    return values.astype(np.int64, copy=False)
 
 
 def check_rows(name, data, image_shape=None):

@@ -24,7 +24,10 @@ from sklearn.preprocessing import FunctionTransformer, MinMaxScaler, StandardSca
 
 from sklearn_provenance import Explanation, explain
 
-PER_QUERY = ("indices", "scores", "sample_id", "exemplar_labels", "query_labels", "queries")
+PER_QUERY = (
+    *("indices", "scores", "sample_id", "exemplar_labels", "query_labels", "queries"),
+    "n_tied",
+)
 LABELS = st.text(max_size=30) | st.sampled_from(["<script>alert(1)</script>", "a & 'b'", "$x_", ""])
 
 
@@ -51,6 +54,7 @@ def explanations(draw, max_queries=12, max_k=6):
         exemplar_labels=maybe((n_queries, k)),
         query_labels=maybe((n_queries,)),
         queries=np.arange(3 * n_queries).reshape(n_queries, 3),
+        n_tied=draw(st.none() | hnp.arrays(int, n_queries, elements=st.integers(0, 10**15))),
         method=draw(st.text(max_size=60) | st.just("<script>")),
         score_name=draw(st.text(max_size=60) | st.just("<script>")),
     )
@@ -109,6 +113,9 @@ def test_training_data_is_kept_by_reference():
         ({"sample_id": ["a", "b"]}, r"sample_id must have shape \(2, 2\), got \(2,\)"),
         ({"exemplar_labels": [[0], [1]]}, r"exemplar_labels must have shape \(2, 2\)"),
         ({"query_labels": [0, 1, 1]}, r"query_labels must have shape \(2,\), got \(3,\)"),
+        ({"n_tied": [0, 1, 1]}, r"n_tied must have shape \(2,\), got \(3,\)"),
+        ({"n_tied": [0, -1]}, r"n_tied must be non-negative integers, got \[ 0 -1\]"),
+        ({"n_tied": [0.0, 1.0]}, "n_tied must be non-negative integers"),
         ({"queries": np.zeros((3, 4))}, "queries has 3 rows, but indices explains 2 queries"),
         ({"training_data": np.zeros((3, 4))}, "row 3, but training_data has 3 rows"),
         ({"queries": np.zeros((2, 5)), "image_shape": (2, 2)}, "needs 4 values .* holds 5"),
@@ -208,8 +215,10 @@ def test_frame_holds_all_and_only_the_exemplars(exp):
         assert (column in frame) == (whole is not None)
         if whole is not None:
             assert list(frame[column]) == list(whole[place])
-    if exp.query_labels is not None:
-        assert list(frame["query_label"]) == list(exp.query_labels[frame["query"]])
+    for column, whole in [("query_label", exp.query_labels), ("n_tied", exp.n_tied)]:
+        assert (column in frame) == (whole is not None)
+        if whole is not None:
+            assert list(frame[column]) == list(whole[frame["query"]])
 
 
 @pytest.mark.parametrize(
@@ -244,6 +253,23 @@ def test_text_shows_labels_and_scores_without_numpy_names():
     lines = repr(exp).split("\n")
     assert lines[0] == "Explanation by nearest: 4 queries, 3 exemplars each, gain (nats)"
     assert lines[2] == "query 1 -> 'x':  id 'a' 0.5 | id 'b' (!= 'y') 0.5"
+
+
+def test_ties_are_said_where_there_are_any():
+    exp = make(n_tied=[0, 12, 1, 0])
+    said = ["12 tied with the last" in line for line in repr(exp).split("\n")[1:]]
+    assert said == [False, True, False, False]
+    assert "and 1 tied with the last" in repr(exp[2])
+    assert "tied with the last" in exp._repr_html_()
+    for none in (make(), make(n_tied=[0] * 4)):
+        assert repr(none) == repr(make())
+        assert "tied" not in none._repr_html_() + none.to_html()
+    page = exp.to_html()
+    assert "12 more rows are tied with exemplar 2" in page  # of a query with padding
+    assert "1 more row is tied with exemplar 3" in page
+    for image_shape in [(4, 4), None]:
+        written = [t.get_text() for t, _ in texts_of(exp._replace(image_shape=image_shape).plot())]
+        assert sum("tied" in text for text in written) == 2
 
 
 @given(explanations())
@@ -287,7 +313,7 @@ def texts_of(display):
 @pytest.mark.parametrize("image_shape", [(4, 4), None])
 def test_texts_of_a_figure_do_not_overlap(n_queries, image_shape):
     names = [f"a long name of a feature {i}" for i in range(16)]
-    exp = make(8, 5, image_shape=image_shape, feature_names=names)
+    exp = make(8, 5, image_shape=image_shape, feature_names=names, n_tied=[0, 12345, 3, 9] * 2)
     labels = np.array(["a label too long to draw", "automobile", "dog $_x"])
     exp = exp._replace(
         exemplar_labels=labels[exp.exemplar_labels], query_labels=labels[exp.query_labels]

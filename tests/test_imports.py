@@ -13,7 +13,7 @@ PACKAGE = Path(sklearn_provenance.__file__).parent
 # From the lowest layer to the highest: each may import what stands before it. Attribution explains
 # provenance networks among others, so it stands above them.
 LAYERS = [
-    *("datasets", "information", "retrieval", "tangent"),
+    *("_utils", "datasets", "information", "retrieval", "tangent"),
     *("explanation", "provenance", "attribution", "evaluation", "inspection"),
 ]
 

@@ -5,6 +5,7 @@ from ._factors import Coverage, Linearisation, TangentModel
 from ._features import TangentFeatures
 from ._kernel import tangent_diagonal, tangent_kernel
 from ._measurements import measure
+from ._rows import TangentRows
 from ._store import FeatureStore
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "Linearisation",
     "TangentFeatures",
     "TangentModel",
+    "TangentRows",
     "effective_dimension",
     "measure",
     "tangent_diagonal",

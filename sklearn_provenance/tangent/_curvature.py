@@ -11,8 +11,7 @@ import torch
 from tqdm.auto import tqdm
 
 from ._batches import as_batch, batch_size_for
-from ._kernel import rows_formed
-from ._layers import Formed, Lookup, Outer, rows_of
+from ._forms import near_one
 
 # Longest side that is rotated: the eigenvectors of a longer one take many minutes.
 _SIDE = 2**13
@@ -46,42 +45,11 @@ class LayerFisher:
 
     def rotate(self, factor):
         """The gradients in the eigenbases: factors are rotated before they are multiplied."""
-        if isinstance(factor, Outer):
-            T, (n_out, n_in) = factor.g.shape[1], factor.shape
-            if T * (n_in**2 + n_out**2) <= n_out * n_in * (n_out + n_in):
-                return Outer(_times(factor.a, self.right), _times(factor.g, self.left))
-        elif isinstance(factor, Lookup) and self.left is None:
-            return Lookup(factor.index, _times(factor.g, self.right), factor.n_rows)
-        matrix = _times(factor.matrix(), self.right)
-        return Formed(matrix if self.left is None else self.left.mT @ matrix)
+        return factor.rotate(self.left, self.right)
 
     def add_squares(self, factor, roots):
-        """Add the squared coordinates of a batch to Λ; examples count ``roots``² (B,)."""
-        rotated, roots = self.rotate(factor), roots[:, None, None]
-        if isinstance(rotated, Outer) and rotated.g.shape[1] == 1:
-            g, unit = _near_one((rotated.g * roots)[:, 0])
-            self._add(g.square().mT @ rotated.a[:, 0].square(), unit)
-        elif isinstance(rotated, Lookup):
-            examples = torch.arange(len(rotated), device=rotated.index.device)[:, None]
-            keys = (rotated.index + rotated.n_rows * examples).flatten()
-            keys, place = keys.unique(return_inverse=True)
-            g = (rotated.g * roots).flatten(0, 1)
-            g = g.new_zeros(len(keys), g.shape[1]).index_add_(0, place, g)
-            g, unit = _near_one(g)
-            self._add(g.square(), unit, keys % rotated.n_rows)
-        else:
-            step = rows_formed(rotated)
-            for i in range(0, len(rotated), step):
-                matrix = rows_of(rotated, i, i + step).matrix() * roots[i : i + step]
-                matrix, unit = _near_one(matrix)
-                self._add(matrix.square().sum(0), unit)
-
-    def _add(self, squares, unit, rows=None):
-        squares = squares.to(self.moments.device).double() * unit**2
-        if rows is None:
-            self.moments += squares
-        else:
-            self.moments.index_add_(0, rows.to(self.moments.device), squares)
+        """Add the squared coordinates of a batch to Λ; rows count ``roots``² (B,)."""
+        self.rotate(factor).add_squares(self.moments, roots)
 
     def precondition(self, factor, damping):
         """λ (F + λ)⁻¹ G of every example (B, O, I) in the eigenbases.
@@ -102,16 +70,6 @@ class LayerFisher:
         return matrix * (self.moments + damping).rsqrt()
 
 
-def _times(values, basis):
-    return values if basis is None else values @ basis
-
-
-def _near_one(values):
-    """Values divided by the largest, and that: squares of small numbers underflow."""
-    unit = float(values.abs().max())
-    return (values / unit, unit) if unit > 0 else (values, 0.0)
-
-
 class _Sides:
     """Sums of the second moments of both sides of a layer's gradients."""
 
@@ -122,24 +80,16 @@ class _Sides:
             for n in layer.shape
         )
         self.long = self.right is None or self.left is None
-        if layer.kind == "lookup":
+        if layer.one_hot:
             # One row at a time is looked up, so the moment of this side is diagonal already.
             self.left, self.long = None, self.right is None
 
     def add(self, factor, roots):
         """Add a batch, whose examples count ``roots``² (B,)."""
-        roots = roots[:, None, None]
-        if isinstance(factor, Formed):
-            self.formed = True
-            matrix = factor.gradient * roots
-            left, right = matrix.mT, matrix
-        elif isinstance(factor, Lookup):
-            left, right = None, factor.g * roots
-        else:
-            left, right = factor.g * roots, factor.a * roots
-        for total, side in ((self.left, left), (self.right, right)):
-            if total is not None:
-                rows, unit = _near_one(side.flatten(0, 1))
+        self.formed = self.formed or not factor.kronecker
+        for total, side in zip((self.left, self.right), factor.sides(), strict=True):
+            if total is not None and side is not None:
+                rows, unit = near_one((side * roots[:, None, None]).flatten(0, 1))
                 total += (rows.mT @ rows).to(total.device).double() * unit**2
 
     def fisher(self, model):

@@ -4,9 +4,10 @@ from dataclasses import dataclass
 
 import torch
 
+from ._batches import as_rows, batch_size_for, n_rows, take
 from ._layers import find_layers
 from ._measurements import check_measurement, scalar
-from ._module import Functional, call, check_module, evaluation, n_rows, select_parameters, take
+from ._module import Functional, call, check_module, evaluation, select_parameters
 
 _PROBE = 3
 
@@ -181,13 +182,51 @@ class TangentModel:
             counts[routes[name]] += p.numel()
         return Coverage(routes, {route: count / total for route, count in counts.items()})
 
-    def linearise(self, x):
+    @property
+    def n_components(self):
+        """Parameters that influence the measurement, as far as has been seen."""
+        return sum(layer.n_parameters for layer in self.layers if layer.route != "idle")
+
+    @torch.inference_mode(False)
+    def logits(self, X, batch_size="auto"):
+        """Run the network in evaluation mode.
+
+        Parameters
+        ----------
+        X : array-like, torch.Tensor, sparse matrix, or mapping, tuple or list of tensors
+            Rows.
+        batch_size : int or "auto", default="auto"
+            Rows per pass.
+
+        Returns
+        -------
+        torch.Tensor of shape (n_rows, n_classes)
+            Logits in the network's precision, on the CPU.
+
+        Raises
+        ------
+        ValueError
+            If the outputs are no finite logits.
+        """
+        x = as_rows(X, self)
+        n, step = n_rows(x), batch_size_for(self, batch_size)
+        parts = []
+        for start in range(0, n, step):
+            batch = take(x, slice(start, start + step))
+            with evaluation(self.module), torch.no_grad():
+                outputs = self.forward(self.module, batch)
+            parts.append(check_logits(outputs, n_rows(batch), start).cpu())
+        return torch.cat(parts)
+
+    def linearise(self, x, first_row=0):
         """Run the network on a batch and keep what its gradients need.
 
         Parameters
         ----------
         x : torch.Tensor
             A batch.
+        first_row : int, default=0
+            What its first row is called in errors.
 
         Returns
         -------
@@ -196,7 +235,7 @@ class TangentModel:
         """
         if not self.planned:
             self.plan(x)
-        return Linearisation(self, x)
+        return Linearisation(self, x, first_row)
 
 
 class Linearisation:
@@ -208,9 +247,11 @@ class Linearisation:
         The network.
     x : torch.Tensor
         The batch.
+    first_row : int, default=0
+        What its first row is called in errors.
     """
 
-    def __init__(self, model, x):
+    def __init__(self, model, x, first_row=0):
         self.model = model
         self.x = x
         self.n_samples = n_rows(x)
@@ -229,15 +270,11 @@ class Linearisation:
             finally:
                 for handle in handles:
                     handle.remove()
-        if not isinstance(logits, torch.Tensor) or logits.ndim != 2:
-            shape = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits)
-            raise ValueError(
-                f"The network must return logits of shape (n_samples, n_classes), got {shape}. "
-                "Pass forward, a function of the module and a batch that returns them."
-            )
-        if len(logits) != self.n_samples:
-            raise ValueError(f"{self.n_samples} examples gave {len(logits)} rows of logits.")
-        self.logits = logits
+        self.logits = check_logits(logits, self.n_samples, first_row)
+
+    def check_labels(self, labels):
+        """Labels of the rows as columns of the logits, on their device."""
+        return check_labels(labels, self.logits).to(self.logits.device)
 
     def _hook(self, layer):
         def hook(module, args, output):
@@ -273,7 +310,7 @@ class Linearisation:
         if isinstance(labels, torch.Tensor) and labels.shape == self.logits.shape:
             labels = labels.to(self.logits)
         else:
-            labels = check_labels(labels, self.logits).to(self.logits.device)
+            labels = self.check_labels(labels)
         found = self._backward(labels)
         pending = [n for n, calls in found.items() if calls is None]
         names = [layer.key for layer in self.model.layers if layer.number in pending]
@@ -345,6 +382,26 @@ class Linearisation:
             own = layer.factor(module, x, g, self.n_samples)
             factor = own if factor is None else factor + own
         return factor
+
+
+def check_logits(logits, n_samples, first_row=0):
+    """Raise unless a module's outputs are finite logits of ``n_samples`` rows."""
+    if not isinstance(logits, torch.Tensor) or logits.ndim != 2:
+        shape = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits)
+        raise ValueError(
+            f"The network must return logits of shape (n_samples, n_classes), got {shape}. "
+            "Pass forward, a function of the module and a batch that returns them."
+        )
+    if len(logits) != n_samples:
+        raise ValueError(f"{n_samples} examples gave {len(logits)} rows of logits.")
+    values = logits.detach()
+    bad = ~values.isfinite()
+    if bad.any():
+        rows = bad.any(1).nonzero()[:3, 0]
+        value = float(values[rows[0]][bad[rows[0]]][0])
+        named = ", ".join(str(first_row + int(i)) for i in rows)
+        raise ValueError(f"logits of row {named} are not finite ({value})")
+    return logits
 
 
 def integer_labels(labels):

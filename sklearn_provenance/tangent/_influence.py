@@ -7,13 +7,9 @@ import torch
 from tqdm.auto import tqdm
 
 from ._batches import as_batch, batch_size_for
-from ._kernel import formed
-from ._layers import Lookup, Outer, rows_of
 
 # Bytes of the queries' gradients that are kept while training rows stream past them.
 _KEPT = 2**30
-# Numbers of a product that are summed right away: few enough to stay in the processor's cache.
-_CACHED = 2**20
 
 
 @torch.inference_mode(False)
@@ -66,7 +62,7 @@ def influence(fisher, damping, queries, rows, *, summed=False, batch_size="auto"
                 for layer, factor in other.linearise(x2[columns]).factors(labels2[columns]):
                     if (n := layer.number) in kept:
                         factor = fisher[n].rotate(factor) if n in turned else factor
-                        products = inner_products(kept[n], factor).cpu().double()
+                        products = factor.inner_with(kept[n]).cpu().double()
                         scores[part, columns] += products / damping[n]
                 progress.update((part.stop - part.start) * (columns.stop - i))
             kept.clear()  # before the next block is made
@@ -121,23 +117,6 @@ def _turns_rows(layer, n_queries, n_rows):
     n_out, n_in = layer.shape
     of_rows = n_rows * layer.positions * (n_out**2 + n_in**2)
     return layer.kind == "outer" and of_rows < n_queries * n_out * n_in * (n_out + n_in)
-
-
-def inner_products(matrices, factor):
-    """Inner products (Q, B) of matrices (Q, O, I) and the gradients of a factor."""
-    if isinstance(factor, Outer) and factor.g.shape[1] == 1:
-        a, g = factor.a[:, 0], factor.g[:, 0]
-        if a.shape[1] < g.shape[1]:  # the longer side is summed by matrix multiplication
-            matrices, a, g = matrices.mT, g, a
-        step = max(1, _CACHED // g.numel())
-        return torch.cat([(a @ part.mT * g).sum(2) for part in matrices.split(step)])
-    if isinstance(factor, Lookup):
-        B, T = factor.index.shape
-        step = max(1, _CACHED // (len(matrices) * T * matrices.shape[2]))
-        parts = [rows_of(factor, i, i + step) for i in range(0, B, step)]
-        return torch.cat([(matrices[:, p.index] * p.g).sum((2, 3)) for p in parts], 1)
-    flat = matrices.flatten(1)
-    return torch.cat([flat @ gradients.mT for gradients in formed(factor)], 1)
 
 
 @torch.inference_mode(False)

@@ -11,92 +11,11 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from ._forms import Formed, Lookup, Outer
+
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 _NORMS = (*_BATCH_NORMS, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
-
-
-@dataclass
-class Outer:
-    """G = Σ_t g_t a_tᵀ: linear layers and convolutions."""
-
-    a: torch.Tensor  # (B, T, I)
-    g: torch.Tensor  # (B, T, O)
-
-    def __len__(self):
-        return len(self.g)
-
-    @property
-    def shape(self):
-        return self.g.shape[2], self.a.shape[2]
-
-    def matrix(self):
-        return self.g.transpose(1, 2) @ self.a  # (B, O, I)
-
-    def __add__(self, other):
-        return Outer(torch.cat([self.a, other.a], 1), torch.cat([self.g, other.g], 1))
-
-
-@dataclass
-class Lookup:
-    """Row index_t of G receives g_t: embeddings."""
-
-    index: torch.Tensor  # (B, T)
-    g: torch.Tensor  # (B, T, I)
-    n_rows: int
-
-    def __len__(self):
-        return len(self.g)
-
-    @property
-    def shape(self):
-        return self.n_rows, self.g.shape[2]
-
-    def matrix(self):
-        zeros = self.g.new_zeros(len(self.g), *self.shape)
-        return zeros.scatter_add_(1, self.index[:, :, None].expand_as(self.g), self.g)
-
-    def __add__(self, other):
-        index = torch.cat([self.index, other.index], 1)
-        return Lookup(index, torch.cat([self.g, other.g], 1), self.n_rows)
-
-
-@dataclass
-class Formed:
-    """G itself: normalisation, grouped convolutions, whatever torch.func differentiated."""
-
-    gradient: torch.Tensor  # (B, O, I)
-
-    def __len__(self):
-        return len(self.gradient)
-
-    @property
-    def shape(self):
-        return tuple(self.gradient.shape[1:])
-
-    def matrix(self):
-        return self.gradient
-
-    def __add__(self, other):
-        return Formed(self.gradient + other.gradient)
-
-
-def compact(factor):
-    """The same gradient in the form that takes less memory."""
-    if isinstance(factor, Outer):
-        _, T, n_in = factor.a.shape
-        if T * (n_in + factor.g.shape[2]) > n_in * factor.g.shape[2]:
-            return Formed(factor.matrix())
-    return factor
-
-
-def rows_of(factor, start, stop):
-    """The factor of some of the examples."""
-    if isinstance(factor, Outer):
-        return Outer(factor.a[start:stop], factor.g[start:stop])
-    if isinstance(factor, Lookup):
-        return Lookup(factor.index[start:stop], factor.g[start:stop], factor.n_rows)
-    return Formed(factor.gradient[start:stop])
 
 
 @dataclass(eq=False)
@@ -120,6 +39,11 @@ class Layer:
     @property
     def key(self):
         return next(iter(self.names.values()))
+
+    @property
+    def one_hot(self):
+        """Whether the left side of the gradients is one-hot."""
+        return self.kind == "lookup"
 
     @property
     def n_parameters(self):

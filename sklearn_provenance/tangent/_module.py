@@ -8,28 +8,13 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
+from ._batches import map_structure, take
 from ._measurements import scalar
 
 
 def call(module, x):
     """Logits of a batch: the module itself is the default ``forward``."""
     return module(x)
-
-
-def take(x, rows):
-    """Rows of a batch that is a tensor, or a tuple, list or dict of tensors."""
-    if isinstance(x, dict):
-        return {key: take(value, rows) for key, value in x.items()}
-    if isinstance(x, tuple | list):
-        return type(x)(take(value, rows) for value in x)
-    return x[rows]
-
-
-def n_rows(x):
-    """Number of examples in such a batch."""
-    if isinstance(x, dict):
-        return n_rows(next(iter(x.values())))
-    return n_rows(x[0]) if isinstance(x, tuple | list) else len(x)
 
 
 @contextmanager
@@ -195,8 +180,4 @@ class Functional:
 
 
 def _unsqueeze(x):
-    if isinstance(x, dict):
-        return {key: _unsqueeze(value) for key, value in x.items()}
-    if isinstance(x, tuple | list):
-        return type(x)(_unsqueeze(value) for value in x)
-    return x[None]
+    return map_structure(x, lambda part: part[None])

@@ -12,8 +12,6 @@ from itertools import pairwise
 import numpy as np
 import torch
 
-from ._layers import Lookup, Outer, rows_of
-
 # Numbers in one temporary block: buckets are filled in random order, which is slow outside the
 # processor's cache.
 _BLOCK = 2**17
@@ -51,10 +49,36 @@ def _in_parts(factor, n_components):
     """Some examples at a time, so that their buckets stay in the cache."""
     step = max(1, _BLOCK // n_components // 2)
     for i in range(0, len(factor), step):
-        yield slice(i, i + step), rows_of(factor, i, i + step)
+        yield slice(i, i + step), factor[i : i + step]
 
 
-class TensorMap:
+class Map:
+    """A linear map of one layer's gradients to K numbers.
+
+    A form of gradients calls the method that suits it; see :meth:`Form.sketch`. A subclass must
+    have ``add_matrix(total, matrix)``, which adds the image of gradients (B, O, I) to (B, K).
+    """
+
+    def add_to(self, total, spectrum, factor):
+        """Add the image of a factor to ``total`` (B, K) or, before the inverse FFT, to
+        ``spectrum`` (B, K // 2 + 1)."""
+        factor.sketch(self, total, spectrum)
+
+    def add_formed(self, total, factor):
+        """Form the gradients of some rows at a time."""
+        for rows, part in _in_parts(factor, total.shape[1]):
+            self.add_matrix(total[rows], part.matrix())
+
+    def add_outer(self, total, spectrum, factor):
+        """Add the image of an Outer."""
+        self.add_formed(total, factor)
+
+    def add_lookup(self, total, factor):
+        """Add the image of a Lookup."""
+        self.add_formed(total, factor)
+
+
+class TensorMap(Map):
     """TensorSketch: entry (o, i) of G goes to bucket h(o) + h'(i) with sign s(o) s'(i).
 
     The image of an outer product g aᵀ is the circular convolution of two count sketches, so it
@@ -70,16 +94,11 @@ class TensorMap:
         self.column = draws.buckets(n_in, n_components).to(device)
         self.column_sign = draws.signs(n_in).to(device)
 
-    def add_to(self, total, spectrum, factor):
-        """Add the image of a factor to ``total`` (B, K) or, before the inverse FFT, to
-        ``spectrum`` (B, K // 2 + 1)."""
-        if isinstance(factor, Lookup):
-            self._scatter_lookup(total, factor)
-        elif isinstance(factor, Outer) and self.cheaper_by_fft(factor):
+    def add_outer(self, total, spectrum, factor):
+        if self.cheaper_by_fft(factor):
             self._convolve(spectrum, factor)
         else:
-            for rows, part in _in_parts(factor, self.n_components):
-                self._scatter(total[rows], part.matrix())
+            self.add_formed(total, factor)
 
     def cheaper_by_fft(self, factor):
         """Whether two FFTs per position cost less than forming and scattering G."""
@@ -102,7 +121,7 @@ class TensorMap:
         counted = x.new_zeros(len(flat), self.n_components).index_add_(1, buckets, flat)
         return torch.fft.rfft(counted).view(*x.shape[:2], -1)
 
-    def _scatter(self, total, matrix):
+    def add_matrix(self, total, matrix):
         _, n_out, n_in = matrix.shape
         step = max(1, _COLUMNS // n_in)
         for i in range(0, n_out, step):
@@ -111,13 +130,13 @@ class TensorMap:
             signs = self.row_sign[rows, None] * self.column_sign
             total.index_add_(1, buckets.flatten(), (matrix[:, rows] * signs).flatten(1))
 
-    def _scatter_lookup(self, total, factor):
+    def add_lookup(self, total, factor):
         signs = self.row_sign[factor.index][..., None] * self.column_sign
         buckets = (self.row[factor.index][..., None] + self.column) % self.n_components
         total.scatter_add_(1, buckets.flatten(1), (factor.g * signs).flatten(1))
 
 
-class SparseMap:
+class SparseMap(Map):
     """Sparse Johnson-Lindenstrauss transform: each number goes to one bucket in each of s blocks.
 
     Kane and Nelson's block construction, signs ±1/√s, on formed gradients. More blocks guard
@@ -136,25 +155,23 @@ class SparseMap:
             self.maps.append((buckets.to(device), draws.signs(n).to(device)))
         self.scale = 1 / math.sqrt(s)
 
-    def add_to(self, total, spectrum, factor):
-        """Add the image of a factor to ``total`` (B, K)."""
-        if isinstance(factor, Lookup):
-            d = factor.g.shape[2]
-            entries = factor.index[..., None] * d + torch.arange(d, device=total.device)
+    def add_lookup(self, total, factor):
+        d = factor.g.shape[2]
+        entries = factor.index[..., None] * d + torch.arange(d, device=total.device)
+        for buckets, signs in self.maps:
+            values = factor.g * (signs[entries] * self.scale)
+            total.scatter_add_(1, buckets[entries].flatten(1), values.flatten(1))
+
+    def add_matrix(self, total, matrix):
+        flat = matrix.flatten(1)
+        for i in range(0, flat.shape[1], _COLUMNS):
+            columns = slice(i, i + _COLUMNS)
             for buckets, signs in self.maps:
-                values = factor.g * (signs[entries] * self.scale)
-                total.scatter_add_(1, buckets[entries].flatten(1), values.flatten(1))
-            return
-        for rows, part in _in_parts(factor, total.shape[1]):
-            flat = part.matrix().flatten(1)
-            for i in range(0, flat.shape[1], _COLUMNS):
-                columns = slice(i, i + _COLUMNS)
-                for buckets, signs in self.maps:
-                    values = flat[:, columns] * (signs[columns] * self.scale)
-                    total[rows].index_add_(1, buckets[columns], values)
+                values = flat[:, columns] * (signs[columns] * self.scale)
+                total.index_add_(1, buckets[columns], values)
 
 
-class DenseMap:
+class DenseMap(Map):
     """Dense signs ±1/√K: the reference, slower by orders of magnitude."""
 
     def __init__(self, shape, n_components, draws, device):
@@ -172,9 +189,11 @@ class DenseMap:
         for i in range(0, n, self.step):
             yield self.draws.signs(min(self.step, n - i), self.n_components)
 
-    def add_to(self, total, spectrum, factor):
-        """Add the image of a factor to ``total`` (B, K)."""
-        flat = factor.matrix().flatten(1)
+    def add_formed(self, total, factor):
+        self.add_matrix(total, factor.matrix())  # drawn signs are used for all rows at once
+
+    def add_matrix(self, total, matrix):
+        flat = matrix.flatten(1)
         drawn = self._drawn(flat.shape[1]) if self.kept is None else self.kept
         for part, signs in zip(flat.split(self.step, 1), drawn, strict=True):
             signs = signs.to(total.device, total.dtype)

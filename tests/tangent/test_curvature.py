@@ -11,16 +11,16 @@ from torch.nn import functional as F
 
 from sklearn_provenance.tangent import TangentModel
 from sklearn_provenance.tangent import _curvature as curvature
+from sklearn_provenance.tangent import _forms as forms
 from sklearn_provenance.tangent import _influence as influences
-from sklearn_provenance.tangent import _kernel as kernels
 from sklearn_provenance.tangent._curvature import (
     LayerFisher,
     expected_labels,
     fit_fisher,
     given_labels,
 )
-from sklearn_provenance.tangent._influence import influence, inner_products, whitened
-from sklearn_provenance.tangent._layers import Formed, Lookup, Outer
+from sklearn_provenance.tangent._forms import Formed, Lookup, Outer
+from sklearn_provenance.tangent._influence import influence, whitened
 
 from .conftest import NETWORKS, build, reference
 from .test_factors import Routed
@@ -275,9 +275,9 @@ def test_forms_and_limits_do_not_show(drawn):
     G = factor.matrix()
     left, right = full(fisher.left, G.shape[1]), full(fisher.right, G.shape[2])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(influences, "_CACHED", cached)
-        patch.setattr(kernels, "_FORMED", formed)
-        products = inner_products(matrices, factor)
+        patch.setattr(forms, "_CACHED", cached)
+        patch.setattr(forms, "_FORMED", formed)
+        products = factor.inner_with(matrices)
         fisher.add_squares(factor, roots)
         fisher.add_squares(factor, roots)
     torch.testing.assert_close(products, matrices.flatten(1) @ G.flatten(1).T)

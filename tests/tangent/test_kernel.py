@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from torch import nn
 
 from sklearn_provenance.tangent import TangentModel, tangent_diagonal, tangent_kernel
-from sklearn_provenance.tangent import _kernel as kernels
-from sklearn_provenance.tangent._kernel import factor_kernel, squared_norms
-from sklearn_provenance.tangent._layers import Formed, Lookup, Outer
+from sklearn_provenance.tangent import _forms as forms
+from sklearn_provenance.tangent import _rows as kernels
+from sklearn_provenance.tangent._forms import Formed, Lookup, Outer
 
 from .conftest import NETWORKS, build, reference
 from .test_factors import Routed
@@ -49,11 +49,11 @@ def test_factors_multiply_like_the_matrices_they_stand_for(drawn):
     left, right, (pairs, formed) = drawn
     a, b = left.matrix().flatten(1), right.matrix().flatten(1)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(kernels, "_PAIRS", pairs)
-        patch.setattr(kernels, "_FORMED", formed)
-        torch.testing.assert_close(factor_kernel(left, right), a @ b.T, rtol=1e-10, atol=1e-10)
-        torch.testing.assert_close(squared_norms(left), a.square().sum(1), rtol=1e-10, atol=1e-10)
-    assert squared_norms(left).min() >= 0
+        patch.setattr(forms, "_PAIRS", pairs)
+        patch.setattr(forms, "_FORMED", formed)
+        torch.testing.assert_close(left.inner(right), a @ b.T, rtol=1e-10, atol=1e-10)
+        torch.testing.assert_close(left.norms(), a.square().sum(1), rtol=1e-10, atol=1e-10)
+    assert left.norms().min() >= 0
 
 
 @given(

@@ -1,0 +1,407 @@
+"""Rows of data as gradients of a network: kept, or computed again whenever they are needed.
+
+Shapes in comments: B rows of a batch, C classes; a prime marks the second set.
+"""
+
+import math
+
+import torch
+from tqdm.auto import tqdm
+
+from ._batches import as_rows, batch_size_for, n_rows, only, take
+
+# Numbers kept of one block of rows while the other set streams past it (1 GB in float64), and of
+# a block of what streams.
+_KEPT = 2**27
+_STREAMED = 2**24
+# Rows of a tile of the kernel. Products of a few hundred rows run at full speed; of larger tiles
+# a symmetric kernel would compute more than half.
+_TILE = 512
+
+
+class TangentRows:
+    """Gradients of a set of rows, from one forward and one backward pass.
+
+    Where the factors of all rows fit ``memory_limit`` they are kept, and nothing runs the network
+    again. Otherwise :meth:`inner` and :meth:`matrix` run it once more, batch by batch.
+
+    Parameters
+    ----------
+    model : TangentModel
+        The linearised network.
+    X : array-like, torch.Tensor, sparse matrix, or mapping, tuple or list of tensors
+        Rows. Sparse matrices and memory maps are converted batch by batch.
+    labels : array-like of shape (n_rows,), default=None
+        Column of the logits that each row is measured at; None asks ``decide``.
+    decide : callable, default=None
+        ``decide(logits)`` gives the labels (B,) of logits (B, C); None takes the largest logit.
+    batch_size : int or "auto", default="auto"
+        Rows per pass.
+    memory_limit : float, default=2e9
+        Bytes that kept factors may take.
+    verbose : bool, default=False
+        Whether to show progress.
+    desc : str, default="linearise"
+        What the progress bar says.
+
+    Attributes
+    ----------
+    labels : torch.Tensor of shape (n_rows,)
+        On the CPU.
+    logits : torch.Tensor of shape (n_rows, n_classes)
+        float64, on the CPU; None where the network's outputs are no logits.
+    nbytes : int
+        Bytes of the kept factors, 0 if none are kept.
+
+    Raises
+    ------
+    ValueError
+        If a logit or a gradient is not finite, or labels are no columns of the logits.
+
+    References
+    ----------
+    .. [IT] "Bayesian information-theoretic training data attribution", section 2.
+    """
+
+    @torch.inference_mode(False)
+    def __init__(
+        self,
+        model,
+        X,
+        labels=None,
+        decide=None,
+        batch_size="auto",
+        memory_limit=2e9,
+        verbose=False,
+        desc="linearise",
+    ):
+        self.model = model
+        self.X = as_rows(X, model)
+        n = n_rows(self.X)
+        if not model.planned:
+            model.plan(self.X)
+        if labels is not None:
+            labels = torch.as_tensor(labels)
+            if len(labels) != n:
+                raise ValueError(f"Expected {n} labels, got {len(labels)}")
+        self.batch_size = batch_size
+        self._norms = torch.zeros(n, dtype=torch.float64)
+        self._kept = None
+        self._pass(
+            labels, _first_maximum if decide is None else decide, memory_limit, verbose, desc
+        )
+
+    def _pass(self, labels, decide, memory_limit, verbose, desc):
+        """Run the network over all rows."""
+        n = len(self)
+        step = batch_size_for(self.model, self.batch_size)
+        run, size, keep = _Run(), 0, memory_limit > 0
+        all_labels, all_logits = [], []
+        for start in tqdm(range(0, n, step), desc=desc, disable=not verbose):
+            rows = slice(start, min(start + step, n))
+            batch = self.model.linearise(take(self.X, rows), start)
+            logits = batch.logits.detach()
+            own = decide(logits) if labels is None else labels[rows]
+            own = batch.check_labels(own)
+            norms = torch.zeros(len(own), dtype=torch.float64)
+            factors = {}
+            for layer, factor in batch.factors(own):
+                factor = factor.compact()
+                norms += factor.norms().cpu()
+                if keep:
+                    factors[layer.number] = factor.cast(torch.float64)
+            _check_finite(norms, start)
+            self._norms[rows] = norms
+            all_labels.append(own.cpu())
+            all_logits.append(logits.cpu().double())
+            if keep:
+                size += sum(factor.nbytes for factor in factors.values())
+                keep = size * n / rows.stop <= memory_limit
+                if keep:
+                    run.add(rows, factors)
+                else:
+                    run = None
+        self.labels, self.logits = torch.cat(all_labels), torch.cat(all_logits)
+        if keep:
+            self._kept = run.joined()
+
+    def __len__(self):
+        return len(self._norms)
+
+    @property
+    def n_components(self):
+        """Parameters that influence the measurement."""
+        return self.model.n_components
+
+    @property
+    def nbytes(self):
+        """Bytes of the kept factors."""
+        return sum(f.nbytes for _, factors in self._kept or [] for f in factors.values())
+
+    def norms(self):
+        """Squared norms of the gradients.
+
+        Returns
+        -------
+        torch.Tensor of shape (n_rows,)
+            float64, on the CPU, in squared units of the measurement per unit of weight.
+        """
+        return self._norms
+
+    def inner(self, other=None, *, device=None, verbose=False):
+        """Exact tangent kernel.
+
+        Parameters
+        ----------
+        other : TangentRows, default=None
+            Rows of the same network, maybe of another measurement; None takes these again.
+        device : torch.device or str, default=None
+            Where the kernel is kept; None is the CPU.
+        verbose : bool, default=False
+            Whether to show progress.
+
+        Returns
+        -------
+        torch.Tensor of shape (n_rows, n_rows_other)
+            float64; symmetric to the last bit where ``other`` is None.
+        """
+        return kernel(
+            self, self if other is None else other, symmetric=other is None,
+            device=device, verbose=verbose,
+        )  # fmt: skip
+
+    @torch.inference_mode(False)
+    def matrix(self):
+        """Gradients written out, for small networks.
+
+        Returns
+        -------
+        torch.Tensor of shape (n_rows, n_components)
+            float64, on the CPU; parameters in the order of the module's, each flattened.
+        """
+        blocks = [pair for block in self.blocks(torch.float64, math.inf) for pair in block]
+        active = {n for layer in self.model.layers if layer.route != "idle" for n in layer.weights}
+        sizes = {name: p.numel() for name, p in self.model.weights.items() if name in active}
+        matrix = torch.zeros(len(self), sum(sizes.values()), dtype=torch.float64)
+        columns = dict(zip(sizes, matrix.split(list(sizes.values()), 1), strict=True))
+        for rows, factors in blocks:
+            for number, factor in factors.items():
+                for name, part in self.model.layers[number].split(factor.matrix()).items():
+                    columns[name][rows] = part.cpu()
+        return matrix
+
+    def take(self, numbers):
+        """Some of the rows; kept factors are indexed, not computed again.
+
+        Parameters
+        ----------
+        numbers : array-like of int or slice
+            Rows, in the order wanted.
+
+        Returns
+        -------
+        TangentRows
+            Those rows.
+        """
+        if isinstance(numbers, slice):
+            numbers = torch.arange(len(self))[numbers]
+        numbers = torch.as_tensor(numbers).long().cpu()
+        taken = object.__new__(TangentRows)
+        taken.model, taken.batch_size = self.model, self.batch_size
+        taken.X = only(self.X, numbers)
+        taken.labels, taken.logits = self.labels[numbers], self.logits[numbers]
+        taken._norms = self._norms[numbers]
+        taken._kept = None if self._kept is None else list(_taken(self._kept, numbers))
+        return taken
+
+    def blocks(self, dtype, numbers, start=0, at_most=math.inf):
+        """As :meth:`Stream.blocks`."""
+        if self._kept is None:
+            source = Stream(self.model, self.X, self.labels, self.batch_size)
+            yield from source.blocks(dtype, numbers, start, at_most)
+            return
+        kept = []
+        for rows, factors in self._kept:
+            if rows.stop > start:
+                first = max(start, rows.start)
+                part = slice(first - rows.start, rows.stop - rows.start)
+                factors = {number: f[part].cast(dtype) for number, f in factors.items()}
+                kept.append((slice(first, rows.stop), factors))
+        if kept:
+            yield kept
+
+
+class Stream:
+    """Rows whose factors are computed whenever they are asked for."""
+
+    def __init__(self, model, X, labels, batch_size):
+        self.model, self.X, self.labels, self.batch_size = model, X, labels, batch_size
+
+    def __len__(self):
+        return len(self.labels)
+
+    def blocks(self, dtype, numbers, start=0, at_most=math.inf):
+        """Give lists of (rows, factors by layer's number), from row ``start`` on.
+
+        A list is as long as ``numbers``, or ``at_most`` rows, allow. Batches are joined to long
+        matrices, which multiply faster; a list has several entries only where a layer changed the
+        form of its factor, or woke up.
+        """
+        step = batch_size_for(self.model, self.batch_size)
+        run, kept, first, n = _Run(), 0, start, len(self)
+        for i in range(start, n, step):
+            rows = slice(i, min(i + step, n))
+            batch = self.model.linearise(take(self.X, rows), i)
+            factors = {}
+            for layer, factor in batch.factors(self.labels[rows]):
+                factors[layer.number] = factor.compact().cast(dtype)
+            run.add(rows, factors)
+            kept += sum(factor.n_numbers for factor in factors.values())
+            if kept >= numbers or rows.stop - first + step > at_most or rows.stop == n:
+                del batch, factors
+                done, run, kept, first = run.joined(), _Run(), 0, rows.stop
+                yield done
+                del done
+
+
+@torch.inference_mode(False)
+def kernel(left, right, *, symmetric, dtype=torch.float64, device=None, verbose=False):
+    """Tangent kernel (n, n') of two sets of rows.
+
+    Parameters
+    ----------
+    left, right : TangentRows or Stream
+        What ``left`` keeps of one block, ``right`` streams past.
+    symmetric : bool
+        Whether both are the same rows; half of the kernel is then computed.
+    dtype, device, verbose
+        See :func:`tangent_kernel`.
+
+    Returns
+    -------
+    torch.Tensor of shape (n, n')
+        The kernel.
+    """
+    if not symmetric:
+        check_same_network(left.model, right.model)
+    result = torch.empty(len(left), len(right), dtype=dtype, device=device)
+    on = left.model.device
+    start = 0
+    with tqdm(
+        total=result.numel(), desc="tangent kernel", unit_scale=True, disable=not verbose
+    ) as progress:
+        for block in left.blocks(dtype, _KEPT):
+            tiles = list(_tiles(block))
+            if symmetric:
+                for i, ours in enumerate(tiles):
+                    for theirs in tiles[i:]:
+                        progress.update(_fill(result, ours, theirs, symmetric, on))
+                start = tiles[-1][0].stop
+            others = right.blocks(dtype, _STREAMED, start, _TILE)
+            for theirs in (tile for other in others for tile in _tiles(other)):
+                for ours in tiles:
+                    progress.update(_fill(result, ours, theirs, symmetric, on))
+            del block, tiles  # before the next block is made
+    return result
+
+
+def check_same_network(model, model2):
+    """Raise unless layers of both have gradients in the same weights."""
+    if model2 is model:
+        return
+    same = model2.module is model.module and list(model2.weights) == list(model.weights)
+    if not same or [m.scales for m in model2.layers] != [m.scales for m in model.layers]:
+        raise ValueError(
+            "model2 must be the same module, parameters and parameterisation as model: "
+            "model.measuring(measurement) is"
+        )
+
+
+def _fill(kernel, left, right, symmetric, device):
+    """Write a tile, and its mirror image; the number of entries written."""
+    (rows, ours), (columns, theirs) = left, right
+    shape = rows.stop - rows.start, columns.stop - columns.start
+    tile = torch.zeros(shape, dtype=kernel.dtype, device=device)
+    for number in sorted(ours.keys() & theirs.keys()):
+        tile += ours[number].inner(theirs[number])
+    mirrored = symmetric and rows != columns
+    if symmetric and not mirrored:
+        tile = tile.tril() + tile.tril(-1).T
+    kernel[rows, columns] = tile
+    if mirrored:
+        kernel[columns, rows] = tile.T
+    return tile.numel() * (1 + mirrored)
+
+
+def _tiles(block):
+    """Rows and factors of at most ``_TILE`` rows, as views of a block."""
+    for rows, factors in block:
+        n = rows.stop - rows.start
+        step = math.ceil(n / math.ceil(n / _TILE))  # no tile is much smaller than the others
+        for i in range(rows.start, rows.stop, step):
+            stop = min(i + step, rows.stop)
+            part = slice(i - rows.start, stop - rows.start)
+            yield slice(i, stop), {number: f[part] for number, f in factors.items()}
+
+
+class _Run:
+    """Batches in a row, joined where their factors have the same form."""
+
+    def __init__(self):
+        self.done, self.open, self.form = [], [], None
+
+    def add(self, rows, factors):
+        form = {number: factor.signature for number, factor in factors.items()}
+        if self.open and form != self.form:
+            self._close()
+        self.open.append((rows, factors))
+        self.form = form
+
+    def joined(self):
+        self._close()
+        return self.done
+
+    def _close(self):
+        """Join the open batches, which are emptied layer by layer."""
+        if len(self.open) > 1:
+            rows = slice(self.open[0][0].start, self.open[-1][0].stop)
+            joined = {}
+            for number in self.form:
+                parts = [factors.pop(number) for _, factors in self.open]
+                joined[number] = type(parts[0]).concatenate(parts)
+            self.open = [(rows, joined)]
+        self.done += self.open
+        self.open = []
+
+
+def _taken(kept, numbers):
+    """Rows of kept factors in the order of ``numbers``, as few pieces as their blocks allow."""
+    edges = torch.tensor([rows.stop for rows, _ in kept])
+    owners = torch.bucketize(numbers, edges, right=True)
+    start = 0
+    for owner, count in zip(
+        *(v.tolist() for v in owners.unique_consecutive(return_counts=True)), strict=True
+    ):
+        rows, factors = kept[owner]
+        own = numbers[start : start + count] - rows.start
+        picked = {}
+        for number, factor in factors.items():
+            device = next(iter(factor.tensors().values())).device
+            picked[number] = factor[own.to(device)]
+        yield slice(start, start + count), picked
+        start += count
+
+
+def _first_maximum(logits):
+    return logits.argmax(1)
+
+
+def _check_finite(norms, start):
+    """Raise unless the gradients of a batch are finite, by their norms (B,)."""
+    bad = (~norms.isfinite()).nonzero()[:, 0]
+    if len(bad):
+        rows = ", ".join(str(start + int(i)) for i in bad[:3])
+        raise ValueError(
+            f"gradients must be finite, but those of row {rows} are not: weights, inputs or "
+            "logits of the network are too large"
+        )
