@@ -1,0 +1,14 @@
+"""A fitted model as attribution sees it, one file for each family of estimators.
+
+:func:`adapt` finds the family by the type of the estimator. To add one, register a function that
+takes a fitted estimator and returns a :class:`FittedModel`::
+
+    @adapt.register(MyClassifier)
+    def _(estimator):
+        return FittedModel(estimator, classes=estimator.classes_, module=estimator.network_)
+"""
+
+from . import _containers, _linear, _mlp, _provenance, _skorch, _torch  # noqa: F401
+from ._base import SUPPORTED, FittedModel, Linear, adapt, is_fitted
+
+__all__ = ["SUPPORTED", "FittedModel", "Linear", "adapt", "is_fitted"]

@@ -1,0 +1,240 @@
+"""What attribution knows of a fitted model, and how a family is found."""
+
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from functools import singledispatch
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator
+from sklearn.exceptions import NotFittedError
+from sklearn.utils.validation import check_is_fitted
+from torch import nn
+from torch.utils.data import DataLoader, Dataset
+
+from ..._utils.rows import n_rows, take_rows
+from ...tangent._module import evaluation
+from ._outputs import ReadLogits, call, few_rows, run
+
+SUPPORTED = (
+    "a ProvenanceClassifier, a skorch NeuralNetClassifier or NeuralNetBinaryClassifier, a "
+    "torch.nn.Module that maps a batch to logits, a scikit-learn linear classifier or "
+    "MLPClassifier, or a Pipeline, search or FrozenEstimator around one of these; any other "
+    "classifier needs features=, a transformer or callable that gives its feature rows"
+)
+
+
+class Linear(NamedTuple):
+    """Coefficients of a model whose outputs are ``X @ coefficients.T + intercept``."""
+
+    coefficients: np.ndarray  # (n_outputs, n_features), float64
+    intercept: np.ndarray | None  # (n_outputs,), float64; None if the model has none
+
+
+@dataclass(frozen=True, eq=False)
+class FittedModel:
+    """A fitted model as attribution sees it.
+
+    Parameters
+    ----------
+    estimator : estimator or torch.nn.Module
+        What was adapted. It is never changed.
+    classes : ndarray of shape (n_classes,), default=None
+        Label of each column of the logits; None counts them from 0.
+    module : torch.nn.Module, default=None
+        Holds the parameters; the user's own where there is one. None: only predictions are
+        known, and features must be the user's own.
+    forward : callable, default=None
+        ``forward(module, x)`` gives logits (B, C); None calls the module.
+    n_outputs : int, default=None
+        Outputs from which the logits are computed; None if there is one for each class. A binary
+        model with one output z has the logits (-z/2, z/2).
+    linear : Linear, default=None
+        Coefficients of a linear model.
+    """
+
+    estimator: object
+    classes: np.ndarray | None = None
+    module: nn.Module | None = None
+    forward: Callable | None = None
+    n_outputs: int | None = None
+    linear: Linear | None = None
+
+    def inputs(self, X):
+        """Turn the user's X into what the module takes.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, ...)
+            Rows as the estimator takes them.
+
+        Returns
+        -------
+        ndarray, torch.Tensor, csr matrix or dict of torch.Tensor
+            Inputs of n rows.
+        """
+        return as_given(X)
+
+    def decide(self, logits):
+        """Predict from logits as the estimator does.
+
+        Parameters
+        ----------
+        logits : torch.Tensor of shape (B, C)
+            Logits in the module's precision.
+
+        Returns
+        -------
+        torch.Tensor of shape (B,), int64
+            Positions of the predicted labels in ``classes``.
+        """
+        return logits.argmax(1)
+
+    def predict(self, X):
+        """Predict labels as the estimator does; the mode of its module is restored.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, ...)
+            Rows as the estimator takes them.
+
+        Returns
+        -------
+        ndarray of shape (n,)
+            Labels.
+        """
+        # skorch, among others, leaves a network in evaluation mode.
+        with nullcontext() if self.module is None else evaluation(self.module):
+            return as_ndarray(self.estimator.predict(as_given(X)))
+
+    def with_forward(self, forward, logits=True):
+        """Replace how outputs are computed.
+
+        Parameters
+        ----------
+        forward : callable or None
+            ``forward(module, x)``; None calls the module.
+        logits : bool, default=True
+            Whether to read logits from what it returns. False passes it on as it is, for a
+            measurement of the user's own.
+
+        Returns
+        -------
+        FittedModel
+            A model with that forward.
+        """
+        return replace(self, forward=ReadLogits(forward) if logits else forward or call)
+
+    def examined(self, inputs):
+        """Look at the outputs of a few rows once, so that later calls need not.
+
+        Parameters
+        ----------
+        inputs : ndarray, torch.Tensor, csr matrix or dict of torch.Tensor
+            What :meth:`inputs` gives.
+
+        Returns
+        -------
+        FittedModel
+            With ``classes`` and the simplest ``forward`` that gives logits.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If it is not clear which of the outputs are logits.
+        """
+        if self.module is None:
+            return self
+        rows = take_rows(inputs, few_rows(n_rows(inputs)))
+        forward, n_outputs = self.forward, self.n_outputs
+        if isinstance(forward, ReadLogits):
+            forward, n_outputs = run(self, rows, forward.examine)
+        n_classes = run(self, rows).shape[1]
+        classes = np.arange(n_classes) if self.classes is None else self.classes
+        if len(classes) != n_classes:
+            raise ValueError(
+                f"The model must have a logit for each of its {len(classes)} classes; got "
+                f"{n_classes} logits"
+            )
+        return replace(self, classes=classes, forward=forward, n_outputs=n_outputs)
+
+
+@singledispatch
+def adapt(estimator):
+    """Find what attribution needs of a fitted estimator, by its type.
+
+    ``adapt.register(cls)`` adds a family of estimators.
+
+    Parameters
+    ----------
+    estimator : estimator or torch.nn.Module
+        Fitted. It is not changed.
+
+    Returns
+    -------
+    FittedModel
+        The model.
+
+    Raises
+    ------
+    TypeError
+        If the estimator is no classifier that attribution can use.
+    """
+    if hasattr(estimator, "best_estimator_"):  # a search, of scikit-learn or not
+        from ._containers import contained
+
+        return contained(estimator, adapt(estimator.best_estimator_))
+    if hasattr(estimator, "predict") and hasattr(estimator, "classes_"):
+        if isinstance(estimator.classes_, list):
+            raise TypeError(
+                f"{type(estimator).__name__} was fitted on several targets; attribution explains "
+                "one class"
+            )
+        return FittedModel(estimator, classes=as_ndarray(estimator.classes_))
+    raise TypeError(f"estimator must be {SUPPORTED}; got {type(estimator).__name__}")
+
+
+def is_fitted(estimator):
+    """Whether an estimator can be used as it stands; modules always can."""
+    if isinstance(estimator, nn.Module):
+        return True
+    try:
+        check_is_fitted(estimator)
+    except NotFittedError:
+        return False
+    except TypeError:  # no scikit-learn estimator: nothing says that it is not fitted
+        return not isinstance(estimator, BaseEstimator)
+    return True
+
+
+def as_given(X):
+    """X without the gradient of tensors, refused where something of it would be dropped."""
+    if isinstance(X, Mapping):
+        return {key: as_given(value) for key, value in X.items()}
+    if isinstance(X, DataLoader | Dataset):
+        raise TypeError(
+            f"X must hold the rows; got a {type(X).__name__}. Pass the rows themselves, for "
+            "instance torch.stack([x for x, _ in dataset])"
+        )
+    if isinstance(X, np.ma.MaskedArray):
+        raise ValueError(
+            "X must not be a masked array, because its mask would be ignored. Fill it with "
+            "X.filled(value), or impute"
+        )
+    if isinstance(X, torch.Tensor):
+        if X.is_meta or X.layout != torch.strided:
+            raise ValueError(
+                f"X must be a dense tensor with values; got a tensor on {X.device} with layout "
+                f"{X.layout}. Pass a dense tensor or a SciPy sparse matrix"
+            )
+        X = X.detach()
+    if "complex" in str(getattr(X, "dtype", "")):
+        raise ValueError(f"X must be real; got {X.dtype}")
+    return X
+
+
+def as_ndarray(values):
+    """An ndarray, also of a tensor, as estimators give under array_api_dispatch."""
+    return values.detach().cpu().numpy() if isinstance(values, torch.Tensor) else np.asarray(values)

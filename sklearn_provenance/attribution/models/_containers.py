@@ -1,0 +1,90 @@
+"""Estimators around another one: pipelines, searches, frozen estimators."""
+
+from dataclasses import dataclass, fields
+
+from sklearn.frozen import FrozenEstimator
+from sklearn.pipeline import Pipeline
+
+from ._base import SUPPORTED, FittedModel, adapt, as_given
+
+
+@dataclass(frozen=True, eq=False)
+class ContainedModel(FittedModel):
+    """The model inside a container, after the steps before it.
+
+    Parameters
+    ----------
+    inner : FittedModel
+        The model inside, with the same module and classes.
+    steps : tuple of transformers
+        What X goes through first, once.
+    """
+
+    inner: FittedModel | None = None
+    steps: tuple = ()
+
+    def inputs(self, X):
+        """Inputs of the inner model."""
+        return self.inner.inputs(self._transform(X))
+
+    def decide(self, logits):
+        """Predict from logits as the inner model does."""
+        return self.inner.decide(logits)
+
+    def predict(self, X):
+        """Predict labels as the inner model does."""
+        return self.inner.predict(self._transform(X))
+
+    def with_forward(self, forward, logits=True):
+        """Replace how outputs are computed, here and inside."""
+        return contained(self.estimator, self.inner.with_forward(forward, logits), self.steps)
+
+    def examined(self, inputs):
+        """Look at the outputs of a few rows once."""
+        return contained(self.estimator, self.inner.examined(inputs), self.steps)
+
+    def _transform(self, X):
+        X = as_given(X)
+        for step in self.steps:
+            X = step.transform(X)
+        return X
+
+
+def contained(estimator, inner, steps=()):
+    """The model of a container.
+
+    Parameters
+    ----------
+    estimator : estimator
+        The container.
+    inner : FittedModel
+        Of the estimator inside.
+    steps : iterable of transformers
+        What comes before it.
+
+    Returns
+    -------
+    ContainedModel
+        With the fields of the inner model.
+    """
+    shared = {field.name: getattr(inner, field.name) for field in fields(FittedModel)}
+    return ContainedModel(**shared | {"estimator": estimator}, inner=inner, steps=tuple(steps))
+
+
+@adapt.register(Pipeline)
+def _(estimator):
+    *before, (_, last) = estimator.steps
+    if last is None or isinstance(last, str):
+        raise TypeError(f"estimator must be {SUPPORTED}; got a Pipeline without a last estimator")
+    steps = [
+        step
+        for _, step in before
+        # Samplers of imbalanced-learn are passed over at prediction.
+        if step is not None and not isinstance(step, str) and not hasattr(step, "fit_resample")
+    ]
+    return contained(estimator, adapt(last), steps)
+
+
+@adapt.register(FrozenEstimator)
+def _(estimator):
+    return contained(estimator, adapt(estimator.estimator))

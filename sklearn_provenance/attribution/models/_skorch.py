@@ -1,0 +1,82 @@
+"""Classifiers of skorch.
+
+Shapes in comments: B rows, C classes.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from skorch import NeuralNetBinaryClassifier, NeuralNetClassifier
+from torch import nn
+
+from ._base import FittedModel, adapt
+from ._outputs import ReadLogits, binary_logits, call, logit_tensor
+from ._torch import as_numbers
+
+
+@dataclass(frozen=True, eq=False)
+class SkorchModel(FittedModel):
+    """A NeuralNetClassifier; it predicts positions of its outputs, whatever its classes."""
+
+    def inputs(self, X):
+        """Rows as skorch hands them to the module: a data frame as a dict of columns."""
+        if hasattr(X, "iloc") and hasattr(X, "columns"):
+            X = {name: X[name].to_numpy().reshape(-1, 1) for name in X}
+        return as_numbers(X)
+
+    def decide(self, logits):
+        """Positions of the largest probability."""
+        return self.estimator._get_predict_nonlinearity()(logits).argmax(1)
+
+
+@dataclass(frozen=True, eq=False)
+class BinarySkorchModel(SkorchModel):
+    """A NeuralNetBinaryClassifier: one output, and a threshold of its own."""
+
+    def decide(self, logits):
+        """1 where the probability is above the threshold."""
+        p = torch.sigmoid(logits[:, 1] - logits[:, 0])
+        if self.estimator.predict_nonlinearity != "auto":
+            p = self.estimator._get_predict_nonlinearity()(logits[:, 1] - logits[:, 0])[:, 1]
+        # NumPy compares in the precision of the probabilities.
+        return torch.as_tensor(p.cpu().numpy() > self.estimator.threshold, dtype=torch.int64)
+
+
+def log_output(module, x):
+    """Log-probabilities (B, C), as logits, of a module that ends in a softmax.
+
+    skorch trains such modules with NLLLoss and adds the same constant.
+    """
+    p = logit_tensor(call(module, x), first=True)
+    return torch.log(p + torch.finfo(p.dtype).eps)
+
+
+def logit_output(module, x):
+    """Logits (B, 2) of a module with one output that ends in a sigmoid, trained with BCELoss."""
+    p = logit_tensor(call(module, x), first=True)  # (B,) or (B, 1)
+    return binary_logits(torch.logit(p.reshape(-1, 1), torch.finfo(p.dtype).eps))
+
+
+def _criterion(estimator):
+    criterion = estimator.criterion_
+    return getattr(criterion, "_orig_mod", criterion)  # compiled
+
+
+@adapt.register(NeuralNetClassifier)
+def _(estimator):
+    log = isinstance(_criterion(estimator), nn.NLLLoss)
+    forward = log_output if log else ReadLogits(first=True)
+    return SkorchModel(estimator, module=estimator.module_, forward=forward)
+
+
+@adapt.register(NeuralNetBinaryClassifier)
+def _(estimator):
+    probability = isinstance(_criterion(estimator), nn.BCELoss)
+    return BinarySkorchModel(
+        estimator,
+        classes=np.array([0, 1]),
+        module=estimator.module_,
+        forward=logit_output if probability else ReadLogits(first=True),
+        n_outputs=1,
+    )
