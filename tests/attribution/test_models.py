@@ -20,7 +20,7 @@ from skorch import NeuralNetClassifier
 
 from sklearn_provenance import ProvenanceClassifier
 from sklearn_provenance.attribution import InfoGainAttributor, InfoLossAttributor
-from sklearn_provenance.attribution._models import adapt
+from sklearn_provenance.attribution.models import adapt
 from sklearn_provenance.tangent import TangentFeatures, TangentModel
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
