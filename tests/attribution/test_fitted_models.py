@@ -257,6 +257,15 @@ def test_frozen_estimators_and_other_searches():
         np.testing.assert_allclose(logits_of(model, IRIS), estimator.decision_function(IRIS))
 
 
+def test_a_forward_of_ones_own_is_no_closed_form():
+    estimator = LogisticRegression().fit(IRIS, BINARY)
+    model = adapt(make_pipeline(estimator)).with_forward(lambda module, x: 3 * module(x))
+    assert model.linear is None
+    model = model.examined(model.inputs(IRIS))
+    decision = logits_of(model, IRIS)[:, 1]
+    np.testing.assert_allclose(2 * decision, 3 * estimator.decision_function(IRIS))
+
+
 def test_texts_become_sparse_rows():
     pipe = make_pipeline(TfidfVectorizer(), LinearSVC()).fit(TEXTS, TOPIC)
     model = adapt(pipe)

@@ -197,14 +197,14 @@ def test_integers_are_ids_where_the_module_takes_those(dtype):
     torch.testing.assert_close(logits_of(adapt(Words()), ids), run(adapt(Words()), IDS))
     # The same numbers for a module of numbers.
     module = nn.Linear(6, 3)
-    assert adapt(module).inputs(ids).dtype == np.float32
+    assert adapt(module).inputs(ids).dtype == torch.float32
     # One that has an embedding and yet takes floats; one that takes integers without one.
     both = Words()
     both.forward = lambda x: both.embedding(x[:, 0].long()) + module(x)[:, :1]
-    assert adapt(both).inputs(ids).dtype == np.float32
+    assert adapt(both).inputs(ids).dtype == torch.float32
     both.forward = lambda x: module(nn.functional.one_hot(x[:, 0], 20)[:, :6].float())
     both.embedding = None
-    assert adapt(both).inputs(ids).dtype == np.int64
+    assert adapt(both).inputs(ids).dtype == torch.int64
     assert adapt(module).inputs(torch.tensor(IDS)).dtype == torch.int64
 
 
@@ -222,6 +222,8 @@ def test_kinds_of_rows():
     truth = nn.functional.linear(tensor * 2, module.weight, module.bias).detach()
     kinds = {
         "array": IRIS.copy(),
+        "big-endian": IRIS.astype(">f8"),
+        "rows as tensors": list(tensor),
         "reversed": IRIS[::-1],
         "read-only": np.broadcast_to(IRIS, IRIS.shape),
         "integers as objects": IRIS.astype(object),
@@ -235,14 +237,46 @@ def test_kinds_of_rows():
     }
     for name, X in kinds.items():
         expected = truth.flip(0) if name == "reversed" else truth
-        before = copy.deepcopy(X)
+        before = X.detach().clone() if isinstance(X, torch.Tensor) else copy.copy(X)
         inputs = model.inputs(X)
+        assert inputs.dtype in (np.float32, np.float64, torch.float32, torch.float64), name
         assert not getattr(inputs, "requires_grad", False)
         tolerance = 1e-2 if name == "half" else 1e-5
         torch.testing.assert_close(run(model, inputs), expected, rtol=tolerance, atol=tolerance)
         model.examined(inputs)
         if isinstance(X, np.ndarray | torch.Tensor):
             assert (before == X).all(), name
+
+
+def test_modules_that_would_change_are_not_run():
+    renorm = nn.Sequential(nn.Embedding(20, 3, max_norm=0.1), nn.Flatten(), nn.Linear(18, 3))
+    before = copy.deepcopy(renorm.state_dict())
+    for module in (renorm, nn.LazyLinear(3)):
+        for ids in (IDS, torch.tensor(IDS)):
+            with pytest.raises(ValueError, match=r"max_norm|no shape yet"):
+                adapt(module).examined(adapt(module).inputs(ids))
+    assert all((before[name] == value).all() for name, value in renorm.state_dict().items())
+
+
+def test_memory_maps_are_read_when_needed(tmp_path):
+    np.save(tmp_path / "rows.npy", IRIS32)
+    rows = np.load(tmp_path / "rows.npy", mmap_mode="r")
+    model = adapt(nn.Linear(4, 3))
+    assert isinstance(model.inputs(rows), np.memmap)
+    torch.testing.assert_close(logits_of(model, rows), logits_of(model, IRIS32))
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_compiled_modules():
+    module = nn.Sequential(nn.Linear(4, 3), nn.Tanh())
+    model = adapt(torch.jit.trace(module, torch.tensor(IRIS32[:2])))
+    model = model.examined(model.inputs(IRIS))
+    torch.testing.assert_close(logits_of(model, IRIS), logits_of(adapt(module), IRIS))
+    words = adapt(torch.jit.script(Words()))
+    with pytest.raises((RuntimeError, TypeError)):
+        words.examined(words.inputs({"wrong": IDS}))
+    inputs = words.inputs({"ids": IDS, "mask": MASK})
+    torch.testing.assert_close(run(words, inputs), run(adapt(Words()), inputs))
 
 
 def test_rows_that_are_refused():

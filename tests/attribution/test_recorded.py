@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from .recorded import FILE, answers, cases
 
 RECORDED = np.load(FILE)

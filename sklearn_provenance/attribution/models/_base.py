@@ -15,7 +15,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 from ..._utils.rows import n_rows, take_rows
-from ...tangent._module import evaluation
+from ...tangent._module import check_module, evaluation
 from ._outputs import ReadLogits, call, few_rows, run
 
 SUPPORTED = (
@@ -125,7 +125,8 @@ class FittedModel:
         FittedModel
             A model with that forward.
         """
-        return replace(self, forward=ReadLogits(forward) if logits else forward or call)
+        forward = ReadLogits(forward) if logits else forward or call
+        return replace(self, forward=forward, n_outputs=None, linear=None)
 
     def examined(self, inputs):
         """Look at the outputs of a few rows once, so that later calls need not.
@@ -147,6 +148,7 @@ class FittedModel:
         """
         if self.module is None:
             return self
+        check_module(self.module)  # before it runs: some modules would change
         rows = take_rows(inputs, few_rows(n_rows(inputs)))
         forward, n_outputs = self.forward, self.n_outputs
         if isinstance(forward, ReadLogits):
@@ -223,6 +225,8 @@ def as_given(X):
             "X must not be a masked array, because its mask would be ignored. Fill it with "
             "X.filled(value), or impute"
         )
+    if isinstance(X, list | tuple) and X and all(isinstance(row, torch.Tensor) for row in X):
+        X = torch.stack(list(X))
     if isinstance(X, torch.Tensor):
         if X.is_meta or X.layout != torch.strided:
             raise ValueError(

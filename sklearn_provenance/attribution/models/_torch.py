@@ -9,6 +9,7 @@ from scipy.sparse import issparse
 from torch import nn
 
 from ..._utils.rows import n_rows, take_rows
+from ...tangent._module import check_module
 from ._base import FittedModel, adapt, as_given
 from ._outputs import ReadLogits, run
 
@@ -22,9 +23,9 @@ class TorchModel(FittedModel):
     def inputs(self, X):
         """Tensors as they are; arrays as floats, or as integers where the module takes those."""
         x = as_numbers(X)
-        if isinstance(x, np.ndarray) and x.dtype.kind in "iu":
-            return self._integers_or_floats(x)
-        return x
+        if isinstance(X, torch.Tensor | Mapping) or not is_integer(x):
+            return x
+        return self._integers_or_floats(x)
 
     def predict(self, X):
         """Predict labels."""
@@ -38,16 +39,17 @@ class TorchModel(FittedModel):
 
     def _integers_or_floats(self, x):
         """An array of integers may hold token ids or numbers; the module says which it takes."""
-        kinds = [np.float32, np.int64]
+        check_module(self.module)  # before it runs: some modules would change
+        kinds = [torch.float32, torch.int64]
         if any(isinstance(m, nn.Embedding | nn.EmbeddingBag) for m in self.module.modules()):
             kinds.reverse()
         for kind in kinds:
             try:
-                run(self, x[:1].astype(kind))
+                run(self, x[:1].to(kind))
             except Exception:
                 continue
-            return x.astype(kind)
-        return x.astype(kinds[0])  # where the module's own error comes up again
+            return x.to(kind)
+        return x.to(kinds[0])  # where the module's own error comes up again
 
 
 def as_numbers(X):
@@ -61,7 +63,8 @@ def as_numbers(X):
     Returns
     -------
     ndarray, torch.Tensor, csr matrix or dict of torch.Tensor
-        Floats in single precision unless they are in double; integers as they are.
+        Tensors as they are. Floats in single precision unless they are in double, integers as a
+        tensor, which stays one.
 
     Raises
     ------
@@ -75,13 +78,18 @@ def as_numbers(X):
         return x
     if isinstance(X, torch.Tensor):
         return X
-    if issparse(X):
-        X = X.tocsr()
-        return X if X.dtype == np.float64 else X.astype(np.float32)
-    X = _as_array(X)
-    if X.dtype == np.float64 or X.dtype.kind in "iu":
-        return X
-    return X.astype(np.float32)
+    X = X.tocsr() if issparse(X) else _as_array(X)
+    if X.dtype.kind in "iu" and not issparse(X):
+        unknown_to_torch = X.dtype.kind == "u" and X.dtype.itemsize > 1
+        return _as_tensor(X.astype(np.int64) if unknown_to_torch else X)
+    if X.dtype.kind == "f" and X.dtype.itemsize >= 8:
+        return X.astype(np.float64, copy=False)
+    return X.astype(np.float32, copy=False)
+
+
+def is_integer(x):
+    """Whether rows are a tensor of integers."""
+    return isinstance(x, torch.Tensor) and not x.is_floating_point() and x.dtype != torch.bool
 
 
 def _as_tensor(x):
@@ -92,7 +100,8 @@ def _as_tensor(x):
 
 def _as_array(X):
     try:
-        X = np.asarray(X)
+        # Rows of a memory map are read when they are needed.
+        X = X if isinstance(X, np.memmap) else np.asarray(X)
         if X.dtype == object:
             X = X.astype(np.float64)
     except (TypeError, ValueError) as error:
