@@ -133,6 +133,15 @@ def test_unclear_outputs_are_refused(name):
         model.examined(model.inputs(IRIS))
 
 
+def test_a_softmax_at_the_end_is_named():
+    module = nn.Sequential(nn.Linear(4, 3), nn.Softmax(1))
+    model = adapt(module)
+    with pytest.warns(UserWarning, match="look like probabilities.*forward="):
+        model.examined(model.inputs(IRIS))
+    logits = model.with_forward(lambda module, x: module(x).log())
+    assert logits.examined(model.inputs(IRIS)).classes.tolist() == [0, 1, 2]
+
+
 def test_a_forward_of_ones_own():
     module = Returns(lambda h, z: (h, z))
     truth = logits_of(adapt(Returns(OUTPUTS["tensor"])), IRIS)

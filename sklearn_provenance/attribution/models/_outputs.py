@@ -4,6 +4,7 @@ Shapes in comments: B rows, C classes.
 """
 
 import inspect
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -50,6 +51,7 @@ class ReadLogits:
         """
         outputs = self.outputs(module, x)
         logits = as_logits(outputs, n_rows(x), self.first)
+        _warn_of_probabilities(logits)
         plain = logits is outputs and self.forward is None and isinstance(x, torch.Tensor)
         tensor = logit_tensor(outputs, self.first)
         n_outputs = 1 if tensor.numel() == n_rows(x) else logits.shape[1]
@@ -133,6 +135,18 @@ def logit_tensor(outputs, first=False):
     if not outputs.is_floating_point():
         raise ValueError(f"The module must return real floating-point logits; got {outputs.dtype}")
     return outputs
+
+
+def _warn_of_probabilities(logits):
+    """Warn of a module that ends in a softmax; its gradients are not those of its logits."""
+    if (logits >= 0).all() and ((logits.sum(1) - 1).abs() < 1e-4).all():
+        warnings.warn(
+            "The module returns numbers that look like probabilities (none is negative and every "
+            "row adds up to 1), and they are read as logits. Leave out its last softmax, or pass "
+            "forward=lambda module, x: module(x).log()",
+            UserWarning,
+            stacklevel=2,
+        )
 
 
 def _is_table(entry):
