@@ -5,14 +5,15 @@ References
 [IT] Tailor, Felicioni, Ciosek (2026). Bayesian information-theoretic training data attribution.
 """
 
-from ._ekfac import EKFACAttributor
-from ._grad_dot import GradDotAttributor
-from ._information import InfoGainAttributor, InfoLossAttributor
-from ._last_layer import LastLayerAttributor
-from ._random import RandomAttributor
-from ._relatif import RelatIFAttributor
-from ._similarity import RepSimAttributor
-from ._trak import TRAKAttributor
+from .estimators._ekfac import EKFACAttributor
+from .estimators._grad_dot import GradDotAttributor
+from .estimators._info_gain import InfoGainAttributor
+from .estimators._info_loss import InfoLossAttributor
+from .estimators._last_layer import LastLayerAttributor
+from .estimators._random import RandomAttributor
+from .estimators._relatif import RelatIFAttributor
+from .estimators._repsim import RepSimAttributor
+from .estimators._trak import TRAKAttributor
 
 __all__ = [
     "EKFACAttributor",

@@ -8,7 +8,7 @@ from ..tangent._fingerprint import fingerprint
 
 
 class Cache:
-    """Calls functions of points and arrays, or returns what they gave before.
+    """Calls functions of inputs and arrays, or returns what they gave before.
 
     A grid over the noise variance fits the same model on the same fold again and again: what is
     computed is known by the weights, the code of the layers, the rows and their labels.
@@ -18,9 +18,9 @@ class Cache:
     memory : None, str or joblib.Memory
         Where results are kept; None keeps nothing.
     kind : str
-        Tells apart the sources of kernels that share the transformer.
+        Tells apart what shares the transformer.
     transformer : TangentFeatures, default=None
-        Module, how it is called and what is differentiated; None where the points are features.
+        Module, how it is called and what is differentiated; None where inputs are features.
     """
 
     def __init__(self, memory, kind, transformer=None):
@@ -29,19 +29,27 @@ class Cache:
         if self.memory is not None:
             self.key = kind, None if transformer is None else fingerprint(transformer)
 
-    def __call__(self, function, *points):
-        """``function(*points)``."""
+    def __call__(self, name, function, *arguments):
+        """``function(*arguments)``, known by its name and its arguments."""
         if self.memory is None:
-            return function(*points)
-        digest = joblib.hash((self.key, function.__qualname__, *map(_array, points)))
-        return self.memory.cache(_run, ignore=["function", "points"])(digest, function, points)
+            return function(*arguments)
+        digest = joblib.hash((self.key, name, *map(_array, arguments)))
+        ignored = ["function", "arguments"]
+        return self.memory.cache(_run, ignore=ignored)(digest, function, arguments)
 
 
-def _run(digest, function, points):
-    return function(*points)
+def fit_estimator(estimator, X, y):
+    """``estimator.fit(X, y)``, as joblib finds it again."""
+    return estimator.fit(X, y)
+
+
+def _run(digest, function, arguments):
+    return function(*arguments)
 
 
 def _array(values):
-    if isinstance(values, tuple):  # points
+    if isinstance(values, tuple | list):
         return [_array(value) for value in values]
+    if isinstance(values, dict):
+        return {key: _array(value) for key, value in values.items()}
     return values.detach().cpu().numpy() if isinstance(values, torch.Tensor) else values

@@ -11,7 +11,7 @@ import torch
 _BLOCK = 4096
 
 
-def doubt(logits):
+def one_minus_p(logits):
     """1 - p_c (B, C) as the sum of the others, with all its digits however near p_c is to 1."""
     p = logits.softmax(1)
     return p @ (1 - torch.eye(p.shape[1], dtype=p.dtype, device=p.device))
@@ -26,7 +26,7 @@ def margin_gradient(logits, labels):
 
 def likelihood_gradient(logits, labels):
     """Gradient of log p_y in the logits (B, C): e_y - p, with all the digits of its first entry."""
-    return doubt(logits).gather(1, labels[:, None]) * margin_gradient(logits, labels)
+    return one_minus_p(logits).gather(1, labels[:, None]) * margin_gradient(logits, labels)
 
 
 def curvature(logits, n_outputs):
@@ -36,7 +36,7 @@ def curvature(logits, n_outputs):
     """
     p = logits.softmax(1)[:, :n_outputs]
     matrix = -p[:, :, None] * p[:, None, :]
-    matrix.diagonal(dim1=1, dim2=2).copy_(p * doubt(logits)[:, :n_outputs])
+    matrix.diagonal(dim1=1, dim2=2).copy_(p * one_minus_p(logits)[:, :n_outputs])
     return matrix
 
 
@@ -56,3 +56,31 @@ def hessian(logits, features, n_outputs):
                 if i != j:
                     total[j, :, i] += block  # symmetric itself
     return total.reshape(n_outputs * size, -1)
+
+
+def measurement_gradient(logits, labels, measurement):
+    """Gradient of a measurement in the logits (B, C).
+
+    Parameters
+    ----------
+    logits : Tensor of shape (B, C)
+        Logits.
+    labels : Tensor of shape (B,)
+        What each is measured at.
+    measurement : {"label_logit", "margin", "log_probability"} or callable
+        The scalar.
+
+    Returns
+    -------
+    Tensor of shape (B, C)
+        Gradients.
+    """
+    if measurement == "label_logit":
+        return torch.zeros_like(logits).scatter(1, labels[:, None], 1.0)
+    if measurement == "margin":
+        return margin_gradient(logits, labels)
+    if measurement == "log_probability":
+        return likelihood_gradient(logits, labels)
+    with torch.enable_grad():
+        leaf = logits.detach().requires_grad_()
+        return torch.autograd.grad(measurement(leaf, labels).sum(), leaf)[0]

@@ -7,7 +7,7 @@ import numpy as np
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils.validation import _num_samples
 
-from ..attribution._pointwise import PointwiseSelection
+from ..attribution.estimators._pointwise import PointwiseSelection
 from ._copies import is_estimator
 from ._displays import CoresetDisplay
 from ._protocol import as_seeds, check_rows, frame, long_columns, standard_error
@@ -232,7 +232,7 @@ def _select(name, selector, X_queries, labels, sizes, balanced, n_train):
     subsets = {}
     for quotas in balanced:
         if isinstance(selector, PointwiseSelection):  # one ranking for all sizes
-            chosen = selector._select_each(X_queries, sizes, balanced=quotas, **labels)
+            chosen = selector.select_sizes(X_queries, sizes, balanced=quotas, **labels)
         elif quotas:
             chosen = [selector.select(X_queries, k=k, balanced=True, **labels) for k in sizes]
         else:  # greedy selection begins with the smaller subsets

@@ -8,7 +8,7 @@ from warnings import catch_warnings, filterwarnings
 import numpy as np
 from sklearn.utils.validation import _num_samples, check_is_fitted
 
-from ..attribution._base import BaseAttributor
+from ..attribution.estimators._base import BaseAttributor
 
 
 def as_attributors(attributors, method):

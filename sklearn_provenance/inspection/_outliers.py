@@ -11,8 +11,7 @@ from sklearn.utils import _safe_indexing
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 
-from ..attribution._link import resolve
-from ..attribution._models import is_fitted
+from ..attribution.models import is_fitted, resolve
 from ._debugging import SCORE_NAMES, anomaly_scores, feature_neighbors
 from ._shared import open_classifier, training_labels
 

@@ -9,7 +9,7 @@ from .._explanation_html import cards
 from .._explanation_page import join, tag
 from .._explanation_rows import format_number, take
 from .._explanation_views import words
-from ..attribution._base import BaseAttributor
+from ..attribution.estimators._base import BaseAttributor
 from ..evaluation import label_disagreement, label_loss
 from ..evaluation._protocol import fitted_rows
 from ..explanation import Explanation

@@ -9,28 +9,29 @@ import numpy as np
 import torch
 from torch import nn
 
-from ..tangent import TangentModel
-from ..tangent._batches import as_batch, batch_size_for
-from ..tangent._module import evaluation
-from ._models import SingleBranch, adapt, binary_logits
+from ..._utils.rows import n_rows, take_rows
+from ...tangent import TangentModel
+from ...tangent._batches import as_batch, batch_size_for
+from ...tangent._module import evaluation
+from ..models import SUPPORTED
+from ._base import ExplicitPoints, Features
 
 # Rows on which the layer is looked for.
-_PROBE = 32
+PROBE = 32
 
 
-class Penultimate:
-    """The penultimate features of a model: a callable from its X to rows of numbers.
+class PenultimateFeatures(Features):
+    """The input of the last linear layer of which the logits are a function.
 
-    They are the input of the last linear layer of which the logits are a function: of the class
-    branch in a provenance network with two branches, of the index branch in one with a single
-    branch. The features of a linear model are its inputs.
+    That is the layer of the class branch in a provenance network with two branches, and of the
+    index branch in one with a single branch. The features of a linear model are its inputs.
 
     Parameters
     ----------
-    estimator : estimator or torch.nn.Module
-        Fitted.
-    X : array-like of shape (n, ...)
-        Rows on which the layer is looked for.
+    model : FittedModel
+        The model.
+    inputs : ndarray, Tensor, csr matrix or dict of Tensor
+        Training rows, on some of which the layer is looked for.
     batch_size : int or "auto"
         Rows per pass.
 
@@ -47,43 +48,52 @@ class Penultimate:
         If the logits are not a function of the output of one linear layer.
     """
 
-    def __init__(self, estimator, X, batch_size="auto"):
-        model = adapt(estimator)
-        self.inputs = model.inputs
+    def __init__(self, model, inputs, batch_size="auto"):
+        if model.module is None:
+            raise TypeError(f"estimator must be {SUPPORTED}; got {type(model.estimator).__name__}")
+        self.model = model
         self.network = TangentModel(model.module, forward=model.forward)
         self.batch_size = batch_size
-        places = np.unique(np.linspace(0, X.shape[0] - 1, _PROBE).astype(int))
-        x = as_batch(self.inputs(X), self.network)[torch.as_tensor(places)]
+        places = np.unique(np.linspace(0, n_rows(inputs) - 1, PROBE).astype(int))
+        x = as_batch(take_rows(inputs, places), self.network)
         self.layer, self.call = self._find(x)
+        self.fitted = self
+
+    def inputs(self, X):
+        """What the network takes."""
+        return self.model.inputs(X)
+
+    def points(self, inputs, labels=None):
+        """Points of rows at labels (n,); None takes the predicted ones, in the same pass."""
+        features, logits = self.forward(inputs)
+        labels = self.model.decide(logits).cpu() if labels is None else torch.as_tensor(labels)
+        return ExplicitPoints(features.cpu().numpy(), labels, logits.cpu().double())
+
+    def n_features_out(self, inputs):
+        """Inputs of the last layer."""
+        return self.layer.in_features
+
+    def transform(self, X):
+        """Penultimate features (n, F) of X, in the network's precision."""
+        return self.forward(self.inputs(X))[0].cpu().numpy()
 
     def __call__(self, X):
-        """Penultimate features of rows.
+        """Penultimate features (n, F) of X, in the network's precision."""
+        return self.transform(X)
+
+    def forward(self, inputs):
+        """Features and logits of rows.
 
         Parameters
         ----------
-        X : array-like of shape (n, ...)
-            Rows as the estimator takes them.
-
-        Returns
-        -------
-        ndarray of shape (n, F)
-            Features, in the network's precision.
-        """
-        return self.forward(as_batch(self.inputs(X), self.network))[0].cpu().numpy()
-
-    def forward(self, x):
-        """Features and logits of a batch.
-
-        Parameters
-        ----------
-        x : torch.Tensor of shape (n, ...)
+        inputs : ndarray, Tensor, csr matrix or dict of Tensor of n rows
             Rows as the network takes them.
 
         Returns
         -------
-        features : torch.Tensor of shape (n, F)
+        features : Tensor of shape (n, F)
             Inputs of the last layer.
-        logits : torch.Tensor of shape (n, C)
+        logits : Tensor of shape (n, C)
             Logits of the network.
         """
         step = batch_size_for(self.network, self.batch_size)
@@ -94,9 +104,10 @@ class Penultimate:
             seen.append((args[0] if args else kwargs["input"]).clone())
 
         with hooked([self.layer], keep):
-            for i in range(0, len(x), step):
+            for i in range(0, n_rows(inputs), step):
                 seen.clear()
-                logits.append(self._logits(x[i : i + step]))
+                x = as_batch(take_rows(inputs, slice(i, i + step)), self.network)
+                logits.append(self._logits(x))
                 features.append(seen[self.call])
         return torch.cat(features), torch.cat(logits)
 
@@ -136,10 +147,7 @@ class Penultimate:
         )
 
     def _is_width(self, n_outputs, n_classes):
-        forward = self.network.forward
-        if isinstance(forward, SingleBranch):
-            return n_outputs == len(forward.labels)
-        return n_outputs == (1 if forward is binary_logits else n_classes)
+        return n_outputs == (self.model.n_outputs or n_classes)
 
     def _with_rows_reversed(self, layers, place, x):
         """Logits when the rows of one call's output change places."""

@@ -4,22 +4,19 @@ import numbers
 
 import numpy as np
 import torch
+from sklearn.utils import check_consistent_length
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
-from ..information import (
-    density_system,
-    density_system_features,
-    greedy,
-    greedy_coreset,
-    greedy_coreset_features,
-    greedy_features,
-)
-from ..tangent._measurements import MEASUREMENTS
+from ..._utils.rows import n_rows
+from ...tangent._measurements import MEASUREMENTS
+from .._cache import Cache
+from .._kept import MEMORY_LIMIT
+from .._labels import equal_shares, positions
+from ..features import make_features
+from ..rules import density_of
 from ._base import BaseAttributor
-from ._link import Link
-from ._shares import equal_shares
-from ._sources import Points
+from ._input import check_rows
 
 # noise_variance="scale" in units of the mean kernel diagonal: where rows named by InfoGain were
 # removed and networks trained again, predictions suffered most (benchmarks/brittleness.py).
@@ -45,13 +42,13 @@ def _in_kernel_units(noise_variance, diagonal):
     return factor * diagonal
 
 
-class InformationAttributor(BaseAttributor):
-    """What the rules in nats share: selection, coresets and the score for choosing σ²."""
+class GaussianAttributor(BaseAttributor):
+    """What the rules in nats share: features, coresets and the score for choosing σ²."""
 
     _parameter_constraints: dict = {
         **BaseAttributor._parameter_constraints,
         "noise_variance": [Interval(numbers.Real, 0, None, closed="neither"), str],
-        "measurement": [StrOptions(set(MEASUREMENTS))],
+        "measurement": [StrOptions(set(MEASUREMENTS)), callable],
         "features": [StrOptions({"auto", "exact"}), HasMethods("transform"), callable],
         "ntk_parameterization": ["boolean", Interval(numbers.Real, 0, None, closed="neither")],
     }
@@ -65,16 +62,20 @@ class InformationAttributor(BaseAttributor):
         measurement="label_logit",
         features="auto",
         ntk_parameterization=False,
+        forward=None,
         prefit="auto",
         memory=None,
+        memory_limit=MEMORY_LIMIT,
         batch_size="auto",
         verbose=0,
     ):
         super().__init__(
             estimator,
             candidates=candidates,
+            forward=forward,
             prefit=prefit,
             memory=memory,
+            memory_limit=memory_limit,
             batch_size=batch_size,
             verbose=verbose,
         )
@@ -83,70 +84,37 @@ class InformationAttributor(BaseAttributor):
         self.features = features
         self.ntk_parameterization = ntk_parameterization
 
-    def _make_link(self, X, y):
-        link = Link(
-            self.estimator_,
+    def _check_parameters(self):
+        _in_kernel_units(self.noise_variance, 1.0)
+
+    def _make_features(self, X, y):
+        features, inputs = make_features(
+            self._fitted_model(),
+            self._kind(),
             X,
             y,
-            features=self.features,
             measurement=self.measurement,
             ntk_parameterization=self.ntk_parameterization,
             batch_size=self.batch_size,
             verbose=self.verbose,
             memory=self.memory,
-            searched=getattr(self, "index", None) is not None,
+            memory_limit=self.memory_limit,
         )
-        self.features_ = link.features
-        return link
+        self.features_, self.coverage_ = features.fitted, features.coverage
+        return features, inputs
 
-    def _learn(self):
-        diagonal = float(self._link.source.diagonal(self._train).mean())
-        if not diagonal > 0:
+    def _kind(self):
+        """Where features come from."""
+        return self.features
+
+    def _scale(self):
+        """σ² in units of the kernel."""
+        rows = self._rows
+        scale = self._features.scale(rows.inputs, rows.labels, rows.own())
+        if not scale > 0:
             raise ValueError("the tangent features of all training rows are zero")
-        self.noise_variance_ = _in_kernel_units(self.noise_variance, diagonal)
-        self.coverage_ = self._link.coverage()
-
-    def _check_combination(self):
-        _in_kernel_units(self.noise_variance, 1.0)
-
-    def _transform(self, X):
-        source = self._link.source
-        if source.fixed:
-            return self._link.inputs(X)
-        queries = self._queries(X, None)
-        if source.explicit:
-            return source.features(queries).cpu().numpy()
-        return self._link.jacobian(self._train.inputs).transform(queries.inputs, queries.labels)
-
-    @property
-    def _n_features_out(self):
-        return self._link.n_features_out(self._train.inputs)
-
-    @property
-    def _rule(self):
-        raise NotImplementedError
-
-    def _features_pay(self, n_rows):
-        """Whether explicit features are fewer than rows, so that no kernel is needed."""
-        return self._link.source.explicit and self._n_features_out < n_rows
-
-    def _features(self, train, queries):
-        source = self._link.source
-        return source.features(train), source.features(queries)
-
-    def _kernels(self, train, queries):
-        """Kernel of the rows, kernel of queries and rows, prior variances of the queries."""
-        source = self._link.source
-        if source.explicit:
-            phi, phi_queries = self._features(train, queries)
-            return phi @ phi.T, phi_queries @ phi.T, phi_queries.square().sum(1)
-        return source.kernel(train), source.kernel(queries, train), source.diagonal(queries)
-
-    def _pick(self, group, k):
-        pays = self._features_pay(len(group.rows))
-        rule, system = (greedy_features, self._features) if pays else (greedy, self._kernels)
-        points = system(group.train, group.queries)
-        return rule(*points, self.noise_variance_, k, self._rule, group.allowed, group.own)
+        self.noise_variance_ = _in_kernel_units(self.noise_variance, scale)
+        return self.noise_variance_
 
     def select(self, X_queries, k, y=None, balanced=False, normalize=True):
         """Pick one subset of the training rows for all queries together.
@@ -188,20 +156,16 @@ class InformationAttributor(BaseAttributor):
         """
         check_is_fitted(self)
         k = self._check_k(k)
-        queries = self._queries(self._check_X(X_queries), y)
-        labels = self._train.labels
+        queries = self._queries(check_rows(self, X_queries), y)
         allowed = self._check_pool(queries, k)
         options = {"normalize": normalize, "candidates": torch.as_tensor(allowed)}
         if balanced:
+            labels = self._rows.labels
             counts = np.bincount(labels[allowed], minlength=len(self.classes_))
-            options |= {
-                "labels": torch.as_tensor(labels),
-                "quotas": torch.as_tensor(equal_shares(counts, k)),
-            }
-        pays = self._features_pay(len(labels))
-        rule = greedy_coreset_features if pays else greedy_coreset
-        points = (self._features if pays else self._kernels)(self._train, queries)
-        return rule(*points, self.noise_variance_, k, self._rule, **options)[0].cpu().numpy()
+            options["labels"] = torch.as_tensor(labels)
+            options["quotas"] = torch.as_tensor(equal_shares(counts, k))
+        rule = self._rule.fit(self._rows.own())
+        return rule.select(queries, k, **options).cpu().numpy()
 
     def score(self, X, y, sample_weight=None):
         """Mean log predictive density of held-out labels, for choosing ``noise_variance``.
@@ -238,40 +202,37 @@ class InformationAttributor(BaseAttributor):
         Rasmussen and Williams (2006). Gaussian processes for machine learning, Eq. 2.25.
         """
         check_is_fitted(self)
-        X = self._check_X(X)
+        X = check_rows(self, X)
         if sample_weight is not None:
             sample_weight = torch.as_tensor(column_or_1d(sample_weight, dtype=np.float64))
-        truth, own = self._queries(X, y), self._train.labels
+        truth, own = positions(self.classes_, column_or_1d(y), "y"), self._rows.labels
+        check_consistent_length(np.empty(n_rows(X)), truth)
         varying = [c for c in range(len(self.classes_)) if 0 < (own == c).sum() < len(own)]
         if not varying:
             raise ValueError("score needs training rows of at least two classes")
-        blocks = [(c, [c]) for c in varying]
-        if self._link.label_independent:
-            blocks = [(None, varying)]
+        per_label = self._features.per_label
+        inputs = self._features.inputs(X) if per_label else None
         total = 0.0
-        for c, columns in blocks:
-            if c is None:
-                queries, train = self._queries(X, None), self._train
+        for columns in [[c] for c in varying] if per_label else [varying]:
+            if per_label:
+                queries = self._features.points(inputs, np.full_like(truth, columns[0]))
             else:
-                queries = Points(truth.inputs, np.full_like(truth.labels, c))
-                train = Points(self._train.inputs, np.full_like(own, c))
-            targets = (own[:, None] == columns).astype(np.float64)
-            held_out = (truth.labels[:, None] == columns).astype(np.float64)
-            # Nothing in it depends on the noise variance: a grid with a memory makes it once.
-            cache = self._link.source.cache
-            system, scale = cache(self._density_system, train, targets, queries, held_out)
+                queries = self._features.query(X)
+            points = self._rows.at(columns[0])
+            targets = torch.as_tensor((own[:, None] == columns).astype(np.float64))
+            held_out = torch.as_tensor((truth[:, None] == columns).astype(np.float64))
+            system, scale = self._density(points, targets, queries, held_out)
             ratio = self.noise_variance_ / scale
             total += system.log_density(ratio[None], sample_weight).item()
         return total
 
-    def _density_system(self, train, targets, queries, held_out):
-        """The density of held-out targets for any σ², and the mean kernel diagonal."""
-        device = self._link.source.device
-        targets, held_out = (torch.as_tensor(t, device=device) for t in (targets, held_out))
-        if self._features_pay(len(targets)):
-            phi, phi_queries = self._features(train, queries)
-            system = density_system_features(phi, targets, phi_queries, held_out)
-            return system, phi.square().sum(1).mean()
-        kernel, cross, variance = self._kernels(train, queries)
-        system = density_system(kernel, targets, cross, variance, held_out)
-        return system, kernel.diagonal().mean()
+    def _density(self, points, targets, queries, held_out):
+        """Density of held-out targets; a grid over σ² with a memory makes it once."""
+
+        def make(*_):
+            return density_of(points, targets, queries, held_out)
+
+        if self.memory is None:
+            return make()
+        known = points.identity(), queries.identity(), targets, held_out
+        return Cache(self.memory, "density")("density", make, *known)

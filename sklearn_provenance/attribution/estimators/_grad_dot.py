@@ -4,7 +4,8 @@ import numbers
 
 from sklearn.utils._param_validation import Interval
 
-from ..tangent import tangent_kernel
+from .._kept import MEMORY_LIMIT
+from ..rules import DotRule
 from ._gradients import GradientAttributor
 
 
@@ -32,11 +33,17 @@ class GradDotAttributor(GradientAttributor):
         those of gradient descent on Ω.
     candidates : {"same_class", "all"}, default="same_class"
         Rows that may be named for a query: those of its class, or all.
+    forward : callable, default=None
+        ``forward(module, x)`` gives the logits of a module whose outputs are something else; None
+        reads them from what the module returns.
     prefit : {"auto"} or bool, default="auto"
         Whether the estimator is fitted. "auto" uses a fitted one as it stands, and clones and
         fits another. False always fits a clone. Modules and FrozenEstimators stay as they are.
     memory : str or joblib.Memory, default=None
         Folder in which fitted clones and scores are kept.
+    memory_limit : float, default=2e9
+        Bytes that kernels and features kept between calls may take. What cannot fit is refused
+        before it starts.
     batch_size : int or "auto", default="auto"
         Rows per pass through the network.
     verbose : int, default=0
@@ -94,9 +101,6 @@ class GradDotAttributor(GradientAttributor):
     True
     """
 
-    _method = "GradDot"
-    _score_name = "gradient inner product"
-
     _parameter_constraints: dict = {
         **GradientAttributor._parameter_constraints,
         "ntk_parameterization": ["boolean", Interval(numbers.Real, 0, None, closed="neither")],
@@ -109,39 +113,25 @@ class GradDotAttributor(GradientAttributor):
         measurement="margin",
         ntk_parameterization=False,
         candidates="same_class",
+        forward=None,
         prefit="auto",
         memory=None,
+        memory_limit=MEMORY_LIMIT,
         batch_size="auto",
         verbose=0,
     ):
         super().__init__(
             estimator,
+            measurement=measurement,
             candidates=candidates,
+            forward=forward,
             prefit=prefit,
             memory=memory,
+            memory_limit=memory_limit,
             batch_size=batch_size,
             verbose=verbose,
         )
-        self.measurement = measurement
         self.ntk_parameterization = ntk_parameterization
 
-    def _pointwise(self, group):
-        return self._link.source.cache(self._products, group.queries, group.train)
-
-    def _products(self, queries, rows):
-        return tangent_kernel(
-            self._link.tangent,
-            *queries,
-            *rows,
-            model2=self._likelihood,
-            batch_size=self.batch_size,
-            verbose=bool(self.verbose),
-        )
-
-    def _transform(self, X):
-        queries = self._queries(X, None)
-        return self._link.jacobian(self._train.inputs).transform(*queries)
-
-    @property
-    def _n_features_out(self):
-        return self._link.n_features_out(self._train.inputs)
+    def _make_rule(self):
+        return DotRule()

@@ -8,8 +8,9 @@ from scipy.sparse import issparse
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state, get_tags
 
+from ..features import make_features
+from ..rules import RandomRule
 from ._base import BaseAttributor
-from ._link import Link
 from ._pointwise import PointwiseAttributor
 
 
@@ -30,6 +31,9 @@ class RandomAttributor(PointwiseAttributor, auto_wrap_output_keys=None):
         Seed of the scores. None gives other scores after each ``fit``.
     candidates : {"same_class", "all"}, default="same_class"
         Rows that may be named for a query: those of its class, or all.
+    forward : callable, default=None
+        ``forward(module, x)`` gives the logits of a module whose outputs are something else; None
+        reads them from what the module returns.
     prefit : {"auto"} or bool, default="auto"
         Whether the estimator is fitted. "auto" uses a fitted one as it stands, and clones and
         fits another. False always fits a clone. Modules and FrozenEstimators stay as they are.
@@ -66,33 +70,32 @@ class RandomAttributor(PointwiseAttributor, auto_wrap_output_keys=None):
     True
     """
 
-    _method = "Random"
-    _score_name = "random number in [0, 1)"
-
     _parameter_constraints: dict = {
         name: BaseAttributor._parameter_constraints[name]
-        for name in ("estimator", "candidates", "prefit", "verbose")
+        for name in ("estimator", "candidates", "forward", "prefit", "verbose")
     } | {"random_state": ["random_state"]}
 
     def __init__(
-        self, estimator, *, random_state=0, candidates="same_class", prefit="auto", verbose=0
+        self,
+        estimator,
+        *,
+        random_state=0,
+        candidates="same_class",
+        forward=None,
+        prefit="auto",
+        verbose=0,
     ):
-        super().__init__(estimator, candidates=candidates, prefit=prefit, verbose=verbose)
+        super().__init__(
+            estimator, candidates=candidates, forward=forward, prefit=prefit, verbose=verbose
+        )
         self.random_state = random_state
 
-    def _make_link(self, X, y):
-        return Link(self.estimator_, X, y, features=row_digests)
+    def _make_features(self, X, y):
+        return make_features(self._fitted_model(), row_digests, X, y)
 
-    def _learn(self):
-        self._seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
-
-    def _pointwise(self, group):
-        scores = np.empty((len(group.numbers), len(group.rows)))
-        for row, digest in zip(scores, group.queries.inputs, strict=True):
-            rng = np.random.default_rng([self._seed, *digest.astype(np.uint32)])
-            # Of all rows, so that what a row scores does not depend on the candidates.
-            row[:] = rng.random(len(self._train.labels))[group.rows]
-        return torch.as_tensor(scores)
+    def _make_rule(self):
+        seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
+        return RandomRule(seed)
 
     def _no_features(self):
         """Not offered, since random scores compare no features."""

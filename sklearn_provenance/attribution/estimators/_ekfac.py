@@ -5,23 +5,15 @@ import numbers
 import numpy as np
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted
 
-from ..tangent import Coverage
-from ..tangent._curvature import (
-    expected_labels,
-    fit_fisher,
-    given_labels,
-    random_signs,
-)
-from ..tangent._influence import influence, whitened
+from ...tangent import Coverage, TangentFeatures
+from .._cache import Cache
+from .._kept import MEMORY_LIMIT
+from ..features import DENSE_LIMIT, sketch_of
+from ..rules import EKFACRule
 from ._gradients import GradientAttributor
-from ._link import DENSE_LIMIT
-
-# λ in units of a layer's mean eigenvalue for damping="auto", as in Grosse et al. (2023).
-DAMPING_CONSTANT = 0.1
-# Multiplications, to form the gradients of all rows and labels, up to which n_samples="auto"
-# takes the expectation.
-_EXACT = 10**10
+from ._input import check_rows
 
 
 class EKFACAttributor(GradientAttributor):
@@ -63,12 +55,18 @@ class EKFACAttributor(GradientAttributor):
     candidates : {"same_class", "all"}, default="same_class"
         Rows that may be named for a query: those of its class, or all. F is of all rows given to
         fit in any case.
+    forward : callable, default=None
+        ``forward(module, x)`` gives the logits of a module whose outputs are something else; None
+        reads them from what the module returns.
     prefit : {"auto"} or bool, default="auto"
         Whether the estimator is fitted. "auto" uses a fitted one as it stands, and clones and
         fits another. False always fits a clone. Modules and FrozenEstimators stay as they are.
     memory : str or joblib.Memory, default=None
         Folder in which fitted clones and F are kept, so that a loop over ``damping`` computes
         them once.
+    memory_limit : float, default=2e9
+        Bytes that kernels and features kept between calls may take. What cannot fit is refused
+        before it starts.
     batch_size : int or "auto", default="auto"
         Rows per pass through the network.
     verbose : int, default=0
@@ -150,9 +148,6 @@ class EKFACAttributor(GradientAttributor):
     1.0
     """
 
-    _method = "EK-FAC"
-    _score_name = "EK-FAC influence"
-
     _parameter_constraints: dict = {
         **GradientAttributor._parameter_constraints,
         "damping": [Interval(numbers.Real, 0, None, closed="neither"), StrOptions({"auto"})],
@@ -174,119 +169,93 @@ class EKFACAttributor(GradientAttributor):
         n_samples="auto",
         random_state=0,
         candidates="same_class",
+        forward=None,
         prefit="auto",
         memory=None,
+        memory_limit=MEMORY_LIMIT,
         batch_size="auto",
         verbose=0,
     ):
         super().__init__(
             estimator,
+            measurement=measurement,
             candidates=candidates,
+            forward=forward,
             prefit=prefit,
             memory=memory,
+            memory_limit=memory_limit,
             batch_size=batch_size,
             verbose=verbose,
         )
         self.damping = damping
-        self.measurement = measurement
         self.fisher = fisher
         self.n_samples = n_samples
         self.random_state = random_state
 
-    def _check_combination(self):
+    def _check_parameters(self):
+        if isinstance(self.n_samples, bool):
+            raise TypeError(f"n_samples must be an integer or a word, got {self.n_samples!r}")
         if self.fisher == "empirical" and self.n_samples != "auto":
             raise ValueError(
                 f'n_samples={self.n_samples!r} is for fisher="true": with fisher="empirical" '
                 "labels are those of the rows, and nothing is drawn"
             )
 
-    def _learn(self):
-        super()._learn()
-        self.n_samples_ = self.n_samples
-        if self.n_samples == "auto":
-            size = sum(layer.n_parameters * layer.positions for layer in self._likelihood.layers)
-            passes = len(self._train.labels) * len(self.classes_)
-            self.n_samples_ = "exact" if passes * size <= _EXACT else 1
-        seed = None
-        if self.fisher == "empirical":
-            self.n_samples_ = None
-        elif self.n_samples_ != "exact":
-            seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
-        settings = (self.n_samples_, seed)
-        self._fisher = self._link.source.cache(self._fit_fisher, self._train, settings)
-        self._damping = self._find_damping()
-        self.damping_ = {self._fisher[n].names[0]: value for n, value in self._damping.items()}
-        self.coverage_ = self._coverage()
+    def _make_rule(self):
+        seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
+        n_samples = None if self.fisher == "empirical" else self.n_samples
+        cache = Cache(None, "fisher")
+        if self.memory is not None:
+            model = self._features.model
+            known = sketch_of(TangentFeatures(), model, "label_logit", False, "auto", 0)
+            cache = Cache(self.memory, "fisher", known)
+        settings = {"batch_size": self.batch_size, "verbose": bool(self.verbose)}
+        return EKFACRule(self.damping, n_samples, seed, cache, settings)
 
-    def _fit_fisher(self, rows, settings):
-        n_samples, seed = settings
-        if n_samples is None:
-            draw = given_labels(rows.labels)
-        elif n_samples == "exact":
-            draw = expected_labels
-        else:
-            shape = n_samples, len(rows.labels), len(self.classes_)
-            signs = np.random.default_rng(seed).integers(0, 2, shape, dtype=np.int8)
-            draw = random_signs(2 * signs - 1)
-        return fit_fisher(
-            self._likelihood,
-            rows.inputs,
-            draw,
-            batch_size=self.batch_size,
-            verbose=bool(self.verbose),
-        )
-
-    def _find_damping(self):
-        """λ by number of the layer."""
-        if not isinstance(self.damping, str):
-            return dict.fromkeys(self._fisher, float(self.damping))
-        means = {n: layer.moments.mean().item() for n, layer in self._fisher.items()}
-        found = {n: DAMPING_CONSTANT * mean for n, mean in means.items() if mean > 0}
-        if not found:
-            raise ValueError(
-                "the Fisher matrix is zero: no gradient reaches a parameter, or the model is "
-                "certain of every training row. A number for damping keeps the latter apart"
-            )
-        return found
-
-    def _coverage(self):
-        sizes = {name: p.numel() for name, p in self._likelihood.module.named_parameters()}
+    def _fit(self, X, y, sample_id):
+        super()._fit(X, y, sample_id)
+        rule = self._rule_at(None, everything=True)
+        self.n_samples_ = rule.n_samples
+        self.damping_ = {rule.fisher[n].names[0]: value for n, value in rule.dampings.items()}
+        sizes = {n: p.numel() for n, p in self._features.model.module.named_parameters()}
         routes = dict.fromkeys(sizes, "none")
-        for n in self._damping:
-            layer = self._fisher[n]
-            routes |= dict.fromkeys(layer.names, layer.treatment)
+        for n in rule.dampings:
+            routes |= dict.fromkeys(rule.fisher[n].names, rule.fisher[n].treatment)
         counts = dict.fromkeys(("kronecker", "formed", "diagonal", "none"), 0)
         for name, route in routes.items():
             counts[route] += sizes[name]
         total = sum(sizes.values())
-        return Coverage(routes, {route: count / total for route, count in counts.items()})
+        shares = {route: count / total for route, count in counts.items()}
+        self.coverage_ = Coverage(routes, shares)
 
-    def _pointwise(self, group):
-        return self._influence(group, summed=False)
+    def transform(self, X):
+        """Whiten gradients of the measurement at the predicted label by the Fisher matrix.
 
-    def _total(self, group):
-        return self._influence(group, summed=True)[0]
+        Parameters
+        ----------
+        X : array-like of shape (n_queries, ...)
+            Rows as the estimator takes them.
 
-    def _influence(self, group, summed):
-        return influence(
-            self._fisher,
-            self._damping,
-            (self._link.tangent, *group.queries),
-            (self._likelihood, *group.train),
-            summed=summed,
-            batch_size=self.batch_size,
-            verbose=bool(self.verbose),
-        )
+        Returns
+        -------
+        features : ndarray of shape (n_queries, n_components)
+            (F + λ I)^-1/2 ∇m in the eigenbases.
 
-    def _transform(self, X):
+        Raises
+        ------
+        ValueError
+            If there would be too many columns.
+        """
+        check_is_fitted(self)
         if self._n_features_out > DENSE_LIMIT:
             raise ValueError(
                 f"the gradient of this model has {self._n_features_out} numbers a row, and "
                 f"transform gives at most {DENSE_LIMIT}"
             )
-        rows = (self._link.tangent, *self._queries(X, None))
-        return whitened(self._fisher, self._damping, rows, batch_size=self.batch_size).numpy()
+        queries = self._queries(check_rows(self, X))
+        return self._rule_at(None, everything=True).whitened(queries)
 
     @property
     def _n_features_out(self):
-        return sum(self._fisher[n].moments.numel() for n in self._damping)
+        rule = self._rule_at(None, everything=True)
+        return sum(rule.fisher[n].moments.numel() for n in rule.dampings)

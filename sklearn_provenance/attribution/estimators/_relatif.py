@@ -1,18 +1,11 @@
 """RelatIF: influence relative to what a row does to all predictions."""
 
-import torch
-
-from ..information import (
-    pointwise_information_loss,
-    pointwise_information_loss_features,
-    relatif_cosine,
-    relatif_cosine_features,
-)
-from ._gaussian_process import InformationAttributor
+from ..rules import RelatIFRule
+from ._gaussian import GaussianAttributor
 from ._pointwise import PointwiseSelection
 
 
-class RelatIFAttributor(PointwiseSelection, InformationAttributor):
+class RelatIFAttributor(PointwiseSelection, GaussianAttributor):
     """Name the training rows whose influence is most specific to a prediction (RelatIF).
 
     RelatIF divides the influence of a row by what the row does to all predictions, so that
@@ -32,8 +25,8 @@ class RelatIFAttributor(PointwiseSelection, InformationAttributor):
     estimator : estimator or torch.nn.Module
         The classifier to explain: a ProvenanceClassifier, a skorch NeuralNetClassifier, a bare
         module that maps a batch to logits, a scikit-learn linear classifier or MLPClassifier, or
-        a Pipeline, search or FrozenEstimator around one of these. With ``features`` of your own,
-        any classifier. A module is always taken as fitted, and counts its classes from 0.
+        a Pipeline, search or FrozenEstimator around one of these. Any classifier, with features
+        that you give. A module is always taken as fitted, and counts its classes from 0.
     noise_variance : float or str, default="scale"
         Noise variance σ², in units of the kernel; it damps the Hessian. "scale" takes ten
         times the mean kernel diagonal of the training rows, "3*diagonal" three times it.
@@ -49,12 +42,18 @@ class RelatIFAttributor(PointwiseSelection, InformationAttributor):
         label.
     ntk_parameterization : bool or float, default=False
         Differentiate by Ω where a weight is W = (s / √fan_in) Ω; True is s = 1.
+    forward : callable, default=None
+        ``forward(module, x)`` gives the logits of a module whose outputs are something else; None
+        reads them from what the module returns.
     prefit : {"auto"} or bool, default="auto"
         Whether the estimator is fitted. "auto" uses a fitted one as it stands, and clones and
         fits another. False always fits a clone. Modules and FrozenEstimators stay as they are.
     memory : str or joblib.Memory, default=None
         Folder in which tangent kernels and features are kept, so that a grid over
         ``noise_variance`` computes them once per fold.
+    memory_limit : float, default=2e9
+        Bytes that kernels and features kept between calls may take. What cannot fit is refused
+        before it starts.
     batch_size : int or "auto", default="auto"
         Rows per pass through the network.
     verbose : int, default=0
@@ -103,25 +102,5 @@ class RelatIFAttributor(PointwiseSelection, InformationAttributor):
     (array([0, 1]), True)
     """
 
-    _method = "RelatIF"
-    _score_name = "posterior cosine"
-    _needs_all_rows = True
-
-    def _pointwise(self, group):
-        if self._features_pay(len(group.rows)):
-            system = self._features(group.train, group.queries)
-            cosine_of, loss_of = relatif_cosine_features, pointwise_information_loss_features
-        else:
-            system = self._kernels(group.train, group.queries)
-            cosine_of, loss_of = relatif_cosine, pointwise_information_loss
-        noise = self.noise_variance_
-        cosine = group.scored_alone(lambda rows: cosine_of(*system, noise, rows))
-        if group.own is None:
-            return cosine
-        # Without the query's own row x, covariances grow by C(z, x) C(x, *) / (σ² - v_x): with
-        # r = σ² / (σ² - v_x), the cosine c of z and x becomes c sqrt(r) / sqrt(1 + c² (r - 1)).
-        # The nats that are lost about x with x itself are 1/2 log r.
-        lost = group.scored_alone(lambda rows: loss_of(*system, noise, rows))
-        own = group.own[:, None].to(lost.device)
-        grown = torch.expm1(2 * lost.gather(1, own))  # r - 1
-        return cosine * ((1 + grown) / (1 + cosine.square() * grown)).sqrt()
+    def _make_rule(self):
+        return RelatIFRule(self._scale(), self.memory_limit)

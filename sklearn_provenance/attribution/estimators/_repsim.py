@@ -1,11 +1,12 @@
 """Similarity of representations: RepSim."""
 
-import torch
 from sklearn.utils._param_validation import HasMethods, StrOptions
 
+from .._kept import MEMORY_LIMIT
+from ..features import make_features
+from ..rules import CosineRule
 from ._base import BaseAttributor
-from ._link import Link
-from ._penultimate import Penultimate
+from ._last_layer import last_layer_inputs
 from ._pointwise import PointwiseAttributor
 
 
@@ -26,19 +27,25 @@ class RepSimAttributor(PointwiseAttributor):
         The classifier to explain: a ProvenanceClassifier (the features of its class branch, or of
         its single branch), a skorch NeuralNetClassifier, a bare module that maps a batch to
         logits, a scikit-learn linear classifier (its features are the inputs) or MLPClassifier, or
-        a Pipeline, search or FrozenEstimator around one of these. With ``features`` of your own,
-        any classifier. A module is always taken as fitted, and counts its classes from 0.
+        a Pipeline, search or FrozenEstimator around one of these. Any classifier, with features
+        that you give. A module is always taken as fitted, and counts its classes from 0.
     features : "penultimate", transformer or callable, default="penultimate"
         What is compared. A transformer (fitted here unless it is fitted), or a callable of X,
         gives rows of your own: leaf embeddings of a forest, say. A TangentFeatures without a
         module gives the cosine of tangent features at the query's label.
     candidates : {"same_class", "all"}, default="same_class"
         Rows that may be named for a query: those of its class, or all.
+    forward : callable, default=None
+        ``forward(module, x)`` gives the logits of a module whose outputs are something else; None
+        reads them from what the module returns.
     prefit : {"auto"} or bool, default="auto"
         Whether the estimator is fitted. "auto" uses a fitted one as it stands, and clones and
         fits another. False always fits a clone. Modules and FrozenEstimators stay as they are.
     memory : str or joblib.Memory, default=None
         Folder in which fitted clones and transformers are kept.
+    memory_limit : float, default=2e9
+        Bytes that kernels and features kept between calls may take. What cannot fit is refused
+        before it starts.
     batch_size : int or "auto", default="auto"
         Rows per pass through the network.
     verbose : int, default=0
@@ -86,9 +93,6 @@ class RepSimAttributor(PointwiseAttributor):
     (array([0, 0]), array([1., 1.]))
     """
 
-    _method = "RepSim"
-    _score_name = "cosine similarity"
-
     _parameter_constraints: dict = {
         **BaseAttributor._parameter_constraints,
         "features": [StrOptions({"penultimate"}), HasMethods("transform"), callable],
@@ -100,51 +104,36 @@ class RepSimAttributor(PointwiseAttributor):
         *,
         features="penultimate",
         candidates="same_class",
+        forward=None,
         prefit="auto",
         memory=None,
+        memory_limit=MEMORY_LIMIT,
         batch_size="auto",
         verbose=0,
     ):
         super().__init__(
             estimator,
             candidates=candidates,
+            forward=forward,
             prefit=prefit,
             memory=memory,
+            memory_limit=memory_limit,
             batch_size=batch_size,
             verbose=verbose,
         )
         self.features = features
 
-    def _make_link(self, X, y):
-        features = self.features
-        if isinstance(features, str):
-            features = Penultimate(self.estimator_, X, self.batch_size)
-        link = Link(
-            self.estimator_,
-            X,
-            y,
-            features=features,
-            batch_size=self.batch_size,
-            verbose=self.verbose,
-            memory=self.memory,
-        )
-        self.features_ = link.features
-        return link
+    def _make_features(self, X, y):
+        model = self._fitted_model()
+        if isinstance(self.features, str):
+            features, inputs = last_layer_inputs(model, X, self.batch_size)
+        else:
+            settings = {"batch_size": self.batch_size, "verbose": self.verbose}
+            features, inputs = make_features(
+                model, self.features, X, y, memory=self.memory, **settings
+            )
+        self.features_ = features.fitted
+        return features, inputs
 
-    def _transform(self, X):
-        if self._link.source.fixed:
-            return self._link.inputs(X)
-        return self._link.source.features(self._queries(X, None)).cpu().numpy()
-
-    @property
-    def _n_features_out(self):
-        return self._link.n_features_out(self._train.inputs)
-
-    def _pointwise(self, group):
-        features = self._link.source.features
-        return unit_rows(features(group.queries)) @ unit_rows(features(group.train)).mT
-
-
-def unit_rows(features):
-    """Rows divided by their norms; zeros stay zeros."""
-    return torch.nn.functional.normalize(features, dim=1, eps=torch.finfo(features.dtype).tiny)
+    def _make_rule(self):
+        return CosineRule()

@@ -4,24 +4,19 @@ import inspect
 import numbers
 
 import numpy as np
-import torch
-from sklearn.utils import check_consistent_length, check_random_state
+from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import check_is_fitted, column_or_1d
+from sklearn.utils.validation import check_is_fitted
 
-from ..tangent import TangentFeatures
-from ..tangent._sketch import SKETCHES
+from ...tangent import TangentFeatures
+from ...tangent._sketch import SKETCHES
+from .._kept import MEMORY_LIMIT
+from ..features import JoinedFeatures, make_features
+from ..models import resolve
+from ..rules import TRAKRule
 from ._base import BaseAttributor
-from ._link import Link, resolve
+from ._input import check_rows
 from ._pointwise import PointwiseAttributor
-from ._softmax import doubt
-from ._sources import Points
-
-# λ in units of the mean eigenvalue of Φ^T Φ for ridge="auto". Of powers of ten this had the best
-# linear datamodeling score, or nearly, for 512 and 4096 components.
-RIDGE_CONSTANT = 1.0
-# Rows of features that are held in double precision at a time.
-_BLOCK = 4096
 
 
 class TRAKAttributor(PointwiseAttributor):
@@ -58,12 +53,18 @@ class TRAKAttributor(PointwiseAttributor):
     candidates : {"same_class", "all"}, default="same_class"
         Rows that may be named for a query: those of its class, or all. All rows given to fit are
         among Φ in any case.
+    forward : callable, default=None
+        ``forward(module, x)`` gives the logits of a module whose outputs are something else; None
+        reads them from what the module returns.
     prefit : {"auto"} or bool, default="auto"
         Whether estimators are fitted. "auto" uses a fitted one as it stands, and clones and fits
         another. False always fits a clone. Modules and FrozenEstimators stay as they are.
     memory : str or joblib.Memory, default=None
         Folder in which fitted clones and sketches are kept, so that a loop over ``ridge`` fits and
         computes them once. Sketches are found again by the weights, the rows and their labels.
+    memory_limit : float, default=2e9
+        Bytes that kernels and features kept between calls may take. What cannot fit is refused
+        before it starts.
     batch_size : int or "auto", default="auto"
         Rows per pass through the network.
     verbose : int, default=0
@@ -117,9 +118,6 @@ class TRAKAttributor(PointwiseAttributor):
     (2, 3)
     """
 
-    _method = "TRAK"
-    _score_name = "TRAK score"
-
     _parameter_constraints: dict = {
         **BaseAttributor._parameter_constraints,
         "n_components": [
@@ -142,16 +140,20 @@ class TRAKAttributor(PointwiseAttributor):
         features=None,
         random_state=0,
         candidates="same_class",
+        forward=None,
         prefit="auto",
         memory=None,
+        memory_limit=MEMORY_LIMIT,
         batch_size="auto",
         verbose=0,
     ):
         super().__init__(
             estimator,
             candidates=candidates,
+            forward=forward,
             prefit=prefit,
             memory=memory,
+            memory_limit=memory_limit,
             batch_size=batch_size,
             verbose=verbose,
         )
@@ -161,7 +163,7 @@ class TRAKAttributor(PointwiseAttributor):
         self.features = features
         self.random_state = random_state
 
-    def _check_combination(self):
+    def _check_parameters(self):
         if isinstance(self.estimator, list | tuple) and not self.estimator:
             raise ValueError("estimator is an empty list: TRAK needs one model at least")
         own = inspect.signature(type(self)).parameters
@@ -178,8 +180,9 @@ class TRAKAttributor(PointwiseAttributor):
             return super()._resolve(X, y)
         return [resolve(model, self.prefit, X, y, self.memory) for model in self.estimator]
 
-    def _make_link(self, X, y):
-        models = self.estimator_ if isinstance(self.estimator_, list) else [self.estimator_]
+    def _make_features(self, X, y):
+        several = isinstance(self.estimator_, list)
+        models = self.estimator_ if several else [self.estimator_]
         template = self.features
         if template is None:
             template = TangentFeatures(
@@ -187,82 +190,38 @@ class TRAKAttributor(PointwiseAttributor):
                 sketch=self.sketch,
                 random_state=self.random_state,
             )
-        self._links = [
-            Link(
-                model,
+        features, inputs = [], []
+        for model, seed in zip(models, seeds(template.random_state, len(models)), strict=True):
+            settings = template.get_params(deep=False) | {"random_state": seed}
+            sketch, rows = make_features(
+                self._fitted_model(model),
+                TangentFeatures(**settings),
                 X,
                 y,
-                features=TangentFeatures(
-                    **template.get_params(deep=False) | {"random_state": seed}
-                ),
                 measurement="margin",
                 batch_size=self.batch_size,
                 verbose=self.verbose,
                 memory=self.memory,
+                memory_limit=self.memory_limit,
             )
-            for model, seed in zip(models, seeds(template.random_state, len(models)), strict=True)
-        ]
-        first = self._links[0]
-        for number, link in enumerate(self._links):
-            if not np.array_equal(link.classes, first.classes):
+            features.append(sketch)
+            inputs.append(rows)
+        first = features[0].model
+        for number, sketch in enumerate(features):
+            if not np.array_equal(sketch.model.classes, first.classes):
                 raise ValueError(
                     f"the models must know the same classes, but model {number} of the list knows "
-                    f"{link.classes.tolist()} and the first {first.classes.tolist()}"
+                    f"{sketch.model.classes.tolist()} and the first {first.classes.tolist()}"
                 )
-        self.features_ = [link.features for link in self._links]
-        return first
+        self.features_ = [sketch.fitted for sketch in features]
+        return JoinedFeatures(features), inputs
 
-    def _learn(self):
-        X, labels = self._fit_X, self._train.labels
-        self._train = Points(self._sketches(X, labels), labels)
-        own = torch.as_tensor(labels)[:, None]
-        doubts = [doubt(self._logits(link, X)).gather(1, own)[:, 0] for link in self._links]
-        self._doubt = torch.stack(doubts).mean(0)
-        self._factors, self.ridge_ = [], np.empty(len(self._links))
-        for number, features in enumerate(self._of_models(self._train.inputs)):
-            gram = sum(part.mT @ part for part in features)
-            self.ridge_[number] = self._ridge(gram)
-            gram.diagonal().add_(self.ridge_[number])
-            factor, info = torch.linalg.cholesky_ex(gram)
-            if info:
-                raise ValueError(
-                    f"Φ^T Φ is singular with ridge={self.ridge}; its mean eigenvalue is "
-                    f"{gram.diagonal().mean().item():.3g}, give more"
-                )
-            self._factors.append(factor)
+    def _make_rule(self):
+        return TRAKRule(self.ridge)
 
-    def _ridge(self, gram):
-        if not isinstance(self.ridge, str):
-            return float(self.ridge)
-        scale = gram.diagonal().mean().item()
-        if not scale > 0:
-            raise ValueError("the tangent features of all training rows are zero")
-        return RIDGE_CONSTANT * scale
-
-    def _logits(self, link, X):
-        return link._logits(X).double().cpu()
-
-    def _sketches(self, X, labels):
-        """Features of rows at their labels, those of all models side by side."""
-        rows = [link.source.rows(Points(link.inputs(X), labels)) for link in self._links]
-        return rows[0] if len(rows) == 1 else np.concatenate(rows, 1)
-
-    def _of_models(self, inputs):
-        """Features of each model, in blocks of rows in double precision."""
-        end = 0
-        for link in self._links:
-            start, end = end, end + link.features._n_features_out
-            device = link.source.device
-            yield [
-                torch.as_tensor(inputs[i : i + _BLOCK, start:end], device=device).double()
-                for i in range(0, len(inputs), _BLOCK)
-            ]
-
-    def _queries(self, X, y):
-        y = self.predict(X) if y is None else column_or_1d(y)
-        check_consistent_length(X, y)
-        labels = self._encode(y, "y")
-        return Points(self._sketches(X, labels), labels)
+    def _fit(self, X, y, sample_id):
+        super()._fit(X, y, sample_id)
+        self.ridge_ = self._rule_at(None, everything=True).ridges
 
     def predict(self, X):
         """Predict classes with the model or models in use.
@@ -280,27 +239,8 @@ class TRAKAttributor(PointwiseAttributor):
         check_is_fitted(self)
         if not isinstance(self.estimator_, list):
             return super().predict(X)
-        X = self._check_X(X)
-        p = sum(self._logits(link, X).softmax(1) for link in self._links)
-        return self.classes_[p.argmax(1).numpy()]
-
-    def _transform(self, X):
-        return self._queries(X, None).inputs
-
-    @property
-    def _n_features_out(self):
-        return self._train.inputs.shape[1]
-
-    def _pointwise(self, group):
-        total = 0.0
-        queries, rows = (self._of_models(p.inputs) for p in (group.queries, group.train))
-        for phi_queries, phi, factor in zip(queries, rows, self._factors, strict=True):
-            phi_queries = torch.cat(phi_queries)
-            solved = torch.cholesky_solve(phi_queries.mT, factor)  # (n_components, n_queries)
-            if group.own is not None:  # (G - φ φ^T)^-1 φ = G^-1 φ / (1 - φ^T G^-1 φ)
-                solved /= 1 - (phi_queries.mT * solved).sum(0)
-            total += torch.cat([part @ solved for part in phi]).mT.cpu()
-        return total / len(self._links) * self._doubt[group.rows]
+        inputs = self._features.inputs(check_rows(self, X))
+        return self.classes_[self._features.predict(inputs).numpy()]
 
 
 def seeds(random_state, n):

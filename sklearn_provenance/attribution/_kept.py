@@ -1,0 +1,92 @@
+"""What is kept in memory within a budget, and what is refused before it starts."""
+
+import threading
+from collections import OrderedDict
+
+import numpy as np
+import torch
+
+# Default of memory_limit: 2 GB.
+MEMORY_LIMIT = 2e9
+
+
+class Kept:
+    """Results by key, the least recently used dropped first where they pass a budget.
+
+    Threads that ask for the same result wait for the first.
+
+    Parameters
+    ----------
+    memory_limit : float
+        Bytes.
+    """
+
+    def __init__(self, memory_limit):
+        self.memory_limit = memory_limit
+        self._results, self._lock = OrderedDict(), threading.RLock()
+
+    def __call__(self, key, make):
+        """``make()``, or what it gave before for this key."""
+        with self._lock:
+            if key in self._results:
+                self._results.move_to_end(key)
+                return self._results[key][0]
+            result = make()
+            self._results[key] = result, n_bytes(result)
+            while len(self._results) > 1 and self._total() > self.memory_limit:
+                self._results.popitem(last=False)
+            return result
+
+    def _total(self):
+        return sum(size for _, size in self._results.values())
+
+    def __getstate__(self):
+        return {"memory_limit": self.memory_limit}  # results are computed again
+
+    def __setstate__(self, state):
+        self.__init__(**state)
+
+
+def n_bytes(value, _seen=None):
+    """Bytes of the arrays that an object holds."""
+    seen = set() if _seen is None else _seen
+    if id(value) in seen:
+        return 0
+    seen.add(id(value))
+    if isinstance(value, torch.Tensor):
+        return value.numel() * value.element_size()
+    if isinstance(value, np.ndarray):
+        return 0 if isinstance(value, np.memmap) else value.nbytes
+    if isinstance(value, dict):
+        return sum(n_bytes(item, seen) for item in value.values())
+    if isinstance(value, list | tuple):
+        return sum(n_bytes(item, seen) for item in value)
+    # Networks and user's objects are not ours to count.
+    own = type(value).__module__.startswith(__package__.rpartition(".")[0])
+    return n_bytes(vars(value), seen) if own and hasattr(value, "__dict__") else 0
+
+
+def check_fits(needed, memory_limit, what, advice):
+    """Refuse work that would take more memory than allowed.
+
+    Parameters
+    ----------
+    needed : float
+        Bytes.
+    memory_limit : float
+        Bytes allowed.
+    what : str
+        Subject of the error.
+    advice : str
+        What to do about it.
+
+    Raises
+    ------
+    MemoryError
+        If it does not fit.
+    """
+    if needed > memory_limit:
+        raise MemoryError(
+            f"{what} takes {needed / 1e9:.2g} GB, which must be at most memory_limit="
+            f"{memory_limit:.3g} bytes; {advice}, or raise memory_limit"
+        )

@@ -1,0 +1,49 @@
+"""Labels and their positions among the classes of a model."""
+
+import numpy as np
+
+
+def positions(classes, labels, name):
+    """Positions of labels in classes.
+
+    Parameters
+    ----------
+    classes : ndarray of shape (n_classes,)
+        Labels in the order of the logits.
+    labels : array-like of shape (n,)
+        Labels to find.
+    name : str
+        What the error calls them.
+
+    Returns
+    -------
+    ndarray of shape (n,), int64
+        Positions.
+
+    Raises
+    ------
+    ValueError
+        If a label is none of the classes.
+    """
+    labels = np.asarray(labels)
+    place = {label: i for i, label in enumerate(classes.tolist())}
+    found = np.array([place.get(label, -1) for label in labels.tolist()], dtype=np.int64)
+    if (found < 0).any():
+        raise ValueError(
+            f"{name} holds the label {labels[found < 0][0]!r}, which the model does not know; its "
+            f"classes are {classes.tolist()}"
+        )
+    return found
+
+
+def equal_shares(counts, k):
+    """Split k over classes as evenly as their counts allow; larger classes get the remainder."""
+    shares = np.zeros_like(counts)
+    while shares.sum() < k:
+        open_ = np.flatnonzero(shares < counts)
+        open_ = open_[np.argsort(-counts[open_], kind="stable")]
+        each, left = divmod(k - shares.sum(), len(open_))
+        step = np.full(len(open_), each)
+        step[:left] += 1
+        shares[open_] = np.minimum(shares[open_] + step, counts[open_])
+    return shares

@@ -1,0 +1,1 @@
+"""The attributors: thin scikit-learn estimators around models, features and rules."""

@@ -1,0 +1,398 @@
+"""What every attributor does: take rows, resolve the model, shape the answers."""
+
+import copy
+import numbers
+import warnings
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from sklearn.base import (
+    BaseEstimator,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    _fit_context,
+)
+from sklearn.utils import ClassifierTags, check_consistent_length
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted, column_or_1d
+from tqdm.auto import tqdm
+
+from ..._utils.rows import feature_names, n_rows, row_names
+from ...explanation import Explanation
+from .._kept import MEMORY_LIMIT, Kept
+from .._labels import positions
+from ..features import TrainingRows, copied
+from ..models import adapt, resolve
+from ._input import check_rows, shown_rows
+
+
+class TrainingData(NamedTuple):
+    """The rows that an attributor was fitted on, as they were given."""
+
+    X: Any  # (n_train, ...)
+    y: np.ndarray  # (n_train,)
+    sample_id: np.ndarray | None  # (n_train,)
+
+
+class QueryGroup(NamedTuple):
+    """Queries of one label, or all, and the rule that answers them."""
+
+    numbers: np.ndarray  # (n_queries,) of the X that is explained
+    queries: Any  # their points
+    rule: Any  # fitted on training rows
+    fitted_on: np.ndarray | slice  # training rows that the rule's rows are
+    rows: torch.Tensor | None  # those of the rule's rows that may be named; None for all
+    own: torch.Tensor | None  # the rule's row that each query is, if queries are training rows
+
+
+class BaseAttributor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+    """Base class of attributors: model, features and rule, in scikit-learn's shape.
+
+    A subclass says what it compares (:meth:`_make_features`) and by which rule
+    (:meth:`_make_rule`).
+    """
+
+    _parameter_constraints: dict = {
+        "estimator": "no_validation",  # says more about what is supported than a type would
+        "candidates": [StrOptions({"same_class", "all"})],
+        "forward": [callable, None],
+        "prefit": [StrOptions({"auto"}), "boolean"],
+        "memory": [str, HasMethods("cache"), None],
+        "memory_limit": [Interval(numbers.Real, 0, None, closed="neither")],
+        "batch_size": [Interval(numbers.Integral, 1, None, closed="left"), StrOptions({"auto"})],
+        "verbose": ["verbose"],
+    }
+
+    def __init__(
+        self,
+        estimator,
+        *,
+        candidates="same_class",
+        forward=None,
+        prefit="auto",
+        memory=None,
+        memory_limit=MEMORY_LIMIT,
+        batch_size="auto",
+        verbose=0,
+    ):
+        self.estimator = estimator
+        self.candidates = candidates
+        self.forward = forward
+        self.prefit = prefit
+        self.memory = memory
+        self.memory_limit = memory_limit
+        self.batch_size = batch_size
+        self.verbose = verbose
+
+    # The estimator is an estimator of its own, whose parameters are validated when it is fitted.
+    @_fit_context(prefer_skip_nested_validation=False)
+    def fit(self, X, y, sample_id=None):
+        """Take the rows to attribute to, and fit the estimator if it is not fitted.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_train, ...)
+            Rows as the estimator takes them: an array, tensor, sparse matrix, data frame, list of
+            texts, or a mapping of tensors.
+        y : array-like of shape (n_train,)
+            Their labels, among the classes that the estimator knows.
+        sample_id : array-like of shape (n_train,), default=None
+            Your own identifiers of the rows, handed on to every :class:`Explanation`. None takes
+            the index of a data frame, unless it just counts the rows.
+
+        Returns
+        -------
+        self : object
+            The fitted attributor.
+
+        Raises
+        ------
+        TypeError
+            If no way from the estimator to tangent features is known.
+        ValueError
+            If the input is not usable, or the model has no tangent features.
+        MemoryError
+            If what is needed does not fit ``memory_limit``.
+        sklearn.exceptions.NotFittedError
+            With ``prefit=True`` or a FrozenEstimator, if the estimator is not fitted.
+        """
+        # What fit learns goes to a copy, so that a fit that fails changes nothing.
+        fresh = copy.copy(self)
+        for name in getattr(self, "_learned", ()):
+            vars(fresh).pop(name, None)
+        before = set(vars(fresh))
+        fresh._fit(X, y, sample_id)
+        fresh._learned = {"_learned", *vars(fresh)} - before
+        self.__dict__ = fresh.__dict__
+        return self
+
+    def _fit(self, X, y, sample_id):
+        self._check_parameters()
+        X, y = check_rows(self, X, reset=True), self._check_targets(y)
+        check_consistent_length(np.empty(n_rows(X)), y)
+        if sample_id is None:
+            sample_id = row_names(X)
+        else:
+            sample_id = column_or_1d(sample_id)
+            check_consistent_length(y, sample_id)
+        self.training_ = TrainingData(X, y, sample_id)
+        self.estimator_ = self._resolve(X, y)
+        self._features, inputs = self._make_features(X, y)
+        self.classes_ = self._features.model.classes
+        labels = positions(self.classes_, y, "y")
+        self._rows = TrainingRows(self._features, copied(inputs), labels, self.memory_limit)
+        self._kept = Kept(self.memory_limit)
+        self._rule = self._make_rule()
+
+    def _check_parameters(self):
+        """Refuse parameters that are valid alone and make no sense together."""
+
+    def _check_targets(self, y):
+        y = column_or_1d(y, warn=True)
+        check_classification_targets(y)
+        return y
+
+    def _resolve(self, X, y):
+        """The model in use."""
+        return resolve(self.estimator, self.prefit, X, y, self.memory)
+
+    def _fitted_model(self, estimator=None):
+        """The model in use as attribution sees it."""
+        model = adapt(self.estimator_ if estimator is None else estimator)
+        return model if self.forward is None else model.with_forward(self.forward)
+
+    def _make_features(self, X, y):
+        """Features of the model in use, and what they take for the training rows."""
+        raise NotImplementedError
+
+    def _make_rule(self):
+        """The rule that scores rows."""
+        raise NotImplementedError
+
+    def predict(self, X):
+        """Predict classes with the model in use.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_queries, ...)
+            Rows as the estimator takes them.
+
+        Returns
+        -------
+        y : ndarray of shape (n_queries,)
+            ``estimator_.predict(X)``; for a bare module the class of the largest logit.
+        """
+        check_is_fitted(self)
+        return self._features.model.predict(check_rows(self, X))
+
+    def _queries(self, X, y=None):
+        """Points of queries at the labels given, or predicted."""
+        if y is None:
+            return self._features.query(X)
+        y = column_or_1d(y)
+        check_consistent_length(np.empty(n_rows(X)), y)
+        return self._features.query(X, positions(self.classes_, y, "y"))
+
+    def _rule_at(self, label, everything):
+        """The rule for queries of one label, fitted on the rows of its class or on all."""
+        if everything:
+            if not self._features.per_label:
+                label = None
+            return self._kept((label, True), lambda: self._rule.fit(self._rows.at(label)))
+        return self._kept((label, False), lambda: self._rule.fit(self._rows.of_class(label)[0]))
+
+    def _groups(self, queries, among_train=False):
+        """Group queries by label, unless one rule answers all of them.
+
+        ``among_train`` says that the queries are the training rows, in order.
+        """
+        labels, of_train = queries.labels.numpy(), self._rows.labels
+        same_class = self.candidates == "same_class"
+        everything = self._rule.needs_all_rows or not same_class
+        shared = not same_class and not self._features.per_label
+        for label in [None] if shared else np.unique(labels):
+            numbers = np.arange(len(labels)) if shared else np.flatnonzero(labels == label)
+            class_rows = np.flatnonzero(of_train == label)
+            if same_class and not len(class_rows):
+                continue
+            rule = self._rule_at(label, everything)
+            rows = torch.as_tensor(class_rows) if same_class and everything else None
+            fitted_on = slice(None) if everything else class_rows
+            # Kernels of queries and rows take a quarter of the budget at most.
+            step = max(1, int(self.memory_limit / 4 / (8 * len(rule.points))))
+            for start in range(0, len(numbers), step):
+                part, own = numbers[start : start + step], None
+                if among_train:
+                    own = part if everything else np.searchsorted(class_rows, part)
+                    own = torch.as_tensor(own)
+                points = queries if len(part) == len(labels) else queries.take(part)
+                yield QueryGroup(part, points, rule, fitted_on, rows, own)
+
+    def explain(self, X=None, y=None, k=5):
+        """Name the training rows behind predictions.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_queries, ...), default=None
+            Queries. None explains every training row at its own label by the others, as if it had
+            not been among the rows given to fit; the model is the one trained with it.
+        y : array-like of shape (n_queries,), default=None
+            Labels to explain; None explains the predicted ones.
+        k : int, default=5
+            Training rows per query.
+
+        Returns
+        -------
+        explanation : Explanation
+            Row numbers of the X given to fit in order of selection, and their scores. Where a
+            query has fewer than k candidates the rest is padded with -1 and nan, with a warning.
+
+        Raises
+        ------
+        ValueError
+            If k is larger than the number of training rows, y holds a label that the model does
+            not know, or y is given without X.
+        MemoryError
+            If what is needed does not fit ``memory_limit``.
+        """
+        check_is_fitted(self)
+        k = self._check_k(k)
+        among_train = X is None
+        if not among_train:
+            X = check_rows(self, X)
+            queries = self._queries(X, y)
+        elif y is None:
+            X, queries = self.training_.X, self._rows.as_queries()
+        else:
+            raise ValueError(
+                "y was given without X: the training rows are explained at their own labels"
+            )
+        indices = np.full((len(queries), k), -1, dtype=np.int64)
+        scores = np.full(indices.shape, np.nan)
+        n_tied = np.zeros(len(indices), dtype=np.int64)
+        train = np.arange(len(self._rows))
+        groups = self._groups(queries, among_train)
+        for group in tqdm(groups, desc="classes", disable=not self.verbose):
+            picked = group.rule.pick(group.queries, k, group.rows, group.own)
+            picks, values, ties = (t.cpu().numpy() for t in picked)
+            indices[group.numbers] = np.where(picks >= 0, train[group.fitted_on][picks], -1)
+            scores[group.numbers], n_tied[group.numbers] = values, ties
+        self._warn_of_padding(indices)
+        return self._explanation(X, queries, indices, scores, n_tied)
+
+    def _warn_of_padding(self, indices):
+        short, k = int((indices[:, -1] < 0).sum()), indices.shape[1]
+        if short:
+            warnings.warn(
+                f"{short} of {len(indices)} queries have fewer than k={k} candidates; the rest is "
+                'padded with -1 and nan. candidates="all" allows every training row',
+                UserWarning,
+                stacklevel=3,
+            )
+
+    def _explanation(self, X, queries, indices, scores, n_tied):
+        training = self.training_
+        shown, image_shape = shown_rows(self.estimator_, X)
+        names = getattr(self, "feature_names_in_", None)
+        return Explanation(
+            indices,
+            scores,
+            sample_id=None if training.sample_id is None else training.sample_id[indices],
+            exemplar_labels=training.y[indices],
+            query_labels=self.classes_[queries.labels.numpy()],
+            queries=shown,
+            training_data=shown_rows(self.estimator_, training.X)[0],
+            image_shape=image_shape,
+            feature_names=feature_names(X) if names is None else names,
+            n_tied=n_tied,
+            method=self._rule.name,
+            score_name=self._rule.unit,
+        )
+
+    def _check_k(self, k):
+        if not isinstance(k, numbers.Integral) or isinstance(k, bool):
+            raise TypeError(f"k must be an integer, got {k!r}")
+        if not 1 <= k <= len(self._rows):
+            raise ValueError(
+                f"k must be between 1 and {len(self._rows)}, the number of training rows; got {k}"
+            )
+        return int(k)
+
+    def _check_pool(self, queries, k):
+        """Rows that may be selected for all queries together (n_train,), at least k of them."""
+        allowed = np.ones(len(self._rows), dtype=bool)
+        if self.candidates == "same_class":
+            allowed = np.isin(self._rows.labels, queries.labels.numpy())
+        if k > allowed.sum():
+            raise ValueError(
+                f"k={k} rows were asked for, but only {allowed.sum()} training rows are of the "
+                'queries\' classes. candidates="all" allows every training row'
+            )
+        return allowed
+
+    def attribute(self, X, y=None):
+        """Score every training row alone.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_queries, ...)
+            Queries.
+        y : array-like of shape (n_queries,), default=None
+            Labels to explain; None explains the predicted ones.
+
+        Returns
+        -------
+        scores : ndarray of shape (n_queries, n_train)
+            Pointwise scores; nan where a row is no candidate of a query.
+
+        Raises
+        ------
+        ValueError
+            If y holds a label that the model does not know.
+        MemoryError
+            If what is needed does not fit ``memory_limit``.
+        """
+        check_is_fitted(self)
+        queries = self._queries(check_rows(self, X), y)
+        scores = np.full((len(queries), len(self._rows)), np.nan)
+        train = np.arange(len(self._rows))
+        for group in self._groups(queries):
+            values = group.rule.scores(group.queries, group.rows).cpu().numpy()
+            columns = train[group.fitted_on]
+            columns = columns if group.rows is None else columns[group.rows.numpy()]
+            scores[np.ix_(group.numbers, columns)] = values
+        return scores
+
+    def transform(self, X):
+        """Features of rows at the predicted label: what is compared with those of training rows.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_queries, ...)
+            Rows as the estimator takes them.
+
+        Returns
+        -------
+        features : ndarray of shape (n_queries, n_components)
+            One row per query.
+
+        Raises
+        ------
+        ValueError
+            If there would be too many columns, or the method compares no features.
+        """
+        check_is_fitted(self)
+        return self._features.transform(check_rows(self, X))
+
+    @property
+    def _n_features_out(self):
+        return self._features.n_features_out(self._rows.inputs)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        # It predicts classes, and cross-validation must keep all of them in every fold.
+        tags.estimator_type, tags.classifier_tags = "classifier", ClassifierTags()
+        tags.target_tags.required = True
+        return tags

@@ -1,0 +1,188 @@
+"""Influence through the last layer."""
+
+import numbers
+
+from sklearn.utils._param_validation import Interval, StrOptions
+
+from .._kept import MEMORY_LIMIT
+from ..features import Head, LinearInputs, PenultimateFeatures
+from ..rules import InfluenceRule, RepresenterRule
+from ._base import BaseAttributor
+from ._pointwise import PointwiseAttributor
+
+
+class LastLayerAttributor(PointwiseAttributor):
+    """Name the training rows from which the last layer learned a prediction.
+
+    The features z that go into the last layer are taken as given, and what is left of the model is
+    softmax regression, W z + b. Positive scores are those of rows that help the prediction:
+    training on them raises the query's output.
+
+    Parameters
+    ----------
+    estimator : estimator or torch.nn.Module
+        The classifier to explain: a ProvenanceClassifier with a class branch, a skorch
+        NeuralNetClassifier, a bare module that maps a batch to logits, a scikit-learn linear
+        classifier or MLPClassifier, or a Pipeline, search or FrozenEstimator around one of these.
+        A module is always taken as fitted, and counts its classes from 0.
+    kind : {"influence", "representer"}, default="influence"
+        What a score is. ``"influence"`` is the fall of the query's log odds log(p / (1 - p)) if
+        the row were left out of the training of the last layer, to first order, in nats.
+        ``"representer"`` is the share of the query's logit that the row contributes, in logits
+        times λ n (see the notes).
+    damping : float, default=0.1
+        What is added to the Hessian's diagonal, in units of its mean eigenvalue, since the Hessian
+        of a well trained layer is near singular. Far below 0.01 directions decide that hold little
+        but noise. For influence only.
+    candidates : {"same_class", "all"}, default="same_class"
+        Rows that may be named for a query: those of its class, or all.
+    forward : callable, default=None
+        ``forward(module, x)`` gives the logits of a module whose outputs are something else; None
+        reads them from what the module returns.
+    prefit : {"auto"} or bool, default="auto"
+        Whether the estimator is fitted. "auto" uses a fitted one as it stands, and clones and
+        fits another. False always fits a clone. Modules and FrozenEstimators stay as they are.
+    memory : str or joblib.Memory, default=None
+        Folder in which fitted clones are kept.
+    memory_limit : float, default=2e9
+        Bytes that kernels and features kept between calls may take. What cannot fit is refused
+        before it starts.
+    batch_size : int or "auto", default="auto"
+        Rows per pass through the network.
+    verbose : int, default=0
+        Whether to show progress.
+
+    Attributes
+    ----------
+    estimator_ : estimator or torch.nn.Module
+        The model in use.
+    classes_ : ndarray of shape (n_classes,)
+        Its class labels, in the order of the logits.
+    damping_ : float
+        What is added to the Hessian's diagonal, with ``kind="influence"``.
+    scale_ : float
+        With ``kind="representer"`` the factor, 1 / (λ n), that brings the sum of all rows' values
+        as near to the logits as possible.
+    residual_ : float
+        With ``kind="representer"`` the norm of what that leaves of the weights, relative to the
+        weights: 0 where they minimise the loss of the rows plus a penalty on their square. Where
+        it is near 1 or ``scale_`` is negative, the values are gradient products and no shares.
+    n_features_in_ : int
+        Second dimension of ``X``.
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Column names, if ``X`` was a data frame with string names.
+
+    See Also
+    --------
+    RepSimAttributor : Cosine of the same features.
+
+    Notes
+    -----
+    Influence of the row (x_i, y_i) is ∇m(x_*)^T (H + δ I)^-1 ∇log p(y_i | x_i), with the gradients
+    in the weights and bias of the last layer, m the log odds of the query's label and H the
+    Hessian of the cross-entropy summed over the rows given to fit. The outputs are linear in the
+    weights, so H is exact and equals its Gauss-Newton form. Its size is the square of the number
+    of weights; more than 16384 weights are refused.
+
+    The representer values are α_ic <z_i, z> for the query's class c, α_ic = y_ic - p_ic: where W
+    minimises the mean cross-entropy of n rows plus ``λ |W|² / 2``, their sum over the rows divided
+    by λ n is the logit without its bias. The order of rows does not depend on λ.
+
+    How three baselines are related: a representer value is the influence with a multiple of the
+    identity in place of the Hessian and the logit in place of the log odds. RepSim, which is also
+    the last-layer influence of [PN] (Algorithm 1), goes on to leave out α, that is how far the
+    row's label and probability are apart, and the norms of the features. Influence is large where
+    the model is in doubt about a row and few rows like it are there; RepSim where a row looks
+    alike.
+
+    With ``explain(X=None)`` the Hessian is that of the other rows.
+
+    References
+    ----------
+    Koh, Liang (2017). Understanding black-box predictions via influence functions, ICML.
+
+    Yeh, Kim, Yen, Ravikumar (2018). Representer point selection for explaining deep neural
+    networks, NeurIPS, theorem 3.1.
+
+    [PN] Provenance Networks: End-to-End Exemplar-Based Explainability, section 7.12.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from sklearn_provenance.attribution import LastLayerAttributor
+    >>> X, y = load_iris(return_X_y=True)
+    >>> model = LogisticRegression(max_iter=1000, tol=1e-8).fit(X, y)
+    >>> attributor = LastLayerAttributor(model, kind="representer", candidates="all").fit(X, y)
+    >>> values = attributor.attribute(X[:1])
+    >>> logit = model.coef_[0] @ X[0]
+    >>> bool(abs(values.sum() * attributor.scale_ - logit) < 1e-3)  # the shares add up
+    True
+    """
+
+    _parameter_constraints: dict = {
+        **BaseAttributor._parameter_constraints,
+        "kind": [StrOptions({"influence", "representer"})],
+        "damping": [Interval(numbers.Real, 0, None, closed="neither")],
+    }
+
+    def __init__(
+        self,
+        estimator,
+        *,
+        kind="influence",
+        damping=0.1,
+        candidates="same_class",
+        forward=None,
+        prefit="auto",
+        memory=None,
+        memory_limit=MEMORY_LIMIT,
+        batch_size="auto",
+        verbose=0,
+    ):
+        super().__init__(
+            estimator,
+            candidates=candidates,
+            forward=forward,
+            prefit=prefit,
+            memory=memory,
+            memory_limit=memory_limit,
+            batch_size=batch_size,
+            verbose=verbose,
+        )
+        self.kind = kind
+        self.damping = damping
+
+    def _make_features(self, X, y):
+        model = self._fitted_model()
+        try:
+            features, inputs = last_layer_inputs(model, X, self.batch_size)
+        except TypeError as error:
+            raise TypeError(
+                f"{error}. LastLayerAttributor needs a last layer and has no such parameter; "
+                "RepSimAttributor has"
+            ) from error
+        self._head = features.head if model.linear is not None else Head.of(features, inputs)
+        return features, inputs
+
+    def _make_rule(self):
+        if self.kind == "influence":
+            return InfluenceRule(self._head, self.damping)
+        return RepresenterRule(self._head)
+
+    def _fit(self, X, y, sample_id):
+        super()._fit(X, y, sample_id)
+        rule = self._rule_at(None, everything=True)
+        if self.kind == "influence":
+            self.damping_ = rule.damping_in_use
+        else:
+            self.scale_, self.residual_ = rule.scale, rule.residual
+
+
+def last_layer_inputs(model, X, batch_size):
+    """Features that the last layer of a model takes, and what they take for rows X."""
+    if model.linear is not None:
+        return LinearInputs(model), model.inputs(X)
+    inputs = None if model.module is None else model.inputs(X)
+    model = model if inputs is None else model.examined(inputs)
+    return PenultimateFeatures(model, inputs, batch_size), inputs

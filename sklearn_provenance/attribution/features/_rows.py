@@ -1,0 +1,62 @@
+"""Rows φ of the user's own: a transformer's or a callable's, the same whatever the label."""
+
+import numpy as np
+import torch
+from scipy.sparse import issparse
+from sklearn.utils import check_array
+
+from ..._utils.rows import n_rows
+from .._labels import positions
+from ._base import ExplicitPoints, Features
+from ._linear import SparsePoints
+
+
+class OwnRows(Features):
+    """Features from a transformer or a callable.
+
+    Parameters
+    ----------
+    features : transformer or callable
+        Fitted.
+    model : FittedModel
+        Predicts labels where none are given.
+    """
+
+    def __init__(self, features, model):
+        self.fitted, self.model = features, model
+        self._function = getattr(features, "transform", features)
+
+    def inputs(self, X):
+        """Rows φ of X."""
+        phi = self._function(X)
+        if isinstance(phi, torch.Tensor):
+            phi = phi.detach().cpu().numpy()
+        phi = check_array(
+            phi,
+            dtype=np.float64,
+            accept_sparse="csr",
+            input_name="the rows that features gives",
+        )
+        if phi.shape[0] != n_rows(X):
+            raise ValueError(f"features gave {phi.shape[0]} rows for {n_rows(X)} rows of X")
+        return phi if issparse(phi) else np.array(phi)
+
+    def points(self, inputs, labels=None):
+        """Points of rows φ at labels, which must be given."""
+        labels = torch.as_tensor(labels)
+        return SparsePoints(inputs, labels) if issparse(inputs) else ExplicitPoints(inputs, labels)
+
+    def query(self, X, labels=None):
+        """Points of queries; the model predicts labels that are not given."""
+        if labels is None:
+            labels = positions(self.model.classes, self.model.predict(X), "the prediction")
+        return self.points(self.inputs(X), labels)
+
+    def n_features_out(self, inputs):
+        """Columns of φ."""
+        return inputs.shape[1]
+
+    def transform(self, X):
+        """Rows φ of X."""
+        phi = self.inputs(X)
+        return phi.toarray() if issparse(phi) else phi

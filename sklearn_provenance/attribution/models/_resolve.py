@@ -1,0 +1,48 @@
+"""From an estimator as it was given to the fitted one in use."""
+
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+from sklearn.frozen import FrozenEstimator
+from sklearn.utils.validation import check_memory
+from torch import nn
+
+from .._cache import fit_estimator
+from ._base import SUPPORTED, is_fitted
+
+
+def resolve(estimator, prefit, X, y, memory=None):
+    """The model in use: the estimator itself where it is fitted, else a fitted clone.
+
+    Parameters
+    ----------
+    estimator : estimator or torch.nn.Module
+        A module, and what a FrozenEstimator holds, always stays as it is.
+    prefit : {"auto", True, False}
+        Whether the estimator is fitted; "auto" looks.
+    X, y : array-like
+        Rows to fit a clone on.
+    memory : None, str or joblib.Memory
+        Where fitted clones are kept.
+
+    Returns
+    -------
+    estimator or torch.nn.Module
+        Fitted.
+
+    Raises
+    ------
+    TypeError
+        If the estimator is no classifier.
+    sklearn.exceptions.NotFittedError
+        If the estimator is not fitted and may not be.
+    """
+    if not isinstance(estimator, nn.Module) and not hasattr(estimator, "predict"):
+        raise TypeError(f"estimator must be {SUPPORTED}; got {type(estimator).__name__}")
+    fixed = isinstance(estimator, nn.Module | FrozenEstimator)
+    if prefit is not False or fixed:
+        if is_fitted(estimator):
+            return estimator
+        if fixed or prefit is True:
+            reason = "stays as it is here" if fixed else "prefit=True says that it is"
+            raise NotFittedError(f"the {type(estimator).__name__} is not fitted, and {reason}")
+    return check_memory(memory).cache(fit_estimator)(clone(estimator), X, y)

@@ -1,0 +1,115 @@
+"""A rule: from the points of training rows to scores and picks."""
+
+import copy
+from abc import ABC, abstractmethod
+
+import torch
+
+# Scores closer than this, relative to the larger, are a tie, which the lowest row wins.
+TIE = 1e-10
+
+
+class Rule(ABC):
+    """Scores training rows for queries.
+
+    :meth:`fit` takes the points of the rows and returns a fitted copy. A subclass writes
+    :meth:`_fit` and :meth:`scores`; one whose picks are not those of the largest scores writes
+    :meth:`pick` too. ``rows`` are numbers (n_rows,) of the rows that queries may name, or None for
+    all; ``own`` is the row (n_queries,) that each query is, if queries are rows, which is then left
+    out of everything.
+
+    Attributes
+    ----------
+    name, unit : str
+        What an Explanation calls the method and its scores.
+    needs_all_rows : bool
+        Whether scores depend on rows that may not be named.
+    """
+
+    name = ""
+    unit = "score"
+    needs_all_rows = False
+
+    def fit(self, points):
+        """Learn what scores need of the rows.
+
+        Parameters
+        ----------
+        points : points
+            Training rows, see :class:`~sklearn_provenance.attribution.features.Features`.
+
+        Returns
+        -------
+        Rule
+            A fitted copy.
+        """
+        fitted = copy.copy(self)
+        fitted.points = points
+        fitted._fit()
+        return fitted
+
+    def _fit(self):  # noqa: B027
+        """Learn from ``self.points``."""
+
+    @abstractmethod
+    def scores(self, queries, rows=None, own=None):
+        """Score rows for every query.
+
+        Returns
+        -------
+        Tensor of shape (n_queries, n_rows)
+            Scores of the rows, of which larger is more important.
+        """
+
+    def total(self, queries):
+        """Scores of all rows, added up over queries."""
+        return self.scores(queries).sum(0)
+
+    def pick(self, queries, k, rows=None, own=None):
+        """Pick k rows for each query.
+
+        Returns
+        -------
+        picks : Tensor of shape (n_queries, k), int64
+            Rows, best first; -1 where there are no more.
+        scores : Tensor of shape (n_queries, k)
+            Their scores; nan where the row is -1.
+        n_tied : Tensor of shape (n_queries,), int64
+            Rows left out that score as the last pick does.
+        """
+        scores = self.scores(queries, rows, own).to("cpu", torch.float64)
+        if own is not None:
+            numbers = torch.arange(scores.shape[1]) if rows is None else rows
+            scores = scores.masked_fill(numbers == own[:, None], -torch.inf)
+        picks, values, n_tied = largest(scores, k)
+        if rows is not None and len(rows):
+            picks = torch.where(picks >= 0, rows[picks], -1)
+        return picks, values, n_tied
+
+
+def largest(scores, k):
+    """The k largest scores of each query: rows, scores and ties, as :meth:`Rule.pick` returns.
+
+    Ties go to the lowest row; scores of -inf are padding.
+    """
+    values, order = scores.sort(dim=1, descending=True, stable=True)
+    # Runs of ties, each in the order of its rows.
+    gaps = values[:, :-1] - values[:, 1:]  # nan between two that are -inf
+    apart = ~(gaps <= TIE * values[:, :-1].abs()) & (values[:, :-1] > -torch.inf)
+    if bool((~apart & (order[:, :-1] > order[:, 1:])).any()):
+        runs = torch.nn.functional.pad(apart.cumsum(1), (1, 0))
+        place = (runs * scores.shape[1] + order).argsort(1)
+        values, order = values.gather(1, place), order.gather(1, place)
+    n_free = (values > -torch.inf).sum(1)
+    n_rows, n_picks = scores.shape[1], min(k, scores.shape[1])
+    # Ties with the k-th: how far its run goes on.
+    padded = torch.nn.functional.pad(apart, (0, 1), value=True)  # (n_queries, n_rows)
+    ends = torch.where(padded, torch.arange(n_rows, device=scores.device), n_rows)
+    ends = ends.flip(1).cummin(1).values.flip(1)  # last place of each place's run
+    n_tied = (torch.minimum(ends[:, n_picks - 1], n_free - 1) - (n_picks - 1)).clamp_(min=0)
+    picks, values = order[:, :n_picks], values[:, :n_picks]
+    missing = values == -torch.inf
+    picks, values = picks.masked_fill(missing, -1), values.masked_fill(missing, torch.nan)
+    pad = (0, k - n_picks)
+    pads = torch.nn.functional.pad
+    return pads(picks, pad, value=-1), pads(values, pad, value=torch.nan), n_tied

@@ -1,0 +1,108 @@
+"""EK-FAC: influence with an eigenvalue-corrected Kronecker-factored Fisher matrix."""
+
+import numpy as np
+
+from ...tangent._curvature import expected_labels, fit_fisher, given_labels, random_signs
+from ...tangent._influence import influence, whitened
+from ._base import Rule
+
+# λ in units of a layer's mean eigenvalue for damping="auto", as in Grosse et al. (2023).
+DAMPING_CONSTANT = 0.1
+# Multiplications, to form the gradients of all rows and labels, up to which n_samples="auto"
+# takes the expectation.
+_EXACT = 10**10
+
+
+class EKFACRule(Rule):
+    """Score rows by ∇m(x_*)^T (F + λ I)^-1 ∇log p(y_i | x_i).
+
+    Points are :class:`~sklearn_provenance.tangent.TangentRows`; those of training rows measure log
+    probabilities.
+
+    Parameters
+    ----------
+    damping : float or "auto"
+        λ.
+    n_samples : int, "exact", "auto" or None
+        Random gradients for each row; None takes the labels of the rows (the empirical Fisher).
+    seed : int
+        Seed of the random gradients.
+    cache : Cache
+        Keeps F.
+    settings : dict
+        ``batch_size`` and ``verbose``.
+
+    References
+    ----------
+    Grosse, Bae, Anil et al. (2023). Studying large language model generalization with influence
+    functions, arXiv:2308.03296, sections 2.2 and 3.1.
+    """
+
+    name = "EK-FAC"
+    unit = "EK-FAC influence"
+    needs_all_rows = True
+
+    def __init__(self, damping, n_samples, seed, cache, settings):
+        self.damping, self.n_samples, self.seed = damping, n_samples, seed
+        self.cache, self.settings = cache, settings
+
+    def _fit(self):
+        points = self.points
+        n_classes = points.logits.shape[1]
+        if self.n_samples == "auto":
+            size = sum(layer.n_parameters * layer.positions for layer in points.model.layers)
+            self.n_samples = "exact" if len(points) * n_classes * size <= _EXACT else 1
+        seed = self.seed if isinstance(self.n_samples, int) else None
+        settings = self.n_samples, seed, n_classes
+        self.fisher = self.cache("fisher", self._fisher, points.X, points.labels, settings)
+        self.dampings = self._dampings()
+
+    def _fisher(self, X, labels, settings):
+        n_samples, seed, n_classes = settings
+        if n_samples is None:
+            draw = given_labels(labels)
+        elif n_samples == "exact":
+            draw = expected_labels
+        else:
+            shape = n_samples, len(labels), n_classes
+            signs = np.random.default_rng(seed).integers(0, 2, shape, dtype=np.int8)
+            draw = random_signs(2 * signs - 1)
+        return fit_fisher(self.points.model, X, draw, **self.settings)
+
+    def _dampings(self):
+        """λ by number of the layer."""
+        if not isinstance(self.damping, str):
+            return dict.fromkeys(self.fisher, float(self.damping))
+        means = {n: layer.moments.mean().item() for n, layer in self.fisher.items()}
+        found = {n: DAMPING_CONSTANT * mean for n, mean in means.items() if mean > 0}
+        if not found:
+            raise ValueError(
+                "the Fisher matrix is zero: no gradient reaches a parameter, or the model is "
+                "certain of every training row. A number for damping keeps the latter apart"
+            )
+        return found
+
+    def scores(self, queries, rows=None, own=None):
+        """Influence of rows."""
+        return self._influence(queries, rows, summed=False)
+
+    def total(self, queries):
+        """Influence of all rows on the sum of the queries' measurements."""
+        return self._influence(queries, None, summed=True)[0]
+
+    def _influence(self, queries, rows, summed):
+        points = self.points if rows is None else self.points.take(rows)
+        return influence(
+            self.fisher,
+            self.dampings,
+            (queries.model, queries.X, queries.labels),
+            (points.model, points.X, points.labels),
+            summed=summed,
+            **self.settings,
+        )
+
+    def whitened(self, queries):
+        """(F + λ I)^-1/2 ∇m of queries in the eigenbases."""
+        size = self.settings["batch_size"]
+        rows = queries.model, queries.X, queries.labels
+        return whitened(self.fisher, self.dampings, rows, batch_size=size).numpy()

@@ -1,0 +1,32 @@
+"""Random scores, the control."""
+
+import numpy as np
+import torch
+
+from ._base import Rule
+
+
+class RandomRule(Rule):
+    """Score rows by random numbers that depend on what the query holds.
+
+    Parameters
+    ----------
+    seed : int
+        Seed.
+    """
+
+    name = "Random"
+    unit = "random number in [0, 1)"
+    needs_all_rows = True  # what a row scores does not depend on the candidates
+
+    def __init__(self, seed):
+        self.seed = seed
+
+    def scores(self, queries, rows=None, own=None):
+        """A number in [0, 1) for every query and row."""
+        scores = np.empty((len(queries), len(self.points)))
+        for row, digest in zip(scores, queries.array, strict=True):
+            rng = np.random.default_rng([self.seed, *digest.astype(np.uint32)])
+            row[:] = rng.random(len(row))
+        scores = torch.as_tensor(scores)
+        return scores if rows is None else scores[:, rows]

@@ -1,0 +1,84 @@
+"""TRAK: influence in logistic regression on sketched tangent features."""
+
+import numpy as np
+import torch
+
+from .._softmax import one_minus_p
+from ._base import Rule
+
+# λ in units of the mean eigenvalue of Φ^T Φ for ridge="auto". Of powers of ten this had the best
+# linear datamodeling score, or nearly, for 512 and 4096 components.
+RIDGE_CONSTANT = 1.0
+# Rows of features that are held in double precision at a time.
+_BLOCK = 4096
+
+
+class TRAKRule(Rule):
+    """Score rows by φ_*^T (Φ^T Φ + λ I)^-1 φ_i (1 - p_i), averaged over models.
+
+    Points have ``parts``, explicit points of each model.
+
+    Parameters
+    ----------
+    ridge : float or "auto"
+        λ.
+
+    References
+    ----------
+    Park, Georgiev, Ilyas, Leclerc, Madry (2023). TRAK: Attributing model behavior at scale, ICML,
+    algorithm 1.
+    """
+
+    name = "TRAK"
+    unit = "TRAK score"
+    needs_all_rows = True
+
+    def __init__(self, ridge):
+        self.ridge = ridge
+
+    def _fit(self):
+        parts = self.points.parts
+        own = self.points.labels[:, None]
+        residuals = [one_minus_p(part.logits).gather(1, own)[:, 0] for part in parts]
+        self.residual = torch.stack(residuals).mean(0)  # (n,)
+        self.ridges, self.factors = np.empty(len(parts)), []
+        for number, part in enumerate(parts):
+            gram = sum(block.mT @ block for block in _blocks(part))
+            self.ridges[number] = self._ridge(gram)
+            gram.diagonal().add_(self.ridges[number])
+            factor, failed = torch.linalg.cholesky_ex(gram)
+            if failed:
+                raise ValueError(
+                    f"Φ^T Φ is singular with ridge={self.ridge}; its mean eigenvalue is "
+                    f"{gram.diagonal().mean().item():.3g}, give more"
+                )
+            self.factors.append(factor)
+
+    def _ridge(self, gram):
+        if not isinstance(self.ridge, str):
+            return float(self.ridge)
+        scale = gram.diagonal().mean().item()
+        if not scale > 0:
+            raise ValueError("the tangent features of all training rows are zero")
+        return RIDGE_CONSTANT * scale
+
+    def scores(self, queries, rows=None, own=None):
+        """TRAK scores of rows."""
+        total, residual = 0.0, self.residual
+        parts = self.points.parts
+        if rows is not None:
+            parts, residual = [part.take(rows) for part in parts], residual[rows]
+        for query, part, factor in zip(queries.parts, parts, self.factors, strict=True):
+            phi = query.matrix()
+            solved = torch.cholesky_solve(phi.mT, factor)  # (n_components, n_queries)
+            if own is not None:  # (G - φ φ^T)^-1 φ = G^-1 φ / (1 - φ^T G^-1 φ)
+                solved /= 1 - (phi.mT * solved).sum(0)
+            total += torch.cat([block @ solved for block in _blocks(part)]).mT.cpu()
+        return total / len(parts) * residual
+
+
+def _blocks(part):
+    """Features in blocks of rows in double precision."""
+    for i in range(0, len(part), _BLOCK):
+        block = np.asarray(part.array[i : i + _BLOCK])
+        yield torch.as_tensor(block, device=part.device).double()
