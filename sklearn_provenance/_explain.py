@@ -7,8 +7,8 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils.validation import check_is_fitted
 
+from ._explanation_checks import check_rows, row_size
 from ._explanation_rows import dense, take
-from .explanation import check_rows, row_size
 
 
 def explain(estimator, X, k=5):

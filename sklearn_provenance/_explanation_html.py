@@ -4,6 +4,7 @@ import numpy as np
 
 from ._explanation_page import join, page, tag
 from ._explanation_rows import dense, format_number, gather, quote, tied_text
+from ._explanation_text import exemplar_text, header
 from ._explanation_views import RowViews, label_namer, words
 
 CONFIDENTIAL = "This page holds rows of the data, and is as confidential as they are."
@@ -372,10 +373,10 @@ def summary_table(explanation, n_queries, k):
         head = str(query) if labels is None else f"{query}: {quote(labels[query])}"
         blank = explanation.indices[query, :k] < 0
         texts = [
-            "" if blank[rank] else explanation._exemplar_text(query, rank, "≠") for rank in range(k)
+            "" if blank[rank] else exemplar_text(explanation, query, rank, "≠") for rank in range(k)
         ]
         texts += [] if tied is None else [tied[query]]
         rows.append(tag("tr", tag("th", head), *(tag("td", text) for text in texts)))
     hidden = f"{n_queries} of {explanation.n_queries} queries, {k} of {explanation.k} exemplars"
     note = tag("p", hidden) if (n_queries, k) != explanation.indices.shape else ""
-    return tag("div", tag("p", explanation._header()), tag("table", *rows), note)
+    return tag("div", tag("p", header(explanation)), tag("table", *rows), note)
