@@ -176,6 +176,7 @@ class ExplanationDisplay:
         indices, scores = part.indices[:, :k], part.scores[:, :k]
         exemplars = gather(part.training_data, indices)
         names, word = (indices, "row") if part.sample_id is None else (part.sample_id[:, :k], "id")
+        query_names = numbers if part.query_id is None else part.query_id
         scale = None
         if part.image_shape is None:
             scale = feature_scale(sample_rows(part.training_data))
@@ -183,7 +184,7 @@ class ExplanationDisplay:
             dense(part.queries),
             exemplars,
             scores,
-            query_names=[f"query {number}" for number in numbers],
+            query_names=[f"query {clip(plain(name), 18)}" for name in query_names],
             exemplar_names=[[f"{word} {plain(name)}" for name in row] for row in names],
             query_labels=part.query_labels,
             exemplar_labels=None if part.exemplar_labels is None else part.exemplar_labels[:, :k],

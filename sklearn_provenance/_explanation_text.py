@@ -1,7 +1,8 @@
-"""An explanation in a terminal."""
+"""An explanation in a terminal and in a notebook."""
 
 import numpy as np
 
+from ._explanation_page import tag
 from ._explanation_rows import clip, format_number, plain, quote
 
 _WIDTH = 100
@@ -29,7 +30,8 @@ def write_text(explanation, n_queries):
 
 def _query_line(explanation, query):
     labels = explanation.query_labels
-    line = f"query {query}{'' if labels is None else f' -> {quote(labels[query])}'}:  "
+    line = f"query {query_name(explanation, query)}"
+    line += f"{'' if labels is None else f' -> {quote(labels[query])}'}:  "
     n_tied = 0 if explanation.n_tied is None else explanation.n_tied[query]
     tied = f" and {n_tied} tied with the last" if n_tied else ""
     valid = np.flatnonzero(explanation.indices[query] >= 0)
@@ -45,6 +47,12 @@ def _query_line(explanation, query):
     return line + tied
 
 
+def query_name(explanation, query):
+    """Write the number of a query, or the user's own name of it."""
+    names = explanation.query_id
+    return str(query) if names is None else quote(names[query])
+
+
 def exemplar_text(explanation, query, rank, unlike="!="):
     """Write row or id of an exemplar, its label where that differs from the query's, its score."""
     text = f"row {explanation.indices[query, rank]}"
@@ -57,3 +65,26 @@ def exemplar_text(explanation, query, rank, unlike="!="):
         elif label != labels[query]:
             text += f" ({unlike} {quote(label)})"
     return f"{text} {format_number(explanation.scores[query, rank])}"
+
+
+def summary_table(explanation, n_queries, k):
+    """Write the first queries as a small table for notebooks."""
+    n_queries, k = min(explanation.n_queries, n_queries), min(explanation.k, k)
+    tied = explanation.n_tied
+    tied = tied if tied is not None and tied.any() else None
+    heads = ["query", *(f"exemplar {r + 1}" for r in range(k))]
+    heads += [] if tied is None else ["tied with the last"]
+    rows = [tag("tr", *(tag("th", t) for t in heads))]
+    for query in range(n_queries):
+        labels = explanation.query_labels
+        head = query_name(explanation, query)
+        head += "" if labels is None else f": {quote(labels[query])}"
+        blank = explanation.indices[query, :k] < 0
+        texts = [
+            "" if blank[rank] else exemplar_text(explanation, query, rank, "≠") for rank in range(k)
+        ]
+        texts += [] if tied is None else [tied[query]]
+        rows.append(tag("tr", tag("th", head), *(tag("td", text) for text in texts)))
+    hidden = f"{n_queries} of {explanation.n_queries} queries, {k} of {explanation.k} exemplars"
+    note = tag("p", hidden) if (n_queries, k) != explanation.indices.shape else ""
+    return tag("div", tag("p", header(explanation)), tag("table", *rows), note)

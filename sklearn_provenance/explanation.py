@@ -10,11 +10,11 @@ from ._explanation_checks import (
     column_names,
     row_size,
 )
-from ._explanation_html import explanation_page, summary_table
+from ._explanation_html import explanation_page
 from ._explanation_page import check_target, write_page
 from ._explanation_plot import ExplanationDisplay
 from ._explanation_rows import take
-from ._explanation_text import write_text
+from ._explanation_text import summary_table, write_text
 
 __all__ = ["Explanation", "ExplanationDisplay"]
 
@@ -53,6 +53,8 @@ class Explanation:
         shape (H, W, C) are recognised.
     feature_names : sequence of str, default=None
         Names of the features of a row; None takes the columns of `queries` when it has any.
+    query_id : array-like of shape (n_queries,), default=None
+        The user's own names of the queries; None counts them from 0.
     n_tied : array-like of int of shape (n_queries,), default=None
         Rows left out whose score equals that of the last exemplar: the choice among them is by row
         number. None where ties were not counted.
@@ -99,11 +101,12 @@ class Explanation:
 
     _ARGUMENTS = (
         *("indices", "scores", "sample_id", "exemplar_labels", "query_labels", "queries"),
-        *("training_data", "image_shape", "feature_names", "n_tied", "method", "score_name"),
+        *("training_data", "image_shape", "feature_names", "query_id", "n_tied"),
+        *("method", "score_name"),
     )
     _PER_QUERY = (
         *("indices", "scores", "sample_id", "exemplar_labels", "query_labels", "queries"),
-        "n_tied",
+        *("query_id", "n_tied"),
     )
 
     def __init__(
@@ -118,6 +121,7 @@ class Explanation:
         training_data=None,
         image_shape=None,
         feature_names=None,
+        query_id=None,
         n_tied=None,
         method="",
         score_name="score",
@@ -127,6 +131,7 @@ class Explanation:
         self.sample_id = check_array("sample_id", sample_id, shape)
         self.exemplar_labels = check_array("exemplar_labels", exemplar_labels, shape)
         self.query_labels = check_array("query_labels", query_labels, shape[:1])
+        self.query_id = check_array("query_id", query_id, shape[:1])
         self.n_tied = check_counts("n_tied", n_tied, shape[:1])
         self.queries = check_rows("queries", queries, image_shape)
         self.training_data = check_rows("training_data", training_data, image_shape)
@@ -200,9 +205,9 @@ class Explanation:
         Returns
         -------
         pandas.DataFrame
-            Columns `query` (from 0), `rank` (from 1, the best), `index`, `sample_id` if known,
-            `score`, `query_label` if known, `label` (of the exemplar) if known and `n_tied` (of the
-            query) if counted.
+            Columns `query` (from 0), `query_id` if known, `rank` (from 1, the best), `index`,
+            `sample_id` if known, `score`, `query_label` if known, `label` (of the exemplar) if
+            known and `n_tied` (of the query) if counted.
 
         Raises
         ------
@@ -220,6 +225,7 @@ class Explanation:
         query, position = np.nonzero(valid)
         columns = {
             "query": query,
+            "query_id": None if self.query_id is None else self.query_id[query],
             "rank": position + 1,
             "index": self.indices[valid],
             "sample_id": None if self.sample_id is None else self.sample_id[valid],
@@ -303,7 +309,8 @@ class Explanation:
         title : str, default="Explanation"
             Title of the page.
         query_id : array-like of shape (n_queries,), default=None
-            Your own names of the queries; None counts them from 0.
+            Your own names of the queries; None takes the explanation's `query_id`, or counts them
+            from 0.
         true_labels : array-like of shape (n_queries,), default=None
             Labels that the queries should have; those explained are marked where they differ.
         label_names : mapping or sequence, default=None

@@ -12,12 +12,13 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import sparse
+from sklearn.base import clone
 from sklearn.decomposition import PCA
 from sklearn.exceptions import NotFittedError
 from sklearn.feature_selection import SelectKBest
 from sklearn.frozen import FrozenEstimator
 from sklearn.impute import SimpleImputer
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import Pipeline, make_pipeline
@@ -27,7 +28,7 @@ from sklearn_provenance import Explanation, explain
 
 PER_QUERY = (
     *("indices", "scores", "sample_id", "exemplar_labels", "query_labels", "queries"),
-    "n_tied",
+    *("query_id", "n_tied"),
 )
 LABELS = st.text(max_size=30) | st.sampled_from(["<script>alert(1)</script>", "a & 'b'", "$x_", ""])
 
@@ -55,6 +56,7 @@ def explanations(draw, max_queries=12, max_k=6):
         exemplar_labels=maybe((n_queries, k)),
         query_labels=maybe((n_queries,)),
         queries=np.arange(3 * n_queries).reshape(n_queries, 3),
+        query_id=maybe((n_queries,)),
         n_tied=draw(st.none() | hnp.arrays(int, n_queries, elements=st.integers(0, 10**15))),
         method=draw(st.text(max_size=60) | st.just("<script>")),
         score_name=draw(st.text(max_size=60) | st.just("<script>")),
@@ -115,6 +117,7 @@ def test_training_data_is_kept_by_reference():
         ({"exemplar_labels": [[0], [1]]}, r"exemplar_labels must have shape \(2, 2\)"),
         ({"query_labels": [0, 1, 1]}, r"query_labels must have shape \(2,\), got \(3,\)"),
         ({"n_tied": [0, 1, 1]}, r"n_tied must have shape \(2,\), got \(3,\)"),
+        ({"query_id": ["a"]}, r"query_id must have shape \(2,\), got \(1,\)"),
         ({"n_tied": [0, -1]}, r"n_tied must be non-negative integers, got \[ 0 -1\]"),
         ({"n_tied": [0.0, 1.0]}, "n_tied must be non-negative integers"),
         ({"queries": np.zeros((3, 4))}, "queries has 3 rows, but indices explains 2 queries"),
@@ -233,7 +236,8 @@ def test_frame_holds_all_and_only_the_exemplars(exp):
         assert (column in frame) == (whole is not None)
         if whole is not None:
             assert list(frame[column]) == list(whole[place])
-    for column, whole in [("query_label", exp.query_labels), ("n_tied", exp.n_tied)]:
+    for column in ("query_label", "query_id", "n_tied"):
+        whole = getattr(exp, column.replace("label", "labels"))
         assert (column in frame) == (whole is not None)
         if whole is not None:
             assert list(frame[column]) == list(whole[frame["query"]])
@@ -288,6 +292,17 @@ def test_ties_are_said_where_there_are_any():
     for image_shape in [(4, 4), None]:
         written = [t.get_text() for t, _ in texts_of(exp._replace(image_shape=image_shape).plot())]
         assert sum("tied" in text for text in written) == 2
+
+
+def test_queries_have_the_users_names():
+    exp = make(query_id=[f"patient {i}" for i in range(4)])
+    assert "query 'patient 2' -> 2:" in repr(exp)
+    assert "patient 2" in repr(exp[2])
+    assert "&#x27;patient 2&#x27;: 2" in exp._repr_html_()
+    assert "Query patient 2" in exp.to_html()
+    assert "patient" not in exp.to_html(query_id=list("abcd"))
+    drawn = [t.get_text() for t, _ in texts_of(exp.plot([2]))]
+    assert "query patient 2   2" in drawn
 
 
 @given(explanations())
@@ -698,6 +713,38 @@ def test_rows_are_restored_only_when_asked_for():
 def test_what_does_not_explain_is_named(estimator, path):
     with pytest.raises(TypeError, match=f"got {path}$"):
         explain(estimator, Q)
+
+
+@pytest.mark.parametrize(
+    "estimator",
+    [make_pipeline(LogisticRegression()), torch.nn.Linear(2, 2)],
+    ids=["sklearn", "torch"],
+)
+def test_the_attributor_for_other_classifiers_is_named(estimator):
+    with pytest.raises(TypeError, match=r"InfoGainAttributor\(estimator\).fit\(X_train, y_train\)"):
+        explain(estimator, Q)
+    with pytest.raises(TypeError, match="inside a Pipeline or a search; got LinearRegression"):
+        explain(LinearRegression(), Q)
+
+
+@pytest.mark.parametrize("scaler_first", [True, False])
+def test_samplers_are_passed_over(scaler_first):
+    pipelines = pytest.importorskip("imblearn.pipeline")
+    sampling = pytest.importorskip("imblearn.under_sampling")
+    labels = np.arange(40) < 6
+    sampler = sampling.RandomUnderSampler(random_state=0)
+    steps = [StandardScaler(), sampler] if scaler_first else [sampler, StandardScaler()]
+    pipeline = pipelines.make_pipeline(*steps, Nearest()).fit(X, labels)
+    rows, _ = clone(sampler).fit_resample(X, labels)
+    exp = explain(pipeline, Q, k=2)
+    assert exp.queries is Q
+    np.testing.assert_allclose(np.asarray(exp.training_data), rows)
+    expected = pipeline[-1].kneighbors(
+        StandardScaler().fit(X if scaler_first else rows).transform(Q), 2
+    )
+    np.testing.assert_array_equal(exp.indices, expected[1])
+    only = pipelines.make_pipeline(sampler, Nearest()).fit(X, labels)
+    np.testing.assert_array_equal(explain(only, Q, 2).training_data, rows)
 
 
 def test_search_without_refit_is_named():
