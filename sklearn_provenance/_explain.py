@@ -1,14 +1,15 @@
 """explain: the way to an Explanation through pipelines, searches and frozen estimators."""
 
 import numpy as np
+from sklearn.base import ClassifierMixin
 from sklearn.feature_selection import SelectorMixin
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils.validation import check_is_fitted
 
+from ._explanation_checks import check_rows, row_size
 from ._explanation_rows import dense, take
-from .explanation import check_rows, row_size
 
 
 def explain(estimator, X, k=5):
@@ -16,7 +17,9 @@ def explain(estimator, X, k=5):
     Explain queries through a pipeline, a search or a frozen estimator.
 
     The containers are opened, in whatever order they are nested, down to the estimator that has an
-    `explain` method; X passes through the transforming steps on the way.
+    `explain` method; X passes through the transforming steps on the way. Samplers in pipelines of
+    imbalanced-learn are passed over, as they are at prediction; rows are then those that the
+    samplers gave to the estimator.
 
     Where these steps can be undone, the explanation shows the user's units: its `queries` are X,
     and its `training_data` maps rows back when they are asked for (`np.asarray` maps them all).
@@ -103,8 +106,8 @@ def _open(estimator):
         if isinstance(inner, FrozenEstimator):
             inner = inner.estimator
         elif isinstance(inner, Pipeline):
-            if len(inner.steps) > 1:
-                pipelines.append(inner[:-1])
+            if (transforming := _transforming_steps(inner)) is not None:
+                pipelines.append(transforming)
             inner = inner.steps[-1][1]
         elif hasattr(inner, "explain"):
             return inner, pipelines
@@ -117,11 +120,35 @@ def _open(estimator):
                 "does not keep; fit it with refit=True"
             )
         else:
-            raise TypeError(
-                "explain needs an estimator with an explain method, such as ProvenanceClassifier, "
-                f"alone or inside a Pipeline or a search; got {' > '.join(path)}"
-            )
+            raise TypeError(_cannot_explain(inner, path))
         path.append(type(inner).__name__)
+
+
+def _transforming_steps(pipeline):
+    """Return a pipeline without its last step and without samplers; None if no step is left."""
+    steps = [(name, step) for name, step in pipeline.steps[:-1] if not _is_sampler(step)]
+    if len(steps) == len(pipeline.steps) - 1:
+        return pipeline[:-1] if steps else None
+    return Pipeline(steps) if steps else None
+
+
+def _is_sampler(step):
+    """Whether a step chooses or makes rows in fit and does nothing to queries."""
+    return hasattr(step, "fit_resample") and not hasattr(step, "transform")
+
+
+def _cannot_explain(estimator, path):
+    """What to say of an estimator without an explain method."""
+    message = (
+        "explain needs an estimator with an explain method, such as ProvenanceClassifier, alone or "
+        "inside a Pipeline or a search"
+    )
+    if isinstance(estimator, ClassifierMixin) or hasattr(estimator, "named_parameters"):
+        message += (
+            ". For other classifiers, use an attributor around the whole estimator, such as "
+            "InfoGainAttributor(estimator).fit(X_train, y_train).explain(X)"
+        )
+    return f"{message}; got {' > '.join(path)}"
 
 
 def _can_undo(step):

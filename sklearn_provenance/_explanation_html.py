@@ -3,7 +3,7 @@
 import numpy as np
 
 from ._explanation_page import join, page, tag
-from ._explanation_rows import dense, format_number, gather, quote, tied_text
+from ._explanation_rows import dense, format_number, gather, tied_text
 from ._explanation_views import RowViews, label_namer, words
 
 CONFIDENTIAL = "This page holds rows of the data, and is as confidential as they are."
@@ -14,6 +14,8 @@ def explanation_page(
 ):
     """Write an explanation as a page; see :meth:`Explanation.to_html`."""
     views = RowViews(explanation, max_features)
+    if query_id is None:
+        query_id = explanation.query_id
     numbers = np.arange(explanation.n_queries) if query_id is None else query_id
     content = query_section(
         views,
@@ -357,25 +359,3 @@ def table(heads, lines, name, caption=""):
         "div", tag("table", written, head, tag("tbody", *lines)),
         class_="scroll", tabindex=0, role="group", aria_label=name,
     )  # fmt: skip
-
-
-def summary_table(explanation, n_queries, k):
-    """Write the first queries as a small table for notebooks."""
-    n_queries, k = min(explanation.n_queries, n_queries), min(explanation.k, k)
-    tied = explanation.n_tied
-    tied = tied if tied is not None and tied.any() else None
-    heads = ["query", *(f"exemplar {r + 1}" for r in range(k))]
-    heads += [] if tied is None else ["tied with the last"]
-    rows = [tag("tr", *(tag("th", t) for t in heads))]
-    for query in range(n_queries):
-        labels = explanation.query_labels
-        head = str(query) if labels is None else f"{query}: {quote(labels[query])}"
-        blank = explanation.indices[query, :k] < 0
-        texts = [
-            "" if blank[rank] else explanation._exemplar_text(query, rank, "≠") for rank in range(k)
-        ]
-        texts += [] if tied is None else [tied[query]]
-        rows.append(tag("tr", tag("th", head), *(tag("td", text) for text in texts)))
-    hidden = f"{n_queries} of {explanation.n_queries} queries, {k} of {explanation.k} exemplars"
-    note = tag("p", hidden) if (n_queries, k) != explanation.indices.shape else ""
-    return tag("div", tag("p", explanation._header()), tag("table", *rows), note)

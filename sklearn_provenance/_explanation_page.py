@@ -133,6 +133,15 @@ class Markup(str):
     __slots__ = ()
 
 
+class Page(str):
+    """A whole page: an ordinary string, except that a notebook shows its size, not its content."""
+
+    __slots__ = ()
+
+    def __repr__(self):
+        return f"<HTML page of {len(self)} characters>"
+
+
 def text(value):
     """Write a value as HTML text or as the value of an attribute.
 
@@ -288,7 +297,7 @@ def page(title, *, head=(), sections=(), foot="", pictures=None):
 
     Returns
     -------
-    str
+    Page
         The page.
     """
     policy = (
@@ -327,7 +336,7 @@ def page(title, *, head=(), sections=(), foot="", pictures=None):
         ),
         lang="en",
     )
-    return f"<!DOCTYPE html>\n{document}\n"
+    return Page(f"<!DOCTYPE html>\n{document}\n")
 
 
 def _hash(content):

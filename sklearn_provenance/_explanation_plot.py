@@ -4,25 +4,24 @@ from textwrap import fill
 
 import numpy as np
 
+from ._explanation_checks import check_array, row_size
 from ._explanation_rows import (
     as_images,
     as_table,
-    cell,
     clip,
     dense,
-    differing_features,
-    feature_differences,
     feature_scale,
     format_number,
     gather,
     plain,
+    row_kind,
     sample_rows,
     tied_text,
 )
+from ._explanation_tables import draw_tables, draw_texts, table_size, text_size
 
 MISMATCH_COLOR = "#D55E00"  # vermilion of Okabe and Ito, told apart from black by every kind of eye
-_GREY = "0.45"
-_MAX_FEATURES = 12
+GREY = "0.45"
 
 
 class ExplanationDisplay:
@@ -31,11 +30,12 @@ class ExplanationDisplay:
 
     It is recommended to use :meth:`ExplanationDisplay.from_explanation` or
     :meth:`Explanation.plot` to create one. Images are drawn as images, one row for each query.
-    Anything else is drawn as one table for each query, whose first line is the query: the numbers
-    are the features' values, and the colour of an exemplar's cell is its difference from the query
-    in standard deviations of the training rows (of at most 2000 of them, evenly spaced). Grey is
-    another category, or a missing value on one side only. At most 12 features are drawn: those in
-    which the exemplars in the figure differ most from their queries, on average.
+    Rows of one text are drawn as texts, cut after four lines. Anything else is drawn as one table
+    for each query, whose first line is the query: the numbers are the features' values, and the
+    colour of an exemplar's cell is its difference from the query in standard deviations of the
+    training rows (of at most 2000 of them, evenly spaced). Grey is another category, or a missing
+    value on one side only. At most 12 features are drawn: those in which the exemplars in the
+    figure differ most from their queries, on average.
 
     Parameters
     ----------
@@ -53,6 +53,9 @@ class ExplanationDisplay:
         Labels explained.
     exemplar_labels : ndarray of shape (n_queries, k), default=None
         Labels of the exemplars. Those that differ from the query's are coloured and carry a ≠.
+    true_labels : ndarray of shape (n_queries,), default=None
+        Labels that the queries should have. Queries explained at another label are coloured and
+        carry a ✗.
     image_shape : tuple of int, default=None
         `(H, W)` or `(C, H, W)` when rows are images.
     feature_names : sequence of str, default=None
@@ -71,7 +74,7 @@ class ExplanationDisplay:
     figure_ : matplotlib Figure
         Figure that holds the drawing.
     axes_ : ndarray of matplotlib Axes
-        Shape (n_queries, 1 + k) for images, (n_queries,) for tables.
+        Shape (n_queries, 1 + k) for images, (n_queries,) for texts and tables.
     """
 
     def __init__(
@@ -84,6 +87,7 @@ class ExplanationDisplay:
         exemplar_names,
         query_labels=None,
         exemplar_labels=None,
+        true_labels=None,
         image_shape=None,
         feature_names=None,
         feature_scale=None,
@@ -98,6 +102,7 @@ class ExplanationDisplay:
         self.exemplar_names = exemplar_names
         self.query_labels = query_labels
         self.exemplar_labels = exemplar_labels
+        self.true_labels = true_labels
         self.image_shape = image_shape
         self.feature_names = feature_names
         self.feature_scale = feature_scale
@@ -107,7 +112,15 @@ class ExplanationDisplay:
 
     @classmethod
     def from_explanation(
-        cls, explanation, queries=None, *, k=5, ax=None, figsize=None, max_queries=8
+        cls,
+        explanation,
+        queries=None,
+        *,
+        k=5,
+        ax=None,
+        figsize=None,
+        max_queries=8,
+        true_labels=None,
     ):
         """
         Draw an explanation.
@@ -126,6 +139,8 @@ class ExplanationDisplay:
             Width and height of a new figure in inches; None fits them to what is drawn.
         max_queries : int, default=8
             Number of queries to draw when `queries` is None.
+        true_labels : array-like of shape (n_queries,), default=None
+            Labels that all queries of the explanation should have.
 
         Returns
         -------
@@ -139,12 +154,15 @@ class ExplanationDisplay:
         ImportError
             If matplotlib is missing.
         """
+        true_labels = check_array("true_labels", true_labels, (explanation.n_queries,))
         missing = [n for n in ("queries", "training_data") if getattr(explanation, n) is None]
         if missing:
             raise ValueError(
                 f"plot draws rows of data, and this explanation has no {' and no '.join(missing)}; "
                 "make it with Explanation(..., queries=..., training_data=...)"
             )
+        if explanation.image_shape is None and row_size(explanation.queries) == 0:
+            raise ValueError("there is nothing to draw: a row of queries holds no values")
         if k < 1 or max_queries < 1:
             raise ValueError(f"k and max_queries must be at least 1, got {k} and {max_queries}")
         numbers = np.arange(explanation.n_queries)
@@ -158,6 +176,7 @@ class ExplanationDisplay:
         indices, scores = part.indices[:, :k], part.scores[:, :k]
         exemplars = gather(part.training_data, indices)
         names, word = (indices, "row") if part.sample_id is None else (part.sample_id[:, :k], "id")
+        query_names = numbers if part.query_id is None else part.query_id
         scale = None
         if part.image_shape is None:
             scale = feature_scale(sample_rows(part.training_data))
@@ -165,10 +184,11 @@ class ExplanationDisplay:
             dense(part.queries),
             exemplars,
             scores,
-            query_names=[f"query {number}" for number in numbers],
+            query_names=[f"query {clip(plain(name), 18)}" for name in query_names],
             exemplar_names=[[f"{word} {plain(name)}" for name in row] for row in names],
             query_labels=part.query_labels,
             exemplar_labels=None if part.exemplar_labels is None else part.exemplar_labels[:, :k],
+            true_labels=None if true_labels is None else true_labels[numbers],
             image_shape=part.image_shape,
             feature_names=part.feature_names,
             feature_scale=scale,
@@ -212,13 +232,15 @@ class ExplanationDisplay:
                 "plot needs matplotlib: pip install sklearn-provenance[plot]"
             ) from error
 
-        draw, size = (
-            (self._draw_tables, self._table_size())
-            if self.image_shape is None
-            else (self._draw_images, self._image_size())
-        )
+        exemplars = as_table(self.exemplars, n_leading=2)  # (n_queries, k, n_features)
+        exemplars = exemplars.reshape(-1, exemplars.shape[-1])
+        draw, size = {
+            "images": (_draw_images, _image_size),
+            "texts": (draw_texts, text_size),
+            "table": (draw_tables, table_size),
+        }[row_kind([self.queries, exemplars], self.image_shape)]
         if ax is None:
-            self.figure_ = canvas = plt.figure(figsize=figsize or size, layout="constrained")
+            self.figure_ = canvas = plt.figure(figsize=figsize or size(self), layout="constrained")
         else:
             place = ax.get_subplotspec()
             if place is None:
@@ -230,144 +252,101 @@ class ExplanationDisplay:
             canvas = ax.figure.add_subfigure(place)
         if self.title:
             canvas.suptitle(self.title, fontsize=10, parse_math=False)
-        self.axes_ = draw(canvas)
+        self.axes_ = draw(self, canvas)
         return self
 
-    def _caption(self, query, rank):
-        """Label and score of an exemplar, and whether its label differs from the query's."""
-        score = f"{format_number(self.scores[query, rank])} {self.unit}".strip()
-        if self.exemplar_labels is None:
-            return "", score, False
-        label = self.exemplar_labels[query, rank]
-        differs = self.query_labels is not None and bool(label != self.query_labels[query])
-        return ("≠ " if differs else "") + clip(plain(label), 16), score, differs
+    def exemplar_caption(self, query, rank):
+        """Write the label, score and name of an exemplar.
 
-    def _query_label(self, query):
-        return "" if self.query_labels is None else clip(plain(self.query_labels[query]), 16)
+        Parameters
+        ----------
+        query, rank : int
+            Place of the exemplar.
 
-    # Images: a panel for each query, a narrow gap, a panel for each exemplar.
+        Returns
+        -------
+        words : list of str
+            Those of the label, the score and the name that are known.
+        color : str
+            Colour of label and score, which tells whether the label differs from the query's.
+        """
+        words, color = [], "k"
+        if self.exemplar_labels is not None:
+            label = self.exemplar_labels[query, rank]
+            differs = self.query_labels is not None and bool(label != self.query_labels[query])
+            words.append(("≠ " if differs else "") + clip(plain(label), 16))
+            color = MISMATCH_COLOR if differs else color
+        words.append(f"{format_number(self.scores[query, rank])} {self.unit}".strip())
+        return [*words, clip(self.exemplar_names[query][rank], 18)], color
 
-    def _image_size(self):
-        n_queries, k = self.scores.shape
-        height = 1.75 + 0.15 * (self.query_notes is not None)
-        return 1.35 * (k + 1) + 0.4, height * n_queries + 0.3
+    def query_caption(self, query):
+        """Write the name of a query, its label and its true label.
 
-    def _draw_images(self, canvas):
-        n_queries, k = self.scores.shape
-        grid = canvas.add_gridspec(n_queries, k + 2, width_ratios=[1, 0.12] + [1] * k)
-        axes = np.empty((n_queries, k + 1), dtype=object)
-        for query in range(n_queries):
-            valid = ~np.isnan(self.scores[query])
-            rows = [as_images(self.queries[query][None], self.image_shape)]
-            rows += (
-                [as_images(self.exemplars[query][valid], self.image_shape)] if any(valid) else []
-            )
-            pictures, limits = _brightness(np.concatenate(rows))
-            # Padding stands at the end of a row, so valid exemplars keep their places.
-            for column in range(k + 1):
-                panel = canvas.add_subplot(grid[query, column + (column > 0)])
-                axes[query, column] = panel
-                if column >= len(pictures):
-                    panel.set_axis_off()
-                    continue
-                panel.imshow(pictures[column], cmap="gray", interpolation="nearest", **limits)
-                panel.set(xticks=[], yticks=[])
-                words, color, width = [self.query_names[query], self._query_label(query)], "k", 2.5
-                if column:
-                    label, score, differs = self._caption(query, column - 1)
-                    words, color = [label, score], MISMATCH_COLOR if differs else "k"
-                    width = 2.0 if differs else 0.5
-                    name = clip(self.exemplar_names[query][column - 1], 18)
-                    panel.set_xlabel(name, fontsize=7, color=_GREY, labelpad=2, parse_math=False)
-                elif self.query_notes is not None:
-                    note = fill(self.query_notes[query], 22)
-                    panel.set_xlabel(note, fontsize=7, color=_GREY, labelpad=2, parse_math=False)
-                panel.spines[:].set(color=color, linewidth=width)
-                text = "\n".join(word for word in words if word)
-                panel.set_title(text, fontsize=8, color=color, pad=4, parse_math=False)
-        return axes
+        Parameters
+        ----------
+        query : int
+            Position of the query.
 
-    # Tables: a line for the query, then a line for each exemplar; a column for each feature.
+        Returns
+        -------
+        words : list of str
+            Those of the name and the labels that are known.
+        color : str
+            Colour, which tells whether the label is the true one.
+        """
+        words, color = [self.query_names[query]], "k"
+        if self.query_labels is not None:
+            words.append(clip(plain(self.query_labels[query]), 16))
+        if self.true_labels is not None:
+            mark = ""
+            if self.query_labels is not None:
+                is_wrong = bool(self.true_labels[query] != self.query_labels[query])
+                mark, color = (" ✗", MISMATCH_COLOR) if is_wrong else (" ✓", "k")
+            words.append(f"true: {clip(plain(self.true_labels[query]), 12)}{mark}")
+        return words, color
 
-    def _table_size(self):
-        n_queries, k = self.scores.shape
-        n_features = min(_MAX_FEATURES, self.queries[0].size)
-        below = 0.25 + 0.2 * (self.query_notes is not None)
-        return 0.62 * n_features + 4.2, n_queries * (0.27 * (k + 1) + below) + 1.9
 
-    def _draw_tables(self, canvas):
-        from matplotlib import colormaps
-        from matplotlib.cm import ScalarMappable
-        from matplotlib.colors import Normalize
+# Images: a panel for each query, a narrow gap, a panel for each exemplar.
 
-        n_queries, k = self.scores.shape
-        queries = as_table(self.queries)  # (n_queries, n_features)
-        exemplars = as_table(self.exemplars, n_leading=2)  # (n_queries, k, n_features)
-        valid = ~np.isnan(self.scores)  # (n_queries, k)
-        differences = feature_differences(queries, exemplars, self.feature_scale)
-        n_features = queries.shape[1]
-        columns = differing_features(differences, valid, _MAX_FEATURES)
-        names = self.feature_names
-        names = [f"x{column}" if names is None else plain(names[column]) for column in columns]
 
-        colors = ScalarMappable(Normalize(-3, 3), colormaps["PuOr_r"].with_extremes(bad="0.8"))
-        axes = canvas.subplots(n_queries, 1, squeeze=False)[:, 0]
-        for query, panel in enumerate(axes):
-            shown = np.ma.masked_invalid(differences[query][:, columns])
-            cells = np.ones((k + 1, len(columns), 4))  # the query's and padding's cells are white
-            cells[1:][valid[query]] = colors.to_rgba(shown)[valid[query]]
-            panel.imshow(cells, aspect="auto", interpolation="nearest")
-            panel.axhline(0.5, color="k", linewidth=1.5)
-            panel.tick_params(length=0)
-            lines = [(self.query_names[query], self._query_label(query), "")]
-            lines += [
-                (*self._caption(query, rank)[:2], clip(self.exemplar_names[query][rank], 18))
-                if valid[query, rank]
-                else ()
-                for rank in range(k)
-            ]
-            ticks = ["   ".join(word for word in line if word) for line in lines]
-            panel.set_yticks(range(k + 1), ticks, fontsize=8, parse_math=False)
-            for rank in np.flatnonzero(valid[query]):
-                if self._caption(query, rank)[2]:
-                    panel.get_yticklabels()[rank + 1].set_color(MISMATCH_COLOR)
-            panel.get_yticklabels()[0].set_fontweight("bold")
-            table = np.concatenate([queries[query][None], exemplars[query]])[:, columns]
-            for line in np.flatnonzero(np.append(True, valid[query])):
-                for column in range(len(columns)):
-                    dark = line and abs(shown.filled(0)[line - 1, column]) > 2
-                    panel.text(
-                        column,
-                        line,
-                        cell(table[line, column]),
-                        fontsize=8,
-                        color="w" if dark else "k",
-                        ha="center",
-                        va="center",
-                        parse_math=False,
-                    )
-            panel.set_xticks([])
-            if self.query_notes is not None:
-                note = self.query_notes[query]
-                panel.set_xlabel(note, fontsize=8, color=_GREY, loc="left", parse_math=False)
-        top = axes[0]
-        top.xaxis.tick_top()
-        top.set_xticks(
-            range(len(columns)),
-            [clip(name, 20) for name in names],
-            fontsize=8,
-            rotation=35,
-            ha="left",
-            rotation_mode="anchor",
-            parse_math=False,
-        )
-        bar = canvas.colorbar(colors, ax=list(axes), location="bottom", fraction=0.05, aspect=40)
-        note = "difference from the query, in standard deviations of the training rows"
-        if len(columns) < n_features:
-            note += f"\nthe {len(columns)} of {n_features} features that differ most"
-        bar.set_label(note, fontsize=8)
-        bar.ax.tick_params(labelsize=8)
-        return axes
+def _image_size(display):
+    n_queries, k = display.scores.shape
+    height = 1.75 + 0.15 * (display.query_notes is not None)
+    height += 0.12 * (display.true_labels is not None)
+    return 1.35 * (k + 1) + 0.4, height * n_queries + 0.3
+
+
+def _draw_images(display, canvas):
+    n_queries, k = display.scores.shape
+    grid = canvas.add_gridspec(n_queries, k + 2, width_ratios=[1, 0.12] + [1] * k)
+    axes = np.empty((n_queries, k + 1), dtype=object)
+    for query in range(n_queries):
+        valid = ~np.isnan(display.scores[query])
+        rows = [as_images(display.queries[query][None], display.image_shape)]
+        if any(valid):
+            rows.append(as_images(display.exemplars[query][valid], display.image_shape))
+        pictures, limits = _brightness(np.concatenate(rows))
+        # Padding stands at the end of a row, so valid exemplars keep their places.
+        for column in range(k + 1):
+            panel = canvas.add_subplot(grid[query, column + (column > 0)])
+            axes[query, column] = panel
+            if column >= len(pictures):
+                panel.set_axis_off()
+                continue
+            panel.imshow(pictures[column], cmap="gray", interpolation="nearest", **limits)
+            panel.set(xticks=[], yticks=[])
+            if column:
+                words, color = display.exemplar_caption(query, column - 1)
+                below = words.pop()
+                width = 0.5 if color == "k" else 2.0
+            else:
+                words, color = display.query_caption(query)
+                below = "" if display.query_notes is None else display.query_notes[query]
+                width = 2.5
+            panel.set_xlabel(fill(below, 22), fontsize=7, color=GREY, labelpad=2, parse_math=False)
+            panel.spines[:].set(color=color, linewidth=width)
+            panel.set_title("\n".join(words), fontsize=8, color=color, pad=4, parse_math=False)
+    return axes
 
 
 def _ties(explanation):

@@ -1,5 +1,7 @@
 """Rows of data, labels and scores as they are shown: words, images, tables."""
 
+import numbers
+
 import numpy as np
 from scipy.sparse import issparse
 
@@ -14,7 +16,50 @@ def take(data, rows):
 
 def dense(data):
     """Turn a block of rows of any kind into an ndarray."""
-    return data.toarray() if issparse(data) else np.asarray(data)
+    if issparse(data):
+        return data.toarray()
+    if hasattr(data, "detach"):  # a tensor, maybe on a device, with a graph or in half precision
+        data = data.detach().cpu()
+        if data.is_floating_point() and data.element_size() < 4:
+            data = data.float()
+    return np.asarray(data)
+
+
+def is_missing(value):
+    """Whether a value is None or pandas' NA, which no comparison tells."""
+    return value is None or type(value).__name__ == "NAType"
+
+
+def row_kind(blocks, image_shape):
+    """How rows are shown.
+
+    Parameters
+    ----------
+    blocks : list of ndarray of shape (n, ...)
+        Some rows.
+    image_shape : tuple of int or None
+        Shape of images.
+
+    Returns
+    -------
+    {"images", "texts", "table", "nothing"}
+        Rows of one value that is neither a number nor a date are texts.
+    """
+    if not blocks:
+        return "nothing"
+    if image_shape is not None:
+        return "images"
+    tables = [as_table(block) for block in blocks]
+    if any(table.shape[1] != 1 or table.dtype.kind in "biufcmM" for table in tables):
+        return "table"
+    values = np.concatenate([table[:, 0] for table in tables])
+    is_text = (not isinstance(v, numbers.Number) and not is_missing(v) for v in values)
+    return "texts" if any(is_text) else "table"
+
+
+def text_of(row):
+    """Return the text of a row that is one, or holds one."""
+    return str(row.ravel()[0] if isinstance(row, np.ndarray) and row.size == 1 else row)
 
 
 def format_number(value):
@@ -118,13 +163,15 @@ def _numbers(table):
     """Read a table as float64, with nan for whatever is no number, column by column."""
     if table.dtype.kind in "biuf":
         return table.astype(np.float64)
-    numbers = np.full(table.shape, np.nan)
+    if table.dtype.kind == "O":
+        table = np.where(_ARE_MISSING(table).astype(bool), np.nan, table)
+    read = np.full(table.shape, np.nan)
     for column in range(table.shape[-1]):
         try:
-            numbers[..., column] = table[..., column].astype(np.float64)
+            read[..., column] = table[..., column].astype(np.float64)
         except (TypeError, ValueError):
             continue
-    return numbers
+    return read
 
 
 def feature_differences(queries, exemplars, scale):
@@ -133,10 +180,26 @@ def feature_differences(queries, exemplars, scale):
     scale = np.ones(own.shape[-1]) if scale is None else scale
     with np.errstate(divide="ignore", invalid="ignore"):
         differences = np.clip((theirs - own) / scale, -10, 10)  # infinite where scale is 0
-    equal = (exemplars == queries[:, None]) | (
-        (exemplars != exemplars) & (queries != queries)[:, None]
-    )
+    kinds = {exemplars.dtype.kind, queries.dtype.kind}
+    if kinds <= set("biufc") or (len(kinds) == 1 and "O" not in kinds):
+        equal = (exemplars == queries[:, None]) | (
+            (exemplars != exemplars) & (queries != queries)[:, None]
+        )
+    else:
+        equal = _ARE_EQUAL(exemplars, queries[:, None])
     return np.where(equal.astype(bool), 0.0, differences)
+
+
+def _is_equal(one, other):
+    """Whether two objects are equal or both missing, also where == gives no truth value."""
+    try:
+        return bool(one == other) or bool(one != one and other != other)
+    except (TypeError, ValueError):
+        return one is other
+
+
+_ARE_EQUAL = np.frompyfunc(_is_equal, 2, 1)
+_ARE_MISSING = np.frompyfunc(is_missing, 1, 1)
 
 
 def differing_features(differences, valid, n_features):
@@ -164,6 +227,6 @@ def differing_features(differences, valid, n_features):
 
 def cell(value, width=8):
     """Write a feature's value so that it fits in a cell."""
-    if isinstance(value, int | float | np.number) and not isinstance(value, bool):
+    if isinstance(value, numbers.Real) and not isinstance(value, bool):
         return f"{value:.0f}" if 1e4 <= abs(value) < 1e7 else format_number(value)
     return clip(plain(value), width)

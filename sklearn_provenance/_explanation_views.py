@@ -16,7 +16,9 @@ from ._explanation_rows import (
     feature_scale,
     gather,
     plain,
+    row_kind,
     sample_rows,
+    text_of,
 )
 
 _MAX_SIDE = 160  # pixels of a picture; larger images are shrunk
@@ -71,7 +73,7 @@ class RowViews:
         self.image_shape = explanation.image_shape
         known = [explanation.training_data, explanation.queries]
         samples = [sample_rows(data) for data in known if data is not None and data.shape[0]]
-        self.kind = _kind(samples, self.image_shape)
+        self.kind = row_kind(samples, self.image_shape)
         self.note = ""
         if self.kind == "images":
             self._limits = _brightness_limits(samples)
@@ -133,11 +135,11 @@ class RowViews:
         if self.kind == "images":
             image = as_images(np.asarray(row)[None], self._shape)[0]
             return self.pictures.show(_as_bytes(image, self._limits, self._shrink), alt)
-        return tag("p", tag("bdi", clip(str(np.ravel(row)[0]), _MAX_TEXT)), class_="text")
+        return tag("p", tag("bdi", clip(text_of(row), _MAX_TEXT)), class_="text")
 
     def cells(self, row, differences=None):
         """Show a row as cells of a table, marked where they differ from the query's."""
-        row = as_table(np.asarray(row)[None])[0]
+        row = np.reshape(row, -1)
         return [
             _table_cell(row[column], 0.0 if differences is None else differences[column])
             for column in self._columns
@@ -157,16 +159,6 @@ class RowViews:
         if self.kind == "nothing" or self.training_data is None:
             return []
         return self.features if self.kind == "table" else ["training row"]
-
-
-def _kind(samples, image_shape):
-    if not samples:
-        return "nothing"
-    if image_shape is not None:
-        return "images"
-    first = as_table(samples[0])[0]
-    is_text = first.size == 1 and isinstance(first[0], str)
-    return "texts" if is_text else "table"
 
 
 def _brightness_limits(samples):

@@ -1,17 +1,24 @@
 """Explanation: the training rows behind each prediction."""
 
 import numpy as np
-from scipy.sparse import issparse
 
-from ._explanation_html import explanation_page, summary_table
+from ._explanation_checks import (
+    check_array,
+    check_counts,
+    check_picks,
+    check_rows,
+    column_names,
+    row_size,
+)
+from ._explanation_html import explanation_page
 from ._explanation_page import check_target, write_page
 from ._explanation_plot import ExplanationDisplay
-from ._explanation_rows import clip, format_number, plain, quote, take
+from ._explanation_rows import take
+from ._explanation_text import summary_table, write_text
 
 __all__ = ["Explanation", "ExplanationDisplay"]
 
 _REPR_QUERIES = 8
-_REPR_WIDTH = 100
 
 
 class Explanation:
@@ -36,7 +43,8 @@ class Explanation:
     query_labels : array-like of shape (n_queries,), default=None
         Labels explained, usually the predicted ones.
     queries : array-like of shape (n_queries, ...), default=None
-        Rows explained. Array, sparse matrix or data frame.
+        Rows explained: an array, a tensor, a sparse matrix, a data frame, or a list of texts. Data
+        frames other than pandas' become arrays.
     training_data : array-like of shape (n_train, ...), default=None
         What `indices` point into. It is kept as it is, by reference; pickling the explanation
         pickles it too.
@@ -45,6 +53,8 @@ class Explanation:
         shape (H, W, C) are recognised.
     feature_names : sequence of str, default=None
         Names of the features of a row; None takes the columns of `queries` when it has any.
+    query_id : array-like of shape (n_queries,), default=None
+        The user's own names of the queries; None counts them from 0.
     n_tied : array-like of int of shape (n_queries,), default=None
         Rows left out whose score equals that of the last exemplar: the choice among them is by row
         number. None where ties were not counted.
@@ -91,11 +101,12 @@ class Explanation:
 
     _ARGUMENTS = (
         *("indices", "scores", "sample_id", "exemplar_labels", "query_labels", "queries"),
-        *("training_data", "image_shape", "feature_names", "n_tied", "method", "score_name"),
+        *("training_data", "image_shape", "feature_names", "query_id", "n_tied"),
+        *("method", "score_name"),
     )
     _PER_QUERY = (
         *("indices", "scores", "sample_id", "exemplar_labels", "query_labels", "queries"),
-        "n_tied",
+        *("query_id", "n_tied"),
     )
 
     def __init__(
@@ -110,21 +121,23 @@ class Explanation:
         training_data=None,
         image_shape=None,
         feature_names=None,
+        query_id=None,
         n_tied=None,
         method="",
         score_name="score",
     ):
-        self.indices, self.scores = _check_picks(indices, scores)
+        self.indices, self.scores = check_picks(indices, scores)
         shape = self.indices.shape
-        self.sample_id = _check_array("sample_id", sample_id, shape)
-        self.exemplar_labels = _check_array("exemplar_labels", exemplar_labels, shape)
-        self.query_labels = _check_array("query_labels", query_labels, shape[:1])
-        self.n_tied = _check_counts("n_tied", n_tied, shape[:1])
+        self.sample_id = check_array("sample_id", sample_id, shape)
+        self.exemplar_labels = check_array("exemplar_labels", exemplar_labels, shape)
+        self.query_labels = check_array("query_labels", query_labels, shape[:1])
+        self.query_id = check_array("query_id", query_id, shape[:1])
+        self.n_tied = check_counts("n_tied", n_tied, shape[:1])
         self.queries = check_rows("queries", queries, image_shape)
         self.training_data = check_rows("training_data", training_data, image_shape)
         self.image_shape = None if image_shape is None else tuple(map(int, image_shape))
         if feature_names is None:
-            feature_names = getattr(queries, "columns", None)
+            feature_names = column_names(queries)
         self.feature_names = None if feature_names is None else list(map(str, feature_names))
         self.method = method
         self.score_name = score_name
@@ -192,9 +205,9 @@ class Explanation:
         Returns
         -------
         pandas.DataFrame
-            Columns `query` (from 0), `rank` (from 1, the best), `index`, `sample_id` if known,
-            `score`, `query_label` if known, `label` (of the exemplar) if known and `n_tied` (of the
-            query) if counted.
+            Columns `query` (from 0), `query_id` if known, `rank` (from 1, the best), `index`,
+            `sample_id` if known, `score`, `query_label` if known, `label` (of the exemplar) if
+            known and `n_tied` (of the query) if counted.
 
         Raises
         ------
@@ -212,6 +225,7 @@ class Explanation:
         query, position = np.nonzero(valid)
         columns = {
             "query": query,
+            "query_id": None if self.query_id is None else self.query_id[query],
             "rank": position + 1,
             "index": self.indices[valid],
             "sample_id": None if self.sample_id is None else self.sample_id[valid],
@@ -224,9 +238,9 @@ class Explanation:
             {name: column for name, column in columns.items() if column is not None}
         )
 
-    def plot(self, queries=None, *, k=5, ax=None, figsize=None, max_queries=8):
+    def plot(self, queries=None, *, k=5, ax=None, figsize=None, max_queries=8, true_labels=None):
         """
-        Draw queries beside their exemplars: images as images, other rows as tables.
+        Draw queries beside their exemplars: images as images, texts as texts, others as tables.
 
         An exemplar whose label differs from the query's is coloured and carries a ≠. See
         :class:`ExplanationDisplay` for how tables are coloured and which features they hold. Float
@@ -245,6 +259,9 @@ class Explanation:
             Width and height of a new figure in inches; None fits them to what is drawn.
         max_queries : int, default=8
             Number of queries to draw when `queries` is None.
+        true_labels : array-like of shape (n_queries,), default=None
+            Labels that all queries should have; those explained are marked with a ✗ where they
+            differ.
 
         Returns
         -------
@@ -259,7 +276,13 @@ class Explanation:
             If matplotlib is missing.
         """
         return ExplanationDisplay.from_explanation(
-            self, queries, k=k, ax=ax, figsize=figsize, max_queries=max_queries
+            self,
+            queries,
+            k=k,
+            ax=ax,
+            figsize=figsize,
+            max_queries=max_queries,
+            true_labels=true_labels,
         )
 
     def to_html(
@@ -286,7 +309,8 @@ class Explanation:
         title : str, default="Explanation"
             Title of the page.
         query_id : array-like of shape (n_queries,), default=None
-            Your own names of the queries; None counts them from 0.
+            Your own names of the queries; None takes the explanation's `query_id`, or counts them
+            from 0.
         true_labels : array-like of shape (n_queries,), default=None
             Labels that the queries should have; those explained are marked where they differ.
         label_names : mapping or sequence, default=None
@@ -298,7 +322,7 @@ class Explanation:
         Returns
         -------
         str
-            The page.
+            The page. Its `repr` is one line, so that a notebook does not show all of it.
 
         Raises
         ------
@@ -328,8 +352,8 @@ class Explanation:
         html = explanation_page(
             self,
             title=title,
-            query_id=_check_array("query_id", query_id, (self.n_queries,)),
-            true_labels=_check_array("true_labels", true_labels, (self.n_queries,)),
+            query_id=check_array("query_id", query_id, (self.n_queries,)),
+            true_labels=check_array("true_labels", true_labels, (self.n_queries,)),
             label_names=label_names,
             max_features=max_features,
         )
@@ -337,127 +361,8 @@ class Explanation:
             write_page(html, path)
         return html
 
-    def _header(self):
-        by = f" by {clip(plain(self.method), 40, '...')}" if self.method else ""
-        return (
-            f"Explanation{by}: {self.n_queries} quer{'y' if self.n_queries == 1 else 'ies'}, "
-            f"{self.k} exemplar{'s' * (self.k != 1)} each, "
-            f"{clip(plain(self.score_name), 30, '...')}"
-        )[:_REPR_WIDTH]
-
     def __repr__(self):
-        lines = [self._header()]
-        shown = range(min(self.n_queries, _REPR_QUERIES))
-        for query in shown:
-            label = "" if self.query_labels is None else f" -> {quote(self.query_labels[query])}"
-            line = f"query {query}{label}:  "
-            tied = self._tied_text(query)
-            valid = np.flatnonzero(self.indices[query] >= 0)
-            for rank in valid:
-                cell = " | " * bool(rank) + self._exemplar_text(query, rank)
-                room = _REPR_WIDTH - len(tied) - len(" | ..." if rank < valid[-1] else "")
-                if len(line) + len(cell) > room:
-                    line += " | ..."
-                    break
-                line += cell
-            lines.append(f"{line if valid.size else f'{line}no exemplars'}{tied}")
-        if self.n_queries > len(shown):
-            lines.append(f"... {self.n_queries - len(shown)} more queries")
-        return "\n".join(lines)
-
-    def _tied_text(self, query):
-        n_tied = 0 if self.n_tied is None else self.n_tied[query]
-        return f" and {n_tied} tied with the last" if n_tied else ""
-
-    def _exemplar_text(self, query, rank, unlike="!="):
-        text = f"row {self.indices[query, rank]}"
-        if self.sample_id is not None:
-            text = f"id {quote(self.sample_id[query, rank])}"
-        if self.exemplar_labels is not None:
-            label = self.exemplar_labels[query, rank]
-            differs = self.query_labels is not None and label != self.query_labels[query]
-            if differs:
-                text += f" ({unlike} {quote(label)})"
-            elif self.query_labels is None:
-                text += f" ({quote(label)})"
-        return f"{text} {format_number(self.scores[query, rank])}"
+        return write_text(self, _REPR_QUERIES)
 
     def _repr_html_(self):
         return summary_table(self, _REPR_QUERIES, 5)
-
-
-def _check_picks(indices, scores):
-    """Return indices as int64 and scores as float64, of one shape and with one padding."""
-    indices, scores = np.asarray(indices), np.asarray(scores, dtype=np.float64)
-    if indices.size == 0:
-        indices = indices.astype(np.int64)  # an empty list has no integer type of its own
-    if indices.dtype.kind not in "iu":
-        raise ValueError(f"indices must be integers, got dtype {indices.dtype}")
-    if indices.ndim != 2 or indices.shape != scores.shape:
-        raise ValueError(
-            "indices and scores must both have shape (n_queries, k), got "
-            f"{indices.shape} and {scores.shape}"
-        )
-    indices = indices.astype(np.int64, copy=False)
-    if (indices < -1).any():
-        raise ValueError(f"indices must be rows, or -1 for padding, got {indices.min()}")
-    valid = indices >= 0
-    if (wrong := valid == np.isnan(scores)).any():
-        query, rank = np.argwhere(wrong)[0]
-        raise ValueError(
-            "scores must be nan exactly where indices is -1, got index "
-            f"{indices[query, rank]} with score {scores[query, rank]} at query {query}, "
-            f"position {rank}"
-        )
-    if (late := valid[:, 1:] & ~valid[:, :-1]).any():
-        raise ValueError(
-            "padding must stand at the end of a row, got an exemplar after padding in query "
-            f"{np.argwhere(late)[0, 0]}"
-        )
-    return indices, scores
-
-
-def _check_array(name, values, shape):
-    if values is None:
-        return None
-    values = np.asarray(values)
-    if values.shape != shape:
-        raise ValueError(f"{name} must have shape {shape}, got {values.shape}")
-    return values
-
-
-def _check_counts(name, values, shape):
-    values = _check_array(name, values, shape)
-    if values is None:
-        return None
-    if values.size == 0:
-        values = values.astype(np.int64)  # an empty list has no integer type of its own
-    if values.dtype.kind not in "iu" or (values < 0).any():
-        raise ValueError(f"{name} must be non-negative integers, got {clip(str(values), 60)}")
-    return values.astype(np.int64, copy=False)
-
-
-def check_rows(name, data, image_shape=None):
-    """Return rows of any kind in a form whose rows can be taken, or refuse them."""
-    if data is None:
-        return None
-    if issparse(data):
-        data = data.tocsr()  # the kind whose rows can be taken
-    elif not hasattr(data, "shape"):
-        data = np.asarray(data)
-    if not data.shape:
-        raise ValueError(f"{name} must have rows, got a single value")
-    if image_shape is not None:
-        if len(image_shape) not in (2, 3):
-            raise ValueError(f"image_shape must be (H, W) or (C, H, W), got {image_shape}")
-        if np.prod(image_shape) != row_size(data):
-            raise ValueError(
-                f"image_shape={image_shape} needs {np.prod(image_shape)} values in a row, but a "
-                f"row of {name} holds {row_size(data)}"
-            )
-    return data
-
-
-def row_size(data):
-    """Number of values in a row."""
-    return int(np.prod(data.shape[1:]))

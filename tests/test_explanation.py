@@ -7,16 +7,18 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import sparse
+from sklearn.base import clone
 from sklearn.decomposition import PCA
 from sklearn.exceptions import NotFittedError
 from sklearn.feature_selection import SelectKBest
 from sklearn.frozen import FrozenEstimator
 from sklearn.impute import SimpleImputer
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import Pipeline, make_pipeline
@@ -26,7 +28,7 @@ from sklearn_provenance import Explanation, explain
 
 PER_QUERY = (
     *("indices", "scores", "sample_id", "exemplar_labels", "query_labels", "queries"),
-    "n_tied",
+    *("query_id", "n_tied"),
 )
 LABELS = st.text(max_size=30) | st.sampled_from(["<script>alert(1)</script>", "a & 'b'", "$x_", ""])
 
@@ -54,6 +56,7 @@ def explanations(draw, max_queries=12, max_k=6):
         exemplar_labels=maybe((n_queries, k)),
         query_labels=maybe((n_queries,)),
         queries=np.arange(3 * n_queries).reshape(n_queries, 3),
+        query_id=maybe((n_queries,)),
         n_tied=draw(st.none() | hnp.arrays(int, n_queries, elements=st.integers(0, 10**15))),
         method=draw(st.text(max_size=60) | st.just("<script>")),
         score_name=draw(st.text(max_size=60) | st.just("<script>")),
@@ -114,10 +117,16 @@ def test_training_data_is_kept_by_reference():
         ({"exemplar_labels": [[0], [1]]}, r"exemplar_labels must have shape \(2, 2\)"),
         ({"query_labels": [0, 1, 1]}, r"query_labels must have shape \(2,\), got \(3,\)"),
         ({"n_tied": [0, 1, 1]}, r"n_tied must have shape \(2,\), got \(3,\)"),
+        ({"query_id": ["a"]}, r"query_id must have shape \(2,\), got \(1,\)"),
         ({"n_tied": [0, -1]}, r"n_tied must be non-negative integers, got \[ 0 -1\]"),
         ({"n_tied": [0.0, 1.0]}, "n_tied must be non-negative integers"),
         ({"queries": np.zeros((3, 4))}, "queries has 3 rows, but indices explains 2 queries"),
         ({"training_data": np.zeros((3, 4))}, "row 3, but training_data has 3 rows"),
+        (
+            {"queries": {"ids": np.zeros((2, 5))}},
+            "queries must be .* got dict; give None",
+        ),
+        ({"training_data": 3.0}, "training_data must be an array, .* got float; give None"),
         ({"queries": np.zeros((2, 5)), "image_shape": (2, 2)}, "needs 4 values .* holds 5"),
         ({"training_data": np.zeros((9, 4)), "image_shape": (4,)}, r"\(H, W\) or \(C, H, W\)"),
         ({"queries": np.zeros((2, 3)), "feature_names": ["a"]}, "1 names, .* holds 3 values"),
@@ -135,6 +144,18 @@ def test_rows_of_any_kind_can_be_taken(convert):
     exp = make(queries=convert(X), training_data=convert(np.tile(X, (5, 1))))
     part = exp[2:].queries
     np.testing.assert_array_equal(part.toarray() if sparse.issparse(part) else part, X[2:])
+
+
+def test_frames_of_other_libraries_are_converted_once():
+    polars = pytest.importorskip("polars")
+    frame = polars.DataFrame({"text": list("abcd") * 5, "size": np.arange(20.0)})
+    exp = make(queries=frame[:4], training_data=frame)
+    assert exp.feature_names == ["text", "size"]
+    assert exp[1].feature_names == ["text", "size"]
+    assert isinstance(exp.training_data, np.ndarray)
+    assert exp[1].queries.tolist() == [["b", 1.0]]
+    pandas = pd.DataFrame({"size": np.arange(20.0)})
+    assert make(queries=None, training_data=pandas).training_data is pandas
 
 
 # Slicing
@@ -215,7 +236,8 @@ def test_frame_holds_all_and_only_the_exemplars(exp):
         assert (column in frame) == (whole is not None)
         if whole is not None:
             assert list(frame[column]) == list(whole[place])
-    for column, whole in [("query_label", exp.query_labels), ("n_tied", exp.n_tied)]:
+    for column in ("query_label", "query_id", "n_tied"):
+        whole = getattr(exp, column.replace("label", "labels"))
         assert (column in frame) == (whole is not None)
         if whole is not None:
             assert list(frame[column]) == list(whole[frame["query"]])
@@ -270,6 +292,17 @@ def test_ties_are_said_where_there_are_any():
     for image_shape in [(4, 4), None]:
         written = [t.get_text() for t, _ in texts_of(exp._replace(image_shape=image_shape).plot())]
         assert sum("tied" in text for text in written) == 2
+
+
+def test_queries_have_the_users_names():
+    exp = make(query_id=[f"patient {i}" for i in range(4)])
+    assert "query 'patient 2' -> 2:" in repr(exp)
+    assert "patient 2" in repr(exp[2])
+    assert "&#x27;patient 2&#x27;: 2" in exp._repr_html_()
+    assert "Query patient 2" in exp.to_html()
+    assert "patient" not in exp.to_html(query_id=list("abcd"))
+    drawn = [t.get_text() for t, _ in texts_of(exp.plot([2]))]
+    assert "query patient 2   2" in drawn
 
 
 @given(explanations())
@@ -402,6 +435,80 @@ def test_table_of_a_data_frame_with_categories_and_missing_values():
     exp = Explanation([[1, 2]], [[1.0, 0.5]], queries=frame[:1], training_data=frame)
     written = [t.get_text() for t, _ in texts_of(exp.plot())]
     assert {"size", "kind", "on", "a", "b", "nan", "True", "0.5   row 2"} <= set(written)
+
+
+TEXTS = ["a text\nof two lines", "short", "$x_1$ <b>", "long " * 200, "a" * 400] * 4
+
+
+@pytest.mark.parametrize(
+    "convert",
+    [
+        list,
+        np.array,
+        lambda texts: np.array(texts, dtype=object),
+        lambda texts: np.array([None, *texts[1:]], dtype=object),
+        lambda texts: np.array(texts, dtype=object)[:, None],
+        pd.Series,
+        lambda texts: pd.Series(texts, dtype="string"),
+        lambda texts: pd.DataFrame({"text": texts}),
+        lambda texts: [text.split() for text in texts],
+    ],
+)
+def test_texts_are_drawn_as_texts(convert):
+    data = convert(TEXTS)
+    exp = make(8, 3, queries=data[:8], training_data=data, n_tied=[7] * 8)
+    display = exp.plot(true_labels=[0] * 8)
+    assert display.axes_.shape == (8,)
+    written = texts_of(display)
+    assert any("short" in t.get_text() for t, _ in written)
+    boxes = [(t, box) for t, box in written if t.axes is not None]
+    for i, (text, box) in enumerate(boxes):
+        for other, other_box in boxes[:i]:
+            assert not box.overlaps(other_box), (text, other)
+    figure = display.figure_.bbox
+    assert all(box.x0 >= 0 and box.x1 <= figure.x1 and box.y0 >= 0 for _, box in written)
+    assert exp.to_html().count('<ol class="texts"') == 8
+
+
+@pytest.mark.parametrize(
+    "convert",
+    [
+        lambda X: sparse.csr_array(X),
+        lambda X: torch.tensor(X, requires_grad=True),
+        lambda X: torch.tensor(X).half(),
+        lambda X: torch.tensor(X).bfloat16(),
+        lambda X: pd.DataFrame(X).astype("Float64").mask(X > 1),
+        lambda X: pd.DataFrame(X.astype(object)).assign(words=["a long text of many words"] * 20),
+        lambda X: pd.DataFrame(X.astype(object)).assign(any=[None, (1, 2), "a", 3, pd.NA] * 4),
+    ],
+)
+def test_rows_of_any_kind_are_drawn(convert):
+    data = convert(np.random.default_rng(0).normal(size=(20, 5)).round(2))
+    queries = data[:4] if not hasattr(data, "iloc") else data.iloc[:4]
+    exp = make(queries=queries, training_data=data)
+    display = exp.plot()
+    assert display.axes_.shape == (4,)
+    assert len(texts_of(display)) > 40
+    assert "x0" in exp.to_html() or hasattr(data, "iloc")
+
+
+@pytest.mark.parametrize("data", [np.zeros((20, 0)), pd.DataFrame(index=range(20))])
+def test_rows_without_values_are_not_drawn(data):
+    exp = make(queries=data[:4], training_data=data)
+    with pytest.raises(ValueError, match="a row of queries holds no values"):
+        exp.plot()
+    assert "x0" not in exp.to_html()
+
+
+@pytest.mark.parametrize("image_shape", [(4, 4), None])
+def test_wrong_predictions_are_marked(image_shape):
+    display = make(image_shape=image_shape).plot([3, 1], true_labels=[0, 2, 2, 0])
+    marked = [t for t, _ in texts_of(display) if "true:" in t.get_text()]
+    assert ["✓" in t.get_text() for t in marked] == [True, False]
+    assert "true: 2 ✗" in marked[1].get_text()
+    assert [t.get_color() for t in marked] == ["k", "#D55E00"]
+    with pytest.raises(ValueError, match=r"true_labels must have shape \(4,\), got \(1,\)"):
+        make().plot(true_labels=[0])
 
 
 def test_plot_takes_the_place_of_a_subplot():
@@ -606,6 +713,38 @@ def test_rows_are_restored_only_when_asked_for():
 def test_what_does_not_explain_is_named(estimator, path):
     with pytest.raises(TypeError, match=f"got {path}$"):
         explain(estimator, Q)
+
+
+@pytest.mark.parametrize(
+    "estimator",
+    [make_pipeline(LogisticRegression()), torch.nn.Linear(2, 2)],
+    ids=["sklearn", "torch"],
+)
+def test_the_attributor_for_other_classifiers_is_named(estimator):
+    with pytest.raises(TypeError, match=r"InfoGainAttributor\(estimator\).fit\(X_train, y_train\)"):
+        explain(estimator, Q)
+    with pytest.raises(TypeError, match="inside a Pipeline or a search; got LinearRegression"):
+        explain(LinearRegression(), Q)
+
+
+@pytest.mark.parametrize("scaler_first", [True, False])
+def test_samplers_are_passed_over(scaler_first):
+    pipelines = pytest.importorskip("imblearn.pipeline")
+    sampling = pytest.importorskip("imblearn.under_sampling")
+    labels = np.arange(40) < 6
+    sampler = sampling.RandomUnderSampler(random_state=0)
+    steps = [StandardScaler(), sampler] if scaler_first else [sampler, StandardScaler()]
+    pipeline = pipelines.make_pipeline(*steps, Nearest()).fit(X, labels)
+    rows, _ = clone(sampler).fit_resample(X, labels)
+    exp = explain(pipeline, Q, k=2)
+    assert exp.queries is Q
+    np.testing.assert_allclose(np.asarray(exp.training_data), rows)
+    expected = pipeline[-1].kneighbors(
+        StandardScaler().fit(X if scaler_first else rows).transform(Q), 2
+    )
+    np.testing.assert_array_equal(exp.indices, expected[1])
+    only = pipelines.make_pipeline(sampler, Nearest()).fit(X, labels)
+    np.testing.assert_array_equal(explain(only, Q, 2).training_data, rows)
 
 
 def test_search_without_refit_is_named():

@@ -436,6 +436,20 @@ def test_categories_and_missing_values():
     assert second[3:] == ["↑ 3", "a", "True"]
 
 
+def test_categories_without_a_truth_value():
+    codes = pd.array([1, None, None, 4], dtype="Int64")
+    frame = pd.DataFrame({"size": codes, "kind": [None, (1, 2), pd.NA, np.ones(2)]})
+    for data in (frame, frame.to_numpy()):
+        exp = Explanation(
+            [[1, 2, 3]], [[3.0, 2.0, 1.0]], queries=data[1:2], training_data=data,
+            feature_names=["size", "kind"],
+        )  # fmt: skip
+        _, asked, same, missing, other = ([t for _, t in line] for line in cells(exp.to_html()))
+        assert same[3:] == asked[3:] == ["<NA>".replace("<", "&lt;").replace(">", "&gt;"), "(1, 2)"]
+        assert missing[4].startswith("≠")
+        assert (other[3], other[4][0]) == ("≠ 4", "≠")
+
+
 @pytest.mark.parametrize("missing", ["queries", "training_data"])
 def test_half_of_the_data_makes_half_a_table(missing):
     html = make(**{missing: None}).to_html()
@@ -466,6 +480,14 @@ def test_file_holds_the_page(tmp_path):
         with open(path, encoding="utf-8", newline="") as file:
             assert file.read() == html == exp.to_html()
     assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_page_is_a_string_whose_repr_is_short():
+    page = make(image_shape=(4, 4)).to_html()
+    assert isinstance(page, str)
+    assert len(repr(page)) < 50
+    assert str(page) == f"{page}" == "".join(page)
+    assert type(str(page)) is str
 
 
 def test_file_is_replaced_in_one_step(tmp_path, monkeypatch):

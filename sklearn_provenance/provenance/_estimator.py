@@ -60,7 +60,8 @@ class ProvenanceEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
         X : array-like of shape (n, n_features), (n, H, W), (n, C, H, W) or (n, H, W, C)
             Training rows or images. Images of uint8 are divided by 255. Rows are divided by one
             number for all features, so features on different scales want a ``StandardScaler``
-            before.
+            before. A sparse matrix becomes dense, with four bytes for each value, and with a
+            warning above 2 GiB; the estimator keeps the dense rows.
         y : array-like of shape (n,)
             Class labels.
         sample_id : array-like of shape (n,), default=None
@@ -297,5 +298,6 @@ class ProvenanceEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
         tags.transformer_tags.preserves_dtype = ["float32"]
         return tags

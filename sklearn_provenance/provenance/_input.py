@@ -2,12 +2,15 @@
 
 import math
 import numbers
+import warnings
 
 import numpy as np
 import torch
+from scipy.sparse import issparse
 from sklearn.utils.validation import validate_data
 
 IMAGE_CHANNELS = (1, 3, 4)
+_LARGE = 2**31  # bytes
 
 
 def image_layout(shape):
@@ -62,8 +65,9 @@ def validate_rows(estimator, X, y="no_validation", *, reset):
     ----------
     estimator : BaseEstimator
         Has the parameter ``input_shape``.
-    X : array-like
-        (n, n_features), (n, H, W), (n, C, H, W) or (n, H, W, C).
+    X : array-like or sparse matrix
+        (n, n_features), (n, H, W), (n, C, H, W) or (n, H, W, C). A sparse matrix becomes dense,
+        which takes four bytes for each value, zeros included, and warns above 2 GiB.
     y : array-like of shape (n,), default="no_validation"
         Labels, checked along with X.
     reset : bool
@@ -147,12 +151,28 @@ def unit_scale(X):
 def _as_array(X):
     if isinstance(X, torch.Tensor):
         return X.detach().cpu().numpy()
+    if issparse(X):
+        return _densified(X)
     if isinstance(X, list | tuple) and len(X) and np.ndim(X[0]) in (2, 3):
         shapes = {np.shape(image) for image in X}
         if len(shapes) > 1:
             raise ValueError(f"images must have one size; got {sorted(shapes)}")
         return np.asarray(X)
     return X
+
+
+def _densified(X):
+    if X.dtype.kind in "bfiu" and X.dtype != np.uint8:
+        X = X.astype(np.float32)  # before zeros are written out
+    size = math.prod(X.shape) * X.dtype.itemsize
+    if size > _LARGE:
+        warnings.warn(
+            f"X is sparse and becomes dense: {X.shape[0]} rows of {X.shape[1]} features take "
+            f"{size / 2**30:.1f} GiB. TruncatedSVD or feature selection before makes them fewer",
+            UserWarning,
+            stacklevel=5,
+        )
+    return X.toarray()
 
 
 def _check_input_shape(shape):
@@ -173,7 +193,7 @@ def _check_not_one_image(estimator, X, reset):
 
 def _is_uint8(X):
     if hasattr(X, "dtypes") and hasattr(X, "columns"):
-        return len(X.columns) > 0 and all(dtype == np.uint8 for dtype in X.dtypes)
+        return len(X.columns) > 0 and all(str(dtype).lower() == "uint8" for dtype in X.dtypes)
     return getattr(X, "dtype", None) == np.uint8
 
 

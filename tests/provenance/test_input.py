@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from scipy import sparse
 
 from sklearn_provenance.provenance._input import image_layout
 
@@ -144,3 +145,46 @@ def test_bytes_in_a_frame_are_scaled_too():
     frame = pd.DataFrame(rows, columns=[f"pixel{i}" for i in range(48)])
     one, two = fit(rows, input_shape=(8, 6)), fit(frame, input_shape=(8, 6))
     np.testing.assert_array_equal(one.predict_proba(rows), two.predict_proba(frame))
+
+
+def test_bytes_in_a_frame_of_polars_are_scaled_too():
+    polars = pytest.importorskip("polars")
+    rows = GREY.reshape(24, -1)
+    frame = polars.DataFrame(rows, schema=[f"pixel{i}" for i in range(48)])
+    clf = fit(frame, input_shape=(8, 6))
+    assert clf._fit_X.dtype == np.uint8
+    np.testing.assert_array_equal(
+        clf.predict_proba(frame), fit(rows, input_shape=(8, 6)).predict_proba(rows)
+    )
+
+
+@pytest.mark.parametrize("convert", [sparse.csr_array, sparse.csc_matrix, sparse.coo_array])
+@pytest.mark.parametrize("kind", [float, np.float32, int, bool, np.uint8])
+def test_sparse_rows_are_as_dense_ones(convert, kind):
+    X = RNG.integers(0, 2, (24, 12)).astype(kind)
+    clf, same = fit(convert(X)), fit(X)
+    np.testing.assert_array_equal(clf.predict_proba(convert(X)), same.predict_proba(X))
+    one, two = clf.explain(convert(X), k=2), same.explain(X, k=2)
+    np.testing.assert_array_equal(one.indices, two.indices)
+    np.testing.assert_array_equal(one.queries, two.queries)
+    assert isinstance(one.training_data, np.ndarray)
+
+
+def test_sparse_images_are_as_dense_ones():
+    rows = GREY.reshape(24, -1)
+    clf = fit(sparse.csr_array(rows), input_shape=(8, 6))
+    np.testing.assert_array_equal(clf.predict_proba(GREY), fit(GREY).predict_proba(GREY))
+
+
+def test_sparse_values_are_checked(monkeypatch):
+    X = sparse.csr_array(np.eye(24))
+    X.data[3] = np.nan
+    with pytest.raises(ValueError, match="NaN"):
+        fit(X)
+    clf = fit(sparse.csr_array(np.eye(24)))
+    with pytest.raises(ValueError, match="5 features"):
+        clf.predict(sparse.csr_array(np.ones((2, 5))))
+    monkeypatch.setattr("sklearn_provenance.provenance._input._LARGE", 100)
+    with pytest.warns(UserWarning, match="24 rows of 24 features take 0.0 GiB") as seen:
+        fit(sparse.csr_array(np.eye(24)))
+    assert len(seen) == 1

@@ -1,0 +1,109 @@
+"""What an explanation is made of, checked."""
+
+from collections.abc import Mapping
+
+import numpy as np
+from scipy.sparse import issparse
+
+from ._explanation_rows import clip
+
+
+def check_picks(indices, scores):
+    """Return indices as int64 and scores as float64, of one shape and with one padding."""
+    indices, scores = np.asarray(indices), np.asarray(scores, dtype=np.float64)
+    if indices.size == 0:
+        indices = indices.astype(np.int64)  # an empty list has no integer type of its own
+    if indices.dtype.kind not in "iu":
+        raise ValueError(f"indices must be integers, got dtype {indices.dtype}")
+    if indices.ndim != 2 or indices.shape != scores.shape:
+        raise ValueError(
+            "indices and scores must both have shape (n_queries, k), got "
+            f"{indices.shape} and {scores.shape}"
+        )
+    indices = indices.astype(np.int64, copy=False)
+    if (indices < -1).any():
+        raise ValueError(f"indices must be rows, or -1 for padding, got {indices.min()}")
+    valid = indices >= 0
+    if (wrong := valid == np.isnan(scores)).any():
+        query, rank = np.argwhere(wrong)[0]
+        raise ValueError(
+            "scores must be nan exactly where indices is -1, got index "
+            f"{indices[query, rank]} with score {scores[query, rank]} at query {query}, "
+            f"position {rank}"
+        )
+    if (late := valid[:, 1:] & ~valid[:, :-1]).any():
+        raise ValueError(
+            "padding must stand at the end of a row, got an exemplar after padding in query "
+            f"{np.argwhere(late)[0, 0]}"
+        )
+    return indices, scores
+
+
+def check_array(name, values, shape):
+    if values is None:
+        return None
+    values = np.asarray(values)
+    if values.shape != shape:
+        raise ValueError(f"{name} must have shape {shape}, got {values.shape}")
+    return values
+
+
+def check_counts(name, values, shape):
+    values = check_array(name, values, shape)
+    if values is None:
+        return None
+    if values.size == 0:
+        values = values.astype(np.int64)  # an empty list has no integer type of its own
+    if values.dtype.kind not in "iu" or (values < 0).any():
+        raise ValueError(f"{name} must be non-negative integers, got {clip(str(values), 60)}")
+    return values.astype(np.int64, copy=False)
+
+
+def check_rows(name, data, image_shape=None):
+    """Return rows of any kind in a form whose rows can be taken, or refuse them."""
+    if data is None:
+        return None
+    if issparse(data):
+        data = data.tocsr()  # the kind whose rows can be taken
+    elif isinstance(data, list | tuple):
+        data = _from_list(data)
+    elif isinstance(data, Mapping):
+        pass  # no rows
+    elif not hasattr(data, "shape") or (hasattr(data, "columns") and not hasattr(data, "iloc")):
+        data = np.asarray(data)  # among others, data frames that are not pandas'
+    if not getattr(data, "shape", ()):
+        kind = type(data.item() if isinstance(data, np.ndarray) else data)
+        raise ValueError(
+            f"{name} must be an array, a sparse matrix, a data frame or a list of rows, got "
+            f"{kind.__name__}; give None where rows cannot be shown"
+        )
+    if image_shape is not None:
+        if len(image_shape) not in (2, 3):
+            raise ValueError(f"image_shape must be (H, W) or (C, H, W), got {image_shape}")
+        if np.prod(image_shape) != row_size(data):
+            raise ValueError(
+                f"image_shape={image_shape} needs {np.prod(image_shape)} values in a row, but a "
+                f"row of {name} holds {row_size(data)}"
+            )
+    return data
+
+
+def row_size(data):
+    """Number of values in a row."""
+    return int(np.prod(data.shape[1:]))
+
+
+def _from_list(rows):
+    try:
+        return np.asarray(rows)
+    except ValueError:  # rows of several lengths, such as lists of tokens, are objects
+        data = np.empty(len(rows), dtype=object)
+        for number, row in enumerate(rows):
+            data[number] = row
+        return data
+
+
+def column_names(data):
+    """Names of the columns of a data frame; None for anything else."""
+    columns = getattr(data, "columns", None)
+    return None if columns is None else list(map(str, columns))

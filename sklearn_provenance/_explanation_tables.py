@@ -1,0 +1,162 @@
+"""How texts and tables of an explanation are drawn: a line for the query, one for each exemplar."""
+
+from textwrap import wrap
+
+import numpy as np
+
+from ._explanation_rows import (
+    as_table,
+    cell,
+    clip,
+    differing_features,
+    feature_differences,
+    plain,
+    text_of,
+)
+
+MAX_FEATURES = 12
+_TEXT_WIDTH = 95  # characters on a line
+_TEXT_LINES = 4
+
+
+def _label_lines(display, panel, query, places):
+    """Write at the left of a panel what its lines are, and below it what to know of the query."""
+    captions = [display.query_caption(query)]
+    n_valid = int((~np.isnan(display.scores[query])).sum())
+    captions += [display.exemplar_caption(query, rank) for rank in range(n_valid)]
+    ticks = ["   ".join(words) for words, _ in captions]
+    panel.set_yticks(places[: len(ticks)], ticks, fontsize=8, parse_math=False)
+    for label, (_, color) in zip(panel.get_yticklabels(), captions, strict=True):
+        label.set_color(color)
+    panel.get_yticklabels()[0].set_fontweight("bold")
+    panel.tick_params(length=0)
+    panel.set_xticks([])
+    if display.query_notes is not None:
+        note = display.query_notes[query]
+        panel.set_xlabel(note, fontsize=8, color="0.45", loc="left", parse_math=False)
+
+
+def _below(display):
+    """Inches that a panel needs beside its lines."""
+    return 0.25 + 0.2 * (display.query_notes is not None)
+
+
+# Texts
+
+
+def _wrapped(display, query):
+    """Texts of the query and of its exemplars, each as a list of lines."""
+    rows = [display.queries[query]]
+    rows += list(display.exemplars[query][~np.isnan(display.scores[query])])
+    texts = (plain(text_of(row)) for row in rows)
+    return [
+        wrap(text, _TEXT_WIDTH, max_lines=_TEXT_LINES, placeholder=" …") or [""] for text in texts
+    ]
+
+
+def _height(lines):
+    """Inches of a text."""
+    return 0.145 * len(lines) + 0.11
+
+
+def text_size(display):
+    """Width and height of a figure of texts, in inches."""
+    n_queries = len(display.queries)
+    texts = [_height(lines) for query in range(n_queries) for lines in _wrapped(display, query)]
+    return 10.0, sum(texts) + n_queries * _below(display) + 0.4
+
+
+def draw_texts(display, canvas):
+    """Draw a panel for each query, and return the panels."""
+    texts = [_wrapped(display, query) for query in range(len(display.queries))]
+    heights = [sum(map(_height, lines)) for lines in texts]
+    grid = {"height_ratios": heights}
+    axes = canvas.subplots(len(texts), 1, squeeze=False, gridspec_kw=grid)[:, 0]
+    for query, panel in enumerate(axes):
+        ends = np.cumsum([0, *map(_height, texts[query])])
+        places = (ends[1:] + ends[:-1]) / 2
+        panel.set(xlim=(0, 1), ylim=(ends[-1], 0))
+        for line, (place, end) in enumerate(zip(places, ends[1:-1].tolist() + [None], strict=True)):
+            panel.text(
+                0.008,
+                place,
+                "\n".join(texts[query][line]),
+                fontsize=8,
+                va="center",
+                clip_on=True,
+                parse_math=False,
+            ).set_in_layout(False)
+            if end is not None:
+                panel.axhline(end, color="0.8" if line else "k", linewidth=0.5 if line else 1.5)
+        _label_lines(display, panel, query, places)
+    return axes
+
+
+# Tables: a column for each feature.
+
+
+def table_size(display):
+    """Width and height of a figure of tables, in inches."""
+    n_queries, k = display.scores.shape
+    n_features = min(MAX_FEATURES, display.queries[0].size)
+    return 0.62 * n_features + 4.2, n_queries * (0.27 * (k + 1) + _below(display)) + 1.9
+
+
+def draw_tables(display, canvas):
+    """Draw a panel for each query, and return the panels."""
+    from matplotlib import colormaps
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
+
+    n_queries, k = display.scores.shape
+    queries = as_table(display.queries)  # (n_queries, n_features)
+    exemplars = as_table(display.exemplars, n_leading=2)  # (n_queries, k, n_features)
+    valid = ~np.isnan(display.scores)  # (n_queries, k)
+    differences = feature_differences(queries, exemplars, display.feature_scale)
+    n_features = queries.shape[1]
+    columns = differing_features(differences, valid, MAX_FEATURES)
+    names = display.feature_names
+    names = [f"x{column}" if names is None else plain(names[column]) for column in columns]
+
+    colors = ScalarMappable(Normalize(-3, 3), colormaps["PuOr_r"].with_extremes(bad="0.8"))
+    axes = canvas.subplots(n_queries, 1, squeeze=False)[:, 0]
+    for query, panel in enumerate(axes):
+        shown = np.ma.masked_invalid(differences[query][:, columns])
+        cells = np.ones((k + 1, len(columns), 4))  # the query's and padding's cells are white
+        cells[1:][valid[query]] = colors.to_rgba(shown)[valid[query]]
+        panel.imshow(cells, aspect="auto", interpolation="nearest")
+        panel.axhline(0.5, color="k", linewidth=1.5)
+        _label_lines(display, panel, query, np.arange(k + 1))
+        table = np.concatenate([queries[query][None], exemplars[query]])[:, columns]
+        for line in np.flatnonzero(np.append(True, valid[query])):
+            for column in range(len(columns)):
+                dark = line and abs(shown.filled(0)[line - 1, column]) > 2
+                _write_cell(panel, column, line, table[line, column], "w" if dark else "k")
+    top = axes[0]
+    top.xaxis.tick_top()
+    top.set_xticks(
+        range(len(columns)),
+        [clip(name, 20) for name in names],
+        fontsize=8,
+        rotation=35,
+        ha="left",
+        rotation_mode="anchor",
+        parse_math=False,
+    )
+    bar = canvas.colorbar(colors, ax=list(axes), location="bottom", fraction=0.05, aspect=40)
+    note = "difference from the query, in standard deviations of the training rows"
+    if len(columns) < n_features:
+        note += f"\nthe {len(columns)} of {n_features} features that differ most"
+    bar.set_label(note, fontsize=8)
+    bar.ax.tick_params(labelsize=8)
+    return axes
+
+
+def _write_cell(panel, column, line, value, color):
+    text, size = cell(value), 8
+    if text.endswith("…"):  # two lines of small letters hold more
+        lines = wrap(plain(value), 12, max_lines=2, placeholder="…")
+        text, size = "\n".join(lines), 6
+    panel.text(
+        column, line, text, fontsize=size, color=color, ha="center", va="center", parse_math=False
+    )

@@ -1,0 +1,90 @@
+"""An explanation in a terminal and in a notebook."""
+
+import numpy as np
+
+from ._explanation_page import tag
+from ._explanation_rows import clip, format_number, plain, quote
+
+_WIDTH = 100
+
+
+def header(explanation):
+    """Write what an explanation holds on one line."""
+    by = f" by {clip(plain(explanation.method), 40, '...')}" if explanation.method else ""
+    n_queries, k = explanation.indices.shape
+    return (
+        f"Explanation{by}: {n_queries} quer{'y' if n_queries == 1 else 'ies'}, "
+        f"{k} exemplar{'s' * (k != 1)} each, {clip(plain(explanation.score_name), 30, '...')}"
+    )[:_WIDTH]
+
+
+def write_text(explanation, n_queries):
+    """Write a line for each of the first queries, as many exemplars on it as there is room for."""
+    lines = [header(explanation)]
+    n_shown = min(explanation.n_queries, n_queries)
+    lines += [_query_line(explanation, query) for query in range(n_shown)]
+    if explanation.n_queries > n_shown:
+        lines.append(f"... {explanation.n_queries - n_shown} more queries")
+    return "\n".join(lines)
+
+
+def _query_line(explanation, query):
+    labels = explanation.query_labels
+    line = f"query {query_name(explanation, query)}"
+    line += f"{'' if labels is None else f' -> {quote(labels[query])}'}:  "
+    n_tied = 0 if explanation.n_tied is None else explanation.n_tied[query]
+    tied = f" and {n_tied} tied with the last" if n_tied else ""
+    valid = np.flatnonzero(explanation.indices[query] >= 0)
+    if not valid.size:
+        return f"{line}no exemplars{tied}"
+    for rank in valid:
+        cell = " | " * bool(rank) + exemplar_text(explanation, query, rank)
+        room = _WIDTH - len(tied) - len(" | ..." if rank < valid[-1] else "")
+        if len(line) + len(cell) > room:
+            line += " | ..."
+            break
+        line += cell
+    return line + tied
+
+
+def query_name(explanation, query):
+    """Write the number of a query, or the user's own name of it."""
+    names = explanation.query_id
+    return str(query) if names is None else quote(names[query])
+
+
+def exemplar_text(explanation, query, rank, unlike="!="):
+    """Write row or id of an exemplar, its label where that differs from the query's, its score."""
+    text = f"row {explanation.indices[query, rank]}"
+    if explanation.sample_id is not None:
+        text = f"id {quote(explanation.sample_id[query, rank])}"
+    if explanation.exemplar_labels is not None:
+        label, labels = explanation.exemplar_labels[query, rank], explanation.query_labels
+        if labels is None:
+            text += f" ({quote(label)})"
+        elif label != labels[query]:
+            text += f" ({unlike} {quote(label)})"
+    return f"{text} {format_number(explanation.scores[query, rank])}"
+
+
+def summary_table(explanation, n_queries, k):
+    """Write the first queries as a small table for notebooks."""
+    n_queries, k = min(explanation.n_queries, n_queries), min(explanation.k, k)
+    tied = explanation.n_tied
+    tied = tied if tied is not None and tied.any() else None
+    heads = ["query", *(f"exemplar {r + 1}" for r in range(k))]
+    heads += [] if tied is None else ["tied with the last"]
+    rows = [tag("tr", *(tag("th", t) for t in heads))]
+    for query in range(n_queries):
+        labels = explanation.query_labels
+        head = query_name(explanation, query)
+        head += "" if labels is None else f": {quote(labels[query])}"
+        blank = explanation.indices[query, :k] < 0
+        texts = [
+            "" if blank[rank] else exemplar_text(explanation, query, rank, "≠") for rank in range(k)
+        ]
+        texts += [] if tied is None else [tied[query]]
+        rows.append(tag("tr", tag("th", head), *(tag("td", text) for text in texts)))
+    hidden = f"{n_queries} of {explanation.n_queries} queries, {k} of {explanation.k} exemplars"
+    note = tag("p", hidden) if (n_queries, k) != explanation.indices.shape else ""
+    return tag("div", tag("p", header(explanation)), tag("table", *rows), note)
