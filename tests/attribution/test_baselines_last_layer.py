@@ -16,7 +16,7 @@ from torch import nn
 
 from sklearn_provenance import ProvenanceClassifier
 from sklearn_provenance.attribution import LastLayerAttributor
-from sklearn_provenance.attribution._softmax import curvature, doubt, likelihood_gradient
+from sklearn_provenance.information._softmax import curvature, likelihood_gradient, one_minus_p
 from sklearn_provenance.tangent import measure
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -238,7 +238,7 @@ def test_gradients_keep_their_digits_where_the_model_is_certain(case):
         diagonal = [float(v * (1 - v)) for v in p]
     z = torch.tensor([logits], dtype=torch.float64)
     tiny = 1e-300
-    np.testing.assert_allclose(doubt(z)[0], doubts, rtol=1e-12, atol=tiny)
+    np.testing.assert_allclose(one_minus_p(z)[0], doubts, rtol=1e-12, atol=tiny)
     found = likelihood_gradient(z, torch.tensor([label]))[0]
     np.testing.assert_allclose(found, gradient, rtol=1e-11, atol=tiny)
     found = curvature(z, len(logits))[0].diagonal()

@@ -11,7 +11,7 @@ from sklearn.neural_network import MLPClassifier
 from torch import nn
 
 from sklearn_provenance.attribution import EKFACAttributor, GradDotAttributor, LastLayerAttributor
-from sklearn_provenance.attribution import _ekfac as module
+from sklearn_provenance.attribution.rules import _ekfac as module
 
 from .test_grad_dot import gradients, make_network
 

@@ -12,8 +12,8 @@ import torch
 from scipy.sparse import issparse
 from sklearn.preprocessing import normalize
 
+from ...information._softmax import measurement_gradient
 from ...tangent import Coverage
-from .._softmax import measurement_gradient
 from ._base import ExplicitPoints, Features
 from ._head import Head
 

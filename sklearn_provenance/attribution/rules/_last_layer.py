@@ -2,7 +2,7 @@
 
 import torch
 
-from .._softmax import curvature, hessian, likelihood_gradient, margin_gradient
+from ...information._softmax import curvature, hessian, likelihood_gradient, margin_gradient
 from ._base import Rule
 
 # Weights of a last layer whose Hessian is formed (2 GB).

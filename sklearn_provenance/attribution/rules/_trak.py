@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from .._softmax import one_minus_p
+from ...information._softmax import one_minus_p
 from ._base import Rule
 
 # λ in units of the mean eigenvalue of Φ^T Φ for ridge="auto". Of powers of ten this had the best
