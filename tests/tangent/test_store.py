@@ -255,7 +255,7 @@ def test_threads_share_the_work_without_doing_it_twice(tmp_path, capsys):
 def test_another_shape_or_type_under_one_key_is_refused(tmp_path):
     stored(tmp_path, Computed(matrix()))
     for other in (matrix(19), matrix(20, 4), matrix(dtype="float64")):
-        with pytest.raises(ValueError, match="what differs: (shape|dtype)"):
+        with pytest.raises(ValueError, match="what differs"):
             stored(tmp_path, Computed(other))
 
 
