@@ -37,12 +37,7 @@ def write(path, content):
     path : path-like
         File to write or replace; a link stays a link.
     content : bytes
-        All of it.
-
-    Raises
-    ------
-    OSError
-        If it cannot be written, for example to a full disk; the error names ``path``.
+        All of it. Where it cannot be written, as to a full disk, the OSError names ``path``.
     """
     path = Path(path).resolve()
     temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")
@@ -113,10 +108,9 @@ class Rows:
 
     def __init__(self, data, manifest, identity, n_rows, row_shape=None, dtype=None):
         self.data, self.manifest = Path(data), Path(manifest)
-        self.identity, self.n_rows = identity, n_rows
+        self.identity, self.n_rows = {"format": _FORMAT, **identity}, n_rows
         if row_shape is not None:
-            dtype = np.dtype(dtype)
-            self.identity = identity | {"shape": [n_rows, *row_shape], "dtype": dtype.str}
+            self.identity |= {"shape": [n_rows, *row_shape], "dtype": np.dtype(dtype).str}
         self._forget()
 
     def _forget(self):
@@ -134,13 +128,6 @@ class Rows:
         ----------
         progress : str, default=None
             What to call the rows when saying that another process is waited for; None is silent.
-
-        Raises
-        ------
-        ValueError
-            If files are damaged, incomplete, or not of these rows.
-        OSError
-            If the folder cannot be made, locked or written to.
         """
         self.data.parent.mkdir(parents=True, exist_ok=True)
         with _locked(self.data.with_suffix(".lock"), progress) as obstacle:
@@ -166,8 +153,9 @@ class Rows:
             return  # nobody else was here since
         self._forget()
         try:
-            content, check = json.loads(text)["content"], json.loads(text)["checksum"]
-            sound = check == checksum(json.dumps(content).encode())
+            manifest = json.loads(text)
+            content = manifest["content"]
+            sound = manifest["checksum"] == checksum(json.dumps(content).encode())
         except (ValueError, TypeError, KeyError, RecursionError):
             sound = False
         if not sound:
@@ -177,10 +165,10 @@ class Rows:
         theirs = content["identity"]
         names = [*self.identity, *(name for name in theirs if name not in self.identity)]
         differ = [name for name in names if theirs.get(name) != self.identity.get(name)]
-        if content["format"] != _FORMAT or differ:
+        if differ:
             raise ValueError(
                 f"The folder {str(self.data.parent)!r} holds results of another call; what "
-                f"differs: {', '.join(differ) or 'the version'}. Use another folder, or delete "
+                f"differs: {', '.join(differ)}. Use another folder, or delete "
                 f"{self.manifest.name} and {self.data.name}"
             )
         if content["done"]:
@@ -223,7 +211,7 @@ class Rows:
         rows = np.asarray(rows)
         if self.done[rows].any():
             raise ValueError(f"Rows {rows[self.done[rows]].tolist()} are done already")
-        if self.dtype is None:
+        if not self.done.any():
             self._set_shape(values.shape[1:], values.dtype)
             self._write_manifest()
             write(self.data, self._header)
@@ -250,7 +238,6 @@ class Rows:
 
     def _write_manifest(self):
         content = {
-            "format": _FORMAT,
             "identity": self.identity,
             "row_shape": list(self.row_shape),
             "dtype": self.dtype.str,
