@@ -2,15 +2,15 @@
 
 import base64
 import hashlib
-import os
 import re
 import struct
-import uuid
 import zlib
 from html import escape
 from pathlib import Path
 
 import numpy as np
+
+from ._utils.files import write
 
 # Characters that browsers drop, replace or cannot read: controls (tabs and line feeds are none),
 # halves of surrogate pairs, and noncharacters.
@@ -378,10 +378,4 @@ def write_page(html, path):
     path : str or path-like
         File to write, as :func:`check_target` wants it.
     """
-    path = Path(path).resolve()  # a link stays a link
-    temporary = path.with_name(f".{uuid.uuid4().hex}.html")
-    try:
-        temporary.write_bytes(html.encode())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write(path, html.encode())

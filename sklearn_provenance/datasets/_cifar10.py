@@ -4,6 +4,7 @@ from functools import partial
 
 import numpy as np
 
+from sklearn_provenance._utils.files import read_npz
 from sklearn_provenance.datasets._bunch import make_bunch
 from sklearn_provenance.datasets._files import (
     CIFAR_PIXELS,
@@ -11,7 +12,6 @@ from sklearn_provenance.datasets._files import (
     check_images,
     read_cifar_binary,
     read_cifar_python,
-    read_npz,
 )
 from sklearn_provenance.datasets._openml import fetch_flat_images
 from sklearn_provenance.datasets._search import (

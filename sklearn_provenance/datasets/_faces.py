@@ -5,8 +5,9 @@ from numbers import Integral
 import numpy as np
 from sklearn.utils import check_scalar
 
+from sklearn_provenance._utils.files import read_npz
 from sklearn_provenance.datasets._bunch import make_bunch
-from sklearn_provenance.datasets._files import check_images, read_npz
+from sklearn_provenance.datasets._files import check_images
 from sklearn_provenance.datasets._search import (
     find_files,
     not_found,

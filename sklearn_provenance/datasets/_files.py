@@ -38,20 +38,6 @@ def read_idx(path, ndim):
     return np.frombuffer(raw, np.uint8, offset=offset).reshape(shape)
 
 
-def read_npz(path, keys):
-    """Read the named arrays of an npz file, each decompressed once and never unpickled."""
-    with open(path, "rb") as file:
-        try:
-            archive = np.load(file, allow_pickle=False)
-            missing = [key for key in keys if key not in archive.files]
-            if missing:
-                raise ValueError(f"no array named {', '.join(missing)}, only {archive.files}")
-            return [archive[key] for key in keys]
-        # A damaged archive raises whatever its codec (deflate, LZMA, ...) raises.
-        except Exception as error:
-            raise ValueError(f"{path} is not a usable npz file: {error}") from error
-
-
 def read_cifar_binary(path):
     """Read images (n, 32, 32, 3) and labels (n,) from a batch of CIFAR-10's binary version."""
     raw = np.fromfile(path, dtype=np.uint8)

@@ -1,6 +1,6 @@
 """Copies of a model trained without some of the rows, no copy trained twice."""
 
-import os
+import io
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
@@ -9,6 +9,7 @@ import numpy as np
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils.validation import _num_samples
 
+from .._utils.files import read_npz, write
 from ._retraining import iter_retrain, retrain
 
 
@@ -81,9 +82,13 @@ class Removals:
         self._asked = set()
         if self.folder is not None:
             for path in sorted(self.folder.glob("copies-*.npz")):
-                with np.load(path) as part:
-                    logits = zip(part["keys"].tolist(), part["logits"], strict=True)
-                    self.known.copies.update(logits)
+                keys, logits = read_npz(path, ("keys", "logits"))
+                if keys.ndim != 1 or logits.shape != (len(keys), *self.full.shape[1:]):
+                    raise ValueError(
+                        f"{path} holds logits of shape {logits.shape} for {keys.shape} copies, but "
+                        f"one has shape {self.full.shape[1:]}. Delete it to train them again"
+                    )
+                self.known.copies.update(zip(keys.tolist(), logits, strict=True))
 
     def _train_full(self, seed):
         # The engine's own stores hold the full models: they tell a folder of another experiment.
@@ -128,13 +133,10 @@ class Removals:
         self.known.copies.update(zip(keys, logits, strict=True))
         if self.folder is None:
             return
-        # Nothing is left half written: the file gets its name when it is complete.
-        path = self.folder / f"copies-{blake2b(''.join(keys).encode(), digest_size=8).hexdigest()}"
-        with path.with_suffix(".new").open("wb") as file:
-            np.savez(file, keys=np.array(keys), logits=logits)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(path.with_suffix(".new"), path.with_suffix(".npz"))
+        name = f"copies-{blake2b(''.join(keys).encode(), digest_size=8).hexdigest()}.npz"
+        content = io.BytesIO()
+        np.savez(content, keys=np.array(keys), logits=logits)
+        write(self.folder / name, content.getvalue())
 
 
 def _key(rows, seed):

@@ -1,13 +1,15 @@
 """Training many copies of a model on different rows, for counterfactual experiments."""
 
 import time
+from pathlib import Path
 
 import numpy as np
 from sklearn.utils.validation import _num_samples
 from tqdm.auto import tqdm
 
+from .._utils.files import Rows
 from ._copies import ClassifierCopies, NetworkCopies, is_estimator
-from ._retraining_results import Retrained, Store, check_shape, digest, label_columns, margin
+from ._retraining_results import Retrained, check_outputs, digest, label_columns, margin
 from ._retraining_schedule import check_masks, check_seeds
 
 _BAR = "{desc}: {percentage:3.0f}%|{bar}| {n:.1f}/{total} [{elapsed}<{remaining}]"
@@ -85,7 +87,8 @@ def retrain(
         Processes, for a classifier.
     store : path-like, default=None
         Folder in which outputs are kept as groups finish. The same call with the same folder
-        trains only what is missing. ``group_size``, ``device`` and ``n_jobs`` may change between.
+        trains only what is missing, and waits while another process does so. ``group_size``,
+        ``device`` and ``n_jobs`` may change between.
     verbose : bool, default=False
         Whether to show progress and the time left.
 
@@ -98,7 +101,9 @@ def retrain(
     ------
     ValueError
         If masks, labels or seeds do not fit, a copy keeps no row, the network cannot be stacked
-        but ``group_size`` asks for it, or ``store`` holds results of another call.
+        but ``group_size`` asks for it, or ``store`` holds results of another call or is damaged.
+    OSError
+        If ``store`` cannot be written to and does not hold all outputs.
 
     See Also
     --------
@@ -141,7 +146,8 @@ def iter_retrain(model, X, y, masks, *, X_eval, **options):
     """Train copies of a model on different rows and give their outputs group by group.
 
     Nothing is trained before it is asked for, so a caller that has seen enough stops asking. Copies
-    of which ``store`` has the outputs come first.
+    of which ``store`` has the outputs come first, and so do, between groups, copies that another
+    process finished meanwhile.
 
     Parameters
     ----------
@@ -225,7 +231,7 @@ class _Run:
         if evaluate == "margin":
             self.evaluate = lambda logits: margin(logits, self.y_eval, self.trainer.classes)
             label_columns(self.y_eval, _num_samples(X_eval), self.trainer.classes)
-        self.done = np.zeros(len(masks), bool)
+        self.n_copies = len(masks)
         self.store = None
         if store is not None:
             digests = {
@@ -234,48 +240,70 @@ class _Run:
                 **{"masks": digest(masks), "seeds": digest(seeds)},
                 "evaluate": digest(evaluate, self.y_eval if evaluate == "margin" else None),
             }
-            self.store = Store(store, len(masks), digests)
-            self.done = self.store.done.copy()
+            outputs, manifest = Path(store, "outputs.npy"), Path(store, "manifest.json")
+            self.store = Rows(outputs, manifest, digests, len(masks))
+            with self._locked():
+                pass  # another call's results are refused before anything is trained
 
     def result(self):
         """Train what is missing and collect everything."""
-        seconds, outputs = 0.0, None
-        for copies, values, took in self._new_groups():
-            seconds += took
-            if self.store is None:
-                if outputs is None:
-                    outputs = np.empty((len(self.done), *values.shape[1:]), values.dtype)
-                check_shape(copies, values, outputs)
-                outputs[copies] = values
         if self.store is not None:
-            outputs, seconds = self.store.read(), self.store.seconds
-        route = self.trainer.route
-        return Retrained(outputs, self.trainer.classes, self.y_eval, seconds, route)
+            with self._locked():
+                for _ in self._train(np.flatnonzero(~self.store.done)):
+                    pass
+                return self._retrained(self.store.array(), self.store.notes["seconds"])
+        seconds, outputs = 0.0, None
+        for copies, values, took in self._train(np.arange(self.n_copies)):
+            seconds += took
+            if outputs is None:
+                outputs = np.empty((self.n_copies, *values.shape[1:]), values.dtype)
+            check_outputs(copies, values, outputs.shape[1:], outputs.dtype)
+            outputs[copies] = values
+        return self._retrained(outputs, seconds)
+
+    def _retrained(self, outputs, seconds):
+        return Retrained(outputs, self.trainer.classes, self.y_eval, seconds, self.trainer.route)
 
     def groups(self):
         """Give what is stored, then train the rest."""
-        finished = np.flatnonzero(self.done)
-        if len(finished):
-            yield finished, np.array(self.store.outputs[finished])
-        for copies, values, _ in self._new_groups():
+        if self.store is None:
+            for copies, values, _ in self._train(np.arange(self.n_copies)):
+                yield copies, values
+            return
+        given, training = np.zeros(self.n_copies, bool), None
+        while not given.all():
+            # The lock is free while the caller looks at a group: another run may finish copies.
+            with self._locked():
+                copies = np.flatnonzero(self.store.done & ~given)
+                if len(copies):
+                    values, training = self.store.take(copies), None
+                else:
+                    training = training or self._train(np.flatnonzero(~given))
+                    copies, values, _ = next(training)
+            given[copies] = True
             yield copies, values
 
-    def _new_groups(self):
+    def _locked(self):
+        return self.store.locked("retraining" if self.verbose else None)
+
+    def _train(self, pending):
         with tqdm(
             desc=f"retraining, {self.trainer.route}",
-            total=len(self.done),
-            initial=int(self.done.sum()),
+            total=self.n_copies,
+            initial=self.n_copies - len(pending),
             bar_format=_BAR,
             disable=not self.verbose,
         ) as bar:
             start = time.perf_counter()
-            for copies, logits in self.trainer.groups(np.flatnonzero(~self.done), bar.update):
+            for copies, logits in self.trainer.groups(pending, bar.update):
                 if self.evaluate != "logits":
                     values = np.stack([np.asarray(self.evaluate(one)) for one in logits])
                 else:
                     values = logits
                 seconds = time.perf_counter() - start
                 if self.store is not None:
-                    self.store.add(copies, values, seconds)
+                    check_outputs(copies, values, self.store.row_shape, self.store.dtype)
+                    total = self.store.notes.get("seconds", 0.0) + seconds
+                    self.store.add(copies, values, seconds=total)
                 yield copies, values, seconds
                 start = time.perf_counter()

@@ -1,20 +1,15 @@
-"""Results of retraining; on disk, so that what is finished is never trained again."""
+"""Results of retraining, and digests of what they depend on."""
 
 import functools
-import json
 import numbers
-import os
 import types
 from dataclasses import dataclass
-from pathlib import Path
 
 import joblib
 import numpy as np
 import torch
 
 from ..tangent import measure
-
-MANIFEST, OUTPUTS = "manifest.json", "outputs.npy"
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,8 +19,8 @@ class Retrained:
     Parameters
     ----------
     outputs : ndarray of shape (n_copies, n_eval, n_classes) or (n_copies, ...)
-        Logits of each copy, or what ``evaluate`` made of them. Mapped from disk where there is a
-        store.
+        Logits of each copy, or what ``evaluate`` made of them. With a store, mapped read-only from
+        its file, which is never written again once all copies are finished.
     classes : ndarray of shape (n_classes,)
         Label of each column of logits.
     y_eval : array-like of shape (n_eval,) or None
@@ -64,105 +59,21 @@ class Retrained:
         return np.stack([margin(logits, y, self.classes) for logits in self.outputs])
 
 
-class Store:
-    """Outputs of copies, in a folder.
-
-    ``outputs.npy`` is an array with a row for each copy; ``manifest.json`` says which rows are
-    filled in and what they were computed from. Rows are written before the manifest is replaced,
-    in one step, so that it never promises what is not there.
-
-    Parameters
-    ----------
-    folder : path-like
-        Made where it does not exist.
-    n_copies : int
-        Rows of the outputs.
-    digests : dict of str to str
-        What the outputs depend on, each part by name.
-
-    Attributes
-    ----------
-    done : ndarray of shape (n_copies,), bool
-        Copies that are finished.
-    seconds : float
-        What they took.
-    outputs : ndarray of shape (n_copies, ...) or None
-        Their outputs; None as long as there are none.
-    """
-
-    def __init__(self, folder, n_copies, digests):
-        self.folder = Path(folder)
-        self.digests = digests
-        self.done = np.zeros(n_copies, bool)
-        self.seconds = 0.0
-        self.outputs = None
-        self.folder.mkdir(parents=True, exist_ok=True)
-        if (self.folder / MANIFEST).exists():
-            self._resume()
-
-    def _resume(self):
-        path = self.folder / MANIFEST
-        try:
-            manifest = json.loads(path.read_text())
-            theirs, done = manifest["digests"], manifest["done"]
-            self.seconds = manifest["seconds"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(f"{str(path)!r} is not a manifest of retraining.") from error
-        names = [*self.digests, *(name for name in theirs if name not in self.digests)]
-        differ = [name for name in names if theirs.get(name) != self.digests.get(name)]
-        if differ:
-            raise ValueError(
-                f"The folder {str(self.folder)!r} holds results of another call; what differs: "
-                f"{', '.join(differ)}. Use another folder, or remove this one."
-            )
-        self.done[done] = True
-        self.outputs = np.load(self.folder / OUTPUTS, mmap_mode="r+")
-
-    def add(self, copies, outputs, seconds):
-        """Keep the outputs of some copies.
-
-        Parameters
-        ----------
-        copies : ndarray of shape (n,), int
-            Their numbers.
-        outputs : ndarray of shape (n, ...)
-            What they gave.
-        seconds : float
-            What they took.
-        """
-        if self.outputs is None:
-            shape = (len(self.done), *outputs.shape[1:])
-            self.outputs = np.lib.format.open_memmap(
-                self.folder / OUTPUTS, "w+", outputs.dtype, shape
-            )
-        check_shape(copies, outputs, self.outputs)
-        self.outputs[copies] = outputs
-        self.outputs.flush()
-        self.done[copies] = True
-        self.seconds += seconds
-        manifest = {
-            "digests": self.digests,
-            "seconds": self.seconds,
-            "done": np.flatnonzero(self.done).tolist(),
-        }
-        path = self.folder / (MANIFEST + ".new")
-        with path.open("w") as file:
-            json.dump(manifest, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(path, self.folder / MANIFEST)
-
-    def read(self):
-        """All outputs, read-only."""
-        return np.load(self.folder / OUTPUTS, mmap_mode="r")
-
-
-def check_shape(copies, outputs, others):
-    """Raise unless outputs have the shape of those before."""
-    if outputs.shape[1:] != others.shape[1:]:
+def check_outputs(copies, outputs, row_shape, dtype):
+    """Raise unless outputs are numbers, of the shape and type of those before, if there are any."""
+    if outputs.dtype.kind not in "biufc":
+        raise ValueError(f"evaluate must give numbers, got an array of {outputs.dtype}.")
+    if dtype is None:
+        return
+    if outputs.shape[1:] != row_shape:
         raise ValueError(
             f"Copies {copies.tolist()} gave outputs of shape {outputs.shape[1:]}, those before "
-            f"{others.shape[1:]}: evaluate must give the same shape for every copy."
+            f"{row_shape}: evaluate must give the same shape for every copy."
+        )
+    if not np.can_cast(outputs.dtype, dtype):
+        raise ValueError(
+            f"Copies {copies.tolist()} gave outputs of type {outputs.dtype}, those before "
+            f"{dtype}: evaluate must give the same type for every copy."
         )
 
 

@@ -20,10 +20,11 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d
 from skorch.history import History
 
 from ..explanation import Explanation
+from ._assembly import resolve_device
 from ._index import ClassIndex
 from ._inference import nearest_rows
 from ._input import image_layout, validate_rows
-from ._persistence import load_state, save_estimator
+from ._persistence import load_state, load_weights, reading, save_estimator
 from ._subset import index_rows
 from ._training import DeviceRows, train
 
@@ -164,26 +165,21 @@ class ProvenanceEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
 
     @classmethod
     def _load(cls, path, backbone, device):
-        state, tensors = load_state(path, cls.__name__, backbone)
+        state, weights = load_state(path, cls, backbone)
         self = cls(**dict(state["params"], device=device))
-        self.classes_ = state["classes"]
+        self.classes_, self.index_ = state["classes"], state["index"]
         self._sample_id = state["sample_id"]
         if state["feature_names"] is not None:
             self.feature_names_in_ = state["feature_names"]
-        self._user_shape = state["user_shape"] and tuple(state["user_shape"])
+        self._user_shape, self._fit_flat = state["user_shape"], state["fit_flat"]
         self._input_scale, self._fit_max = state["input_scale"], state["fit_max"]
-        self._fit_flat = state["fit_flat"]
-        self._fit_X, self._fit_y = tensors.pop("fit_X").numpy(), tensors.pop("fit_y").numpy()
+        self._fit_X, self._fit_y = state["fit_X"], state["fit_y"]
         self.n_features_in_ = self._fit_X.shape[1]
-        self.index_ = tensors.pop("index").numpy()
         self._index = ClassIndex.from_labels(self._fit_y, len(self.classes_), self.index_)
-        net = self._assemble_net(seed=0)
-        try:
-            net.module_.load_state_dict(
-                {name.removeprefix("network."): value for name, value in tensors.items()}
-            )
-        except RuntimeError as error:
-            raise ValueError(f"the weights in {path} do not fit the network: {error}") from error
+        resolve_device(device)  # no fault of the file
+        with reading(path):
+            net = self._assemble_net(seed=0)
+            load_weights(net.module_, weights)
         net.module_.eval()
         net.history = History(state["history"])
         self.net_ = net

@@ -4,6 +4,8 @@ import functools
 import json
 import subprocess
 import sys
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -72,6 +74,71 @@ def test_what_is_stored_comes_first(tmp_path):
     assert sorted(np.concatenate([first, *rest])) == list(range(8))
     copies, _ = next(run(tmp_path, function=iter_retrain))
     assert copies.tolist() == list(range(8))
+
+
+def test_a_run_that_starts_after_another_finished_gives_what_is_stored(tmp_path):
+    groups = run(tmp_path, function=iter_retrain)
+    outputs = run(tmp_path).outputs
+    before = (tmp_path / "outputs.npy").read_bytes()
+    CALLS["seen"] = 0
+    ((copies, found),) = groups
+    assert CALLS["seen"] == 0
+    assert copies.tolist() == list(range(8))
+    np.testing.assert_array_equal(found, outputs)
+    assert (tmp_path / "outputs.npy").read_bytes() == before
+
+
+def test_a_run_that_goes_on_after_another_finished_gives_what_is_stored(tmp_path):
+    groups = run(tmp_path, function=iter_retrain)
+    first, found = next(groups)
+    outputs = run(tmp_path, group_size=3).outputs
+    assert CALLS["seen"] == 6
+    np.testing.assert_array_equal(found, outputs[first])
+    CALLS["seen"] = 0
+    ((rest, found),) = groups
+    assert CALLS["seen"] == 0
+    assert sorted([*first, *rest]) == list(range(8))
+    np.testing.assert_array_equal(found, outputs[rest])
+
+
+def test_two_generators_share_the_work(tmp_path):
+    expected = run(None).outputs
+    pair = [run(tmp_path, function=iter_retrain) for _ in range(2)]
+    CALLS["seen"] = 0
+    given = [{}, {}]
+    for _ in range(8):
+        for groups, mine in zip(pair, given, strict=True):
+            for copies, outputs in [next(groups, ([], []))]:
+                assert not set(copies) & set(mine)
+                mine.update(zip(copies, outputs, strict=True))
+    assert CALLS["seen"] == 8
+    for mine in given:
+        assert sorted(mine) == list(range(8))
+        for copy, outputs in mine.items():
+            np.testing.assert_allclose(outputs, expected[copy], rtol=0, atol=1e-10)
+
+
+def test_two_runs_at_once_train_each_copy_once(tmp_path, capsys):
+    results, begun = [], threading.Event()
+
+    def evaluate(logits):
+        begun.set()
+        time.sleep(0.02)
+        CALLS["seen"] += 1
+        return logits
+
+    def work():
+        results.append(run(tmp_path, evaluate=evaluate, verbose=True).outputs)
+
+    threads = [threading.Thread(target=work) for _ in range(2)]
+    threads[0].start()
+    begun.wait()
+    threads[1].start()
+    for thread in threads:
+        thread.join()
+    assert CALLS["seen"] == 8
+    np.testing.assert_array_equal(*results)
+    assert "retraining: waiting for another process" in capsys.readouterr().err
 
 
 SCRIPT = """
@@ -171,10 +238,30 @@ def test_other_files_are_noticed(tmp_path):
         run(tmp_path)
 
 
+@pytest.mark.parametrize("damage", [lambda raw: raw[:200], lambda raw: raw[:-1] + b"\xff"])
+def test_damaged_outputs_are_refused_at_the_call(tmp_path, damage):
+    run(tmp_path)
+    path = tmp_path / "outputs.npy"
+    path.write_bytes(damage(path.read_bytes()))
+    for function in (retrain, iter_retrain):
+        with pytest.raises(ValueError, match=r"outputs\.npy and manifest\.json"):
+            run(tmp_path, function=function)
+
+
 def test_outputs_of_one_shape():
     shapes = iter([3, 3, 4])
     with pytest.raises(ValueError, match="same shape"):
         run(None, evaluate=lambda logits: np.zeros(next(shapes)), group_size=1)
+
+
+@pytest.mark.parametrize("folder", [None, "store"])
+def test_outputs_are_numbers_of_one_type(tmp_path, folder):
+    store = folder and tmp_path / folder
+    values = iter([np.arange(3), np.arange(3.0)])
+    with pytest.raises(ValueError, match="same type"):
+        run(store, evaluate=lambda logits: next(values), group_size=1)
+    with pytest.raises(ValueError, match="must give numbers"):
+        run(store and tmp_path / "other", evaluate=lambda logits: np.array(["a"]))
 
 
 def closure(value):

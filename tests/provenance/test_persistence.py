@@ -1,15 +1,18 @@
+import errno
 import json
+import shutil
 
 import numpy as np
 import pytest
 import safetensors.numpy
 import torch
 from safetensors import safe_open
+from sklearn.base import clone
 from torch import nn
 
-from sklearn_provenance import ProvenanceClassifier
+from sklearn_provenance import ProvenanceClassifier, ProvenanceVAE
 
-from .conftest import quick
+from .conftest import quick, quick_vae
 
 
 def agree(one, two, X):
@@ -130,3 +133,212 @@ def test_labels_that_json_cannot_hold_are_refused(iris, tmp_path):
     clf = quick(max_epochs=1).fit(X, y, sample_id=np.array([b"x"] * 150, object))
     with pytest.raises(TypeError, match="bytes"):
         clf.save(tmp_path / "clf")
+
+
+class Raw(str):
+    """Text that is the state as it is."""
+
+
+def rewrite(path, change_state=None, change_tensors=None, version=1):
+    """Write a file again as somebody who knows the format would; version 1 has no checksum."""
+    with safe_open(path, framework="pt") as file:
+        header = file.metadata()
+    state, tensors = json.loads(header["state"]), safetensors.torch.load_file(path)
+    state = state if change_state is None else change_state(state)
+    if change_tensors is not None:
+        change_tensors(tensors)
+    header["state"] = state if isinstance(state, Raw) else json.dumps(state)
+    if version == 1:
+        del header["checksum"]
+        header["format"] = header["format"].replace("/2", "/1")
+    safetensors.torch.save_file(tensors, path, metadata=header)
+
+
+@pytest.fixture(scope="session")
+def models(iris, tmp_path_factory):
+    """Files of estimators: path, class and rows."""
+    folder, X = tmp_path_factory.mktemp("models"), np.random.default_rng(0).random((30, 8, 8))
+    images, y = (255 * X).astype(np.uint8), np.arange(30) % 3
+    rows = quick(max_epochs=1).fit(*iris, sample_id=[f"id {i}" for i in range(150)])
+    found = []
+    for estimator, X in (
+        (rows, iris[0]),
+        (quick("single_branch", max_epochs=1, index_subset=0.5).fit(images, y), images),
+        (quick_vae(max_epochs=1).fit(images, y), images),
+    ):
+        path = folder / f"model-{len(found)}"
+        estimator.save(path)
+        found.append((path, type(estimator), X, estimator.predict(X)))
+    return found
+
+
+def load(path, cls):
+    """Estimator, or None for a clear error."""
+    try:
+        return cls.load(path, device="cpu")
+    except (ValueError, OSError) as error:
+        message = str(error)
+    assert str(path) in message
+    return None
+
+
+def test_files_saved_before_there_was_a_checksum_still_load(models, tmp_path):
+    for path, cls, X, expected in models:
+        shutil.copy(path, tmp_path / "old")
+        rewrite(tmp_path / "old")
+        np.testing.assert_array_equal(cls.load(tmp_path / "old", device="cpu").predict(X), expected)
+
+
+@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("alpha", "os.system", "alpha"),
+        ("alpha", float("nan"), "alpha"),
+        ("width", "huge", "width"),
+        ("architecture", 3, "architecture"),
+        ("lr", -1, "lr"),
+        ("os", "system", "unknown parameters"),
+    ],
+)
+def test_parameters_are_checked(models, tmp_path, name, value, message, version):
+    path, cls, _, _ = models[0]
+    shutil.copy(path, tmp_path / "m")
+    rewrite(
+        tmp_path / "m",
+        lambda state: state | {"params": state["params"] | {name: value}},
+        version=version,
+    )
+    with pytest.raises(ValueError, match=message if version == 1 else "checksum"):
+        cls.load(tmp_path / "m")
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("which", range(3))
+def test_weights_are_finite(models, tmp_path, which, value):
+    path, cls, _, _ = models[which]
+
+    def change(tensors):
+        name = next(n for n in sorted(tensors) if n.startswith("network") and n.endswith("weight"))
+        tensors[name].view(-1)[3] = value
+
+    shutil.copy(path, tmp_path / "m")
+    rewrite(tmp_path / "m", change_tensors=change)
+    with pytest.raises(ValueError, match="finite"):
+        cls.load(tmp_path / "m")
+
+
+def test_altered_bytes_are_noticed(models, tmp_path):
+    """New files: wherever a byte changes, or the file ends."""
+    rng = np.random.default_rng(0)
+    for path, cls, X, expected in models:
+        raw = path.read_bytes()
+        header = 8 + int.from_bytes(raw[:8], "little")
+        places = {*range(0, header, 29), *rng.integers(header, len(raw), 60)}
+        contents = [raw[:place] for place in list(places)[::3]]
+        for place in places:
+            altered = bytearray(raw)
+            altered[place] ^= 1 << rng.integers(8)
+            contents.append(bytes(altered))
+        loaded = 0
+        for content in contents:
+            (tmp_path / "m").write_bytes(content)
+            if (found := load(tmp_path / "m", cls)) is not None:
+                np.testing.assert_array_equal(found.predict(X), expected)
+                loaded += 1
+        assert loaded < 0.02 * len(contents)
+
+
+ODD = [
+    *(None, True, 0, 1, -1, 2**70, 10**9, 0.5, 1e308, float("nan"), float("inf")),
+    *("", "auto", "cpu", "os.system", [], [1], [[1, 2], 3], ["a", 1], {}, {"dtype": "|O"}),
+    {"dtype": "<f8", "values": [1.5, 2.5, 3.5]},
+    {"dtype": "<U100000000", "values": ["a", "b", "c"]},
+    {"dtype": "|V8", "values": [1, 2, 3]},
+]
+
+
+def change_one(value, rng):
+    """A JSON value in which one part is another, removed or repeated."""
+    if isinstance(value, dict) and value and rng.random() < 0.9:
+        key = list(value)[rng.integers(len(value))]
+        if rng.random() < 0.1:
+            return {k: v for k, v in value.items() if k != key}
+        return value | {key: change_one(value[key], rng)}
+    if isinstance(value, list) and value and rng.random() < 0.7:
+        i = rng.integers(len(value))
+        return [*value[:i], change_one(value[i], rng), *value[i + (rng.random() < 0.8) :]]
+    return ODD[rng.integers(len(ODD))]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_altered_states_without_a_checksum(models, tmp_path, seed):
+    """Old files: an estimator that works, or one error."""
+    rng = np.random.default_rng(seed)
+    refused = 0
+    for path, cls, X, _ in models:
+        for _ in range(60):
+            shutil.copy(path, tmp_path / "m")
+            rewrite(tmp_path / "m", lambda state: change_one(state, rng))
+            found = load(tmp_path / "m", cls)
+            refused += found is None
+            if found is not None:
+                assert len(found.predict(X[:3])) == 3
+                assert found.explain(X[:3], k=1).indices.shape == (3, 1)
+                assert len(found.history_) == len(found.net_.history)
+                clone(found)
+    assert refused > 90
+
+
+def test_altered_tensors_without_a_checksum(models, tmp_path):
+    rng = np.random.default_rng(0)
+    changes = [
+        lambda t, n: t.pop(n),
+        lambda t, n: t.update({n: t[n][:1] if t[n].ndim else t[n][None]}),
+        lambda t, n: t.update({n: t[n][None]}),
+        lambda t, n: t.update({n: t[n].double() if t[n].is_floating_point() else t[n].float()}),
+        lambda t, n: t.update({n: -t[n] - 1}),
+        lambda t, n: t.update({n: t[n] + 200}),
+        lambda t, n: t.update({n + "x": t[n].clone()}),
+    ]
+    for path, cls, X, _ in models:
+        with safe_open(path, framework="pt") as file:
+            names = sorted(file.keys())
+        names = ["fit_X", "fit_y", "index", *rng.choice(names, 4, replace=False)]
+        for name in names:
+            for number, change in enumerate(changes):
+                shutil.copy(path, tmp_path / "m")
+                rewrite(tmp_path / "m", change_tensors=lambda t, c=change, n=name: c(t, n))
+                found = load(tmp_path / "m", cls)
+                assert found is None or (number in (4, 5) and name.startswith("network"))
+                if found is not None:
+                    found.predict(X[:3])
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "{", "null", "3", '"a"', "[]", "{}"])
+def test_states_that_are_none(models, tmp_path, text):
+    path, cls, _, _ = models[0]
+    shutil.copy(path, tmp_path / "m")
+    rewrite(tmp_path / "m", lambda state: Raw(text))
+    with pytest.raises(ValueError, match="cannot be loaded"):
+        cls.load(tmp_path / "m")
+
+
+def test_a_class_loads_its_own_files(models):
+    with pytest.raises(ValueError, match="not written by this version of ProvenanceVAE"):
+        ProvenanceVAE.load(models[0][0])
+
+
+def test_no_part_of_a_file_is_left_where_saving_fails(fitted, tmp_path, monkeypatch):
+    fitted.save(tmp_path / "clf")
+    before = (tmp_path / "clf").read_bytes()
+    full = OSError(errno.ENOSPC, "No space left on device")
+
+    def fail(descriptor):
+        raise full
+
+    monkeypatch.setattr("os.fsync", fail)
+    with pytest.raises(OSError, match="No space left") as caught:
+        fitted.save(tmp_path / "clf")
+    assert caught.value.filename == str(tmp_path / "clf")
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [before]
