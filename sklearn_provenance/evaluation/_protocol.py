@@ -36,7 +36,7 @@ def as_attributors(attributors, method):
         If one of them is not fitted.
     """
     if not isinstance(attributors, Mapping):
-        name = getattr(attributors, "_method", "") or type(attributors).__name__
+        name = getattr(attributors, "method", "") or type(attributors).__name__
         attributors = {name: attributors}
     if not attributors:
         raise ValueError("No attributor was given.")
@@ -69,7 +69,7 @@ def check_rows(attributors, X, y):
 
 def fitted_rows(attributor):
     """The X and y that an attributor was fitted on."""
-    return attributor._fit_X, attributor.classes_[attributor._train.labels]
+    return attributor.training_.X, attributor.training_.y
 
 
 def check_queries(X_queries, y_queries):

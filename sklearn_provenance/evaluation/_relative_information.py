@@ -115,15 +115,17 @@ def information_lost(reference, X_queries, y_queries, picks):
         I_IL of the first 1 to k rows.
     """
     nats = np.empty(picks.shape)
-    queries = reference._queries(reference._check_X(X_queries), y_queries)
-    for group in reference._groups(queries, needs_all_rows=True):
-        kernels = reference._kernels(group.train, group.queries)
-        wanted, places = np.unique(picks[:, group.numbers], return_inverse=True)
-        places = torch.as_tensor(places.reshape(len(picks), len(group.numbers), -1))
+    queries = reference._queries(X_queries, y_queries)
+    for label in np.unique(queries.labels.numpy()):
+        numbers = np.flatnonzero(queries.labels.numpy() == label)
+        rows, points = reference._rows.at(label), queries.take(numbers)
+        kernels = rows.inner(), points.inner(rows), points.norms()
+        wanted, places = np.unique(picks[:, numbers], return_inverse=True)
+        places = torch.as_tensor(places.reshape(len(picks), len(numbers), -1))
         precision, weights, variance = leave_out_system(
             *kernels, reference.noise_variance_, torch.as_tensor(wanted)
         )
-        for query, number in enumerate(group.numbers):
+        for query, number in enumerate(numbers):
             at = places[:, query].to(precision.device)  # (n_methods, k)
             block = precision[at[:, :, None], at[:, None, :]]  # P_SS of each method
             # The first m entries of L^-1 u_S depend on the first m rows alone, so that one factor

@@ -187,9 +187,12 @@ def label_loss(model, X, y):
     classes = getattr(model, "classes_", None)
     model = getattr(model, "estimator_", model) if hasattr(model, "attribute") else model
     if isinstance(model, nn.Module):
-        link = Link(model, X, y, features=None)
-        log_p = torch.log_softmax(link._logits(X).double(), 1).cpu().numpy()
-        classes = link.classes
+        fitted = adapt(model)
+        inputs = fitted.inputs(X)
+        fitted = fitted.examined(inputs)
+        logits = TangentModel(fitted.module, forward=fitted.forward).logits(inputs)
+        log_p = torch.log_softmax(logits.double(), 1).cpu().numpy()
+        classes = fitted.classes
     elif hasattr(model, "predict_proba"):
         p = np.asarray(model.predict_proba(X))
         log_p = np.log(np.maximum(p, np.finfo(p.dtype).tiny)).astype(np.float64)

@@ -3,12 +3,12 @@
 from warnings import catch_warnings, filterwarnings
 
 import numpy as np
-from sklearn.utils import _safe_indexing
 
 from .._explanation_html import cards
 from .._explanation_page import join, tag
 from .._explanation_rows import format_number, take
 from .._explanation_views import words
+from .._utils.rows import take_rows
 from ..attribution.estimators._base import BaseAttributor
 from ..evaluation import label_disagreement, label_loss
 from ..evaluation._protocol import fitted_rows
@@ -147,7 +147,7 @@ def _measures(inner, labels, others, by_construction):
     try:
         with catch_warnings():
             filterwarnings("ignore", "X does not have valid feature names", UserWarning)
-            measures[LOSS] = label_loss(inner, inner._fit_X, labels)
+            measures[LOSS] = label_loss(inner, _fitted_X(inner), labels)
     except TypeError:
         notes.append("The model gives no probabilities, so there is no loss. ")
     return measures, notes
@@ -191,4 +191,9 @@ def _explained(rows, labels, others, explanation):
 def _predicted(inner, others, rows):
     if isinstance(inner, ProvenanceClassifier):
         return others.query_labels[rows]
-    return inner.predict(_safe_indexing(inner._fit_X, rows))
+    return inner.predict(take_rows(inner.training_.X, rows))
+
+
+def _fitted_X(inner):
+    """The rows that an attributor or a provenance network was fitted on."""
+    return inner.training_.X if isinstance(inner, BaseAttributor) else inner._fit_X

@@ -138,7 +138,8 @@ def test_features_of_modules_are_what_the_head_sees():
     x = torch.as_tensor(IRIS)
     with torch.no_grad():
         z = module.eval().body(module.block(module.block(x).tanh())).clone().numpy()
-    attributor = RepSimAttributor(module.train(), candidates="all", batch_size=7).fit(IRIS, SPECIES)
+    params = {"candidates": "all", "batch_size": 7, "forward": lambda module, x: module(x)[0]}
+    attributor = RepSimAttributor(module.train(), **params).fit(IRIS, SPECIES)
     assert attributor.features_.layer is module.head
     np.testing.assert_allclose(attributor.transform(IRIS), z, rtol=1e-12)
     queries = IRIS[::10] + 0.1

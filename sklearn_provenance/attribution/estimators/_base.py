@@ -13,7 +13,7 @@ from sklearn.base import (
     TransformerMixin,
     _fit_context,
 )
-from sklearn.utils import ClassifierTags, check_consistent_length
+from sklearn.utils import ClassifierTags, check_consistent_length, get_tags
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d
@@ -395,4 +395,7 @@ class BaseAttributor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         # It predicts classes, and cross-validation must keep all of them in every fold.
         tags.estimator_type, tags.classifier_tags = "classifier", ClassifierTags()
         tags.target_tags.required = True
+        # What a module takes is dense: sparse rows are converted batch by batch.
+        is_estimator = isinstance(self.estimator, BaseEstimator)
+        tags.input_tags.sparse = not is_estimator or get_tags(self.estimator).input_tags.sparse
         return tags

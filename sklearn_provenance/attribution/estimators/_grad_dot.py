@@ -4,7 +4,10 @@ import numbers
 
 from sklearn.utils._param_validation import Interval
 
+from ...tangent import TangentFeatures
+from .._cache import Cache
 from .._kept import MEMORY_LIMIT
+from ..features import RememberedFeatures, sketch_of
 from ..rules import DotRule
 from ._gradients import GradientAttributor
 
@@ -132,6 +135,14 @@ class GradDotAttributor(GradientAttributor):
             verbose=verbose,
         )
         self.ntk_parameterization = ntk_parameterization
+
+    def _make_features(self, X, y):
+        features, inputs = super()._make_features(X, y)
+        if self.memory is None:
+            return features, inputs
+        settings = self.measurement, self.ntk_parameterization, self.batch_size, self.verbose
+        known = sketch_of(TangentFeatures(), features.model, *settings)
+        return RememberedFeatures(features, Cache(self.memory, "gradients", known)), inputs
 
     def _make_rule(self):
         return DotRule()

@@ -53,9 +53,10 @@ class GradientAttributor(PointwiseAttributor):
             raise TypeError(f"estimator must be {SUPPORTED}; got {type(model.estimator).__name__}")
         inputs = model.inputs(X)
         model = model.examined(inputs)
+        settings = self.measurement, self.ntk_parameterization
         features = ExactFeatures(
             model,
-            linearised(model, self.measurement, self.ntk_parameterization),
+            linearised(model, *settings),
             row_measurement="log_probability",
             batch_size=self.batch_size,
             verbose=self.verbose,

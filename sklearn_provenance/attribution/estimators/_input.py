@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 import numpy as np
+from scipy.sparse import issparse
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils.validation import validate_data
 
@@ -33,7 +34,9 @@ def check_rows(attributor, X, reset=False):
     ValueError
         If X has no rows, or is a single one.
     """
-    if isinstance(X, list | tuple):
+    if issparse(X):
+        X = X.tocsr()
+    elif not hasattr(X, "shape") and not isinstance(X, Mapping):
         X = np.asarray(X)
     shape = getattr(X, "shape", None)
     if not isinstance(X, Mapping):

@@ -5,8 +5,7 @@ from hashlib import blake2b
 import numpy as np
 import torch
 from scipy.sparse import issparse
-from sklearn.base import BaseEstimator
-from sklearn.utils import check_random_state, get_tags
+from sklearn.utils import check_random_state
 
 from ..features import make_features
 from ..rules import RandomRule
@@ -106,8 +105,6 @@ class RandomAttributor(PointwiseAttributor, auto_wrap_output_keys=None):
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.transformer_tags = None
-        if isinstance(self.estimator, BaseEstimator):
-            tags.input_tags.sparse = get_tags(self.estimator).input_tags.sparse
         return tags
 
 

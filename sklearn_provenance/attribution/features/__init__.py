@@ -31,6 +31,7 @@ __all__ = [
     "OuterPoints",
     "OwnRows",
     "PenultimateFeatures",
+    "RememberedFeatures",
     "SketchedFeatures",
     "TrainingRows",
     "copied",

@@ -73,13 +73,9 @@ class PenultimateFeatures(Features):
         """Inputs of the last layer."""
         return self.layer.in_features
 
-    def transform(self, X):
-        """Penultimate features (n, F) of X, in the network's precision."""
-        return self.forward(self.inputs(X))[0].cpu().numpy()
-
     def __call__(self, X):
         """Penultimate features (n, F) of X, in the network's precision."""
-        return self.transform(X)
+        return self.forward(self.inputs(X))[0].cpu().numpy()
 
     def forward(self, inputs):
         """Features and logits of rows.

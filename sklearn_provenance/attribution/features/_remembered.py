@@ -21,8 +21,8 @@ class RememberedFeatures(Features):
     """
 
     def __init__(self, features, cache):
-        self.features, self.cache = features, cache
-        self.per_label = features.per_label
+        self.features, self.cache, self.model = features, cache, features.model
+        self.per_label, self.rows_differ = features.per_label, features.rows_differ
 
     @property
     def coverage(self):
