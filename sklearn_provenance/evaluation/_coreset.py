@@ -194,7 +194,7 @@ def coreset_selection(
 def _as_methods(attributors, n_seeds):
     """Lists of attributors by name, of one or of one for each seed."""
     if not isinstance(attributors, Mapping):
-        name = getattr(attributors, "_method", "") or type(attributors).__name__
+        name = getattr(attributors, "method_", "") or type(attributors).__name__
         attributors = {name: attributors}
     if not attributors:
         raise ValueError("No attributor was given.")

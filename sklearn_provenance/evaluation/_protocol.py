@@ -36,7 +36,7 @@ def as_attributors(attributors, method):
         If one of them is not fitted.
     """
     if not isinstance(attributors, Mapping):
-        name = getattr(attributors, "method", "") or type(attributors).__name__
+        name = getattr(attributors, "method_", "") or type(attributors).__name__
         attributors = {name: attributors}
     if not attributors:
         raise ValueError("No attributor was given.")

@@ -6,6 +6,8 @@ from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import _num_samples, check_consistent_length, column_or_1d
 from torch import nn
 
+from ..attribution.models import adapt
+from ..tangent import TangentModel
 from ._protocol import check_rows
 from ._retraining_results import label_columns
 

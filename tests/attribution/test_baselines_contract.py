@@ -71,7 +71,7 @@ def test_the_rows_of_the_largest_scores_are_named(model, data, name, candidates)
     ranked = np.argsort(-np.where(allowed, scores, -np.inf), axis=1, kind="stable")[:, :4]
     np.testing.assert_array_equal(exp.indices, ranked)
     np.testing.assert_allclose(exp.scores, np.take_along_axis(scores, ranked, 1), rtol=1e-12)
-    assert exp.method == attributor._rule.name
+    assert exp.method == attributor.method_
     assert exp.score_name not in ("", "score")
 
 

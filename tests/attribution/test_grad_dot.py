@@ -109,17 +109,12 @@ def test_memory_keeps_the_scores(data, tmp_path, monkeypatch):
     calls, inner = [], TangentRows.inner
     monkeypatch.setattr(TangentRows, "inner", lambda *a, **k: calls.append(1) or inner(*a, **k))
     network = make_network()
-    kept = [
-        GradDotAttributor(network, memory=str(tmp_path), candidates="all")
-        .fit(X, y)
-        .attribute(queries)
-        for _ in range(2)
-    ]
+    params = {"memory": str(tmp_path), "candidates": "all"}
+    kept = [GradDotAttributor(network, **params).fit(X, y).attribute(queries) for _ in range(2)]
     assert len(calls) == 1
     np.testing.assert_array_equal(*kept)
-    GradDotAttributor(
-        network, memory=str(tmp_path), candidates="all", measurement="label_logit"
-    ).fit(X, y).attribute(queries)
+    params["measurement"] = "label_logit"
+    GradDotAttributor(network, **params).fit(X, y).attribute(queries)
     assert len(calls) == 2
 
 

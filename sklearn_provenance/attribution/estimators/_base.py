@@ -145,6 +145,7 @@ class BaseAttributor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         self._rows = TrainingRows(self._features, copied(inputs), labels, self.memory_limit)
         self._kept = Kept(self.memory_limit)
         self._rule = self._make_rule()
+        self.method_ = self._rule.name
 
     def _check_parameters(self):
         """Refuse parameters that are valid alone and make no sense together."""
@@ -307,7 +308,7 @@ class BaseAttributor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
             image_shape=image_shape,
             feature_names=feature_names(X) if names is None else names,
             n_tied=n_tied,
-            method=self._rule.name,
+            method=self.method_,
             score_name=self._rule.unit,
         )
 
