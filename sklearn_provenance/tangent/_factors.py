@@ -272,7 +272,7 @@ class Linearisation:
                     handle.remove()
         self.logits = check_logits(logits, self.n_samples, first_row)
 
-    def check_labels(self, labels):
+    def _labels(self, labels):
         """Labels of the rows as columns of the logits, on their device."""
         return check_labels(labels, self.logits).to(self.logits.device)
 
@@ -310,7 +310,7 @@ class Linearisation:
         if isinstance(labels, torch.Tensor) and labels.shape == self.logits.shape:
             labels = labels.to(self.logits)
         else:
-            labels = self.check_labels(labels)
+            labels = self._labels(labels)
         found = self._backward(labels)
         pending = [n for n, calls in found.items() if calls is None]
         names = [layer.key for layer in self.model.layers if layer.number in pending]

@@ -102,7 +102,7 @@ class TangentRows:
             batch = self.model.linearise(take(self.X, rows), start)
             logits = batch.logits.detach()
             own = decide(logits) if labels is None else labels[rows]
-            own = batch.check_labels(own)
+            own = batch._labels(own)
             norms = torch.zeros(len(own), dtype=torch.float64)
             factors = {}
             for layer, factor in batch.factors(own):
@@ -139,7 +139,7 @@ class TangentRows:
         return sum(f.nbytes for _, factors in self._kept or [] for f in factors.values())
 
     def norms(self):
-        """Squared norms of the gradients.
+        """Give the squared norms of the gradients.
 
         Returns
         -------
@@ -149,7 +149,7 @@ class TangentRows:
         return self._norms
 
     def inner(self, other=None, *, device=None, verbose=False):
-        """Exact tangent kernel.
+        """Multiply gradients: the exact tangent kernel.
 
         Parameters
         ----------
@@ -172,14 +172,14 @@ class TangentRows:
 
     @torch.inference_mode(False)
     def matrix(self):
-        """Gradients written out, for small networks.
+        """Write the gradients out, for small networks.
 
         Returns
         -------
         torch.Tensor of shape (n_rows, n_components)
             float64, on the CPU; parameters in the order of the module's, each flattened.
         """
-        blocks = [pair for block in self.blocks(torch.float64, math.inf) for pair in block]
+        blocks = [pair for block in self._blocks(torch.float64, math.inf) for pair in block]
         active = {n for layer in self.model.layers if layer.route != "idle" for n in layer.weights}
         sizes = {name: p.numel() for name, p in self.model.weights.items() if name in active}
         matrix = torch.zeros(len(self), sum(sizes.values()), dtype=torch.float64)
@@ -191,7 +191,7 @@ class TangentRows:
         return matrix
 
     def take(self, numbers):
-        """Some of the rows; kept factors are indexed, not computed again.
+        """Select some of the rows; kept factors are indexed, not computed again.
 
         Parameters
         ----------
@@ -214,11 +214,11 @@ class TangentRows:
         taken._kept = None if self._kept is None else list(_taken(self._kept, numbers))
         return taken
 
-    def blocks(self, dtype, numbers, start=0, at_most=math.inf):
-        """As :meth:`Stream.blocks`."""
+    def _blocks(self, dtype, numbers, start=0, at_most=math.inf):
+        """As :meth:`Stream._blocks`."""
         if self._kept is None:
             source = Stream(self.model, self.X, self.labels, self.batch_size)
-            yield from source.blocks(dtype, numbers, start, at_most)
+            yield from source._blocks(dtype, numbers, start, at_most)
             return
         kept = []
         for rows, factors in self._kept:
@@ -240,7 +240,7 @@ class Stream:
     def __len__(self):
         return len(self.labels)
 
-    def blocks(self, dtype, numbers, start=0, at_most=math.inf):
+    def _blocks(self, dtype, numbers, start=0, at_most=math.inf):
         """Give lists of (rows, factors by layer's number), from row ``start`` on.
 
         A list is as long as ``numbers``, or ``at_most`` rows, allow. Batches are joined to long
@@ -290,14 +290,14 @@ def kernel(left, right, *, symmetric, dtype=torch.float64, device=None, verbose=
     with tqdm(
         total=result.numel(), desc="tangent kernel", unit_scale=True, disable=not verbose
     ) as progress:
-        for block in left.blocks(dtype, _KEPT):
+        for block in left._blocks(dtype, _KEPT):
             tiles = list(_tiles(block))
             if symmetric:
                 for i, ours in enumerate(tiles):
                     for theirs in tiles[i:]:
                         progress.update(_fill(result, ours, theirs, symmetric, on))
                 start = tiles[-1][0].stop
-            others = right.blocks(dtype, _STREAMED, start, _TILE)
+            others = right._blocks(dtype, _STREAMED, start, _TILE)
             for theirs in (tile for other in others for tile in _tiles(other)):
                 for ours in tiles:
                     progress.update(_fill(result, ours, theirs, symmetric, on))
