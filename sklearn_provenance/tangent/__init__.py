@@ -4,6 +4,7 @@ from ._dimension import effective_dimension
 from ._factors import Coverage, Linearisation, TangentModel
 from ._features import TangentFeatures
 from ._kernel import tangent_diagonal, tangent_kernel
+from ._layers import Layer, register_layer
 from ._measurements import measure
 from ._rows import TangentRows
 from ._store import FeatureStore
@@ -11,12 +12,14 @@ from ._store import FeatureStore
 __all__ = [
     "Coverage",
     "FeatureStore",
+    "Layer",
     "Linearisation",
     "TangentFeatures",
     "TangentModel",
     "TangentRows",
     "effective_dimension",
     "measure",
+    "register_layer",
     "tangent_diagonal",
     "tangent_kernel",
 ]

@@ -379,7 +379,7 @@ class Linearisation:
     def _sum(self, layer, calls):
         factor = None
         for module, x, g in calls:
-            own = layer.factor(module, x, g, self.n_samples)
+            own = layer._call_factor(module, x, g, self.n_samples)
             factor = own if factor is None else factor + own
         return factor
 

@@ -116,7 +116,7 @@ def _turns_rows(layer, n_queries, n_rows):
     """Whether rotating the rows' factors takes less than rotating the queries' matrices back."""
     n_out, n_in = layer.shape
     of_rows = n_rows * layer.positions * (n_out**2 + n_in**2)
-    return layer.kind == "outer" and of_rows < n_queries * n_out * n_in * (n_out + n_in)
+    return layer.low_rank and of_rows < n_queries * n_out * n_in * (n_out + n_in)
 
 
 @torch.inference_mode(False)

@@ -193,11 +193,11 @@ def test_where_bases_come_from(name):
     for layer in model.layers:
         found = fisher[layer.number]
         G = rows[layer.number]
-        if layer.kind == "lookup":
+        if layer.one_hot:
             assert (found.treatment, found.left) == ("kronecker", None)
             continue
         grouped = any(getattr(m, "groups", 1) > 1 for m in layer.modules)
-        formed = layer.kind != "outer" or grouped or layer.route == "functional"
+        formed = not layer.low_rank or grouped or layer.route == "functional"
         assert found.treatment == ("formed" if formed else "kronecker")
         if formed:
             for basis, moment in (
