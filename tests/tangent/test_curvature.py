@@ -25,7 +25,7 @@ from sklearn_provenance.tangent._influence import influence, whitened
 from .conftest import NETWORKS, build, reference
 from .test_factors import Routed
 
-pytestmark = pytest.mark.filterwarnings("ignore:There is a performance drop")
+pytestmark = pytest.mark.filterwarnings("ignore:the gradients of .* row by row")
 
 
 def blocks(model, jacobian):
