@@ -8,7 +8,7 @@ import torch
 from ._batches import leaves, n_rows
 
 # Rows that are differentiated one at a time; fewer than three would hide what mixes up rows.
-_EXAMINED, _LEAST = 8, 3
+_EXAMINED, _LEAST = 6, 3
 # Rows, and numbers, that are searched for rows that differ.
 _SEARCHED, _NUMBERS = 1024, 2**24
 
@@ -63,6 +63,12 @@ def _traits(rows):
     ramp = torch.linspace(1, 2, flat.shape[1], dtype=torch.float64)
     parts = (flat != 0).double(), flat, flat.square(), flat * ramp
     return torch.stack([part.sum(1) for part in parts], 1)
+
+
+def random_weights(n):
+    """Weights (n,) with which a sum of gradients is wrong if one of them is, or changes place."""
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(n, generator=generator, dtype=torch.float64)
 
 
 def close(a, b, size=None):

@@ -7,7 +7,7 @@ import torch
 
 from .._utils.modules import Generators
 from ._batches import as_rows, batch_size_for, map_structure, n_rows, take
-from ._examination import close, examined_rows
+from ._examination import close, examined_rows, random_weights
 from ._layers import find_layers
 from ._linearisation import Linearisation
 from ._measurements import check_measurement
@@ -127,7 +127,7 @@ class TangentModel:
         Parameters
         ----------
         x : torch.Tensor
-            Rows, of which up to eight that differ are used: as a batch in two orders, and alone.
+            Rows, of which up to six that differ are used: as a batch in two orders, and alone.
         labels : torch.Tensor of shape (n_rows,), default=None
             What a callable measurement takes; None takes the predicted classes.
 
@@ -165,50 +165,54 @@ class TangentModel:
         else:
             labels = torch.as_tensor(labels)[torch.tensor(numbers)]
         labels = batches[0]._target(labels)
-        truth, outputs = [], []
-        for i in range(len(numbers)):
-            row = take(x, slice(i, i + 1))
-            gradients, output = self.functional.one(self.weights, row, labels[i : i + 1])
-            truth.append(gradients)
-            outputs.append(output)
+        weights = random_weights(len(numbers)).to(self.device, self.dtype)
+        truth, outputs = self._one_by_one(x, labels, weights)
         for batch, order in zip(batches, orders, strict=True):
             self._compare_outputs(batch, [outputs[i] for i in order], labels[order])
-        connected = {n for n in self.weights if any(t[n] is not None for t in truth)}
-        truth = {
-            n: torch.stack([torch.zeros_like(p) if t[n] is None else t[n] for t in truth])
-            for n, p in self.weights.items()
-        }
-        size = sum(float(t.double().square().sum()) for t in truth.values()) ** 0.5
+        size = _size(truth)
         exact = [set(), set()]
-        for number, (batch, order) in enumerate(zip(batches, orders, strict=True)):
+        for known, batch, order in zip(exact, batches, orders, strict=True):
             found, _ = batch._backward(labels[order])
             for layer in self.layers:
-                expected = layer.join({n: truth[n][order] for n in layer.weights})
                 calls = found.get(layer.number)
                 factor = batch._sum_of_calls(layer, calls) if calls else None
-                if factor is not None and close(factor.matrix(), expected.matrix(), size):
-                    exact[number].add(layer.number)
+                if factor is None:
+                    continue
+                total = factor.total(weights[order])
+                if close(total, self._joined(layer, truth), size):
+                    known.add(layer.number)
                     layer.positions = factor.positions
-        different = len(set(numbers)) > 1
         for layer in self.layers:
-            if not connected & layer.weights.keys():
-                continue
-            layer.route = "factors" if layer.number in exact[0] & exact[1] else "functional"
-            layer.confirmed = different and any(bool(truth[n].any()) for n in layer.weights)
-        slow = {
-            n: p
-            for layer in self.layers
-            if layer.route == "functional"
-            for n, p in layer.weights.items()
-        }
+            own = [truth[n] for n in layer.weights if n in truth]
+            if own:
+                layer.route = "factors" if layer.number in exact[0] & exact[1] else "functional"
+                layer.confirmed = len(set(numbers)) > 1 and any(bool(t.any()) for t in own)
+        slow = [layer for layer in self.layers if layer.route == "functional"]
+        slow = {n: p for layer in slow for n, p in layer.weights.items()}
         if slow and self.functional.vectorised:
-            self._examine_vmap(slow, x, labels, truth, size)
+            found = self.functional.gradients(slow, x, labels)
+            sums = {n: torch.tensordot(weights, g, 1) for n, g in found.items()}
+            if not all(close(sums[n], truth.get(n, 0 * sums[n]), size) for n in slow):
+                self.functional.one_by_one(slow)
 
-    def _examine_vmap(self, weights, x, labels, truth, size):
-        """Give up vmap where it does not give the gradients of single rows."""
-        found = self.functional.gradients(weights, x, labels)
-        if not all(close(found[name], truth[name], size) for name in weights):
-            self.functional.one_by_one(weights)
+    def _one_by_one(self, x, labels, weights):
+        """Weighted sum of the rows' gradients by name, where there are any; and outputs."""
+        truth, outputs = {}, []
+        for i, weight in enumerate(weights):
+            row = take(x, slice(i, i + 1))
+            gradients, output = self.functional.one(self.weights, row, labels[i : i + 1])
+            outputs.append(output)
+            for name, gradient in gradients.items():
+                if gradient is not None:
+                    known = truth.get(name)
+                    gradient = gradient.detach()
+                    truth[name] = gradient * weight if known is None else known + gradient * weight
+        return truth, outputs
+
+    def _joined(self, layer, truth):
+        """One gradient matrix (O, I) of gradients by name."""
+        parts = {n: truth.get(n, torch.zeros_like(p)) for n, p in layer.weights.items()}
+        return layer.join({n: part[None] for n, part in parts.items()}).matrix()[0]
 
     def _examined_labels(self, batch):
         logits = batch._readable_logits()
@@ -237,11 +241,11 @@ class TangentModel:
     def _next_watched(self, n_samples):
         """Numbers of the layers that the next batch must confirm; whether these are all.
 
-        All are at first, and whenever the number of rows seen has doubled.
+        All are at first, and whenever there are 16 times as many rows.
         """
         before = self._n_seen
         self._n_seen += n_samples
-        every = before < _ALWAYS or before.bit_length() < self._n_seen.bit_length()
+        every = before < _ALWAYS or before.bit_length() // 4 < self._n_seen.bit_length() // 4
         watched = {
             layer.number
             for layer in self.layers
@@ -328,3 +332,7 @@ class TangentModel:
         if not self.planned:
             self.plan(x)
         return Linearisation(self, x, first_row)
+
+
+def _size(gradients):
+    return sum(float(g.double().square().sum()) for g in gradients.values()) ** 0.5

@@ -8,7 +8,7 @@ import functools
 import torch
 
 from ._batches import map_structure, n_rows
-from ._examination import close
+from ._examination import close, random_weights
 from ._measurements import check_labels, scalar
 from ._outputs import check_logits, logits_of
 
@@ -36,7 +36,7 @@ class Linearisation:
 
     Factors of a layer are compared with autograd before they are used, on the sum of the batch's
     gradients with random weights: at first, until a batch's gradients are not zero, and again
-    whenever the number of rows that the model has seen has doubled. Such a sum is wrong if a
+    whenever the model has seen 16 times as many rows. Such a sum is wrong if a
     factor is, or if the factor of one row is given to another.
 
     Parameters
@@ -199,9 +199,7 @@ class Linearisation:
             edges = [edge for *_, edge in self.calls]
             names = list(self.ends)
             ends = list(self.ends.values())
-            self.weights = torch.randn(
-                self.n_samples, generator=torch.Generator().manual_seed(0), dtype=torch.float64
-            ).to(values)
+            self.weights = random_weights(self.n_samples).to(values)
             # Where few layers are watched, most often because they are idle, their plain sums say
             # whether the weighted ones are worth another pass.
             plain = [] if self.all_watched else ends
@@ -245,14 +243,13 @@ class Linearisation:
 
     def _confirmed(self, layer, factor, sums):
         """Whether the factor of a watched layer may be used."""
-        sums = {n: sums[n] if n in sums else torch.zeros_like(p) for n, p in layer.weights.items()}
-        expected = layer.join({name: value[None] for name, value in sums.items()}).matrix()[0]
+        expected = self.model._joined(layer, sums)
         exact = False
         if factor is not None:
             total = factor.total(self.weights.to(expected))
             if not (total.isfinite().all() and expected.isfinite().all()):
                 return True  # nothing can be compared, and norms that are not finite are named
-            size = sum(float(s.double().square().sum()) for s in sums.values()) ** 0.5
+            size = float(expected.double().norm())
             exact = close(total, expected, size)
         if exact:
             layer.route = "factors"
