@@ -1,1 +1,1 @@
-"""What every layer may use: files, digests, rows, modules; it imports nothing of this package."""
+"""What every layer of the package may use: rows, files, hashing, torch modules."""

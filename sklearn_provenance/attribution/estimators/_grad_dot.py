@@ -7,7 +7,7 @@ from sklearn.utils._param_validation import Interval
 from ...tangent import TangentFeatures
 from .._cache import Cache
 from .._kept import MEMORY_LIMIT
-from ..features import RememberedFeatures, sketch_of
+from ..features import LinearFeatures, RememberedFeatures, sketch_of
 from ..rules import DotRule
 from ._gradients import GradientAttributor
 
@@ -137,6 +137,12 @@ class GradDotAttributor(GradientAttributor):
         self.ntk_parameterization = ntk_parameterization
 
     def _make_features(self, X, y):
+        model = self._fitted_model()
+        if model.linear is not None:
+            settings = self.measurement, self.ntk_parameterization, "log_probability"
+            features, inputs = LinearFeatures(model, *settings), model.inputs(X)
+            self.coverage_ = features.coverage
+            return features, inputs
         features, inputs = super()._make_features(X, y)
         if self.memory is None:
             return features, inputs

@@ -105,6 +105,14 @@ class ExplicitPoints:
         """Squared norms (n,)."""
         return self.matrix().square().sum(1)
 
+    def combine(self, weights):
+        """Sums (m, n_components) of φ, weighted by the columns of weights (n, m)."""
+        return weights.mT @ self.matrix()
+
+    def times(self, weights):
+        """Inner products (n, m) of φ and weights (m, n_components)."""
+        return self.matrix() @ weights.mT.to(self.device)
+
     def unit(self):
         """Points with rows divided by their norms; zeros stay zeros."""
         phi = self.matrix()
@@ -115,3 +123,14 @@ class ExplicitPoints:
         """Kernel (n, n_other); of the points with themselves without other."""
         phi = self.matrix()
         return phi @ (phi if other is None else other.matrix()).mT
+
+
+def check_finite(values, what):
+    """Refuse values (n, ...) that are not finite, naming the first row."""
+    bad = ~values.flatten(1).isfinite().all(1)
+    if bad.any():
+        row = int(bad.nonzero()[0])
+        raise ValueError(
+            f"{what} must be finite, but those of row {row} are not: look at the row, and at the "
+            "weights of the model"
+        )

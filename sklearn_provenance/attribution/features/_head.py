@@ -3,6 +3,7 @@
 import torch
 
 from ..._utils.rows import take_rows
+from ._base import ExplicitPoints
 from ._penultimate import PROBE
 
 
@@ -55,7 +56,7 @@ class Head:
         weight, bias = (None if p is None else p.detach().double().cpu() for p in parameters)
         head = cls(weight, bias, features.model.n_outputs == 1)
         found, truth = features.forward(take_rows(inputs, slice(PROBE)))
-        found, truth = found.double().cpu(), truth.double().cpu()
+        found, truth = ExplicitPoints(found.cpu().numpy(), None), truth.double().cpu()
         if truth.shape[1] < 2:
             raise ValueError("the last layer must tell classes apart, but there is one logit")
         fits = len(head.mixing) == truth.shape[1]
@@ -74,6 +75,10 @@ class Head:
             return features
         return torch.cat([features, torch.ones_like(features[:, :1])], 1)
 
-    def logits(self, features):
-        """Logits (n, n_classes) of features (n, n_features)."""
-        return self.with_bias(features) @ self.weight.mT @ self.mixing.mT
+    def logits(self, points):
+        """Logits (n, n_classes) of points, in double precision whatever the network's."""
+        n_features = self.weight.shape[1] - self.has_bias
+        outputs = points.times(self.weight[:, :n_features])
+        if self.has_bias:
+            outputs = outputs + self.weight[:, n_features]
+        return outputs @ self.mixing.mT

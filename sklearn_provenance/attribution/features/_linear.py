@@ -14,8 +14,11 @@ from sklearn.preprocessing import normalize
 
 from ...information._softmax import measurement_gradient
 from ...tangent import Coverage
-from ._base import ExplicitPoints, Features
+from ._base import ExplicitPoints, Features, check_finite
 from ._head import Head
+
+# Rows of a product of sparse matrices that are dense at a time.
+_BLOCK = 512
 
 
 class LinearFeatures(Features):
@@ -29,11 +32,14 @@ class LinearFeatures(Features):
         Scalar whose gradient is φ.
     ntk_parameterization : bool or float
         See :class:`~sklearn_provenance.tangent.TangentModel`.
+    row_measurement : str, default=None
+        What training rows are measured by; None as queries are.
     """
 
-    def __init__(self, model, measurement, ntk_parameterization=False):
+    def __init__(self, model, measurement, ntk_parameterization=False, row_measurement=None):
         self.model, self.measurement = model, measurement
-        self.per_label = measurement == "label_logit"
+        self.row_measurement, self.rows_differ = row_measurement, row_measurement is not None
+        self.per_label = measurement == "label_logit" and not self.rows_differ
         weight, intercept = model.linear
         scale = float(ntk_parameterization) / weight.shape[1] ** 0.5
         self.x_scale = scale**2 if ntk_parameterization else 1.0  # factor of x·x'
@@ -51,23 +57,18 @@ class LinearFeatures(Features):
         """Rows that the estimator has checked, in double precision."""
         return self.model.inputs(X)
 
-    def measuring(self, measurement):
-        """The same model at another measurement."""
-        other = LinearFeatures(self.model, measurement)
-        other.x_scale = self.x_scale
-        return other
-
     def points(self, inputs, labels=None):
         """Points of rows at labels (n,); None takes the predicted ones."""
-        outputs = torch.as_tensor(np.asarray(inputs @ self.weight.T))  # (n, O)
-        if self.intercept is not None:
-            outputs = outputs + torch.as_tensor(self.intercept)
-        logits = outputs @ self.mixing.mT  # (n, C)
-        if not logits.isfinite().all():
-            row = int((~logits.isfinite()).any(1).nonzero()[0])
-            raise ValueError(f"logits must be finite, but those of row {row} are not")
+        return self._points(inputs, labels, self.measurement)
+
+    def training_points(self, inputs, labels):
+        """Points of training rows at labels (n,)."""
+        return self._points(inputs, labels, self.row_measurement or self.measurement)
+
+    def _points(self, inputs, labels, measurement):
+        logits = logits_of(self.model.linear, self.mixing, inputs)
         labels = self.model.decide(logits) if labels is None else torch.as_tensor(labels)
-        gradient = measurement_gradient(logits, labels, self.measurement) @ self.mixing  # (n, O)
+        gradient = measurement_gradient(logits, labels, measurement) @ self.mixing  # (n, O)
         bias = 0.0 if self.intercept is None else 1.0
         return OuterPoints(inputs, gradient, self.x_scale, bias, labels, logits)
 
@@ -98,11 +99,7 @@ class LinearInputs(Features):
 
     def points(self, inputs, labels=None):
         """Points of rows at labels (n,); None takes the predicted ones."""
-        weight, intercept = self.model.linear
-        outputs = torch.as_tensor(np.asarray(inputs @ weight.T))
-        if intercept is not None:
-            outputs = outputs + torch.as_tensor(intercept)
-        logits = outputs @ self.head.mixing.mT
+        logits = logits_of(self.model.linear, self.head.mixing, inputs)
         labels = self.model.decide(logits) if labels is None else torch.as_tensor(labels)
         if issparse(inputs):
             return SparsePoints(inputs, labels, logits)
@@ -115,6 +112,16 @@ class LinearInputs(Features):
     def __call__(self, X):
         """The inputs (n, d) as an array."""
         return self.transform(X)
+
+
+def logits_of(linear, mixing, inputs):
+    """Logits (n, C) of a linear model, which must be finite."""
+    outputs = torch.as_tensor(np.asarray(inputs @ linear.coefficients.T))  # (n, O)
+    if linear.intercept is not None:
+        outputs = outputs + torch.as_tensor(linear.intercept)
+    logits = outputs @ mixing.mT
+    check_finite(logits, "logits")
+    return logits
 
 
 class OuterPoints:
@@ -166,11 +173,29 @@ class OuterPoints:
     def inner(self, other=None):
         """Kernel (n, n_other)."""
         other = self if other is None else other
-        products = self.x @ other.x.T
-        products = products.toarray() if issparse(products) else products
-        kernel = torch.as_tensor(np.ascontiguousarray(products))
-        kernel.mul_(self.scale).add_(self.bias)
-        return kernel.mul_(self.gradient @ other.gradient.mT)
+        kernel = torch.empty(len(self), len(other), dtype=torch.float64)
+        transposed = other.x.T
+        # Products of sparse rows are nearly full: blocks keep what they take beside the kernel small.
+        step = _BLOCK if issparse(self.x) else len(self)
+        for start in range(0, len(self), max(1, step)):
+            rows = slice(start, start + step)
+            first = start if other is self and step < len(self) else 0  # the rest is symmetric
+            products = self.x[rows] @ transposed[:, first:]
+            products = products.toarray() if issparse(products) else products
+            block = torch.as_tensor(products).mul_(self.scale).add_(self.bias)
+            block *= self.gradient[rows] @ other.gradient[first:].mT
+            kernel[rows, first:] = block
+            if first:
+                kernel[start:, rows] = block.mT
+        return kernel
+
+    def times(self, weights):
+        """Inner products (n, m) of x and weights (m, d)."""
+        return torch.as_tensor(np.asarray(self.x @ weights.numpy().T))
+
+    def combine(self, weights):
+        """Sums (m, d) of the rows x, weighted by the columns of weights (n, m)."""
+        return torch.as_tensor(np.asarray(self.x.T @ weights.numpy()).T)
 
     def matrix(self):
         """φ (n, n_components): weights output by output, then intercepts."""

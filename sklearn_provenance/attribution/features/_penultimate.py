@@ -14,7 +14,7 @@ from ...tangent import TangentModel
 from ...tangent._batches import as_batch, batch_size_for
 from ...tangent._module import evaluation
 from ..models import SUPPORTED
-from ._base import ExplicitPoints, Features
+from ._base import ExplicitPoints, Features, check_finite
 
 # Rows on which the layer is looked for.
 PROBE = 32
@@ -66,6 +66,8 @@ class PenultimateFeatures(Features):
     def points(self, inputs, labels=None):
         """Points of rows at labels (n,); None takes the predicted ones, in the same pass."""
         features, logits = self.forward(inputs)
+        check_finite(logits, "logits")
+        check_finite(features, "penultimate features")
         labels = self.model.decide(logits).cpu() if labels is None else torch.as_tensor(labels)
         return ExplicitPoints(features.cpu().numpy(), labels, logits.cpu().double())
 

@@ -25,16 +25,15 @@ class LastLayerRule(Rule):
         self.head = head
 
     def _fit(self):
-        self.features = self.points.matrix()
-        self.logits = self.head.logits(self.features)
-        gradient = likelihood_gradient(self.logits, self.points.labels)
+        points = self.points
+        gradient = likelihood_gradient(self.head.logits(points), points.labels)
         self.gradients = gradient @ self.head.mixing  # (n_train, O)
 
     def _of(self, rows):
-        """Features and gradients of rows."""
+        """Points and gradients of rows."""
         if rows is None:
-            return self.features, self.gradients
-        return self.features[rows], self.gradients[rows]
+            return self.points, self.gradients
+        return self.points.take(rows), self.gradients[rows]
 
 
 class RepresenterRule(LastLayerRule):
@@ -44,8 +43,8 @@ class RepresenterRule(LastLayerRule):
 
     def _fit(self):
         super()._fit()
-        gradient = self.gradients.mT @ self.features  # (O, F): the sum of α z^T is a multiple
-        weight = self.head.weight[:, : self.features.shape[1]]
+        gradient = self.points.combine(self.gradients)  # (O, F): the sum of α z^T is a multiple
+        weight = self.head.weight[:, : gradient.shape[1]]
         if len(weight) > 1:
             weight = weight - weight.mean(0)  # what softmax does not see
         self.scale = ((gradient * weight).sum() / gradient.square().sum()).item()
@@ -53,9 +52,9 @@ class RepresenterRule(LastLayerRule):
 
     def scores(self, queries, rows=None, own=None):
         """Representer values of rows."""
-        features, gradients = self._of(rows)
+        points, gradients = self._of(rows)
         alpha = gradients @ self.head.mixing[queries.labels].mT  # (n_rows, n_queries)
-        return alpha.mT * (queries.matrix() @ features.mT)
+        return alpha.mT * queries.inner(points)
 
 
 class InfluenceRule(LastLayerRule):
@@ -76,15 +75,15 @@ class InfluenceRule(LastLayerRule):
         self.damping = damping
 
     def _fit(self):
-        super()._fit()
         size = self.head.weight.numel()
         if size > HESSIAN_LIMIT:
             raise ValueError(
                 f"the last layer has {size} weights, and its Hessian is formed for at most "
                 f'{HESSIAN_LIMIT}; kind="representer" needs none'
             )
-        features = self.head.with_bias(self.features)
-        matrix = hessian(self.logits, features, self.head.n_outputs)
+        super()._fit()
+        features = self.head.with_bias(self.points.matrix())
+        matrix = hessian(self.head.logits(self.points), features, self.head.n_outputs)
         self.damping_in_use = self.damping * matrix.diagonal().mean().item()
         if not self.damping_in_use > 0:
             raise ValueError(
@@ -100,10 +99,9 @@ class InfluenceRule(LastLayerRule):
 
     def scores(self, queries, rows=None, own=None):
         """Influence of rows."""
-        head, (features, gradients) = self.head, self._of(rows)
-        phi = queries.matrix()
-        logits = head.logits(phi)
-        phi, features = head.with_bias(phi), head.with_bias(features)
+        head, (points, gradients) = self.head, self._of(rows)
+        logits = head.logits(queries)
+        phi, features = (head.with_bias(p.matrix()) for p in (queries, points))
         outer = margin_gradient(logits, queries.labels) @ head.mixing  # (n_queries, O)
         if own is not None:
             outer = self._without_own(outer, logits, phi)
