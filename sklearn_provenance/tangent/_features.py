@@ -214,6 +214,15 @@ class TangentFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             Features, in units of the measurement per unit of weight; single precision unless the
             network is in double. With ``store`` a read-only memory map of the file.
         """
+        return self._measured(X, y)[0]
+
+    @torch.inference_mode(False)
+    def _measured(self, X, y=None, decide=None):
+        """Features, labels, logits, and squared norms of what the features stand for.
+
+        All come from one pass. ``decide`` gives labels from logits. With ``store`` there are
+        features alone.
+        """
         check_is_fitted(self)
         if not is_structure(X):
             validate_data(self, X, skip_check_array=True, reset=False)
@@ -231,27 +240,34 @@ class TangentFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         shape = n, self._n_features_out
         dtype = np.float64 if model.dtype == torch.float64 else np.float32
 
-        def compute(rows):
+        def compute(rows, seen=None):
             batch = model.linearise(take(x, rows), rows.start)
-            labels = batch._target(decided(batch._readable_logits()) if y is None else y[rows])
-            values = self._features(batch, labels)
+            logits = batch._readable_logits()
+            labels = batch._target(decided(logits, decide) if y is None else y[rows])
+            norms = None if seen is None else torch.zeros(len(labels), dtype=torch.float64)
+            values = self._features(batch, labels, norms)
             check_finite(values, "features", rows.start)
+            if seen is not None:
+                seen.append((labels.cpu(), None if logits is None else logits.cpu(), norms))
             return values.cpu().numpy()
 
         progress = "tangent features"
         if self.store is not None:
             progress = progress if self.verbose else None
             store, key = FeatureStore(self.store), self._key(x, y)
-            return store.rows(key, *shape, dtype, compute, step, progress)
-        features = np.empty(shape, dtype)
+            return store.rows(key, *shape, dtype, compute, step, progress), None, None, None
+        features, seen = np.empty(shape, dtype), []
 
         @restarted
         def compute_all():
+            seen.clear()
             for i in tqdm(range(0, n, step), desc=progress, disable=not self.verbose):
-                features[i : i + step] = compute(slice(i, i + step))
+                features[i : i + step] = compute(slice(i, i + step), seen)
 
         compute_all()
-        return features
+        labels, logits, norms = zip(*seen, strict=True)
+        logits = None if logits[0] is None else torch.cat(logits).double()
+        return features, torch.cat(labels), logits, torch.cat(norms)
 
     def _key(self, x, y):
         """Digest of everything that the features of these rows are computed from."""
@@ -265,17 +281,20 @@ class TangentFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
                 digest.add(part)
         return digest.hexdigest()
 
-    def _features(self, batch, labels):
+    def _features(self, batch, labels, norms=None):
+        """Features of a batch; ``norms`` (B,) are added to."""
         model = self.model_
+        factors = batch.factors(labels)
+        if norms is not None:
+            factors = _noted(factors, norms)
         if self.n_components != "exact":
-            factors = batch.factors(labels)
             return self._sketch(factors, len(labels), model.dtype, model.device)
         columns = {
             name: torch.zeros(len(labels), p.numel(), dtype=model.dtype, device=model.device)
             for name, p in model.weights.items()
             if any(name in layer.weights for layer in self._active)
         }
-        for layer, factor in batch.factors(labels):
+        for layer, factor in factors:
             if layer not in self._active:
                 raise RuntimeError(
                     f"Parameter {layer.key!r} had no influence on the examples given to fit, but "
@@ -312,3 +331,10 @@ def _row_shapes(x):
     """Shape of a row in every array of floats; integers are token ids, maybe of other lengths."""
     shapes = [tuple(leaf.shape[1:]) for leaf in leaves(x) if leaf.is_floating_point()]
     return shapes[0] if len(shapes) == 1 else shapes
+
+
+def _noted(factors, norms):
+    """The same layers and factors, whose squared norms are added to ``norms`` on the way."""
+    for layer, factor in factors:
+        norms += factor.norms().cpu()
+        yield layer, factor

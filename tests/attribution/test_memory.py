@@ -18,7 +18,7 @@ class Counted(torch.nn.Linear):
     passes = 0
 
     def forward(self, x):
-        if len(x) > 3:
+        if len(x) > 6:
             Counted.passes += 1
         return super().forward(x)
 

@@ -109,8 +109,7 @@ class GaussianAttributor(BaseAttributor):
 
     def _scale(self):
         """σ² in units of the kernel."""
-        rows = self._rows
-        scale = self._features.scale(rows.inputs, rows.labels, rows.own())
+        scale = self._features.scale(self._rows.own(), self._rows.inputs)
         if not scale > 0:
             raise ValueError("the tangent features of all training rows are zero")
         self.noise_variance_ = _in_kernel_units(self.noise_variance, scale)

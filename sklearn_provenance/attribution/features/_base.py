@@ -47,8 +47,8 @@ class Features(ABC):
         """Points of queries as the user gives them."""
         return self.points(self.inputs(X), labels)
 
-    def scale(self, inputs, labels, points):
-        """Mean squared norm of φ of training rows, of which ``points`` are the points."""
+    def scale(self, points, inputs):
+        """Mean squared norm of φ of points, made of inputs."""
         return points.norms().mean().item()
 
     @abstractmethod
@@ -71,13 +71,15 @@ class ExplicitPoints:
         Label of each.
     logits : Tensor of shape (n, n_classes), default=None
         Logits of each.
+    sketched : Tensor of shape (n,), default=None
+        Squared norms of what φ is a sketch of.
     device : torch.device, default="cpu"
         Where products are computed.
     """
 
-    def __init__(self, array, labels, logits=None, device="cpu"):
+    def __init__(self, array, labels, logits=None, sketched=None, device="cpu"):
         self.array, self.labels, self.logits = array, labels, logits
-        self.device = device
+        self.sketched, self.device = sketched, device
 
     def __len__(self):
         return len(self.array)
@@ -90,8 +92,9 @@ class ExplicitPoints:
     def take(self, rows):
         """Some of the points."""
         rows = torch.as_tensor(rows)
-        logits = None if self.logits is None else self.logits[rows]
-        return ExplicitPoints(self.array[rows.numpy()], self.labels[rows], logits, self.device)
+        logits, sketched = (None if v is None else v[rows] for v in (self.logits, self.sketched))
+        array, labels = self.array[rows.numpy()], self.labels[rows]
+        return ExplicitPoints(array, labels, logits, sketched, self.device)
 
     def identity(self):
         """Arrays that tell these points from others, for results kept on disk."""

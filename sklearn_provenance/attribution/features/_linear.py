@@ -175,7 +175,7 @@ class OuterPoints:
         other = self if other is None else other
         kernel = torch.empty(len(self), len(other), dtype=torch.float64)
         transposed = other.x.T
-        # Products of sparse rows are nearly full: blocks keep what they take beside the kernel small.
+        # Products of sparse rows are nearly full, and take more than the kernel where sparse.
         step = _BLOCK if issparse(self.x) else len(self)
         for start in range(0, len(self), max(1, step)):
             rows = slice(start, start + step)

@@ -36,19 +36,26 @@ class SketchedFeatures(Features):
         return self.model.inputs(X)
 
     def points(self, inputs, labels=None):
-        """Points of rows at labels (n,); None takes the predicted ones."""
-        logits = self.tangent.logits(inputs, self.fitted.batch_size)
-        labels = self.model.decide(logits).cpu() if labels is None else torch.as_tensor(labels)
-        array = self.cache("sketch", self.fitted.transform, inputs, labels.numpy())
-        return ExplicitPoints(array, labels, logits.cpu().double(), device=self.device)
+        """Points of rows at labels (n,); None takes the predicted ones, in the same pass."""
+        array, labels, logits, norms = self.cache("sketch", self._measured, inputs, labels)
+        return ExplicitPoints(array, labels, logits, sketched=norms, device=self.device)
 
-    def scale(self, inputs, labels, points):
+    def _measured(self, inputs, labels):
+        features = self.fitted
+        if features.store is None:
+            return features._measured(inputs, labels, self.model.decide)
+        # Rows in a store are found without a pass; what is not in it takes a forward pass.
+        logits = self.tangent.logits(inputs, features.batch_size)
+        labels = self.model.decide(logits) if labels is None else torch.as_tensor(labels)
+        return features.transform(inputs, labels), labels.cpu(), logits.cpu().double(), None
+
+    def scale(self, points, inputs):
         """Mean squared norm of the network's φ, which that of the sketch is on average."""
-        return self.cache("norms", self._norms, inputs, labels).mean().item()
-
-    def _norms(self, inputs, labels):
-        settings = {"batch_size": self.fitted.batch_size, "memory_limit": 0}
-        return TangentRows(self.tangent, inputs, labels, **settings).norms()
+        norms = points.sketched
+        if norms is None:
+            settings = {"batch_size": self.fitted.batch_size, "memory_limit": 0}
+            norms = TangentRows(self.tangent, inputs, points.labels, **settings).norms()
+        return norms.mean().item()
 
     def n_features_out(self, inputs):
         """Components of the sketch."""
