@@ -117,3 +117,14 @@ def test_features_of_structures_and_sparse_rows(tmp_path):
         if own:
             with pytest.raises(ValueError, match="fit saw rows of shape"):
                 features.transform({"x": x[:, :5]})
+
+
+def test_compiled_modules_go_through_torch_func():
+    module, x = network().eval(), torch.randn(9, 6)
+    expected = TangentRows(TangentModel(module), x).norms()
+    traced = torch.jit.trace(module, x)
+    traced.train()
+    model = TangentModel(traced)
+    torch.testing.assert_close(TangentRows(model, x).norms(), expected)
+    assert set(model.coverage.routes.values()) == {"functional"}
+    assert traced.training
