@@ -80,7 +80,8 @@ def evaluation_mode(module):
         finally:
             _set_modes(modules, modes)
             for m, name, buffer, content, version in buffers:
-                if m._buffers.get(name) is not buffer:
+                # Modules of torch.jit make new tensors of the same numbers at each look.
+                if isinstance(m._buffers, dict) and m._buffers.get(name) is not buffer:
                     m._buffers[name] = buffer
                 if version is None or _version(buffer) != version:
                     with torch.no_grad():

@@ -214,13 +214,12 @@ class Outer(Form):
             return a.square().sum(1) * g.square().sum(1)
         if T * T * (n_in + n_out) >= n_out * n_in * T:
             return self._norms_formed()
-        step = max(1, _PAIRS // T**2)
-        return torch.cat([self[i : i + step]._norms_by_pairs() for i in range(0, len(self), step)])
+        return norms_over_pairs(self)
 
-    def _norms_by_pairs(self):
-        a, g = self.a.double(), self.g.double()
-        products = (g @ g.mT) * (a @ a.mT)  # (B, T, T)
-        return products.sum((1, 2)).clamp_min(0)  # below zero by rounding alone
+    def own_pairs(self):
+        """Products a_t·a_t' of the positions of each row, (B, T, T)."""
+        a = self.a.double()
+        return a @ a.mT
 
     def total(self, weights):
         g = self.g * weights[:, None, None]
@@ -287,13 +286,11 @@ class Lookup(Form):
         n_out, n_in = self.shape
         if T * T * n_in >= n_out * n_in:
             return self._norms_formed()
-        step = max(1, _PAIRS // T**2)
-        return torch.cat([self[i : i + step]._norms_by_pairs() for i in range(0, len(self), step)])
+        return norms_over_pairs(self)
 
-    def _norms_by_pairs(self):
-        g = self.g.double()
-        products = (g @ g.mT) * (self.index[:, :, None] == self.index[:, None, :])
-        return products.sum((1, 2)).clamp_min(0)  # below zero by rounding alone
+    def own_pairs(self):
+        """Whether positions of a row look up the same row of G, (B, T, T)."""
+        return self.index[:, :, None] == self.index[:, None, :]
 
     def total(self, weights):
         g = (self.g * weights[:, None, None]).flatten(0, 1)
@@ -360,6 +357,18 @@ def over_pairs(left, right):
             products = products.view(len(ours), T, len(theirs), T2)
             result[i : i + rows, j : j + columns] = products.sum((1, 3))
     return result
+
+
+def norms_over_pairs(form):
+    """Squared norms Σ_tt' own_pairs(t, t') (g_t·g_t'), (B,)."""
+    step = max(1, _PAIRS // form.g.shape[1] ** 2)
+    norms = []
+    for i in range(0, len(form), step):
+        part = form[i : i + step]
+        g = part.g.double()
+        products = (g @ g.mT) * part.own_pairs()  # (b, T, T)
+        norms.append(products.sum((1, 2)).clamp_min(0))  # below zero by rounding alone
+    return torch.cat(norms)
 
 
 def near_one(values):

@@ -3,7 +3,9 @@
 import torch
 
 from ._batches import as_rows, n_rows
-from ._rows import Stream, TangentRows, check_same_network, kernel
+from ._rows import TangentRows
+from ._stream import Stream
+from ._tiles import check_same_network, kernel
 
 
 @torch.inference_mode(False)

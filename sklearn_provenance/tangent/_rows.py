@@ -11,14 +11,8 @@ from tqdm.auto import tqdm
 from ._batches import as_rows, batch_size_for, n_rows, only, take
 from ._linearisation import restarted
 from ._outputs import check_finite
-
-# Numbers kept of one block of rows while the other set streams past it (1 GB in float64), and of
-# a block of what streams.
-_KEPT = 2**27
-_STREAMED = 2**24
-# Rows of a tile of the kernel. Products of a few hundred rows run at full speed; of larger tiles
-# a symmetric kernel would compute more than half.
-_TILE = 512
+from ._stream import Run, Stream, taken_rows
+from ._tiles import kernel
 
 
 class TangentRows:
@@ -96,7 +90,7 @@ class TangentRows:
         """Run the network over all rows."""
         n = len(self)
         step = batch_size_for(self.model, self.batch_size)
-        run, size, keep = _Run(), 0, memory_limit > 0
+        run, size, keep = Run(), 0, memory_limit > 0
         all_labels, all_logits = [], []
         for start in tqdm(range(0, n, step), desc=desc, disable=not verbose):
             rows = slice(start, min(start + step, n))
@@ -214,7 +208,7 @@ class TangentRows:
         taken.labels = self.labels[numbers]
         taken.logits = None if self.logits is None else self.logits[numbers]
         taken._norms = self._norms[numbers]
-        taken._kept = None if self._kept is None else list(_taken(self._kept, numbers))
+        taken._kept = None if self._kept is None else list(taken_rows(self._kept, numbers))
         return taken
 
     def _blocks(self, dtype, numbers, start=0, at_most=math.inf):
@@ -232,168 +226,6 @@ class TangentRows:
                 kept.append((slice(first, rows.stop), factors))
         if kept:
             yield kept
-
-
-class Stream:
-    """Rows whose factors are computed whenever they are asked for."""
-
-    def __init__(self, model, X, labels, batch_size):
-        self.model, self.X, self.labels, self.batch_size = model, X, labels, batch_size
-
-    def __len__(self):
-        return len(self.labels)
-
-    def _blocks(self, dtype, numbers, start=0, at_most=math.inf):
-        """Give lists of (rows, factors by layer's number), from row ``start`` on.
-
-        A list is as long as ``numbers``, or ``at_most`` rows, allow. Batches are joined to long
-        matrices, which multiply faster; a list has several entries only where a layer changed the
-        form of its factor, or woke up.
-        """
-        step = batch_size_for(self.model, self.batch_size)
-        run, kept, first, n = _Run(), 0, start, len(self)
-        for i in range(start, n, step):
-            rows = slice(i, min(i + step, n))
-            batch = self.model.linearise(take(self.X, rows), i)
-            factors = {}
-            for layer, factor in batch.factors(self.labels[rows]):
-                factors[layer.number] = factor.compact().cast(dtype)
-            run.add(rows, factors)
-            kept += sum(factor.n_numbers for factor in factors.values())
-            if kept >= numbers or rows.stop - first + step > at_most or rows.stop == n:
-                del batch, factors
-                done, run, kept, first = run.joined(), _Run(), 0, rows.stop
-                yield done
-                del done
-
-
-@restarted
-@torch.inference_mode(False)
-def kernel(left, right, *, symmetric, dtype=torch.float64, device=None, verbose=False):
-    """Tangent kernel (n, n') of two sets of rows.
-
-    Parameters
-    ----------
-    left, right : TangentRows or Stream
-        What ``left`` keeps of one block, ``right`` streams past.
-    symmetric : bool
-        Whether both are the same rows; half of the kernel is then computed.
-    dtype, device, verbose
-        See :func:`tangent_kernel`.
-
-    Returns
-    -------
-    torch.Tensor of shape (n, n')
-        The kernel.
-    """
-    if not symmetric:
-        check_same_network(left.model, right.model)
-    result = torch.empty(len(left), len(right), dtype=dtype, device=device)
-    on = left.model.device
-    start = 0
-    with tqdm(
-        total=result.numel(), desc="tangent kernel", unit_scale=True, disable=not verbose
-    ) as progress:
-        for block in left._blocks(dtype, _KEPT):
-            tiles = list(_tiles(block))
-            if symmetric:
-                for i, ours in enumerate(tiles):
-                    for theirs in tiles[i:]:
-                        progress.update(_fill(result, ours, theirs, symmetric, on))
-                start = tiles[-1][0].stop
-            others = right._blocks(dtype, _STREAMED, start, _TILE)
-            for theirs in (tile for other in others for tile in _tiles(other)):
-                for ours in tiles:
-                    progress.update(_fill(result, ours, theirs, symmetric, on))
-            del block, tiles  # before the next block is made
-    return result
-
-
-def check_same_network(model, model2):
-    """Raise unless layers of both have gradients in the same weights."""
-    if model2 is model:
-        return
-    same = model2.module is model.module and list(model2.weights) == list(model.weights)
-    if not same or [m.scales for m in model2.layers] != [m.scales for m in model.layers]:
-        raise ValueError(
-            "model2 must be the same module, parameters and parameterisation as model: "
-            "model.measuring(measurement) is"
-        )
-
-
-def _fill(kernel, left, right, symmetric, device):
-    """Write a tile, and its mirror image; the number of entries written."""
-    (rows, ours), (columns, theirs) = left, right
-    shape = rows.stop - rows.start, columns.stop - columns.start
-    tile = torch.zeros(shape, dtype=kernel.dtype, device=device)
-    for number in sorted(ours.keys() & theirs.keys()):
-        tile += ours[number].inner(theirs[number])
-    mirrored = symmetric and rows != columns
-    if symmetric and not mirrored:
-        tile = tile.tril() + tile.tril(-1).T
-    kernel[rows, columns] = tile
-    if mirrored:
-        kernel[columns, rows] = tile.T
-    return tile.numel() * (1 + mirrored)
-
-
-def _tiles(block):
-    """Rows and factors of at most ``_TILE`` rows, as views of a block."""
-    for rows, factors in block:
-        n = rows.stop - rows.start
-        step = math.ceil(n / math.ceil(n / _TILE))  # no tile is much smaller than the others
-        for i in range(rows.start, rows.stop, step):
-            stop = min(i + step, rows.stop)
-            part = slice(i - rows.start, stop - rows.start)
-            yield slice(i, stop), {number: f[part] for number, f in factors.items()}
-
-
-class _Run:
-    """Batches in a row, joined where their factors have the same form."""
-
-    def __init__(self):
-        self.done, self.open, self.form = [], [], None
-
-    def add(self, rows, factors):
-        form = {number: factor.signature for number, factor in factors.items()}
-        if self.open and form != self.form:
-            self._close()
-        self.open.append((rows, factors))
-        self.form = form
-
-    def joined(self):
-        self._close()
-        return self.done
-
-    def _close(self):
-        """Join the open batches, which are emptied layer by layer."""
-        if len(self.open) > 1:
-            rows = slice(self.open[0][0].start, self.open[-1][0].stop)
-            joined = {}
-            for number in self.form:
-                parts = [factors.pop(number) for _, factors in self.open]
-                joined[number] = type(parts[0]).concatenate(parts)
-            self.open = [(rows, joined)]
-        self.done += self.open
-        self.open = []
-
-
-def _taken(kept, numbers):
-    """Rows of kept factors in the order of ``numbers``, as few pieces as their blocks allow."""
-    edges = torch.tensor([rows.stop for rows, _ in kept])
-    owners = torch.bucketize(numbers, edges, right=True)
-    start = 0
-    for owner, count in zip(
-        *(v.tolist() for v in owners.unique_consecutive(return_counts=True)), strict=True
-    ):
-        rows, factors = kept[owner]
-        own = numbers[start : start + count] - rows.start
-        picked = {}
-        for number, factor in factors.items():
-            device = next(iter(factor.tensors().values())).device
-            picked[number] = factor[own.to(device)]
-        yield slice(start, start + count), picked
-        start += count
 
 
 def decided(logits, decide=None):

@@ -9,7 +9,7 @@ from torch import nn
 
 from sklearn_provenance.tangent import TangentModel, tangent_diagonal, tangent_kernel
 from sklearn_provenance.tangent import _forms as forms
-from sklearn_provenance.tangent import _rows as kernels
+from sklearn_provenance.tangent import _tiles as kernels
 from sklearn_provenance.tangent._forms import Formed, Lookup, Outer
 
 from .conftest import NETWORKS, build, reference
