@@ -8,6 +8,7 @@ import torch
 from sklearn.utils._missing import is_pandas_na, is_scalar_nan
 from sklearn.utils._param_validation import HasMethods, Interval, InvalidParameterError
 from sklearn.utils.validation import _num_samples
+from torch import nn
 
 
 class NoBool(Interval):
@@ -133,6 +134,31 @@ def check_numbers(values, name, shape):
             f"{(~np.isfinite(numbers)).sum()} that are nan or infinite"
         )
     return numbers
+
+
+def check_weights(module, what="the module"):
+    """Raise unless a torch module has weights, and finite ones.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        Its buffers may hold -inf, which hides logits.
+    what : str
+        What the caller calls it.
+    """
+    for name, value in (*module.named_parameters(), *module.named_buffers()):
+        if isinstance(value, nn.parameter.UninitializedTensorMixin):
+            raise ValueError(
+                f"{name!r} of {what} has no shape yet. Call the module on one batch first"
+            )
+        if value.is_meta:
+            raise ValueError(f"{name!r} of {what} is on the meta device, which holds no values")
+        bad = ~value.isfinite() if isinstance(value, nn.Parameter) else value.isnan()
+        if bad.any():
+            raise ValueError(
+                f"{name!r} of {what} must be finite, got {int(bad.sum())} values that are NaN or "
+                "infinite. Its training may have diverged: train it again, with a smaller lr"
+            )
 
 
 def as_device(device):

@@ -2,7 +2,8 @@
 
 import numpy as np
 import torch
-from torch import nn
+
+from .._utils.arguments import check_weights
 
 
 def first_logits(module, name, x):
@@ -52,18 +53,7 @@ def check_trainable(module):
             "Modules of torch.jit cannot be copied and trained. Give the nn.Module from which it "
             "was scripted or traced."
         )
-    for name, value in named(module).items():
-        if isinstance(value, nn.parameter.UninitializedTensorMixin):
-            raise ValueError(f"{name!r} has no shape yet. Call the module on one batch first.")
-        if value.is_meta:
-            raise ValueError(f"{name!r} is on the meta device, which holds no values.")
-        is_mask = not isinstance(value, nn.Parameter)  # -inf in a buffer may hide logits
-        bad = value.isnan() if is_mask else ~value.isfinite()
-        if bad.any():
-            raise ValueError(
-                f"{name!r} of the module holds {int(bad.sum())} values that are NaN or infinite. "
-                "Give a module with finite weights."
-            )
+    check_weights(module)
 
 
 def as_targets(y, network, n_classes, are_labels):

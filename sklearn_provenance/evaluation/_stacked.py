@@ -12,7 +12,7 @@ from torch.func import functional_call, vmap
 from torch.utils.flop_counter import FlopCounterMode
 
 from .._utils.arguments import as_device
-from .._utils.generators import restored_generators
+from .._utils.restored import restored_generators
 from ..tangent._module import _Adapter, call
 from ._networks import check_trainable, first_logits, named, usable
 from ._retraining_schedule import build_optimizer, group_batches, row_losses, set_lr

@@ -122,8 +122,8 @@ def spoiled(value):
     ("changes", "message"),
     [
         ({"model": lambda: nn.Sequential(torch.jit.script(nn.Linear(4, 3)))}, "torch.jit"),
-        ({"model": spoiled(np.nan)}, r"inner\.weight.* NaN or infinite"),
-        ({"model": lambda: spoiled(np.inf)}, r"inner\.weight.* NaN or infinite"),
+        ({"model": spoiled(np.nan)}, r"inner\.weight.* must be finite"),
+        ({"model": lambda: spoiled(np.inf)}, r"inner\.weight.* must be finite"),
         ({"model": nn.Linear(4, 3, device="meta")}, "meta"),
         ({"model": nn.LazyLinear(3)}, "no shape yet"),
         ({"model": FrozenEstimator(LogisticRegression())}, "FrozenEstimator"),

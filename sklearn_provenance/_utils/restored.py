@@ -1,4 +1,4 @@
-"""Global random generators that come out as they went in."""
+"""What comes out as it went in: global generators, and an estimator whose fit fails."""
 
 import random
 from contextlib import contextmanager
@@ -32,3 +32,15 @@ def restored_generators(device=None, seed=None):
         finally:
             np.random.set_state(numpy_state)  # noqa: NPY002
             random.setstate(python_state)
+
+
+@contextmanager
+def restored_on_error(estimator):
+    """Give an estimator back the attributes that it had if what is inside fails."""
+    before = vars(estimator).copy()
+    try:
+        yield
+    except BaseException:
+        vars(estimator).clear()
+        vars(estimator).update(before)
+        raise
