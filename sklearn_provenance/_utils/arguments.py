@@ -28,6 +28,13 @@ def real(least=0, most=np.inf, closed="left"):
     return NoBool(Real, least, most, closed=closed)
 
 
+class Instance(HasMethods):
+    """Constraint: an object that has some methods, and no class that has them."""
+
+    def is_satisfied_by(self, val):
+        return not isinstance(val, type) and super().is_satisfied_by(val)
+
+
 class Rows(HasMethods):
     """Constraint: something with rows, at least one."""
 
@@ -102,7 +109,7 @@ def missing_labels(labels):
     return np.reshape(absent, labels.shape).astype(bool)
 
 
-def check_numbers(values, name, shape):
+def check_numbers(values, name, shape, infinite=False):
     """Finite numbers of a shape, as float64.
 
     Parameters
@@ -111,8 +118,10 @@ def check_numbers(values, name, shape):
         Numbers.
     name : str
         What the caller calls them.
-    shape : tuple of int
-        Shape that they must have.
+    shape : tuple of int or None
+        Shape that they must have; None stands for any length.
+    infinite : bool, default=False
+        Whether they may be infinite.
 
     Returns
     -------
@@ -128,10 +137,16 @@ def check_numbers(values, name, shape):
         numbers = np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{name} must be numbers of shape {shape}: {error}") from error
-    if numbers.shape != shape or not np.isfinite(numbers).all():
+    fits = numbers.ndim == len(shape) and all(
+        wanted in (None, given) for wanted, given in zip(shape, numbers.shape, strict=True)
+    )
+    bad = np.isnan(numbers) if infinite else ~np.isfinite(numbers)
+    if not fits or bad.any():
+        sizes = tuple("any" if size is None else size for size in shape)
         raise ValueError(
-            f"{name} must be finite numbers of shape {shape}, got shape {numbers.shape} with "
-            f"{(~np.isfinite(numbers)).sum()} that are nan or infinite"
+            f"{name} must be {'' if infinite else 'finite '}numbers of shape "
+            f"{str(sizes).replace(chr(39), '')}, got shape {numbers.shape} with {bad.sum()} that "
+            f"are {'nan' if infinite else 'nan or infinite'}"
         )
     return numbers
 

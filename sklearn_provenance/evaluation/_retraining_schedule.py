@@ -285,7 +285,9 @@ def check_masks(masks, n_rows):
         )
     empty = np.flatnonzero(~masks.any(1))
     if len(empty):
-        raise ValueError(f"Copies {empty.tolist()} keep no row. Give each at least one.")
+        raise ValueError(
+            f"masks must leave each copy a row or more, but copies {empty.tolist()} keep no row"
+        )
     return masks
 
 

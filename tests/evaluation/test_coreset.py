@@ -254,7 +254,7 @@ class Broken:
         ({"sizes": [0.1]}, ValueError, "whole"),
         ({"balanced": "yes"}, ValueError, "balanced"),
         ({"balanced": [True, True]}, ValueError, "balanced"),
-        ({"attributors": {}}, ValueError, "No attributor"),
+        ({"attributors": {}}, ValueError, "got none"),
         ({"attributors": RandomAttributor}, TypeError, "select"),
         ({"attributors": {"x": MODEL}}, TypeError, "select"),
         ({"attributors": Broken(np.arange(4))}, ValueError, r"5 rows and gave int64 of shape \(4,"),
