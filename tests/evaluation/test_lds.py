@@ -235,7 +235,7 @@ def test_errors(digits, truth):
         run(LogisticRegression().fit(X, y))
     with pytest.raises(ValueError, match="scores must be finite"):
         lds_from_truth(np.where(effects > 0, np.nan, effects), masks, margins)
-    with pytest.raises(ValueError, match="with nan"):
+    with pytest.raises(ValueError, match="that are nan"):
         lds_from_truth(effects, masks, np.where(margins > 0, np.nan, margins))
     with pytest.raises(ValueError, match=r"shape \(n_copies, 39\)"):
         lds_from_truth(effects[:, 1:], masks, margins)

@@ -228,7 +228,7 @@ def test_tables_and_figure():
     figure.canvas.draw()
     with pytest.raises(ValueError, match="what must be one of"):
         result.plot(what="majority@3")
-    with pytest.raises(ValueError, match="got none explains"):
+    with pytest.raises(ValueError, match="No classifier explains"):
         robustness(Seen().fit(), X, y, distortions={}).plot(what="any")
     plt.close("all")
 
