@@ -7,7 +7,7 @@ import torch
 from sklearn.utils._param_validation import HasMethods, StrOptions
 from torch import nn
 
-from .._utils.arguments import NoBool, whole
+from .._utils.arguments import ROWS, NoBool, whole
 from ._retraining_schedule import Recipe
 
 # How copies are trained, as `retrain` takes it.
@@ -22,3 +22,13 @@ TRAINING = {
 }
 # What is trained.
 MODEL = {"model": [nn.Module, callable, HasMethods(["fit", "get_params"])]}
+# What `retrain` takes.
+RETRAIN = {
+    **MODEL,
+    **TRAINING,
+    "X": [ROWS],
+    "y": [ROWS],
+    "X_eval": [ROWS],
+    "seeds": ["array-like", None],
+    "evaluate": [StrOptions({"logits", "margin"}), callable],
+}

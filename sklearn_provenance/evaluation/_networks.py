@@ -14,8 +14,8 @@ def first_logits(module, name, x):
         hint = ""
         if not x.is_floating_point():
             hint = (
-                " Integers are passed on as integers, say to an embedding: if they are numbers, "
-                f"give floating-point values, such as {name}.astype(np.float32)."
+                " A tensor of integers is passed on as it is, say to an embedding: if it holds "
+                f"numbers, give {name}.float()."
             )
         raise ValueError(
             f"The network does not take rows of {name}, {x.dtype} of shape {tuple(x.shape)}.{hint} "

@@ -5,28 +5,16 @@ from pathlib import Path
 from warnings import warn
 
 import numpy as np
-from sklearn.utils._param_validation import StrOptions, validate_parameter_constraints
+from sklearn.utils._param_validation import validate_parameter_constraints
 from sklearn.utils.validation import _num_samples
 from tqdm.auto import tqdm
 
-from .._utils.arguments import ROWS
 from .._utils.files import Rows
-from ._constraints import MODEL, TRAINING
+from ._constraints import RETRAIN
 from ._copies import ClassifierCopies, NetworkCopies, is_estimator
 from ._retraining_results import Retrained, check_outputs, digest, label_columns, margin
 from ._retraining_schedule import check_masks, check_seeds
 
-_CONSTRAINTS = (
-    MODEL
-    | TRAINING
-    | {
-        "X": [ROWS],
-        "y": [ROWS],
-        "X_eval": [ROWS],
-        "seeds": ["array-like", None],
-        "evaluate": [StrOptions({"logits", "margin"}), callable],
-    }
-)
 _DIVERGED = "Training of copies {} diverged: loss, weights or outputs became NaN or infinite"
 _BAR = "{desc}: {percentage:3.0f}%|{bar}| {n:.1f}/{total} [{elapsed}<{remaining}]"
 
@@ -71,9 +59,9 @@ def retrain(
         generator is put back afterwards). Copies train in training mode. A scikit-learn classifier
         is cloned and fitted to the rows of each copy, in processes.
     X : array-like of shape (n_rows, ...)
-        Training rows, as the model takes them. A network gets floating-point numbers in its
-        precision and integers as they are, for embeddings. It may write to its input: it gets
-        copies.
+        Training rows, as the model takes them. A network gets floats in its precision; integers
+        become floats, too, unless they are a tensor or the network has an embedding to look them
+        up in. It may write to its input, which is a copy.
     y : array-like of shape (n_rows,)
         Their labels; whatever ``recipe.loss`` takes, if it is given.
     masks : array-like of shape (n_copies, n_rows), bool
@@ -238,7 +226,7 @@ class _Run:
     ):
         given = {"model": model, "X": X, "y": y, "X_eval": X_eval, "seeds": seeds} | options
         given |= {"evaluate": evaluate, "store": store, "verbose": verbose}
-        validate_parameter_constraints(_CONSTRAINTS, given, "retrain")
+        validate_parameter_constraints(RETRAIN, given, "retrain")
         n_rows = _num_samples(X)
         if _num_samples(y) != n_rows:
             raise ValueError(f"X has {n_rows} rows, but y has {_num_samples(y)}.")

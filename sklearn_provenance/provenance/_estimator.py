@@ -20,9 +20,9 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 from skorch.history import History
 
+from .._utils.arguments import as_device
 from .._utils.restored import restored_generators, restored_on_error
 from ..explanation import Explanation
-from ._assembly import resolve_device
 from ._index import ClassIndex
 from ._inference import nearest_rows
 from ._input import image_layout, validate_rows
@@ -175,7 +175,7 @@ class ProvenanceEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
         self._fit_X, self._fit_y = state["fit_X"], state["fit_y"]
         self.n_features_in_ = self._fit_X.shape[1]
         self._index = ClassIndex.from_labels(self._fit_y, len(self.classes_), self.index_)
-        resolve_device(device)  # no fault of the file
+        as_device(device)  # no fault of the file
         with reading(path):
             net = self._assemble_net(seed=0)
             load_weights(net.module_, weights)

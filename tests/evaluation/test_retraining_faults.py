@@ -132,8 +132,8 @@ def spoiled(value):
         ({"model": Net(after=lambda x: x + 0j)}, "logits of shape"),
         ({"model": Net(after=lambda x: x.to_sparse())}, "logits of shape"),
         ({"model": Net(after=lambda x: {"logits": x})}, "tensor of logits"),
-        ({"X": (X * 100).astype(int)}, r"rows of X, .*astype\(np.float32\)"),
-        ({"X_eval": (X * 100).astype(int)}, r"rows of X_eval, .*astype\(np.float32\)"),
+        ({"X": torch.tensor(X).long()}, r"rows of X, .*X\.float\(\)"),
+        ({"X_eval": torch.tensor(X).long()}, r"rows of X_eval, .*X_eval\.float\(\)"),
         ({"X": torch.tensor(X).to_sparse()}, "X is sparse"),
         ({"X_eval": torch.tensor(X).to("meta")}, "X_eval .* meta"),
         ({"X": torch.tensor(X) + 0j}, "X must hold real values"),
@@ -152,6 +152,12 @@ def test_what_cannot_be_trained_is_refused_and_nothing_changes(changes, message)
 def test_scripted_modules_are_refused():
     with pytest.raises(TypeError, match=r"torch\.jit"):
         train(torch.jit.script(nn.Linear(4, 3)))
+
+
+def test_arrays_of_integers_are_numbers_to_a_linear_layer():
+    whole = (10 * X).astype(np.int64)
+    result = train(X=whole, X_eval=whole[:5])
+    assert np.array_equal(result.outputs, train(X=whole / 1.0, X_eval=whole[:5] / 1.0).outputs)
 
 
 def test_integers_go_to_embeddings():

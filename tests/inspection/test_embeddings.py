@@ -179,5 +179,5 @@ def test_errors(clf, data):
         embedding_clusters(clf, label=1, n_clusters=1000)
     with pytest.raises(ValueError, match=r"'n_exemplars' parameter .* Got 0"):
         embedding_clusters(clf, label=1, n_exemplars=0)
-    with pytest.raises(ValueError, match="inconsistent"):
+    with pytest.raises(ValueError, match="each of the 300 rows"):
         embedding_clusters(clf, X, y[:-1], label=1)
