@@ -228,3 +228,11 @@ def test_results_name_wrong_arguments(good, name, call, parameter):
         result = FUNCTIONS[name](**good[name])
     with pytest.raises((TypeError, ValueError), match=rf"(?<!\w){parameter}(?!\w)"):
         call(result)
+
+
+@pytest.mark.parametrize("module", [evaluation, inspection])
+def test_displays_name_what_they_draw(module):
+    for name in module.__all__:
+        if name.endswith("Display"):
+            with pytest.raises(TypeError, match=r"(result|ranking) must be of class"):
+                getattr(module, name).from_result(None)

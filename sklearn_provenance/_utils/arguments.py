@@ -56,6 +56,12 @@ class Rows(HasMethods):
 ROWS = Rows()
 
 
+def check_kind(value, kind, name):
+    """Raise unless a value is of a class of that name, which need not be imported."""
+    if not any(one.__name__ == kind for one in type(value).__mro__):
+        raise TypeError(f"{name} must be of class {kind}, got {type(value).__name__}")
+
+
 def check_labels(y, name, n_rows, of="X"):
     """One label for each row.
 

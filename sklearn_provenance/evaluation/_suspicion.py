@@ -8,6 +8,7 @@ from sklearn.utils.validation import _num_samples
 from torch import nn
 
 from .._utils.arguments import ROWS, Instance, check_labels, check_weights, whole
+from .._utils.rows import take_rows
 from ..attribution.models import adapt
 from ..explanation import Explanation
 from ..tangent import TangentModel
@@ -218,6 +219,7 @@ def label_loss(model, X, y):
         fitted = adapt(model)
         inputs = fitted.inputs(X)
         fitted = fitted.examined(inputs)
+        inputs = take_rows(inputs, np.arange(_num_samples(X)))  # a module may write to its input
         logits = TangentModel(fitted.module, forward=fitted.forward).logits(inputs)
         log_p = torch.log_softmax(logits.double(), 1).cpu().numpy()
         classes = fitted.classes

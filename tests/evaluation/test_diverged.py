@@ -103,6 +103,17 @@ def test_subsets_that_diverge_cannot_be_ranked():
         linear_datamodeling_score(attributor, X, Y, X_NEW, Y_NEW, model=untrained(), **options)
 
 
+class Writing(nn.Module):
+    """Writes to its input."""
+
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x):
+        return self.inner(x.mul_(2))
+
+
 class Skorch(ClassifierMixin, BaseEstimator):
     """A classifier that holds a network, as those of skorch do."""
 
@@ -144,6 +155,7 @@ def test_the_users_module_and_rows_stay_as_they_are():
     before = copy.deepcopy(module.state_dict())
     state = torch.get_rng_state()
     label_loss(module, rows, Y)
+    label_loss(Writing(module), rows, Y)
     with pytest.raises(ValueError, match="none of the classes"):
         label_loss(module, rows, Y + 5)
     brittleness(
