@@ -4,7 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from sklearn.utils import _safe_indexing
+from sklearn.utils._param_validation import validate_params
 
+from .._utils.arguments import ROWS
+from ._constraints import MODEL, TRAINING
 from ._curves import BrittlenessDisplay
 from ._protocol import (
     as_attributors,
@@ -22,6 +25,18 @@ from ._removals import Removals
 from ._retraining_results import label_columns, margin
 
 
+@validate_params(
+    MODEL
+    | TRAINING
+    | {
+        "X": [ROWS],
+        "y": [ROWS],
+        "X_queries": [ROWS],
+        "y_queries": [ROWS],
+        "early_stop": ["boolean"],
+    },
+    prefer_skip_nested_validation=False,
+)
 def brittleness(
     attributors,
     X,
@@ -182,7 +197,7 @@ def brittleness(
         sizes=sizes,
         queries=queries,
         n_given=len(columns),
-        flipped=flipped.mean(1),
+        flipped=nan_mean(flipped, 1),
         margin_drop=nan_mean(drops, 1),
         early_stop=early_stop,
         n_copies=copies.n_copies,
@@ -209,8 +224,9 @@ def remove_ascending(copies, queries, labels, picks, sizes, early_stop):
 
     Returns
     -------
-    flipped : ndarray of shape (n_methods, n_seeds, n_queries, n_sizes), bool
-        Whether another class won; with ``early_stop`` also at larger sizes.
+    flipped : ndarray of shape (n_methods, n_seeds, n_queries, n_sizes)
+        1 where another class won, with ``early_stop`` also at larger sizes; nan where the copy
+        diverged.
     drops : ndarray of shape (n_methods, n_seeds, n_queries, n_sizes)
         Margin of the full model minus that of the copy; nan where none was trained.
     """
@@ -218,7 +234,7 @@ def remove_ascending(copies, queries, labels, picks, sizes, early_stop):
     columns = label_columns(y, len(y), classes)
     full = np.stack([margin(logits[queries], y, classes) for logits in copies.full])
     shape = (len(picks), len(copies.seeds), len(queries), len(sizes))
-    flipped, drops = np.zeros(shape, bool), np.full(shape, np.nan)
+    flipped, drops = np.zeros(shape), np.full(shape, np.nan)
     pending = np.ones(shape[:3], bool)
     for i, size in enumerate(sizes):
         method, seed, query = at = np.nonzero(pending)
@@ -226,14 +242,16 @@ def remove_ascending(copies, queries, labels, picks, sizes, early_stop):
             break
         logits = copies.without(picks[method, query, :size], seed)
         logits = logits[np.arange(len(query)), queries[query]]  # each about its own query
-        flipped[(*at, i)] = logits.argmax(1) != columns[query]
+        lost = np.isnan(logits).any(1)  # the copy diverged, and predicts nothing
+        flipped[(*at, i)] = np.where(lost, np.nan, logits.argmax(1) != columns[query])
         before, after = full[seed, query], margin(logits, y[query], classes)
         with np.errstate(invalid="ignore"):  # trees are certain: infinity stays what it was
             drops[(*at, i)] = np.where(before == after, 0.0, before - after)
         if early_stop:
-            pending &= ~flipped[..., i]
+            pending &= flipped[..., i] != 1
     if early_stop:
-        flipped = np.logical_or.accumulate(flipped, -1)
+        fallen = np.maximum.accumulate(flipped == 1, -1)
+        flipped = np.where(fallen, 1.0, flipped)
     return flipped, drops
 
 
@@ -253,7 +271,8 @@ class BrittlenessResult:
         Number of queries given.
     flipped : ndarray of shape (n_methods, n_queries, n_sizes)
         1 where the query was misclassified, else 0; with several seeds the share of them. With
-        early stopping it stays 1 at larger sizes, where nothing was trained.
+        early stopping it stays 1 at larger sizes, where nothing was trained. nan where training
+        diverged.
     margin_drop : ndarray of shape (n_methods, n_queries, n_sizes)
         Nats by which the margin of the true label dropped, the mean over seeds; nan where nothing
         was trained.
@@ -291,6 +310,8 @@ class BrittlenessResult:
         error : ndarray of shape (n_methods, n_sizes)
             Its standard error.
         """
+        if what not in ("flipped", "margin_drop"):
+            raise ValueError(f"what must be 'flipped' or 'margin_drop', got {what!r}")
         values = getattr(self, what)
         return nan_mean(values, 1), standard_error(values, 1)
 

@@ -1,20 +1,32 @@
 """Brittleness as the scoring of a grid search."""
 
-from numbers import Integral
-
 import numpy as np
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 from sklearn.utils import _safe_indexing
+from sklearn.utils._param_validation import validate_params
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
+from .._utils.arguments import whole
 from ._brittleness import remove_ascending
+from ._constraints import MODEL, TRAINING
+from ._copies import check_retrainable, is_estimator
 from ._protocol import as_seeds, check_queries, check_sizes, fitted_rows, picked_rows
 from ._removals import Removals
 from ._retraining_results import digest
 
 
+@validate_params(
+    TRAINING
+    | {
+        "model": [*MODEL["model"], None],
+        "size": [whole()],
+        "n_queries": [whole()],
+        "random_state": [whole(0)],  # an integer: all candidates get the same queries
+    },
+    prefer_skip_nested_validation=False,
+)
 def brittleness_scorer(
     model=None,
     *,
@@ -132,14 +144,8 @@ class BrittlenessScorer:
     """What :func:`brittleness_scorer` makes."""
 
     def __init__(self, model, *, size, n_queries, seeds, random_state, store, **options):
-        for name, value in (("size", size), ("n_queries", n_queries)):
-            if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
-                raise ValueError(f"{name} must be a positive integer, got {value!r}.")
-        if not isinstance(random_state, Integral):
-            raise ValueError(
-                "random_state must be an integer, so that all candidates are asked about the same "
-                f"queries; got {random_state!r}."
-            )
+        if model is not None and is_estimator(model):
+            check_retrainable(model)
         self.model, self.size, self.n_queries = model, size, n_queries
         self.seeds, self.random_state = as_seeds(seeds), random_state
         self.store, self.options = store, options

@@ -1,18 +1,23 @@
 """What the engine trains: copies of a network, or clones of a classifier."""
 
+import copy
 import warnings
-from numbers import Integral
 
 import joblib
 import numpy as np
+import torch
+from scipy.sparse import issparse
 from sklearn.base import clone, is_classifier
+from sklearn.frozen import FrozenEstimator
 from sklearn.utils import _safe_indexing
 from torch import nn
 
+from .._utils.arguments import check_labels
 from ..tangent._batches import as_batch
+from ._networks import as_targets
 from ._retraining_results import digest
 from ._retraining_schedule import Recipe, form_groups
-from ._stacked import Network, as_targets
+from ._stacked import Network
 
 
 class NetworkCopies:
@@ -43,20 +48,15 @@ class NetworkCopies:
                 "model must be a torch.nn.Module, a function without arguments that makes one, or "
                 f"a scikit-learn classifier, got {type(model)}."
             )
-        whole = isinstance(group_size, Integral) and not isinstance(group_size, bool)
-        if group_size != "auto" and (not whole or group_size < 1):
-            raise ValueError(
-                f'group_size must be a positive integer or "auto", got {group_size!r}.'
-            )
         self.recipe = Recipe() if recipe is None else recipe
-        if not isinstance(self.recipe, Recipe):
-            raise TypeError(f"recipe must be a Recipe, got {type(recipe)}.")
         self.masks = masks
         self.seeds = [0] * len(masks) if seeds is None else seeds
         self.forward = forward
         self.network = Network(model, forward, device, self.seeds[0])
-        self.x, self.x_eval = as_batch(X, self.network), as_batch(X_eval, self.network)
-        n_classes = self.network.n_classes(self.x, self.x_eval)
+        self.x, self.x_eval = (
+            _as_batch(rows, name, self.network) for rows, name in ((X, "X"), (X_eval, "X_eval"))
+        )
+        n_classes = self.network.n_classes(X=self.x, X_eval=self.x_eval)
         self.classes = np.arange(n_classes)
         self.y = as_targets(y, self.network, n_classes, self.recipe.loss is None)
         self.size, self.route = self._grouping(group_size)
@@ -93,15 +93,19 @@ class ClassifierCopies:
     """Clones of a scikit-learn classifier, fitted in processes; as :class:`NetworkCopies`."""
 
     def __init__(self, model, X, y, X_eval, masks, seeds, n_jobs=None, **options):
-        if not is_classifier(model):
-            raise TypeError(f"{type(model).__name__} is not a classifier.")
+        check_retrainable(model)
         given = [name for name, value in options.items() if value not in (None, "auto")]
         if given:
             raise ValueError(
                 f"{', '.join(given)} concern networks; {type(model).__name__} is fitted as its own "
                 "parameters say, in n_jobs processes."
             )
-        self.model, self.X, self.y, self.X_eval = model, X, np.asarray(y), X_eval
+        self.model, self.X, self.y, self.X_eval = (
+            model,
+            X,
+            check_labels(y, "y", masks.shape[1]),
+            X_eval,
+        )
         self.masks, self.seeds, self.n_jobs = masks, seeds, n_jobs
         self.classes = np.unique(self.y)
         self.route = "scikit-learn clones"
@@ -134,9 +138,9 @@ class ClassifierCopies:
                 results.close()
 
 
-def _fit_clone(model, X, y, X_eval, mask, seed, classes, copy):
+def _fit_clone(model, X, y, X_eval, mask, seed, classes, number):
     """Logits (n_eval, n_classes) of a clone fitted to the rows of a mask."""
-    model = clone(model)
+    model, X_eval = clone(model), copy.deepcopy(X_eval)  # a model may write to its input
     if seed is not None:
         names = [n for n in model.get_params() if n.split("__")[-1] == "random_state"]
         model.set_params(**dict.fromkeys(names, seed))
@@ -144,7 +148,7 @@ def _fit_clone(model, X, y, X_eval, mask, seed, classes, copy):
     try:
         model.fit(_safe_indexing(X, rows), y[rows])
     except Exception as error:
-        error.add_note(f"While fitting copy {copy}.")
+        error.add_note(f"While fitting copy {number}.")
         raise
     if hasattr(model, "decision_function"):
         values = np.asarray(model.decision_function(X_eval), dtype=np.float64)
@@ -158,6 +162,8 @@ def _fit_clone(model, X, y, X_eval, mask, seed, classes, copy):
             f"The decision function of {type(model).__name__} has {values.shape[1]} columns for "
             f"{len(model.classes_)} classes: it must have one for each class."
         )
+    if np.isnan(values).any() or (values == np.inf).any():
+        return np.full((len(values), len(classes)), np.nan)
     logits = np.full((len(values), len(classes)), -np.inf)
     logits[:, np.searchsorted(classes, model.classes_)] = values
     return logits
@@ -167,3 +173,37 @@ def is_estimator(model):
     """Whether a model is an instance with scikit-learn's interface, and no network."""
     is_instance = not isinstance(model, type | nn.Module)
     return is_instance and hasattr(model, "fit") and hasattr(model, "get_params")
+
+
+def check_retrainable(model):
+    """Raise unless clones of a scikit-learn estimator can be fitted and give logits."""
+    if isinstance(model, FrozenEstimator):
+        raise TypeError(
+            "A FrozenEstimator cannot be trained again: give the estimator that it holds."
+        )
+    gives_logits = hasattr(model, "decision_function") or hasattr(model, "predict_proba")
+    if not is_classifier(model) or not gives_logits:
+        raise TypeError(
+            "model must be a classifier with decision_function or predict_proba, a "
+            "torch.nn.Module or a function that makes one, got "
+            f"{type(model).__name__}"
+            + (": give the classifier that it explains." if hasattr(model, "attribute") else ".")
+        )
+
+
+def _as_batch(X, name, network):
+    """Rows on the network's device; errors name the argument."""
+    sparse = issparse(X)
+    if isinstance(X, torch.Tensor):
+        sparse = X.layout != torch.strided
+        if X.is_meta or X.is_complex():
+            raise ValueError(
+                f"{name} must hold real values, got a tensor of {X.dtype} on {X.device}."
+            )
+    if sparse:
+        dense = "to_dense" if isinstance(X, torch.Tensor) else "toarray"
+        raise ValueError(f"{name} is sparse; a network takes dense rows. Pass {name}.{dense}().")
+    try:
+        return as_batch(X, network)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name} cannot be used: {error}") from error

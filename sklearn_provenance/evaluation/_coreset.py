@@ -4,18 +4,41 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from sklearn.frozen import FrozenEstimator
+from sklearn.utils._param_validation import validate_parameter_constraints, validate_params
 from sklearn.utils.validation import _num_samples
 
+from .._utils.arguments import ROWS, check_labels
 from ..attribution.estimators._pointwise import PointwiseSelection
-from ._copies import is_estimator
+from ._constraints import MODEL, TRAINING
+from ._copies import check_retrainable, is_estimator
 from ._displays import CoresetDisplay
-from ._protocol import as_seeds, check_rows, frame, long_columns, standard_error
+from ._protocol import (
+    as_seeds,
+    check_fitted,
+    check_rows,
+    frame,
+    long_columns,
+    nan_mean,
+    standard_error,
+)
 from ._retraining import retrain
 from ._retraining_results import label_columns
 from ._retraining_schedule import Recipe
 
 
+@validate_params(
+    MODEL
+    | {
+        "X": [ROWS],
+        "y": [ROWS],
+        "X_queries": [ROWS],
+        "X_test": [ROWS],
+        "y_test": [ROWS],
+        "y_queries": [ROWS, None],
+        "recipe": TRAINING["recipe"],
+    },
+    prefer_skip_nested_validation=False,
+)
 def coreset_selection(
     attributors,
     X,
@@ -127,10 +150,9 @@ def coreset_selection(
     >>> result.accuracy.shape  # methods, balanced or not, sizes, seeds
     (2, 2, 3, 1)
     """
-    if isinstance(model, FrozenEstimator):
-        raise TypeError(
-            "A FrozenEstimator cannot be trained again: give the estimator that it holds."
-        )
+    if is_estimator(model):
+        check_retrainable(model)
+    validate_parameter_constraints(TRAINING, options, "coreset_selection")
     reserved = {"masks", "X_eval", "y_eval", "evaluate"} & options.keys()
     if reserved:
         raise TypeError(f"{', '.join(sorted(reserved))}: coreset_selection sets these by itself.")
@@ -140,11 +162,17 @@ def coreset_selection(
         for selector in selectors:
             y = check_rows({name: selector}, X, y)
     sizes = _check_sizes(sizes, len(y))
-    balanced = np.atleast_1d(balanced)
-    if balanced.dtype != bool or not 1 <= len(balanced) == len(set(balanced.tolist())):
+    balanced = np.atleast_1d(np.asarray(balanced))
+    if (
+        balanced.ndim != 1
+        or balanced.dtype != bool
+        or not 1 <= len(balanced) == len(set(balanced.tolist()))
+    ):
         raise ValueError(f"balanced must be False, True or both, got {balanced.tolist()}.")
     balanced = balanced.tolist()
-    y_test = np.asarray(y_test)
+    y_test = check_labels(y_test, "y_test", _num_samples(X_test), "X_test")
+    if y_queries is not None:
+        y_queries = check_labels(y_queries, "y_queries", _num_samples(X_queries), "X_queries")
     label_columns(y_test, _num_samples(X_test), np.unique(y))  # before anything takes time
 
     labels = {} if y_queries is None else {"y": y_queries}
@@ -179,7 +207,8 @@ def coreset_selection(
         )
         columns = label_columns(y_test, len(y_test), retrained.classes)
         for copy, logits in zip(copies, retrained.outputs, strict=True):
-            accuracy[copy] = np.mean(logits.argmax(1) == columns)
+            right = np.mean(logits.argmax(1) == columns)
+            accuracy[copy] = np.nan if np.isnan(logits).any() else right
     shape = len(methods), len(balanced), len(sizes), len(seeds)
     return CoresetResult(
         methods=tuple(methods),
@@ -197,20 +226,22 @@ def _as_methods(attributors, n_seeds):
         name = getattr(attributors, "method_", "") or type(attributors).__name__
         attributors = {name: attributors}
     if not attributors:
-        raise ValueError("No attributor was given.")
+        raise ValueError("attributors must hold one or more attributors, got none")
     methods = {}
     for name, given in attributors.items():
         selectors = list(given) if isinstance(given, Sequence) else [given]
         if len(selectors) not in (1, n_seeds):
             raise ValueError(
-                f"{name!r} is a list of {len(selectors)} for {n_seeds} seeds: give one attributor, "
-                "or one for each seed."
+                f"attributors must be one a method, or a list with one for each of {n_seeds} "
+                f"seeds; {name!r} is a list of {len(selectors)}"
             )
         for selector in selectors:
             if isinstance(selector, type) or not hasattr(selector, "select"):
                 raise TypeError(
-                    f"{name!r} must be a fitted attributor with a method select, got {selector!r}."
+                    "attributors must be fitted attributors with a method select, got "
+                    f"{selector!r} as {name!r}"
                 )
+            check_fitted(selector)
         methods[str(name)] = selectors
     return methods
 
@@ -218,8 +249,8 @@ def _as_methods(attributors, n_seeds):
 def _check_sizes(sizes, n_rows):
     """Sizes of subsets, ascending, of all rows at most."""
     sizes = np.atleast_1d(sizes)
-    whole = sizes.ndim == 1 and sizes.dtype.kind in "iu" and len(sizes) > 0
-    if not whole or sizes[0] < 1 or (np.diff(sizes) <= 0).any() or sizes[-1] > n_rows:
+    are_whole = sizes.ndim == 1 and sizes.dtype.kind in "iu" and len(sizes) > 0
+    if not are_whole or sizes[0] < 1 or (np.diff(sizes) <= 0).any() or sizes[-1] > n_rows:
         raise ValueError(
             f"sizes must be whole numbers that increase, from 1 to {n_rows}, the number of rows; "
             f"got {sizes.tolist()}."
@@ -273,7 +304,7 @@ class CoresetResult:
     seeds : tuple of int or None
         Seeds of training.
     accuracy : ndarray of shape (n_methods, n_balanced, n_sizes, n_seeds)
-        Share of test rows whose label is predicted.
+        Share of test rows whose label is predicted; nan where training diverged.
     subsets : dict of (str, bool, int) to list of ndarray
         Rows selected, best first, by method, balanced or not, and size; one array for each seed.
     """
@@ -295,7 +326,7 @@ class CoresetResult:
         error : ndarray of shape (n_methods, n_balanced, n_sizes)
             Its standard error; nan with one seed.
         """
-        return self.accuracy.mean(-1), standard_error(self.accuracy, -1)
+        return nan_mean(self.accuracy, -1), standard_error(self.accuracy, -1)
 
     def to_frame(self):
         """Return one line for each model that was trained.

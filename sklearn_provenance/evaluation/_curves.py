@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from .._utils.arguments import check_kind
+
 # Okabe and Ito's colours, which every kind of eye tells apart; markers help in grey.
 _COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
@@ -147,6 +149,7 @@ class BrittlenessDisplay(CurvesDisplay):
         ImportError
             If matplotlib is missing.
         """
+        check_kind(result, "BrittlenessResult", "result")
         labels = {"flipped": "fraction misclassified", "margin_drop": "drop of the margin (nats)"}
         if what not in labels:
             raise ValueError(f"what must be one of {tuple(labels)}, got {what!r}.")
@@ -214,6 +217,7 @@ class RelativeInformationDisplay(CurvesDisplay):
         ImportError
             If matplotlib is missing.
         """
+        check_kind(result, "RelativeInformationResult", "result")
         display = cls(
             result.sizes,
             *result.means(),
@@ -276,6 +280,7 @@ class LDSDisplay:
         ImportError
             If matplotlib is missing.
         """
+        check_kind(result, "LDSResult", "result")
         display = cls(result.scores, result.standard_errors, names=result.methods)
         return display.plot(ax, **kwargs)
 

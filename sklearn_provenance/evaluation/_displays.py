@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from .._utils.arguments import check_kind
 from ._curves import _COLORS, _MARKERS, new_axes
 from ._protocol import standard_error
 from ._suspicion import LOSS
@@ -60,6 +61,7 @@ class CoresetDisplay:
         ImportError
             If matplotlib is missing.
         """
+        check_kind(result, "CoresetResult", "result")
         display = cls(result.sizes, *result.means(), names=result.methods, balanced=result.balanced)
         return display.plot(ax)
 
@@ -154,6 +156,7 @@ class RetrievalDisplay:
         ImportError
             If matplotlib is missing.
         """
+        check_kind(result, "RetrievalResult", "result")
         measures = {
             f"Recall@{result.k}": result.recall,
             f"MRR@{result.mrr_k}": result.reciprocal_rank,
@@ -251,6 +254,7 @@ class LabelErrorDisplay:
         ImportError
             If matplotlib is missing.
         """
+        check_kind(result, "LabelErrorResult", "result")
         share = result.n_errors / result.n_rows
         return cls(result.curves, names=result.methods, error_share=share).plot(ax)
 

@@ -1,7 +1,8 @@
 """Fréchet distance between sets of feature rows."""
 
 import numpy as np
-from sklearn.utils import check_array
+
+from .._utils.arguments import check_numbers
 
 
 def frechet_distance(features, reference):
@@ -56,9 +57,12 @@ def frechet_distance(features, reference):
     25.0
     """
     features, reference = (
-        check_array(rows, dtype=np.float64, ensure_min_samples=2, input_name=name)
+        check_numbers(rows, name, (None, None))
         for name, rows in (("features", features), ("reference", reference))
     )
+    for name, rows in (("features", features), ("reference", reference)):
+        if len(rows) < 2 or not rows.shape[1]:
+            raise ValueError(f"{name} must have 2 rows and a column, got shape {rows.shape}")
     if features.shape[1] != reference.shape[1]:
         raise ValueError(
             f"features has {features.shape[1]} columns and reference {reference.shape[1]}: both "

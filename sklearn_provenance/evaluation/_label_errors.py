@@ -2,17 +2,21 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from numbers import Real
 
 import numpy as np
 from sklearn.metrics import roc_auc_score
-from sklearn.utils import check_scalar
+from sklearn.utils._param_validation import validate_params
 
+from .._utils.arguments import check_numbers, real
 from ._displays import LabelErrorDisplay
 from ._protocol import frame
 from ._suspicion import LOSS
 
 
+@validate_params(
+    {"is_error": ["array-like"], "inspected": ["array-like"]},
+    prefer_skip_nested_validation=False,
+)
 def label_error_ranking(scores_by_method, is_error, *, inspected=(0.1, 0.2)):
     """Measure how well methods rank rows whose label is known to be wrong.
 
@@ -79,18 +83,11 @@ def label_error_ranking(scores_by_method, is_error, *, inspected=(0.1, 0.2)):
             f"{is_error.dtype} of shape {is_error.shape}."
         )
     inspected = tuple(inspected)
-    for share in inspected:
-        check_scalar(share, "inspected", Real, min_val=0, max_val=1)
+    if not all(map(real(0, 1, "both").is_satisfied_by, inspected)):
+        raise ValueError(f"inspected must be shares from 0 to 1, got {inspected}")
     scores = []
     for name, values in scores_by_method.items():
-        values = np.asarray(values, dtype=np.float64)
-        if values.shape != is_error.shape or not np.isfinite(values).all():
-            raise ValueError(
-                f"The scores of {name!r} must be {len(is_error)} finite numbers, one for each row "
-                f"of is_error; got shape {values.shape} with {(~np.isfinite(values)).sum()} that "
-                "are nan or infinite."
-            )
-        scores.append(values)
+        scores.append(check_numbers(values, f"scores_by_method[{name!r}]", is_error.shape))
     curves = [found_curve(values, is_error) for values in scores]
     return LabelErrorResult(
         methods=tuple(scores_by_method),

@@ -4,7 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import validate_params
 
+from .._utils.arguments import ROWS, real, whole
+from ._constraints import MODEL, TRAINING
 from ._curves import LDSDisplay
 from ._lds_truth import check_margins, lds_from_truth, lds_standard_error
 from ._protocol import (
@@ -19,6 +22,23 @@ from ._retraining import retrain
 from ._retraining_schedule import check_masks
 
 
+@validate_params(
+    TRAINING
+    | {
+        "X": [ROWS],
+        "y": [ROWS],
+        "X_queries": [ROWS],
+        "y_queries": [ROWS],
+        "model": [*MODEL["model"], None],
+        "masks": ["array-like", None],
+        "margins": ["array-like", None],
+        "n_masks": [whole(3)],
+        "share": [real(0, 1, "neither")],
+        "n_repeats": [whole()],
+        "random_state": ["random_state"],
+    },
+    prefer_skip_nested_validation=False,
+)
 def linear_datamodeling_score(
     attributors,
     X,
@@ -174,6 +194,12 @@ def linear_datamodeling_score(
             verbose=verbose,
         ).outputs
         margins = margins.reshape(len(masks), n_repeats, -1).mean(1)
+        diverged = np.flatnonzero(np.isnan(margins).any(1))
+        if len(diverged):
+            raise ValueError(
+                f"Training on subsets {diverged.tolist()} diverged, so that they have no margins "
+                "to rank. Take a smaller lr."
+            )
     truth = masks, check_margins(margins, len(masks), len(y_queries))
     return LDSResult(
         methods=tuple(attributors),

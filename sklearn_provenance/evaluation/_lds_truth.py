@@ -3,6 +3,7 @@
 import numpy as np
 from scipy.stats import rankdata
 
+from .._utils.arguments import check_numbers
 from ._protocol import nan_mean, standard_error
 from ._retraining_schedule import check_masks
 
@@ -49,14 +50,13 @@ def lds_from_truth(scores, masks, margins):
     >>> lds_from_truth(effect[None], masks, margins).tolist()
     [1.0]
     """
-    scores = np.asarray(scores, dtype=np.float64)
-    if scores.ndim != 2:
-        raise ValueError(f"scores must have shape (n_queries, n_rows), got {scores.shape}.")
-    if not np.isfinite(scores).all():
+    try:
+        scores = check_numbers(scores, "scores", (None, None))
+    except ValueError as error:
         raise ValueError(
-            "scores must be finite. nan stands for rows that are no candidates: fit the attributor "
-            'with candidates="all", or decide yourself what they count.'
-        )
+            f"{error}. nan stands for rows that are no candidates: fit the attributor with "
+            'candidates="all", or decide yourself what they count'
+        ) from error
     masks = check_masks(masks, scores.shape[1])
     margins = check_margins(margins, len(masks), len(scores))
     return spearman(masks @ scores.T, margins)
@@ -91,11 +91,4 @@ def lds_standard_error(scores, masks, margins):
 
 def check_margins(margins, n_masks, n_queries):
     """Margins as an array (n_masks, n_queries); raise where they do not fit or are nan."""
-    margins = np.asarray(margins, dtype=np.float64)
-    if margins.shape != (n_masks, n_queries) or np.isnan(margins).any():
-        raise ValueError(
-            f"margins must have shape ({n_masks}, {n_queries}), one of every model for every "
-            f"query, and not be nan; got shape {margins.shape}"
-            + (" with nan." if np.isnan(margins).any() else ".")
-        )
-    return margins
+    return check_numbers(margins, "margins", (n_masks, n_queries), infinite=True)

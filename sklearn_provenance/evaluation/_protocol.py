@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping
 from inspect import signature
-from numbers import Integral
 from warnings import catch_warnings, filterwarnings
 
 import numpy as np
 from sklearn.utils.validation import _num_samples, check_is_fitted
 
+from .._utils.arguments import check_labels, whole
 from ..attribution.estimators._base import BaseAttributor
 
 
@@ -39,22 +39,26 @@ def as_attributors(attributors, method):
         name = getattr(attributors, "method_", "") or type(attributors).__name__
         attributors = {name: attributors}
     if not attributors:
-        raise ValueError("No attributor was given.")
+        raise ValueError("attributors must hold one or more attributors, got none")
     for name, attributor in attributors.items():
         if isinstance(attributor, type) or not hasattr(attributor, method):
             raise TypeError(
-                f"{name!r} must be a fitted attributor with a method {method}, got {attributor!r}."
+                f"attributors must be fitted attributors with a method {method}, got "
+                f"{attributor!r} as {name!r}"
             )
-        if hasattr(attributor, "fit"):
-            check_is_fitted(attributor)
+        check_fitted(attributor)
     return {str(name): attributor for name, attributor in attributors.items()}
+
+
+def check_fitted(estimator):
+    """Raise if an estimator of scikit-learn's kind is not fitted; others do not tell."""
+    if hasattr(estimator, "fit") and hasattr(estimator, "__sklearn_tags__"):
+        check_is_fitted(estimator)
 
 
 def check_rows(attributors, X, y):
     """Labels of the rows as an array; raise unless attributors were fitted on these rows."""
-    y = np.asarray(y)
-    if y.shape != (_num_samples(X),):
-        raise ValueError(f"X has {_num_samples(X)} rows, but y has shape {y.shape}.")
+    y = check_labels(y, "y", _num_samples(X))
     for name, attributor in attributors.items():
         if not isinstance(attributor, BaseAttributor):
             continue  # nothing says what it was fitted on
@@ -74,20 +78,14 @@ def fitted_rows(attributor):
 
 def check_queries(X_queries, y_queries):
     """Labels of queries as an array."""
-    n_queries, y_queries = _num_samples(X_queries), np.asarray(y_queries)
-    if y_queries.shape != (n_queries,) or not n_queries:
-        raise ValueError(
-            f"X_queries has {n_queries} rows and y_queries shape {y_queries.shape}: give each "
-            "query its true label, and at least one query."
-        )
-    return y_queries
+    return check_labels(y_queries, "y_queries", _num_samples(X_queries), "X_queries")
 
 
 def check_sizes(sizes, n_rows):
     """Sizes of subsets as an ascending array."""
     sizes = np.atleast_1d(sizes)
-    whole = sizes.ndim == 1 and sizes.dtype.kind in "iu" and len(sizes) > 0
-    if not whole or sizes[0] < 1 or (np.diff(sizes) <= 0).any() or sizes[-1] >= n_rows:
+    are_whole = sizes.ndim == 1 and sizes.dtype.kind in "iu" and len(sizes) > 0
+    if not are_whole or sizes[0] < 1 or (np.diff(sizes) <= 0).any() or sizes[-1] >= n_rows:
         raise ValueError(
             f"sizes must be whole numbers that increase, from 1 to {n_rows - 1} (there are "
             f"{n_rows} rows); got {sizes.tolist()}."
@@ -97,12 +95,13 @@ def check_sizes(sizes, n_rows):
 
 def as_seeds(seeds):
     """Seeds of repetitions as a tuple; None is one repetition without a seed."""
-    if seeds is None or isinstance(seeds, Integral):
-        return (seeds,)
-    seeds = tuple(seeds)
-    if not seeds or len(set(seeds)) < len(seeds):
-        raise ValueError(f"seeds must be an integer or several different ones, got {seeds}.")
-    return seeds
+    given = (seeds,) if seeds is None or np.ndim(seeds) == 0 else tuple(seeds)
+    whole_numbers = all(seed is None or whole(0).is_satisfied_by(seed) for seed in given)
+    if not given or not whole_numbers or len(set(given)) < len(given) or (None in given[1:]):
+        raise ValueError(
+            f"seeds must be an integer of at least 0, several different ones or None, got {seeds!r}"
+        )
+    return given
 
 
 def picked_rows(name, attributor, X, y, k):

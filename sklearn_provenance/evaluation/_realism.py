@@ -1,15 +1,16 @@
 """Realism: are generated samples nearer to real ones where the index branch is confident?"""
 
 from dataclasses import dataclass
-from numbers import Integral, Real
 from warnings import warn
 
 import numpy as np
 from scipy.stats import rankdata
 from sklearn.metrics import pairwise_distances_argmin_min
-from sklearn.utils import check_array, check_random_state, check_scalar
+from sklearn.utils import check_array, check_random_state
+from sklearn.utils._param_validation import HasMethods, validate_params
 from sklearn.utils.validation import check_is_fitted
 
+from .._utils.arguments import ROWS, real, whole
 from ._frechet import frechet_of_moments, moments
 from ._protocol import frame, long_columns
 from ._realism_display import RealismDisplay
@@ -19,6 +20,18 @@ GROUPS = ("high", "low", "low - high", "train", "test", "reconstruction")
 _COVERED = 95  # per cent
 
 
+@validate_params(
+    {
+        "features": [callable, HasMethods("transform")],
+        "X_reference": [ROWS, None],
+        "X_test": [ROWS, None],
+        "n_samples": [whole(4)],
+        "threshold": [real(0, 1, "both")],
+        "n_bootstrap": [whole(2)],
+        "random_state": ["random_state"],
+    },
+    prefer_skip_nested_validation=False,
+)
 def realism(
     vae,
     features,
@@ -121,9 +134,6 @@ def realism(
         if isinstance(vae, type) or not hasattr(vae, method):
             raise TypeError(f"vae must be a fitted ProvenanceVAE, got {vae!r}.")
     check_is_fitted(vae)
-    check_scalar(n_samples, "n_samples", Integral, min_val=4)
-    check_scalar(threshold, "threshold", Real, min_val=0, max_val=1)
-    check_scalar(n_bootstrap, "n_bootstrap", Integral, min_val=2)
     rng = check_random_state(random_state)
     X_reference = vae._as_given(vae._fit_X) if X_reference is None else np.asarray(X_reference)
     reference = _features(features, X_reference)
@@ -190,12 +200,8 @@ def _upper_half(confidence, labels):
 
 
 def _features(features, X, reference=None):
-    if hasattr(features, "transform"):
-        values = features.transform(X)
-    elif callable(features):
-        values = features(X)
-    else:
-        raise TypeError(f"features must be callable or a transformer, got {features!r}.")
+    rows = np.array(X)  # they may be written to
+    values = features.transform(rows) if hasattr(features, "transform") else features(rows)
     values = check_array(values, dtype=np.float64, input_name="features")
     if len(values) != len(X):
         raise ValueError(f"features gave {len(values)} rows for {len(X)}.")

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from .._utils.arguments import check_kind
 from ._curves import _COLORS, new_axes
 
 
@@ -100,6 +101,7 @@ class RealismDisplay:
         ImportError
             If matplotlib is missing.
         """
+        check_kind(result, "RealismResult", "result")
         from ._realism import GROUPS
 
         split = int(np.isnan(result.frechet[0, 0, 0]))

@@ -4,8 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from sklearn.utils._param_validation import validate_params
 from sklearn.utils.validation import check_is_fitted
 
+from .._utils.arguments import ROWS
 from ..attribution import InfoLossAttributor
 from ..information import leave_out_system
 from ._curves import RelativeInformationDisplay
@@ -23,6 +25,14 @@ from ._protocol import (
 )
 
 
+@validate_params(
+    {
+        "reference": [InfoLossAttributor],
+        "X_queries": [ROWS],
+        "y_queries": [ROWS, None],
+    },
+    prefer_skip_nested_validation=False,
+)
 def relative_information(
     attributors, reference, X_queries, y_queries=None, *, sizes=(10, 20, 50, 100)
 ):
@@ -81,8 +91,6 @@ def relative_information(
     >>> bool((result.ratios > 0.99).all())  # much noise: the two rules agree
     True
     """
-    if not isinstance(reference, InfoLossAttributor):
-        raise TypeError(f"reference must be an InfoLossAttributor, got {type(reference).__name__}.")
     check_is_fitted(reference)
     attributors = as_attributors(attributors, "explain")
     y = check_rows(attributors, *fitted_rows(reference))

@@ -6,7 +6,6 @@ from hashlib import blake2b
 from pathlib import Path
 
 import numpy as np
-from sklearn.frozen import FrozenEstimator
 from sklearn.utils.validation import _num_samples
 
 from .._utils.files import read_npz, write
@@ -58,10 +57,6 @@ class Removals:
     """
 
     def __init__(self, model, X, y, X_eval, seeds, store=None, known=None, **options):
-        if isinstance(model, FrozenEstimator):
-            raise TypeError(
-                "A FrozenEstimator cannot be trained again: give the estimator that it holds."
-            )
         self._call = lambda function, masks, seeds, **kept: function(
             model,
             X,
@@ -79,6 +74,10 @@ class Removals:
             self.known.full = [self._train_full(seed) for seed in seeds]
         full = self.known.full
         self.full, self.classes = np.stack([f.outputs[0] for f in full]), full[0].classes
+        if np.isnan(self.full).any():
+            raise ValueError(
+                "Training on all rows diverged, so that no prediction can fall. Take a smaller lr."
+            )
         self._asked = set()
         if self.folder is not None:
             for path in sorted(self.folder.glob("copies-*.npz")):

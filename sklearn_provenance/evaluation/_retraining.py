@@ -2,16 +2,20 @@
 
 import time
 from pathlib import Path
+from warnings import warn
 
 import numpy as np
+from sklearn.utils._param_validation import validate_parameter_constraints
 from sklearn.utils.validation import _num_samples
 from tqdm.auto import tqdm
 
 from .._utils.files import Rows
+from ._constraints import RETRAIN
 from ._copies import ClassifierCopies, NetworkCopies, is_estimator
 from ._retraining_results import Retrained, check_outputs, digest, label_columns, margin
 from ._retraining_schedule import check_masks, check_seeds
 
+_DIVERGED = "Training of copies {} diverged: loss, weights or outputs became NaN or infinite"
 _BAR = "{desc}: {percentage:3.0f}%|{bar}| {n:.1f}/{total} [{elapsed}<{remaining}]"
 
 
@@ -55,8 +59,9 @@ def retrain(
         generator is put back afterwards). Copies train in training mode. A scikit-learn classifier
         is cloned and fitted to the rows of each copy, in processes.
     X : array-like of shape (n_rows, ...)
-        Training rows, as the model takes them: a network gets them in its precision, integers
-        as they are.
+        Training rows, as the model takes them. A network gets floats in its precision; integers
+        become floats, too, unless they are a tensor or the network has an embedding to look them
+        up in. It may write to its input, which is a copy.
     y : array-like of shape (n_rows,)
         Their labels; whatever ``recipe.loss`` takes, if it is given.
     masks : array-like of shape (n_copies, n_rows), bool
@@ -95,7 +100,7 @@ def retrain(
     Returns
     -------
     Retrained
-        Outputs of the copies, in the order of ``masks``.
+        Outputs of the copies, in the order of ``masks``; nan for those that diverged.
 
     Raises
     ------
@@ -104,6 +109,11 @@ def retrain(
         but ``group_size`` asks for it, or ``store`` holds results of another call or is damaged.
     OSError
         If ``store`` cannot be written to and does not hold all outputs.
+
+    Warns
+    -----
+    UserWarning
+        If copies diverge: if their loss, weights or outputs become NaN or infinite. It names them.
 
     See Also
     --------
@@ -214,15 +224,14 @@ class _Run:
         verbose=False,
         **options,
     ):
+        given = {"model": model, "X": X, "y": y, "X_eval": X_eval, "seeds": seeds} | options
+        given |= {"evaluate": evaluate, "store": store, "verbose": verbose}
+        validate_parameter_constraints(RETRAIN, given, "retrain")
         n_rows = _num_samples(X)
         if _num_samples(y) != n_rows:
             raise ValueError(f"X has {n_rows} rows, but y has {_num_samples(y)}.")
         masks = check_masks(masks, n_rows)
         seeds = check_seeds(seeds, len(masks))
-        if evaluate not in ("logits", "margin") and not callable(evaluate):
-            raise ValueError(
-                f'evaluate must be "logits", "margin" or a function of logits, got {evaluate!r}.'
-            )
         trainer = ClassifierCopies if is_estimator(model) else NetworkCopies
         self.trainer = trainer(model, X, y, X_eval, masks, seeds, **options)
         self.y_eval = y_eval
@@ -262,12 +271,14 @@ class _Run:
         return self._retrained(outputs, seconds)
 
     def _retrained(self, outputs, seconds):
+        _warn_of_diverged(np.arange(self.n_copies), outputs, stacklevel=5)
         return Retrained(outputs, self.trainer.classes, self.y_eval, seconds, self.trainer.route)
 
     def groups(self):
         """Give what is stored, then train the rest."""
         if self.store is None:
             for copies, values, _ in self._train(np.arange(self.n_copies)):
+                _warn_of_diverged(copies, values, stacklevel=3)
                 yield copies, values
             return
         given, training = np.zeros(self.n_copies, bool), None
@@ -281,7 +292,19 @@ class _Run:
                     training = training or self._train(np.flatnonzero(~given))
                     copies, values, _ = next(training)
             given[copies] = True
+            _warn_of_diverged(copies, values, stacklevel=3)
             yield copies, values
+
+    def _evaluated(self, number, logits):
+        """What ``evaluate`` makes of a copy's logits; nan, of the same shape, if it diverged."""
+        diverged = np.isnan(logits).any()
+        values = np.asarray(self.evaluate(np.zeros_like(logits) if diverged else logits))
+        if diverged and values.dtype.kind not in "fc":
+            raise ValueError(
+                f"{_DIVERGED.format([int(number)])}, which {values.dtype}, that evaluate gives, "
+                "cannot say. Take a smaller lr, or return floating-point numbers."
+            )
+        return np.full_like(values, np.nan) if diverged else values
 
     def _locked(self):
         return self.store.locked("retraining" if self.verbose else None)
@@ -297,7 +320,7 @@ class _Run:
             start = time.perf_counter()
             for copies, logits in self.trainer.groups(pending, bar.update):
                 if self.evaluate != "logits":
-                    values = np.stack([np.asarray(self.evaluate(one)) for one in logits])
+                    values = np.stack(list(map(self._evaluated, copies, logits)))
                 else:
                     values = logits
                 seconds = time.perf_counter() - start
@@ -307,3 +330,18 @@ class _Run:
                     self.store.add(copies, values, seconds=total)
                 yield copies, values, seconds
                 start = time.perf_counter()
+
+
+def _warn_of_diverged(copies, outputs, stacklevel):
+    """Name copies whose outputs are all nan."""
+    if outputs.dtype.kind not in "fc":
+        return
+    at = zip(copies.tolist(), outputs, strict=True)
+    diverged = [number for number, values in at if values.size and np.isnan(values).all()]
+    if diverged:
+        warn(
+            f"{_DIVERGED.format(diverged)}; their results are nan. Take a smaller lr, or fewer "
+            "epochs.",
+            UserWarning,
+            stacklevel=stacklevel,
+        )

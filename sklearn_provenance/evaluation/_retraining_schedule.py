@@ -3,11 +3,14 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from numbers import Integral, Real
+from typing import ClassVar
 
 import numpy as np
 import torch
+from sklearn.utils._param_validation import StrOptions, validate_parameter_constraints
 from torch import nn
+
+from .._utils.arguments import real, whole
 
 OPTIMIZERS = ("sgd", "adamw")
 BATCHES = ("common", "own")
@@ -47,7 +50,7 @@ class Recipe:
     eps : float, default=1e-8
         Term in the denominator, for "adamw".
     batch_size : int, default=64
-        Rows per batch, before any are removed.
+        Rows per batch, before any are removed; all rows, where there are fewer.
     max_epochs : int, default=20
         Passes over the rows of a copy.
     schedule : "constant" or callable, default="constant"
@@ -86,25 +89,28 @@ class Recipe:
     batches: str = "common"
     loss: Callable | None = None
 
+    _parameter_constraints: ClassVar[dict] = {
+        "optimizer": [StrOptions(set(OPTIMIZERS))],
+        "lr": [real()],
+        "momentum": [real()],
+        "nesterov": ["boolean"],
+        "weight_decay": [real()],
+        "betas": [tuple, list],
+        "eps": [real()],
+        "batch_size": [whole()],
+        "max_epochs": [whole()],
+        "schedule": [StrOptions({"constant"}), callable],
+        "batches": [StrOptions(set(BATCHES))],
+        "loss": [callable, None],
+    }
+
     def __post_init__(self):
-        for name, choices in (("optimizer", OPTIMIZERS), ("batches", BATCHES)):
-            if getattr(self, name) not in choices:
-                raise ValueError(f"{name} must be one of {choices}, got {getattr(self, name)!r}.")
-        for name in ("batch_size", "max_epochs"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
-                raise ValueError(f"{name} must be a positive integer, got {value!r}.")
-        for name in ("lr", "momentum", "weight_decay", "eps"):
-            value = getattr(self, name)
-            if not isinstance(value, Real) or not 0 <= value < np.inf:
-                raise ValueError(f"{name} must be a number of at least 0, got {value!r}.")
-        if self.schedule != "constant" and not callable(self.schedule):
-            raise ValueError(
-                'schedule must be "constant" or a function of (step, n_steps), '
-                f"got {self.schedule!r}."
-            )
-        if self.loss is not None and not callable(self.loss):
-            raise ValueError(f"loss must be a function of (logits, y) or None, got {self.loss!r}.")
+        validate_parameter_constraints(self._parameter_constraints, vars(self), "Recipe")
+        rate = real(0, 1)
+        if len(self.betas) != 2 or not all(map(rate.is_satisfied_by, self.betas)):
+            raise ValueError(f"betas must be two numbers in [0, 1), got {self.betas!r}")
+        if self.nesterov and not self.momentum:
+            raise ValueError("nesterov=True needs a momentum above 0, got momentum=0")
 
 
 def build_optimizer(recipe, parameters):
@@ -143,6 +149,11 @@ def order(n_rows, seed, epoch):
     return np.random.default_rng([seed, epoch]).permutation(n_rows)
 
 
+def rows_per_batch(recipe, n_rows):
+    """Rows of the largest batch that there can be."""
+    return min(recipe.batch_size, n_rows)
+
+
 def epoch_batches(mask, seed, epoch, recipe):
     """Rows of each batch of an epoch of one copy.
 
@@ -163,13 +174,13 @@ def epoch_batches(mask, seed, epoch, recipe):
         Rows in order; -1 pads at the end of a batch. No batch is empty.
     """
     rows = order(len(mask), seed, epoch)
-    position = np.flatnonzero(mask[rows])
+    position, batch_size = np.flatnonzero(mask[rows]), rows_per_batch(recipe, len(mask))
     rows = rows[position]
     cut = position if recipe.batches == "common" else np.arange(len(rows))
-    batch = cut // recipe.batch_size
+    batch = cut // batch_size
     starts = np.append(True, batch[1:] != batch[:-1])  # batches without rows vanish here
     start, batch = np.flatnonzero(starts), np.cumsum(starts) - 1
-    table = np.full((len(start), recipe.batch_size), -1)
+    table = np.full((len(start), batch_size), -1)
     table[batch, np.arange(len(rows)) - start[batch]] = rows
     return table
 
@@ -244,7 +255,8 @@ def group_batches(masks, seeds, recipe, block=64):
         The next steps; a copy that has taken all its steps has batches of -1.
     """
     epochs = [iter(range(recipe.max_epochs)) for _ in seeds]
-    waiting = [np.empty((0, recipe.batch_size), int) for _ in seeds]
+    batch_size = rows_per_batch(recipe, masks[0].size)
+    waiting = [np.empty((0, batch_size), int) for _ in seeds]
     while True:
         for copy, (mask, seed) in enumerate(zip(masks, seeds, strict=True)):
             while len(waiting[copy]) < block and (epoch := next(epochs[copy], None)) is not None:
@@ -253,7 +265,7 @@ def group_batches(masks, seeds, recipe, block=64):
         size = min(block, max(map(len, waiting)))
         if size == 0:
             return
-        rows = np.full((len(seeds), size, recipe.batch_size), -1)
+        rows = np.full((len(seeds), size, batch_size), -1)
         for copy, batches in enumerate(waiting):
             rows[copy, : len(batches[:size])] = batches[:size]
             waiting[copy] = batches[size:]
@@ -262,7 +274,10 @@ def group_batches(masks, seeds, recipe, block=64):
 
 def check_masks(masks, n_rows):
     """Masks as an array of bool (n_copies, n_rows)."""
-    masks = np.asarray(masks)
+    try:
+        masks = np.asarray(masks)
+    except ValueError as error:
+        raise ValueError(f"masks must have rows of one length: {error}") from error
     if masks.ndim != 2 or masks.shape[1] != n_rows or len(masks) == 0 or masks.dtype != bool:
         raise ValueError(
             f"masks must be bool of shape (n_copies, {n_rows}), True where a copy is trained on a "
@@ -270,7 +285,9 @@ def check_masks(masks, n_rows):
         )
     empty = np.flatnonzero(~masks.any(1))
     if len(empty):
-        raise ValueError(f"Copies {empty.tolist()} keep no row. Give each at least one.")
+        raise ValueError(
+            f"masks must leave each copy a row or more, but copies {empty.tolist()} keep no row"
+        )
     return masks
 
 

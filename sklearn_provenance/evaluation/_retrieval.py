@@ -2,16 +2,25 @@
 
 import inspect
 from dataclasses import dataclass
-from numbers import Integral
 
 import numpy as np
-from sklearn.utils import check_scalar
-from sklearn.utils.validation import _num_samples, column_or_1d
+from sklearn.utils._param_validation import validate_params
 
+from .._utils.arguments import ROWS, whole
 from ._displays import RetrievalDisplay
-from ._protocol import as_attributors, frame, long_columns, standard_error
+from ._protocol import as_attributors, check_queries, frame, long_columns, standard_error
 
 
+@validate_params(
+    {
+        "X_queries": [ROWS],
+        "y_queries": [ROWS],
+        "relevant": ["array-like"],
+        "k": [whole()],
+        "mrr_k": [whole()],
+    },
+    prefer_skip_nested_validation=False,
+)
 def backdoor_retrieval(attributors, X_queries, y_queries, relevant, *, k=50, mrr_k=100):
     """Measure how well attributors find rows that are known to be relevant.
 
@@ -89,12 +98,8 @@ def backdoor_retrieval(attributors, X_queries, y_queries, relevant, *, k=50, mrr
     True
     """
     attributors = as_attributors(attributors, "explain")
-    for name, value in (("k", k), ("mrr_k", mrr_k)):
-        check_scalar(value, name, Integral, min_val=1)
-    y_queries = column_or_1d(y_queries)
-    n_queries = _num_samples(X_queries)
-    if len(y_queries) != n_queries:
-        raise ValueError(f"X_queries has {n_queries} rows, but y_queries has {len(y_queries)}.")
+    y_queries = check_queries(X_queries, y_queries)
+    n_queries = len(y_queries)
     relevant = _check_relevant(relevant, n_queries)
     n_ranked = min(max(k, mrr_k), relevant.shape[1])  # there are no ranks beyond all rows
     recall, reciprocal, success = [], [], []

@@ -2,21 +2,33 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from numbers import Integral
 
 import numpy as np
-from sklearn.utils import check_random_state, check_scalar
-from sklearn.utils.validation import check_is_fitted, column_or_1d
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import validate_params
+from torch import nn
 
 from .._explain import _open, explain
+from .._utils.arguments import ROWS, check_labels, check_weights, whole
 from ..datasets import DISTORTIONS, distort
 from ..provenance._input import image_layout
-from ._protocol import frame, long_columns, standard_error
+from ._protocol import check_fitted, frame, long_columns, standard_error
 from ._robustness_display import RobustnessDisplay
 
 CLEAN = "clean"
 
 
+@validate_params(
+    {
+        "X": [ROWS],
+        "y": [ROWS],
+        "distortions": [Mapping, None],
+        "image_shape": [tuple, list, None],
+        "k": [whole()],
+        "random_state": ["random_state"],
+    },
+    prefer_skip_nested_validation=False,
+)
 def robustness(classifiers, X, y, *, distortions=None, image_shape=None, k=5, random_state=0):
     """Measure classifiers on distorted images, beside the images as they are.
 
@@ -92,14 +104,14 @@ def robustness(classifiers, X, y, *, distortions=None, image_shape=None, k=5, ra
     array([[1. , 0.9, 0.8]])
     """
     classifiers = _check_classifiers(classifiers)
-    X, y = np.asarray(X), column_or_1d(y)
-    if len(X) != len(y) or not len(y):
-        raise ValueError(f"X has {len(X)} rows and y has {len(y)}: give every image its label.")
+    X = np.asarray(X)
+    if X.dtype.kind not in "biuf":
+        raise ValueError(f"X must hold images, that is numbers, got an array of {X.dtype}")
+    y = check_labels(y, "y", len(X))
     for name, classifier in classifiers.items():
         classes = getattr(classifier, "classes_", y)
         if set(y.tolist()).isdisjoint(np.asarray(classes).tolist()):
             raise ValueError(f"No label of y is among the classes of {name!r}, {classes}.")
-    check_scalar(k, "k", Integral, min_val=1)
     images, as_given = _as_images(X, image_shape)
     distortions = DISTORTIONS if distortions is None else _check_distortions(distortions)
     for pair in distortions.values():
@@ -126,20 +138,28 @@ def _check_classifiers(classifiers):
     if not isinstance(classifiers, Mapping):
         classifiers = {type(classifiers).__name__: classifiers}
     if not classifiers:
-        raise ValueError("No classifier was given.")
+        raise ValueError("classifiers must hold one or more classifiers, got none")
     for name, classifier in classifiers.items():
         if isinstance(classifier, type) or not hasattr(classifier, "predict"):
-            raise TypeError(f"{name!r} must be a fitted classifier, got {classifier!r}.")
-        check_is_fitted(classifier)
+            raise TypeError(
+                f"classifiers must be fitted classifiers, got {classifier!r} as {name!r}"
+            )
+        check_fitted(classifier)
+        _check_finite(name, classifier)
     return {str(name): classifier for name, classifier in classifiers.items()}
 
 
+def _check_finite(name, classifier):
+    """Raise if the weights of a network of skorch, or of a linear model, are not finite."""
+    network = getattr(classifier, "module_", None)
+    if isinstance(network, nn.Module):
+        check_weights(network, f"the classifier {name!r}")
+    coefficients = getattr(classifier, "coef_", None)
+    if isinstance(coefficients, np.ndarray) and not np.isfinite(coefficients).all():
+        raise ValueError(f"'coef_' of the classifier {name!r} must be finite, got nan or infinity")
+
+
 def _check_distortions(distortions):
-    if not isinstance(distortions, Mapping):
-        raise TypeError(
-            "distortions must be a dict from names to pairs of kind and amount, such as "
-            f'{{"turned": ("rotation", 30)}}, got {distortions!r}.'
-        )
     if CLEAN in distortions:
         raise ValueError(f"{CLEAN!r} is the name of the images as they are: choose another.")
     for name, distortion in distortions.items():
@@ -147,7 +167,8 @@ def _check_distortions(distortions):
             isinstance(distortion, tuple | list) and len(distortion) == 2
         ):
             raise TypeError(
-                f"{name!r} must be a pair of kind and amount, or a function; got {distortion!r}."
+                'distortions must be pairs of kind and amount, such as ("rotation", 30), or '
+                f"functions; got {distortion!r} as {name!r}"
             )
     return {str(name): distortion for name, distortion in distortions.items()}
 
@@ -157,13 +178,22 @@ def _as_images(X, image_shape):
     if X.ndim == 2 and image_shape is None:
         raise ValueError("X holds flat rows: say image_shape=(H, W), or give images.")
     shape = X.shape[1:] if image_shape is None else tuple(image_shape)
+    if len(shape) not in (2, 3) or not all(map(whole().is_satisfied_by, shape)):
+        raise ValueError(
+            "image_shape must be two or three positive integers, (H, W), (H, W, C) or (C, H, W), "
+            f"got {shape}"
+        )
     channels_first = len(shape) == 3 and image_layout(shape)[1] is None
     if (
         X.ndim < 2
         or np.prod(X.shape[1:]) != np.prod(shape)
         or (X.ndim > 2 and X.shape[1:] != shape)
     ):
-        raise ValueError(f"Rows of X have shape {X.shape[1:]}, which is no image of shape {shape}.")
+        what = "X" if image_shape is None else "image_shape"
+        raise ValueError(
+            f"{what} must fit: rows of X have shape {X.shape[1:]}, which is no image of shape "
+            f"{shape}."
+        )
     images = X.reshape(-1, *shape)
     if channels_first:
         images = np.moveaxis(images, 1, -1)
@@ -178,9 +208,9 @@ def _measure(classifiers, X, y, k):
     """What is right, of shape (n_classifiers, 4, n_images); nan where nothing is explained."""
     right = np.full((len(classifiers), 4, len(y)), np.nan)
     for classifier, own in zip(classifiers.values(), right, strict=True):
-        own[0] = classifier.predict(X) == y
+        own[0] = classifier.predict(X.copy()) == y  # it may write to its input
         if _explains(classifier):
-            explanation = explain(classifier, X, k=k)
+            explanation = explain(classifier, X.copy(), k=k)
             if explanation.exemplar_labels is not None:
                 own[1:] = _exemplars_right(explanation, y)
     return right

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from .._utils.arguments import check_kind
 from ._curves import _COLORS, _MARKERS, new_axes
 from ._protocol import standard_error
 
@@ -67,6 +68,7 @@ class RobustnessDisplay:
         ImportError
             If matplotlib is missing.
         """
+        check_kind(result, "RobustnessResult", "result")
         k = result.k
         measures = {
             "accuracy": (result.correct, "accuracy"),

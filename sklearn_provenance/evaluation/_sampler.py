@@ -11,6 +11,8 @@ from sklearn.utils._param_validation import HasMethods, Interval, RealNotInt
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _num_samples, check_consistent_length, column_or_1d
 
+from .._utils.arguments import whole
+
 
 class AttributionSampler(BaseEstimator):
     """Keep the training rows that tell the most about all of them.
@@ -75,12 +77,12 @@ class AttributionSampler(BaseEstimator):
     _parameter_constraints: dict = {
         "attributor": [HasMethods(["fit", "select"])],
         "n_samples": [
-            Interval(numbers.Integral, 1, None, closed="left"),
+            whole(),
             Interval(RealNotInt, 0, 1, closed="neither"),
         ],
         "balanced": ["boolean"],
         "query_size": [
-            Interval(numbers.Integral, 1, None, closed="left"),
+            whole(),
             Interval(RealNotInt, 0, 1, closed="neither"),
             None,
         ],
@@ -137,11 +139,12 @@ class AttributionSampler(BaseEstimator):
                 f"n_samples={self.n_samples} asks for {n_samples} rows, but X has {n} sample(s), "
                 f"of which {n - len(rows)} are held out as queries."
             )
-        self.attributor_ = clone(self.attributor).fit(_safe_indexing(X, rows), y[rows])
-        picks = self.attributor_.select(
+        attributor = clone(self.attributor).fit(_safe_indexing(X, rows), y[rows])
+        picks = attributor.select(
             _safe_indexing(X, queries), k=n_samples, y=y[queries], balanced=self.balanced
         )
-        self.sample_indices_, self.query_indices_ = rows[picks], queries
+        self.attributor_, self.query_indices_ = attributor, queries
+        self.sample_indices_ = rows[picks]
         return self
 
     def fit_resample(self, X, y):

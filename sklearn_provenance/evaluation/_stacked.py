@@ -4,7 +4,6 @@ Shapes in comments: G copies of a group, B rows of a batch, C classes.
 """
 
 import copy
-from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -12,7 +11,10 @@ from torch import nn
 from torch.func import functional_call, vmap
 from torch.utils.flop_counter import FlopCounterMode
 
+from .._utils.arguments import as_device
+from .._utils.restored import restored_generators
 from ..tangent._module import _Adapter, call
+from ._networks import check_trainable, first_logits, named, usable
 from ._retraining_schedule import build_optimizer, group_batches, row_losses, set_lr
 
 # What one step of a copy may cost, in floating point operations, for stacking to pay on a CPU:
@@ -50,15 +52,15 @@ class Network:
 
     @torch.inference_mode(False)
     def __init__(self, model, forward, device, seed):
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
-        self.device = torch.device(device)
+        self.device = as_device(device)
         if self.device.type == "cuda" and self.device.index is None:
             self.device = torch.device("cuda", torch.cuda.current_device())
         self._forward = forward or call
         self._factory = None if isinstance(model, nn.Module) else model
-        self.module = self._adapt(copy.deepcopy(model)) if self._factory is None else None
-        if self.module is None:
+        if self._factory is None:
+            check_trainable(model)
+            self.module = self._adapt(copy.deepcopy(model))
+        else:
             self.module = self._make(seed)
         trainable = [p for p in self.module.parameters() if p.requires_grad]
         if not trainable:
@@ -84,15 +86,9 @@ class Network:
             )
         return state
 
-    @contextmanager
     def seeded(self, seed):
-        """Seed torch's global generators, and restore them afterwards."""
-        cuda = self.device.type == "cuda"
-        with torch.random.fork_rng(devices=[self.device] if cuda else []):
-            torch.default_generator.manual_seed(seed)
-            if cuda:
-                torch.cuda.default_generators[self.device.index].manual_seed(seed)
-            yield
+        """Seed the global generators, and restore them afterwards."""
+        return restored_generators(self.device, seed)
 
     def _make(self, seed):
         with self.seeded(seed):
@@ -102,6 +98,7 @@ class Network:
                 "model must be a torch.nn.Module, a function without arguments that makes one, or "
                 f"a scikit-learn classifier; calling it gave {type(module)}."
             )
+        check_trainable(module)
         return self._adapt(module)
 
     def _adapt(self, module):
@@ -110,7 +107,7 @@ class Network:
     def load(self, state):
         """Give the working copy these parameters and buffers."""
         with torch.no_grad():
-            for name, value in _named(self.module).items():
+            for name, value in named(self.module).items():
                 value.copy_(state[name])
                 value.grad = None
 
@@ -134,12 +131,11 @@ class Network:
             alone, fewer = [], []
             for state in states:
                 self.load(state)
-                alone.append(self.module(x))
-                check_logits(alone[-1], len(x))
-                for name, value in _named(self.module).items():
+                alone.append(self.module(x.clone()))  # it may write to its input
+                for name, value in named(self.module).items():
                     if not torch.equal(value, state[name]):
                         return f"its forward pass changes {name.removeprefix('inner.')!r}"
-                fewer.append(self.module(x[:-1]))
+                fewer.append(self.module(x[:-1].clone()))
             stacked = {name: torch.stack([s[name] for s in states]) for name in first}
             try:
                 together = self._stacked_call()(stacked, x.expand(2, *x.shape))
@@ -165,7 +161,7 @@ class Network:
     @torch.inference_mode(False)
     def _cost(self, x, y, recipe):
         """Operations of a step, and bytes that it keeps for the backward pass."""
-        x, y = x[: recipe.batch_size], y[: recipe.batch_size]
+        x, y = x[: recipe.batch_size].clone(), y[: recipe.batch_size].clone()
         weights = {p.data_ptr() for p in self.module.parameters()}
         kept = {}
 
@@ -176,7 +172,8 @@ class Network:
 
         self.load(self._initial)
         self.module.train()
-        with FlopCounterMode(display=False) as counter, torch.enable_grad():
+        counter = FlopCounterMode(display=False)
+        with counter, torch.enable_grad(), self.seeded(0):
             with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
                 losses = row_losses(recipe, self.module(x), y)
             losses.mean().backward()
@@ -184,16 +181,14 @@ class Network:
         return counter.get_total_flops(), sum(kept.values())
 
     @torch.inference_mode(False)
-    def n_classes(self, *inputs):
-        """Columns of the logits, the same for some rows of each of the inputs."""
+    def n_classes(self, **inputs):
+        """Columns of the logits, the same for some rows of each of the inputs, by name."""
         self.load(self._initial)
         self.module.eval()
         columns = []
-        with torch.no_grad():
-            for x in inputs:
-                logits = self.module(x[:2])
-                check_logits(logits, len(x[:2]))
-                columns.append(logits.shape[1])
+        with torch.no_grad(), self.seeded(0):
+            for name, x in inputs.items():
+                columns.append(first_logits(self.module, name, x[:2].clone()).shape[1])
         if len(set(columns)) > 1:
             raise ValueError(f"X and X_eval give different numbers of logits: {columns}.")
         return columns[0]
@@ -232,24 +227,34 @@ class Network:
         Returns
         -------
         ndarray of shape (G, n_eval, C)
-            Logits.
+            Logits; nan for a copy that diverged.
         """
-        with torch.enable_grad():
+        names = [name for name, p in self.module.named_parameters() if p.requires_grad]
+        with torch.enable_grad(), restored_generators(self.device):
             if len(masks) > 1:
-                state = self._train_stacked(x, y, masks, seeds, n_steps, recipe, tick)
+                state, finite = self._train_stacked(x, y, masks, seeds, n_steps, recipe, tick)
                 call = self._stacked_call((0, None))
-                return self._evaluate(lambda rows: call(state, rows), x_eval, len(masks))
-            self._train_one(x, y, masks[0], seeds[0], n_steps[0], recipe, tick)
-            return self._evaluate(lambda rows: self.module(rows)[None], x_eval, 1)
+                logits = self._evaluate(lambda rows: call(state, rows), x_eval, len(masks))
+            else:
+                finite = self._train_one(x, y, masks[0], seeds[0], n_steps[0], recipe, tick)[None]
+                logits = self._evaluate(lambda rows: self.module(rows)[None], x_eval, 1)
+                state = {name: p[None] for name, p in self.module.named_parameters()}
+        for name in names:
+            finite = finite & state[name].detach().flatten(1).isfinite().all(1)
+        logits[~finite.cpu().numpy() | ~usable(logits)] = np.nan
+        return logits
 
     def _train_one(self, x, y, mask, seed, n_steps, recipe, tick):
-        """The reference: the module and the optimiser as they are."""
+        """The reference: the module and the optimiser as they are.
+
+        Returns whether every loss was finite.
+        """
         self.load(self.initial_state(seed))
         self.module.train()
         optimizer = build_optimizer(
             recipe, [p for p in self.module.parameters() if p.requires_grad]
         )
-        step = 0
+        step, finite = 0, torch.ones((), dtype=torch.bool, device=self.device)
         # What the module draws, say for dropout, depends on the copy's seed and on nothing else
         # (negative: not the numbers that its weights were drawn from).
         with self.seeded(-1 - seed):
@@ -259,13 +264,16 @@ class Network:
                     rows = rows[:size]
                     set_lr(optimizer, recipe, step, n_steps)
                     optimizer.zero_grad()
-                    row_losses(recipe, self.module(x[rows]), y[rows]).mean().backward()
+                    loss = row_losses(recipe, self.module(x[rows]), y[rows]).mean()
+                    loss.backward()
                     optimizer.step()
+                    finite &= loss.detach().isfinite()
                     step += 1
                     tick(1 / n_steps)
+        return finite
 
     def _train_stacked(self, x, y, masks, seeds, n_steps, recipe, tick):
-        """Parameters and buffers of each copy after its last step, stacked."""
+        """Parameters and buffers of each copy after its last step; whether losses were finite."""
         state = self._stack(seeds)
         optimizer = build_optimizer(recipe, [v for v in state.values() if v.requires_grad])
         call = self._stacked_call()
@@ -273,6 +281,7 @@ class Network:
         n_copies, last = len(seeds), max(n_steps)
         ragged = len(set(n_steps)) > 1
         final = {k: v.detach().clone() for k, v in state.items()} if ragged else state
+        finite = torch.ones(n_copies, dtype=torch.bool, device=self.device)
         step = 0
         for block in group_batches(masks, seeds, recipe):
             sizes = (block >= 0).sum(2)  # (G, steps)
@@ -289,15 +298,17 @@ class Network:
                 losses = row_losses(recipe, logits, y[at].flatten(0, 1)).view(n_copies, -1)
                 losses = losses.masked_fill(batch < 0, 0)
                 # A copy's parameters are in its own loss only: the gradient of the sum is theirs.
-                (losses.sum(1) / sizes[:, i].clamp(min=1)).sum().backward()
+                losses = losses.sum(1) / sizes[:, i].clamp(min=1)
+                losses.sum().backward()
                 optimizer.step()
+                finite &= losses.detach().isfinite()
                 step += 1
                 tick(n_copies / last)
                 if ragged:  # what the group does later with copies that are done is not kept
                     for done in np.flatnonzero(np.asarray(n_steps) == step):
                         for name, value in final.items():
                             value[done] = state[name][done].detach()
-        return final
+        return final, finite
 
     def _stack(self, seeds):
         """Initial parameters (leaves that can be trained) and buffers, each (G, ...)."""
@@ -327,48 +338,16 @@ class Network:
         self.module.eval()
         chunks = x_eval.split(max(1, _EVALUATION_ROWS // n_copies))
         with torch.no_grad():
-            return torch.cat([function(chunk).cpu() for chunk in chunks], 1).numpy()
+            # A module may write to its input, which is the user's.
+            return torch.cat([function(chunk.clone()).cpu() for chunk in chunks], 1).numpy()
 
     def _to_device(self, array):
         return torch.from_numpy(np.ascontiguousarray(array)).to(self.device)
 
 
-def check_logits(logits, n_rows):
-    """Raise unless the network's output is a matrix with a row for each row."""
-    if not isinstance(logits, torch.Tensor):
-        raise TypeError(
-            f"The network must give a tensor of logits, got {type(logits)}. "
-            "Pass forward=lambda module, x: ... that takes the logits out."
-        )
-    if logits.ndim != 2 or len(logits) != n_rows:
-        raise ValueError(
-            f"The network must give logits of shape (n_rows, n_classes): {n_rows} rows gave "
-            f"{tuple(logits.shape)}."
-        )
-
-
-def _named(module):
-    return dict(module.named_parameters()) | dict(module.named_buffers())
-
-
 def _state(module):
-    return {name: value.detach().clone() for name, value in _named(module).items()}
+    return {name: value.detach().clone() for name, value in named(module).items()}
 
 
 def _close(a, b):
     return torch.allclose(a, b, rtol=1e-3, atol=1e-4 * float(a.abs().max()), equal_nan=True)
-
-
-def as_targets(y, network, n_classes, are_labels):
-    """Labels on the network's device; targets of another loss in its precision."""
-    y = torch.as_tensor(y if isinstance(y, torch.Tensor) else np.array(y)).detach()
-    if y.is_floating_point():
-        if are_labels:
-            raise ValueError(f"y must be integers that count classes from 0, got {y.dtype}.")
-        return y.to(network.device, network.dtype)
-    if are_labels and (y.ndim != 1 or y.min() < 0 or y.max() >= n_classes):
-        raise ValueError(
-            f"y must be one label for each row in 0..{n_classes - 1}, the columns of the logits; "
-            f"got shape {tuple(y.shape)}, labels {int(y.min())}..{int(y.max())}."
-        )
-    return y.to(network.device, torch.int64)

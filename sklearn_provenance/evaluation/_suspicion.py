@@ -3,12 +3,16 @@
 import numpy as np
 import torch
 from sklearn.utils import _safe_indexing
-from sklearn.utils.validation import _num_samples, check_consistent_length, column_or_1d
+from sklearn.utils._param_validation import validate_params
+from sklearn.utils.validation import _num_samples
 from torch import nn
 
+from .._utils.arguments import ROWS, Instance, check_labels, check_weights, whole
+from .._utils.rows import take_rows
 from ..attribution.models import adapt
+from ..explanation import Explanation
 from ..tangent import TangentModel
-from ._protocol import check_rows
+from ._protocol import check_fitted, check_rows
 from ._retraining_results import label_columns
 
 # The name of the baseline.
@@ -17,6 +21,10 @@ LOSS = "loss"
 _BLOCK = 2**24
 
 
+@validate_params(
+    {"fitted": [Instance("explain")], "X": [ROWS], "y": [ROWS], "k": [whole()]},
+    prefer_skip_nested_validation=False,
+)
 def label_error_scores(fitted, X, y, *, k=10):
     """Score every training row by how suspicious its label is, in several ways.
 
@@ -48,6 +56,7 @@ def label_error_scores(fitted, X, y, *, k=10):
     --------
     label_error_ranking : Measures such scores where errors are known.
     """
+    check_fitted(fitted)
     if getattr(fitted, "candidates", "all") == "same_class":
         raise ValueError(
             "With candidates=\"same_class\" no exemplar's label differs from the row's: use "
@@ -62,6 +71,10 @@ def label_error_scores(fitted, X, y, *, k=10):
     }
 
 
+@validate_params(
+    {"fitted": [Instance("attribute"), Instance("index_proba")], "X": [ROWS], "y": [ROWS]},
+    prefer_skip_nested_validation=False,
+)
 def self_influence(fitted, X, y):
     """Score of every training row for its own prediction, at its given label.
 
@@ -97,11 +110,11 @@ def self_influence(fitted, X, y):
     until the network knows its rows; before that, rows with a wrong label have the smallest
     probabilities, and the ranking is upside down.
     """
-    y = column_or_1d(y)
+    check_fitted(fitted)
+    n = _num_samples(X)
+    y = check_labels(y, "y", n)
     if hasattr(fitted, "attribute"):
         check_rows({type(fitted).__name__: fitted}, X, y)
-    check_consistent_length(X, y)
-    n = _num_samples(X)
     suspicion = np.empty(n)
     step = max(1, _BLOCK // n)
     for start in range(0, n, step):
@@ -120,6 +133,10 @@ def self_influence(fitted, X, y):
     return suspicion
 
 
+@validate_params(
+    {"explanation": [Explanation], "y": [ROWS], "weighted": ["boolean"]},
+    prefer_skip_nested_validation=False,
+)
 def label_disagreement(explanation, y, *, weighted=True):
     """Share of each row's exemplars whose label differs from the row's.
 
@@ -144,11 +161,9 @@ def label_disagreement(explanation, y, *, weighted=True):
     ValueError
         If there is not one label for each row explained, or the explanation has no labels.
     """
-    y = column_or_1d(y)
+    y = check_labels(y, "y", explanation.n_queries, "the explanation")
     if explanation.exemplar_labels is None:
         raise ValueError("The explanation has no exemplar_labels to compare with y.")
-    if len(y) != explanation.n_queries:
-        raise ValueError(f"y has {len(y)} labels for {explanation.n_queries} rows explained.")
     valid = explanation.indices >= 0
     differs = (explanation.exemplar_labels != y[:, None]) & valid
     weights = valid.astype(np.float64)
@@ -160,6 +175,14 @@ def label_disagreement(explanation, y, *, weighted=True):
         return (weights * differs).sum(axis=1) / weights.sum(axis=1)
 
 
+@validate_params(
+    {
+        "model": [nn.Module, Instance("predict_proba"), Instance("attribute")],
+        "X": [ROWS],
+        "y": [ROWS],
+    },
+    prefer_skip_nested_validation=False,
+)
 def label_loss(model, X, y):
     """Cross entropy of every row's given label, the baseline of label errors.
 
@@ -186,12 +209,17 @@ def label_loss(model, X, y):
     ValueError
         If a label is none of the model's classes.
     """
+    y = check_labels(y, "y", _num_samples(X))
+    if hasattr(model, "attribute"):
+        check_fitted(model)
     classes = getattr(model, "classes_", None)
     model = getattr(model, "estimator_", model) if hasattr(model, "attribute") else model
     if isinstance(model, nn.Module):
+        check_weights(model, "model")
         fitted = adapt(model)
         inputs = fitted.inputs(X)
         fitted = fitted.examined(inputs)
+        inputs = take_rows(inputs, np.arange(_num_samples(X)))  # a module may write to its input
         logits = TangentModel(fitted.module, forward=fitted.forward).logits(inputs)
         log_p = torch.log_softmax(logits.double(), 1).cpu().numpy()
         classes = fitted.classes
@@ -200,6 +228,13 @@ def label_loss(model, X, y):
         log_p = np.log(np.maximum(p, np.finfo(p.dtype).tiny)).astype(np.float64)
         classes = model.classes_ if classes is None else classes
     else:
-        raise TypeError(f"{type(model).__name__} has no predict_proba, so its loss is not known.")
-    columns = label_columns(column_or_1d(y), len(log_p), np.asarray(classes))
+        raise TypeError(
+            f"model must give probabilities, but {type(model).__name__} has no predict_proba"
+        )
+    if np.isnan(log_p).any():
+        raise ValueError(
+            "model must give finite outputs, but those of "
+            f"{np.isnan(log_p).any(1).sum()} rows are NaN or infinite: has its training diverged?"
+        )
+    columns = label_columns(y, len(log_p), np.asarray(classes))
     return -log_p[np.arange(len(log_p)), columns]

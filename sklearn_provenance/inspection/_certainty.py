@@ -56,6 +56,11 @@ def class_certainty(classifier, X):
     """
     with np.errstate(divide="ignore"):
         log_p = np.log(classifier.predict_proba(X))
+    if np.isnan(log_p).any():
+        raise ValueError(
+            f"classifiers must give finite probabilities, but those of {type(classifier).__name__} "
+            "are NaN: has its training diverged?"
+        )
     return tuple(values.numpy() for values in certainty(torch.as_tensor(log_p)))
 
 

@@ -4,7 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from sklearn.neighbors import NearestNeighbors
+from sklearn.utils._param_validation import StrOptions, validate_params
 
+from .._utils.arguments import ROWS, check_numbers, whole
 from ..evaluation import label_disagreement
 from ..evaluation._protocol import frame
 from ._certainty import index_certainty
@@ -22,6 +24,10 @@ SCORE_NAMES = {
 _NO_CONFIDENCE = -float(np.log(np.finfo(np.float32).tiny))
 
 
+@validate_params(
+    {"X": [ROWS, None]},
+    prefer_skip_nested_validation=False,
+)
 def index_entropy(classifier, X=None):
     """Entropy of the index probabilities of rows, in nats.
 
@@ -66,6 +72,10 @@ def index_entropy(classifier, X=None):
     return index_certainty(*open_classifier(classifier, X))[1]
 
 
+@validate_params(
+    {"by": [StrOptions(set(SCORE_NAMES)), "array-like"], "k": [whole()]},
+    prefer_skip_nested_validation=False,
+)
 def anomaly_ranking(classifier, by="distance", *, k=10):
     """Rank the training rows of each class by how anomalous they are.
 
@@ -132,14 +142,7 @@ def anomaly_ranking(classifier, by="distance", *, k=10):
     if isinstance(by, str):
         scores, name = anomaly_scores(classifier, method=by, k=k), SCORE_NAMES[by]
     else:
-        scores, name = np.array(by, dtype=np.float64), "score"
-        n_train = len(classifier._fit_X)
-        if scores.shape != (n_train,) or not np.isfinite(scores).all():
-            raise ValueError(
-                f"by must name a score or hold {n_train} finite numbers, one for each training "
-                f"row; got shape {scores.shape} with {(~np.isfinite(scores)).sum()} that are nan "
-                "or infinite"
-            )
+        scores, name = check_numbers(by, "by", (len(classifier._fit_X),)).copy(), "score"
     return AnomalyRanking(
         scores,
         training_labels(classifier),
@@ -209,6 +212,12 @@ def feature_neighbors(classifier, k):
     return NearestNeighbors(n_neighbors=k).fit(features)
 
 
+def _count(n):
+    if not whole(0).is_satisfied_by(n):
+        raise ValueError(f"n must be an integer of at least 0, got {n!r}")
+    return n
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class AnomalyRanking:
     """Training rows of each class by how anomalous they are.
@@ -248,7 +257,7 @@ class AnomalyRanking:
         ndarray of shape (min(n, n_rows_of_the_class),)
             Training rows, the most anomalous first.
         """
-        return self._order(label)[:n]
+        return self._order(label)[: _count(n)]
 
     def least(self, label, n=5):
         """The least anomalous rows of a class.
@@ -265,7 +274,7 @@ class AnomalyRanking:
         ndarray of shape (min(n, n_rows_of_the_class),)
             Training rows, the least anomalous first.
         """
-        return self._order(label)[::-1][:n]
+        return self._order(label)[::-1][: _count(n)]
 
     def _order(self, label):
         rows = np.flatnonzero(self.labels == label)

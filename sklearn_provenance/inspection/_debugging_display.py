@@ -4,6 +4,7 @@ import numpy as np
 
 from .._explanation_plot import MISMATCH_COLOR
 from .._explanation_rows import clip, format_number, plain
+from .._utils.arguments import check_kind
 from ._shared import draw_images, new_canvas
 
 _NORMAL_COLOR = "#0072B2"
@@ -127,6 +128,7 @@ class AnomalyDisplay:
         ImportError
             If matplotlib is missing.
         """
+        check_kind(ranking, "AnomalyRanking", "ranking")
         labels = np.unique(ranking.labels) if labels is None else np.atleast_1d(labels)
         ends = [[end(label, n) for label in labels] for end in (ranking.least, ranking.most)]
         word, ids = ("row", None) if ranking.sample_id is None else ("id", ranking.sample_id)

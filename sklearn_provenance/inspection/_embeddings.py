@@ -1,21 +1,32 @@
 """What there is inside a class: clusters of index-branch features and their exemplars."""
 
 from dataclasses import dataclass
-from numbers import Integral
 
 import numpy as np
 from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 from sklearn.metrics import pairwise_distances
-from sklearn.utils import check_random_state, check_scalar
-from sklearn.utils.validation import check_consistent_length, column_or_1d
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import StrOptions, validate_params
 
+from .._utils.arguments import ROWS, check_labels, whole
 from ..evaluation._protocol import frame
 from ._embeddings_display import EmbeddingDisplay
 from ._shared import index_branch_features, open_classifier, pictures, training_labels
 
 
+@validate_params(
+    {
+        "X": [ROWS, None],
+        "y": [ROWS, None],
+        "n_clusters": [whole()],
+        "n_exemplars": [whole()],
+        "embedding": [StrOptions({"tsne", "pca"})],
+        "random_state": ["random_state"],
+    },
+    prefer_skip_nested_validation=False,
+)
 def embedding_clusters(
     classifier,
     X=None,
@@ -93,23 +104,26 @@ def embedding_clusters(
     """
     if (X is None) != (y is None):
         raise ValueError("give both X and y, or neither for the training rows")
-    if embedding not in ("tsne", "pca"):
-        raise ValueError(f'embedding must be "tsne" or "pca"; got {embedding!r}')
+    if np.ndim(label) or label is None:
+        raise ValueError(f"label must be one class, got {label!r}")
     classifier, X = open_classifier(classifier, X)
     known_labels = training_labels(classifier)
     if X is None:
         all_rows, y = classifier._fit_X, known_labels
     else:
-        all_rows, y = classifier._rows(X), column_or_1d(y)
-        check_consistent_length(all_rows, y)
+        all_rows = classifier._rows(X)
+        y = check_labels(y, "y", len(all_rows))
     numbers, known = np.flatnonzero(y == label), np.flatnonzero(known_labels == label)
     for name, found in (("row", numbers), ("training row", known)):
         if not len(found):
             raise ValueError(
                 f"no {name} has the label {label!r}; the classes are {classifier.classes_.tolist()}"
             )
-    check_scalar(n_clusters, "n_clusters", Integral, min_val=1, max_val=len(numbers))
-    check_scalar(n_exemplars, "n_exemplars", Integral, min_val=1)
+    if n_clusters > len(numbers):
+        raise ValueError(
+            f"n_clusters must be at most {len(numbers)}, the number of rows with label {label!r}, "
+            f"got {n_clusters}"
+        )
 
     rng = check_random_state(random_state)
     features = index_branch_features(classifier, all_rows[numbers])

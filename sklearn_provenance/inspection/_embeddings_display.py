@@ -3,6 +3,7 @@
 import numpy as np
 
 from .._explanation_rows import clip, format_number, plain
+from .._utils.arguments import check_kind
 from ..evaluation._curves import _COLORS, _MARKERS
 from ._shared import draw_images, new_canvas
 
@@ -140,6 +141,7 @@ class EmbeddingDisplay:
         ImportError
             If matplotlib is missing.
         """
+        check_kind(result, "EmbeddingClusters", "result")
         word, names = "row", result.exemplars
         if result.exemplar_sample_id is not None:
             word, names = "id", result.exemplar_sample_id

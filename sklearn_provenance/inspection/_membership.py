@@ -3,14 +3,14 @@
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
-from numbers import Real
 
 import numpy as np
 from sklearn.metrics import roc_curve
-from sklearn.utils import check_scalar
+from sklearn.utils._param_validation import validate_params
 from sklearn.utils.validation import _num_samples
 from tqdm.auto import tqdm
 
+from .._utils.arguments import ROWS, real, whole
 from ..evaluation._protocol import frame
 from ._certainty import class_certainty, index_certainty, open_provenance
 from ._membership_display import MembershipDisplay
@@ -20,6 +20,10 @@ from ._shared import open_classifier
 STATISTICS = ("confidence", "entropy")
 
 
+@validate_params(
+    {"X_members": [ROWS], "X_nonmembers": [ROWS], "verbose": ["verbose"]},
+    prefer_skip_nested_validation=False,
+)
 def membership_inference(classifiers, X_members, X_nonmembers, *, verbose=0):
     """Tell training rows from others by how sure classifiers are of them.
 
@@ -92,17 +96,17 @@ def membership_inference(classifiers, X_members, X_nonmembers, *, verbose=0):
     if not isinstance(classifiers, Mapping):
         classifiers = {"": classifiers}
     if not classifiers:
-        raise ValueError("No classifier was given.")
+        raise ValueError("classifiers must hold one or more classifiers, got none")
     for name, X in (("X_members", X_members), ("X_nonmembers", X_nonmembers)):
         if _num_samples(X) < 2:
             raise ValueError(f"{name} has {_num_samples(X)} rows; give 2 or more.")
     attacks = []
     for name, classifier in classifiers.items():
         found = open_provenance(classifier)[0]
-        if not hasattr(classifier, "predict_proba"):
+        if isinstance(classifier, type) or not hasattr(classifier, "predict_proba"):
             raise TypeError(
-                f"{name or 'classifiers'!r} must have predict_proba, through which it is attacked; "
-                f"got {type(classifier).__name__}."
+                "classifiers must have predict_proba, through which they are attacked, got "
+                f"{classifier!r} as {name!r}"
             )
         if found is classifier:
             _check_rows(name, found, X_members, X_nonmembers)
@@ -217,6 +221,10 @@ class MembershipResult:
             Their places in ``attacks``.
         """
         wanted = (classifier, branch, statistic)
+        for place, name in enumerate(("classifier", "branch", "statistic")):
+            known = {attack[place] for attack in self.attacks}
+            if wanted[place] is not None and wanted[place] not in known:
+                raise ValueError(f"{name} must be among {sorted(known)}, got {wanted[place]!r}")
         return [
             number
             for number, attack in enumerate(self.attacks)
@@ -237,8 +245,8 @@ class MembershipResult:
             AUC of the first less that of the second.
         """
         contrast = np.zeros(len(self.auc))
-        contrast[first] += 1
-        contrast[second] -= 1
+        contrast[self._number(first, "first")] += 1
+        contrast[self._number(second, "second")] -= 1
         variance = contrast @ self.covariance @ contrast
         return float(contrast @ self.auc), float(np.sqrt(max(variance, 0.0)))
 
@@ -255,9 +263,18 @@ class MembershipResult:
         false_positive_rate, true_positive_rate : ndarray of shape (n_thresholds,)
             Shares of non-members and of members whose score reaches a threshold, from 0 to 1.
         """
+        attack = self._number(attack, "attack")
         scores = np.concatenate([self.members[attack], self.nonmembers[attack]])
         is_member = np.arange(len(scores)) < self.members.shape[1]
         return roc_curve(is_member, scores)[:2]
+
+    def _number(self, number, name):
+        if not whole(0, len(self.attacks)).is_satisfied_by(number) or number == len(self.attacks):
+            raise ValueError(
+                f"{name} must be the number of an attack, from 0 to {len(self.attacks) - 1}, got "
+                f"{number!r}"
+            )
+        return number
 
     def true_positive_rate(self, false_positive_rate=0.01):
         """Return the share of members found while few non-members are taken for members.
@@ -273,7 +290,10 @@ class MembershipResult:
         ndarray of shape (n_attacks,)
             Shares, between the points of the curve by a straight line.
         """
-        check_scalar(false_positive_rate, "false_positive_rate", Real, min_val=0, max_val=1)
+        if not real(0, 1, "both").is_satisfied_by(false_positive_rate):
+            raise ValueError(
+                f"false_positive_rate must be a number from 0 to 1, got {false_positive_rate!r}"
+            )
         curves = map(self.curve, range(len(self.attacks)))
         return np.array([np.interp(false_positive_rate, *curve) for curve in curves])
 

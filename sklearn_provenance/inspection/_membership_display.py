@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from .._utils.arguments import check_kind
 from ..evaluation._curves import _COLORS, new_axes
 
 
@@ -175,10 +176,8 @@ class MembershipDisplay:
         ImportError
             If matplotlib is missing.
         """
+        check_kind(result, "MembershipResult", "result")
         chosen = result.select(statistic=statistic)
-        if not chosen:
-            known = sorted({attack[2] for attack in result.attacks})
-            raise ValueError(f"statistic must be one of {known}, got {statistic!r}.")
         attacks = [result.attacks[number] for number in chosen]
         classifiers = list(dict.fromkeys(name for name, *_ in attacks))
         names, styles = [], []

@@ -1,20 +1,39 @@
 """Memorisation against generalisation: accuracies over a hyperparameter, above all alpha."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import joblib
 import numpy as np
 from sklearn.base import clone
 from sklearn.pipeline import Pipeline
-from sklearn.utils.validation import _num_samples, check_consistent_length
+from sklearn.utils._param_validation import validate_params
+from sklearn.utils.validation import _num_samples
 from tqdm.auto import tqdm
 
+from .._utils.arguments import ROWS, check_labels, whole
+from ..evaluation._constraints import TRAINING
 from ..evaluation._protocol import as_seeds, frame, long_columns, nan_mean, standard_error
 from ..provenance import ProvenanceClassifier
 from ._memorisation_display import MEASURES, MemorisationDisplay
 from ._memorisation_scores import as_sizes, memorisation_scores
 
 
+@validate_params(
+    {
+        "X": [ROWS],
+        "y": [ROWS],
+        "X_test": [ROWS],
+        "y_test": [ROWS],
+        "param_name": [str],
+        "param_range": ["array-like"],
+        "variants": [Mapping, None],
+        "k": [whole(), "array-like"],
+        "n_jobs": TRAINING["n_jobs"],
+        "verbose": ["verbose"],
+    },
+    prefer_skip_nested_validation=False,
+)
 def memorisation_curve(
     estimator,
     X,
@@ -99,14 +118,15 @@ def memorisation_curve(
     True
     """
     _final_step(estimator)
-    check_consistent_length(X, y)
-    check_consistent_length(X_test, y_test)
+    y = check_labels(y, "y", _num_samples(X))
+    y_test = check_labels(y_test, "y_test", _num_samples(X_test), "X_test")
     as_sizes(k, _num_samples(X))  # before anything takes time
     values, seeds = list(param_range), as_seeds(seeds)
     if not values:
         raise ValueError(f"param_range holds no value of {param_name}.")
     variants = {"": {}} if variants is None else dict(variants)
-    if not variants or any(param_name in params for params in variants.values()):
+    named = all(isinstance(params, Mapping) for params in variants.values())
+    if not variants or not named or any(param_name in params for params in variants.values()):
         raise ValueError(
             f"variants must name one or more dicts of parameters, none with {param_name!r}, which "
             f"varies; got {variants}."
@@ -187,6 +207,8 @@ class MemorisationResult:
         mean, standard_error : ndarray of shape (n_variants, n_values)
             Standard errors are nan where there is one seed.
         """
+        if measure not in self.scores:
+            raise ValueError(f"measure must be among {list(self.scores)}, got {measure!r}")
         return nan_mean(self.scores[measure], 2), standard_error(self.scores[measure], 2)
 
     def to_frame(self):

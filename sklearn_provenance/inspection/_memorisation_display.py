@@ -4,6 +4,7 @@ from numbers import Real
 
 import numpy as np
 
+from .._utils.arguments import check_kind
 from ..evaluation._curves import _COLORS, _MARKERS, new_axes
 
 # Figure 2 of the paper, and the predicted class.
@@ -123,6 +124,7 @@ class MemorisationDisplay:
         ImportError
             If matplotlib is missing.
         """
+        check_kind(result, "MemorisationResult", "result")
         unknown = [name for name in measures if name not in result.scores]
         if unknown:
             raise ValueError(f"measures must be among {list(result.scores)}; got {unknown}.")

@@ -1,15 +1,19 @@
 """Accuracies of a provenance network on its training rows and on others."""
 
-from numbers import Integral
-
 import numpy as np
 import torch
+from sklearn.utils._param_validation import validate_params
 
+from .._utils.arguments import ROWS, check_labels, whole
 from ..evaluation._robustness import majority
 from ..provenance._inference import batches, nearest_rows, store
 from ._shared import open_classifier
 
 
+@validate_params(
+    {"X_test": [ROWS], "y_test": [ROWS], "k": [whole(), "array-like"]},
+    prefer_skip_nested_validation=False,
+)
 def memorisation_scores(estimator, X_test, y_test, *, k=5):
     """Measure what a provenance network memorises, and what it makes of other rows.
 
@@ -72,15 +76,11 @@ def memorisation_scores(estimator, X_test, y_test, *, k=5):
     >>> scores["test_top1"] > 0.9
     True
     """
-    classifier, X_test = open_classifier(estimator, X_test)
+    classifier, X_test = open_classifier(estimator, X_test, "estimator")
     index, classes = classifier._index, classifier.classes_
     sizes = as_sizes(k, index.n_outputs)
-    rows, y_test = classifier._rows(X_test), np.asarray(y_test)
-    if y_test.shape != (len(rows),) or not len(rows):
-        raise ValueError(
-            f"X_test has {len(rows)} rows and y_test shape {y_test.shape}: give each row its "
-            "class, and at least one row."
-        )
+    rows = classifier._rows(X_test)
+    y_test = check_labels(y_test, "y_test", len(rows), "X_test")
 
     own, own_rows = index.rows, classifier._fit_X[index.rows]
     named, right, on_train = _exemplars(classifier, own_rows, classes[index.labels], sizes)
@@ -99,8 +99,8 @@ def memorisation_scores(estimator, X_test, y_test, *, k=5):
 
 def as_sizes(k, n_outputs):
     """Numbers of exemplars as a tuple."""
-    sizes = (k,) if isinstance(k, Integral) else tuple(k)
-    if not sizes or any(not isinstance(s, Integral) or not 1 <= s <= n_outputs for s in sizes):
+    sizes = (k,) if np.ndim(k) == 0 else tuple(k)
+    if not sizes or not all(whole().is_satisfied_by(s) and s <= n_outputs for s in sizes):
         raise ValueError(
             f"k must be one or several integers from 1 to {n_outputs}, the training rows that can "
             f"be named; got {k!r}."

@@ -1,6 +1,5 @@
 """Outlier detection by a provenance network, with scikit-learn's interface."""
 
-import numbers
 from copy import copy
 from hashlib import blake2b
 
@@ -8,9 +7,11 @@ import numpy as np
 from sklearn.base import BaseEstimator, OutlierMixin, _fit_context
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils import _safe_indexing
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 
+from .._utils.arguments import real, whole
+from .._utils.restored import restored_on_error
 from ..attribution.models import is_fitted, resolve
 from ._debugging import SCORE_NAMES, anomaly_scores, feature_neighbors
 from ._shared import open_classifier, training_labels
@@ -96,8 +97,8 @@ default="distance"
     _parameter_constraints: dict = {
         "estimator": "no_validation",  # resolving it says more than a type would
         "method": [StrOptions(set(SCORE_NAMES))],
-        "k": [Interval(numbers.Integral, 1, None, closed="left")],
-        "contamination": [Interval(numbers.Real, 0, 0.5, closed="right")],
+        "k": [whole()],
+        "contamination": [real(0, 0.5, "right")],
         "prefit": [StrOptions({"auto"}), "boolean"],
     }
 
@@ -133,6 +134,10 @@ default="distance"
             If the estimator needs y and gets none, y differs from the labels that the estimator
             was fitted with, or the method cannot serve the estimator.
         """
+        with restored_on_error(self):
+            return self._fit(X, y)
+
+    def _fit(self, X, y):
         X = self._check_X(X, reset=True)
         if y is None and self._needs_labels():
             raise ValueError(
@@ -140,7 +145,7 @@ default="distance"
                 "estimator is trained with labels. Only one that is fitted does without"
             )
         self.estimator_ = resolve(self.estimator, self.prefit, X, y)
-        classifier, X = open_classifier(self.estimator_, X)
+        classifier, X = open_classifier(self.estimator_, X, "estimator")
         self._routing = classifier.routing
         known, labels = classifier._fit_X, training_labels(classifier)
         same_rows = np.array_equal(classifier._rows(X), known)

@@ -1,24 +1,40 @@
 """One web page about a fitted model: its predictions, their exemplars, and its training rows."""
 
+import os
 import platform
 import sys
-from numbers import Integral
+from collections.abc import Mapping
 
 import numpy as np
-from sklearn.utils import check_scalar
-from sklearn.utils.validation import column_or_1d
+from sklearn.utils._param_validation import StrOptions, validate_params
 
 from .._explain import _open, explain
 from .._explanation_html import CONFIDENTIAL, marks, query_section, table
 from .._explanation_page import check_target, join, page, tag, write_page
 from .._explanation_rows import clip, plain
 from .._explanation_views import RowViews, label_namer, words
+from .._utils.arguments import ROWS, check_labels, whole
 from ..provenance import ProvenanceClassifier
 from ._report_suspicion import suspicious_section
 
 _MAX_LINKS = 12
 
 
+@validate_params(
+    {
+        "X_test": [ROWS],
+        "y_test": [ROWS, None],
+        "k": [whole()],
+        "n_queries": [whole(), None],
+        "suspicious": [StrOptions({"auto"}), "array-like", None],
+        "n_rows": [whole()],
+        "path": [str, os.PathLike, None],
+        "title": [str],
+        "label_names": [Mapping, "array-like", None],
+        "max_features": [whole()],
+    },
+    prefer_skip_nested_validation=False,
+)
 def report(
     fitted,
     X_test,
@@ -108,13 +124,14 @@ def report(
     >>> html.startswith("<!DOCTYPE html>"), "<h1>Iris</h1>" in html
     (True, True)
     """
-    if n_queries is not None:
-        check_scalar(n_queries, "n_queries", Integral, min_val=1)
-    check_scalar(n_rows, "n_rows", Integral, min_val=1)
-    check_scalar(max_features, "max_features", Integral, min_val=1)
     if path is not None:
         check_target(path)
-    inner, _ = _open(fitted)
+    if isinstance(fitted, type):
+        raise TypeError(f"fitted must be a fitted estimator, got the class {fitted.__name__}")
+    try:
+        inner, _ = _open(fitted)
+    except TypeError as error:
+        raise TypeError(f"fitted must have an explain method: {error}") from error
     explanation = explain(fitted, X_test, k=k)
     if y_test is not None:
         y_test = _check_labels(y_test, explanation, inner)
@@ -159,12 +176,7 @@ def _exemplars_agree(inner):
 
 
 def _check_labels(y_test, explanation, inner):
-    y_test = column_or_1d(y_test)
-    if len(y_test) != explanation.n_queries:
-        raise ValueError(
-            f"y_test must have one label for each of the {explanation.n_queries} rows of X_test, "
-            f"got {len(y_test)}"
-        )
+    y_test = check_labels(y_test, "y_test", explanation.n_queries, "X_test")
     classes, given = np.asarray(getattr(inner, "classes_", [])).tolist(), y_test.tolist()
     if classes and set(given).isdisjoint(classes):
         raise ValueError(

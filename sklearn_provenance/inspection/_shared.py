@@ -9,7 +9,7 @@ from ..provenance._input import image_layout
 from ._certainty import open_provenance
 
 
-def open_classifier(estimator, X=None):
+def open_classifier(estimator, X=None, name="classifier"):
     """The fitted ProvenanceClassifier in an estimator, and rows as it takes them.
 
     Parameters
@@ -18,6 +18,8 @@ def open_classifier(estimator, X=None):
         Or a Pipeline, search or FrozenEstimator around one; fitted.
     X : array-like of shape (n, ...), default=None
         Rows as the estimator takes them.
+    name : str, default="classifier"
+        What the caller calls the estimator.
 
     Returns
     -------
@@ -36,7 +38,7 @@ def open_classifier(estimator, X=None):
     classifier, pipelines = open_provenance(estimator)
     if classifier is None:
         raise TypeError(
-            "expected a fitted ProvenanceClassifier, alone or inside a Pipeline, a search or a "
+            f"{name} must be a fitted ProvenanceClassifier, alone or inside a Pipeline, search or "
             f"FrozenEstimator; got {type(estimator).__name__}"
         )
     if X is not None:

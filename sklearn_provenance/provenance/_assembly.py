@@ -2,6 +2,7 @@
 
 import torch
 
+from .._utils.arguments import as_device
 from ._backbones import MLP_DEPTH
 from ._input import image_layout
 from ._network import ProvenanceNetwork
@@ -24,7 +25,7 @@ _LOSS_PARAMETERS = ("alpha", "mixing", "lambda_class", "lambda_index", "label_sm
 
 def assemble_net(clf, seed):
     """The net of a classifier whose data have been validated, with fresh weights."""
-    index, device = clf._index, resolve_device(clf.device)
+    index, device = clf._index, as_device(clf.device)
     shape, axes = stored_layout(clf)
     backbone = choose_backbone(clf.backbone, shape)
     _check_network(clf, backbone)
@@ -96,16 +97,6 @@ def choose_backbone(backbone, shape):
     if backbone == "auto":
         return "cnn" if images else "mlp"
     return backbone
-
-
-def resolve_device(device):
-    """A torch device; "auto" is CUDA where there is a GPU."""
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    device = torch.device(device)
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(f"device={str(device)!r}, but torch finds no CUDA device; use 'auto'")
-    return device
 
 
 def amp_dtype(precision, device):

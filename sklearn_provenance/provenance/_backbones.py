@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from .._utils.arguments import check_weights
+from .._utils.restored import restored_generators
 from ._layers import convolution_block, dense
 
 
@@ -122,8 +124,7 @@ def _custom(backbone, input_shape, generator):
         return _stage(copy.deepcopy(backbone).cpu(), input_shape)
     seed = int(torch.randint(2**31, (1,), generator=generator))
     # A factory draws from torch's global generator: one at a time, and put back after.
-    with _factory_lock, torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
+    with _factory_lock, restored_generators(seed=seed):
         module = backbone()
         if not isinstance(module, nn.Module):
             raise TypeError(
@@ -134,14 +135,24 @@ def _custom(backbone, input_shape, generator):
 
 
 def _stage(module, input_shape):
-    stage = nn.Sequential(module, nn.Flatten())
+    if any(isinstance(m, torch.jit.ScriptModule) for m in module.modules()):
+        raise TypeError("the backbone must be an nn.Module in Python, got one of torch.jit")
     try:
-        with torch.no_grad():
-            out = stage.eval()(torch.zeros(2, *input_shape))
-    except (RuntimeError, ValueError, TypeError) as error:
+        with torch.no_grad(), restored_generators():
+            out = module.eval()(torch.zeros(2, *input_shape))
+    except Exception as error:  # anything that the module's own code can raise
         raise ValueError(
             f"the backbone does not take a batch of inputs of shape {tuple(input_shape)}: {error}"
         ) from error
-    if not isinstance(out, torch.Tensor) or len(out) != 2:
-        raise ValueError("the backbone must map a batch of inputs to one tensor, a row per input")
-    return [stage.train()], out.shape[1]
+    usable, got = False, type(out).__name__
+    if isinstance(out, torch.Tensor):
+        dense = out.layout == torch.strided and out.is_floating_point() and not out.is_meta
+        usable = dense and out.ndim > 1 and len(out) == 2 and out.numel() > 0
+        got = f"{out.dtype} of shape {tuple(out.shape)}, {out.layout} on {out.device}"
+    if not usable:
+        raise ValueError(
+            "the backbone must map a batch of inputs to one dense tensor of floating-point "
+            f"features, a row per input; two inputs gave {got}"
+        )
+    check_weights(module, "the backbone")
+    return [nn.Sequential(module, nn.Flatten()).train()], out[0].numel()

@@ -1,7 +1,5 @@
 """ProvenanceClassifier: a classifier that names the training rows behind its predictions."""
 
-import numbers
-
 import numpy as np
 import torch
 from sklearn.base import ClassifierMixin
@@ -9,6 +7,7 @@ from sklearn.utils._param_validation import Interval, RealNotInt, StrOptions
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
+from .._utils.arguments import real, whole
 from ._assembly import STRUCTURE, assemble_net, network_structure, update_net
 from ._backbones import SIZES
 from ._estimator import ProvenanceEstimator
@@ -140,32 +139,32 @@ default="class_conditional"
 
     _parameter_constraints: dict = {
         "architecture": [StrOptions({"class_conditional", "class_independent", "single_branch"})],
-        "alpha": [Interval(numbers.Real, 0, 1, closed="both")],
+        "alpha": [real(0, 1, "both")],
         "mixing": [StrOptions({"expected", "sampled"})],
         "backbone": [StrOptions({"auto", "cnn", "mlp"}), nn.Module, callable],
         "width": [StrOptions({*SIZES, "paper"})],
-        "dropout": [Interval(numbers.Real, 0, 1, closed="left")],
-        "sharing_level": [Interval(numbers.Integral, 1, 4, closed="both"), None],
+        "dropout": [real(0, 1, "left")],
+        "sharing_level": [whole(1, 4), None],
         "heads": [StrOptions({"shared", "per_class"})],
         "class_conditioning": ["boolean"],
         "routing": [StrOptions({"hard", "soft"})],
         "input_shape": [tuple, list, None],
         "index_subset": [
-            Interval(numbers.Integral, 1, None, closed="left"),
+            whole(),
             Interval(RealNotInt, 0, 1, closed="right"),
             "array-like",
             None,
         ],
-        "lambda_class": [Interval(numbers.Real, 0, None, closed="left")],
-        "lambda_index": [Interval(numbers.Real, 0, None, closed="left")],
-        "label_smoothing": [Interval(numbers.Real, 0, 1, closed="left")],
-        "lr": [Interval(numbers.Real, 0, None, closed="neither")],
-        "lr_index": [Interval(numbers.Real, 0, None, closed="neither"), None],
-        "weight_decay": [Interval(numbers.Real, 0, None, closed="left")],
-        "batch_size": [Interval(numbers.Integral, 2, None, closed="left"), StrOptions({"auto"})],
-        "max_epochs": [Interval(numbers.Integral, 1, None, closed="left")],
-        "warmup_epochs": [Interval(numbers.Integral, 0, None, closed="left")],
-        "decay_epochs": [Interval(numbers.Integral, 1, None, closed="left")],
+        "lambda_class": [real()],
+        "lambda_index": [real()],
+        "label_smoothing": [real(0, 1, "left")],
+        "lr": [real(0, np.inf, "neither")],
+        "lr_index": [real(0, np.inf, "neither"), None],
+        "weight_decay": [real()],
+        "batch_size": [whole(2), StrOptions({"auto"})],
+        "max_epochs": [whole()],
+        "warmup_epochs": [whole(0)],
+        "decay_epochs": [whole()],
         "device": [str, torch.device],
         "precision": [StrOptions({"auto", "float32", "bfloat16"})],
         "callbacks": [list, None],

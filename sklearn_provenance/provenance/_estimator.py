@@ -3,6 +3,7 @@
 import copy
 import numbers
 import warnings
+from contextlib import nullcontext
 
 import numpy as np
 import torch
@@ -19,8 +20,9 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 from skorch.history import History
 
+from .._utils.arguments import as_device
+from .._utils.restored import restored_generators, restored_on_error
 from ..explanation import Explanation
-from ._assembly import resolve_device
 from ._index import ClassIndex
 from ._inference import nearest_rows
 from ._input import image_layout, validate_rows
@@ -76,14 +78,11 @@ class ProvenanceEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
         Raises
         ------
         ValueError
-            If the input is not usable. An estimator that was fitted before stays as it was.
+            If the input is not usable, or training diverges. An estimator that was fitted before
+            stays as it was.
         """
-        before = self.__dict__.copy()
-        try:
+        with restored_on_error(self):
             return self._fit(X, y, sample_id)
-        except BaseException:
-            self.__dict__ = before
-            raise
 
     def _fit(self, X, y, sample_id):
         before = self.__dict__.copy() if self.warm_start and hasattr(self, "net_") else None
@@ -176,7 +175,7 @@ class ProvenanceEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
         self._fit_X, self._fit_y = state["fit_X"], state["fit_y"]
         self.n_features_in_ = self._fit_X.shape[1]
         self._index = ClassIndex.from_labels(self._fit_y, len(self.classes_), self.index_)
-        resolve_device(device)  # no fault of the file
+        as_device(device)  # no fault of the file
         with reading(path):
             net = self._assemble_net(seed=0)
             load_weights(net.module_, weights)
@@ -218,25 +217,22 @@ class ProvenanceEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
 
     def _train(self, order_seed, step_seed):
         net = self.net_
-        interrupted = train(
-            net,
-            DeviceRows(
-                *self._training_rows(), net.device, torch.Generator().manual_seed(order_seed)
-            ),
-            torch.Generator(net.device).manual_seed(step_seed),
-            *self._schedule(),
-            bool(self.verbose),
-        )
-        losses = [epoch["train_loss"] for epoch in net.history]
-        if not np.isfinite(losses).all():
-            raise ValueError(
-                f"training diverged: the loss was {losses[-1]} after {len(losses)} epochs. Scale "
-                f"the features, or take a smaller lr than {self.lr:g}"
+        # A module of the user's, unlike our own, draws from the global generators.
+        is_theirs = not isinstance(getattr(self, "backbone", "auto"), str)
+        with restored_generators(net.device, step_seed) if is_theirs else nullcontext():
+            interrupted = train(
+                net,
+                DeviceRows(
+                    *self._training_rows(), net.device, torch.Generator().manual_seed(order_seed)
+                ),
+                torch.Generator(net.device).manual_seed(step_seed),
+                *self._schedule(),
+                bool(self.verbose),
             )
         if interrupted:
             warnings.warn(
-                f"training was interrupted after {len(losses)} epochs; the estimator can be used "
-                "as it is, and warm_start=True goes on from here",
+                f"training was interrupted after {len(net.history)} epochs; the estimator can be "
+                "used as it is, and warm_start=True goes on from here",
                 ConvergenceWarning,
                 stacklevel=5,
             )

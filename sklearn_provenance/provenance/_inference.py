@@ -34,10 +34,10 @@ def class_proba(module, index, rows):
     if module.architecture == "single_branch":
         by_class = _class_sums(index, _device(module))
         for batch, _, x in batches(module, rows, index.n_outputs):
-            store(proba, batch, _class_mass(module(x).index_logits, by_class))
+            store(proba, batch, _class_mass(_outputs(module, x).index_logits, by_class))
     else:
         for batch, _, x in batches(module, rows, len(index.sizes)):
-            store(proba, batch, module.class_logits(x).softmax(1))
+            store(proba, batch, checked(module.class_logits(x)).softmax(1))
     return proba
 
 
@@ -56,7 +56,7 @@ def index_features(module, index, rows):
     """
     features = np.empty((len(rows), module.n_index_features), dtype=np.float32)
     for batch, _, x in batches(module, rows, index.n_outputs):
-        store(features, batch, module(x).index_features)
+        store(features, batch, checked(_outputs(module, x).index_features))
     return features
 
 
@@ -160,6 +160,24 @@ def store(target, batch, values):
     target[batch] = values[: batch.stop - batch.start].cpu()
 
 
+def checked(outputs):
+    """Outputs of the network; raise if they are NaN or infinite. -inf stands for no output."""
+    if (outputs.isnan() | outputs.isposinf()).any():
+        raise ValueError(
+            "the network's outputs are NaN or infinite: its weights or the rows are too large. "
+            "Fit it again with a smaller lr, or scale the rows"
+        )
+    return outputs
+
+
+def _outputs(module, x):
+    output = module(x)
+    for logits in (output.index_logits, output.class_logits):
+        if logits is not None:
+            checked(logits)
+    return output
+
+
 def _class_sums(index, device):
     """Sparse matrix (C, n_outputs) that adds the outputs of each class."""
     places = np.stack([index.labels, np.arange(index.n_outputs)])
@@ -180,15 +198,15 @@ def _log_proba(module, members, by_class, x, routing, exclude=None):
     what the class is predicted from (B, C)."""
     if module.architecture == "class_conditional" and routing == "soft":
         per_class = module.index_logits_per_class(x)
-        class_scores = next(per_class)
+        class_scores = checked(next(per_class))
         log_class = class_scores.log_softmax(1)
         log_p = torch.empty(len(x), int(members.max()) + 1, device=x.device)
-        for c, logits in enumerate(per_class):
+        for c, logits in enumerate(map(checked, per_class)):
             own = members[c][members[c] >= 0]
             log_p[:, own] = log_class[:, c : c + 1] + logits[:, : len(own)].log_softmax(1)
         label = None
     else:
-        output = module(x)
+        output = _outputs(module, x)
         log_p, label, class_scores = output.index_logits, output.label, output.class_logits
         if class_scores is None:
             class_scores = _class_mass(log_p, by_class)

@@ -4,6 +4,7 @@
 """
 
 import copy
+import math
 from itertools import islice
 
 import torch
@@ -14,6 +15,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import Dataset
 from tqdm.auto import tqdm
 
+from .._utils.arguments import check_weights
 from ._index import index_cross_entropy, sample_local_targets
 from ._layers import settle_statistics
 
@@ -184,6 +186,9 @@ class EpochLog(Callback):
     def on_epoch_end(self, net, **kwargs):
         for name, value in net.criterion_.pop_means().items():
             net.history.record(name, value)
+        loss = net.history[-1]["train_loss"]
+        if not math.isfinite(loss):
+            raise _diverged(net, f"the loss was {loss} in epoch {len(net.history)}")
 
 
 class Progress(Callback):
@@ -201,6 +206,26 @@ class Progress(Callback):
     def on_train_end(self, net, **kwargs):
         self.bar_.close()
         del self.bar_  # holds a lock, which does not pickle
+
+
+def _diverged(net, what):
+    lr = net.optimizer_.param_groups[-1]["initial_lr"]
+    return ValueError(
+        f"training diverged: {what}. Scale the features, or take a smaller lr than {lr:g}"
+    )
+
+
+@torch.no_grad()
+def _check_last_step(net, inputs, target):
+    """Raise unless weights and the loss of a batch are finite after the last step."""
+    net.module_.eval()
+    loss = float(net.criterion_(net.module_(**inputs), target))
+    try:
+        check_weights(net.module_, "the network")
+    except ValueError as error:
+        raise _diverged(net, f"after epoch {len(net.history)}, {error}") from error
+    if not math.isfinite(loss):
+        raise _diverged(net, f"the loss was {loss} after epoch {len(net.history)}")
 
 
 def build_net(estimator, module, network, criterion, loss, optimizer, options, device):
@@ -292,6 +317,7 @@ def train(net, rows, step_generator, warmup_epochs, decay_epochs, progress):
         net.partial_fit(rows)
         batches = ShuffledBatches(rows, net.batch_size)
         settle_statistics(net.module_, (inputs for inputs, _ in islice(batches, 10)))
+        _check_last_step(net, *next(iter(batches)))
     finally:
         net.module_.set_generator(None)
         net.criterion_.generator = None

@@ -1,18 +1,18 @@
 """ProvenanceVAE: a generator whose samples name the training rows that they are made of."""
 
 import math
-import numbers
 import warnings
 
 import numpy as np
 import torch
 from sklearn.utils import check_array, check_random_state
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import StrOptions, validate_params
 from sklearn.utils.validation import check_is_fitted
 
+from .._utils.arguments import real, whole
 from ._backbones import SIZES
 from ._estimator import ProvenanceEstimator
-from ._inference import batches, class_proba, store
+from ._inference import batches, checked, class_proba, store
 from ._vae_assembly import assemble_net, update_net
 from ._vae_loss import divergence, negative_log_likelihood
 from ._vae_network import VAEOutput
@@ -128,18 +128,18 @@ class ProvenanceVAE(ProvenanceEstimator):
     """
 
     _parameter_constraints: dict = {
-        "latent_dim": [Interval(numbers.Integral, 1, None, closed="left")],
+        "latent_dim": [whole()],
         "backbone": [StrOptions({"auto", "cnn", "mlp"})],
         "width": [StrOptions(set(SIZES))],
         "heads": [StrOptions({"per_class", "shared"})],
         "routing": [StrOptions({"hard", "soft"})],
         "likelihood": [StrOptions({"auto", "bernoulli", "gaussian"})],
         "input_shape": [tuple, list, None],
-        "lambda_gen": [Interval(numbers.Real, 0, None, closed="left")],
-        "lambda_cls": [Interval(numbers.Real, 0, None, closed="left")],
-        "lr": [Interval(numbers.Real, 0, None, closed="neither")],
-        "batch_size": [Interval(numbers.Integral, 2, None, closed="left"), StrOptions({"auto"})],
-        "max_epochs": [Interval(numbers.Integral, 1, None, closed="left")],
+        "lambda_gen": [real()],
+        "lambda_cls": [real()],
+        "lr": [real(0, np.inf, "neither")],
+        "batch_size": [whole(2), StrOptions({"auto"})],
+        "max_epochs": [whole()],
         "device": [str, torch.device],
         "precision": [StrOptions({"auto", "float32", "bfloat16"})],
         "callbacks": [list, None],
@@ -255,6 +255,14 @@ class ProvenanceVAE(ProvenanceEstimator):
         """
         return self.inverse_transform(self._encode(self._rows(X)))
 
+    @validate_params(
+        {
+            "n_samples": [whole()],
+            "random_state": ["random_state"],
+            "return_codes": ["boolean"],
+        },
+        prefer_skip_nested_validation=True,
+    )
     def sample(self, n_samples=1, *, random_state=None, return_codes=False):
         """Generate rows or images from the prior.
 
@@ -280,8 +288,6 @@ class ProvenanceVAE(ProvenanceEstimator):
             If ``n_samples`` is less than 1.
         """
         check_is_fitted(self)
-        if not isinstance(n_samples, numbers.Integral) or n_samples < 1:
-            raise ValueError(f"n_samples must be an integer of at least 1; got {n_samples!r}")
         rng = check_random_state(random_state)
         Z = rng.standard_normal((n_samples, self._n_features_out)).astype(np.float32)
         X = self.inverse_transform(Z)
@@ -388,7 +394,7 @@ class ProvenanceVAE(ProvenanceEstimator):
                 image = module.decoder.render(module.decoder.stem(z))
                 output = VAEOutput(inputs, image, module.decoder.log_noise, *[None] * 4)
                 bound = bound - negative_log_likelihood(output) / len(noise)
-            store(elbo, batch, bound)
+            store(elbo, batch, checked(bound))
         if self.likelihood_ == "gaussian":
             elbo += rows.shape[1] * math.log(module.scaling.scale)
         return elbo
@@ -461,7 +467,7 @@ class ProvenanceVAE(ProvenanceEstimator):
         module = self.net_.module_
         Z = np.empty((len(rows), self._n_features_out), dtype=np.float32)
         for batch, _, x in batches(module, rows):
-            store(Z, batch, module.encode(x)[0])
+            store(Z, batch, checked(module.encode(x)[0]))
         return Z
 
     def _decode(self, Z):
@@ -469,7 +475,7 @@ class ProvenanceVAE(ProvenanceEstimator):
         module = self.net_.module_
         rows = np.empty((len(Z), self.n_features_in_), dtype=self._fit_X.dtype)
         for batch, _, z in batches(module, Z):
-            values = module.decode(z)
+            values = checked(module.decode(z))
             if rows.dtype == np.uint8:
                 values = values.round().to(torch.uint8)
             store(rows, batch, values)

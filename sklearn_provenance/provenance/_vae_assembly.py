@@ -3,7 +3,8 @@
 import numpy as np
 import torch
 
-from ._assembly import amp_dtype, choose_backbone, resolve_device, stored_layout
+from .._utils.arguments import as_device
+from ._assembly import amp_dtype, choose_backbone, stored_layout
 from ._input import unit_scale
 from ._training import build_net, update_training
 from ._vae_loss import VAELoss
@@ -12,7 +13,7 @@ from ._vae_network import VAENetwork
 
 def assemble_net(vae, seed):
     """The net of an autoencoder whose data have been validated, with fresh weights."""
-    index, device = vae._index, resolve_device(vae.device)
+    index, device = vae._index, as_device(vae.device)
     shape, axes = stored_layout(vae)
     likelihood = _likelihood(vae)
     bernoulli = likelihood == "bernoulli"

@@ -129,7 +129,7 @@ def test_a_method_of_one_attributor_for_each_seed(iris):
     # Logistic regression has no randomness of its own: what varies is the selection.
     assert np.ptp(result.accuracy[0]) > 0
     assert np.ptp(result.accuracy[1]) == 0
-    with pytest.raises(ValueError, match="list of 4 for 3 seeds"):
+    with pytest.raises(ValueError, match="3 seeds; 'Random' is a list of 4"):
         coreset_selection(
             {"Random": randoms}, X, y, X_queries, X_test, y_test, model=MODEL, sizes=[9],
             seeds=range(3),
@@ -254,7 +254,7 @@ class Broken:
         ({"sizes": [0.1]}, ValueError, "whole"),
         ({"balanced": "yes"}, ValueError, "balanced"),
         ({"balanced": [True, True]}, ValueError, "balanced"),
-        ({"attributors": {}}, ValueError, "No attributor"),
+        ({"attributors": {}}, ValueError, "got none"),
         ({"attributors": RandomAttributor}, TypeError, "select"),
         ({"attributors": {"x": MODEL}}, TypeError, "select"),
         ({"attributors": Broken(np.arange(4))}, ValueError, r"5 rows and gave int64 of shape \(4,"),

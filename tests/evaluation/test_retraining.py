@@ -346,7 +346,7 @@ def test_progress_says_how_far_and_how_long(capsys):
         ({"masks": np.ones((2, 23))}, "must be bool .* got float64"),
         ({"masks": np.ones(23, bool)}, "got bool of shape"),
         ({"masks": np.ones((0, 23), bool)}, "n_copies"),
-        ({"masks": np.repeat([[True], [False]], 23, 1)}, r"Copies \[1\] keep no row"),
+        ({"masks": np.repeat([[True], [False]], 23, 1)}, r"copies \[1\] keep no row"),
         ({"seeds": [0]}, "2 integers"),
         ({"seeds": [0, -1]}, "at least 0"),
         ({"seeds": [0.5, 1]}, "integers"),

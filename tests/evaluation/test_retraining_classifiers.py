@@ -109,7 +109,7 @@ def test_a_caller_can_stop_early():
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
-        ({"model": Ridge()}, TypeError, "Ridge is not a classifier"),
+        ({"model": Ridge()}, TypeError, "must be a classifier .* got Ridge"),
         ({"model": LogisticRegression}, TypeError, "must be a torch.nn.Module"),
         ({"recipe": Recipe()}, ValueError, "recipe concern"),
         ({"group_size": 3}, ValueError, "group_size concern"),

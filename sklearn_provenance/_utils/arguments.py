@@ -1,0 +1,204 @@
+"""Constraints of arguments beside scikit-learn's, and checks of arrays that name the argument."""
+
+from collections.abc import Mapping
+from numbers import Integral, Real
+
+import numpy as np
+import torch
+from sklearn.utils._missing import is_pandas_na, is_scalar_nan
+from sklearn.utils._param_validation import HasMethods, Interval, InvalidParameterError
+from sklearn.utils.validation import _num_samples
+from torch import nn
+
+
+class NoBool(Interval):
+    """An interval without True and False, which Python counts among the integers."""
+
+    def is_satisfied_by(self, val):
+        return not isinstance(val, bool | np.bool_) and super().is_satisfied_by(val)
+
+
+def whole(least=1, most=None):
+    """Constraint: an integer of at least (and at most)."""
+    return NoBool(Integral, least, most, closed="left" if most is None else "both")
+
+
+def real(least=0, most=np.inf, closed="left"):
+    """Constraint: a number in an interval; the default is finite and not negative."""
+    return NoBool(Real, least, most, closed=closed)
+
+
+class Instance(HasMethods):
+    """Constraint: an object that has some methods, and no class that has them."""
+
+    def is_satisfied_by(self, val):
+        return not isinstance(val, type) and super().is_satisfied_by(val)
+
+
+class Rows(HasMethods):
+    """Constraint: something with rows, at least one."""
+
+    def __init__(self):
+        super().__init__("__len__")
+
+    def is_satisfied_by(self, val):
+        if isinstance(val, str | bytes | set | Mapping):
+            return isinstance(val, Mapping) and len(val) > 0
+        try:
+            return _num_samples(val) > 0
+        except TypeError:
+            return False
+
+    def __str__(self):
+        return "an array-like, data frame, sparse matrix or tensor with at least one row"
+
+
+ROWS = Rows()
+
+
+def check_kind(value, kind, name):
+    """Raise unless a value is of a class of that name, which need not be imported."""
+    if not any(one.__name__ == kind for one in type(value).__mro__):
+        raise TypeError(f"{name} must be of class {kind}, got {type(value).__name__}")
+
+
+def check_labels(y, name, n_rows, of="X"):
+    """One label for each row.
+
+    Parameters
+    ----------
+    y : array-like of shape (n_rows,) or (n_rows, 1)
+        Labels.
+    name : str
+        What the caller calls them.
+    n_rows : int
+        How many there must be.
+    of : str, default="X"
+        What the caller calls the rows.
+
+    Returns
+    -------
+    ndarray of shape (n_rows,)
+        Labels.
+
+    Raises
+    ------
+    ValueError
+        If there are more or fewer, or some are missing.
+    """
+    if isinstance(y, torch.Tensor):
+        y = y.detach().cpu()
+    labels = np.asarray(y)
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        labels = labels[:, 0]
+    if labels.shape != (n_rows,):
+        raise ValueError(
+            f"{name} must have one label for each of the {n_rows} rows of {of}, got an array of "
+            f"shape {labels.shape}"
+        )
+    missing = missing_labels(labels)
+    if missing.any():
+        raise ValueError(
+            f"{name} must have a label for every row of {of}, but {missing.sum()} of {n_rows} are "
+            "missing (nan or None)"
+        )
+    return labels
+
+
+def missing_labels(labels):
+    """Which labels are nan, None or NA."""
+    if labels.dtype.kind == "f":
+        return np.isnan(labels)
+    if labels.dtype.kind != "O":
+        return np.zeros(labels.shape, dtype=bool)
+    absent = [v is None or is_scalar_nan(v) or is_pandas_na(v) for v in labels.ravel()]
+    return np.reshape(absent, labels.shape).astype(bool)
+
+
+def check_numbers(values, name, shape, infinite=False):
+    """Finite numbers of a shape, as float64.
+
+    Parameters
+    ----------
+    values : array-like
+        Numbers.
+    name : str
+        What the caller calls them.
+    shape : tuple of int or None
+        Shape that they must have; None stands for any length.
+    infinite : bool, default=False
+        Whether they may be infinite.
+
+    Returns
+    -------
+    ndarray of that shape, float64
+        Numbers.
+
+    Raises
+    ------
+    ValueError
+        If there are others, or some are nan or infinite.
+    """
+    try:
+        numbers = np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name} must be numbers of shape {shape}: {error}") from error
+    fits = numbers.ndim == len(shape) and all(
+        wanted in (None, given) for wanted, given in zip(shape, numbers.shape, strict=True)
+    )
+    bad = np.isnan(numbers) if infinite else ~np.isfinite(numbers)
+    if not fits or bad.any():
+        sizes = tuple("any" if size is None else size for size in shape)
+        raise ValueError(
+            f"{name} must be {'' if infinite else 'finite '}numbers of shape "
+            f"{str(sizes).replace(chr(39), '')}, got shape {numbers.shape} with {bad.sum()} that "
+            f"are {'nan' if infinite else 'nan or infinite'}"
+        )
+    return numbers
+
+
+def check_weights(module, what="the module"):
+    """Raise unless a torch module has weights, and finite ones.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        Its buffers may hold -inf, which hides logits.
+    what : str
+        What the caller calls it.
+    """
+    for name, value in (*module.named_parameters(), *module.named_buffers()):
+        if isinstance(value, nn.parameter.UninitializedTensorMixin):
+            raise ValueError(
+                f"{name!r} of {what} has no shape yet. Call the module on one batch first"
+            )
+        if value.is_meta:
+            raise ValueError(f"{name!r} of {what} is on the meta device, which holds no values")
+        bad = ~value.isfinite() if isinstance(value, nn.Parameter) else value.isnan()
+        if bad.any():
+            raise ValueError(
+                f"{name!r} of {what} must be finite, got {int(bad.sum())} values that are NaN or "
+                "infinite. Its training may have diverged: train it again, with a smaller lr"
+            )
+
+
+def as_device(device):
+    """A torch device that can be computed on; "auto" is CUDA where there is a GPU."""
+    if isinstance(device, str) and device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        found = torch.device(device)
+    except (RuntimeError, TypeError) as error:
+        raise InvalidParameterError(
+            f'device must be "auto" or a device of torch, such as "cpu" or "cuda:0", got {device!r}'
+        ) from error
+    if found.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"device={str(found)!r}, but torch finds no CUDA device; use 'auto'")
+    try:
+        usable = found.type != "meta"
+        torch.empty(0, device=found)
+    except (RuntimeError, AssertionError, NotImplementedError):
+        usable = False
+    if not usable:
+        raise InvalidParameterError(f"device={str(found)!r} cannot be computed on; use 'auto'")
+    return found

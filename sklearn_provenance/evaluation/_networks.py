@@ -1,0 +1,79 @@
+"""What a network must be, and give, so that copies of it can be trained."""
+
+import numpy as np
+import torch
+
+from .._utils.arguments import check_weights
+
+
+def first_logits(module, name, x):
+    """Logits of a few rows x of the argument of that name."""
+    try:
+        logits = module(x)
+    except RuntimeError as error:
+        hint = ""
+        if not x.is_floating_point():
+            hint = (
+                " A tensor of integers is passed on as it is, say to an embedding: if it holds "
+                f"numbers, give {name}.float()."
+            )
+        raise ValueError(
+            f"The network does not take rows of {name}, {x.dtype} of shape {tuple(x.shape)}.{hint} "
+            f"It says: {error}"
+        ) from error
+    check_logits(logits, len(x))
+    return logits
+
+
+def check_logits(logits, n_rows):
+    """Raise unless the network's output is a matrix with a row for each row."""
+    if not isinstance(logits, torch.Tensor):
+        raise TypeError(
+            f"The network must give a tensor of logits, got {type(logits)}. "
+            "Pass forward=lambda module, x: ... that takes the logits out."
+        )
+    real = logits.layout == torch.strided and logits.is_floating_point()
+    if logits.ndim != 2 or len(logits) != n_rows or not logits.shape[1] or not real:
+        raise ValueError(
+            "The network must give logits of shape (n_rows, n_classes), a dense tensor of real "
+            f"numbers: {n_rows} rows gave {logits.dtype} of shape {tuple(logits.shape)}."
+        )
+
+
+def usable(logits):
+    """Which copies' logits (G, n_eval, C) can be used (G,): -inf alone stands for "never"."""
+    bad = np.isnan(logits) | (logits == np.inf)
+    return ~bad.any((1, 2)) & (logits.max(2, initial=-np.inf) > -np.inf).all(1)
+
+
+def check_trainable(module):
+    """Raise unless copies of a module can be made and trained."""
+    if any(isinstance(m, torch.jit.ScriptModule) for m in module.modules()):
+        raise TypeError(
+            "Modules of torch.jit cannot be copied and trained. Give the nn.Module from which it "
+            "was scripted or traced."
+        )
+    check_weights(module)
+
+
+def as_targets(y, network, n_classes, are_labels):
+    """Labels on the network's device; targets of another loss in its precision."""
+    if not isinstance(y, torch.Tensor):
+        y = np.array(y)
+        if y.dtype.kind not in "fiub":
+            raise ValueError(f"y must be numbers, that count classes from 0, got {y.dtype}.")
+    y = torch.as_tensor(y).detach()
+    if y.is_floating_point():
+        if are_labels:
+            raise ValueError(f"y must be integers that count classes from 0, got {y.dtype}.")
+        return y.to(network.device, network.dtype)
+    if are_labels and (y.ndim != 1 or y.min() < 0 or y.max() >= n_classes):
+        raise ValueError(
+            f"y must be one label for each row in 0..{n_classes - 1}, the columns of the logits; "
+            f"got shape {tuple(y.shape)}, labels {int(y.min())}..{int(y.max())}."
+        )
+    return y.to(network.device, torch.int64)
+
+
+def named(module):
+    return dict(module.named_parameters()) | dict(module.named_buffers())

@@ -1,0 +1,189 @@
+"""Trainings that diverge, backbones that do not fit, and what a failed fit leaves behind."""
+
+import random
+
+import numpy as np
+import pytest
+import torch
+from skorch.callbacks import Callback
+from torch import nn
+
+from sklearn_provenance import ProvenanceClassifier, ProvenanceVAE
+
+X = np.random.default_rng(0).normal(size=(30, 4)).astype(np.float32)
+Y = np.arange(30) % 3
+
+
+class Spoil(Callback):
+    """Spoils a weight after the last step."""
+
+    def __init__(self, value=np.nan):
+        self.value = value
+
+    def on_train_end(self, net, **kwargs):
+        with torch.no_grad():
+            next(net.module_.parameters()).fill_(self.value)
+
+
+def classifier(**params):
+    options = {"width": "small", "max_epochs": 2, "device": "cpu", "random_state": 0}
+    return ProvenanceClassifier(**options | params)
+
+
+def vae(**params):
+    options = {"width": "small", "latent_dim": 2, "max_epochs": 2, "device": "cpu"}
+    return ProvenanceVAE(**options | {"random_state": 0} | params)
+
+
+@pytest.mark.parametrize("make", [classifier, vae])
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"lr": 1e30, "max_epochs": 5}, r"diverged: .*epoch \d.*smaller lr than 1e\+30"),
+        ({"callbacks": [Spoil()]}, "diverged: .*after epoch [24]"),
+        ({"callbacks": [Spoil(np.inf)]}, "diverged: .*after epoch [24]"),
+        ({"callbacks": [Spoil(1e38)]}, "diverged: .*after epoch [24]"),
+    ],
+)
+@pytest.mark.parametrize("warm_start", [False, True])
+def test_a_training_that_diverges_leaves_the_estimator_as_it_was(make, params, message, warm_start):
+    fresh = make(**params)
+    with pytest.raises(ValueError, match=message):
+        fresh.fit(X, Y)
+    assert not [name for name in vars(fresh) if name.endswith("_")]
+    fitted = make(warm_start=warm_start).fit(X, Y)
+    before = fitted.transform(X), vars(fitted).copy(), len(fitted.history_)
+    if "lr" in params and warm_start and make is classifier:
+        params = params | {"warmup_epochs": 0, "decay_epochs": 1000}
+    fitted.set_params(**params)
+    with pytest.raises(ValueError, match=message):
+        fitted.fit(X, Y)
+    assert np.array_equal(fitted.transform(X), before[0])
+    assert len(fitted.history_) == before[2]
+    for name, value in before[1].items():
+        if name not in params:
+            assert vars(fitted)[name] is value
+
+
+@pytest.mark.parametrize(
+    "architecture", ["class_conditional", "class_independent", "single_branch"]
+)
+@pytest.mark.parametrize("value", [np.nan, 1e38])
+def test_predicting_with_spoilt_weights_is_an_error(architecture, value):
+    clf = classifier(architecture=architecture).fit(X, Y)
+    Spoil(value).on_train_end(clf.net_)
+    calls = [clf.predict, clf.predict_proba, clf.predict_index, clf.index_proba, clf.transform]
+    for call in [*calls, clf.explain, clf.kneighbors, clf.set_params(routing="soft").explain]:
+        with pytest.raises(ValueError, match="NaN or infinite"):
+            call(X)
+
+
+def test_generating_with_spoilt_weights_is_an_error():
+    model = vae().fit(X, Y)
+    codes = model.transform(X)
+    for parameter in model.net_.module_.parameters():
+        parameter.data.fill_(np.nan)
+    calls = [model.transform, model.reconstruct, model.predict, model.explain, model.score_samples]
+    for call in calls:
+        with pytest.raises(ValueError, match="NaN or infinite"):
+            call(X)
+    for call in (model.inverse_transform, model.explain_latent):
+        with pytest.raises(ValueError, match="NaN or infinite"):
+            call(codes)
+
+
+class Backbone(nn.Module):
+    def __init__(self, after):
+        super().__init__()
+        self.inner, self.after = nn.Linear(4, 6), after
+
+    def forward(self, x):
+        return self.after(self.inner(x))
+
+
+def with_nan():
+    module = nn.Linear(4, 6)
+    module.bias.data[0] = np.nan
+    return module
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+@pytest.mark.parametrize(
+    ("backbone", "message"),
+    [
+        (Backbone(lambda h: None), "one dense tensor .* gave NoneType"),
+        (Backbone(lambda h: {"features": h}), "one dense tensor .* gave dict"),
+        (Backbone(lambda h: (h, h)), "one dense tensor .* gave tuple"),
+        (Backbone(lambda h: h[:, :0]), r"one dense tensor .* \(2, 0\)"),
+        (Backbone(lambda h: h[0, 0]), "one dense tensor"),
+        (Backbone(lambda h: h[:, 0]), "one dense tensor"),
+        (Backbone(lambda h: h + 0j), "one dense tensor .* torch.complex64"),
+        (Backbone(lambda h: h.to_sparse()), "one dense tensor .*sparse"),
+        (Backbone(lambda h: h.argmax(1, keepdim=True)), "one dense tensor .*int64"),
+        (Backbone(lambda h: {}["x"]), "does not take"),
+        (Backbone(lambda h: h.missing), "does not take"),
+        (nn.Linear(5, 6), "does not take"),
+        (with_nan(), "of the backbone must be finite"),
+        (lambda: torch.jit.script(nn.Linear(4, 6)), "torch.jit"),
+        (lambda: None, "factory"),
+    ],
+)
+def test_backbones_that_do_not_fit(backbone, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        classifier(backbone=backbone).fit(X, Y)
+
+
+class Drawing(nn.Module):
+    """Writes to its input, and draws from every global generator."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner = nn.Linear(4, 6)
+
+    def forward(self, x):
+        x.mul_(2)
+        if self.training:
+            x = x + torch.rand(1) + np.random.rand() + random.random()  # noqa: NPY002
+        return self.inner(x)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_backbone_changes_nothing_of_the_users(fails):
+    backbone, rows = Drawing(), X.copy()
+    weight = backbone.inner.weight.detach().clone()
+    states = lambda: (  # noqa: E731
+        torch.get_rng_state().tolist(),
+        np.random.get_state()[1].tolist(),  # noqa: NPY002
+        random.getstate(),
+    )
+    before = states()
+    clf = classifier(backbone=backbone, lr=1e30 if fails else 1e-3)
+    if fails:
+        with pytest.raises(ValueError, match="diverged"):
+            clf.fit(rows, Y)
+    else:
+        probabilities = clf.fit(rows, Y).predict_proba(rows)
+        assert np.array_equal(clf.fit(rows, Y).predict_proba(rows), probabilities)
+        clf.explain(rows)
+        assert np.array_equal(clf._fit_X, X)
+    assert np.array_equal(rows, X)
+    assert torch.equal(backbone.inner.weight, weight)
+    assert backbone.training
+    assert states() == before
+
+
+@pytest.mark.parametrize("make", [classifier, vae])
+@pytest.mark.parametrize(
+    "change",
+    [{"max_epochs": True}, {"lr": True}, {"lr": np.inf}, {"batch_size": True}, {"device": "bad"}],
+    ids=str,
+)
+def test_parameters_are_checked(make, change):
+    with pytest.raises((TypeError, ValueError), match=next(iter(change))):
+        make(**change).fit(X, Y)
+
+
+@pytest.mark.parametrize("n_samples", [True, 0, -1, 2.0, None, "3", np.nan])
+def test_samples_are_counted_in_integers(n_samples):
+    with pytest.raises(ValueError, match="n_samples"):
+        vae().fit(X, Y).sample(n_samples)
