@@ -9,8 +9,8 @@ from sklearn.base import clone, is_classifier
 from sklearn.utils import _safe_indexing
 from torch import nn
 
+from .._utils.hashing import fingerprint
 from ..tangent._batches import as_batch
-from ._retraining_results import digest
 from ._retraining_schedule import Recipe, form_groups
 from ._stacked import Network, as_targets
 
@@ -79,8 +79,8 @@ class NetworkCopies:
 
     def digests(self):
         return {
-            "network": digest(*self.network.signature(), self.forward),
-            "recipe": digest(vars(self.recipe)),
+            "network": fingerprint(*self.network.signature(), self.forward),
+            "recipe": fingerprint(vars(self.recipe)),
         }
 
     def groups(self, pending, tick):
@@ -107,7 +107,7 @@ class ClassifierCopies:
         self.route = "scikit-learn clones"
 
     def digests(self):
-        return {"estimator": digest(self.model)}
+        return {"estimator": fingerprint(self.model)}
 
     def groups(self, pending, tick):
         tasks = (

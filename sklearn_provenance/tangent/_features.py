@@ -17,10 +17,11 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import nn
 from tqdm.auto import tqdm
 
+from .._utils.hashing import fingerprint
 from ._batches import as_batch, batch_size_for
 from ._dimension import effective_dimension
 from ._factors import TangentModel, check_labels, integer_labels
-from ._fingerprint import Digest, fingerprint
+from ._fingerprint import transformer_fingerprint
 from ._measurements import MEASUREMENTS
 from ._sketch import SKETCHES, Sketch
 from ._store import FeatureStore
@@ -222,22 +223,23 @@ class TangentFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             return self._features(batch, labels).cpu().numpy()
 
         progress = "tangent features"
-        if self.store is not None:
+        key = None if self.store is None else self._key(x, y)
+        if key is not None:
             progress = progress if self.verbose else None
-            store, key = FeatureStore(self.store), self._key(x, y)
-            return store.rows(key, *shape, dtype, compute, step, progress)
+            return FeatureStore(self.store).rows(key, *shape, dtype, compute, step, progress)
         features = np.empty(shape, dtype)
         for i in tqdm(range(0, len(x), step), desc=progress, disable=not self.verbose):
             features[i : i + step] = compute(slice(i, i + step))
         return features
 
     def _key(self, x, y):
-        """Digest of everything that the features of these rows are computed from."""
+        """Digest of all that the features of these rows depend on, or None if it is not known."""
         columns = None
         if self.n_components == "exact":
             columns = [name for layer in self._active for name in layer.weights]
         labels = "predicted" if y is None else y
-        return Digest().add(fingerprint(self), columns, labels, x).hexdigest()
+        network = transformer_fingerprint(self)
+        return network and fingerprint(network, columns, labels, x)
 
     def _features(self, batch, labels):
         model = self.model_

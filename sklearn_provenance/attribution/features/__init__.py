@@ -81,7 +81,7 @@ def make_features(
     """
     if not isinstance(kind, str | TangentFeatures):
         if hasattr(kind, "transform") and not is_fitted(kind):
-            kind = check_memory(memory).cache(fit_estimator)(clone(kind), X, y)
+            kind = Cache(memory, "transformer")("fit", fit_estimator, clone(kind), X, y)
         if model.module is not None:  # classes of a bare module are counted from its logits
             model = model.examined(model.inputs(take_rows(X, few_rows(n_rows(X)))))
         features = OwnRows(kind, model)
