@@ -15,6 +15,7 @@ import copyreg
 import hashlib
 import io
 import types
+import warnings
 import weakref
 import zipfile
 from functools import cached_property
@@ -242,7 +243,9 @@ class Digest:
             buffer = io.BytesIO(module.save_to_buffer())
         else:
             buffer = io.BytesIO()
-            torch.jit.save(module, buffer)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", DeprecationWarning)
+                torch.jit.save(module, buffer)
         with zipfile.ZipFile(buffer) as files:
             for name in sorted(files.namelist()):
                 if not name.endswith((".debug_pkl", "serialization_id")):

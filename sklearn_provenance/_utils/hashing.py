@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from scipy.sparse import csr_array, issparse
 
-from .code import together
+from .code import is_library, together
 from .digest import CHUNK, Digest
 
 _WORDS = str, bytes, bool, int, float, complex, type(None), date, timedelta, np.generic
@@ -77,11 +77,47 @@ def row_digests(X):
     if isinstance(X, torch.Tensor):
         X = X.detach().to_dense() if X.layout is not torch.strided else X.detach()
         X = (X.double() if X.is_floating_point() else X).cpu().numpy()
-    texts = isinstance(X, list | tuple) and all(isinstance(row, str) for row in X)
-    X = X if texts else _as_array(X)
-    if not texts and X.dtype.kind in "biuf":
-        return _numbers(X)
-    return _table(_content(X[i : i + 1]) for i in range(len(X)))
+    if type(X).__name__ in ("DataFrame", "Series") and is_library(type(X).__module__):
+        return _columns(X)
+    if isinstance(X, list | tuple) and all(isinstance(row, str) for row in X):
+        return _table(_content(X[i : i + 1]) for i in range(len(X)))
+    words = isinstance(X, list | tuple) and any(map(_has_words, X))
+    rows = None if words else _as_array(X)
+    if rows is not None and rows.dtype.kind in "biuf":
+        return _numbers(rows)
+    if words or (isinstance(X, list | tuple) and len(X) > 1):  # one row's type is not that of all
+        parts = (_table([_content([row])]) if _has_words(row) else row_digests([row]) for row in X)
+        return np.concatenate(list(parts))
+    return _table(_content(rows[i : i + 1]) for i in range(len(rows)))
+
+
+def _has_words(row):
+    return isinstance(row, list | tuple) and not {str, bytes, type(None)}.isdisjoint(map(type, row))
+
+
+def _columns(frame):
+    """Digests of the rows of a data frame: numbers together, then everything else."""
+    if len(frame.shape) == 1:
+        frame = frame.to_frame()
+    numbers, others = [], []
+    for i in range(frame.shape[1]):
+        column = frame.iloc[:, i] if hasattr(frame, "iloc") else frame[:, i]
+        # By the type of the column, which does not depend on the rows.
+        if isinstance(column.dtype, np.dtype):
+            is_number = column.dtype.kind in "biuf"
+        else:
+            is_number = hasattr(column.dtype, "is_numeric") and column.dtype.is_numeric()
+        if is_number:
+            numbers.append(np.asarray(column, dtype=np.float64))
+        else:
+            others.append(column.to_list())
+    parts = []
+    if numbers or not others:
+        parts.append(_numbers(np.column_stack(numbers) if numbers else np.empty(frame.shape)))
+    if others:
+        rows = others[0] if len(others) == 1 else zip(*others, strict=True)
+        parts.append(_table(_content([row]) for row in rows))
+    return parts[0] if len(parts) == 1 else _numbers(np.hstack(parts))
 
 
 def _table(contents, prefix=b""):
@@ -130,7 +166,7 @@ def _content(row):
     """What a row of anything holds, given as a list or array of length 1."""
     row = row if isinstance(row, list | tuple) else row.tolist()
     flat = row
-    while len(flat) == 1 and isinstance(flat[0], list):
+    while len(flat) == 1 and isinstance(flat[0], list | tuple):
         flat = flat[0]
     if all(issubclass(kind, _WORDS) for kind in set(map(type, flat))):
         return repr(list(row)).encode(errors="surrogatepass")
