@@ -6,6 +6,7 @@ import sys
 import sysconfig
 from functools import lru_cache
 from importlib import import_module
+from inspect import signature
 from types import CodeType, FunctionType
 from typing import NamedTuple
 
@@ -15,6 +16,8 @@ _STANDARD = tuple(sysconfig.get_path(kind) + os.sep for kind in ("stdlib", "plat
 _STABLE = frozenset({"joblib", "numpy", "scipy", "sklearn", "torch", _OWN})
 _STABLE |= sys.stdlib_module_names
 _SITES = tuple(f"{os.sep}{name}{os.sep}" for name in ("site-packages", "dist-packages"))
+# Classes that read attributes of their instances by name, in their own methods.
+_BASES = "torch.nn.", "sklearn."
 # Who calls one of these may read any attribute of an object.
 _REFLECTION = {"vars", "__dict__", "getattr", "hasattr", "__getattribute__", "locals", "copy"}
 _REFLECTION |= {"attrgetter", "methodcaller", "deepcopy", "asdict", "astuple", "replace", "dumps"}
@@ -105,13 +108,13 @@ def read_by_bases(cls):
     Returns
     -------
     frozenset or None
-        None if they are not known: only the layers of torch are looked at.
+        None if they are not known: only layers of torch and estimators are looked at.
     """
-    names = set()
+    names = set(signature(cls.__init__).parameters)  # get_params reads them
     for base in cls.__mro__[:-1]:
         if library_name(base) is None:
             continue
-        if base is cls or not base.__module__.startswith("torch.nn."):
+        if base is cls or not base.__module__.startswith(_BASES):
             return None
         functions = (f for f in vars(base).values() if isinstance(f, FunctionType))
         names.update(*(uses(function.__code__).names for function in functions))

@@ -160,7 +160,7 @@ class Digest:
         if name not in self.code.written and type(value) is not list:  # append is anything
             return False
         readable = frozenset() if owner is None else read_by_bases(owner)
-        return readable is not None and name not in readable
+        return readable is not None and name not in readable and not name.endswith("_")
 
     def _set(self, value):
         """Add elements in an order of their digests, each as if it were alone."""
