@@ -35,7 +35,7 @@ class Uses(NamedTuple):
     imports: frozenset  # (level, module)
     read: frozenset  # their value may matter
     written: frozenset  # assigned or increased
-    appended: frozenset  # assigned or increased, or used as in ``log.append(x)``
+    appended: frozenset  # assigned or increased, or only collecting something
 
     @property
     def only_written(self):
@@ -145,18 +145,19 @@ def _reads_and_writes(code, instructions):
                 written.add(name)
             if certain and place and operation == "STORE_ATTR":
                 set_here.add(place)
-        elif _appends(instructions[n + 1 : n + 2]):
+        elif _collects(instructions[n + 1 : n + 5]):
             appended.add(name)
         elif not (place in set_here or _increases(instructions, n)):
             read.add(name)
     return read, written, written | appended
 
 
-def _appends(following):
-    """Whether a list is named only to append to it."""
-    return bool(following) and (
-        following[0].opname in ("LOAD_ATTR", "LOAD_METHOD") and following[0].argval == "append"
-    )
+def _collects(following):
+    """Whether a list or dict is named only as in ``log.append(x)`` or ``calls["n"] += 1``."""
+    operations = [instruction.opname for instruction in following]
+    if operations[:1] in (["LOAD_ATTR"], ["LOAD_METHOD"]):
+        return following[0].argval == "append"
+    return operations[:3] == ["LOAD_CONST", "COPY", "COPY"]
 
 
 def _increases(instructions, n):

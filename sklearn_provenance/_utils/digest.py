@@ -157,7 +157,8 @@ class Digest:
         """Whether a value is state that no code reads."""
         if name not in self.only_written or hasattr(type(value), "__get__"):
             return False
-        if name not in self.code.written and type(value) is not list:  # append is anything
+        # Of other types, append and [] may be anything.
+        if name not in self.code.written and type(value) not in (list, dict):
             return False
         readable = frozenset() if owner is None else read_by_bases(owner)
         return readable is not None and name not in readable and not name.endswith("_")

@@ -58,8 +58,8 @@ def row_digests(X):
     Parameters
     ----------
     X : array-like of shape (n, ...) or dict of array-likes
-        Array, tensor, sparse matrix, data frame or list of anything; a dict, or a list or tuple of
-        tensors, has the parts of each row. Numbers count by their value in double precision, not
+        Array, tensor, sparse matrix, data frame or list of anything; a dict has the inputs of each
+        row. Numbers count by their value in double precision, not
         by their type.
 
     Returns
@@ -67,28 +67,33 @@ def row_digests(X):
     digests : ndarray of shape (n, 4)
         Unsigned 32-bit integers.
     """
-    if isinstance(X, list | tuple) and X and all(isinstance(part, torch.Tensor) for part in X):
-        X = dict(enumerate(X))
     if isinstance(X, Mapping):
         names = sorted(X, key=str)
         return _numbers(np.hstack([row_digests(X[name]) for name in names]), repr(names).encode())
     if issparse(X):
         return _numbers(X.tocsr())
     if isinstance(X, torch.Tensor):
-        X = X.detach().to_dense() if X.layout is not torch.strided else X.detach()
-        X = (X.double() if X.is_floating_point() else X).cpu().numpy()
+        X = _as_numpy(X)
+    if isinstance(X, list | tuple):
+        X = [_as_numpy(row) if isinstance(row, torch.Tensor) else row for row in X]
     if type(X).__name__ in ("DataFrame", "Series") and is_library(type(X).__module__):
         return _columns(X)
-    if isinstance(X, list | tuple) and all(isinstance(row, str) for row in X):
+    if isinstance(X, list) and all(isinstance(row, str) for row in X):
         return _table(_content(X[i : i + 1]) for i in range(len(X)))
-    words = isinstance(X, list | tuple) and any(map(_has_words, X))
+    words = isinstance(X, list) and any(map(_has_words, X))
     rows = None if words else _as_array(X)
     if rows is not None and rows.dtype.kind in "biuf":
         return _numbers(rows)
-    if words or (isinstance(X, list | tuple) and len(X) > 1):  # one row's type is not that of all
+    if words or (isinstance(X, list) and len(X) > 1):  # one row's type is not that of all
         parts = (_table([_content([row])]) if _has_words(row) else row_digests([row]) for row in X)
         return np.concatenate(list(parts))
     return _table(_content(rows[i : i + 1]) for i in range(len(rows)))
+
+
+def _as_numpy(tensor):
+    tensor = tensor.detach().cpu()
+    tensor = tensor if tensor.layout is torch.strided else tensor.to_dense()
+    return (tensor.double() if tensor.is_floating_point() else tensor).numpy()
 
 
 def _has_words(row):

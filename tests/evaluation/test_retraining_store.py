@@ -128,21 +128,22 @@ def test_two_generators_share_the_work(tmp_path):
             np.testing.assert_allclose(outputs, expected[copy], rtol=0, atol=1e-10)
 
 
-def test_two_runs_at_once_train_each_copy_once(tmp_path, capsys):
+def test_two_runs_at_once_train_each_copy_once(tmp_path, capsys, monkeypatch):
     results, begun = [], threading.Event()
 
-    def evaluate(logits):
+    def slow(logits):
         begun.set()
         time.sleep(0.02)
         CALLS["seen"] += 1
         return logits
 
     def work():
-        results.append(run(tmp_path, evaluate=evaluate, verbose=True).outputs)
+        results.append(run(tmp_path, verbose=True).outputs)
 
+    monkeypatch.setattr(np, "positive", slow)
     threads = [threading.Thread(target=work) for _ in range(2)]
     threads[0].start()
-    begun.wait()
+    begun.wait(60)
     threads[1].start()
     for thread in threads:
         thread.join()

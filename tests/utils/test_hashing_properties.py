@@ -266,17 +266,18 @@ def defined(source, **attributes):
         "self.calls = x",
         "self.calls = x; x = self.calls * 2",
         "self.log.append(x)",
+        "self.log['n'] += 1",
         "global total; total += 1",
     ],
 )
 def test_what_is_written_and_never_read_does_not_count(line):
     source = f"calls = 0\ndef forward(self, x):\n    {line}\n    return x"
-    network, namespace = defined(source, calls=1, log=[])
+    network, namespace = defined(source, calls=1, log={"n": 0} if "'n'" in line else [])
     before = fingerprint(network)
     if "total" in line:
         namespace["total"] = 9
     elif "log" in line:
-        network.log.append(1)
+        network.log = {"n": 1} if "'n'" in line else [1]
     else:
         network.calls, namespace["Net"].calls = 5, 7
     assert fingerprint(network) == before
@@ -441,7 +442,8 @@ KINDS = {
     "texts": TEXTS,
     "series": pd.Series(TEXTS),
     "dict": {"ids": torch.as_tensor(TABLE), "mask": torch.ones(12, 2)},
-    "tensors": (torch.as_tensor(TABLE), torch.ones(12)),
+    "tensors": tuple(torch.as_tensor(TABLE)),
+    "ragged_tensors": [torch.ones(i % 4) for i in range(12)],
     "ragged": [[i] * (i % 4) for i in range(12)],
     "objects": [{"a": np.arange(i % 3)} for i in range(12)],
 }
@@ -456,13 +458,11 @@ else:
 def take(X, rows):
     if isinstance(X, dict):
         return {name: take(part, rows) for name, part in X.items()}
-    if isinstance(X, tuple):
-        return tuple(take(part, rows) for part in X)
     if isinstance(X, pd.DataFrame | pd.Series):
         return X.iloc[rows]
     if scipy.sparse.issparse(X):
         return X.tocsr()[rows]
-    return [X[i] for i in rows] if isinstance(X, list) else X[rows]
+    return [X[i] for i in rows] if isinstance(X, list | tuple) else X[rows]
 
 
 @pytest.mark.parametrize("name", KINDS)

@@ -1,7 +1,6 @@
 """Features of rows: exact, sketched, of linear models in closed form, or the user's own."""
 
 from sklearn.base import clone
-from sklearn.utils.validation import check_memory
 
 from ..._utils.rows import n_rows, take_rows
 from ...tangent import TangentFeatures
