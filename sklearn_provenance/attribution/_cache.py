@@ -1,10 +1,11 @@
 """Kernels and features kept on disk, found again by what they are computed from."""
 
-import joblib
-import torch
+import secrets
+
 from sklearn.utils.validation import check_memory
 
-from ..tangent._fingerprint import fingerprint
+from .._utils.hashing import fingerprint
+from ..tangent._fingerprint import transformer_fingerprint
 
 
 class Cache:
@@ -25,31 +26,27 @@ class Cache:
 
     def __init__(self, memory, kind, transformer=None):
         self.memory = None if memory is None else check_memory(memory)
-        self.key = None
-        if self.memory is not None:
-            self.key = kind, None if transformer is None else fingerprint(transformer)
+        self.key = (kind,)
+        if self.memory is not None and transformer is not None:
+            network = transformer_fingerprint(transformer)
+            # A network that cannot be seen into is never found again.
+            self.key = (kind, network or secrets.token_hex())
+            if network is None:
+                self.memory = None
 
     def __call__(self, name, function, *arguments):
         """``function(*arguments)``, known by its name and its arguments."""
-        if self.memory is None:
+        digest = None if self.memory is None else fingerprint(self.key, name, arguments)
+        if digest is None:
             return function(*arguments)
-        digest = joblib.hash((self.key, name, *map(_array, arguments)))
         ignored = ["function", "arguments"]
         return self.memory.cache(_run, ignore=ignored)(digest, function, arguments)
 
 
 def fit_estimator(estimator, X, y):
-    """``estimator.fit(X, y)``, as joblib finds it again."""
+    """``estimator.fit(X, y)``."""
     return estimator.fit(X, y)
 
 
 def _run(digest, function, arguments):
     return function(*arguments)
-
-
-def _array(values):
-    if isinstance(values, tuple | list):
-        return [_array(value) for value in values]
-    if isinstance(values, dict):
-        return {key: _array(value) for key, value in values.items()}
-    return values.detach().cpu().numpy() if isinstance(values, torch.Tensor) else values

@@ -9,12 +9,12 @@ from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from .._utils.arguments import whole
+from .._utils.hashing import fingerprint
 from ._brittleness import remove_ascending
 from ._constraints import MODEL, TRAINING
 from ._copies import check_retrainable, is_estimator
 from ._protocol import as_seeds, check_queries, check_sizes, fitted_rows, picked_rows
 from ._removals import Removals
-from ._retraining_results import digest
 
 
 @validate_params(
@@ -214,9 +214,10 @@ class BrittlenessScorer:
 
     def _copies(self, model, X_train, y_train, X):
         """Trains for a fold; what candidates before had trained is known."""
-        fold = digest(X_train, y_train, X, None if model is self.model else model)
+        fold = fingerprint(X_train, y_train, X, None if model is self.model else model)
         known = self._folds.get(fold)
         store = None if self.store is None else f"{self.store}/fold-{fold}"
         copies = Removals(model, X_train, y_train, X, self.seeds, store, known, **self.options)
-        self._folds[fold] = copies.known
+        if fold is not None:
+            self._folds[fold] = copies.known
         return copies

@@ -13,9 +13,9 @@ from sklearn.utils import _safe_indexing
 from torch import nn
 
 from .._utils.arguments import check_labels
+from .._utils.hashing import fingerprint
 from ..tangent._batches import as_batch
 from ._networks import as_targets
-from ._retraining_results import digest
 from ._retraining_schedule import Recipe, form_groups
 from ._stacked import Network
 
@@ -79,8 +79,8 @@ class NetworkCopies:
 
     def digests(self):
         return {
-            "network": digest(*self.network.signature(), self.forward),
-            "recipe": digest(vars(self.recipe)),
+            "network": fingerprint(*self.network.signature(), self.forward),
+            "recipe": fingerprint(vars(self.recipe)),
         }
 
     def groups(self, pending, tick):
@@ -111,7 +111,7 @@ class ClassifierCopies:
         self.route = "scikit-learn clones"
 
     def digests(self):
-        return {"estimator": digest(self.model)}
+        return {"estimator": fingerprint(self.model)}
 
     def groups(self, pending, tick):
         tasks = (

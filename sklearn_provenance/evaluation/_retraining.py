@@ -10,9 +10,10 @@ from sklearn.utils.validation import _num_samples
 from tqdm.auto import tqdm
 
 from .._utils.files import Rows
+from .._utils.hashing import fingerprint
 from ._constraints import RETRAIN
 from ._copies import ClassifierCopies, NetworkCopies, is_estimator
-from ._retraining_results import Retrained, check_outputs, digest, label_columns, margin
+from ._retraining_results import Retrained, check_outputs, label_columns, margin
 from ._retraining_schedule import check_masks, check_seeds
 
 _DIVERGED = "Training of copies {} diverged: loss, weights or outputs became NaN or infinite"
@@ -245,10 +246,16 @@ class _Run:
         if store is not None:
             digests = {
                 **self.trainer.digests(),
-                **{"X": digest(X), "y": digest(y), "X_eval": digest(X_eval)},
-                **{"masks": digest(masks), "seeds": digest(seeds)},
-                "evaluate": digest(evaluate, self.y_eval if evaluate == "margin" else None),
+                **{"X": fingerprint(X), "y": fingerprint(y), "X_eval": fingerprint(X_eval)},
+                **{"masks": fingerprint(masks), "seeds": fingerprint(seeds)},
+                "evaluate": fingerprint(evaluate, self.y_eval if evaluate == "margin" else None),
             }
+            unknown = [name for name, digest in digests.items() if digest is None]
+            if unknown:
+                raise ValueError(
+                    f"store needs arguments that can be seen into, but {', '.join(unknown)} hold "
+                    "what the warning names; remove it or use store=None"
+                )
             outputs, manifest = Path(store, "outputs.npy"), Path(store, "manifest.json")
             self.store = Rows(outputs, manifest, digests, len(masks))
             with self._locked():

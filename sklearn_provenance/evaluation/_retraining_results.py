@@ -1,11 +1,7 @@
-"""Results of retraining, and digests of what they depend on."""
+"""Results of retraining."""
 
-import functools
-import numbers
-import types
 from dataclasses import dataclass
 
-import joblib
 import numpy as np
 import torch
 
@@ -75,44 +71,6 @@ def check_outputs(copies, outputs, row_shape, dtype):
             f"Copies {copies.tolist()} gave outputs of type {outputs.dtype}, those before "
             f"{dtype}: evaluate must give the same type for every copy."
         )
-
-
-def digest(*values):
-    """Digest of arrays, estimators, functions and containers of them.
-
-    A function counts as its code, its defaults and the numbers, texts, arrays and functions that it
-    closes over.
-    """
-    return joblib.hash([_plain(value) for value in values])
-
-
-def _plain(value):
-    if isinstance(value, functools.partial):
-        return [_plain(v) for v in (value.func, value.args, value.keywords)]
-    if isinstance(value, types.MethodType):
-        return [_plain(value.__func__), _state(vars(value.__self__).values())]
-    if isinstance(value, types.FunctionType):
-        cells = [cell.cell_contents for cell in value.__closure__ or ()]
-        values = [*(value.__defaults__ or ()), *(value.__kwdefaults__ or {}).values(), *cells]
-        return [value.__qualname__, _code(value.__code__), _state(values)]
-    if isinstance(value, dict):
-        return [[str(key), _plain(v)] for key, v in value.items()]
-    if isinstance(value, tuple | list):
-        return [_plain(v) for v in value]
-    if hasattr(value, "detach"):
-        return value.detach().cpu().numpy()
-    return value
-
-
-def _state(values):
-    """What of a function's values can decide what it returns, and stays the same between runs."""
-    kinds = (numbers.Number, str, bytes, np.ndarray, types.FunctionType, tuple)
-    return [_plain(v) for v in values if isinstance(v, kinds) or hasattr(v, "detach")]
-
-
-def _code(code):
-    constants = [_code(c) if isinstance(c, types.CodeType) else repr(c) for c in code.co_consts]
-    return [code.co_code, code.co_names, constants]
 
 
 def label_columns(y, n_rows, classes):

@@ -11,6 +11,7 @@ from sklearn.utils.validation import _num_samples
 from tqdm.auto import tqdm
 
 from .._utils.arguments import ROWS, real, whole
+from .._utils.hashing import row_digests
 from ..evaluation._protocol import frame
 from ._certainty import class_certainty, index_certainty, open_provenance
 from ._membership_display import MembershipDisplay
@@ -134,9 +135,9 @@ def _index_certainty(classifier, X):
 
 def _check_rows(name, classifier, X_members, X_nonmembers):
     """Raise unless members are rows with an output; warn of non-members that are training rows."""
-    known = [hash(row.tobytes()) for row in classifier._fit_X]
+    known = _names(classifier._fit_X)
     named = {known[i] for i in classifier.index_} if classifier.lambda_index > 0 else set(known)
-    strangers = sum(hash(row.tobytes()) not in named for row in classifier._rows(X_members))
+    strangers = sum(row not in named for row in _names(classifier._rows(X_members)))
     if strangers:
         raise ValueError(
             f"{strangers} of {_num_samples(X_members)} rows of X_members are no training rows with "
@@ -144,7 +145,7 @@ def _check_rows(name, classifier, X_members, X_nonmembers):
             "fit got, as they were."
         )
     known = set(known)
-    twins = sum(hash(row.tobytes()) in known for row in classifier._rows(X_nonmembers))
+    twins = sum(row in known for row in _names(classifier._rows(X_nonmembers)))
     if twins:
         warnings.warn(
             f"{twins} of {_num_samples(X_nonmembers)} rows of X_nonmembers equal training rows of "
@@ -152,6 +153,10 @@ def _check_rows(name, classifier, X_members, X_nonmembers):
             UserWarning,
             stacklevel=3,
         )
+
+
+def _names(rows):
+    return [digest.tobytes() for digest in row_digests(rows)]
 
 
 @dataclass(frozen=True, eq=False, repr=False)

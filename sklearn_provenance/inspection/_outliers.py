@@ -1,7 +1,6 @@
 """Outlier detection by a provenance network, with scikit-learn's interface."""
 
 from copy import copy
-from hashlib import blake2b
 
 import numpy as np
 from sklearn.base import BaseEstimator, OutlierMixin, _fit_context
@@ -11,6 +10,7 @@ from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 
 from .._utils.arguments import real, whole
+from .._utils.hashing import row_digests
 from .._utils.restored import restored_on_error
 from ..attribution.models import is_fitted, resolve
 from ._debugging import SCORE_NAMES, anomaly_scores, feature_neighbors
@@ -159,7 +159,7 @@ default="distance"
             self._neighbors = feature_neighbors(classifier, self.k)
         self._known_scores = -self._anomaly(classifier)
         # Of equal rows the first counts.
-        self._number = {_digest(row): len(known) - 1 - i for i, row in enumerate(known[::-1])}
+        self._number = {row: len(known) - 1 - i for i, row in enumerate(_names(known[::-1]))}
         self._fit_scores = self._scores(classifier, X)
         self.offset_ = float(np.percentile(self._fit_scores, 100 * self.contamination))
         return self
@@ -256,7 +256,7 @@ default="distance"
         rows = classifier._rows(X)
         if np.array_equal(rows, classifier._fit_X):  # equal rows may have different labels
             return self._known_scores.copy()
-        numbers = np.array([self._number.get(_digest(row), -1) for row in rows])
+        numbers = np.array([self._number.get(row, -1) for row in _names(rows)])
         scores = self._known_scores[numbers]
         new = np.flatnonzero(numbers < 0)
         if len(new):
@@ -269,8 +269,8 @@ default="distance"
         return tags
 
 
-def _digest(row):
-    return blake2b(row.tobytes(), digest_size=16).digest()
+def _names(rows):
+    return [digest.tobytes() for digest in row_digests(rows)]
 
 
 def _signs(decision):

@@ -17,6 +17,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import nn
 from tqdm.auto import tqdm
 
+from .._utils.hashing import fingerprint
 from ._batches import (
     OnDemand,
     as_rows,
@@ -28,7 +29,7 @@ from ._batches import (
 )
 from ._dimension import effective_dimension
 from ._factors import TangentModel
-from ._fingerprint import Digest, fingerprint
+from ._fingerprint import transformer_fingerprint
 from ._linearisation import restarted
 from ._measurements import MEASUREMENTS, integer_labels
 from ._outputs import check_finite
@@ -252,10 +253,11 @@ class TangentFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             return values.cpu().numpy()
 
         progress = "tangent features"
-        if self.store is not None:
+        key = None if self.store is None else self._key(x, y)
+        if key is not None:
             progress = progress if self.verbose else None
-            store, key = FeatureStore(self.store), self._key(x, y)
-            return store.rows(key, *shape, dtype, compute, step, progress), None, None, None
+            rows = FeatureStore(self.store).rows(key, *shape, dtype, compute, step, progress)
+            return rows, None, None, None
         features, seen = np.empty(shape, dtype), []
 
         @restarted
@@ -270,16 +272,17 @@ class TangentFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         return features, torch.cat(labels), logits, torch.cat(norms)
 
     def _key(self, x, y):
-        """Digest of everything that the features of these rows are computed from."""
+        """Digest of all that the features of these rows depend on, or None if it is not known."""
         columns = None
         if self.n_components == "exact":
             columns = [name for layer in self._active for name in layer.weights]
         labels = "predicted" if y is None else y
-        digest = Digest().add(fingerprint(self), columns, labels)
-        for leaf in leaves(x):
-            for part in leaf.parts() if isinstance(leaf, OnDemand) else [leaf]:
-                digest.add(part)
-        return digest.hexdigest()
+        network = transformer_fingerprint(self)
+        parts = [
+            (leaf.source, leaf.numbers) if isinstance(leaf, OnDemand) else leaf
+            for leaf in leaves(x)
+        ]
+        return network and fingerprint(network, columns, labels, *parts)
 
     def _features(self, batch, labels, norms=None):
         """Features of a batch; ``norms`` (B,) are added to."""

@@ -1,5 +1,7 @@
 """Attributors that say what they are told, and classifiers that count how often they are fitted."""
 
+from unittest import mock
+
 import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.linear_model import LogisticRegression
@@ -26,19 +28,25 @@ FITS = {"done": 0, "stop_at": np.inf}
 
 
 class Counted(LogisticRegression):
-    """Counts its fits, and breaks off where it is told to."""
+    """Passes its labels through a function that ``fits`` watches."""
 
     def fit(self, X, y):
-        FITS["done"] += 1
-        if FITS["done"] > FITS["stop_at"]:
-            raise KeyboardInterrupt
-        return super().fit(X, y)
+        return super().fit(X, np.positive(y))
+
+
+def watched(y):
+    """Count, and break off where it is told to; in place of numpy's, where no digest looks."""
+    FITS["done"] += 1
+    if FITS["done"] > FITS["stop_at"]:
+        raise KeyboardInterrupt
+    return y
 
 
 def fits(function, *args, stop_at=np.inf, **options):
     """How many fits a call takes, and what it returns."""
     FITS.update(done=0, stop_at=stop_at)
-    result = function(*args, **options)
+    with mock.patch.object(np, "positive", watched):
+        result = function(*args, **options)
     return FITS["done"], result
 
 

@@ -24,8 +24,19 @@ class Rows:
     passed, limit = 0, None
 
 
+TANH = torch.tanh
+
+
+def counting(x):
+    """Count the rows that pass, and interrupt after some of them: no digest sees into torch."""
+    if Rows.limit is not None and Rows.passed + len(x) > Rows.limit:
+        raise KeyboardInterrupt
+    Rows.passed += len(x)
+    return TANH(x)
+
+
 class Counting(nn.Module):
-    """Counts the rows that pass, and is interrupted after some of them."""
+    """Passes rows through a function that counts them."""
 
     def __init__(self):
         super().__init__()
@@ -33,14 +44,12 @@ class Counting(nn.Module):
         self.register_buffer("shift", torch.zeros(4))
 
     def forward(self, x):
-        if Rows.limit is not None and Rows.passed + len(x) > Rows.limit:
-            raise KeyboardInterrupt
-        Rows.passed += len(x)
         return self.head(torch.tanh(self.layer(x + self.shift)))
 
 
 @pytest.fixture
-def network():
+def network(monkeypatch):
+    monkeypatch.setattr(torch, "tanh", counting)
     torch.manual_seed(0)
     Rows.passed, Rows.limit = 0, None
     return Counting()

@@ -1,12 +1,9 @@
 """Random exemplars: what any attribution has to beat."""
 
-from hashlib import blake2b
-
 import numpy as np
-import torch
-from scipy.sparse import issparse
 from sklearn.utils import check_random_state
 
+from ..._utils.hashing import row_digests
 from ..features import make_features
 from ..rules import RandomRule
 from ._base import BaseAttributor
@@ -90,7 +87,7 @@ class RandomAttributor(PointwiseAttributor, auto_wrap_output_keys=None):
         self.random_state = random_state
 
     def _make_features(self, X, y):
-        return make_features(self._fitted_model(), row_digests, X, y)
+        return make_features(self._fitted_model(), _row_numbers, X, y)
 
     def _make_rule(self):
         seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
@@ -108,29 +105,5 @@ class RandomAttributor(PointwiseAttributor, auto_wrap_output_keys=None):
         return tags
 
 
-def row_digests(X):
-    """Numbers that identify the rows of X by what they hold.
-
-    Parameters
-    ----------
-    X : array-like of shape (n, ...)
-        Array, tensor, sparse matrix or data frame of anything. Numbers count by their value in
-        double precision, not by their type.
-
-    Returns
-    -------
-    digests : ndarray of shape (n, 4)
-        32-bit integers.
-    """
-    if isinstance(X, torch.Tensor):
-        X = X.detach().cpu().numpy()
-    X = X.tocsr() if issparse(X) else np.asarray(X)
-    digests = [blake2b(_content(X[i : i + 1]), digest_size=16).digest() for i in range(X.shape[0])]
-    return np.frombuffer(b"".join(digests), dtype=np.uint32).reshape(-1, 4).astype(np.float64)
-
-
-def _content(row):
-    row = row.toarray() if issparse(row) else row
-    if row.dtype.kind in "biuf":
-        return (row.astype(np.float64) + 0.0).tobytes()  # -0.0 equals 0.0
-    return repr(row.tolist()).encode()
+def _row_numbers(X):
+    return row_digests(X).astype(np.float64)

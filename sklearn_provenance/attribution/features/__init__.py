@@ -1,7 +1,6 @@
 """Features of rows: exact, sketched, of linear models in closed form, or the user's own."""
 
 from sklearn.base import clone
-from sklearn.utils.validation import check_memory
 
 from ..._utils.rows import n_rows, take_rows
 from ...tangent import TangentFeatures
@@ -81,7 +80,7 @@ def make_features(
     """
     if not isinstance(kind, str | TangentFeatures):
         if hasattr(kind, "transform") and not is_fitted(kind):
-            kind = check_memory(memory).cache(fit_estimator)(clone(kind), X, y)
+            kind = Cache(memory, "transformer")("fit", fit_estimator, clone(kind), X, y)
         if model.module is not None:  # classes of a bare module are counted from its logits
             model = model.examined(model.inputs(take_rows(X, few_rows(n_rows(X)))))
         features = OwnRows(kind, model)

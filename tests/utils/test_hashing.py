@@ -11,8 +11,9 @@ import pytest
 import torch
 from torch import nn
 
+from sklearn_provenance._utils.hashing import fingerprint
 from sklearn_provenance.tangent import TangentFeatures
-from sklearn_provenance.tangent._fingerprint import Digest, fingerprint
+from sklearn_provenance.tangent._fingerprint import transformer_fingerprint
 
 GAIN = 2.0
 
@@ -64,7 +65,7 @@ def eye(value):
 def of(module=None, **parameters):
     torch.manual_seed(0)
     module = nn.Linear(4, 3) if module is None else module
-    return fingerprint(TangentFeatures(module, **parameters))
+    return transformer_fingerprint(TangentFeatures(module, **parameters))
 
 
 @pytest.mark.parametrize(
@@ -133,8 +134,8 @@ PLAIN = "def forward(self, x):\n    return super().forward(x) * self.gain"
     ],
 )
 def test_modules_are_told_apart_by_class_code_and_attributes(one, other):
-    assert Digest().add(one).hexdigest() == Digest().add(one).hexdigest()
-    assert Digest().add(one).hexdigest() != Digest().add(other).hexdigest()
+    assert fingerprint(one) == fingerprint(one)
+    assert fingerprint(one) != fingerprint(other)
 
 
 def test_hooks_and_replaced_forward_methods_count():
@@ -175,21 +176,21 @@ def test_every_kind_of_tensor_has_a_digest():
         values, values.T, values.reshape(3, 2), values.float(), values.bfloat16(), values.bool(),
         values.cfloat(), values[0, 1], values[:0], values.float().to_sparse() * 2, None,
     ]  # fmt: skip
-    digests = [Digest().add(kind).hexdigest() for kind in kinds]
+    digests = [fingerprint(kind) for kind in kinds]
     assert len(set(digests)) == len(kinds)
     copies = [None if kind is None else kind.clone() for kind in kinds]
-    assert [Digest().add(kind).hexdigest() for kind in copies] == digests
+    assert [fingerprint(kind) for kind in copies] == digests
 
 
 def test_arrays_are_hashed_in_pieces(monkeypatch):
     x = np.random.default_rng(0).normal(size=(50, 3))
-    whole = Digest().add(x).hexdigest()
-    monkeypatch.setattr("sklearn_provenance.tangent._fingerprint._CHUNK", 60)
+    whole = fingerprint(x)
+    monkeypatch.setattr("sklearn_provenance._utils.digest.CHUNK", 60)
     for same in (x, np.asfortranarray(x), np.repeat(x, 2, axis=0)[::2]):
-        assert Digest().add(same).hexdigest() == whole
+        assert fingerprint(same) == whole
     changed = x.copy()
     changed[-1, -1] += 1e-12
-    assert Digest().add(changed).hexdigest() != whole
+    assert fingerprint(changed) != whole
 
 
 def test_values_next_to_each_other_are_not_run_together():
@@ -203,12 +204,12 @@ def test_values_next_to_each_other_are_not_run_together():
         (1.0, 1),
         (None,),
     ]
-    assert len({Digest().add(*pair).hexdigest() for pair in pairs}) == len(pairs)
+    assert len({fingerprint(*pair) for pair in pairs}) == len(pairs)
 
 
 def test_another_process_finds_the_same_digest():
     """Neither the seed of Python's hashes nor addresses in memory enter."""
-    script = "from tests.tangent import test_fingerprint as t; print(t.digests())"
+    script = "from tests.utils import test_hashing as t; print(t.digests())"
     done = subprocess.run(
         [sys.executable, "-c", script],
         cwd=Path(__file__).parents[2],
