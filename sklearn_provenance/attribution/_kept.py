@@ -28,17 +28,13 @@ class Kept:
     def __call__(self, key, make):
         """``make()``, or what it gave before for this key."""
         with self._lock:
-            if key in self._results:
-                self._results.move_to_end(key)
-                return self._results[key][0]
-            result = make()
-            self._results[key] = result, n_bytes(result)
-            while len(self._results) > 1 and self._total() > self.memory_limit:
+            if key not in self._results:
+                self._results[key] = make()
+            self._results.move_to_end(key)
+            # Counted anew each time: rules make their kernels when they are first asked.
+            while len(self._results) > 1 and n_bytes(dict(self._results)) > self.memory_limit:
                 self._results.popitem(last=False)
-            return result
-
-    def _total(self):
-        return sum(size for _, size in self._results.values())
+            return self._results[key]
 
     def __getstate__(self):
         return {"memory_limit": self.memory_limit}  # results are computed again

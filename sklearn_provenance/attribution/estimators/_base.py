@@ -56,7 +56,7 @@ class BaseAttributor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
 
     _parameter_constraints: dict = {
         "estimator": "no_validation",  # says more about what is supported than a type would
-        "candidates": [StrOptions({"same_class", "all"})],
+        "candidates": [StrOptions({"auto", "same_class", "all"})],
         "forward": [callable, None],
         "prefit": [StrOptions({"auto"}), "boolean"],
         "memory": [str, HasMethods("cache"), None],
@@ -69,7 +69,7 @@ class BaseAttributor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         self,
         estimator,
         *,
-        candidates="same_class",
+        candidates="auto",
         forward=None,
         prefit="auto",
         memory=None,
@@ -141,7 +141,12 @@ class BaseAttributor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         self.estimator_ = self._resolve(X, y)
         self._features, inputs = self._make_features(X, y)
         self.classes_ = self._features.model.classes
-        labels = positions(self.classes_, y, "y")
+        self._same_class = self.candidates != "all" and self.classes_ is not None
+        if self.candidates == "same_class" and not self._same_class:
+            raise ValueError(
+                'candidates="same_class" needs classes, but y holds numbers; pass candidates="all"'
+            )
+        labels = self._measured_at(y)
         self._rows = TrainingRows(self._features, copied(inputs), labels, self.memory_limit)
         self._kept = Kept(self.memory_limit)
         self._rule = self._make_rule()
@@ -194,7 +199,18 @@ class BaseAttributor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
             return self._features.query(X)
         y = column_or_1d(y)
         check_consistent_length(np.empty(n_rows(X)), y)
-        return self._features.query(X, positions(self.classes_, y, "y"))
+        return self._features.query(X, self._measured_at(y))
+
+    def _measured_at(self, y):
+        """Positions of classes; targets of a regression as they are."""
+        if self.classes_ is None:
+            return np.asarray(y, dtype=np.float64)
+        return positions(self.classes_, y, "y")
+
+    def _label_names(self, queries):
+        """Labels of queries as the user names them."""
+        labels = queries.labels.numpy()
+        return labels if self.classes_ is None else self.classes_[labels]
 
     def _rule_at(self, label, everything):
         """The rule for queries of one label, fitted on the rows of its class or on all."""
@@ -210,7 +226,7 @@ class BaseAttributor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         ``among_train`` says that the queries are the training rows, in order.
         """
         labels, of_train = queries.labels.numpy(), self._rows.labels
-        same_class = self.candidates == "same_class"
+        same_class = self._same_class
         everything = self._rule.needs_all_rows or not same_class
         shared = not same_class and not self._features.per_label
         for label in [None] if shared else np.unique(labels):
@@ -302,7 +318,8 @@ class BaseAttributor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
             scores,
             sample_id=None if training.sample_id is None else training.sample_id[indices],
             exemplar_labels=training.y[indices],
-            query_labels=self.classes_[queries.labels.numpy()],
+            query_labels=self._label_names(queries),
+            query_id=row_names(X),
             queries=shown,
             training_data=shown_rows(self.estimator_, training.X)[0],
             image_shape=image_shape,
@@ -324,7 +341,7 @@ class BaseAttributor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
     def _check_pool(self, queries, k):
         """Rows that may be selected for all queries together (n_train,), at least k of them."""
         allowed = np.ones(len(self._rows), dtype=bool)
-        if self.candidates == "same_class":
+        if self._same_class:
             allowed = np.isin(self._rows.labels, queries.labels.numpy())
         if k > allowed.sum():
             raise ValueError(

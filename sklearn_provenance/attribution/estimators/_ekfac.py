@@ -52,8 +52,9 @@ class EKFACAttributor(GradientAttributor):
         those of convolutions times positions) is at most 10^10. Otherwise it is 1.
     random_state : int, RandomState instance or None, default=0
         Seed of the random gradients.
-    candidates : {"same_class", "all"}, default="same_class"
-        Rows that may be named for a query: those of its class, or all. F is of all rows given to
+    candidates : {"auto", "same_class", "all"}, default="auto"
+        Rows that may be named for a query: those of its class, or all. "auto" is those of its
+        class where there are classes. F is of all rows given to
         fit in any case.
     forward : callable, default=None
         ``forward(module, x)`` gives the logits of a module whose outputs are something else; None
@@ -168,7 +169,7 @@ class EKFACAttributor(GradientAttributor):
         fisher="true",
         n_samples="auto",
         random_state=0,
-        candidates="same_class",
+        candidates="auto",
         forward=None,
         prefit="auto",
         memory=None,

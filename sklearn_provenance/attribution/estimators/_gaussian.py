@@ -14,6 +14,7 @@ from .._cache import Cache
 from .._kept import MEMORY_LIMIT
 from .._labels import equal_shares, positions
 from ..features import make_features
+from ..models import adapt, measured_model
 from ..rules import density_of
 from ._base import BaseAttributor
 from ._input import check_rows
@@ -58,7 +59,7 @@ class GaussianAttributor(BaseAttributor):
         estimator,
         *,
         noise_variance="scale",
-        candidates="same_class",
+        candidates="auto",
         measurement="label_logit",
         features="auto",
         ntk_parameterization=False,
@@ -86,6 +87,16 @@ class GaussianAttributor(BaseAttributor):
 
     def _check_parameters(self):
         _in_kernel_units(self.noise_variance, 1.0)
+
+    def _check_targets(self, y):
+        if not callable(self.measurement):
+            return super()._check_targets(y)
+        return column_or_1d(y, warn=True)
+
+    def _fitted_model(self, estimator=None):
+        if not callable(self.measurement):
+            return super()._fitted_model(estimator)
+        return measured_model(adapt(self.estimator_), self.forward, self.training_.y)
 
     def _make_features(self, X, y):
         features, inputs = make_features(
@@ -204,6 +215,8 @@ class GaussianAttributor(BaseAttributor):
         X = check_rows(self, X)
         if sample_weight is not None:
             sample_weight = torch.as_tensor(column_or_1d(sample_weight, dtype=np.float64))
+        if self.classes_ is None:
+            raise ValueError("score needs classes, but the targets given to fit are numbers")
         truth, own = positions(self.classes_, column_or_1d(y), "y"), self._rows.labels
         check_consistent_length(np.empty(n_rows(X)), truth)
         varying = [c for c in range(len(self.classes_)) if 0 < (own == c).sum() < len(own)]

@@ -34,8 +34,9 @@ class GradDotAttributor(GradientAttributor):
     ntk_parameterization : bool or float, default=False
         Differentiate by Ω where a weight is W = (s / √fan_in) Ω; True is s = 1. Steps are then
         those of gradient descent on Ω.
-    candidates : {"same_class", "all"}, default="same_class"
-        Rows that may be named for a query: those of its class, or all.
+    candidates : {"auto", "same_class", "all"}, default="auto"
+        Rows that may be named for a query: those of its class, or all. "auto" is those of its
+        class where there are classes.
     forward : callable, default=None
         ``forward(module, x)`` gives the logits of a module whose outputs are something else; None
         reads them from what the module returns.
@@ -115,7 +116,7 @@ class GradDotAttributor(GradientAttributor):
         *,
         measurement="margin",
         ntk_parameterization=False,
-        candidates="same_class",
+        candidates="auto",
         forward=None,
         prefit="auto",
         memory=None,

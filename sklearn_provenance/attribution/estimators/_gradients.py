@@ -27,7 +27,7 @@ class GradientAttributor(PointwiseAttributor):
         estimator,
         *,
         measurement="margin",
-        candidates="same_class",
+        candidates="auto",
         forward=None,
         prefit="auto",
         memory=None,

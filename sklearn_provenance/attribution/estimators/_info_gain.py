@@ -42,8 +42,9 @@ class InfoGainAttributor(GaussianAttributor):
         ``search(queries, k)``. With ``pool_size`` one search finds the pool; without, linear
         response searches once per pick. It searches explicit features: ``features="auto"`` is
         ``TangentFeatures()`` here. None visits every row.
-    candidates : {"same_class", "all"}, default="same_class"
-        Rows that may be named for a query: those of its class, or all.
+    candidates : {"auto", "same_class", "all"}, default="auto"
+        Rows that may be named for a query: those of its class, or all. "auto" is those of its
+        class where there are classes.
     measurement : {"label_logit", "margin"}, default="label_logit"
         Scalar output whose gradient is the tangent feature: the logit of the query's label, for
         training rows too, or the log odds of each row's own label.
@@ -134,7 +135,7 @@ class InfoGainAttributor(GaussianAttributor):
         solver="exact",
         pool_size=None,
         index=None,
-        candidates="same_class",
+        candidates="auto",
         measurement="label_logit",
         features="auto",
         ntk_parameterization=False,

@@ -23,8 +23,9 @@ class InfoLossAttributor(GaussianAttributor):
         Noise variance σ², in units of the kernel. "scale" takes ten times the mean kernel
         diagonal of the training rows, "3*diagonal" three times it; far from that scale every rule
         is poor.
-    candidates : {"same_class", "all"}, default="same_class"
-        Rows that may be named for a query: those of its class, or all.
+    candidates : {"auto", "same_class", "all"}, default="auto"
+        Rows that may be named for a query: those of its class, or all. "auto" is those of its
+        class where there are classes.
     measurement : {"label_logit", "margin"}, default="label_logit"
         Scalar output whose gradient is the tangent feature: the logit of the query's label, for
         training rows too, or the log odds of each row's own label.

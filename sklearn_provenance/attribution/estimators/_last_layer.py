@@ -34,8 +34,9 @@ class LastLayerAttributor(PointwiseAttributor):
         What is added to the Hessian's diagonal, in units of its mean eigenvalue, since the Hessian
         of a well trained layer is near singular. Far below 0.01 directions decide that hold little
         but noise. For influence only.
-    candidates : {"same_class", "all"}, default="same_class"
-        Rows that may be named for a query: those of its class, or all.
+    candidates : {"auto", "same_class", "all"}, default="auto"
+        Rows that may be named for a query: those of its class, or all. "auto" is those of its
+        class where there are classes.
     forward : callable, default=None
         ``forward(module, x)`` gives the logits of a module whose outputs are something else; None
         reads them from what the module returns.
@@ -132,7 +133,7 @@ class LastLayerAttributor(PointwiseAttributor):
         *,
         kind="influence",
         damping=0.1,
-        candidates="same_class",
+        candidates="auto",
         forward=None,
         prefit="auto",
         memory=None,

@@ -25,8 +25,9 @@ class RandomAttributor(PointwiseAttributor, auto_wrap_output_keys=None):
         maps a batch to logits, is always taken as fitted, and counts its classes from 0.
     random_state : int, RandomState instance or None, default=0
         Seed of the scores. None gives other scores after each ``fit``.
-    candidates : {"same_class", "all"}, default="same_class"
-        Rows that may be named for a query: those of its class, or all.
+    candidates : {"auto", "same_class", "all"}, default="auto"
+        Rows that may be named for a query: those of its class, or all. "auto" is those of its
+        class where there are classes.
     forward : callable, default=None
         ``forward(module, x)`` gives the logits of a module whose outputs are something else; None
         reads them from what the module returns.
@@ -76,7 +77,7 @@ class RandomAttributor(PointwiseAttributor, auto_wrap_output_keys=None):
         estimator,
         *,
         random_state=0,
-        candidates="same_class",
+        candidates="auto",
         forward=None,
         prefit="auto",
         verbose=0,

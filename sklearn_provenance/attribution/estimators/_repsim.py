@@ -33,8 +33,9 @@ class RepSimAttributor(PointwiseAttributor):
         What is compared. A transformer (fitted here unless it is fitted), or a callable of X,
         gives rows of your own: leaf embeddings of a forest, say. A TangentFeatures without a
         module gives the cosine of tangent features at the query's label.
-    candidates : {"same_class", "all"}, default="same_class"
-        Rows that may be named for a query: those of its class, or all.
+    candidates : {"auto", "same_class", "all"}, default="auto"
+        Rows that may be named for a query: those of its class, or all. "auto" is those of its
+        class where there are classes.
     forward : callable, default=None
         ``forward(module, x)`` gives the logits of a module whose outputs are something else; None
         reads them from what the module returns.
@@ -103,7 +104,7 @@ class RepSimAttributor(PointwiseAttributor):
         estimator,
         *,
         features="penultimate",
-        candidates="same_class",
+        candidates="auto",
         forward=None,
         prefit="auto",
         memory=None,

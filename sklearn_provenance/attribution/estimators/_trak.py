@@ -50,8 +50,9 @@ class TRAKAttributor(PointwiseAttributor):
     random_state : int, RandomState instance or None, default=0
         Seed of the sketch. Several models have independent sketches, as in the paper; with an int
         the first is that of ``TangentFeatures(random_state=random_state)``.
-    candidates : {"same_class", "all"}, default="same_class"
-        Rows that may be named for a query: those of its class, or all. All rows given to fit are
+    candidates : {"auto", "same_class", "all"}, default="auto"
+        Rows that may be named for a query: those of its class, or all. "auto" is those of its
+        class where there are classes. All rows given to fit are
         among Φ in any case.
     forward : callable, default=None
         ``forward(module, x)`` gives the logits of a module whose outputs are something else; None
@@ -139,7 +140,7 @@ class TRAKAttributor(PointwiseAttributor):
         sketch="tensor",
         features=None,
         random_state=0,
-        candidates="same_class",
+        candidates="auto",
         forward=None,
         prefit="auto",
         memory=None,

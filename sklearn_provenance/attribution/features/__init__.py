@@ -88,7 +88,8 @@ def make_features(
     if model.module is None:
         raise TypeError(f"estimator must be {SUPPORTED}; got {type(model.estimator).__name__}")
     inputs = model.inputs(X)
-    model = model.examined(inputs)
+    if not callable(measurement):
+        model = model.examined(inputs)
     if isinstance(kind, TangentFeatures):
         settings = measurement, ntk_parameterization, batch_size, verbose
         fitted = sketch_of(kind, model, *settings).fit(inputs)
@@ -102,7 +103,7 @@ def make_features(
         batch_size=batch_size,
         verbose=verbose,
         memory_limit=memory_limit,
-    ).plan(inputs)
+    ).plan(inputs, y if callable(measurement) else None)
     if memory is not None:
         settings = measurement, ntk_parameterization, batch_size, verbose
         cache = Cache(memory, "exact", sketch_of(TangentFeatures(), model, *settings))

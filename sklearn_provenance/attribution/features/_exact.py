@@ -54,10 +54,10 @@ class ExactFeatures(Features):
         """How the gradient of each parameter is computed."""
         return self.tangent.coverage
 
-    def plan(self, inputs):
+    def plan(self, inputs, targets=None):
         """Examine the network on training rows: which queries come first must not matter."""
         for tangent in {id(t): t for t in (self.tangent, self.rows_tangent)}.values():
-            tangent.plan(as_rows(inputs, tangent))
+            tangent.plan(as_rows(inputs, tangent), targets)
         return self
 
     def inputs(self, X):

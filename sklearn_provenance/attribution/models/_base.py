@@ -242,3 +242,36 @@ def as_given(X):
 def as_ndarray(values):
     """An ndarray, also of a tensor, as estimators give under array_api_dispatch."""
     return values.detach().cpu().numpy() if isinstance(values, torch.Tensor) else np.asarray(values)
+
+
+def measured_model(model, forward, y):
+    """A model whose outputs a measurement of the user's own reads.
+
+    Parameters
+    ----------
+    model : FittedModel
+        The model.
+    forward : callable or None
+        As :meth:`FittedModel.with_forward` takes it.
+    y : ndarray of shape (n_train,)
+        Targets. Where the model knows no classes, whole numbers from 0 are classes and other
+        numbers are none.
+
+    Returns
+    -------
+    FittedModel
+        Outputs are passed on as they are; ``classes`` is None for numbers.
+    """
+    if model.module is None:
+        return model
+    if model.linear is None or forward is not None:
+        model = model.with_forward(forward, logits=False)
+    if model.classes is not None:
+        return model
+    if y.dtype.kind not in "iufb":
+        raise ValueError(
+            "y must hold numbers, because the module knows no classes and measurement is given "
+            f"them as they are; got an array of {y.dtype}"
+        )
+    counted = y.dtype.kind in "iu" and len(y) and y.min() >= 0
+    return replace(model, classes=np.arange(y.max() + 1) if counted else None)
