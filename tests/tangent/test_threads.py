@@ -119,6 +119,7 @@ def test_features_of_structures_and_sparse_rows(tmp_path):
                 features.transform({"x": x[:, :5]})
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
 def test_compiled_modules_go_through_torch_func():
     module, x = network().eval(), torch.randn(9, 6)
     expected = TangentRows(TangentModel(module), x).norms()
