@@ -6,7 +6,7 @@ No function here holds more than one batch of rows x outputs unless that is what
 import numpy as np
 import torch
 
-from ..tangent._module import evaluation_mode
+from .._utils.modules import evaluation_mode
 
 # Values per batch of index logits: 64 MB in single precision.
 _BATCH_VALUES = 2**24

@@ -1,9 +1,11 @@
 """From a network to features: its linearisation in the parameters."""
 
 from ._dimension import effective_dimension
-from ._factors import Coverage, Linearisation, TangentModel
+from ._factors import Coverage, TangentModel
 from ._features import TangentFeatures
 from ._kernel import tangent_diagonal, tangent_kernel
+from ._layers import Layer, register_layer
+from ._linearisation import Linearisation
 from ._measurements import measure
 from ._rows import TangentRows
 from ._store import FeatureStore
@@ -11,12 +13,14 @@ from ._store import FeatureStore
 __all__ = [
     "Coverage",
     "FeatureStore",
+    "Layer",
     "Linearisation",
     "TangentFeatures",
     "TangentModel",
     "TangentRows",
     "effective_dimension",
     "measure",
+    "register_layer",
     "tangent_diagonal",
     "tangent_kernel",
 ]

@@ -119,6 +119,12 @@ class OnDemand:
             rows = np.arange(len(self))[rows]
         return OnDemand(self.source, self.model, self._numbers(rows))
 
+    def parts(self):
+        """All rows, some at a time: as many whatever the batches."""
+        step = max(1, 2**20 // max(1, int(np.prod(self.shape[1:]))))
+        for i in range(0, len(self), step):
+            yield self[i : i + step]
+
     def is_floating_point(self):
         return self[:1].is_floating_point()
 

@@ -12,6 +12,7 @@ from tqdm.auto import tqdm
 
 from ._batches import as_batch, batch_size_for
 from ._forms import near_one
+from ._linearisation import restarted
 
 # Longest side that is rotated: the eigenvectors of a longer one take many minutes.
 _SIDE = 2**13
@@ -146,6 +147,7 @@ def random_signs(signs):
     return draw
 
 
+@restarted
 @torch.inference_mode(False)
 def fit_fisher(model, X, draw, *, batch_size="auto", verbose=False):
     """Fisher matrix of every layer that has an influence.

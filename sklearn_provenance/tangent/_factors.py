@@ -1,15 +1,21 @@
-"""Per-example gradients of a network's measurement, layer by layer, from one backward pass."""
+"""A network linearised in its parameters: what is differentiated, and by which route."""
 
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 
-from ._batches import as_rows, batch_size_for, n_rows, take
+from .._utils.modules import Generators
+from ._batches import as_rows, batch_size_for, map_structure, n_rows, take
+from ._examination import close, examined_rows
 from ._layers import find_layers
-from ._measurements import check_measurement, scalar
+from ._linearisation import Linearisation
+from ._measurements import check_measurement
 from ._module import Functional, call, check_module, evaluation, select_parameters
+from ._outputs import check_logits, logits_of
 
-_PROBE = 3
+# Rows up to which every batch's factors are compared with autograd.
+_ALWAYS = 64
 
 
 @dataclass
@@ -35,19 +41,21 @@ class TangentModel:
 
     Gradients of a linear, convolution, normalisation or embedding layer come from hooks that keep
     its input and the gradient of its output; those of any other parameter from torch.func. Before
-    anything else, three examples are differentiated one at a time: a layer whose factors do not
+    anything else, some rows are differentiated one at a time: a layer whose factors do not
     reproduce these gradients (a subclass that computes something else, a weight used without
-    calling its layer) goes through torch.func as well. The module is never changed: it
-    is in evaluation mode, and hooked, only while it runs. Two threads should not run one module.
+    calling its layer, rows that change places) goes through torch.func as well. The module is never
+    changed: it is in evaluation mode, and hooked, only while it runs, and threads take turns.
 
     Parameters
     ----------
     module : torch.nn.Module
         Maps a batch to logits. A batch is a tensor, or a tuple, list or dict of tensors.
     forward : callable, default=None
-        ``forward(module, x)`` gives logits of shape (n_samples, n_classes); None calls the module.
-    measurement : {"label_logit", "margin", "log_probability"}, default="label_logit"
-        The scalar to differentiate, see :func:`measure`.
+        ``forward(module, x)`` gives logits of shape (n_samples, n_classes), an object with such
+        ``logits``, or a tuple with a single tensor of two dimensions; None calls the module.
+    measurement : {"label_logit", "margin", "log_probability"} or callable, default="label_logit"
+        The scalar to differentiate, see :func:`measure`. Or ``measurement(outputs, targets)`` of
+        what ``forward`` returns, which may then be anything, and of the labels: (n_samples,).
     ntk_parameterization : bool or float, default=False
         Differentiate by Ω where a weight is W = (s / √fan_in) Ω: the features of weights of
         linear, convolution, recurrent and attention layers are multiplied by s / √fan_in. Biases,
@@ -86,6 +94,8 @@ class TangentModel:
         self.weights = select_parameters(module, parameters)
         self.layers = find_layers(module, self.weights, float(ntk_parameterization))
         self.planned = False
+        self._draws = False  # whether the module draws random numbers in evaluation mode
+        self._n_seen = 0
         self.functional = Functional(module, self.forward, measurement)
         first = next(iter(self.weights.values()))
         self.device, self.dtype = first.device, first.dtype
@@ -95,7 +105,7 @@ class TangentModel:
 
         Parameters
         ----------
-        measurement : {"label_logit", "margin", "log_probability"}
+        measurement : {"label_logit", "margin", "log_probability"} or callable
             The scalar to differentiate.
 
         Returns
@@ -111,63 +121,145 @@ class TangentModel:
             parameters=list(self.weights),
         )
 
-    def plan(self, x):
-        """Decide on each layer's route by differentiating a few examples one at a time.
+    def plan(self, x, labels=None):
+        """Decide on each layer's route by differentiating some rows one at a time.
 
         Parameters
         ----------
         x : torch.Tensor
-            Examples, of which the first, the last and the one between are used.
+            Rows, of which up to eight that differ are used: as a batch in two orders, and alone.
+        labels : torch.Tensor of shape (n_rows,), default=None
+            What a callable measurement takes; None takes the predicted classes.
 
         Returns
         -------
         TangentModel
             Itself.
+
+        Raises
+        ------
+        ValueError
+            If the output of a row changes with the other rows of its batch, or from call to call.
         """
-        n = n_rows(x)
-        if n == 0:
+        if n_rows(x) == 0:
             raise ValueError("x has no examples.")
-        # Three different examples where there are three: a layer that mixes up rows shows.
-        rows = torch.tensor([0, n // 2, n - 1])[:_PROBE]
-        x = take(x, rows)
-        batch = Linearisation(self, x)
+        with self._running():
+            generators = Generators(self.device)
+            try:
+                self._examine(x, labels)
+            finally:
+                self._draws = generators.restore() or self._draws
+            self.planned = True
+        return self
+
+    def _examine(self, x, labels):
+        numbers = examined_rows(x)
+        x = take(x, torch.tensor(numbers))
+        orders = [list(range(len(numbers))), list(reversed(range(len(numbers))))]
+        batches = [
+            Linearisation(self, take(x, torch.tensor(order)), [numbers[i] for i in order], True)
+            for order in orders
+        ]
+        if labels is None:
+            labels = self._examined_labels(batches[0])
+        else:
+            labels = torch.as_tensor(labels)[torch.tensor(numbers)]
+        labels = batches[0]._target(labels)
+        truth, outputs = [], []
+        for i in range(len(numbers)):
+            row = take(x, slice(i, i + 1))
+            gradients, output = self.functional.one(self.weights, row, labels[i : i + 1])
+            truth.append(gradients)
+            outputs.append(output)
+        for batch, order in zip(batches, orders, strict=True):
+            self._compare_outputs(batch, [outputs[i] for i in order], labels[order])
+        connected = {n for n in self.weights if any(t[n] is not None for t in truth)}
+        truth = {
+            n: torch.stack([torch.zeros_like(p) if t[n] is None else t[n] for t in truth])
+            for n, p in self.weights.items()
+        }
+        size = sum(float(t.double().square().sum()) for t in truth.values()) ** 0.5
+        exact = [set(), set()]
+        for number, (batch, order) in enumerate(zip(batches, orders, strict=True)):
+            found, _ = batch._backward(labels[order])
+            for layer in self.layers:
+                expected = layer.join({n: truth[n][order] for n in layer.weights})
+                calls = found.get(layer.number)
+                factor = batch._sum_of_calls(layer, calls) if calls else None
+                if factor is not None and close(factor.matrix(), expected.matrix(), size):
+                    exact[number].add(layer.number)
+                    layer.positions = factor.positions
+        different = len(set(numbers)) > 1
+        for layer in self.layers:
+            if not connected & layer.weights.keys():
+                continue
+            layer.route = "factors" if layer.number in exact[0] & exact[1] else "functional"
+            layer.confirmed = different and any(bool(truth[n].any()) for n in layer.weights)
+        slow = {
+            n: p
+            for layer in self.layers
+            if layer.route == "functional"
+            for n, p in layer.weights.items()
+        }
+        if slow and self.functional.vectorised:
+            self._examine_vmap(slow, x, labels, truth, size)
+
+    def _examine_vmap(self, weights, x, labels, truth, size):
+        """Give up vmap where it does not give the gradients of single rows."""
+        found = self.functional.gradients(weights, x, labels)
+        if not all(close(found[name], truth[name], size) for name in weights):
+            self.functional.one_by_one(weights)
+
+    def _examined_labels(self, batch):
+        logits = batch._readable_logits()
+        if logits is None:
+            return torch.zeros(batch.n_samples, dtype=torch.long)
         # log p of a certain label has no gradient to check factors by, that of the runner-up has.
-        ranked = batch.logits.detach().argsort(1, descending=True)[:, :2]
-        labels = ranked[:, -1 if self.measurement == "log_probability" else 0]
-        with evaluation(self.module):
-            single = [take(x, slice(i, i + 1)) for i in range(_PROBE)]
-            logits = torch.cat([self.forward(self.module, row).detach() for row in single])
-            truth = [
-                self.functional.one(self.weights, row, labels[i : i + 1])
-                for i, row in enumerate(single)
+        ranked = logits.argsort(1, descending=True)[:, :2]
+        return ranked[:, -1 if self.measurement == "log_probability" else 0]
+
+    def _compare_outputs(self, batch, outputs, labels):
+        """Raise unless a batch gives what its rows give alone."""
+        if callable(self.measurement):
+            together = batch._measured(labels)
+            alone = [
+                self.measurement(output, labels[i : i + 1]) for i, output in enumerate(outputs)
             ]
-        if not _close(batch.logits.detach(), logits):
+        else:
+            together, alone = batch.logits, outputs
+        alone = torch.cat([a.detach() for a in alone])
+        if not close(together.detach(), alone):
             raise ValueError(
                 "The output for one example changes with the other examples of its batch, or from "
                 "call to call, so an example has no gradient of its own."
             )
-        truth = {
-            name: [t[name] for t in truth]
-            for name in self.weights
-            if any(t[name] is not None for t in truth)
+
+    def _next_watched(self, n_samples):
+        """Numbers of the layers that the next batch must confirm; whether these are all.
+
+        All are at first, and whenever the number of rows seen has doubled.
+        """
+        before = self._n_seen
+        self._n_seen += n_samples
+        every = before < _ALWAYS or before.bit_length() < self._n_seen.bit_length()
+        watched = {
+            layer.number
+            for layer in self.layers
+            if layer.route == "idle"
+            or (layer.route == "factors" and (every or not layer.confirmed))
         }
-        truth = {
-            name: torch.stack([torch.zeros_like(self.weights[name]) if r is None else r for r in t])
-            for name, t in truth.items()
-        }
-        found = batch._from_hooks(labels)
-        size = sum(float(t.double().square().sum()) for t in truth.values()) ** 0.5
-        for layer in self.layers:
-            if not truth.keys() & layer.names.values():
-                continue
-            zeros = {name: p.new_zeros(_PROBE, *p.shape) for name, p in layer.weights.items()}
-            expected = layer.join(zeros | {k: truth[k] for k in layer.weights if k in truth})
-            factor = found.get(layer.number)
-            exact = factor is not None and _close(factor.matrix(), expected.matrix(), size)
-            layer.route = "factors" if exact else "functional"
-            layer.positions = factor.a.shape[1] if exact and hasattr(factor, "a") else 1
-        self.planned = True
-        return self
+        return watched, every
+
+    @contextmanager
+    def _running(self):
+        """Hold the module in evaluation mode, with gradients; nothing of it changes."""
+        with evaluation(self.module):
+            generators = Generators(self.device) if self._draws else None
+            try:
+                yield
+            finally:
+                if generators is not None:
+                    generators.restore()
 
     @property
     def coverage(self):
@@ -213,9 +305,9 @@ class TangentModel:
         parts = []
         for start in range(0, n, step):
             batch = take(x, slice(start, start + step))
-            with evaluation(self.module), torch.no_grad():
-                outputs = self.forward(self.module, batch)
-            parts.append(check_logits(outputs, n_rows(batch), start).cpu())
+            with self._running(), torch.no_grad():
+                outputs = self.forward(self.module, map_structure(batch, torch.clone))
+            parts.append(check_logits(logits_of(outputs), n_rows(batch), start).cpu())
         return torch.cat(parts)
 
     def linearise(self, x, first_row=0):
@@ -236,208 +328,3 @@ class TangentModel:
         if not self.planned:
             self.plan(x)
         return Linearisation(self, x, first_row)
-
-
-class Linearisation:
-    """One batch's forward pass; gradients at several labels cost a backward pass each.
-
-    Parameters
-    ----------
-    model : TangentModel
-        The network.
-    x : torch.Tensor
-        The batch.
-    first_row : int, default=0
-        What its first row is called in errors.
-    """
-
-    def __init__(self, model, x, first_row=0):
-        self.model = model
-        self.x = x
-        self.n_samples = n_rows(x)
-        self.calls = []
-        handles = []
-        with evaluation(model.module):
-            try:
-                for layer in model.layers:
-                    if layer.route == "functional":
-                        continue
-                    for module in layer.modules:
-                        # First in line: a hook of the user's may replace the layer's output.
-                        hook = self._hook(layer)
-                        handles.append(module.register_forward_hook(hook, prepend=True))
-                logits = model.forward(model.module, x)
-            finally:
-                for handle in handles:
-                    handle.remove()
-        self.logits = check_logits(logits, self.n_samples, first_row)
-
-    def check_labels(self, labels):
-        """Labels of the rows as columns of the logits, on their device."""
-        return check_labels(labels, self.logits).to(self.logits.device)
-
-    def _hook(self, layer):
-        def hook(module, args, output):
-            if not torch.is_grad_enabled() or not args:
-                return None
-            replaced = None
-            if not output.requires_grad:  # every parameter so far is frozen
-                output = output.detach().requires_grad_()
-                replaced = output.clone()  # a leaf must not be written to in place
-            # The edge, not the tensor: an in-place activation would change what the tensor means.
-            edge = torch.autograd.graph.get_gradient_edge(output)
-            self.calls.append((layer, module, args[0], edge))
-            return replaced
-
-        return hook
-
-    def factors(self, labels):
-        """Give the per-example gradients, one layer at a time.
-
-        Parameters
-        ----------
-        labels : torch.Tensor of shape (n_samples,) or (n_samples, n_classes)
-            Column of the logits that each example is measured at. Or, as floats, directions v: the
-            scalar that is differentiated is then v·logits, whatever the measurement.
-
-        Yields
-        ------
-        layer : Layer
-            Parameters that the factor belongs to.
-        factor : Outer, Lookup or Formed
-            Per-example gradients with respect to them. Layers without influence are left out.
-        """
-        if isinstance(labels, torch.Tensor) and labels.shape == self.logits.shape:
-            labels = labels.to(self.logits)
-        else:
-            labels = self.check_labels(labels)
-        found = self._backward(labels)
-        pending = [n for n, calls in found.items() if calls is None]
-        names = [layer.key for layer in self.model.layers if layer.number in pending]
-        gradients = {}
-        if names:
-            layers = [layer for layer in self.model.layers if layer.number in pending]
-            weights = {n: p for layer in layers for n, p in layer.weights.items()}
-            with evaluation(self.model.module):
-                gradients = self.model.functional.gradients(weights, self.x, labels)
-        for layer in self.model.layers:
-            if layer.number in pending:
-                yield layer, layer.join({name: gradients.pop(name) for name in layer.weights})
-            elif layer.number in found:
-                yield layer, self._sum(layer, found.pop(layer.number))
-
-    def _from_hooks(self, labels):
-        """Factors by layer number where hooks saw all of it, to be checked by ``plan``."""
-        found = {}
-        for number, calls in self._backward(labels, planning=True).items():
-            if calls:
-                layer = self.model.layers[number]
-                layer.calls_per_row = {len(x) // self.n_samples for _, x, _ in calls}
-                try:
-                    found[number] = self._sum(layer, calls)
-                except RuntimeError:  # shapes that the layer does not promise
-                    continue
-        return found
-
-    def _backward(self, labels, planning=False):
-        """Calls (module, input, output gradient) by layer; None where torch.func is needed."""
-        model = self.model
-        found = {layer.number: None for layer in model.layers if layer.route == "functional"}
-        if not self.logits.requires_grad:
-            return found
-        edges = [edge for *_, edge in self.calls]
-        # Not hooked and idle so far: asked for directly, which is free while it stays so.
-        idle = [
-            (layer, p)
-            for layer in model.layers
-            if layer.route == "idle" and not layer.modules
-            for p in layer.weights.values()
-            if p.requires_grad
-        ]
-        inputs = edges + [p for _, p in idle]
-        if not inputs:
-            return found
-        with evaluation(model.module):
-            total = scalar(self.logits, labels, model.measurement).sum()
-            gradients = torch.autograd.grad(total, inputs, retain_graph=True, allow_unused=True)
-        for (layer, _), g in zip(idle, gradients[len(edges) :], strict=True):
-            if g is not None:
-                layer.route, found[layer.number] = "functional", None
-        for (layer, module, x, _), g in zip(self.calls, gradients, strict=False):
-            if g is None or (layer.number in found and found[layer.number] is None):
-                continue
-            if layer.route == "idle" and not planning:
-                layer.route = "functional"  # its factors were never checked
-            per_row, rest = divmod(len(x), self.n_samples)
-            fits = per_row and not rest and (planning or per_row in layer.calls_per_row)
-            if fits and layer.route != "functional":
-                found.setdefault(layer.number, []).append((module, x, g))
-            else:
-                found[layer.number] = None
-        return found
-
-    def _sum(self, layer, calls):
-        factor = None
-        for module, x, g in calls:
-            own = layer.factor(module, x, g, self.n_samples)
-            factor = own if factor is None else factor + own
-        return factor
-
-
-def check_logits(logits, n_samples, first_row=0):
-    """Raise unless a module's outputs are finite logits of ``n_samples`` rows."""
-    if not isinstance(logits, torch.Tensor) or logits.ndim != 2:
-        shape = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits)
-        raise ValueError(
-            f"The network must return logits of shape (n_samples, n_classes), got {shape}. "
-            "Pass forward, a function of the module and a batch that returns them."
-        )
-    if len(logits) != n_samples:
-        raise ValueError(f"{n_samples} examples gave {len(logits)} rows of logits.")
-    values = logits.detach()
-    bad = ~values.isfinite()
-    if bad.any():
-        rows = bad.any(1).nonzero()[:3, 0]
-        value = float(values[rows[0]][bad[rows[0]]][0])
-        named = ", ".join(str(first_row + int(i)) for i in rows)
-        raise ValueError(f"logits of row {named} are not finite ({value})")
-    return logits
-
-
-def integer_labels(labels):
-    """Labels as a tensor of integers."""
-    labels = torch.as_tensor(labels)
-    if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
-        raise ValueError(
-            f"Labels must be integers, the column of the logits of each class; got {labels.dtype}."
-        )
-    return labels.long()
-
-
-def check_labels(labels, logits):
-    """Labels as a tensor of columns of the logits."""
-    labels = integer_labels(labels)
-    if labels.shape != logits.shape[:1]:
-        raise ValueError(
-            f"Expected one label for each of {len(logits)} examples, got {tuple(labels.shape)}."
-        )
-    if labels.is_inference():
-        labels = labels.clone()  # autograd cannot keep it
-    outside = (labels < 0) | (labels >= logits.shape[1])
-    if outside.any():
-        raise ValueError(
-            f"Label {int(labels[outside][0])} is no column of {logits.shape[1]} logits. "
-            "Labels count from 0 in the order of the network's outputs."
-        )
-    return labels
-
-
-def _close(a, b, size=None):
-    """Equal up to rounding, which is relative to b and to the whole that b is a part of."""
-    if a.shape != b.shape or not torch.equal(torch.isfinite(a), torch.isfinite(b)):
-        return False
-    relative, floor = (1e-6, 1e-12) if b.dtype == torch.float64 else (1e-2, 1e-6)
-    finite = torch.isfinite(b)
-    a, b = a[finite].double(), b[finite].double()
-    size = float(b.norm()) if size is None else size
-    return bool((a - b).norm() <= relative * b.norm() + floor * size)

@@ -17,11 +17,22 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import nn
 from tqdm.auto import tqdm
 
-from ._batches import as_batch, batch_size_for
+from ._batches import (
+    OnDemand,
+    as_rows,
+    batch_size_for,
+    is_structure,
+    leaves,
+    n_rows,
+    take,
+)
 from ._dimension import effective_dimension
-from ._factors import TangentModel, check_labels, integer_labels
+from ._factors import TangentModel
 from ._fingerprint import Digest, fingerprint
-from ._measurements import MEASUREMENTS
+from ._linearisation import restarted
+from ._measurements import MEASUREMENTS, integer_labels
+from ._outputs import check_finite
+from ._rows import decided
 from ._sketch import SKETCHES, Sketch
 from ._store import FeatureStore
 
@@ -47,15 +58,17 @@ class TangentFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         ``"tensor"`` (TensorSketch) works on layer factors and costs least. ``"sjlt"`` (sparse
         Johnson-Lindenstrauss) and ``"rademacher"`` (dense signs, the reference) form each layer's
         gradients.
-    measurement : {"label_logit", "margin"}, default="label_logit"
-        See :func:`measure`.
+    measurement : {"label_logit", "margin"} or callable, default="label_logit"
+        See :func:`measure`. Or ``measurement(outputs, y)`` of what ``forward`` returns, which may
+        then be anything, and of the ``y`` of :meth:`transform`, with one number a row.
     ntk_parameterization : bool or float, default=False
         Differentiate by Ω where a weight is W = (s / √fan_in) Ω; True is s = 1. See
         :class:`TangentModel`.
     parameters : {"auto", "trainable", "all"} or list of str, default="auto"
         What to differentiate by. See :class:`TangentModel`.
     forward : callable, default=None
-        ``forward(module, x)`` gives the logits; None calls the module.
+        ``forward(module, x)`` gives the logits, an object with ``logits``, or a tuple with a
+        single tensor of two dimensions; None calls the module.
     batch_size : int or "auto", default="auto"
         Examples per pass. ``"auto"`` bounds the memory of a pass.
     random_state : int, RandomState instance or None, default=0
@@ -101,7 +114,7 @@ class TangentFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         "module": [nn.Module],
         "n_components": [Interval(Integral, 1, None, closed="left"), StrOptions({"exact"})],
         "sketch": [StrOptions(set(SKETCHES))],
-        "measurement": [StrOptions(set(MEASUREMENTS))],
+        "measurement": [StrOptions(set(MEASUREMENTS)), callable],
         "ntk_parameterization": ["boolean", Interval(Real, 0, None, closed="neither")],
         "parameters": [StrOptions({"auto", "trainable", "all"}), "array-like"],
         "forward": [callable, None],
@@ -146,8 +159,8 @@ class TangentFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
 
         Parameters
         ----------
-        X : array-like or torch.Tensor of shape (n_samples, ...)
-            Examples, as the network takes them. Three of them are differentiated.
+        X : array-like, torch.Tensor, sparse matrix, or mapping, tuple or list of tensors
+            Rows, as the network takes them. Some that differ are differentiated.
         y : Ignored
             Present for scikit-learn's conventions.
 
@@ -156,7 +169,8 @@ class TangentFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         TangentFeatures
             Itself.
         """
-        validate_data(self, X, skip_check_array=True)
+        if not is_structure(X):
+            validate_data(self, X, skip_check_array=True)
         self.model_ = TangentModel(
             self.module,
             forward=self.forward,
@@ -164,8 +178,9 @@ class TangentFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             ntk_parameterization=self.ntk_parameterization,
             parameters=self.parameters,
         )
-        x = as_batch(X, self.model_)
-        self._row_shape = x.shape[1:]
+        x = as_rows(X, self.model_)
+        n_rows(x)
+        self._row_shape = _row_shapes(x)
         self.model_.plan(x)
         self.coverage_ = self.model_.coverage
         self._active = [layer for layer in self.model_.layers if layer.route != "idle"]
@@ -188,8 +203,8 @@ class TangentFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
 
         Parameters
         ----------
-        X : array-like or torch.Tensor of shape (n_samples, ...)
-            Examples.
+        X : array-like, torch.Tensor, sparse matrix, or mapping, tuple or list of tensors
+            Rows. Sparse matrices and memory maps are converted batch by batch.
         y : array-like of shape (n_samples,), default=None
             Column of the logits that each example is measured at; None takes the largest logit.
 
@@ -200,26 +215,28 @@ class TangentFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             network is in double. With ``store`` a read-only memory map of the file.
         """
         check_is_fitted(self)
-        validate_data(self, X, skip_check_array=True, reset=False)
+        if not is_structure(X):
+            validate_data(self, X, skip_check_array=True, reset=False)
         model = self.model_
-        x = as_batch(X, model)
-        if x.shape[1:] != self._row_shape and x.is_floating_point():
-            raise ValueError(
-                f"fit saw examples of shape {tuple(self._row_shape)}, got {tuple(x.shape[1:])}."
-            )
+        x = as_rows(X, model)
+        n = n_rows(x)
+        if _row_shapes(x) != self._row_shape:
+            raise ValueError(f"fit saw rows of shape {self._row_shape}, got {_row_shapes(x)}")
         if y is not None:
-            y = integer_labels(y.cpu() if isinstance(y, torch.Tensor) else np.asarray(y))
-            if len(y) != len(x):
-                raise ValueError(f"{len(x)} examples, but {len(y)} labels.")
+            y = y.detach().cpu() if isinstance(y, torch.Tensor) else np.asarray(y)
+            y = torch.as_tensor(y) if callable(self.measurement) else integer_labels(y)
+            if len(y) != n:
+                raise ValueError(f"{n} rows, but {len(y)} labels")
         step = batch_size_for(model, self.batch_size)
-        shape = len(x), self._n_features_out
+        shape = n, self._n_features_out
         dtype = np.float64 if model.dtype == torch.float64 else np.float32
 
         def compute(rows):
-            batch = model.linearise(x[rows])
-            labels = batch.logits.detach().argmax(1) if y is None else y[rows]
-            labels = check_labels(labels, batch.logits).to(model.device)
-            return self._features(batch, labels).cpu().numpy()
+            batch = model.linearise(take(x, rows), rows.start)
+            labels = batch._target(decided(batch._readable_logits()) if y is None else y[rows])
+            values = self._features(batch, labels)
+            check_finite(values, "features", rows.start)
+            return values.cpu().numpy()
 
         progress = "tangent features"
         if self.store is not None:
@@ -227,8 +244,13 @@ class TangentFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             store, key = FeatureStore(self.store), self._key(x, y)
             return store.rows(key, *shape, dtype, compute, step, progress)
         features = np.empty(shape, dtype)
-        for i in tqdm(range(0, len(x), step), desc=progress, disable=not self.verbose):
-            features[i : i + step] = compute(slice(i, i + step))
+
+        @restarted
+        def compute_all():
+            for i in tqdm(range(0, n, step), desc=progress, disable=not self.verbose):
+                features[i : i + step] = compute(slice(i, i + step))
+
+        compute_all()
         return features
 
     def _key(self, x, y):
@@ -237,7 +259,11 @@ class TangentFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         if self.n_components == "exact":
             columns = [name for layer in self._active for name in layer.weights]
         labels = "predicted" if y is None else y
-        return Digest().add(fingerprint(self), columns, labels, x).hexdigest()
+        digest = Digest().add(fingerprint(self), columns, labels)
+        for leaf in leaves(x):
+            for part in leaf.parts() if isinstance(leaf, OnDemand) else [leaf]:
+                digest.add(part)
+        return digest.hexdigest()
 
     def _features(self, batch, labels):
         model = self.model_
@@ -280,3 +306,9 @@ class TangentFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             Effective dimension, one for each noise variance.
         """
         return effective_dimension(self.transform(X, y), noise_variance)
+
+
+def _row_shapes(x):
+    """Shape of a row in every array of floats; integers are token ids, maybe of other lengths."""
+    shapes = [tuple(leaf.shape[1:]) for leaf in leaves(x) if leaf.is_floating_point()]
+    return shapes[0] if len(shapes) == 1 else shapes

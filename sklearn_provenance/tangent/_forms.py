@@ -52,6 +52,9 @@ class Form:
     def _with(self, tensors):
         return type(self)(**vars(self) | tensors)
 
+    # Terms that the gradients of a row are sums of.
+    positions = 1
+
     @property
     def n_numbers(self):
         """Numbers that are kept."""
@@ -112,6 +115,11 @@ class Form:
         step = max(1, _PAIRS // math.prod(self.shape))
         parts = [self[i : i + step].matrix().double() for i in range(0, len(self), step)]
         return torch.cat([part.square().sum((1, 2)) for part in parts])
+
+    def total(self, weights):
+        """Sum Σ_b weights_b G_b over the rows, (O, I)."""
+        parts = zip(self.flat(), weights.split(self.rows_formed), strict=True)
+        return sum(w @ flat for flat, w in parts).reshape(self.shape)
 
     def rotate(self, left, right):
         """Leftᵀ G right, for bases in columns; None leaves a side as it is."""
@@ -214,6 +222,10 @@ class Outer(Form):
         products = (g @ g.mT) * (a @ a.mT)  # (B, T, T)
         return products.sum((1, 2)).clamp_min(0)  # below zero by rounding alone
 
+    def total(self, weights):
+        g = self.g * weights[:, None, None]
+        return g.flatten(0, 1).mT @ self.a.flatten(0, 1)
+
     def rotate(self, left, right):
         n_out, n_in = self.shape
         if self.positions * (n_in**2 + n_out**2) <= n_out * n_in * (n_out + n_in):
@@ -283,6 +295,10 @@ class Lookup(Form):
         products = (g @ g.mT) * (self.index[:, :, None] == self.index[:, None, :])
         return products.sum((1, 2)).clamp_min(0)  # below zero by rounding alone
 
+    def total(self, weights):
+        g = (self.g * weights[:, None, None]).flatten(0, 1)
+        return g.new_zeros(self.shape).index_add_(0, self.index.flatten(), g)
+
     def rotate(self, left, right):
         if left is not None:
             return super().rotate(left, right)
@@ -323,6 +339,9 @@ class Formed(Form):
 
     def norms(self):
         return self.gradient.double().square().sum((1, 2))
+
+    def total(self, weights):
+        return torch.tensordot(weights, self.gradient, 1)
 
 
 def over_pairs(left, right):

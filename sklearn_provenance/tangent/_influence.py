@@ -7,11 +7,13 @@ import torch
 from tqdm.auto import tqdm
 
 from ._batches import as_batch, batch_size_for
+from ._linearisation import restarted
 
 # Bytes of the queries' gradients that are kept while training rows stream past them.
 _KEPT = 2**30
 
 
+@restarted
 @torch.inference_mode(False)
 def influence(fisher, damping, queries, rows, *, summed=False, batch_size="auto", verbose=False):
     """Inner products Σ ∇m(x_*)ᵀ (F + λ)⁻¹ ∇m'(x_i) over layers.
@@ -116,9 +118,10 @@ def _turns_rows(layer, n_queries, n_rows):
     """Whether rotating the rows' factors takes less than rotating the queries' matrices back."""
     n_out, n_in = layer.shape
     of_rows = n_rows * layer.positions * (n_out**2 + n_in**2)
-    return layer.kind == "outer" and of_rows < n_queries * n_out * n_in * (n_out + n_in)
+    return layer.low_rank and of_rows < n_queries * n_out * n_in * (n_out + n_in)
 
 
+@restarted
 @torch.inference_mode(False)
 def whitened(fisher, damping, rows, *, batch_size="auto"):
     """Coordinates of (F + λ)^-1/2 ∇m in the eigenbases, layer by layer.

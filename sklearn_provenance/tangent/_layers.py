@@ -1,7 +1,7 @@
-"""Per-example gradients of a layer, kept as the factors they are made of.
+"""Layers: parameters that share one gradient matrix, one class per kind of module.
 
-A layer's parameters are one matrix per example, G = Σ_t g_t a_tᵀ over positions t. Shapes in
-comments: B examples, T positions, I inputs, O outputs of a layer.
+A layer's parameters are one matrix per row of the data, G = Σ_t g_t a_tᵀ over positions t. Shapes
+in comments: B rows, T positions, I inputs, O outputs of a layer.
 """
 
 import math
@@ -9,102 +9,232 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import nn
-from torch.nn import functional as F
 
 from ._forms import Formed, Lookup, Outer
+from ._patches import BATCH_NORMS, normalised, unfold
 
-_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
-_BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
-_NORMS = (*_BATCH_NORMS, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
+_KINDS = {}
+
+
+def register_layer(*types):
+    """Name the modules whose parameters a class of layers describes.
+
+    Parameters
+    ----------
+    *types : type
+        Classes of modules; their subclasses belong to them, unless registered themselves.
+
+    Returns
+    -------
+    callable
+        Decorator of a subclass of :class:`Layer`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from torch import nn
+    >>> from sklearn_provenance.tangent import Layer, TangentModel, register_layer
+    >>> class Gain(nn.Module):
+    ...     def __init__(self):
+    ...         super().__init__()
+    ...         self.weight = nn.Parameter(torch.ones(3))
+    ...
+    ...     def forward(self, x):
+    ...         return x * self.weight
+    >>> @register_layer(Gain)
+    ... class GainLayer(Layer):
+    ...     def factor(self, module, x, g, n_rows):
+    ...         return self.formed((x * g).reshape(n_rows, -1, 3).sum(1))
+    >>> TangentModel(Gain()).plan(torch.eye(3)).coverage.routes
+    {'weight': 'factors'}
+    """
+
+    def register(kind):
+        _KINDS.update(dict.fromkeys(types, kind))
+        return kind
+
+    return register
+
+
+def layer_class(module):
+    """The class of layers for a module's own parameters; None if no class is registered."""
+    return next((_KINDS[t] for t in type(module).__mro__ if t in _KINDS), None)
 
 
 @dataclass(eq=False)
 class Layer:
     """Parameters that share one gradient matrix.
 
-    ``kind`` is "outer" (columns: weight, then bias), "norm" (one row per parameter), "lookup" or
-    "other" (a single parameter of a module that is not known here).
+    This class describes a single parameter of a module that is not known. A subclass for a kind of
+    module, see :func:`register_layer`, must have ``factor``; where the module has several
+    parameters also ``shape``, ``join`` and ``split``.
+
+    Parameters
+    ----------
+    number : int
+        Place among the layers of a network.
+    names : dict
+        Name of each parameter that is differentiated by, by its role (weight, bias).
+    weights : dict
+        Parameters by name.
+    scales : dict
+        Factor of the NTK parameterisation by name.
+    modules : list
+        Modules that use the parameters.
     """
 
     number: int
-    kind: str
-    names: dict  # role (weight, bias) -> name of the parameter, those differentiated by alone
-    weights: dict  # name -> parameter
-    scales: dict  # name -> factor of the NTK parameterisation
+    names: dict
+    weights: dict
+    scales: dict
     modules: list = field(default_factory=list)
-    route: str = "idle"  # "factors", "functional", or "idle" until it influences a measurement
-    calls_per_row: set = field(default_factory=set)
-    positions: int = 1
+    # "factors", "functional", or "idle" until it influences a measurement.
+    route: str = field(default="idle", init=False)
+    # Whether factors that were not zero have been compared with autograd.
+    confirmed: bool = field(default=False, init=False)
+    calls_per_row: set = field(default_factory=set, init=False)
+    positions: int = field(default=1, init=False)
+
+    # Whether gradients are sums of few outer products, so that vectors are rotated instead of them.
+    low_rank = False
+    # Whether each outer product has a single row that is not zero.
+    one_hot = False
+
+    @staticmethod
+    def fan_in(module, role, parameter):
+        """Count the inputs that a weight sums over.
+
+        Parameters
+        ----------
+        module : torch.nn.Module
+            Module that holds the parameter.
+        role : str
+            Name of the parameter in it.
+        parameter : torch.nn.Parameter
+            The parameter.
+
+        Returns
+        -------
+        int or None
+            None for biases, norms, embeddings and unknown parameters.
+        """
+        recurrent = isinstance(module, nn.RNNBase | nn.RNNCellBase) and role.startswith("weight")
+        attention = isinstance(module, nn.MultiheadAttention) and role.endswith("proj_weight")
+        return parameter.shape[1] if recurrent or attention else None
 
     @property
     def key(self):
+        """Name of the first parameter."""
         return next(iter(self.names.values()))
 
     @property
-    def one_hot(self):
-        """Whether the left side of the gradients is one-hot."""
-        return self.kind == "lookup"
-
-    @property
     def n_parameters(self):
+        """Numbers in all parameters."""
         return sum(p.numel() for p in self.weights.values())
 
     @property
     def shape(self):
         """(O, I) of the gradient matrix."""
         first = next(iter(self.weights.values()))
-        if self.kind == "outer":
-            n_out = first.shape[0]
-            return n_out, self.n_parameters // n_out
-        if self.kind == "norm":
-            return len(self.names), first.numel()
         return (first.shape[0], first[0].numel()) if first.ndim > 1 else (1, first.numel())
 
     def join(self, gradients):
-        """Gradient matrices from gradients by name, each (B, *shape)."""
-        n_out, _ = self.shape
-        parts = [gradients[name] * self.scales[name] for name in self.names.values()]
-        if self.kind == "outer":
-            return Formed(torch.cat([p.reshape(len(p), n_out, -1) for p in parts], 2))
-        if self.kind == "norm":
-            return Formed(torch.stack([p.flatten(1) for p in parts], 1))
-        return Formed(parts[0].reshape(len(parts[0]), *self.shape))
+        """Make a form of gradients by name.
+
+        Parameters
+        ----------
+        gradients : dict
+            For each name a tensor of shape (B, ...) in the shape of the parameter.
+
+        Returns
+        -------
+        Form
+            Gradients in the scales of the NTK parameterisation.
+        """
+        (name,) = self.names.values()
+        return self.formed(gradients[name] * self.scales[name])
 
     def split(self, matrix):
-        """Gradients by name, each (B, numel), from gradient matrices (B, O, I)."""
-        if self.kind == "outer":
-            sizes = [p[0].numel() for p in self.weights.values()]
-            parts = matrix.split(sizes, 2)
-        elif self.kind == "norm":
-            parts = matrix.unbind(1)
-        else:
-            parts = [matrix]
-        return {n: p.flatten(1) for n, p in zip(self.names.values(), parts, strict=True)}
+        """Make gradients by name, the inverse of ``join``.
+
+        Parameters
+        ----------
+        matrix : torch.Tensor of shape (B, O, I)
+            Gradient matrices.
+
+        Returns
+        -------
+        dict
+            For each name a tensor of shape (B, numel).
+        """
+        return {self.key: matrix.flatten(1)}
+
+    def formed(self, gradient):
+        """Make a form of gradients that are written out.
+
+        Parameters
+        ----------
+        gradient : torch.Tensor of shape (B, ...)
+            As many numbers a row as the layer has.
+
+        Returns
+        -------
+        Formed
+            The gradients.
+        """
+        return Formed(gradient.reshape(len(gradient), *self.shape))
 
     def factor(self, module, x, g, n_rows):
-        """Factor of one call of ``module`` with input ``x`` and output gradient ``g``."""
+        """Make the form of one call of ``module``.
+
+        Parameters
+        ----------
+        module : torch.nn.Module
+            One of ``modules``.
+        x : torch.Tensor
+            Input of the call, its rows on the first axis; maybe several for a row of the data.
+        g : torch.Tensor
+            Gradient of the measurements in the output.
+        n_rows : int
+            Rows of the data.
+
+        Returns
+        -------
+        Form
+            Gradients of the ``n_rows`` rows.
+        """
+        raise NotImplementedError
+
+    def _call_factor(self, module, x, g, n_rows):
+        """As ``factor``, in the parameters' precision: mixed precision computes in less."""
         dtype = next(iter(self.weights.values())).dtype
-        g = g.to(dtype)  # automatic mixed precision computes in less
-        if self.kind == "lookup":
-            if module.padding_idx is not None:
-                g = g * (x != module.padding_idx)[..., None]
-            return Lookup(x.reshape(n_rows, -1), g.reshape(n_rows, -1, g.shape[-1]), self.shape[0])
-        x = x.detach().to(dtype)
-        if self.kind == "norm":
-            return self._norm(module, x, g, n_rows)
-        if isinstance(module, nn.Linear):
-            a, groups = x.reshape(n_rows, -1, x.shape[-1]), 1
-        else:
-            a, groups = unfold(module, x), module.groups  # (calls, T, groups · I)
-            g = g.flatten(2).transpose(1, 2)
-        if groups > 1:
-            a = a.reshape(*a.shape[:2], groups, -1)
-            a = self._columns(a)
-            g = g.reshape(*g.shape[:2], groups, -1)
-            formed = torch.einsum("btgo,btgi->bgoi", g, a).flatten(1, 2)
-            return Formed(formed.reshape(n_rows, -1, *formed.shape[1:]).sum(1))
-        a = self._columns(a)
-        return Outer(a.reshape(n_rows, -1, a.shape[-1]), g.reshape(n_rows, -1, g.shape[-1]))
+        x = x.detach()
+        return self.factor(module, x.to(dtype) if x.is_floating_point() else x, g.to(dtype), n_rows)
+
+
+class _Columns(Layer):
+    """One row of G per output; columns of the weight, then of the bias."""
+
+    low_rank = True
+
+    @staticmethod
+    def fan_in(module, role, parameter):
+        return parameter[0].numel() if role == "weight" else None
+
+    @property
+    def shape(self):
+        n_out = next(iter(self.weights.values())).shape[0]
+        return n_out, self.n_parameters // n_out
+
+    def join(self, gradients):
+        n_out, _ = self.shape
+        parts = [gradients[name] * self.scales[name] for name in self.names.values()]
+        return Formed(torch.cat([p.reshape(len(p), n_out, -1) for p in parts], 2))
+
+    def split(self, matrix):
+        sizes = [p[0].numel() for p in self.weights.values()]
+        parts = zip(self.names.values(), matrix.split(sizes, 2), strict=True)
+        return {name: part.flatten(1) for name, part in parts}
 
     def _columns(self, a):
         """What the weights multiply, scaled, and the 1 that the bias multiplies."""
@@ -116,7 +246,48 @@ class Layer:
             parts.append(torch.ones_like(a[..., :1]))
         return parts[0] if len(parts) == 1 else torch.cat(parts, -1)
 
-    def _norm(self, module, x, g, n_rows):
+
+@register_layer(nn.Linear)
+class LinearLayer(_Columns):
+    """Weights and bias of a linear layer, maybe at several positions."""
+
+    def factor(self, module, x, g, n_rows):
+        a = self._columns(x.reshape(n_rows, -1, x.shape[-1]))
+        return Outer(a, g.reshape(n_rows, -1, g.shape[-1]))
+
+
+@register_layer(nn.Conv1d, nn.Conv2d, nn.Conv3d)
+class ConvolutionLayer(_Columns):
+    """Weights and bias of a convolution: a position is a patch of the input."""
+
+    def factor(self, module, x, g, n_rows):
+        a = unfold(module, x)  # (calls, T, groups · I)
+        g = g.flatten(2).transpose(1, 2)  # (calls, T, O)
+        if module.groups > 1:
+            a = self._columns(a.reshape(*a.shape[:2], module.groups, -1))
+            g = g.reshape(*g.shape[:2], module.groups, -1)
+            formed = torch.einsum("btgo,btgi->bgoi", g, a).flatten(1, 2)
+            return Formed(formed.reshape(n_rows, -1, *formed.shape[1:]).sum(1))
+        a = self._columns(a)
+        return Outer(a.reshape(n_rows, -1, a.shape[-1]), g.reshape(n_rows, -1, g.shape[-1]))
+
+
+@register_layer(*BATCH_NORMS, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
+class NormalisationLayer(Layer):
+    """One row of G per parameter."""
+
+    @property
+    def shape(self):
+        return len(self.names), next(iter(self.weights.values())).numel()
+
+    def join(self, gradients):
+        parts = [gradients[name] * self.scales[name] for name in self.names.values()]
+        return Formed(torch.stack([p.flatten(1) for p in parts], 1))
+
+    def split(self, matrix):
+        return dict(zip(self.names.values(), matrix.unbind(1), strict=True))
+
+    def factor(self, module, x, g, n_rows):
         rows = []
         if "weight" in self.names:
             rows.append(g * normalised(module, x))
@@ -131,62 +302,23 @@ class Layer:
         return Formed(torch.stack(rows, 1))
 
 
-def normalised(module, x):
-    """Output of a normalisation layer without its affine parameters."""
-    if isinstance(module, _BATCH_NORMS):
-        return F.batch_norm(x, module.running_mean, module.running_var, eps=module.eps)
-    if isinstance(module, nn.LayerNorm):
-        return F.layer_norm(x, module.normalized_shape, eps=module.eps)
-    if isinstance(module, nn.RMSNorm):
-        return F.rms_norm(x, module.normalized_shape, eps=module.eps)
-    return F.group_norm(x, module.num_groups, eps=module.eps)
+@register_layer(nn.Embedding)
+class EmbeddingLayer(Layer):
+    """The table of an embedding."""
 
+    one_hot = True
 
-def unfold(module, x):
-    """Patches (B, T, channels · kernel) of a convolution's input, in the order of its output."""
-    padding = []
-    for i, size in enumerate(module.kernel_size):
-        if module.padding == "same":
-            total = module.dilation[i] * (size - 1)
-            padding = [total // 2, total - total // 2, *padding]
-        elif module.padding != "valid":
-            padding = [module.padding[i]] * 2 + padding
-    if any(padding):
-        mode = "constant" if module.padding_mode == "zeros" else module.padding_mode
-        x = F.pad(x, padding, mode=mode)
-    n = len(module.kernel_size)
-    for i in range(n):
-        dilation = module.dilation[i]
-        window = dilation * (module.kernel_size[i] - 1) + 1
-        x = x.unfold(2 + i, window, module.stride[i])[..., ::dilation]
-    # (B, channels, *output, *kernel) -> (B, *output, channels, *kernel)
-    x = x.permute(0, *range(2, 2 + n), 1, *range(2 + n, 2 + 2 * n))
-    return x.reshape(len(x), math.prod(x.shape[1 : 1 + n]), -1)
-
-
-def kind_of(module):
-    """How the gradients of this module's own parameters are factored; None if they are not."""
-    if isinstance(module, nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d):
-        return "outer"
-    if isinstance(module, _NORMS):
-        return "norm"
-    return "lookup" if isinstance(module, nn.Embedding) else None
-
-
-def fan_in(module, name, parameter):
-    """Inputs that a weight sums over; None for biases, norms, embeddings and unknown parameters."""
-    if isinstance(module, nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d) and name == "weight":
-        return parameter[0].numel()
-    recurrent = isinstance(module, nn.RNNBase | nn.RNNCellBase) and name.startswith("weight")
-    attention = isinstance(module, nn.MultiheadAttention) and name.endswith("proj_weight")
-    return parameter.shape[1] if recurrent or attention else None
+    def factor(self, module, x, g, n_rows):
+        if module.padding_idx is not None:
+            g = g * (x != module.padding_idx)[..., None]
+        return Lookup(x.reshape(n_rows, -1), g.reshape(n_rows, -1, g.shape[-1]), self.shape[0])
 
 
 def find_layers(module, weights, ntk_scale):
     """Layers of the parameters in ``weights`` (by name).
 
-    A parameter that two modules use in different company cannot be one layer: it becomes a layer
-    of kind "other", for torch.func.
+    A parameter that two modules use in different company cannot be one layer of theirs: it becomes
+    a layer of its own, for torch.func.
     """
     name_of = {id(p): name for name, p in weights.items()}
     scales = dict.fromkeys(weights, 1.0)
@@ -197,12 +329,11 @@ def find_layers(module, weights, ntk_scale):
             for role, p in m._parameters.items()
             if p is not None and id(p) in name_of
         }
+        kind = layer_class(m)
         for role, name in own.items():
-            if ntk_scale:
-                inputs = fan_in(m, role, weights[name])
-                if inputs is not None:
-                    scales[name] = ntk_scale / math.sqrt(inputs)
-        kind = kind_of(m)
+            inputs = (kind or Layer).fan_in(m, role, weights[name]) if ntk_scale else None
+            if inputs is not None:
+                scales[name] = ntk_scale / math.sqrt(inputs)
         if own and kind:
             key = (kind, *own.items())
             groups.setdefault(key, []).append(m)
@@ -212,7 +343,7 @@ def find_layers(module, weights, ntk_scale):
     for name in weights:
         if name in taken:
             continue
-        names, kind, modules = {"weight": name}, "other", []
+        kind, names, modules = Layer, {"weight": name}, []
         if len(groups_of.get(name, ())) == 1:
             (key,) = groups_of[name]
             if all(len(groups_of[n]) == 1 for _, n in key[1:]):
@@ -220,5 +351,5 @@ def find_layers(module, weights, ntk_scale):
         taken.update(names.values())
         own = {n: weights[n] for n in names.values()}
         own_scales = {n: scales[n] for n in own}
-        layers.append(Layer(len(layers), kind, names, own, own_scales, modules))
+        layers.append(kind(len(layers), names, own, own_scales, modules))
     return layers

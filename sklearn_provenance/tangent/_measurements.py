@@ -48,7 +48,8 @@ def measure(logits, labels, measurement="label_logit"):
     >>> measure(logits, torch.tensor([1]), "log_probability")
     tensor([-100.])
     """
-    check_measurement(measurement)
+    if measurement not in ALL_MEASUREMENTS:
+        raise ValueError(f"measurement must be one of {ALL_MEASUREMENTS}, got {measurement!r}")
     index = labels[:, None]
     own = logits.gather(1, index)[:, 0]
     if measurement == "label_logit":
@@ -63,14 +64,56 @@ def measure(logits, labels, measurement="label_logit"):
     return margin if measurement == "margin" else F.logsigmoid(margin)
 
 
-def scalar(logits, target, measurement):
-    """What is differentiated (B,): the measurement at labels (B,), or along directions (B, C)."""
+def scalar(outputs, target, measurement):
+    """What is differentiated (B,).
+
+    Parameters
+    ----------
+    outputs : torch.Tensor of shape (B, C), or anything
+        Logits; what the network returns where ``measurement`` is a callable.
+    target : torch.Tensor of shape (B,) or (B, C)
+        Labels, or as floats directions v: then v·logits is differentiated, whatever the name.
+    measurement : str or callable
+        Name, see :func:`measure`, or ``measurement(outputs, target)``.
+    """
+    if callable(measurement):
+        return measurement(outputs, target)
     if target.is_floating_point():
-        return (logits * target).sum(1)
-    return measure(logits, target, measurement)
+        return (outputs * target).sum(1)
+    return measure(outputs, target, measurement)
 
 
 def check_measurement(measurement):
-    """Raise unless the measurement is known."""
-    if measurement not in ALL_MEASUREMENTS:
-        raise ValueError(f"measurement must be one of {ALL_MEASUREMENTS}, got {measurement!r}.")
+    """Raise unless the measurement is known or a callable."""
+    if not callable(measurement) and measurement not in ALL_MEASUREMENTS:
+        raise ValueError(
+            f"measurement must be one of {ALL_MEASUREMENTS} or a callable, got {measurement!r}"
+        )
+
+
+def integer_labels(labels):
+    """Labels as a tensor of integers."""
+    labels = torch.as_tensor(labels)
+    if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
+        raise ValueError(
+            f"Labels must be integers, the column of the logits of each class; got {labels.dtype}."
+        )
+    return labels.long()
+
+
+def check_labels(labels, logits):
+    """Labels as a tensor of columns of the logits."""
+    labels = integer_labels(labels)
+    if labels.shape != logits.shape[:1]:
+        raise ValueError(
+            f"Expected one label for each of {len(logits)} examples, got {tuple(labels.shape)}."
+        )
+    if labels.is_inference():
+        labels = labels.clone()  # autograd cannot keep it
+    outside = (labels < 0) | (labels >= logits.shape[1])
+    if outside.any():
+        raise ValueError(
+            f"Label {int(labels[outside][0])} is no column of {logits.shape[1]} logits. "
+            "Labels count from 0 in the order of the network's outputs."
+        )
+    return labels

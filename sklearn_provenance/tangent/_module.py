@@ -3,35 +3,21 @@
 Shapes in comments: B examples, C classes, P parameters.
 """
 
+import warnings
 from contextlib import contextmanager
 
 import torch
 from torch import nn
 
-from ._batches import map_structure, take
+from .._utils.modules import evaluation_mode
+from ._batches import map_structure, n_rows, take
 from ._measurements import scalar
+from ._outputs import logits_of
 
 
 def call(module, x):
-    """Logits of a batch: the module itself is the default ``forward``."""
+    """Outputs of a batch: the module itself is the default ``forward``."""
     return module(x)
-
-
-@contextmanager
-def evaluation_mode(module):
-    """Evaluation mode, every submodule's own mode restored afterwards.
-
-    Flags are set one by one: ``module.eval()`` is overridden by modules that then change their
-    weights, for instance to merge a low-rank adapter.
-    """
-    modes = {m: m.training for m in module.modules()}
-    try:
-        for m in modes:
-            m.training = False
-        yield
-    finally:
-        for m, mode in modes.items():
-            m.training = mode
 
 
 @contextmanager
@@ -123,9 +109,9 @@ class Functional:
     module : torch.nn.Module
         In evaluation mode while the methods run; see :func:`evaluation`.
     forward : callable
-        ``forward(module, x)`` gives logits.
-    measurement : str
-        See :func:`measure`.
+        ``forward(module, x)`` gives outputs.
+    measurement : str or callable
+        See :func:`scalar`.
     """
 
     def __init__(self, module, forward, measurement):
@@ -133,51 +119,77 @@ class Functional:
         self.measurement = measurement
         self.vectorised = True
 
-    def __call__(self, weights, x, labels):
-        """Measurements (B,) with ``weights`` (by name) in place of the module's own."""
+    def outputs(self, weights, x):
+        """What is measured, with ``weights`` (by name) in place of the module's own."""
         swapped = {f"inner.{name}": p for name, p in weights.items()}
-        logits = torch.func.functional_call(self.adapter, swapped, (x,))
-        return scalar(logits, labels, self.measurement)
+        x = map_structure(x, torch.clone)  # modules may write to their input
+        outputs = torch.func.functional_call(self.adapter, swapped, (x,))
+        return outputs if callable(self.measurement) else logits_of(outputs)
 
     def gradients(self, weights, x, labels):
         """Gradients by name, each (B, *shape), for every parameter in ``weights``."""
-        weights = {name: p.detach() for name, p in weights.items()}
         if self.vectorised:
-            gradient = torch.func.grad(
-                lambda w, row, label: self(w, row, label[None])[0],
-            )
-
-            def example(w, row, label):
-                return gradient(w, _unsqueeze(row), label)
-
             try:
-                found = torch.func.vmap(example, in_dims=(None, 0, 0))(weights, x, labels)
-                return {name: g.detach() for name, g in found.items()}
-            except (RuntimeError, NotImplementedError, ValueError):
+                return self.by_vmap(weights, x, labels)
+            except (RuntimeError, NotImplementedError, ValueError, TypeError, IndexError):
                 # Control flow on values, in-place writes: what vmap cannot batch runs one by one,
                 # where an error of the module's own comes up again.
-                self.vectorised = False
+                self.one_by_one(weights)
         rows = [
-            self.one(weights, take(x, slice(i, i + 1)), labels[i : i + 1])
-            for i in range(len(labels))
+            self.one(weights, take(x, slice(i, i + 1)), labels[i : i + 1])[0]
+            for i in range(n_rows(x))
         ]
         return {
             name: torch.stack([torch.zeros_like(p) if r[name] is None else r[name] for r in rows])
             for name, p in weights.items()
         }
 
+    def by_vmap(self, weights, x, labels):
+        """As :meth:`gradients`, all rows at once."""
+        weights = {name: p.detach() for name, p in weights.items()}
+
+        def measured(w, row, label):
+            outputs = self.outputs(w, map_structure(row, lambda part: part[None]))
+            return scalar(outputs, label[None], self.measurement)[0]
+
+        with _quiet_vmap():
+            found = torch.func.vmap(torch.func.grad(measured), in_dims=(None, 0, 0))(
+                weights, x, labels
+            )
+        return {name: g.detach() for name, g in found.items()}
+
+    def one_by_one(self, names):
+        """Give up vmap from now on."""
+        if self.vectorised:
+            self.vectorised = False
+            warnings.warn(
+                f"the gradients of {', '.join(names)} are computed row by row, which is slow: the "
+                "layers' factors do not follow what the module computes, and torch.func.vmap "
+                "cannot run it",
+                UserWarning,
+                stacklevel=2,
+            )
+
     def one(self, weights, x, label):
-        """Gradients by name for one example; None where a parameter has no influence."""
+        """Gradients by name of a single row, None where a parameter has no influence; outputs."""
         leaves = {name: p.detach().requires_grad_() for name, p in weights.items()}
-        f = self(leaves, x, label).sum()
+        outputs = self.outputs(leaves, x)
+        f = scalar(outputs, label, self.measurement).sum()
         if not f.requires_grad:
-            return dict.fromkeys(leaves)
+            return dict.fromkeys(leaves), outputs
         found = torch.autograd.grad(f, list(leaves.values()), allow_unused=True)
         return {
             name: g.to_dense() if g is not None and g.is_sparse else g
             for name, g in zip(leaves, found, strict=True)
-        }
+        }, outputs
 
 
-def _unsqueeze(x):
-    return map_structure(x, lambda part: part[None])
+@contextmanager
+def _quiet_vmap():
+    """Without torch's warning that an operation is batched by a loop."""
+    enable = getattr(torch._C._functorch, "_set_vmap_fallback_warning_enabled", lambda _: None)
+    enable(False)
+    try:
+        yield
+    finally:
+        enable(True)

@@ -9,6 +9,8 @@ import torch
 from tqdm.auto import tqdm
 
 from ._batches import as_rows, batch_size_for, n_rows, only, take
+from ._linearisation import restarted
+from ._outputs import check_finite
 
 # Numbers kept of one block of rows while the other set streams past it (1 GB in float64), and of
 # a block of what streams.
@@ -79,7 +81,7 @@ class TangentRows:
         self.X = as_rows(X, model)
         n = n_rows(self.X)
         if not model.planned:
-            model.plan(self.X)
+            model.plan(self.X, labels if callable(model.measurement) else None)
         if labels is not None:
             labels = torch.as_tensor(labels)
             if len(labels) != n:
@@ -87,10 +89,9 @@ class TangentRows:
         self.batch_size = batch_size
         self._norms = torch.zeros(n, dtype=torch.float64)
         self._kept = None
-        self._pass(
-            labels, _first_maximum if decide is None else decide, memory_limit, verbose, desc
-        )
+        self._pass(labels, decide, memory_limit, verbose, desc)
 
+    @restarted
     def _pass(self, labels, decide, memory_limit, verbose, desc):
         """Run the network over all rows."""
         n = len(self)
@@ -100,9 +101,8 @@ class TangentRows:
         for start in tqdm(range(0, n, step), desc=desc, disable=not verbose):
             rows = slice(start, min(start + step, n))
             batch = self.model.linearise(take(self.X, rows), start)
-            logits = batch.logits.detach()
-            own = decide(logits) if labels is None else labels[rows]
-            own = batch.check_labels(own)
+            logits = batch._readable_logits()
+            own = batch._target(decided(logits, decide) if labels is None else labels[rows])
             norms = torch.zeros(len(own), dtype=torch.float64)
             factors = {}
             for layer, factor in batch.factors(own):
@@ -110,18 +110,20 @@ class TangentRows:
                 norms += factor.norms().cpu()
                 if keep:
                     factors[layer.number] = factor.cast(torch.float64)
-            _check_finite(norms, start)
+            check_finite(norms, "gradients", start)
             self._norms[rows] = norms
             all_labels.append(own.cpu())
-            all_logits.append(logits.cpu().double())
+            all_logits.append(logits)
             if keep:
                 size += sum(factor.nbytes for factor in factors.values())
                 keep = size * n / rows.stop <= memory_limit
-                if keep:
-                    run.add(rows, factors)
-                else:
-                    run = None
-        self.labels, self.logits = torch.cat(all_labels), torch.cat(all_logits)
+            if keep:
+                run.add(rows, factors)
+            else:
+                run = None
+        self.labels, self.logits = torch.cat(all_labels), None
+        if all_logits[0] is not None:
+            self.logits = torch.cat([logits.cpu().double() for logits in all_logits])
         if keep:
             self._kept = run.joined()
 
@@ -139,7 +141,7 @@ class TangentRows:
         return sum(f.nbytes for _, factors in self._kept or [] for f in factors.values())
 
     def norms(self):
-        """Squared norms of the gradients.
+        """Give the squared norms of the gradients.
 
         Returns
         -------
@@ -149,7 +151,7 @@ class TangentRows:
         return self._norms
 
     def inner(self, other=None, *, device=None, verbose=False):
-        """Exact tangent kernel.
+        """Multiply gradients: the exact tangent kernel.
 
         Parameters
         ----------
@@ -172,14 +174,14 @@ class TangentRows:
 
     @torch.inference_mode(False)
     def matrix(self):
-        """Gradients written out, for small networks.
+        """Write the gradients out, for small networks.
 
         Returns
         -------
         torch.Tensor of shape (n_rows, n_components)
             float64, on the CPU; parameters in the order of the module's, each flattened.
         """
-        blocks = [pair for block in self.blocks(torch.float64, math.inf) for pair in block]
+        blocks = [pair for block in self._blocks(torch.float64, math.inf) for pair in block]
         active = {n for layer in self.model.layers if layer.route != "idle" for n in layer.weights}
         sizes = {name: p.numel() for name, p in self.model.weights.items() if name in active}
         matrix = torch.zeros(len(self), sum(sizes.values()), dtype=torch.float64)
@@ -191,7 +193,7 @@ class TangentRows:
         return matrix
 
     def take(self, numbers):
-        """Some of the rows; kept factors are indexed, not computed again.
+        """Select some of the rows; kept factors are indexed, not computed again.
 
         Parameters
         ----------
@@ -209,16 +211,17 @@ class TangentRows:
         taken = object.__new__(TangentRows)
         taken.model, taken.batch_size = self.model, self.batch_size
         taken.X = only(self.X, numbers)
-        taken.labels, taken.logits = self.labels[numbers], self.logits[numbers]
+        taken.labels = self.labels[numbers]
+        taken.logits = None if self.logits is None else self.logits[numbers]
         taken._norms = self._norms[numbers]
         taken._kept = None if self._kept is None else list(_taken(self._kept, numbers))
         return taken
 
-    def blocks(self, dtype, numbers, start=0, at_most=math.inf):
-        """As :meth:`Stream.blocks`."""
+    def _blocks(self, dtype, numbers, start=0, at_most=math.inf):
+        """As :meth:`Stream._blocks`."""
         if self._kept is None:
             source = Stream(self.model, self.X, self.labels, self.batch_size)
-            yield from source.blocks(dtype, numbers, start, at_most)
+            yield from source._blocks(dtype, numbers, start, at_most)
             return
         kept = []
         for rows, factors in self._kept:
@@ -240,7 +243,7 @@ class Stream:
     def __len__(self):
         return len(self.labels)
 
-    def blocks(self, dtype, numbers, start=0, at_most=math.inf):
+    def _blocks(self, dtype, numbers, start=0, at_most=math.inf):
         """Give lists of (rows, factors by layer's number), from row ``start`` on.
 
         A list is as long as ``numbers``, or ``at_most`` rows, allow. Batches are joined to long
@@ -264,6 +267,7 @@ class Stream:
                 del done
 
 
+@restarted
 @torch.inference_mode(False)
 def kernel(left, right, *, symmetric, dtype=torch.float64, device=None, verbose=False):
     """Tangent kernel (n, n') of two sets of rows.
@@ -290,14 +294,14 @@ def kernel(left, right, *, symmetric, dtype=torch.float64, device=None, verbose=
     with tqdm(
         total=result.numel(), desc="tangent kernel", unit_scale=True, disable=not verbose
     ) as progress:
-        for block in left.blocks(dtype, _KEPT):
+        for block in left._blocks(dtype, _KEPT):
             tiles = list(_tiles(block))
             if symmetric:
                 for i, ours in enumerate(tiles):
                     for theirs in tiles[i:]:
                         progress.update(_fill(result, ours, theirs, symmetric, on))
                 start = tiles[-1][0].stop
-            others = right.blocks(dtype, _STREAMED, start, _TILE)
+            others = right._blocks(dtype, _STREAMED, start, _TILE)
             for theirs in (tile for other in others for tile in _tiles(other)):
                 for ours in tiles:
                     progress.update(_fill(result, ours, theirs, symmetric, on))
@@ -392,16 +396,10 @@ def _taken(kept, numbers):
         start += count
 
 
-def _first_maximum(logits):
-    return logits.argmax(1)
-
-
-def _check_finite(norms, start):
-    """Raise unless the gradients of a batch are finite, by their norms (B,)."""
-    bad = (~norms.isfinite()).nonzero()[:, 0]
-    if len(bad):
-        rows = ", ".join(str(start + int(i)) for i in bad[:3])
+def decided(logits, decide=None):
+    """Labels of logits (B, C); the largest by default."""
+    if logits is None:
         raise ValueError(
-            f"gradients must be finite, but those of row {rows} are not: weights, inputs or "
-            "logits of the network are too large"
+            "labels must be given, since the network's outputs are no logits to predict them from"
         )
+    return logits.argmax(1) if decide is None else decide(logits)

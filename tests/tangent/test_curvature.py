@@ -25,7 +25,7 @@ from sklearn_provenance.tangent._influence import influence, whitened
 from .conftest import NETWORKS, build, reference
 from .test_factors import Routed
 
-pytestmark = pytest.mark.filterwarnings("ignore:There is a performance drop")
+pytestmark = pytest.mark.filterwarnings("ignore:the gradients of .* row by row")
 
 
 def blocks(model, jacobian):
@@ -193,11 +193,11 @@ def test_where_bases_come_from(name):
     for layer in model.layers:
         found = fisher[layer.number]
         G = rows[layer.number]
-        if layer.kind == "lookup":
+        if layer.one_hot:
             assert (found.treatment, found.left) == ("kronecker", None)
             continue
         grouped = any(getattr(m, "groups", 1) > 1 for m in layer.modules)
-        formed = layer.kind != "outer" or grouped or layer.route == "functional"
+        formed = not layer.low_rank or grouped or layer.route == "functional"
         assert found.treatment == ("formed" if formed else "kronecker")
         if formed:
             for basis, moment in (

@@ -102,7 +102,7 @@ def test_progress(linear, capsys):
         ({"X": np.full((2, 4), np.nan)}, "NaN"),
         ({"X": np.full((2, 4), 1e300)}, "too large"),
         ({"X": X[:0]}, "at least one"),
-        ({"y": [0, 1]}, "7 examples, but 2 labels"),
+        ({"y": [0, 1]}, "7 rows, but 2 labels"),
         ({"y": [0.0] * 7}, "integers"),
         ({"y": [3] * 7}, "Label 3"),
         ({"y": [-1] * 7}, "Label -1"),
@@ -116,7 +116,7 @@ def test_transform_refuses(linear, change, message):
 
 def test_images_of_another_size_are_refused():
     network, x, _ = build("convolutions")
-    with pytest.raises(ValueError, match="fit saw examples"):
+    with pytest.raises(ValueError, match="fit saw rows"):
         TangentFeatures(network, 8).fit(x).transform(x[..., :-1])
 
 

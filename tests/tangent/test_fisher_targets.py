@@ -17,6 +17,8 @@ from sklearn_provenance.tangent._influence import influence
 from .conftest import reference
 from .test_curvature import blocks, closeness, setting
 
+pytestmark = pytest.mark.filterwarnings("ignore:the gradients of .* row by row")
+
 
 def scores_with(draw, points, x=None, **options):
     queries, (model, rows, labels) = points

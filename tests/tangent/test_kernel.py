@@ -15,7 +15,7 @@ from sklearn_provenance.tangent._forms import Formed, Lookup, Outer
 from .conftest import NETWORKS, build, reference
 from .test_factors import Routed
 
-pytestmark = pytest.mark.filterwarnings("ignore:There is a performance drop")
+pytestmark = pytest.mark.filterwarnings("ignore:the gradients of .* row by row")
 
 
 @st.composite

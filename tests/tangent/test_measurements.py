@@ -16,7 +16,7 @@ from sklearn_provenance.tangent import _rows as kernels
 from .conftest import NETWORKS, Lies, build, reference
 from .test_factors import Routed
 
-pytestmark = pytest.mark.filterwarnings("ignore:There is a performance drop")
+pytestmark = pytest.mark.filterwarnings("ignore:the gradients of .* row by row")
 
 
 @given(

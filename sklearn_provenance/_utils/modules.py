@@ -1,0 +1,136 @@
+"""Running a torch module of the user's without changing it, and from several threads."""
+
+import itertools
+import os
+import threading
+import weakref
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+
+_REGISTRY = threading.Lock()
+_LOCKS = weakref.WeakKeyDictionary()  # module -> _Lock
+_NUMBERS = itertools.count()
+
+
+def _forget():
+    """A forked process starts without the threads that held locks."""
+    global _REGISTRY, _LOCKS
+    _REGISTRY = threading.Lock()
+    _LOCKS = weakref.WeakKeyDictionary()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)
+
+
+@contextmanager
+def _held(modules):
+    """Hold modules against other threads; a thread may take the same ones again.
+
+    Locks are taken in the order in which they were made, so that two threads with modules that
+    share parts do not wait for each other.
+    """
+    with _REGISTRY:
+        locks = [_LOCKS.get(m) or _LOCKS.setdefault(m, _Lock()) for m in modules]
+    locks.sort(key=lambda lock: lock.number)
+    n_held = 0
+    try:
+        for lock in locks:
+            lock.inner.acquire()
+            n_held += 1
+        yield
+    finally:
+        for lock in reversed(locks[:n_held]):
+            lock.inner.release()
+
+
+class _Lock:
+    def __init__(self):
+        self.number = next(_NUMBERS)
+        self.inner = threading.RLock()
+
+
+@contextmanager
+def evaluation_mode(module):
+    """Hold a module in evaluation mode; afterwards modes and buffers are as before.
+
+    Other threads that want the module wait. Flags are set one by one: ``module.eval()`` is
+    overridden by modules that then change their weights, for instance to merge a low-rank adapter.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        Its submodules keep modes of their own.
+    """
+    modules = list(module.modules())
+    with _held(modules):
+        modes = [m.training for m in modules]
+        buffers = [
+            (m, name, buffer, buffer.detach().clone(), _version(buffer))
+            for m in modules
+            if not type(m).__module__.startswith("torch.nn.modules.")  # these only read them
+            for name, buffer in m._buffers.items()
+            if buffer is not None
+        ]
+        try:
+            _set_modes(modules, itertools.repeat(False))
+            yield
+        finally:
+            _set_modes(modules, modes)
+            for m, name, buffer, content, version in buffers:
+                if m._buffers.get(name) is not buffer:
+                    m._buffers[name] = buffer
+                if version is None or _version(buffer) != version:
+                    with torch.no_grad():
+                        buffer.copy_(content)
+
+
+def _set_modes(modules, modes):
+    for m, mode in zip(modules, modes):  # noqa: B905, modes may be endless
+        if m.training is not mode:
+            m.training = mode
+
+
+def _version(tensor):
+    """Counts in-place writes; None where nothing counts them."""
+    return None if tensor.is_inference() else tensor._version
+
+
+class Generators:
+    """State of the global generators, to see whether something has drawn from them.
+
+    Parameters
+    ----------
+    device : torch.device
+        A GPU's generator is kept besides the CPU's and NumPy's.
+    """
+
+    def __init__(self, device):
+        self.device = device if device.type == "cuda" else None
+        self.numpy = np.random.get_state()  # noqa: NPY002
+        self.torch = torch.get_rng_state()
+        self.cuda = None if self.device is None else torch.cuda.get_rng_state(self.device)
+
+    def restore(self):
+        """Set the generators back.
+
+        Returns
+        -------
+        bool
+            Whether something had drawn from them.
+        """
+        now = np.random.get_state()  # noqa: NPY002
+        drawn = now[2:] != self.numpy[2:] or not np.array_equal(now[1], self.numpy[1])
+        if drawn:
+            np.random.set_state(self.numpy)  # noqa: NPY002
+        if not torch.equal(torch.get_rng_state(), self.torch):
+            torch.set_rng_state(self.torch)
+            drawn = True
+        if self.device is None:
+            return drawn
+        if not torch.equal(torch.cuda.get_rng_state(self.device), self.cuda):
+            torch.cuda.set_rng_state(self.cuda, self.device)
+            drawn = True
+        return drawn

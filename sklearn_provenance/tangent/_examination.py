@@ -1,0 +1,76 @@
+"""Which rows a network is examined on, and whether two gradients are the same.
+
+Shapes in comments: N rows that are looked at, d numbers a row.
+"""
+
+import torch
+
+from ._batches import leaves, n_rows
+
+# Rows that are differentiated one at a time; fewer than three would hide what mixes up rows.
+_EXAMINED, _LEAST = 8, 3
+# Rows, and numbers, that are searched for rows that differ.
+_SEARCHED, _NUMBERS = 1024, 2**24
+
+
+def examined_rows(x):
+    """Numbers of rows that differ from each other as much as a short search finds.
+
+    The first, the one in the middle and the last are among them unless they are equal; the others
+    have the most and fewest nonzeros (the lengths of padded texts), the largest and smallest sums.
+
+    Parameters
+    ----------
+    x : torch.Tensor, OnDemand or a structure of them
+        Rows of the data.
+
+    Returns
+    -------
+    list of int
+        At least three, repeated where the rows have not so many different ones.
+    """
+    n = n_rows(x)
+    n_numbers = sum(_row_size(leaf) for leaf in leaves(x))
+    n_searched = max(2 * _EXAMINED, min(_SEARCHED, _NUMBERS // max(1, n_numbers)))
+    numbers = torch.linspace(0, n - 1, min(n, n_searched), dtype=torch.float64).round().long()
+    traits = torch.stack([_traits(leaf[numbers]) for leaf in leaves(x)], 2)
+    traits = traits.flatten(1)  # (N, 4 leaves), nonzeros of all leaves first
+    middle = len(numbers) // 2
+    candidates = [0, middle, len(numbers) - 1]
+    candidates += torch.stack([traits.argmax(0), traits.argmin(0)], 1).flatten().tolist()
+    candidates += range(len(numbers))
+    chosen, seen = [], set()
+    for i in candidates:
+        trait = tuple(traits[i].tolist())
+        if trait not in seen:
+            seen.add(trait)
+            chosen.append(int(numbers[i]))
+        if len(chosen) == _EXAMINED:
+            break
+    return (chosen * _LEAST)[: max(_LEAST, len(chosen))]
+
+
+def _row_size(leaf):
+    size = 1
+    for n in leaf.shape[1:]:
+        size *= n
+    return size
+
+
+def _traits(rows):
+    """Numbers (N, 4) that tell rows apart."""
+    flat = rows.reshape(len(rows), -1).cpu().double()
+    ramp = torch.linspace(1, 2, flat.shape[1], dtype=torch.float64)
+    parts = (flat != 0).double(), flat, flat.square(), flat * ramp
+    return torch.stack([part.sum(1) for part in parts], 1)
+
+
+def close(a, b, size=None):
+    """Equal up to rounding, which is relative to b and to the whole that b is a part of."""
+    if a.shape != b.shape or not torch.equal(torch.isfinite(a), torch.isfinite(b)):
+        return False
+    relative, floor = (1e-6, 1e-12) if b.dtype == torch.float64 else (1e-2, 1e-6)
+    finite = torch.isfinite(b)
+    a, b = a[finite].double(), b[finite].double()
+    size = float(b.norm()) if size is None else size
+    return bool((a - b).norm() <= relative * b.norm() + floor * size)

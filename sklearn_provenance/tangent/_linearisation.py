@@ -1,0 +1,276 @@
+"""One batch's forward pass, and the layers' factors for any labels.
+
+Shapes in comments: B rows of the batch, C classes, O outputs, I inputs of a layer.
+"""
+
+import functools
+
+import torch
+
+from ._batches import map_structure, n_rows
+from ._examination import close
+from ._measurements import check_labels, scalar
+from ._outputs import check_logits, logits_of
+
+
+class RouteChanged(RuntimeError):
+    """Factors that earlier batches have been computed with are not those of the module."""
+
+
+def restarted(function):
+    """Call a function again when a layer has changed its route, which each does once at most."""
+
+    @functools.wraps(function)
+    def wrapper(*args, **kwargs):
+        while True:
+            try:
+                return function(*args, **kwargs)
+            except RouteChanged:
+                continue
+
+    return wrapper
+
+
+class Linearisation:
+    """One batch's forward pass; gradients at several labels cost a backward pass each.
+
+    Factors of a layer are compared with autograd before they are used, on the sum of the batch's
+    gradients with random weights: at first, until a batch's gradients are not zero, and again
+    whenever the number of rows that the model has seen has doubled. Such a sum is wrong if a
+    factor is, or if the factor of one row is given to another.
+
+    Parameters
+    ----------
+    model : TangentModel
+        The network.
+    x : torch.Tensor
+        The batch.
+    first_row : int or sequence of int, default=0
+        What its first row, or all its rows, are called in errors.
+    planning : bool, default=False
+        Whether the model compares the factors itself.
+    """
+
+    def __init__(self, model, x, first_row=0, planning=False):
+        self.model = model
+        self.x = x
+        self.n_samples = n_rows(x)
+        self.planning = planning
+        self.calls = []
+        with model._running():
+            # Layers whose factors must be confirmed, and whether all are looked at.
+            self.watched, self.all_watched = (
+                (set(), False) if planning else model._next_watched(self.n_samples)
+            )
+            watched = {
+                name: p
+                for number in self.watched
+                for name, p in model.layers[number].weights.items()
+            }
+            frozen = [p for p in watched.values() if not p.requires_grad]
+            handles = []
+            try:
+                for p in frozen:
+                    p.requires_grad_(True)
+                # The ends of the graph at parameters, which keep them after they are frozen again.
+                self.ends = {
+                    n: torch.autograd.graph.get_gradient_edge(p) for n, p in watched.items()
+                }
+                for layer in model.layers:
+                    if layer.route != "functional":
+                        # First in line: a hook of the user's may replace the layer's output.
+                        handles += [
+                            module.register_forward_hook(self._hook(layer), prepend=True)
+                            for module in layer.modules
+                        ]
+                outputs = model.forward(model.module, map_structure(x, torch.clone))
+            finally:
+                for handle in handles:
+                    handle.remove()
+                for p in frozen:
+                    p.requires_grad_(False)
+            self.outputs, self.logits = outputs, None
+            if not callable(model.measurement):
+                self.outputs = self.logits = check_logits(
+                    logits_of(outputs), self.n_samples, first_row
+                )
+
+    def _hook(self, layer):
+        def hook(module, args, output):
+            if not torch.is_grad_enabled() or not args:
+                return None
+            replaced = None
+            if not output.requires_grad:  # every parameter so far is frozen
+                output = output.detach().requires_grad_()
+                replaced = output.clone()  # a leaf must not be written to in place
+            # The edge, not the tensor: an in-place activation would change what the tensor means.
+            edge = torch.autograd.graph.get_gradient_edge(output)
+            self.calls.append((layer, module, args[0], edge))
+            return replaced
+
+        return hook
+
+    def _readable_logits(self):
+        """Logits of the outputs, detached; None if there are none in them."""
+        if self.logits is not None:
+            return self.logits.detach()
+        try:
+            return check_logits(logits_of(self.outputs), self.n_samples).detach()
+        except ValueError:
+            return None
+
+    def _target(self, labels):
+        """What rows are measured at, checked and on the network's device."""
+        labels = torch.as_tensor(labels)
+        if callable(self.model.measurement):
+            if len(labels) != self.n_samples:
+                raise ValueError(
+                    f"Expected one label for each of {self.n_samples} rows, got {len(labels)}"
+                )
+            labels = labels.clone() if labels.is_inference() else labels
+            return labels.to(self.model.device)
+        if labels.shape == self.logits.shape:
+            return labels.to(self.logits)
+        return check_labels(labels, self.logits).to(self.logits.device)
+
+    def factors(self, labels):
+        """Give the per-example gradients, one layer at a time.
+
+        Parameters
+        ----------
+        labels : torch.Tensor of shape (n_samples,) or (n_samples, n_classes)
+            Column of the logits that each example is measured at. Or, as floats, directions v: the
+            scalar that is differentiated is then v·logits, whatever the measurement. What a
+            callable measurement takes.
+
+        Yields
+        ------
+        layer : Layer
+            Parameters that the factor belongs to.
+        factor : Form
+            Per-example gradients with respect to them. Layers without influence are left out.
+        """
+        labels = self._target(labels)
+        found, sums = self._backward(labels)
+        layers = self.model.layers
+        ready = {}
+        for number in [n for n in found if n in self.watched and found[n]]:
+            factor = self._sum_of_calls(layers[number], found.pop(number))
+            if self._confirmed(layers[number], factor, sums):
+                ready[number] = factor
+            else:
+                found[number] = None
+        self.watched = {n for n in self.watched if not layers[n].confirmed}
+        pending = [layers[n] for n in sorted(found) if found[n] is None]
+        gradients = {}
+        if pending:
+            weights = {n: p for layer in pending for n, p in layer.weights.items()}
+            with self.model._running():
+                gradients = self.model.functional.gradients(weights, self.x, labels)
+        for layer in layers:
+            if layer in pending:
+                yield layer, layer.join({name: gradients.pop(name) for name in layer.weights})
+            elif layer.number in ready:
+                yield layer, ready.pop(layer.number)
+            elif layer.number in found:
+                yield layer, self._sum_of_calls(layer, found.pop(layer.number))
+
+    def _measured(self, labels):
+        """Measurements (B,), with the graph that led to them."""
+        values = scalar(self.outputs, labels, self.model.measurement)
+        if not isinstance(values, torch.Tensor) or values.shape != (self.n_samples,):
+            shape = tuple(values.shape) if isinstance(values, torch.Tensor) else type(values)
+            raise ValueError(
+                f"measurement must return one number a row, shape ({self.n_samples},), got {shape}"
+            )
+        return values
+
+    def _backward(self, labels):
+        """Calls (module, input, output gradient) by layer, None where torch.func is needed.
+
+        And, by the name of a watched parameter, the gradient of Σ_b w_b m_b for random weights w.
+        """
+        model = self.model
+        found = {layer.number: None for layer in model.layers if layer.route == "functional"}
+        with model._running():
+            values = self._measured(labels)
+            if not values.requires_grad:
+                return found, {}
+            edges = [edge for *_, edge in self.calls]
+            names = list(self.ends)
+            ends = list(self.ends.values())
+            self.weights = torch.randn(
+                self.n_samples, generator=torch.Generator().manual_seed(0), dtype=torch.float64
+            ).to(values)
+            # Where few layers are watched, most often because they are idle, their plain sums say
+            # whether the weighted ones are worth another pass.
+            plain = [] if self.all_watched else ends
+            gradients = _gradients(values.sum(), edges + plain)
+            sums = gradients[len(edges) :]
+            if self.all_watched or any(g is not None and g.any() for g in sums):
+                sums = _gradients((values * self.weights).sum(), ends)
+        sums = {n: s.to_dense() for n, s in zip(names, sums, strict=True) if s is not None}
+        for (layer, module, x, _), g in zip(self.calls, gradients[: len(edges)], strict=True):
+            if g is None or (layer.number in found and found[layer.number] is None):
+                continue
+            per_row, rest = divmod(len(x), self.n_samples)
+            known = self.planning or layer.number in self.watched or per_row in layer.calls_per_row
+            if per_row and not rest and known:
+                found.setdefault(layer.number, []).append((module, x, g))
+            else:
+                found[layer.number] = None
+        for layer in model.layers:
+            unseen = layer.number not in found and layer.weights.keys() & sums.keys()
+            if unseen:  # used without a call of its module
+                found[layer.number] = None
+            if layer.number in found and found[layer.number] is None and layer.route == "idle":
+                layer.route = "functional"
+        return found, sums
+
+    def _sum_of_calls(self, layer, calls):
+        """Factor of all calls of a layer; None if their shapes are not what it promises."""
+        factor = None
+        try:
+            for module, x, g in calls:
+                own = layer._call_factor(module, x, g, self.n_samples)
+                factor = own if factor is None else factor + own
+        except RuntimeError:
+            if self.planning or layer.number in self.watched:
+                return None
+            raise
+        layer_calls = {len(x) // self.n_samples for _, x, _ in calls}
+        if self.planning or layer.number in self.watched:
+            layer.calls_per_row |= layer_calls
+        return factor
+
+    def _confirmed(self, layer, factor, sums):
+        """Whether the factor of a watched layer may be used."""
+        sums = {n: sums[n] if n in sums else torch.zeros_like(p) for n, p in layer.weights.items()}
+        expected = layer.join({name: value[None] for name, value in sums.items()}).matrix()[0]
+        exact = False
+        if factor is not None:
+            total = factor.total(self.weights.to(expected))
+            if not (total.isfinite().all() and expected.isfinite().all()):
+                return True  # nothing can be compared, and norms that are not finite are named
+            size = sum(float(s.double().square().sum()) for s in sums.values()) ** 0.5
+            exact = close(total, expected, size)
+        if exact:
+            layer.route = "factors"
+            layer.positions = factor.positions
+            layer.confirmed = layer.confirmed or bool(expected.any())
+            return True
+        used, layer.route = layer.confirmed, "functional"
+        if used:
+            raise RouteChanged(
+                f"the gradients of {', '.join(layer.names.values())} follow from its layer's "
+                "calls for some rows and not for others; call again: from now on they are "
+                "computed by torch.func"
+            )
+        return False
+
+
+def _gradients(value, ends):
+    """Gradients of a number at some ends of its graph; None where there is no way."""
+    if not ends:
+        return []
+    return list(torch.autograd.grad(value, ends, retain_graph=True, allow_unused=True))
