@@ -14,6 +14,7 @@ from sklearn.preprocessing import normalize
 
 from ...information._softmax import measurement_gradient
 from ...tangent import Coverage
+from ...tangent._outputs import check_finite
 from ._base import ExplicitPoints, Features
 from ._head import Head
 
@@ -63,9 +64,7 @@ class LinearFeatures(Features):
         if self.intercept is not None:
             outputs = outputs + torch.as_tensor(self.intercept)
         logits = outputs @ self.mixing.mT  # (n, C)
-        if not logits.isfinite().all():
-            row = int((~logits.isfinite()).any(1).nonzero()[0])
-            raise ValueError(f"logits must be finite, but those of row {row} are not")
+        check_finite(logits, "logits")
         labels = self.model.decide(logits) if labels is None else torch.as_tensor(labels)
         gradient = measurement_gradient(logits, labels, self.measurement) @ self.mixing  # (n, O)
         bias = 0.0 if self.intercept is None else 1.0
@@ -103,6 +102,7 @@ class LinearInputs(Features):
         if intercept is not None:
             outputs = outputs + torch.as_tensor(intercept)
         logits = outputs @ self.head.mixing.mT
+        check_finite(logits, "logits")
         labels = self.model.decide(logits) if labels is None else torch.as_tensor(labels)
         if issparse(inputs):
             return SparsePoints(inputs, labels, logits)
