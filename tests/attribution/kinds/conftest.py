@@ -129,6 +129,9 @@ def assert_same(found, expected, exact=True, rtol=1e-6, atol=1e-9):
         np.testing.assert_allclose(found, expected, rtol=rtol, atol=atol)
 
 
+UNCOUNTED = {"_n_seen"}  # rows that a network was run on, which says when it is examined again
+
+
 def frozen(value, seen=None):
     """What an object holds, down to the bytes, in a form that compares by ``==``."""
     seen = {} if seen is None else seen
@@ -156,6 +159,7 @@ def frozen(value, seen=None):
     if hasattr(value, "__dict__"):
         # What is only kept to be found again is no state; pickle leaves it out as well.
         state = value.__getstate__() if "__getstate__" in dir(value) else vars(value)
+        state = {key: item for key, item in (state or {}).items() if key not in UNCOUNTED}
         return type(value).__name__, frozen(state, seen)
     return type(value).__name__
 

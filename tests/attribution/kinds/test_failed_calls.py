@@ -98,7 +98,7 @@ def test_a_fit_that_fails(name, raising, data):
         given = bad(X + 1, y)
         copies = [array.copy() for array in given]
         failed = attempt(lambda given=given: attributor.fit(*given))
-        runs = name not in NEVER_RUNS or "nan" not in kind and "module" not in kind
+        runs = name not in NEVER_RUNS or not kind.startswith(("nan", "module"))
         assert failed or not runs, kind
         if not failed:
             attributor.fit(X, y, sample_id=np.arange(N_TRAIN) + 50)
@@ -171,14 +171,12 @@ def test_a_query_that_fails(name, raising, data):
     assert_same(answers(attributor, queries), expected)
 
 
-@pytest.mark.parametrize("kind", ["array", "tensor", "double"])
+@pytest.mark.parametrize("kind", ["array", "tensor"])
 @every_attributor
 def test_success_changes_nothing_of_the_users(name, raising, data, kind):
     X, y, queries = data
     if kind == "tensor":
         X, y, queries = map(torch.as_tensor, (X, y, queries))
-    elif kind == "double":
-        X, queries = X.astype(np.float64), queries.astype(np.float64)
     given = frozen([X, y, queries])
     attributor = ATTRIBUTORS[name].make(raising)
     params = frozen(attributor.get_params(deep=False))
@@ -208,7 +206,7 @@ class Scaling(nn.Module):
         return self.inner(x.mul_(2) if self.in_place else x * 2)
 
 
-@pytest.mark.parametrize("kind", ["array", "tensor", "read-only"])
+@pytest.mark.parametrize("kind", ["tensor", "read-only array"])
 @every_attributor
 def test_a_module_that_writes_to_its_input(name, data, kind):
     X, y, queries = data
@@ -216,7 +214,7 @@ def test_a_module_that_writes_to_its_input(name, data, kind):
     expected = ATTRIBUTORS[name].make(Scaling(False), **params).fit(X, y)
     if kind == "tensor":
         X, queries = torch.as_tensor(X), torch.as_tensor(queries)
-    elif kind == "read-only":
+    else:
         X.flags.writeable = queries.flags.writeable = False
     given = frozen([X, queries])
     attributor = ATTRIBUTORS[name].make(Scaling(True), **params).fit(X, y)

