@@ -148,6 +148,7 @@ class BaseAttributor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
             )
         labels = self._measured_at(y)
         self._rows = TrainingRows(self._features, copied(inputs), labels, self.memory_limit)
+        self._rows.own()  # is kept; what cannot be used is refused here and not by a query
         self._kept = Kept(self.memory_limit)
         self._rule = self._make_rule()
         self.method_ = self._rule.name

@@ -22,6 +22,8 @@ from ._input import check_rows
 # noise_variance="scale" in units of the mean kernel diagonal: where rows named by InfoGain were
 # removed and networks trained again, predictions suffered most (benchmarks/brittleness.py).
 SCALE_CONSTANT = 10.0
+# Mean kernel diagonal whose squares neither overflow nor vanish, with room for single rows.
+LARGEST_SCALE = 1e140
 
 
 def _in_kernel_units(noise_variance, diagonal):
@@ -123,6 +125,11 @@ class GaussianAttributor(BaseAttributor):
         scale = self._features.scale(self._rows.own(), self._rows.inputs)
         if not scale > 0:
             raise ValueError("the tangent features of all training rows are zero")
+        if not 1 / LARGEST_SCALE < scale < LARGEST_SCALE:
+            raise ValueError(
+                f"the mean squared norm of features must lie between {1 / LARGEST_SCALE:.0e} and "
+                f"{LARGEST_SCALE:.0e}, so that squares of the kernel are finite; got {scale:.3g}"
+            )
         self.noise_variance_ = _in_kernel_units(self.noise_variance, scale)
         return self.noise_variance_
 

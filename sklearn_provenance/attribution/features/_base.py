@@ -126,14 +126,3 @@ class ExplicitPoints:
         """Kernel (n, n_other); of the points with themselves without other."""
         phi = self.matrix()
         return phi @ (phi if other is None else other.matrix()).mT
-
-
-def check_finite(values, what):
-    """Refuse values (n, ...) that are not finite, naming the first row."""
-    bad = ~values.flatten(1).isfinite().all(1)
-    if bad.any():
-        row = int(bad.nonzero()[0])
-        raise ValueError(
-            f"{what} must be finite, but those of row {row} are not: look at the row, and at the "
-            "weights of the model"
-        )

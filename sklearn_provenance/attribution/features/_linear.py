@@ -14,7 +14,8 @@ from sklearn.preprocessing import normalize
 
 from ...information._softmax import measurement_gradient
 from ...tangent import Coverage
-from ._base import ExplicitPoints, Features, check_finite
+from ...tangent._outputs import check_finite
+from ._base import ExplicitPoints, Features
 from ._head import Head
 
 # Rows of a product of sparse matrices that are dense at a time.

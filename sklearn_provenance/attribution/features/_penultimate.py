@@ -11,10 +11,11 @@ from torch import nn
 
 from ..._utils.rows import n_rows, take_rows
 from ...tangent import TangentModel
-from ...tangent._batches import as_batch, batch_size_for
+from ...tangent._batches import as_batch, batch_size_for, map_structure
 from ...tangent._module import evaluation
+from ...tangent._outputs import check_finite, check_logits
 from ..models import SUPPORTED
-from ._base import ExplicitPoints, Features, check_finite
+from ._base import ExplicitPoints, Features
 
 # Rows on which the layer is looked for.
 PROBE = 32
@@ -101,17 +102,19 @@ class PenultimateFeatures(Features):
             # A copy: what follows may write to it.
             seen.append((args[0] if args else kwargs["input"]).clone())
 
-        with hooked([self.layer], keep):
+        with hooked(self.network.module, [self.layer], keep):
             for i in range(0, n_rows(inputs), step):
                 seen.clear()
                 x = as_batch(take_rows(inputs, slice(i, i + step)), self.network)
-                logits.append(self._logits(x))
+                logits.append(check_logits(self._logits(x), n_rows(x), i))
                 features.append(seen[self.call])
+                check_finite(features[-1], "features", i)
         return torch.cat(features), torch.cat(logits)
 
     def _logits(self, x):
         with evaluation(self.network.module), torch.no_grad():
-            return self.network.forward(self.network.module, x)
+            # A copy: modules may write to their input.
+            return self.network.forward(self.network.module, map_structure(x, torch.clone))
 
     def _find(self, x):
         """The layer, and which of its calls in a forward pass gives the logits."""
@@ -122,8 +125,8 @@ class PenultimateFeatures(Features):
 
         module = self.network.module
         layers = [m for m in module.modules() if isinstance(m, nn.Linear)]
-        with hooked(layers, record):
-            logits = self._logits(x)
+        with hooked(module, layers, record):
+            logits = check_logits(self._logits(x), n_rows(x))
         tolerance = 1e-8 if logits.dtype == torch.float64 else 1e-3
 
         def same(a, b):
@@ -155,18 +158,22 @@ class PenultimateFeatures(Features):
             calls.append(module)
             return output.flip(0) if len(calls) == place + 1 else None
 
-        with hooked(layers, reverse):
+        with hooked(self.network.module, layers, reverse):
             return self._logits(x)
 
 
 @contextmanager
-def hooked(layers, hook):
-    """Forward hooks on layers, first in line, removed afterwards."""
+def hooked(module, layers, hook):
+    """Forward hooks on layers of a module, first in line, removed afterwards.
+
+    The module is held meanwhile: calls from other threads would be recorded too.
+    """
     handles = []
-    try:
-        for layer in layers:
-            handles.append(layer.register_forward_hook(hook, prepend=True, with_kwargs=True))
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
+    with evaluation(module):
+        try:
+            for layer in layers:
+                handles.append(layer.register_forward_hook(hook, prepend=True, with_kwargs=True))
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()

@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from ..._utils.rows import n_rows, take_rows
 from ...tangent._module import check_module, evaluation
+from ...tangent._outputs import check_finite
 from ._outputs import ReadLogits, call, few_rows, run
 
 SUPPORTED = (
@@ -149,11 +150,14 @@ class FittedModel:
         if self.module is None:
             return self
         check_module(self.module)  # before it runs: some modules would change
-        rows = take_rows(inputs, few_rows(n_rows(inputs)))
+        numbers = few_rows(n_rows(inputs))
+        rows = take_rows(inputs, numbers)
         forward, n_outputs = self.forward, self.n_outputs
         if isinstance(forward, ReadLogits):
             forward, n_outputs = run(self, rows, forward.examine)
-        n_classes = run(self, rows).shape[1]
+        logits = run(self, rows)
+        check_finite(logits, "logits", numbers)
+        n_classes = logits.shape[1]
         classes = np.arange(n_classes) if self.classes is None else self.classes
         if len(classes) != n_classes:
             raise ValueError(

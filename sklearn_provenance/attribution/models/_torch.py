@@ -10,6 +10,7 @@ from torch import nn
 
 from ..._utils.rows import n_rows, take_rows
 from ...tangent._module import check_module
+from ...tangent._outputs import check_finite
 from ._base import FittedModel, adapt, as_given
 from ._outputs import ReadLogits, run
 
@@ -33,6 +34,7 @@ class TorchModel(FittedModel):
         labels = []
         for i in range(0, n_rows(inputs), _ROWS_PER_BATCH):
             logits = run(self, take_rows(inputs, slice(i, i + _ROWS_PER_BATCH)))
+            check_finite(logits, "logits", i)
             labels.append(self.decide(logits).cpu().numpy())
         labels = np.concatenate(labels)
         return labels if self.classes is None else self.classes[labels]

@@ -4,6 +4,7 @@ import numpy as np
 import torch
 
 from ...information._softmax import one_minus_p
+from ...tangent._outputs import check_finite
 from ._base import Rule
 
 # λ in units of the mean eigenvalue of Φ^T Φ for ridge="auto". Of powers of ten this had the best
@@ -44,6 +45,7 @@ class TRAKRule(Rule):
         self.ridges, self.factors = np.empty(len(parts)), []
         for number, part in enumerate(parts):
             gram = sum(block.mT @ block for block in _blocks(part))
+            check_finite(gram, "Φ^T Φ")
             self.ridges[number] = self._ridge(gram)
             gram.diagonal().add_(self.ridges[number])
             factor, failed = torch.linalg.cholesky_ex(gram)
