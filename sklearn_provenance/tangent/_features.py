@@ -215,14 +215,14 @@ class TangentFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             Features, in units of the measurement per unit of weight; single precision unless the
             network is in double. With ``store`` a read-only memory map of the file.
         """
-        return self._measured(X, y)[0]
+        return self._measured(X, y, noted=False)[0]
 
     @torch.inference_mode(False)
-    def _measured(self, X, y=None, decide=None):
+    def _measured(self, X, y=None, decide=None, noted=True):
         """Features, labels, logits, and squared norms of what the features stand for.
 
-        All come from one pass. ``decide`` gives labels from logits. With ``store`` there are
-        features alone.
+        All come from one pass. ``decide`` gives labels from logits. There are features alone with
+        ``store``, or where the rest need not be ``noted``.
         """
         check_is_fitted(self)
         if not is_structure(X):
@@ -264,9 +264,11 @@ class TangentFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         def compute_all():
             seen.clear()
             for i in tqdm(range(0, n, step), desc=progress, disable=not self.verbose):
-                features[i : i + step] = compute(slice(i, i + step), seen)
+                features[i : i + step] = compute(slice(i, i + step), seen if noted else None)
 
         compute_all()
+        if not noted:
+            return features, None, None, None
         labels, logits, norms = zip(*seen, strict=True)
         logits = None if logits[0] is None else torch.cat(logits).double()
         return features, torch.cat(labels), logits, torch.cat(norms)

@@ -25,7 +25,7 @@ from .._kept import MEMORY_LIMIT, Kept
 from .._labels import positions
 from ..features import TrainingRows, copied
 from ..models import adapt, resolve
-from ._input import check_rows, shown_rows
+from ._input import check_rows, content_digest, shown_rows
 
 
 class TrainingData(NamedTuple):
@@ -150,6 +150,7 @@ class BaseAttributor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         self._rows = TrainingRows(self._features, copied(inputs), labels, self.memory_limit)
         self._rows.own()  # is kept; what cannot be used is refused here and not by a query
         self._kept = Kept(self.memory_limit)
+        self._weights = self._features.weights()
         self._rule = self._make_rule()
         self.method_ = self._rule.name
 
@@ -196,6 +197,7 @@ class BaseAttributor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
 
     def _queries(self, X, y=None):
         """Points of queries at the labels given, or predicted."""
+        self._check_unchanged()
         if y is None:
             return self._features.query(X)
         y = column_or_1d(y)
@@ -207,11 +209,6 @@ class BaseAttributor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         if self.classes_ is None:
             return np.asarray(y, dtype=np.float64)
         return positions(self.classes_, y, "y")
-
-    def _label_names(self, queries):
-        """Labels of queries as the user names them."""
-        labels = queries.labels.numpy()
-        return labels if self.classes_ is None else self.classes_[labels]
 
     def _rule_at(self, label, everything):
         """The rule for queries of one label, fitted on the rows of its class or on all."""
@@ -277,16 +274,24 @@ class BaseAttributor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         """
         check_is_fitted(self)
         k = self._check_k(k)
-        among_train = X is None
-        if not among_train:
-            X = check_rows(self, X)
-            queries = self._queries(X, y)
-        elif y is None:
-            X, queries = self.training_.X, self._rows.as_queries()
-        else:
+        if X is None and y is not None:
             raise ValueError(
                 "y was given without X: the training rows are explained at their own labels"
             )
+        X = None if X is None else check_rows(self, X)
+        # The same question again costs no more than finding its answer.
+        asked = None if X is None else content_digest(X, y)
+        if X is not None and asked is None:
+            answer = self._answer(X, y, k)
+        else:
+            answer = self._kept(("answer", asked, k), lambda: self._answer(X, y, k))
+        self._warn_of_padding(answer[1])
+        return self._explanation(self.training_.X if X is None else X, *answer)
+
+    def _answer(self, X, y, k):
+        """Labels that queries are explained at, picks, their scores and ties."""
+        among_train = X is None
+        queries = self._rows.as_queries() if among_train else self._queries(X, y)
         indices = np.full((len(queries), k), -1, dtype=np.int64)
         scores = np.full(indices.shape, np.nan)
         n_tied = np.zeros(len(indices), dtype=np.int64)
@@ -297,8 +302,15 @@ class BaseAttributor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
             picks, values, ties = (t.cpu().numpy() for t in picked)
             indices[group.numbers] = np.where(picks >= 0, train[group.fitted_on][picks], -1)
             scores[group.numbers], n_tied[group.numbers] = values, ties
-        self._warn_of_padding(indices)
-        return self._explanation(X, queries, indices, scores, n_tied)
+        return queries.labels.numpy(), indices, scores, n_tied
+
+    def _check_unchanged(self):
+        """Refuse a module whose weights are no longer those that fit has seen."""
+        if self._weights != self._features.weights():
+            raise ValueError(
+                "the weights of the model must be those that fit has seen, but they have changed "
+                "since; call fit again"
+            )
 
     def _warn_of_padding(self, indices):
         short, k = int((indices[:, -1] < 0).sum()), indices.shape[1]
@@ -310,22 +322,22 @@ class BaseAttributor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
                 stacklevel=3,
             )
 
-    def _explanation(self, X, queries, indices, scores, n_tied):
+    def _explanation(self, X, labels, indices, scores, n_tied):
         training = self.training_
         shown, image_shape = shown_rows(self.estimator_, X)
         names = getattr(self, "feature_names_in_", None)
         return Explanation(
-            indices,
-            scores,
+            indices.copy(),
+            scores.copy(),
             sample_id=None if training.sample_id is None else training.sample_id[indices],
             exemplar_labels=training.y[indices],
-            query_labels=self._label_names(queries),
+            query_labels=labels if self.classes_ is None else self.classes_[labels],
             query_id=row_names(X),
             queries=shown,
             training_data=shown_rows(self.estimator_, training.X)[0],
             image_shape=image_shape,
             feature_names=feature_names(X) if names is None else names,
-            n_tied=n_tied,
+            n_tied=n_tied if self._rule.counts_ties else None,
             method=self.method_,
             score_name=self._rule.unit,
         )

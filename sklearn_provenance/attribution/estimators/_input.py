@@ -1,5 +1,6 @@
 """Rows as users give them: checked, and as an Explanation shows them."""
 
+import warnings
 from collections.abc import Mapping
 
 import numpy as np
@@ -7,6 +8,7 @@ from scipy.sparse import issparse
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils.validation import validate_data
 
+from ..._utils.hashing import fingerprint
 from ..._utils.rows import n_rows, shown
 from ...provenance import ProvenanceClassifier
 from ...provenance._input import IMAGE_CHANNELS, image_layout
@@ -50,6 +52,13 @@ def check_rows(attributor, X, reset=False):
     if not n_rows(X):
         raise ValueError("Found array with 0 sample(s): X has no rows")
     return X
+
+
+def content_digest(X, y):
+    """Digest of queries and labels, or None for rows whose content cannot be seen."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        return fingerprint(type(X), X, y)
 
 
 def shown_rows(estimator, X):

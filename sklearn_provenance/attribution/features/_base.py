@@ -47,6 +47,10 @@ class Features(ABC):
         """Points of queries as the user gives them."""
         return self.points(self.inputs(X), labels)
 
+    def weights(self):
+        """Numbers that tell whether the weights of the model have changed."""
+        return self.model.weights()
+
     def scale(self, points, inputs):
         """Mean squared norm of φ of points, made of inputs."""
         return points.norms().mean().item()

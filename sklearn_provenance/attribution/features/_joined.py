@@ -30,6 +30,10 @@ class JoinedFeatures(Features):
             parts.append(features.points(own, labels))
         return JoinedPoints(parts)
 
+    def weights(self):
+        """Numbers that tell whether the weights of a model have changed."""
+        return [features.weights() for features in self.features]
+
     def predict(self, inputs):
         """Positions of the classes (n,) that the models predict together."""
         p = 0.0

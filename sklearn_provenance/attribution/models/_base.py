@@ -110,6 +110,13 @@ class FittedModel:
         with nullcontext() if self.module is None else evaluation(self.module):
             return as_ndarray(self.estimator.predict(as_given(X)))
 
+    def weights(self):
+        """Sums of parameters and buffers, which change when these do; None without a module."""
+        if self.module is None:
+            return None
+        state = [*self.module.parameters(), *self.module.buffers()]
+        return [float(t.detach().sum(dtype=torch.float64)).hex() for t in state]
+
     def with_forward(self, forward, logits=True):
         """Replace how outputs are computed.
 

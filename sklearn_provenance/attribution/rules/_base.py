@@ -24,11 +24,14 @@ class Rule(ABC):
         What an Explanation calls the method and its scores.
     needs_all_rows : bool
         Whether scores depend on rows that may not be named.
+    counts_ties : bool
+        Whether :meth:`pick` sees all rows, and so the ties with the last.
     """
 
     name = ""
     unit = "score"
     needs_all_rows = False
+    counts_ties = True
 
     def fit(self, points):
         """Learn what scores need of the rows.

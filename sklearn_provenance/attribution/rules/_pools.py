@@ -20,6 +20,8 @@ class PooledGainRule(GainRule):
         Rows in the pool of each query.
     """
 
+    counts_ties = False
+
     def __init__(self, noise_variance, memory_limit, solver, pool_size):
         super().__init__(noise_variance, memory_limit, solver)
         self.pool_size = pool_size
@@ -54,6 +56,8 @@ class SearchedGainRule(GainRule):
     pool_size : int or None
         Rows in the pool of each query; None searches once per pick.
     """
+
+    counts_ties = False
 
     def __init__(self, noise_variance, memory_limit, solver, index, pool_size):
         super().__init__(noise_variance, memory_limit, solver)
