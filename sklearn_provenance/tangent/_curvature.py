@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from tqdm.auto import tqdm
 
-from ._batches import as_batch, batch_size_for
+from ._batches import as_rows, batch_size_for, n_rows, take
 from ._forms import near_one
 from ._linearisation import restarted
 
@@ -183,7 +183,8 @@ def fit_fisher(model, X, draw, *, batch_size="auto", verbose=False):
     .. [1] T. George, C. Laurent, X. Bouthillier, N. Ballas, P. Vincent, "Fast approximate natural
        gradient descent in a Kronecker-factored eigenbasis", NeurIPS 2018, section 3.
     """
-    x = as_batch(X, model)
+    x = as_rows(X, model)
+    n = n_rows(x)
     if not model.planned:
         model.plan(x)
     step = batch_size_for(model, batch_size)
@@ -191,9 +192,9 @@ def fit_fisher(model, X, draw, *, batch_size="auto", verbose=False):
     sides, fisher = {}, {}
 
     def passes(name):
-        for i in tqdm(range(0, len(x), step), desc=name, disable=not verbose):
-            rows = slice(i, min(i + step, len(x)))
-            batch = model.linearise(x[rows])
+        for i in tqdm(range(0, n, step), desc=name, disable=not verbose):
+            rows = slice(i, min(i + step, n))
+            batch = model.linearise(take(x, rows), i)
             for targets, weights in draw(batch.logits.detach(), rows):
                 roots = weights.sqrt().to(model.device, model.dtype)
                 for layer, factor in batch.factors(targets):
@@ -208,5 +209,5 @@ def fit_fisher(model, X, draw, *, batch_size="auto", verbose=False):
     for layer, factor, roots in passes("eigenvalues"):
         fisher[layer.number].add_squares(factor, roots)
     for layer in fisher.values():
-        layer.moments /= len(x)
+        layer.moments /= n
     return fisher

@@ -6,20 +6,22 @@ Shapes in comments: B examples, T positions, I inputs, O outputs of a layer, Q q
 import torch
 from tqdm.auto import tqdm
 
-from ._batches import as_batch, batch_size_for
 from ._linearisation import restarted
+from ._tiles import _tiles as tiles
 
 # Bytes of the queries' gradients that are kept while training rows stream past them.
 _KEPT = 2**30
+# Numbers of factors that are computed at a time, where rows keep none.
+_STREAMED = 2**24
 
 
 @restarted
 @torch.inference_mode(False)
-def influence(fisher, damping, queries, rows, *, summed=False, batch_size="auto", verbose=False):
+def influence(fisher, damping, queries, rows, *, summed=False, verbose=False):
     """Inner products Σ ∇m(x_*)ᵀ (F + λ)⁻¹ ∇m'(x_i) over layers.
 
-    Memory holds the gradients of some queries (up to 1 GB) and the factors of a batch of rows.
-    Every further block of queries costs another pass over the rows.
+    Memory holds the gradients of some queries (up to 1 GB). Every further block of queries costs
+    another pass over rows whose factors are not kept.
 
     Parameters
     ----------
@@ -27,14 +29,10 @@ def influence(fisher, damping, queries, rows, *, summed=False, batch_size="auto"
         LayerFisher by number of the layer.
     damping : dict
         λ by number of the layer. Layers without one are left out.
-    queries : tuple
-        TangentModel, examples (n_queries, ...) and labels (n_queries,).
-    rows : tuple
-        TangentModel of the same network, maybe for another measurement, examples and labels.
+    queries, rows : TangentRows
+        Of the same network, maybe for other measurements.
     summed : bool, default=False
         Whether to add up the queries, in the time of one query but for their gradients.
-    batch_size : int or "auto", default="auto"
-        Examples per pass.
     verbose : bool, default=False
         Whether to show progress.
 
@@ -43,74 +41,65 @@ def influence(fisher, damping, queries, rows, *, summed=False, batch_size="auto"
     torch.Tensor of shape (n_queries, n_rows), or (1, n_rows) if summed
         In double precision on the CPU.
     """
-    model, X, labels = queries
-    x, labels = as_batch(X, model), torch.as_tensor(labels)
-    other, X2, labels2 = rows
-    x2, labels2 = as_batch(X2, other), torch.as_tensor(labels2)
-    for one, examples in ((model, x), (other, x2)):
-        if not one.planned:
-            one.plan(examples)
-    step, step2 = batch_size_for(model, batch_size), batch_size_for(other, batch_size)
-    blocks = _blocks(fisher, damping, (model, x, labels), len(x2), step)
+    blocks = _blocks(fisher, damping, queries, len(rows))
     if summed:
-        blocks = [_sum_of(fisher, damping, (model, x, labels), len(x2), step)]
-    scores = torch.zeros(1 if summed else len(x), len(x2), dtype=torch.float64)
+        blocks = [_sum_of(fisher, damping, queries, len(rows))]
+    scores = torch.zeros(1 if summed else len(queries), len(rows), dtype=torch.float64)
     with tqdm(
         total=scores.numel(), desc="influence", unit_scale=True, disable=not verbose
     ) as progress:
         for part, turned, kept in blocks:
-            for i in range(0, len(x2), step2):
-                columns = slice(i, min(i + step2, len(x2)))
-                for layer, factor in other.linearise(x2[columns]).factors(labels2[columns]):
-                    if (n := layer.number) in kept:
-                        factor = fisher[n].rotate(factor) if n in turned else factor
-                        products = factor.inner_with(kept[n]).cpu().double()
-                        scores[part, columns] += products / damping[n]
-                progress.update((part.stop - part.start) * (columns.stop - i))
+            for columns, factors in _parts(rows):
+                for n in kept.keys() & factors.keys():
+                    factor = fisher[n].rotate(factors[n]) if n in turned else factors[n]
+                    products = factor.inner_with(kept[n]).cpu().double()
+                    scores[part, columns] += products / damping[n]
+                progress.update((part.stop - part.start) * (columns.stop - columns.start))
             kept.clear()  # before the next block is made
     return scores
 
 
-def _blocks(fisher, damping, queries, n_rows, step):
+def _parts(rows):
+    """Factors of some rows at a time, in the network's precision."""
+    for block in rows._blocks(rows.model.dtype, _STREAMED):
+        yield from tiles(block)
+
+
+def _blocks(fisher, damping, queries, n_rows):
     """Blocks of queries, the layers of which rows are rotated, and the queries' gradients."""
-    model, x, labels = queries
-    size = model.dtype.itemsize * sum(fisher[n].moments.numel() for n in damping)
+    layers = queries.model.layers
+    size = queries.model.dtype.itemsize * sum(fisher[n].moments.numel() for n in damping)
     block = max(1, _KEPT // max(1, size))
-    for start in range(0, len(x), block):
-        part = slice(start, min(start + block, len(x)))
-        n_queries = part.stop - start
-        turned = {n for n in damping if _turns_rows(model.layers[n], n_queries, n_rows)}
-        yield (
-            part,
-            turned,
-            _preconditioned(fisher, damping, turned, model, x[part], labels[part], step),
-        )
+    for start in range(0, len(queries), block):
+        part = slice(start, min(start + block, len(queries)))
+        turned = {n for n in damping if _turns_rows(layers[n], part.stop - start, n_rows)}
+        own = queries if len(queries) <= block else queries.take(part)
+        yield part, turned, _preconditioned(fisher, damping, turned, own)
 
 
-def _sum_of(fisher, damping, queries, n_rows, step):
+def _sum_of(fisher, damping, queries, n_rows):
     """One block that holds the sum of all queries' gradients."""
-    model, x, labels = queries
+    model = queries.model
     total = dict.fromkeys(damping, 0.0)
-    for i in range(0, len(x), step):
-        batch = x[i : i + step], labels[i : i + step]
-        for n, matrices in _preconditioned(fisher, damping, damping, model, *batch, step).items():
+    for _, factors in _parts(queries):
+        for n in damping.keys() & factors.keys():
+            matrices = fisher[n].precondition(factors[n], damping[n])
             total[n] = total[n] + matrices.double().sum(0, keepdim=True)
     turned = {n for n in damping if _turns_rows(model.layers[n], 1, n_rows)}
-    kept = {n: matrices.to(model.dtype) for n, matrices in total.items()}
+    kept = {n: m.to(model.dtype) for n, m in total.items() if isinstance(m, torch.Tensor)}
     for n in kept.keys() - turned:
         kept[n] = fisher[n].restore(kept[n])
     return slice(0, 1), turned, kept
 
 
-def _preconditioned(fisher, damping, turned, model, x, labels, step):
+def _preconditioned(fisher, damping, turned, queries):
     """λ (F + λ)⁻¹ ∇m (Q, O, I) by number of the layer; in the eigenbases where ``turned``."""
-    like = {"dtype": model.dtype, "device": model.device}
-    kept = {n: torch.zeros(len(x), *fisher[n].moments.shape, **like) for n in damping}
-    for i in range(0, len(x), step):
-        for layer, factor in model.linearise(x[i : i + step]).factors(labels[i : i + step]):
-            if (n := layer.number) in kept:
-                matrices = fisher[n].precondition(factor, damping[n])
-                kept[n][i : i + step] = matrices if n in turned else fisher[n].restore(matrices)
+    like = {"dtype": queries.model.dtype, "device": queries.model.device}
+    kept = {n: torch.zeros(len(queries), *fisher[n].moments.shape, **like) for n in damping}
+    for part, factors in _parts(queries):
+        for n in kept.keys() & factors.keys():
+            matrices = fisher[n].precondition(factors[n], damping[n])
+            kept[n][part] = matrices if n in turned else fisher[n].restore(matrices)
     return kept
 
 
@@ -123,29 +112,23 @@ def _turns_rows(layer, n_queries, n_rows):
 
 @restarted
 @torch.inference_mode(False)
-def whitened(fisher, damping, rows, *, batch_size="auto"):
+def whitened(fisher, damping, rows):
     """Coordinates of (F + λ)^-1/2 ∇m in the eigenbases, layer by layer.
 
     Parameters
     ----------
     fisher, damping : dict
         As for :func:`influence`.
-    rows : tuple
-        TangentModel, examples (n_rows, ...) and labels (n_rows,).
-    batch_size : int or "auto", default="auto"
-        Examples per pass.
+    rows : TangentRows
+        Rows.
 
     Returns
     -------
     torch.Tensor of shape (n_rows, n_parameters)
         In double precision on the CPU; layers without damping have no columns.
     """
-    model, X, labels = rows
-    x, labels = as_batch(X, model), torch.as_tensor(labels)
-    step = batch_size_for(model, batch_size)
-    parts = {n: torch.zeros(len(x), *fisher[n].moments.shape).double() for n in damping}
-    for i in range(0, len(x), step):
-        for layer, factor in model.linearise(x[i : i + step]).factors(labels[i : i + step]):
-            if (n := layer.number) in parts:
-                parts[n][i : i + step] = fisher[n].whiten(factor, damping[n])
+    parts = {n: torch.zeros(len(rows), *fisher[n].moments.shape).double() for n in damping}
+    for part, factors in _parts(rows):
+        for n in parts.keys() & factors.keys():
+            parts[n][part] = fisher[n].whiten(factors[n], damping[n])
     return torch.cat([part.flatten(1) for part in parts.values()], 1)

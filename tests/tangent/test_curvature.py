@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
 
-from sklearn_provenance.tangent import TangentModel
+from sklearn_provenance.tangent import TangentModel, TangentRows, _influence
 from sklearn_provenance.tangent import _curvature as curvature
 from sklearn_provenance.tangent import _forms as forms
 from sklearn_provenance.tangent import _influence as influences
@@ -20,12 +20,22 @@ from sklearn_provenance.tangent._curvature import (
     given_labels,
 )
 from sklearn_provenance.tangent._forms import Formed, Lookup, Outer
-from sklearn_provenance.tangent._influence import influence, whitened
 
 from .conftest import NETWORKS, build, reference
 from .test_factors import Routed
 
 pytestmark = pytest.mark.filterwarnings("ignore:the gradients of .* row by row")
+
+
+def influence(fisher, damping, queries, rows, batch_size="auto", **params):
+    """Of rows given as (model, x, labels)."""
+    points = [TangentRows(*p, batch_size=batch_size) for p in (queries, rows)]
+    return _influence.influence(fisher, damping, *points, **params)
+
+
+def whitened(fisher, damping, rows, batch_size="auto"):
+    """Of rows given as (model, x, labels)."""
+    return _influence.whitened(fisher, damping, TangentRows(*rows, batch_size=batch_size))
 
 
 def blocks(model, jacobian):

@@ -6,18 +6,24 @@ import numpy as np
 import pytest
 import torch
 
+from sklearn_provenance.tangent import TangentRows, _influence
 from sklearn_provenance.tangent._curvature import (
     expected_labels,
     fit_fisher,
     given_labels,
     random_signs,
 )
-from sklearn_provenance.tangent._influence import influence
 
 from .conftest import reference
 from .test_curvature import blocks, closeness, setting
 
 pytestmark = pytest.mark.filterwarnings("ignore:the gradients of .* row by row")
+
+
+def influence(fisher, damping, queries, rows, batch_size="auto", **params):
+    """Of rows given as (model, x, labels)."""
+    points = [TangentRows(*p, batch_size=batch_size) for p in (queries, rows)]
+    return _influence.influence(fisher, damping, *points, **params)
 
 
 def scores_with(draw, points, x=None, **options):

@@ -92,17 +92,11 @@ class EKFACRule(Rule):
 
     def _influence(self, queries, rows, summed):
         points = self.points if rows is None else self.points.take(rows)
+        verbose = self.settings["verbose"]
         return influence(
-            self.fisher,
-            self.dampings,
-            (queries.model, queries.X, queries.labels),
-            (points.model, points.X, points.labels),
-            summed=summed,
-            **self.settings,
+            self.fisher, self.dampings, queries, points, summed=summed, verbose=verbose
         )
 
     def whitened(self, queries):
         """(F + λ I)^-1/2 ∇m of queries in the eigenbases."""
-        size = self.settings["batch_size"]
-        rows = queries.model, queries.X, queries.labels
-        return whitened(self.fisher, self.dampings, rows, batch_size=size).numpy()
+        return whitened(self.fisher, self.dampings, queries).numpy()
