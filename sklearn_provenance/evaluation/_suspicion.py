@@ -57,7 +57,7 @@ def label_error_scores(fitted, X, y, *, k=10):
     label_error_ranking : Measures such scores where errors are known.
     """
     check_fitted(fitted)
-    if getattr(fitted, "candidates", "all") == "same_class":
+    if getattr(fitted, "candidates_", "all") == "same_class":
         raise ValueError(
             "With candidates=\"same_class\" no exemplar's label differs from the row's: use "
             'candidates="all".'

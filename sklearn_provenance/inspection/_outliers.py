@@ -266,6 +266,7 @@ default="distance"
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.target_tags.required = True
+        tags.input_tags.sparse = True  # as a ProvenanceClassifier takes
         return tags
 
 

@@ -172,7 +172,7 @@ def _exemplars_agree(inner):
     """Whether an estimator names rows of the query's label only."""
     if isinstance(inner, ProvenanceClassifier):
         return inner.architecture == "class_conditional" and inner.routing == "hard"
-    return getattr(inner, "candidates", "all") == "same_class"
+    return getattr(inner, "candidates_", "all") == "same_class"
 
 
 def _check_labels(y_test, explanation, inner):

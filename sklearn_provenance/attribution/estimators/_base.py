@@ -146,6 +146,7 @@ class BaseAttributor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
             raise ValueError(
                 'candidates="same_class" needs classes, but y holds numbers; pass candidates="all"'
             )
+        self.candidates_ = "same_class" if self._same_class else "all"
         labels = self._measured_at(y)
         self._rows = TrainingRows(self._features, copied(inputs), labels, self.memory_limit)
         self._rows.own()  # is kept; what cannot be used is refused here and not by a query
@@ -286,7 +287,7 @@ class BaseAttributor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         else:
             answer = self._kept(("answer", asked, k), lambda: self._answer(X, y, k))
         self._warn_of_padding(answer[1])
-        return self._explanation(self.training_.X if X is None else X, *answer)
+        return self._explanation(X, *answer)
 
     def _answer(self, X, y, k):
         """Labels that queries are explained at, picks, their scores and ties."""
@@ -324,6 +325,8 @@ class BaseAttributor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
 
     def _explanation(self, X, labels, indices, scores, n_tied):
         training = self.training_
+        query_id = training.sample_id if X is None else row_names(X)
+        X = training.X if X is None else X
         shown, image_shape = shown_rows(self.estimator_, X)
         names = getattr(self, "feature_names_in_", None)
         return Explanation(
@@ -332,7 +335,7 @@ class BaseAttributor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
             sample_id=None if training.sample_id is None else training.sample_id[indices],
             exemplar_labels=training.y[indices],
             query_labels=labels if self.classes_ is None else self.classes_[labels],
-            query_id=row_names(X),
+            query_id=query_id,
             queries=shown,
             training_data=shown_rows(self.estimator_, training.X)[0],
             image_shape=image_shape,

@@ -179,7 +179,7 @@ def test_squares_that_vanish(name, data, size):
     try:
         found = attributor.fit(size * X, y).explain(size * queries).scores
     except ValueError as error:
-        assert "between" in str(error)  # noqa: PT017
+        assert "between" in str(error)
     else:
         assert (found[:, 0] > 0).all()
 
