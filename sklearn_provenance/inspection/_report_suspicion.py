@@ -96,7 +96,8 @@ def suspicious_section(
         )
     part = _explained(rows, labels, others, explanation)
     names = [f"Training row {row}" for row in rows]
-    ids = inner.training_.sample_id if isinstance(inner, BaseAttributor) else inner._sample_id
+    own = isinstance(inner, BaseAttributor)
+    ids = inner.training_.sample_id if own else getattr(inner, "_sample_id", None)
     if ids is not None:
         names = [f"{name}, id {words(ids[row])}" for name, row in zip(names, rows, strict=True)]
     facts = [
