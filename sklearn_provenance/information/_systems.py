@@ -306,7 +306,9 @@ class FeatureSystem(GreedySystem):
             points, diagonal = self.posterior.rows(rows)
             queries, sign = self.posterior.points(queries), -1
         else:
-            points, sign = self.features[rows], 1
+            # Features of all rows need not be copied.
+            points = self.features if len(rows) == self.n_rows else self.features[rows]
+            sign = 1
             diagonal = self.noise_variance + points.square().sum(1)
             floor = torch.full_like(diagonal, self.noise_variance)
         n_rows, n_features = points.shape

@@ -59,6 +59,9 @@ class TangentRows:
     .. [IT] "Bayesian information-theoretic training data attribution", section 2.
     """
 
+    # More parameters are dearer to multiply out than the kernel of the factors.
+    most_components = 1024
+
     @torch.inference_mode(False)
     def __init__(
         self,

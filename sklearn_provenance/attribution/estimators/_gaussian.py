@@ -90,6 +90,10 @@ class GaussianAttributor(BaseAttributor):
     def _check_parameters(self):
         _in_kernel_units(self.noise_variance, 1.0)
 
+    def _fit(self, X, y, sample_id):
+        super()._fit(X, y, sample_id)
+        self._rule.check(self._rows.own())
+
     def _check_targets(self, y):
         if not callable(self.measurement):
             return super()._check_targets(y)

@@ -1,5 +1,6 @@
 """Features of rows and queries: what kinds have in common."""
 
+import math
 from abc import ABC, abstractmethod
 
 import numpy as np
@@ -80,6 +81,8 @@ class ExplicitPoints:
     device : torch.device, default="cpu"
         Where products are computed.
     """
+
+    most_components = math.inf  # φ are there: products of few components always pay
 
     def __init__(self, array, labels, logits=None, sketched=None, device="cpu"):
         self.array, self.labels, self.logits = array, labels, logits

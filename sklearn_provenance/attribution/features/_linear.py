@@ -142,6 +142,8 @@ class OuterPoints:
         As :class:`ExplicitPoints`.
     """
 
+    most_components = 1024  # more of them are dearer to multiply out than their kernel
+
     def __init__(self, x, gradient, scale, bias, labels, logits):
         self.x, self.gradient, self.scale, self.bias = x, gradient, scale, bias
         self.labels, self.logits = labels, logits

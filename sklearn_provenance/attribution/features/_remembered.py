@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from ..._utils.rows import take_rows
+from ...tangent import TangentRows
 from ._base import Features
 
 
@@ -62,6 +63,8 @@ class RememberedPoints:
     inputs, labels
         Of the points.
     """
+
+    most_components = TangentRows.most_components
 
     def __init__(self, features, make, inputs, labels):
         self.features, self.make, self.inputs = features, make, inputs

@@ -34,7 +34,7 @@ class GainRule(GaussianRule):
         """The rows, ready to pick from; made when a pick is asked for."""
         points, settings = self.points, (self.noise_variance, self.rule)
         if self.by_features(points):
-            return FeatureSystem(points.matrix(), *settings)
+            return FeatureSystem(self.features(points, 2), *settings)
         if 8 * len(points) ** 2 <= self.memory_limit:
             return KernelSystem(points.inner(), *settings)
         # Columns of picked rows alone: exact too, and slower where there are many picks.

@@ -35,8 +35,19 @@ class GaussianRule(Rule):
 
     @staticmethod
     def by_features(points):
-        """Whether explicit features are fewer than rows, so that no kernel is needed."""
-        return points.n_components < len(points)
+        """Whether features are fewer than rows, so that no kernel is needed."""
+        return points.n_components < min(len(points), points.most_components)
+
+    def check(self, points):
+        """Refuse rows that cannot be fitted within the budget."""
+
+    def features(self, points, n_copies):
+        """φ of points, which must fit the budget so many times."""
+        n, n_components = len(points), points.n_components
+        needed = 8.0 * n_copies * n * n_components
+        what = f"working with {n} rows of {n_components} features"
+        check_fits(needed, self.memory_limit, what, "sketch them to fewer components")
+        return points.matrix()
 
     def check_kernel_fits(self, points, n_kernels=1):
         """Refuse a kernel of the rows that would not fit."""
@@ -67,7 +78,7 @@ class GaussianRule(Rule):
         options |= {"labels": labels, "quotas": quotas}
         settings = self.noise_variance, k, self.rule
         if self.by_features(self.points):
-            phi, phi_queries = self.points.matrix(), queries.matrix()
+            phi, phi_queries = self.features(self.points, 3), queries.matrix()
             return greedy_coreset_features(phi, phi_queries, *settings, **options)[0]
         self.check_kernel_fits(self.points)
         kernel = self.points.inner()

@@ -19,13 +19,18 @@ class LossRule(GaussianRule):
     needs_all_rows = True
     rule = "info_loss"
 
+    def check(self, points):
+        """Refuse rows whose kernel would not fit the budget."""
+        if not self.by_features(points):
+            self.check_kernel_fits(points)
+
     @cached_property
     def system(self):
         """The posterior given all rows, ready to pick from."""
         points, settings = self.points, (self.noise_variance, self.rule)
         if self.by_features(points):
-            return FeatureSystem(points.matrix(), *settings)
-        self.check_kernel_fits(points)
+            return FeatureSystem(self.features(points, 3), *settings)
+        self.check(points)
         return KernelSystem(points.inner(), *settings, overwrite=True)
 
     def pick(self, queries, k, rows=None, own=None):

@@ -22,12 +22,17 @@ class RelatIFRule(GaussianRule):
     needs_all_rows = True
     rule = "info_loss"
 
+    def check(self, points):
+        """Refuse rows whose kernel would not fit the budget."""
+        if not self.by_features(points):
+            self.check_kernel_fits(points, n_kernels=2)
+
     @cached_property
     def posterior(self):
         """The posterior given all rows."""
         if self.by_features(self.points):
-            return FeaturePosterior(self.points.matrix(), self.noise_variance)
-        self.check_kernel_fits(self.points, n_kernels=2)
+            return FeaturePosterior(self.features(self.points, 3), self.noise_variance)
+        self.check(self.points)
         return KernelPosterior(self.points.inner(), self.noise_variance)
 
     def scores(self, queries, rows=None, own=None):
