@@ -113,8 +113,6 @@ class BaseAttributor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
             If no way from the estimator to tangent features is known.
         ValueError
             If the input is not usable, or the model has no tangent features.
-        MemoryError
-            If what is needed does not fit ``memory_limit``.
         sklearn.exceptions.NotFittedError
             With ``prefit=True`` or a FrozenEstimator, if the estimator is not fitted.
         """
@@ -271,7 +269,7 @@ class BaseAttributor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
             If k is larger than the number of training rows, y holds a label that the model does
             not know, or y is given without X.
         MemoryError
-            If what is needed does not fit ``memory_limit``.
+            If InfoLoss or RelatIF needs a kernel of the rows that is larger than ``memory_limit``.
         """
         check_is_fitted(self)
         k = self._check_k(k)
@@ -386,7 +384,7 @@ class BaseAttributor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         ValueError
             If y holds a label that the model does not know.
         MemoryError
-            If what is needed does not fit ``memory_limit``.
+            If InfoLoss or RelatIF needs a kernel of the rows that is larger than ``memory_limit``.
         """
         check_is_fitted(self)
         queries = self._queries(check_rows(self, X), y)

@@ -12,10 +12,12 @@ from .._cache import Cache
 from .._kept import MEMORY_LIMIT
 from ..features import DENSE_LIMIT, sketch_of
 from ..rules import EKFACRule
+from ._docs import documented
 from ._gradients import GradientAttributor
 from ._input import check_rows
 
 
+@documented
 class EKFACAttributor(GradientAttributor):
     """Name the training rows with the largest influence on a prediction (EK-FAC).
 
@@ -31,17 +33,12 @@ class EKFACAttributor(GradientAttributor):
 
     Parameters
     ----------
-    estimator : estimator or torch.nn.Module
-        The classifier to explain: a ProvenanceClassifier, a skorch NeuralNetClassifier, a bare
-        module that maps a batch to logits, a scikit-learn linear classifier or MLPClassifier, or
-        a Pipeline, search or FrozenEstimator around one of these. A module is always taken as
-        fitted, and counts its classes from 0.
+    {estimator}
     damping : float or "auto", default="auto"
         λ. "auto" is 0.1 times the mean eigenvalue of each layer's Fisher matrix; a number is
         absolute, the same for all layers. It matters: far smaller values let directions decide
         that the training rows hardly vary in.
-    measurement : {"margin", "label_logit"}, default="margin"
-        What is explained about a query: the log odds log(p / (1 - p)) of its label, or its logit.
+    {query_measurement}
     fisher : {"true", "empirical"}, default="true"
         Labels that F is made of: drawn from the model's probabilities, which makes it the
         Gauss-Newton Hessian, or those of the rows.
@@ -52,33 +49,15 @@ class EKFACAttributor(GradientAttributor):
         those of convolutions times positions) is at most 10^10. Otherwise it is 1.
     random_state : int, RandomState instance or None, default=0
         Seed of the random gradients.
-    candidates : {"auto", "same_class", "all"}, default="auto"
-        Rows that may be named for a query: those of its class, or all. "auto" is those of its
-        class where there are classes. F is of all rows given to
-        fit in any case.
-    forward : callable, default=None
-        ``forward(module, x)`` gives the logits of a module whose outputs are something else; None
-        reads them from what the module returns.
-    prefit : {"auto"} or bool, default="auto"
-        Whether the estimator is fitted. "auto" uses a fitted one as it stands, and clones and
-        fits another. False always fits a clone. Modules and FrozenEstimators stay as they are.
-    memory : str or joblib.Memory, default=None
-        Folder in which fitted clones and F are kept, so that a loop over ``damping`` computes
-        them once.
-    memory_limit : float, default=2e9
-        Bytes that kernels and features kept between calls may take. What cannot fit is refused
-        before it starts.
-    batch_size : int or "auto", default="auto"
-        Rows per pass through the network.
-    verbose : int, default=0
-        Whether to show progress.
+    {candidates}
+        F is of all rows given to fit in any case.
+    {forward} {prefit} {memory}
+        That is F, so that a loop over ``damping`` computes it once.
+    {memory_limit} {batch_size} {verbose}
 
     Attributes
     ----------
-    estimator_ : estimator or torch.nn.Module
-        The model in use.
-    classes_ : ndarray of shape (n_classes,)
-        Its class labels, in the order of the logits.
+    {estimator_} {classes_}
     damping_ : dict
         λ of each layer, by the name of its first parameter.
     n_samples_ : int, "exact" or None
@@ -86,10 +65,7 @@ class EKFACAttributor(GradientAttributor):
     coverage_ : Coverage
         How F treats each of the network's parameters (``routes``), and what share of them it
         treats in each way (``shares``, together 1); see the notes.
-    n_features_in_ : int
-        Second dimension of ``X``.
-    feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Column names, if ``X`` was a data frame with string names.
+    {n_features_in_} {feature_names_in_}
 
     See Also
     --------

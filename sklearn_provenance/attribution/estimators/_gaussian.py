@@ -166,6 +166,8 @@ class GaussianAttributor(BaseAttributor):
         ValueError
             If k is larger than the number of candidates: the rows of the queries' classes with
             ``candidates="same_class"``, else all.
+        MemoryError
+            If the kernel of the rows is larger than ``memory_limit``.
 
         References
         ----------

@@ -9,9 +9,11 @@ from .._cache import Cache
 from .._kept import MEMORY_LIMIT
 from ..features import LinearFeatures, RememberedFeatures, sketch_of
 from ..rules import DotRule
+from ._docs import documented
 from ._gradients import GradientAttributor
 
 
+@documented
 class GradDotAttributor(GradientAttributor):
     """Name the training rows on which a gradient step raises a prediction most (GradDot).
 
@@ -24,47 +26,19 @@ class GradDotAttributor(GradientAttributor):
 
     Parameters
     ----------
-    estimator : estimator or torch.nn.Module
-        The classifier to explain: a ProvenanceClassifier, a skorch NeuralNetClassifier, a bare
-        module that maps a batch to logits, a scikit-learn linear classifier or MLPClassifier, or
-        a Pipeline, search or FrozenEstimator around one of these. A module is always taken as
-        fitted, and counts its classes from 0.
-    measurement : {"margin", "label_logit"}, default="margin"
-        What is explained about a query: the log odds log(p / (1 - p)) of its label, or its logit.
+    {estimator}
+    {query_measurement}
     ntk_parameterization : bool or float, default=False
         Differentiate by Ω where a weight is W = (s / √fan_in) Ω; True is s = 1. Steps are then
         those of gradient descent on Ω.
-    candidates : {"auto", "same_class", "all"}, default="auto"
-        Rows that may be named for a query: those of its class, or all. "auto" is those of its
-        class where there are classes.
-    forward : callable, default=None
-        ``forward(module, x)`` gives the logits of a module whose outputs are something else; None
-        reads them from what the module returns.
-    prefit : {"auto"} or bool, default="auto"
-        Whether the estimator is fitted. "auto" uses a fitted one as it stands, and clones and
-        fits another. False always fits a clone. Modules and FrozenEstimators stay as they are.
-    memory : str or joblib.Memory, default=None
-        Folder in which fitted clones and scores are kept.
-    memory_limit : float, default=2e9
-        Bytes that kernels and features kept between calls may take. What cannot fit is refused
-        before it starts.
-    batch_size : int or "auto", default="auto"
-        Rows per pass through the network.
-    verbose : int, default=0
-        Whether to show progress.
+    {candidates} {forward} {prefit} {memory} {memory_limit} {batch_size} {verbose}
 
     Attributes
     ----------
-    estimator_ : estimator or torch.nn.Module
-        The model in use.
-    classes_ : ndarray of shape (n_classes,)
-        Its class labels, in the order of the logits.
+    {estimator_} {classes_}
     coverage_ : Coverage
         How the gradient of each of its parameters is computed.
-    n_features_in_ : int
-        Second dimension of ``X``.
-    feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Column names, if ``X`` was a data frame with string names.
+    {n_features_in_} {feature_names_in_}
 
     See Also
     --------

@@ -15,10 +15,12 @@ from ..features import JoinedFeatures, make_features
 from ..models import resolve
 from ..rules import TRAKRule
 from ._base import BaseAttributor
+from ._docs import documented
 from ._input import check_rows
 from ._pointwise import PointwiseAttributor
 
 
+@documented
 class TRAKAttributor(PointwiseAttributor):
     """Name the training rows that a linearised model owes a prediction to (TRAK).
 
@@ -31,12 +33,9 @@ class TRAKAttributor(PointwiseAttributor):
     Parameters
     ----------
     estimator : estimator, torch.nn.Module or list of these
-        The classifier to explain: a ProvenanceClassifier, a skorch NeuralNetClassifier, a bare
-        module that maps a batch to logits, a scikit-learn linear classifier or MLPClassifier, or
-        a Pipeline, search or FrozenEstimator around one of these. A list holds models of the same
-        classes, trained from several seeds or on several subsets of the rows; scores are averaged
-        over them, which usually makes them better. A module is always taken as fitted,
-        and counts its classes from 0.
+        {supported}
+        A list holds models of the same classes, trained from several seeds or on several subsets
+        of the rows; scores are averaged over them, which usually makes them better.
     n_components : int or "exact", default=512
         Size of the sketch. ``"exact"`` takes the whole Jacobian, for small networks.
     ridge : float or "auto", default="auto"
@@ -50,26 +49,11 @@ class TRAKAttributor(PointwiseAttributor):
     random_state : int, RandomState instance or None, default=0
         Seed of the sketch. Several models have independent sketches, as in the paper; with an int
         the first is that of ``TangentFeatures(random_state=random_state)``.
-    candidates : {"auto", "same_class", "all"}, default="auto"
-        Rows that may be named for a query: those of its class, or all. "auto" is those of its
-        class where there are classes. All rows given to fit are
-        among Φ in any case.
-    forward : callable, default=None
-        ``forward(module, x)`` gives the logits of a module whose outputs are something else; None
-        reads them from what the module returns.
-    prefit : {"auto"} or bool, default="auto"
-        Whether estimators are fitted. "auto" uses a fitted one as it stands, and clones and fits
-        another. False always fits a clone. Modules and FrozenEstimators stay as they are.
-    memory : str or joblib.Memory, default=None
-        Folder in which fitted clones and sketches are kept, so that a loop over ``ridge`` fits and
-        computes them once. Sketches are found again by the weights, the rows and their labels.
-    memory_limit : float, default=2e9
-        Bytes that kernels and features kept between calls may take. What cannot fit is refused
-        before it starts.
-    batch_size : int or "auto", default="auto"
-        Rows per pass through the network.
-    verbose : int, default=0
-        Whether to show progress.
+    {candidates}
+        All rows given to fit are among Φ in any case.
+    {forward} {prefit} {memory}
+        That is sketches, so that a loop over ``ridge`` computes them once.
+    {memory_limit} {batch_size} {verbose}
 
     Attributes
     ----------
@@ -81,10 +65,7 @@ class TRAKAttributor(PointwiseAttributor):
         λ in use.
     features_ : list of TangentFeatures
         The fitted sketch of each model.
-    n_features_in_ : int
-        Second dimension of ``X``.
-    feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Column names, if ``X`` was a data frame with string names.
+    {n_features_in_} {feature_names_in_}
 
     See Also
     --------
