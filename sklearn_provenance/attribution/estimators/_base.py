@@ -19,10 +19,10 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 from tqdm.auto import tqdm
 
+from ..._utils.kept import MEMORY_LIMIT, Kept
+from ..._utils.labels import positions
 from ..._utils.rows import feature_names, n_rows, row_names
 from ...explanation import Explanation
-from .._kept import MEMORY_LIMIT, Kept
-from .._labels import positions
 from ..features import TrainingRows, copied
 from ..models import adapt, resolve
 from ._input import check_rows, content_digest, shown_rows

@@ -7,9 +7,9 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
+from ..._utils.kept import MEMORY_LIMIT
 from ...tangent import Coverage, TangentFeatures
-from .._cache import Cache
-from .._kept import MEMORY_LIMIT
+from ...tangent._cache import Cache
 from ..features import DENSE_LIMIT, sketch_of
 from ..rules import EKFACRule
 from ._docs import documented

@@ -8,11 +8,11 @@ from sklearn.utils import check_consistent_length
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
+from ..._utils.kept import MEMORY_LIMIT
+from ..._utils.labels import equal_shares, positions
 from ..._utils.rows import n_rows
+from ...tangent._cache import Cache
 from ...tangent._measurements import MEASUREMENTS
-from .._cache import Cache
-from .._kept import MEMORY_LIMIT
-from .._labels import equal_shares, positions
 from ..features import make_features
 from ..models import adapt, measured_model
 from ..rules import density_of

@@ -4,9 +4,9 @@ import numbers
 
 from sklearn.utils._param_validation import Interval
 
+from ..._utils.kept import MEMORY_LIMIT
 from ...tangent import TangentFeatures
-from .._cache import Cache
-from .._kept import MEMORY_LIMIT
+from ...tangent._cache import Cache
 from ..features import LinearFeatures, RememberedFeatures, sketch_of
 from ..rules import DotRule
 from ._docs import documented

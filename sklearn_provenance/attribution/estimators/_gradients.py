@@ -2,8 +2,8 @@
 
 from sklearn.utils._param_validation import StrOptions
 
+from ..._utils.kept import MEMORY_LIMIT
 from ...tangent._measurements import MEASUREMENTS
-from .._kept import MEMORY_LIMIT
 from ..features import ExactFeatures, linearised
 from ..models import SUPPORTED
 from ._base import BaseAttributor

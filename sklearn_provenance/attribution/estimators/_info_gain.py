@@ -4,8 +4,8 @@ import numbers
 
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
+from ..._utils.kept import MEMORY_LIMIT
 from ...tangent import TangentFeatures
-from .._kept import MEMORY_LIMIT
 from ..rules import GainRule, PooledGainRule, SearchedGainRule
 from ._docs import documented
 from ._gaussian import GaussianAttributor

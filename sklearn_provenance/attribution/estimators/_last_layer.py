@@ -4,8 +4,8 @@ import numbers
 
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from .._kept import MEMORY_LIMIT
-from ..features import Head, LinearInputs, PenultimateFeatures
+from ..._utils.kept import MEMORY_LIMIT
+from ..features import last_layer_inputs
 from ..rules import InfluenceRule, RepresenterRule
 from ._base import BaseAttributor
 from ._docs import documented
@@ -139,7 +139,7 @@ class LastLayerAttributor(PointwiseAttributor):
                 f"{error}. LastLayerAttributor needs a last layer and has no such parameter; "
                 "RepSimAttributor has"
             ) from error
-        self._head = features.head if model.linear is not None else Head.of(features, inputs)
+        self._head = features.head(inputs)
         return features, inputs
 
     def _make_rule(self):
@@ -154,12 +154,3 @@ class LastLayerAttributor(PointwiseAttributor):
             self.damping_ = rule.damping_in_use
         else:
             self.scale_, self.residual_ = rule.scale, rule.residual
-
-
-def last_layer_inputs(model, X, batch_size):
-    """Features that the last layer of a model takes, and what they take for rows X."""
-    if model.linear is not None:
-        return LinearInputs(model), model.inputs(X)
-    inputs = None if model.module is None else model.inputs(X)
-    model = model if inputs is None else model.examined(inputs)
-    return PenultimateFeatures(model, inputs, batch_size), inputs

@@ -2,12 +2,11 @@
 
 from sklearn.utils._param_validation import HasMethods, StrOptions
 
-from .._kept import MEMORY_LIMIT
-from ..features import make_features
+from ..._utils.kept import MEMORY_LIMIT
+from ..features import last_layer_inputs, make_features
 from ..rules import CosineRule
 from ._base import BaseAttributor
 from ._docs import documented
-from ._last_layer import last_layer_inputs
 from ._pointwise import PointwiseAttributor
 
 

@@ -8,9 +8,9 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
+from ..._utils.kept import MEMORY_LIMIT
 from ...tangent import TangentFeatures
 from ...tangent._sketch import SKETCHES
-from .._kept import MEMORY_LIMIT
 from ..features import JoinedFeatures, make_features
 from ..models import resolve
 from ..rules import TRAKRule

@@ -4,15 +4,15 @@ from sklearn.base import clone
 
 from ..._utils.rows import n_rows, take_rows
 from ...tangent import TangentFeatures
-from .._cache import Cache, fit_estimator
+from ...tangent._cache import Cache
 from ..models import SUPPORTED, is_fitted
 from ..models._outputs import few_rows
-from ._base import ExplicitPoints, Features
+from ..models._resolve import fit_estimator
+from ._base import Features
 from ._exact import DENSE_LIMIT, ExactFeatures, linearised, sketch_of
-from ._head import Head
 from ._joined import JoinedFeatures
-from ._linear import LinearFeatures, LinearInputs, OuterPoints
-from ._penultimate import PenultimateFeatures
+from ._linear import LinearFeatures
+from ._penultimate import last_layer_inputs
 from ._remembered import RememberedFeatures
 from ._rows import OwnRows
 from ._sketched import SketchedFeatures
@@ -21,19 +21,15 @@ from ._training import TrainingRows, copied
 __all__ = [
     "DENSE_LIMIT",
     "ExactFeatures",
-    "ExplicitPoints",
     "Features",
-    "Head",
     "JoinedFeatures",
     "LinearFeatures",
-    "LinearInputs",
-    "OuterPoints",
     "OwnRows",
-    "PenultimateFeatures",
     "RememberedFeatures",
     "SketchedFeatures",
     "TrainingRows",
     "copied",
+    "last_layer_inputs",
     "linearised",
     "make_features",
     "sketch_of",

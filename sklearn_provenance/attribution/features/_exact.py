@@ -60,10 +60,6 @@ class ExactFeatures(Features):
             tangent.plan(as_rows(inputs, tangent), targets)
         return self
 
-    def inputs(self, X):
-        """What the network takes."""
-        return self.model.inputs(X)
-
     def points(self, inputs, labels=None):
         """Points of rows at labels (n,); None takes the predicted ones, in the same pass."""
         return TangentRows(self.tangent, inputs, labels, self.model.decide, **self.settings)

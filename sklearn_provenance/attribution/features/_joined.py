@@ -1,7 +1,6 @@
 """Features of several models side by side."""
 
-import torch
-
+from ...tangent._points import JoinedPoints
 from ._base import Features
 
 
@@ -47,27 +46,3 @@ class JoinedFeatures(Features):
     def n_features_out(self, inputs):
         """Components of all sketches."""
         return sum(features.n_features_out(None) for features in self.features)
-
-
-class JoinedPoints:
-    """The same rows as points of several models.
-
-    Parameters
-    ----------
-    parts : list of ExplicitPoints
-        One for each model.
-    """
-
-    def __init__(self, parts):
-        self.parts, self.labels = parts, parts[0].labels
-
-    def __len__(self):
-        return len(self.labels)
-
-    def take(self, rows):
-        """Some of the points."""
-        return JoinedPoints([part.take(rows) for part in self.parts])
-
-    def matrix(self):
-        """Features of all models side by side."""
-        return torch.cat([part.matrix() for part in self.parts], 1)

@@ -5,10 +5,10 @@ import torch
 from scipy.sparse import issparse
 from sklearn.utils import check_array
 
+from ..._utils.labels import positions
 from ..._utils.rows import n_rows
-from .._labels import positions
-from ._base import ExplicitPoints, Features
-from ._linear import SparsePoints
+from ...tangent._points import ExplicitPoints, SparsePoints
+from ._base import Features
 
 
 class OwnRows(Features):

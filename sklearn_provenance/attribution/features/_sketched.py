@@ -3,7 +3,8 @@
 import torch
 
 from ...tangent import TangentRows
-from ._base import ExplicitPoints, Features
+from ...tangent._points import ExplicitPoints
+from ._base import Features
 
 
 class SketchedFeatures(Features):
@@ -30,10 +31,6 @@ class SketchedFeatures(Features):
     def coverage(self):
         """How the gradient of each parameter is computed."""
         return self.tangent.coverage
-
-    def inputs(self, X):
-        """What the network takes."""
-        return self.model.inputs(X)
 
     def points(self, inputs, labels=None):
         """Points of rows at labels (n,); None takes the predicted ones, in the same pass."""

@@ -6,8 +6,12 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.utils.validation import check_memory
 from torch import nn
 
-from .._cache import fit_estimator
 from ._base import SUPPORTED, is_fitted
+
+
+def fit_estimator(estimator, X, y):
+    """Fit; a function of a module, by which joblib finds what it did before."""
+    return estimator.fit(X, y)
 
 
 def resolve(estimator, prefit, X, y, memory=None):

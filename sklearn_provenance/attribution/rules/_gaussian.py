@@ -2,13 +2,13 @@
 
 import torch
 
+from ..._utils.kept import check_fits
 from ...information import (
     density_system,
     density_system_features,
     greedy_coreset,
     greedy_coreset_features,
 )
-from .._kept import check_fits
 from ._base import Rule
 
 _ADVICE = "pass features=TangentFeatures(n_components=4096), whose rows take less"
