@@ -6,8 +6,8 @@ from ..._utils.rows import n_rows, take_rows
 from ...tangent import TangentFeatures
 from ...tangent._cache import Cache
 from ..models import SUPPORTED, is_fitted
-from ..models._outputs import few_rows
 from ..models._resolve import fit_estimator
+from ..models._run import few_rows
 from ._base import Features
 from ._exact import DENSE_LIMIT, ExactFeatures, linearised, sketch_of
 from ._joined import JoinedFeatures

@@ -17,7 +17,8 @@ from torch.utils.data import DataLoader, Dataset
 from ..._utils.rows import n_rows, take_rows
 from ...tangent._module import check_module, evaluation
 from ...tangent._outputs import check_finite
-from ._outputs import ReadLogits, call, few_rows, run
+from ...tangent._read_logits import ReadLogits, call
+from ._run import few_rows, run
 
 SUPPORTED = (
     "a ProvenanceClassifier, a skorch NeuralNetClassifier or NeuralNetBinaryClassifier, a "

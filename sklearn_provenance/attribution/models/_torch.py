@@ -11,8 +11,9 @@ from torch import nn
 from ..._utils.rows import n_rows, take_rows
 from ...tangent._module import check_module
 from ...tangent._outputs import check_finite
+from ...tangent._read_logits import ReadLogits
 from ._base import FittedModel, adapt, as_given
-from ._outputs import ReadLogits, run
+from ._run import run
 
 _ROWS_PER_BATCH = 256
 
