@@ -5,7 +5,8 @@ from dataclasses import dataclass, fields
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 
-from ._base import SUPPORTED, FittedModel, adapt, as_given
+from ..._utils.numeric import as_given
+from ._base import SUPPORTED, FittedModel, adapt
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from sklearn.utils.validation import check_is_fitted
 
+from ..._utils.numeric import as_given
 from ...provenance import ProvenanceClassifier
-from ._base import FittedModel, adapt, as_given
+from ._base import FittedModel, adapt
 
 
 @dataclass(frozen=True, eq=False)

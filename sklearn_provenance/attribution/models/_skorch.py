@@ -10,10 +10,10 @@ import torch
 from skorch import NeuralNetBinaryClassifier, NeuralNetClassifier
 from torch import nn
 
+from ..._utils.numeric import as_numbers
 from ...tangent._outputs import logits_of
 from ...tangent._read_logits import ReadLogits, binary_logits, call
 from ._base import FittedModel, adapt
-from ._torch import as_numbers
 
 
 @dataclass(frozen=True, eq=False)
