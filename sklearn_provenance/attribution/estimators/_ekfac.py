@@ -5,7 +5,6 @@ import numbers
 import numpy as np
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import check_is_fitted
 
 from ..._utils.kept import MEMORY_LIMIT
 from ...tangent import Coverage, TangentFeatures
@@ -14,7 +13,6 @@ from ..features import DENSE_LIMIT, sketch_of
 from ..rules import EKFACRule
 from ._docs import documented
 from ._gradients import GradientAttributor
-from ._input import check_rows
 
 
 @documented
@@ -155,7 +153,6 @@ class EKFACAttributor(GradientAttributor):
     ):
         super().__init__(
             estimator,
-            measurement=measurement,
             candidates=candidates,
             forward=forward,
             prefit=prefit,
@@ -165,6 +162,7 @@ class EKFACAttributor(GradientAttributor):
             verbose=verbose,
         )
         self.damping = damping
+        self.measurement = measurement
         self.fisher = fisher
         self.n_samples = n_samples
         self.random_state = random_state
@@ -205,31 +203,13 @@ class EKFACAttributor(GradientAttributor):
         shares = {route: count / total for route, count in counts.items()}
         self.coverage_ = Coverage(routes, shares)
 
-    def transform(self, X):
-        """Whiten gradients of the measurement at the predicted label by the Fisher matrix.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_queries, ...)
-            Rows as the estimator takes them.
-
-        Returns
-        -------
-        features : ndarray of shape (n_queries, n_components)
-            (F + λ I)^-1/2 ∇m in the eigenbases.
-
-        Raises
-        ------
-        ValueError
-            If there would be too many columns.
-        """
-        check_is_fitted(self)
+    def _transform(self, X):
         if self._n_features_out > DENSE_LIMIT:
             raise ValueError(
                 f"the gradient of this model has {self._n_features_out} numbers a row, and "
                 f"transform gives at most {DENSE_LIMIT}"
             )
-        queries = self._queries(check_rows(self, X))
+        queries = self._queries(X)
         return self._rule_at(None, everything=True).whitened(queries)
 
     @property

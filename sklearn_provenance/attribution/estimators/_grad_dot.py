@@ -100,7 +100,6 @@ class GradDotAttributor(GradientAttributor):
     ):
         super().__init__(
             estimator,
-            measurement=measurement,
             candidates=candidates,
             forward=forward,
             prefit=prefit,
@@ -109,6 +108,7 @@ class GradDotAttributor(GradientAttributor):
             batch_size=batch_size,
             verbose=verbose,
         )
+        self.measurement = measurement
         self.ntk_parameterization = ntk_parameterization
 
     def _make_features(self, X, y):

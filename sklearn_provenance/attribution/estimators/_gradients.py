@@ -2,7 +2,6 @@
 
 from sklearn.utils._param_validation import StrOptions
 
-from ..._utils.kept import MEMORY_LIMIT
 from ...tangent._measurements import MEASUREMENTS
 from ..features import ExactFeatures, linearised
 from ..models import SUPPORTED
@@ -21,31 +20,6 @@ class GradientAttributor(PointwiseAttributor):
         "measurement": [StrOptions(set(MEASUREMENTS)), callable],
     }
     ntk_parameterization = False
-
-    def __init__(
-        self,
-        estimator,
-        *,
-        measurement="margin",
-        candidates="auto",
-        forward=None,
-        prefit="auto",
-        memory=None,
-        memory_limit=MEMORY_LIMIT,
-        batch_size="auto",
-        verbose=0,
-    ):
-        super().__init__(
-            estimator,
-            candidates=candidates,
-            forward=forward,
-            prefit=prefit,
-            memory=memory,
-            memory_limit=memory_limit,
-            batch_size=batch_size,
-            verbose=verbose,
-        )
-        self.measurement = measurement
 
     def _make_features(self, X, y):
         model = self._fitted_model()

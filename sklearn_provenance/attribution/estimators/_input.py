@@ -5,13 +5,10 @@ from collections.abc import Mapping
 
 import numpy as np
 from scipy.sparse import issparse
-from sklearn.frozen import FrozenEstimator
 from sklearn.utils.validation import validate_data
 
 from ..._utils.hashing import fingerprint
-from ..._utils.rows import n_rows, shown
-from ...provenance import ProvenanceClassifier
-from ...provenance._input import IMAGE_CHANNELS, image_layout
+from ..._utils.rows import n_rows
 
 
 def check_rows(attributor, X, reset=False):
@@ -59,30 +56,3 @@ def content_digest(X, y):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         return fingerprint(type(X), X, y)
-
-
-def shown_rows(estimator, X):
-    """Rows as an Explanation shows them, and the shape of images."""
-    inner = estimator
-    while isinstance(inner, FrozenEstimator):
-        inner = inner.estimator
-    X = shown(X)
-    if not isinstance(inner, ProvenanceClassifier) or inner._user_shape is None:
-        return X, image_shape(X)
-    return np.asarray(X).reshape(-1, *image_layout(inner._user_shape)[0]), inner.input_shape_
-
-
-def image_shape(X):
-    """Shape (H, W) or (C, H, W) of rows that are images; None where they are not, or may not be."""
-    kind = getattr(getattr(X, "dtype", None), "kind", "O")
-    if np.ndim(X) not in (3, 4) or kind not in "fiub":
-        return None
-    try:
-        shape, axes = image_layout(X.shape[1:])
-    except ValueError:  # channels first or last
-        return None
-    if axes is not None:
-        shape = shape[2], *shape[:2]
-    if X.ndim == 3:
-        return shape[1:]
-    return shape if shape[0] in IMAGE_CHANNELS else None

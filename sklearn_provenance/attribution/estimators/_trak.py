@@ -6,7 +6,6 @@ import numbers
 import numpy as np
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import check_is_fitted
 
 from ..._utils.kept import MEMORY_LIMIT
 from ...tangent import TangentFeatures
@@ -16,7 +15,6 @@ from ..models import resolve
 from ..rules import TRAKRule
 from ._base import BaseAttributor
 from ._docs import documented
-from ._input import check_rows
 from ._pointwise import PointwiseAttributor
 
 
@@ -204,25 +202,6 @@ class TRAKAttributor(PointwiseAttributor):
     def _fit(self, X, y, sample_id):
         super()._fit(X, y, sample_id)
         self.ridge_ = self._rule_at(None, everything=True).ridges
-
-    def predict(self, X):
-        """Predict classes with the model or models in use.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_queries, ...)
-            Rows as the estimator takes them.
-
-        Returns
-        -------
-        y : ndarray of shape (n_queries,)
-            As the model predicts; of several the class of the largest mean probability.
-        """
-        check_is_fitted(self)
-        if not isinstance(self.estimator_, list):
-            return super().predict(X)
-        inputs = self._features.inputs(check_rows(self, X))
-        return self.classes_[self._features.predict(inputs).numpy()]
 
 
 def seeds(random_state, n):

@@ -44,6 +44,10 @@ class Features(ABC):
         """Points of queries as the user gives them."""
         return self.points(self.inputs(X), labels)
 
+    def predict(self, X):
+        """Labels that the model predicts."""
+        return self.model.predict(X)
+
     def weights(self):
         """Numbers that tell whether the weights of the model have changed."""
         return self.model.weights()

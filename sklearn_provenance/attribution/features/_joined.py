@@ -23,7 +23,7 @@ class JoinedFeatures(Features):
     def points(self, inputs, labels=None):
         """Points at labels (n,); None takes the predicted ones."""
         if labels is None and len(self.features) > 1:
-            labels = self.predict(inputs)
+            labels = self._decide(inputs)
         parts = []
         for features, own in zip(self.features, inputs, strict=True):
             parts.append(features.points(own, labels))
@@ -33,13 +33,17 @@ class JoinedFeatures(Features):
         """Numbers that tell whether the weights of a model have changed."""
         return [features.weights() for features in self.features]
 
-    def predict(self, inputs):
+    def predict(self, X):
+        """Labels that the models predict together."""
+        if len(self.features) == 1:
+            return self.model.predict(X)
+        return self.model.classes[self._decide(self.inputs(X)).numpy()]
+
+    def _decide(self, inputs):
         """Positions of the classes (n,) that the models predict together."""
         p = 0.0
         for features, own in zip(self.features, inputs, strict=True):
             logits = features.tangent.logits(own, features.fitted.batch_size)
-            if len(self.features) == 1:
-                return features.model.decide(logits).cpu()
             p += logits.double().cpu().softmax(1)
         return p.argmax(1)
 

@@ -14,7 +14,8 @@ from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from ..._utils.numeric import as_given, as_ndarray
-from ..._utils.rows import n_rows, take_rows
+from ..._utils.rows import n_rows, shown, take_rows
+from ...provenance._input import image_shape
 from ...tangent._module import check_module, evaluation
 from ...tangent._outputs import check_finite
 from ...tangent._read_logits import ReadLogits, call
@@ -110,6 +111,11 @@ class FittedModel:
         # skorch, among others, leaves a network in evaluation mode.
         with nullcontext() if self.module is None else evaluation(self.module):
             return as_ndarray(self.estimator.predict(as_given(X)))
+
+    def shown(self, X):
+        """Rows as an Explanation shows them, and the shape of images; None for other rows."""
+        X = shown(X)
+        return X, image_shape(X)
 
     def weights(self):
         """Sums of parameters and buffers, which change when these do; None without a module."""

@@ -36,6 +36,10 @@ class ContainedModel(FittedModel):
         """Predict labels as the inner model does."""
         return self.inner.predict(self._transform(X))
 
+    def shown(self, X):
+        """Rows as the inner model shows them, if it is given the same."""
+        return super().shown(X) if self.steps else self.inner.shown(X)
+
     def with_forward(self, forward, logits=True):
         """Replace how outputs are computed, here and inside."""
         return contained(self.estimator, self.inner.with_forward(forward, logits), self.steps)

@@ -11,7 +11,9 @@ import torch
 from sklearn.utils.validation import check_is_fitted
 
 from ..._utils.numeric import as_given
+from ..._utils.rows import shown
 from ...provenance import ProvenanceClassifier
+from ...provenance._input import image_layout
 from ._base import FittedModel, adapt
 
 
@@ -22,6 +24,13 @@ class ProvenanceModel(FittedModel):
     def inputs(self, X):
         """Rows that the estimator has checked and flattened."""
         return self.estimator._rows(as_given(X))
+
+    def shown(self, X):
+        """Images as they were given to fit."""
+        if self.estimator._user_shape is None:
+            return super().shown(X)
+        layout, _ = image_layout(self.estimator._user_shape)
+        return np.asarray(shown(X)).reshape(-1, *layout), self.estimator.input_shape_
 
     def decide(self, logits):
         """Positions of the largest probability."""
