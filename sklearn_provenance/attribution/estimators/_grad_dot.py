@@ -7,7 +7,7 @@ from sklearn.utils._param_validation import Interval
 from ..._utils.kept import MEMORY_LIMIT
 from ...tangent import TangentFeatures
 from ...tangent._cache import Cache
-from ..features import LinearFeatures, RememberedFeatures, sketch_of
+from ..features import LinearFeatures, sketch_of
 from ..rules import DotRule
 from ._docs import documented
 from ._gradients import GradientAttributor
@@ -118,12 +118,11 @@ class GradDotAttributor(GradientAttributor):
             features, inputs = LinearFeatures(model, *settings), model.inputs(X)
             self.coverage_ = features.coverage
             return features, inputs
-        features, inputs = super()._make_features(X, y)
-        if self.memory is None:
-            return features, inputs
+        return super()._make_features(X, y)
+
+    def _cache(self, model):
         settings = self.measurement, self.ntk_parameterization, self.batch_size, self.verbose
-        known = sketch_of(TangentFeatures(), features.model, *settings)
-        return RememberedFeatures(features, Cache(self.memory, "gradients", known)), inputs
+        return Cache(self.memory, "gradients", sketch_of(TangentFeatures(), model, *settings))
 
     def _make_rule(self):
         return DotRule()

@@ -27,14 +27,17 @@ class GradientAttributor(PointwiseAttributor):
             raise TypeError(f"estimator must be {SUPPORTED}; got {type(model.estimator).__name__}")
         inputs = model.inputs(X)
         model = model.examined(inputs)
-        settings = self.measurement, self.ntk_parameterization
         features = ExactFeatures(
             model,
-            linearised(model, *settings),
+            linearised(model, self.measurement, self.ntk_parameterization),
             row_measurement="log_probability",
             batch_size=self.batch_size,
             verbose=self.verbose,
             memory_limit=self.memory_limit,
+            cache=self._cache(model),
         ).plan(inputs)
         self.coverage_ = features.coverage
         return features, inputs
+
+    def _cache(self, model):
+        """What keeps products of gradients on disk."""

@@ -13,7 +13,6 @@ from ._exact import DENSE_LIMIT, ExactFeatures, linearised, sketch_of
 from ._joined import JoinedFeatures
 from ._linear import LinearFeatures
 from ._penultimate import last_layer_inputs
-from ._remembered import RememberedFeatures
 from ._rows import OwnRows
 from ._sketched import SketchedFeatures
 from ._training import TrainingRows, copied
@@ -25,7 +24,6 @@ __all__ = [
     "JoinedFeatures",
     "LinearFeatures",
     "OwnRows",
-    "RememberedFeatures",
     "SketchedFeatures",
     "TrainingRows",
     "copied",
@@ -86,8 +84,8 @@ def make_features(
     inputs = model.inputs(X)
     if not callable(measurement):
         model = model.examined(inputs)
+    settings = measurement, ntk_parameterization, batch_size, verbose
     if isinstance(kind, TangentFeatures):
-        settings = measurement, ntk_parameterization, batch_size, verbose
         fitted = sketch_of(kind, model, *settings).fit(inputs)
         return SketchedFeatures(model, fitted, Cache(memory, "sketch", fitted)), inputs
     if model.linear is not None:
@@ -99,9 +97,6 @@ def make_features(
         batch_size=batch_size,
         verbose=verbose,
         memory_limit=memory_limit,
+        cache=Cache(memory, "exact", sketch_of(TangentFeatures(), model, *settings)),
     ).plan(inputs, y if callable(measurement) else None)
-    if memory is not None:
-        settings = measurement, ntk_parameterization, batch_size, verbose
-        cache = Cache(memory, "exact", sketch_of(TangentFeatures(), model, *settings))
-        features = RememberedFeatures(features, cache)
     return features, inputs

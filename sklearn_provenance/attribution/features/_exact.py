@@ -5,6 +5,7 @@ import torch
 
 from ...tangent import TangentFeatures, TangentModel, TangentRows
 from ...tangent._batches import as_rows
+from ...tangent._remembered import RememberedRows
 from ._base import Features
 
 # Parameters up to which transform() may give the whole Jacobian.
@@ -26,6 +27,8 @@ class ExactFeatures(Features):
         Parameters of the attributor.
     memory_limit : float
         Bytes of factors that may be kept.
+    cache : Cache, default=None
+        Keeps kernels on disk.
     """
 
     def __init__(
@@ -37,8 +40,9 @@ class ExactFeatures(Features):
         batch_size="auto",
         verbose=0,
         memory_limit=0,
+        cache=None,
     ):
-        self.model, self.tangent = model, tangent
+        self.model, self.tangent, self.cache = model, tangent, cache
         self.per_label = tangent.measurement == "label_logit" and row_measurement is None
         self.rows_tangent, self.rows_differ = tangent, row_measurement is not None
         if row_measurement is not None:
@@ -62,11 +66,17 @@ class ExactFeatures(Features):
 
     def points(self, inputs, labels=None):
         """Points of rows at labels (n,); None takes the predicted ones, in the same pass."""
-        return TangentRows(self.tangent, inputs, labels, self.model.decide, **self.settings)
+        return self._rows("points", self.tangent, inputs, labels)
 
     def training_points(self, inputs, labels):
         """Points of training rows at labels (n,)."""
-        return TangentRows(self.rows_tangent, inputs, labels, **self.settings)
+        return self._rows("training_points", self.rows_tangent, inputs, labels)
+
+    def _rows(self, kind, tangent, inputs, labels):
+        settings = self.settings | {"decide": self.model.decide}
+        if self.cache is None or self.cache.memory is None:
+            return TangentRows(tangent, inputs, labels, **settings)
+        return RememberedRows(tangent, self.cache, kind, inputs, labels, **settings)
 
     def n_features_out(self, inputs):
         """Parameters with influence; an error where there are too many for a Jacobian."""
