@@ -1,6 +1,7 @@
 """Influence functions with an eigenvalue-corrected Kronecker-factored Fisher matrix: EK-FAC."""
 
 import numbers
+from dataclasses import replace
 
 import numpy as np
 from sklearn.utils import check_random_state
@@ -9,14 +10,16 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from ..._utils.kept import MEMORY_LIMIT
 from ...tangent import Coverage, TangentFeatures
 from ...tangent._cache import Cache
-from ..features import DENSE_LIMIT, sketch_of
+from ...tangent._measurements import MEASUREMENTS
+from ..features import DENSE_LIMIT, Settings, make_features, sketch_of
 from ..rules import EKFACRule
+from ._base import BaseAttributor
 from ._docs import documented
-from ._gradients import GradientAttributor
+from ._pointwise import PointwiseAttributor
 
 
 @documented
-class EKFACAttributor(GradientAttributor):
+class EKFACAttributor(PointwiseAttributor):
     """Name the training rows with the largest influence on a prediction (EK-FAC).
 
     The score of a training row i is ∇m(x_*)ᵀ (F + λ I)⁻¹ ∇log p(y_i | x_i), with gradients in all
@@ -124,7 +127,8 @@ class EKFACAttributor(GradientAttributor):
     """
 
     _parameter_constraints: dict = {
-        **GradientAttributor._parameter_constraints,
+        **BaseAttributor._parameter_constraints,
+        "measurement": [StrOptions(set(MEASUREMENTS)), callable],
         "damping": [Interval(numbers.Real, 0, None, closed="neither"), StrOptions({"auto"})],
         "fisher": [StrOptions({"true", "empirical"})],
         "n_samples": [
@@ -176,14 +180,17 @@ class EKFACAttributor(GradientAttributor):
                 "labels are those of the rows, and nothing is drawn"
             )
 
+    def _make_features(self, X, y):
+        # Factors of the rows are needed, so that no kernel is looked for on disk.
+        settings = replace(self._settings(measurement=self.measurement), memory=None)
+        model = self._fitted_model()
+        return make_features(model, "factors", X, y, settings, "log_probability")
+
     def _make_rule(self):
         seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
         n_samples = None if self.fisher == "empirical" else self.n_samples
-        cache = Cache(None, "fisher")
-        if self.memory is not None:
-            model = self._features.model
-            known = sketch_of(TangentFeatures(), model, "label_logit", False, "auto", 0)
-            cache = Cache(self.memory, "fisher", known)
+        known = sketch_of(TangentFeatures(), self._features.model, Settings())
+        cache = Cache(self.memory, "fisher", known)
         settings = {"batch_size": self.batch_size, "verbose": bool(self.verbose)}
         return EKFACRule(self.damping, n_samples, seed, cache, settings)
 

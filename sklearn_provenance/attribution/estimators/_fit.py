@@ -12,7 +12,7 @@ from sklearn.utils.validation import column_or_1d
 from ..._utils.kept import Kept
 from ..._utils.labels import positions
 from ..._utils.rows import n_rows, row_names
-from ..features import TrainingRows, copied
+from ..features import Settings, TrainingRows, copied
 from ..models import adapt, resolve
 from ._input import check_rows
 
@@ -111,6 +111,16 @@ class FitMixin:
         """The model in use as attribution sees it."""
         model = adapt(self.estimator_ if estimator is None else estimator)
         return model if self.forward is None else model.with_forward(self.forward)
+
+    def _settings(self, **measured):
+        """What features need to know."""
+        return Settings(
+            batch_size=self.batch_size,
+            verbose=self.verbose,
+            memory=self.memory,
+            memory_limit=self.memory_limit,
+            **measured,
+        )
 
     def _make_features(self, X, y):
         """Features of the model in use, and what they take for the training rows."""

@@ -101,18 +101,11 @@ class GaussianAttributor(BaseAttributor):
         return measured_model(adapt(self.estimator_), self.forward, self.training_.y)
 
     def _make_features(self, X, y):
-        features, inputs = make_features(
-            self._fitted_model(),
-            self._kind(),
-            X,
-            y,
-            measurement=self.measurement,
-            ntk_parameterization=self.ntk_parameterization,
-            batch_size=self.batch_size,
-            verbose=self.verbose,
-            memory=self.memory,
-            memory_limit=self.memory_limit,
+        settings = self._settings(
+            measurement=self.measurement, ntk_parameterization=self.ntk_parameterization
         )
+        model, kind = self._fitted_model(), self._kind()
+        features, inputs = make_features(model, kind, X, y, settings)
         self.features_, self.coverage_ = features.fitted, features.coverage
         return features, inputs
 

@@ -2,19 +2,19 @@
 
 import numbers
 
-from sklearn.utils._param_validation import Interval
+from sklearn.utils._param_validation import Interval, StrOptions
 
 from ..._utils.kept import MEMORY_LIMIT
-from ...tangent import TangentFeatures
-from ...tangent._cache import Cache
-from ..features import LinearFeatures, sketch_of
+from ...tangent._measurements import MEASUREMENTS
+from ..features import make_features
 from ..rules import DotRule
+from ._base import BaseAttributor
 from ._docs import documented
-from ._gradients import GradientAttributor
+from ._pointwise import PointwiseAttributor
 
 
 @documented
-class GradDotAttributor(GradientAttributor):
+class GradDotAttributor(PointwiseAttributor):
     """Name the training rows on which a gradient step raises a prediction most (GradDot).
 
     The score of a training row i is the inner product ∇m(x_*)·∇log p(y_i | x_i) of gradients in
@@ -80,7 +80,8 @@ class GradDotAttributor(GradientAttributor):
     """
 
     _parameter_constraints: dict = {
-        **GradientAttributor._parameter_constraints,
+        **BaseAttributor._parameter_constraints,
+        "measurement": [StrOptions(set(MEASUREMENTS)), callable],
         "ntk_parameterization": ["boolean", Interval(numbers.Real, 0, None, closed="neither")],
     }
 
@@ -112,17 +113,13 @@ class GradDotAttributor(GradientAttributor):
         self.ntk_parameterization = ntk_parameterization
 
     def _make_features(self, X, y):
+        settings = self._settings(
+            measurement=self.measurement, ntk_parameterization=self.ntk_parameterization
+        )
         model = self._fitted_model()
-        if model.linear is not None:
-            settings = self.measurement, self.ntk_parameterization, "log_probability"
-            features, inputs = LinearFeatures(model, *settings), model.inputs(X)
-            self.coverage_ = features.coverage
-            return features, inputs
-        return super()._make_features(X, y)
-
-    def _cache(self, model):
-        settings = self.measurement, self.ntk_parameterization, self.batch_size, self.verbose
-        return Cache(self.memory, "gradients", sketch_of(TangentFeatures(), model, *settings))
+        features, inputs = make_features(model, "exact", X, y, settings, "log_probability")
+        self.coverage_ = features.coverage
+        return features, inputs
 
     def _make_rule(self):
         return DotRule()

@@ -76,7 +76,7 @@ class RandomAttributor(PointwiseAttributor, auto_wrap_output_keys=None):
         self.random_state = random_state
 
     def _make_features(self, X, y):
-        return make_features(self._fitted_model(), _row_numbers, X, y)
+        return make_features(self._fitted_model(), _row_numbers, X, y, self._settings())
 
     def _make_rule(self):
         seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)

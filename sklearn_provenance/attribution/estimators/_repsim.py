@@ -105,10 +105,7 @@ class RepSimAttributor(PointwiseAttributor):
         if isinstance(self.features, str):
             features, inputs = last_layer_inputs(model, X, self.batch_size)
         else:
-            settings = {"batch_size": self.batch_size, "verbose": self.verbose}
-            features, inputs = make_features(
-                model, self.features, X, y, memory=self.memory, **settings
-            )
+            features, inputs = make_features(model, self.features, X, y, self._settings())
         self.features_ = features.fitted
         return features, inputs
 

@@ -172,17 +172,9 @@ class TRAKAttributor(PointwiseAttributor):
             )
         features, inputs = [], []
         for model, seed in zip(models, seeds(template.random_state, len(models)), strict=True):
-            settings = template.get_params(deep=False) | {"random_state": seed}
+            sketch = TangentFeatures(**template.get_params(deep=False) | {"random_state": seed})
             sketch, rows = make_features(
-                self._fitted_model(model),
-                TangentFeatures(**settings),
-                X,
-                y,
-                measurement="margin",
-                batch_size=self.batch_size,
-                verbose=self.verbose,
-                memory=self.memory,
-                memory_limit=self.memory_limit,
+                self._fitted_model(model), sketch, X, y, self._settings(measurement="margin")
             )
             features.append(sketch)
             inputs.append(rows)

@@ -20,26 +20,17 @@ from ._base import Features
 class LinearFeatures(Features):
     """Exact tangent features of a linear model.
 
-    Parameters
-    ----------
-    model : FittedModel
-        With ``linear``.
-    measurement : str or callable
-        Scalar whose gradient is φ.
-    ntk_parameterization : bool or float
-        See :class:`~sklearn_provenance.tangent.TangentModel`.
-    row_measurement : str, default=None
-        What training rows are measured by; None as queries are.
+    Training rows may have a measurement of their own, at their own labels.
     """
 
-    def __init__(self, model, measurement, ntk_parameterization=False, row_measurement=None):
-        self.model, self.measurement = model, measurement
+    def __init__(self, model, settings, row_measurement=None):
+        self.model, self.measurement = model, settings.measurement
         self.row_measurement, self.rows_differ = row_measurement, row_measurement is not None
-        self.per_label = measurement == "label_logit" and not self.rows_differ
+        self.per_label = self.measurement == "label_logit" and not self.rows_differ
         self.head = linear_head(model)
-        n_columns = self.head.weight.shape[1]
-        # Factor of x·x'.
-        self.x_scale = float(ntk_parameterization) ** 2 / n_columns if ntk_parameterization else 1.0
+        self.x_scale = 1.0  # factor of x·x'
+        if settings.ntk_parameterization:
+            self.x_scale = float(settings.ntk_parameterization) ** 2 / self.head.weight.shape[1]
         names = ("weight",) if self.head.bias is None else ("weight", "bias")
         self.coverage = Coverage(
             dict.fromkeys(names, "factors"),
