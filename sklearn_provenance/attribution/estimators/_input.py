@@ -12,26 +12,9 @@ from ..._utils.rows import n_rows
 
 
 def check_rows(attributor, X, reset=False):
-    """X as something with rows; the model checks what it holds.
+    """X as something with one or more rows, a list as an array; the model checks what it holds.
 
-    Parameters
-    ----------
-    attributor : attributor
-        Remembers the number and names of features, or compares them.
-    X : array-like, tensor, sparse matrix, data frame, list of texts, or mapping of tensors
-        Rows.
-    reset : bool, default=False
-        Whether to remember.
-
-    Returns
-    -------
-    same kind as X
-        An array for a list.
-
-    Raises
-    ------
-    ValueError
-        If X has no rows, or is a single one.
+    The attributor compares the number and names of features, or remembers them with ``reset``.
     """
     if issparse(X):
         X = X.tocsr()

@@ -5,13 +5,7 @@ from ._base import Features
 
 
 class JoinedFeatures(Features):
-    """Sketches of several models; they predict the class of the largest mean probability.
-
-    Parameters
-    ----------
-    features : list of SketchedFeatures
-        Of models that know the same classes.
-    """
+    """Sketches of models that know the same classes, the largest mean of which is predicted."""
 
     def __init__(self, features):
         self.features, self.model = features, features[0].model

@@ -12,15 +12,7 @@ from ._base import Features
 
 
 class OwnRows(Features):
-    """Features from a transformer or a callable.
-
-    Parameters
-    ----------
-    features : transformer or callable
-        Fitted.
-    model : FittedModel
-        Predicts labels where none are given.
-    """
+    """Features from a fitted transformer or a callable; the model predicts labels."""
 
     def __init__(self, features, model):
         self.fitted, self.model = features, model

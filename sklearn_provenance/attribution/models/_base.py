@@ -230,22 +230,10 @@ def is_fitted(estimator):
 
 
 def measured_model(model, forward, y):
-    """A model whose outputs a measurement of the user's own reads.
+    """A model whose outputs a measurement of the user's own reads, passed on as they are.
 
-    Parameters
-    ----------
-    model : FittedModel
-        The model.
-    forward : callable or None
-        As :meth:`FittedModel.with_forward` takes it.
-    y : ndarray of shape (n_train,)
-        Targets. Where the model knows no classes, whole numbers from 0 are classes and other
-        numbers are none.
-
-    Returns
-    -------
-    FittedModel
-        Outputs are passed on as they are; ``classes`` is None for numbers.
+    Where it knows no classes, targets y that are whole numbers from 0 are classes; of other numbers
+    ``classes`` is None.
     """
     if model.module is None:
         return model

@@ -11,15 +11,7 @@ from ._base import SUPPORTED, FittedModel, adapt
 
 @dataclass(frozen=True, eq=False)
 class ContainedModel(FittedModel):
-    """The model inside a container, after the steps before it.
-
-    Parameters
-    ----------
-    inner : FittedModel
-        The model inside, with the same module and classes.
-    steps : tuple of transformers
-        What X goes through first, once.
-    """
+    """The model inside a container; X goes through the steps before it once."""
 
     inner: FittedModel | None = None
     steps: tuple = ()
@@ -56,22 +48,7 @@ class ContainedModel(FittedModel):
 
 
 def contained(estimator, inner, steps=()):
-    """The model of a container.
-
-    Parameters
-    ----------
-    estimator : estimator
-        The container.
-    inner : FittedModel
-        Of the estimator inside.
-    steps : iterable of transformers
-        What comes before it.
-
-    Returns
-    -------
-    ContainedModel
-        With the fields of the inner model.
-    """
+    """The model of a container: the fields of the inner model, and the container itself."""
     shared = {field.name: getattr(inner, field.name) for field in fields(FittedModel)}
     return ContainedModel(**shared | {"estimator": estimator}, inner=inner, steps=tuple(steps))
 

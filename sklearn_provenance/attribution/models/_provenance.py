@@ -45,17 +45,9 @@ def class_branch(module, x):
 
 @dataclass(frozen=True)
 class SingleBranch:
-    """Class logits of a single-branch network: logsumexp over each class's index logits.
+    """Class logits of a single-branch network: logsumexp over each class's index logits."""
 
-    Parameters
-    ----------
-    labels : ndarray of shape (n_outputs,)
-        Class of each output.
-    n_classes : int
-        Number of classes.
-    """
-
-    labels: np.ndarray
+    labels: np.ndarray  # (n_outputs,), the class of each output
     n_classes: int
 
     def __call__(self, module, x):

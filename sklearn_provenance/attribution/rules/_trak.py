@@ -18,12 +18,7 @@ _BLOCK = 4096
 class TRAKRule(Rule):
     """Score rows by φ_*^T (Φ^T Φ + λ I)^-1 φ_i (1 - p_i), averaged over models.
 
-    Points have ``parts``, explicit points of each model.
-
-    Parameters
-    ----------
-    ridge : float or "auto"
-        λ.
+    Points have ``parts``, explicit points of each model; ``ridge`` is λ or "auto".
 
     References
     ----------
