@@ -11,8 +11,11 @@ from ..._utils.kept import MEMORY_LIMIT
 from ...tangent import Coverage, TangentFeatures
 from ...tangent._cache import Cache
 from ...tangent._measurements import MEASUREMENTS
-from ..features import DENSE_LIMIT, Settings, make_features, sketch_of
-from ..rules import EKFACRule
+from ..features import make_features
+from ..features._exact import DENSE_LIMIT
+from ..features._settings import Settings
+from ..features._sketched import sketch_of
+from ..rules._ekfac import EKFACRule
 from ._base import BaseAttributor
 from ._docs import documented
 from ._pointwise import PointwiseAttributor

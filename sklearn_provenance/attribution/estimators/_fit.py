@@ -12,7 +12,8 @@ from sklearn.utils.validation import column_or_1d
 from ..._utils.kept import Kept
 from ..._utils.labels import positions
 from ..._utils.rows import n_rows, row_names
-from ..features import Settings, TrainingRows, copied
+from ..features._settings import Settings
+from ..features._training import TrainingRows, copied
 from ..models import adapt, resolve
 from ._input import check_rows
 

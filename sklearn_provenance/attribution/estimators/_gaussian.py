@@ -15,7 +15,7 @@ from ...tangent._cache import Cache
 from ...tangent._measurements import MEASUREMENTS
 from ..features import make_features
 from ..models import adapt, measured_model
-from ..rules import density_of
+from ..rules._gaussian import density_of
 from ._base import BaseAttributor
 from ._input import check_rows
 

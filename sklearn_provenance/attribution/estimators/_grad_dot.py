@@ -7,7 +7,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from ..._utils.kept import MEMORY_LIMIT
 from ...tangent._measurements import MEASUREMENTS
 from ..features import make_features
-from ..rules import DotRule
+from ..rules._products import DotRule
 from ._base import BaseAttributor
 from ._docs import documented
 from ._pointwise import PointwiseAttributor

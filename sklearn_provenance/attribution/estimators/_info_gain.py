@@ -6,7 +6,8 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
 from ..._utils.kept import MEMORY_LIMIT
 from ...tangent import TangentFeatures
-from ..rules import GainRule, PooledGainRule, SearchedGainRule
+from ..rules._gain import GainRule
+from ..rules._pools import PooledGainRule, SearchedGainRule
 from ._docs import documented
 from ._gaussian import GaussianAttributor
 

@@ -1,6 +1,6 @@
 """InfoLoss: which training rows a prediction would miss most."""
 
-from ..rules import LossRule
+from ..rules._loss import LossRule
 from ._docs import documented
 from ._gaussian import GaussianAttributor
 

@@ -5,8 +5,8 @@ import numbers
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from ..._utils.kept import MEMORY_LIMIT
-from ..features import last_layer_inputs
-from ..rules import InfluenceRule, RepresenterRule
+from ..features._penultimate import last_layer_inputs
+from ..rules._last_layer import InfluenceRule, RepresenterRule
 from ._base import BaseAttributor
 from ._docs import documented
 from ._pointwise import PointwiseAttributor

@@ -5,7 +5,7 @@ from sklearn.utils import check_random_state
 
 from ..._utils.hashing import row_digests
 from ..features import make_features
-from ..rules import RandomRule
+from ..rules._random import RandomRule
 from ._base import BaseAttributor
 from ._docs import documented
 from ._pointwise import PointwiseAttributor

@@ -1,6 +1,6 @@
 """RelatIF: influence relative to what a row does to all predictions."""
 
-from ..rules import RelatIFRule
+from ..rules._relatif import RelatIFRule
 from ._docs import documented
 from ._gaussian import GaussianAttributor
 from ._pointwise import PointwiseSelection

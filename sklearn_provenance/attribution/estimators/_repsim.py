@@ -3,8 +3,9 @@
 from sklearn.utils._param_validation import HasMethods, StrOptions
 
 from ..._utils.kept import MEMORY_LIMIT
-from ..features import last_layer_inputs, make_features
-from ..rules import CosineRule
+from ..features import make_features
+from ..features._penultimate import last_layer_inputs
+from ..rules._products import CosineRule
 from ._base import BaseAttributor
 from ._docs import documented
 from ._pointwise import PointwiseAttributor

@@ -10,9 +10,10 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from ..._utils.kept import MEMORY_LIMIT
 from ...tangent import TangentFeatures
 from ...tangent._sketch import SKETCHES
-from ..features import JoinedFeatures, make_features
+from ..features import make_features
+from ..features._joined import JoinedFeatures
 from ..models import resolve
-from ..rules import TRAKRule
+from ..rules._trak import TRAKRule
 from ._base import BaseAttributor
 from ._docs import documented
 from ._pointwise import PointwiseAttributor

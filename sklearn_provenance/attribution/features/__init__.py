@@ -9,30 +9,12 @@ from ..models import SUPPORTED, is_fitted
 from ..models._resolve import fit_estimator
 from ..models._run import few_rows
 from ._base import Features
-from ._exact import DENSE_LIMIT, ExactFeatures
-from ._joined import JoinedFeatures
+from ._exact import ExactFeatures
 from ._linear import LinearFeatures
-from ._penultimate import last_layer_inputs
 from ._rows import OwnRows
-from ._settings import Settings
 from ._sketched import SketchedFeatures, sketch_of
-from ._training import TrainingRows, copied
 
-__all__ = [
-    "DENSE_LIMIT",
-    "ExactFeatures",
-    "Features",
-    "JoinedFeatures",
-    "LinearFeatures",
-    "OwnRows",
-    "Settings",
-    "SketchedFeatures",
-    "TrainingRows",
-    "copied",
-    "last_layer_inputs",
-    "make_features",
-    "sketch_of",
-]
+__all__ = ["Features", "make_features"]
 
 
 def make_features(model, kind, X, y, settings, row_measurement=None):
