@@ -52,6 +52,22 @@ def image_layout(shape):
     return shape, None
 
 
+def image_shape(X):
+    """Shape (H, W) or (C, H, W) of rows that are images; None where they are not, or may not be."""
+    kind = getattr(getattr(X, "dtype", None), "kind", "O")
+    if np.ndim(X) not in (3, 4) or kind not in "fiub":
+        return None
+    try:
+        shape, axes = image_layout(X.shape[1:])
+    except ValueError:  # channels first or last
+        return None
+    if axes is not None:
+        shape = shape[2], *shape[:2]
+    if X.ndim == 3:
+        return shape[1:]
+    return shape if shape[0] in IMAGE_CHANNELS else None
+
+
 def validate_rows(estimator, X, y="no_validation", *, reset):
     """Check input and bring it to flat rows of uint8 or float32.
 

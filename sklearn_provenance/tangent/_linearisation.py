@@ -116,7 +116,7 @@ class Linearisation:
             return self.logits.detach()
         try:
             return check_logits(logits_of(self.outputs), self.n_samples).detach()
-        except ValueError:
+        except (TypeError, ValueError):
             return None
 
     def _target(self, labels):

@@ -8,14 +8,16 @@ from collections.abc import Mapping
 import torch
 
 
-def logits_of(outputs):
-    """Logits in the outputs of a module.
+def logits_of(outputs, first=False):
+    """Find the tensor of logits in the outputs of a module.
 
     Parameters
     ----------
     outputs : torch.Tensor, mapping, tuple, list or object
         Logits; an object or mapping with ``logits``, such as the ModelOutput of transformers; or a
-        tuple or list with a single two-dimensional tensor of floats.
+        tuple or list with one table, a two-dimensional tensor of floats, or the logits first.
+    first : bool, default=False
+        Whether the first entry of a tuple holds the logits whatever follows, as skorch has it.
 
     Returns
     -------
@@ -24,35 +26,41 @@ def logits_of(outputs):
 
     Raises
     ------
-    ValueError
-        If nothing says which of several tensors are the logits.
+    TypeError, ValueError
+        If nothing says which tensor holds the logits, or it holds none.
     """
-    if isinstance(outputs, torch.Tensor):
-        return outputs
-    if isinstance(outputs, Mapping) and isinstance(outputs.get("logits"), torch.Tensor):
-        return outputs["logits"]
-    if isinstance(getattr(outputs, "logits", None), torch.Tensor):
-        return outputs.logits
-    if isinstance(outputs, tuple | list):
-        flat = [i for i, part in enumerate(outputs) if _may_be_logits(part)]
-        if len(flat) == 1:
-            return outputs[flat[0]]
-        if flat:
-            shapes = " and ".join(str(tuple(outputs[i].shape)) for i in flat)
+    if isinstance(outputs, Mapping) or hasattr(outputs, "logits"):
+        logits = outputs.get("logits") if isinstance(outputs, Mapping) else outputs.logits
+        if logits is None:
             raise ValueError(
-                f"the network must return logits, but returns a {type(outputs).__name__} with "
-                f"tensors of shape {shapes}; pass forward=lambda m, x: m(x)[{flat[-1]}] if the "
-                f"logits are number {flat[-1]} in it"
+                f"The module returns a dict with the keys {list(outputs)}, without 'logits'. Pass "
+                "forward=lambda module, x: module(x)[key] with the key of the logits"
             )
-    raise ValueError(
-        "the network must return logits of shape (n_samples, n_classes), got "
-        f"{type(outputs).__name__}; pass forward, a function of the module and a batch that "
-        "returns them"
-    )
+        outputs = logits
+    elif isinstance(outputs, tuple | list):
+        if not len(outputs):
+            raise ValueError(f"The module must return logits; got an empty {type(outputs)}")
+        tables = [i for i, entry in enumerate(outputs) if _is_table(entry)]
+        if len(tables) > 1 and not first:
+            shapes = [tuple(outputs[i].shape) for i in tables]
+            raise ValueError(
+                f"The module returns several tables, of shapes {shapes}, and any may hold the "
+                f"logits. Pass forward=lambda module, x: module(x)[{tables[-1]}] with the place "
+                "of the logits"
+            )
+        outputs = outputs[tables[0] if tables and not first else 0]
+    if not isinstance(outputs, torch.Tensor):
+        raise TypeError(
+            f"The module must return a tensor of logits; got {type(outputs).__name__}. Pass "
+            "forward=, a callable (module, x) -> logits"
+        )
+    if not outputs.is_floating_point():
+        raise ValueError(f"The module must return real floating-point logits; got {outputs.dtype}")
+    return outputs
 
 
-def _may_be_logits(part):
-    return isinstance(part, torch.Tensor) and part.ndim == 2 and part.is_floating_point()
+def _is_table(entry):
+    return isinstance(entry, torch.Tensor) and entry.ndim == 2 and entry.is_floating_point()
 
 
 def check_logits(logits, n_samples, first_row=0):

@@ -317,7 +317,7 @@ class BatchDependent(nn.Linear):
         (nn.BatchNorm1d(6, track_running_stats=False), ValueError, "statistics of its batch"),
         (nn.Embedding(6, 3, max_norm=1.0), ValueError, "max_norm"),
         (BatchDependent(6, 3), ValueError, "other examples of its batch"),
-        (TwoHeads(), ValueError, r"pass forward=lambda m, x: m\(x\)\[1\]"),
+        (TwoHeads(), ValueError, r"Pass forward=lambda module, x: module\(x\)\[1\]"),
         (nn.Unflatten(1, (2, 3)), ValueError, "no parameters"),
         (nn.Sequential(nn.Linear(6, 6), nn.Unflatten(1, (2, 3))), ValueError, "must return logits"),
     ],

@@ -1,6 +1,5 @@
 """What every attributor does: take rows, resolve the model, shape the answers."""
 
-import copy
 import numbers
 import warnings
 from typing import Any, NamedTuple
@@ -11,29 +10,17 @@ from sklearn.base import (
     BaseEstimator,
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
-    _fit_context,
 )
 from sklearn.utils import ClassifierTags, check_consistent_length, get_tags
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
-from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 from tqdm.auto import tqdm
 
+from ..._utils.kept import MEMORY_LIMIT
 from ..._utils.rows import feature_names, n_rows, row_names
 from ...explanation import Explanation
-from .._kept import MEMORY_LIMIT, Kept
-from .._labels import positions
-from ..features import TrainingRows, copied
-from ..models import adapt, resolve
-from ._input import check_rows, content_digest, shown_rows
-
-
-class TrainingData(NamedTuple):
-    """The rows that an attributor was fitted on, as they were given."""
-
-    X: Any  # (n_train, ...)
-    y: np.ndarray  # (n_train,)
-    sample_id: np.ndarray | None  # (n_train,)
+from ._fit import FitMixin
+from ._input import check_rows, content_digest
 
 
 class QueryGroup(NamedTuple):
@@ -47,7 +34,7 @@ class QueryGroup(NamedTuple):
     own: torch.Tensor | None  # the rule's row that each query is, if queries are training rows
 
 
-class BaseAttributor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class BaseAttributor(FitMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """Base class of attributors: model, features and rule, in scikit-learn's shape.
 
     A subclass says what it compares (:meth:`_make_features`) and by which rule
@@ -86,100 +73,6 @@ class BaseAttributor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         self.batch_size = batch_size
         self.verbose = verbose
 
-    # The estimator is an estimator of its own, whose parameters are validated when it is fitted.
-    @_fit_context(prefer_skip_nested_validation=False)
-    def fit(self, X, y, sample_id=None):
-        """Take the rows to attribute to, and fit the estimator if it is not fitted.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_train, ...)
-            Rows as the estimator takes them: an array, tensor, sparse matrix, data frame, list of
-            texts, or a mapping of tensors.
-        y : array-like of shape (n_train,)
-            Their labels, among the classes that the estimator knows.
-        sample_id : array-like of shape (n_train,), default=None
-            Your own identifiers of the rows, handed on to every :class:`Explanation`. None takes
-            the index of a data frame, unless it just counts the rows.
-
-        Returns
-        -------
-        self : object
-            The fitted attributor.
-
-        Raises
-        ------
-        TypeError
-            If no way from the estimator to tangent features is known.
-        ValueError
-            If the input is not usable, or the model has no tangent features.
-        MemoryError
-            If what is needed does not fit ``memory_limit``.
-        sklearn.exceptions.NotFittedError
-            With ``prefit=True`` or a FrozenEstimator, if the estimator is not fitted.
-        """
-        # What fit learns goes to a copy, so that a fit that fails changes nothing.
-        fresh = copy.copy(self)
-        for name in getattr(self, "_learned", ()):
-            vars(fresh).pop(name, None)
-        before = set(vars(fresh))
-        fresh._fit(X, y, sample_id)
-        fresh._learned = {"_learned", *vars(fresh)} - before
-        self.__dict__ = fresh.__dict__
-        return self
-
-    def _fit(self, X, y, sample_id):
-        self._check_parameters()
-        X, y = check_rows(self, X, reset=True), self._check_targets(y)
-        check_consistent_length(np.empty(n_rows(X)), y)
-        if sample_id is None:
-            sample_id = row_names(X)
-        else:
-            sample_id = column_or_1d(sample_id)
-            check_consistent_length(y, sample_id)
-        self.training_ = TrainingData(X, y, sample_id)
-        self.estimator_ = self._resolve(X, y)
-        self._features, inputs = self._make_features(X, y)
-        self.classes_ = self._features.model.classes
-        self._same_class = self.candidates != "all" and self.classes_ is not None
-        if self.candidates == "same_class" and not self._same_class:
-            raise ValueError(
-                'candidates="same_class" needs classes, but y holds numbers; pass candidates="all"'
-            )
-        self.candidates_ = "same_class" if self._same_class else "all"
-        labels = self._measured_at(y)
-        self._rows = TrainingRows(self._features, copied(inputs), labels, self.memory_limit)
-        self._rows.own()  # is kept; what cannot be used is refused here and not by a query
-        self._kept = Kept(self.memory_limit)
-        self._weights = self._features.weights()
-        self._rule = self._make_rule()
-        self.method_ = self._rule.name
-
-    def _check_parameters(self):
-        """Refuse parameters that are valid alone and make no sense together."""
-
-    def _check_targets(self, y):
-        y = column_or_1d(y, warn=True)
-        check_classification_targets(y)
-        return y
-
-    def _resolve(self, X, y):
-        """The model in use."""
-        return resolve(self.estimator, self.prefit, X, y, self.memory)
-
-    def _fitted_model(self, estimator=None):
-        """The model in use as attribution sees it."""
-        model = adapt(self.estimator_ if estimator is None else estimator)
-        return model if self.forward is None else model.with_forward(self.forward)
-
-    def _make_features(self, X, y):
-        """Features of the model in use, and what they take for the training rows."""
-        raise NotImplementedError
-
-    def _make_rule(self):
-        """The rule that scores rows."""
-        raise NotImplementedError
-
     def predict(self, X):
         """Predict classes with the model in use.
 
@@ -191,10 +84,11 @@ class BaseAttributor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         Returns
         -------
         y : ndarray of shape (n_queries,)
-            ``estimator_.predict(X)``; for a bare module the class of the largest logit.
+            ``estimator_.predict(X)``; for a bare module the class of the largest logit, for a list
+            of models that of the largest mean probability.
         """
         check_is_fitted(self)
-        return self._features.model.predict(check_rows(self, X))
+        return self._features.predict(check_rows(self, X))
 
     def _queries(self, X, y=None):
         """Points of queries at the labels given, or predicted."""
@@ -204,12 +98,6 @@ class BaseAttributor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         y = column_or_1d(y)
         check_consistent_length(np.empty(n_rows(X)), y)
         return self._features.query(X, self._measured_at(y))
-
-    def _measured_at(self, y):
-        """Positions of classes; targets of a regression as they are."""
-        if self.classes_ is None:
-            return np.asarray(y, dtype=np.float64)
-        return positions(self.classes_, y, "y")
 
     def _rule_at(self, label, everything):
         """The rule for queries of one label, fitted on the rows of its class or on all."""
@@ -271,26 +159,50 @@ class BaseAttributor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
             If k is larger than the number of training rows, y holds a label that the model does
             not know, or y is given without X.
         MemoryError
-            If what is needed does not fit ``memory_limit``.
+            If InfoLoss or RelatIF needs a kernel of the rows that is larger than ``memory_limit``.
         """
         check_is_fitted(self)
-        k = self._check_k(k)
+        k, training = self._check_k(k), self.training_
         if X is None and y is not None:
             raise ValueError(
                 "y was given without X: the training rows are explained at their own labels"
             )
         X = None if X is None else check_rows(self, X)
-        # The same question again costs no more than finding its answer.
-        asked = None if X is None else content_digest(X, y)
-        if X is not None and asked is None:
-            answer = self._answer(X, y, k)
-        else:
-            answer = self._kept(("answer", asked, k), lambda: self._answer(X, y, k))
-        self._warn_of_padding(answer[1])
-        return self._explanation(X, *answer)
+        labels, indices, scores, n_tied = self._answer(X, y, k)
+        self._warn_of_padding(indices)
+        X = training.X if X is None else X
+        model = self._features.model
+        shown, image_shape = model.shown(X)
+        names = getattr(self, "feature_names_in_", None)
+        return Explanation(
+            indices,
+            scores,
+            sample_id=None if training.sample_id is None else training.sample_id[indices],
+            exemplar_labels=training.y[indices],
+            query_labels=labels if self.classes_ is None else self.classes_[labels],
+            query_id=row_names(X),
+            queries=shown,
+            training_data=model.shown(training.X)[0],
+            image_shape=image_shape,
+            feature_names=feature_names(X) if names is None else names,
+            n_tied=n_tied if self._rule.counts_ties else None,
+            method=self.method_,
+            score_name=self._rule.unit,
+        )
 
     def _answer(self, X, y, k):
-        """Labels that queries are explained at, picks, their scores and ties."""
+        """Labels that queries are explained at, picks, their scores and ties.
+
+        The same question again costs no more than finding its answer.
+        """
+        asked = "training rows" if X is None else content_digest(X, y)
+        if asked is None:  # what the rows hold cannot be seen
+            return self._pick(X, y, k)
+        labels, *found = self._kept(("answer", asked, k), lambda: self._pick(X, y, k))
+        return labels, *(array.copy() for array in found)
+
+    def _pick(self, X, y, k):
+        """The answer, group by group."""
         among_train = X is None
         queries = self._rows.as_queries() if among_train else self._queries(X, y)
         indices = np.full((len(queries), k), -1, dtype=np.int64)
@@ -322,28 +234,6 @@ class BaseAttributor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
                 UserWarning,
                 stacklevel=3,
             )
-
-    def _explanation(self, X, labels, indices, scores, n_tied):
-        training = self.training_
-        query_id = training.sample_id if X is None else row_names(X)
-        X = training.X if X is None else X
-        shown, image_shape = shown_rows(self.estimator_, X)
-        names = getattr(self, "feature_names_in_", None)
-        return Explanation(
-            indices.copy(),
-            scores.copy(),
-            sample_id=None if training.sample_id is None else training.sample_id[indices],
-            exemplar_labels=training.y[indices],
-            query_labels=labels if self.classes_ is None else self.classes_[labels],
-            query_id=query_id,
-            queries=shown,
-            training_data=shown_rows(self.estimator_, training.X)[0],
-            image_shape=image_shape,
-            feature_names=feature_names(X) if names is None else names,
-            n_tied=n_tied if self._rule.counts_ties else None,
-            method=self.method_,
-            score_name=self._rule.unit,
-        )
 
     def _check_k(self, k):
         if not isinstance(k, numbers.Integral) or isinstance(k, bool):
@@ -386,7 +276,7 @@ class BaseAttributor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         ValueError
             If y holds a label that the model does not know.
         MemoryError
-            If what is needed does not fit ``memory_limit``.
+            If InfoLoss or RelatIF needs a kernel of the rows that is larger than ``memory_limit``.
         """
         check_is_fitted(self)
         queries = self._queries(check_rows(self, X), y)
@@ -418,7 +308,10 @@ class BaseAttributor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
             If there would be too many columns, or the method compares no features.
         """
         check_is_fitted(self)
-        return self._features.transform(check_rows(self, X))
+        return self._transform(check_rows(self, X))
+
+    def _transform(self, X):
+        return self._features.transform(X)
 
     @property
     def _n_features_out(self):

@@ -1,22 +1,28 @@
 """Influence functions with an eigenvalue-corrected Kronecker-factored Fisher matrix: EK-FAC."""
 
 import numbers
+from dataclasses import replace
 
 import numpy as np
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import check_is_fitted
 
+from ..._utils.kept import MEMORY_LIMIT
 from ...tangent import Coverage, TangentFeatures
-from .._cache import Cache
-from .._kept import MEMORY_LIMIT
-from ..features import DENSE_LIMIT, sketch_of
-from ..rules import EKFACRule
-from ._gradients import GradientAttributor
-from ._input import check_rows
+from ...tangent._cache import Cache
+from ...tangent._measurements import MEASUREMENTS
+from ..features import make_features
+from ..features._exact import DENSE_LIMIT
+from ..features._settings import Settings
+from ..features._sketched import sketch_of
+from ..rules._ekfac import EKFACRule
+from ._base import BaseAttributor
+from ._docs import documented
+from ._pointwise import PointwiseAttributor
 
 
-class EKFACAttributor(GradientAttributor):
+@documented
+class EKFACAttributor(PointwiseAttributor):
     """Name the training rows with the largest influence on a prediction (EK-FAC).
 
     The score of a training row i is ∇m(x_*)ᵀ (F + λ I)⁻¹ ∇log p(y_i | x_i), with gradients in all
@@ -31,17 +37,12 @@ class EKFACAttributor(GradientAttributor):
 
     Parameters
     ----------
-    estimator : estimator or torch.nn.Module
-        The classifier to explain: a ProvenanceClassifier, a skorch NeuralNetClassifier, a bare
-        module that maps a batch to logits, a scikit-learn linear classifier or MLPClassifier, or
-        a Pipeline, search or FrozenEstimator around one of these. A module is always taken as
-        fitted, and counts its classes from 0.
+    {estimator}
     damping : float or "auto", default="auto"
         λ. "auto" is 0.1 times the mean eigenvalue of each layer's Fisher matrix; a number is
         absolute, the same for all layers. It matters: far smaller values let directions decide
         that the training rows hardly vary in.
-    measurement : {"margin", "label_logit"}, default="margin"
-        What is explained about a query: the log odds log(p / (1 - p)) of its label, or its logit.
+    {query_measurement}
     fisher : {"true", "empirical"}, default="true"
         Labels that F is made of: drawn from the model's probabilities, which makes it the
         Gauss-Newton Hessian, or those of the rows.
@@ -52,33 +53,15 @@ class EKFACAttributor(GradientAttributor):
         those of convolutions times positions) is at most 10^10. Otherwise it is 1.
     random_state : int, RandomState instance or None, default=0
         Seed of the random gradients.
-    candidates : {"auto", "same_class", "all"}, default="auto"
-        Rows that may be named for a query: those of its class, or all. "auto" is those of its
-        class where there are classes. F is of all rows given to
-        fit in any case.
-    forward : callable, default=None
-        ``forward(module, x)`` gives the logits of a module whose outputs are something else; None
-        reads them from what the module returns.
-    prefit : {"auto"} or bool, default="auto"
-        Whether the estimator is fitted. "auto" uses a fitted one as it stands, and clones and
-        fits another. False always fits a clone. Modules and FrozenEstimators stay as they are.
-    memory : str or joblib.Memory, default=None
-        Folder in which fitted clones and F are kept, so that a loop over ``damping`` computes
-        them once.
-    memory_limit : float, default=2e9
-        Bytes that kernels and features kept between calls may take. What cannot fit is refused
-        before it starts.
-    batch_size : int or "auto", default="auto"
-        Rows per pass through the network.
-    verbose : int, default=0
-        Whether to show progress.
+    {candidates}
+        F is of all rows given to fit in any case.
+    {forward} {prefit} {memory}
+        That is F, so that a loop over ``damping`` computes it once.
+    {memory_limit} {batch_size} {verbose}
 
     Attributes
     ----------
-    estimator_ : estimator or torch.nn.Module
-        The model in use.
-    classes_ : ndarray of shape (n_classes,)
-        Its class labels, in the order of the logits.
+    {estimator_} {classes_}
     damping_ : dict
         λ of each layer, by the name of its first parameter.
     n_samples_ : int, "exact" or None
@@ -86,10 +69,7 @@ class EKFACAttributor(GradientAttributor):
     coverage_ : Coverage
         How F treats each of the network's parameters (``routes``), and what share of them it
         treats in each way (``shares``, together 1); see the notes.
-    n_features_in_ : int
-        Second dimension of ``X``.
-    feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Column names, if ``X`` was a data frame with string names.
+    {n_features_in_} {feature_names_in_}
 
     See Also
     --------
@@ -150,7 +130,8 @@ class EKFACAttributor(GradientAttributor):
     """
 
     _parameter_constraints: dict = {
-        **GradientAttributor._parameter_constraints,
+        **BaseAttributor._parameter_constraints,
+        "measurement": [StrOptions(set(MEASUREMENTS)), callable],
         "damping": [Interval(numbers.Real, 0, None, closed="neither"), StrOptions({"auto"})],
         "fisher": [StrOptions({"true", "empirical"})],
         "n_samples": [
@@ -179,7 +160,6 @@ class EKFACAttributor(GradientAttributor):
     ):
         super().__init__(
             estimator,
-            measurement=measurement,
             candidates=candidates,
             forward=forward,
             prefit=prefit,
@@ -189,6 +169,7 @@ class EKFACAttributor(GradientAttributor):
             verbose=verbose,
         )
         self.damping = damping
+        self.measurement = measurement
         self.fisher = fisher
         self.n_samples = n_samples
         self.random_state = random_state
@@ -202,14 +183,17 @@ class EKFACAttributor(GradientAttributor):
                 "labels are those of the rows, and nothing is drawn"
             )
 
+    def _make_features(self, X, y):
+        # Factors of the rows are needed, so that no kernel is looked for on disk.
+        settings = replace(self._settings(measurement=self.measurement), memory=None)
+        model = self._fitted_model()
+        return make_features(model, "factors", X, y, settings, "log_probability")
+
     def _make_rule(self):
         seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
         n_samples = None if self.fisher == "empirical" else self.n_samples
-        cache = Cache(None, "fisher")
-        if self.memory is not None:
-            model = self._features.model
-            known = sketch_of(TangentFeatures(), model, "label_logit", False, "auto", 0)
-            cache = Cache(self.memory, "fisher", known)
+        known = sketch_of(TangentFeatures(), self._features.model, Settings())
+        cache = Cache(self.memory, "fisher", known)
         settings = {"batch_size": self.batch_size, "verbose": bool(self.verbose)}
         return EKFACRule(self.damping, n_samples, seed, cache, settings)
 
@@ -229,31 +213,13 @@ class EKFACAttributor(GradientAttributor):
         shares = {route: count / total for route, count in counts.items()}
         self.coverage_ = Coverage(routes, shares)
 
-    def transform(self, X):
-        """Whiten gradients of the measurement at the predicted label by the Fisher matrix.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_queries, ...)
-            Rows as the estimator takes them.
-
-        Returns
-        -------
-        features : ndarray of shape (n_queries, n_components)
-            (F + λ I)^-1/2 ∇m in the eigenbases.
-
-        Raises
-        ------
-        ValueError
-            If there would be too many columns.
-        """
-        check_is_fitted(self)
+    def _transform(self, X):
         if self._n_features_out > DENSE_LIMIT:
             raise ValueError(
                 f"the gradient of this model has {self._n_features_out} numbers a row, and "
                 f"transform gives at most {DENSE_LIMIT}"
             )
-        queries = self._queries(check_rows(self, X))
+        queries = self._queries(X)
         return self._rule_at(None, everything=True).whitened(queries)
 
     @property

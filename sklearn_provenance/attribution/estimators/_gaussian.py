@@ -8,14 +8,14 @@ from sklearn.utils import check_consistent_length
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
+from ..._utils.kept import MEMORY_LIMIT
+from ..._utils.labels import equal_shares, positions
 from ..._utils.rows import n_rows
+from ...tangent._cache import Cache
 from ...tangent._measurements import MEASUREMENTS
-from .._cache import Cache
-from .._kept import MEMORY_LIMIT
-from .._labels import equal_shares, positions
 from ..features import make_features
 from ..models import adapt, measured_model
-from ..rules import density_of
+from ..rules._gaussian import density_of
 from ._base import BaseAttributor
 from ._input import check_rows
 
@@ -105,18 +105,11 @@ class GaussianAttributor(BaseAttributor):
         return measured_model(adapt(self.estimator_), self.forward, self.training_.y)
 
     def _make_features(self, X, y):
-        features, inputs = make_features(
-            self._fitted_model(),
-            self._kind(),
-            X,
-            y,
-            measurement=self.measurement,
-            ntk_parameterization=self.ntk_parameterization,
-            batch_size=self.batch_size,
-            verbose=self.verbose,
-            memory=self.memory,
-            memory_limit=self.memory_limit,
+        settings = self._settings(
+            measurement=self.measurement, ntk_parameterization=self.ntk_parameterization
         )
+        model, kind = self._fitted_model(), self._kind()
+        features, inputs = make_features(model, kind, X, y, settings)
         self.features_, self.coverage_ = features.fitted, features.coverage
         return features, inputs
 
@@ -170,6 +163,8 @@ class GaussianAttributor(BaseAttributor):
         ValueError
             If k is larger than the number of candidates: the rows of the queries' classes with
             ``candidates="same_class"``, else all.
+        MemoryError
+            If the kernel of the rows is larger than ``memory_limit``.
 
         References
         ----------

@@ -2,17 +2,19 @@
 
 import numbers
 
-from sklearn.utils._param_validation import Interval
+from sklearn.utils._param_validation import Interval, StrOptions
 
-from ...tangent import TangentFeatures
-from .._cache import Cache
-from .._kept import MEMORY_LIMIT
-from ..features import LinearFeatures, RememberedFeatures, sketch_of
-from ..rules import DotRule
-from ._gradients import GradientAttributor
+from ..._utils.kept import MEMORY_LIMIT
+from ...tangent._measurements import MEASUREMENTS
+from ..features import make_features
+from ..rules._products import DotRule
+from ._base import BaseAttributor
+from ._docs import documented
+from ._pointwise import PointwiseAttributor
 
 
-class GradDotAttributor(GradientAttributor):
+@documented
+class GradDotAttributor(PointwiseAttributor):
     """Name the training rows on which a gradient step raises a prediction most (GradDot).
 
     The score of a training row i is the inner product ∇m(x_*)·∇log p(y_i | x_i) of gradients in
@@ -24,47 +26,19 @@ class GradDotAttributor(GradientAttributor):
 
     Parameters
     ----------
-    estimator : estimator or torch.nn.Module
-        The classifier to explain: a ProvenanceClassifier, a skorch NeuralNetClassifier, a bare
-        module that maps a batch to logits, a scikit-learn linear classifier or MLPClassifier, or
-        a Pipeline, search or FrozenEstimator around one of these. A module is always taken as
-        fitted, and counts its classes from 0.
-    measurement : {"margin", "label_logit"}, default="margin"
-        What is explained about a query: the log odds log(p / (1 - p)) of its label, or its logit.
+    {estimator}
+    {query_measurement}
     ntk_parameterization : bool or float, default=False
         Differentiate by Ω where a weight is W = (s / √fan_in) Ω; True is s = 1. Steps are then
         those of gradient descent on Ω.
-    candidates : {"auto", "same_class", "all"}, default="auto"
-        Rows that may be named for a query: those of its class, or all. "auto" is those of its
-        class where there are classes.
-    forward : callable, default=None
-        ``forward(module, x)`` gives the logits of a module whose outputs are something else; None
-        reads them from what the module returns.
-    prefit : {"auto"} or bool, default="auto"
-        Whether the estimator is fitted. "auto" uses a fitted one as it stands, and clones and
-        fits another. False always fits a clone. Modules and FrozenEstimators stay as they are.
-    memory : str or joblib.Memory, default=None
-        Folder in which fitted clones and scores are kept.
-    memory_limit : float, default=2e9
-        Bytes that kernels and features kept between calls may take. What cannot fit is refused
-        before it starts.
-    batch_size : int or "auto", default="auto"
-        Rows per pass through the network.
-    verbose : int, default=0
-        Whether to show progress.
+    {candidates} {forward} {prefit} {memory} {memory_limit} {batch_size} {verbose}
 
     Attributes
     ----------
-    estimator_ : estimator or torch.nn.Module
-        The model in use.
-    classes_ : ndarray of shape (n_classes,)
-        Its class labels, in the order of the logits.
+    {estimator_} {classes_}
     coverage_ : Coverage
         How the gradient of each of its parameters is computed.
-    n_features_in_ : int
-        Second dimension of ``X``.
-    feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Column names, if ``X`` was a data frame with string names.
+    {n_features_in_} {feature_names_in_}
 
     See Also
     --------
@@ -106,7 +80,8 @@ class GradDotAttributor(GradientAttributor):
     """
 
     _parameter_constraints: dict = {
-        **GradientAttributor._parameter_constraints,
+        **BaseAttributor._parameter_constraints,
+        "measurement": [StrOptions(set(MEASUREMENTS)), callable],
         "ntk_parameterization": ["boolean", Interval(numbers.Real, 0, None, closed="neither")],
     }
 
@@ -126,7 +101,6 @@ class GradDotAttributor(GradientAttributor):
     ):
         super().__init__(
             estimator,
-            measurement=measurement,
             candidates=candidates,
             forward=forward,
             prefit=prefit,
@@ -135,21 +109,17 @@ class GradDotAttributor(GradientAttributor):
             batch_size=batch_size,
             verbose=verbose,
         )
+        self.measurement = measurement
         self.ntk_parameterization = ntk_parameterization
 
     def _make_features(self, X, y):
+        settings = self._settings(
+            measurement=self.measurement, ntk_parameterization=self.ntk_parameterization
+        )
         model = self._fitted_model()
-        if model.linear is not None:
-            settings = self.measurement, self.ntk_parameterization, "log_probability"
-            features, inputs = LinearFeatures(model, *settings), model.inputs(X)
-            self.coverage_ = features.coverage
-            return features, inputs
-        features, inputs = super()._make_features(X, y)
-        if self.memory is None:
-            return features, inputs
-        settings = self.measurement, self.ntk_parameterization, self.batch_size, self.verbose
-        known = sketch_of(TangentFeatures(), features.model, *settings)
-        return RememberedFeatures(features, Cache(self.memory, "gradients", known)), inputs
+        features, inputs = make_features(model, "exact", X, y, settings, "log_probability")
+        self.coverage_ = features.coverage
+        return features, inputs
 
     def _make_rule(self):
         return DotRule()

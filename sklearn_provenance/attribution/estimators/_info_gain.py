@@ -4,12 +4,15 @@ import numbers
 
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
+from ..._utils.kept import MEMORY_LIMIT
 from ...tangent import TangentFeatures
-from .._kept import MEMORY_LIMIT
-from ..rules import GainRule, PooledGainRule, SearchedGainRule
+from ..rules._gain import GainRule
+from ..rules._pools import PooledGainRule, SearchedGainRule
+from ._docs import documented
 from ._gaussian import GaussianAttributor
 
 
+@documented
 class InfoGainAttributor(GaussianAttributor):
     """Which training rows, taken alone, tell the most about a prediction, in nats.
 
@@ -20,15 +23,9 @@ class InfoGainAttributor(GaussianAttributor):
 
     Parameters
     ----------
-    estimator : estimator or torch.nn.Module
-        The classifier to explain: a ProvenanceClassifier, a skorch NeuralNetClassifier, a bare
-        module that maps a batch to logits, a scikit-learn linear classifier or MLPClassifier, or
-        a Pipeline, search or FrozenEstimator around one of these. Any classifier, with features
-        that you give. A module is always taken as fitted, and counts its classes from 0.
-    noise_variance : float or str, default="scale"
-        Noise variance σ², in units of the kernel. "scale" takes ten times the mean kernel
-        diagonal of the training rows, "3*diagonal" three times it; far from that scale every rule
-        is poor.
+    {estimator}
+        Any classifier, with ``features`` that you give.
+    {noise_variance}
     solver : {"exact", "linear_response"}, default="exact"
         Picks the largest gain, c² / (σ² + v), or by the cheaper c², which is near it when σ² is
         large. Scores are exact either way.
@@ -42,54 +39,18 @@ class InfoGainAttributor(GaussianAttributor):
         ``search(queries, k)``. With ``pool_size`` one search finds the pool; without, linear
         response searches once per pick. It searches explicit features: ``features="auto"`` is
         ``TangentFeatures()`` here. None visits every row.
-    candidates : {"auto", "same_class", "all"}, default="auto"
-        Rows that may be named for a query: those of its class, or all. "auto" is those of its
-        class where there are classes.
-    measurement : {"label_logit", "margin"}, default="label_logit"
-        Scalar output whose gradient is the tangent feature: the logit of the query's label, for
-        training rows too, or the log odds of each row's own label.
-    features : {"auto", "exact"}, TangentFeatures, transformer or callable, default="auto"
-        Where features φ come from. "auto" and "exact" compute exact tangent kernels from layer
-        factors. A TangentFeatures without a module sketches them. A transformer (fitted here
-        unless it is fitted), or a callable of X, gives rows φ of your own, the same whatever the
-        label.
-    ntk_parameterization : bool or float, default=False
-        Differentiate by Ω where a weight is W = (s / √fan_in) Ω; True is s = 1.
-    forward : callable, default=None
-        ``forward(module, x)`` gives the logits of a module whose outputs are something else; None
-        reads them from what the module returns.
-    prefit : {"auto"} or bool, default="auto"
-        Whether the estimator is fitted. "auto" uses a fitted one as it stands, and clones and
-        fits another. False always fits a clone. Modules and FrozenEstimators stay as they are.
-    memory : str or joblib.Memory, default=None
-        Folder in which fitted clones, tangent kernels and features are kept, so that a grid over
-        ``noise_variance`` fits and computes them once per fold. Kernels are found again by the
-        weights, the rows and their labels; InfoLoss keeps an (n_train, n_train) one per class.
-    memory_limit : float, default=2e9
-        Bytes that kernels and features kept between calls may take. What cannot fit is refused
-        before it starts.
-    batch_size : int or "auto", default="auto"
-        Rows per pass through the network.
-    verbose : int, default=0
-        Whether to show progress.
+    {candidates} {measurement} {features} {ntk_parameterization} {forward} {prefit} {memory}
+        That is tangent kernels and features, so that a grid over ``noise_variance`` computes
+        them once per fold.
+    {memory_limit}
+        Of a larger kernel only columns are computed, which is exact too; ``select`` raises a
+        MemoryError.
+    {batch_size} {verbose}
 
     Attributes
     ----------
-    estimator_ : estimator or torch.nn.Module
-        The model in use.
-    classes_ : ndarray of shape (n_classes,)
-        Its class labels, in the order of the logits.
-    noise_variance_ : float
-        σ² in use.
-    features_ : object or None
-        The fitted ``features``, if they are not exact.
-    coverage_ : Coverage or None
-        Which of the model's parameters have tangent features, how they are computed and the share
-        of each way; None with features of your own.
-    n_features_in_ : int
-        Second dimension of ``X``.
-    feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Column names, if ``X`` was a data frame with string names.
+    {estimator_} {classes_} {noise_variance_} {features_} {coverage_} {n_features_in_}
+    {feature_names_in_}
 
     See Also
     --------

@@ -4,13 +4,15 @@ import numbers
 
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from .._kept import MEMORY_LIMIT
-from ..features import Head, LinearInputs, PenultimateFeatures
-from ..rules import InfluenceRule, RepresenterRule
+from ..._utils.kept import MEMORY_LIMIT
+from ..features._penultimate import last_layer_inputs
+from ..rules._last_layer import InfluenceRule, RepresenterRule
 from ._base import BaseAttributor
+from ._docs import documented
 from ._pointwise import PointwiseAttributor
 
 
+@documented
 class LastLayerAttributor(PointwiseAttributor):
     """Name the training rows from which the last layer learned a prediction.
 
@@ -20,11 +22,8 @@ class LastLayerAttributor(PointwiseAttributor):
 
     Parameters
     ----------
-    estimator : estimator or torch.nn.Module
-        The classifier to explain: a ProvenanceClassifier with a class branch, a skorch
-        NeuralNetClassifier, a bare module that maps a batch to logits, a scikit-learn linear
-        classifier or MLPClassifier, or a Pipeline, search or FrozenEstimator around one of these.
-        A module is always taken as fitted, and counts its classes from 0.
+    {estimator}
+        A ProvenanceClassifier must have a class branch.
     kind : {"influence", "representer"}, default="influence"
         What a score is. ``"influence"`` is the fall of the query's log odds log(p / (1 - p)) if
         the row were left out of the training of the last layer, to first order, in nats.
@@ -34,31 +33,11 @@ class LastLayerAttributor(PointwiseAttributor):
         What is added to the Hessian's diagonal, in units of its mean eigenvalue, since the Hessian
         of a well trained layer is near singular. Far below 0.01 directions decide that hold little
         but noise. For influence only.
-    candidates : {"auto", "same_class", "all"}, default="auto"
-        Rows that may be named for a query: those of its class, or all. "auto" is those of its
-        class where there are classes.
-    forward : callable, default=None
-        ``forward(module, x)`` gives the logits of a module whose outputs are something else; None
-        reads them from what the module returns.
-    prefit : {"auto"} or bool, default="auto"
-        Whether the estimator is fitted. "auto" uses a fitted one as it stands, and clones and
-        fits another. False always fits a clone. Modules and FrozenEstimators stay as they are.
-    memory : str or joblib.Memory, default=None
-        Folder in which fitted clones are kept.
-    memory_limit : float, default=2e9
-        Bytes that kernels and features kept between calls may take. What cannot fit is refused
-        before it starts.
-    batch_size : int or "auto", default="auto"
-        Rows per pass through the network.
-    verbose : int, default=0
-        Whether to show progress.
+    {candidates} {forward} {prefit} {memory} {memory_limit} {batch_size} {verbose}
 
     Attributes
     ----------
-    estimator_ : estimator or torch.nn.Module
-        The model in use.
-    classes_ : ndarray of shape (n_classes,)
-        Its class labels, in the order of the logits.
+    {estimator_} {classes_}
     damping_ : float
         What is added to the Hessian's diagonal, with ``kind="influence"``.
     scale_ : float
@@ -68,10 +47,7 @@ class LastLayerAttributor(PointwiseAttributor):
         With ``kind="representer"`` the norm of what that leaves of the weights, relative to the
         weights: 0 where they minimise the loss of the rows plus a penalty on their square. Where
         it is near 1 or ``scale_`` is negative, the values are gradient products and no shares.
-    n_features_in_ : int
-        Second dimension of ``X``.
-    feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Column names, if ``X`` was a data frame with string names.
+    {n_features_in_} {feature_names_in_}
 
     See Also
     --------
@@ -163,7 +139,7 @@ class LastLayerAttributor(PointwiseAttributor):
                 f"{error}. LastLayerAttributor needs a last layer and has no such parameter; "
                 "RepSimAttributor has"
             ) from error
-        self._head = features.head if model.linear is not None else Head.of(features, inputs)
+        self._head = features.head(inputs)
         return features, inputs
 
     def _make_rule(self):
@@ -178,12 +154,3 @@ class LastLayerAttributor(PointwiseAttributor):
             self.damping_ = rule.damping_in_use
         else:
             self.scale_, self.residual_ = rule.scale, rule.residual
-
-
-def last_layer_inputs(model, X, batch_size):
-    """Features that the last layer of a model takes, and what they take for rows X."""
-    if model.linear is not None:
-        return LinearInputs(model), model.inputs(X)
-    inputs = None if model.module is None else model.inputs(X)
-    model = model if inputs is None else model.examined(inputs)
-    return PenultimateFeatures(model, inputs, batch_size), inputs

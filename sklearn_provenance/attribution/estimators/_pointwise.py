@@ -4,7 +4,7 @@ import numpy as np
 from sklearn.metrics import accuracy_score
 from sklearn.utils.validation import check_is_fitted
 
-from .._labels import equal_shares
+from ..._utils.labels import equal_shares
 from ._base import BaseAttributor
 from ._input import check_rows
 

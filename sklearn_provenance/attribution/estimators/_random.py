@@ -5,11 +5,13 @@ from sklearn.utils import check_random_state
 
 from ..._utils.hashing import row_digests
 from ..features import make_features
-from ..rules import RandomRule
+from ..rules._random import RandomRule
 from ._base import BaseAttributor
+from ._docs import documented
 from ._pointwise import PointwiseAttributor
 
 
+@documented
 class RandomAttributor(PointwiseAttributor, auto_wrap_output_keys=None):
     """Name training rows at random, the baseline that every method has to beat.
 
@@ -25,28 +27,14 @@ class RandomAttributor(PointwiseAttributor, auto_wrap_output_keys=None):
         maps a batch to logits, is always taken as fitted, and counts its classes from 0.
     random_state : int, RandomState instance or None, default=0
         Seed of the scores. None gives other scores after each ``fit``.
-    candidates : {"auto", "same_class", "all"}, default="auto"
-        Rows that may be named for a query: those of its class, or all. "auto" is those of its
-        class where there are classes.
-    forward : callable, default=None
-        ``forward(module, x)`` gives the logits of a module whose outputs are something else; None
-        reads them from what the module returns.
-    prefit : {"auto"} or bool, default="auto"
-        Whether the estimator is fitted. "auto" uses a fitted one as it stands, and clones and
-        fits another. False always fits a clone. Modules and FrozenEstimators stay as they are.
-    verbose : int, default=0
-        Whether to show progress.
+    {candidates} {forward} {prefit} {verbose}
 
     Attributes
     ----------
-    estimator_ : estimator or torch.nn.Module
-        The model in use.
+    {estimator_}
     classes_ : ndarray of shape (n_classes,)
         Its class labels.
-    n_features_in_ : int
-        Second dimension of ``X``.
-    feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Column names, if ``X`` was a data frame with string names.
+    {n_features_in_} {feature_names_in_}
 
     See Also
     --------
@@ -88,7 +76,7 @@ class RandomAttributor(PointwiseAttributor, auto_wrap_output_keys=None):
         self.random_state = random_state
 
     def _make_features(self, X, y):
-        return make_features(self._fitted_model(), _row_numbers, X, y)
+        return make_features(self._fitted_model(), _row_numbers, X, y, self._settings())
 
     def _make_rule(self):
         seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)

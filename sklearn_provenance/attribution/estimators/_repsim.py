@@ -2,14 +2,16 @@
 
 from sklearn.utils._param_validation import HasMethods, StrOptions
 
-from .._kept import MEMORY_LIMIT
+from ..._utils.kept import MEMORY_LIMIT
 from ..features import make_features
-from ..rules import CosineRule
+from ..features._penultimate import last_layer_inputs
+from ..rules._products import CosineRule
 from ._base import BaseAttributor
-from ._last_layer import last_layer_inputs
+from ._docs import documented
 from ._pointwise import PointwiseAttributor
 
 
+@documented
 class RepSimAttributor(PointwiseAttributor):
     """Name the training rows that look most alike to the model.
 
@@ -23,47 +25,22 @@ class RepSimAttributor(PointwiseAttributor):
 
     Parameters
     ----------
-    estimator : estimator or torch.nn.Module
-        The classifier to explain: a ProvenanceClassifier (the features of its class branch, or of
-        its single branch), a skorch NeuralNetClassifier, a bare module that maps a batch to
-        logits, a scikit-learn linear classifier (its features are the inputs) or MLPClassifier, or
-        a Pipeline, search or FrozenEstimator around one of these. Any classifier, with features
-        that you give. A module is always taken as fitted, and counts its classes from 0.
+    {estimator}
+        The features of a provenance network are those of its class branch, or of its single
+        branch; those of a linear classifier are its inputs. Any classifier, with ``features``
+        that you give.
     features : "penultimate", transformer or callable, default="penultimate"
         What is compared. A transformer (fitted here unless it is fitted), or a callable of X,
         gives rows of your own: leaf embeddings of a forest, say. A TangentFeatures without a
         module gives the cosine of tangent features at the query's label.
-    candidates : {"auto", "same_class", "all"}, default="auto"
-        Rows that may be named for a query: those of its class, or all. "auto" is those of its
-        class where there are classes.
-    forward : callable, default=None
-        ``forward(module, x)`` gives the logits of a module whose outputs are something else; None
-        reads them from what the module returns.
-    prefit : {"auto"} or bool, default="auto"
-        Whether the estimator is fitted. "auto" uses a fitted one as it stands, and clones and
-        fits another. False always fits a clone. Modules and FrozenEstimators stay as they are.
-    memory : str or joblib.Memory, default=None
-        Folder in which fitted clones and transformers are kept.
-    memory_limit : float, default=2e9
-        Bytes that kernels and features kept between calls may take. What cannot fit is refused
-        before it starts.
-    batch_size : int or "auto", default="auto"
-        Rows per pass through the network.
-    verbose : int, default=0
-        Whether to show progress.
+    {candidates} {forward} {prefit} {memory} {memory_limit} {batch_size} {verbose}
 
     Attributes
     ----------
-    estimator_ : estimator or torch.nn.Module
-        The model in use.
-    classes_ : ndarray of shape (n_classes,)
-        Its class labels, in the order of the logits.
+    {estimator_} {classes_}
     features_ : object
         What gives the features, fitted.
-    n_features_in_ : int
-        Second dimension of ``X``.
-    feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Column names, if ``X`` was a data frame with string names.
+    {n_features_in_} {feature_names_in_}
 
     See Also
     --------
@@ -129,10 +106,7 @@ class RepSimAttributor(PointwiseAttributor):
         if isinstance(self.features, str):
             features, inputs = last_layer_inputs(model, X, self.batch_size)
         else:
-            settings = {"batch_size": self.batch_size, "verbose": self.verbose}
-            features, inputs = make_features(
-                model, self.features, X, y, memory=self.memory, **settings
-            )
+            features, inputs = make_features(model, self.features, X, y, self._settings())
         self.features_ = features.fitted
         return features, inputs
 

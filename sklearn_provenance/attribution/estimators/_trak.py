@@ -6,19 +6,20 @@ import numbers
 import numpy as np
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import check_is_fitted
 
+from ..._utils.kept import MEMORY_LIMIT
 from ...tangent import TangentFeatures
 from ...tangent._sketch import SKETCHES
-from .._kept import MEMORY_LIMIT
-from ..features import JoinedFeatures, make_features
+from ..features import make_features
+from ..features._joined import JoinedFeatures
 from ..models import resolve
-from ..rules import TRAKRule
+from ..rules._trak import TRAKRule
 from ._base import BaseAttributor
-from ._input import check_rows
+from ._docs import documented
 from ._pointwise import PointwiseAttributor
 
 
+@documented
 class TRAKAttributor(PointwiseAttributor):
     """Name the training rows that a linearised model owes a prediction to (TRAK).
 
@@ -31,12 +32,9 @@ class TRAKAttributor(PointwiseAttributor):
     Parameters
     ----------
     estimator : estimator, torch.nn.Module or list of these
-        The classifier to explain: a ProvenanceClassifier, a skorch NeuralNetClassifier, a bare
-        module that maps a batch to logits, a scikit-learn linear classifier or MLPClassifier, or
-        a Pipeline, search or FrozenEstimator around one of these. A list holds models of the same
-        classes, trained from several seeds or on several subsets of the rows; scores are averaged
-        over them, which usually makes them better. A module is always taken as fitted,
-        and counts its classes from 0.
+        {supported}
+        A list holds models of the same classes, trained from several seeds or on several subsets
+        of the rows; scores are averaged over them, which usually makes them better.
     n_components : int or "exact", default=512
         Size of the sketch. ``"exact"`` takes the whole Jacobian, for small networks.
     ridge : float or "auto", default="auto"
@@ -50,26 +48,11 @@ class TRAKAttributor(PointwiseAttributor):
     random_state : int, RandomState instance or None, default=0
         Seed of the sketch. Several models have independent sketches, as in the paper; with an int
         the first is that of ``TangentFeatures(random_state=random_state)``.
-    candidates : {"auto", "same_class", "all"}, default="auto"
-        Rows that may be named for a query: those of its class, or all. "auto" is those of its
-        class where there are classes. All rows given to fit are
-        among Φ in any case.
-    forward : callable, default=None
-        ``forward(module, x)`` gives the logits of a module whose outputs are something else; None
-        reads them from what the module returns.
-    prefit : {"auto"} or bool, default="auto"
-        Whether estimators are fitted. "auto" uses a fitted one as it stands, and clones and fits
-        another. False always fits a clone. Modules and FrozenEstimators stay as they are.
-    memory : str or joblib.Memory, default=None
-        Folder in which fitted clones and sketches are kept, so that a loop over ``ridge`` fits and
-        computes them once. Sketches are found again by the weights, the rows and their labels.
-    memory_limit : float, default=2e9
-        Bytes that kernels and features kept between calls may take. What cannot fit is refused
-        before it starts.
-    batch_size : int or "auto", default="auto"
-        Rows per pass through the network.
-    verbose : int, default=0
-        Whether to show progress.
+    {candidates}
+        All rows given to fit are among Φ in any case.
+    {forward} {prefit} {memory}
+        That is sketches, so that a loop over ``ridge`` computes them once.
+    {memory_limit} {batch_size} {verbose}
 
     Attributes
     ----------
@@ -81,10 +64,7 @@ class TRAKAttributor(PointwiseAttributor):
         λ in use.
     features_ : list of TangentFeatures
         The fitted sketch of each model.
-    n_features_in_ : int
-        Second dimension of ``X``.
-    feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Column names, if ``X`` was a data frame with string names.
+    {n_features_in_} {feature_names_in_}
 
     See Also
     --------
@@ -193,17 +173,9 @@ class TRAKAttributor(PointwiseAttributor):
             )
         features, inputs = [], []
         for model, seed in zip(models, seeds(template.random_state, len(models)), strict=True):
-            settings = template.get_params(deep=False) | {"random_state": seed}
+            sketch = TangentFeatures(**template.get_params(deep=False) | {"random_state": seed})
             sketch, rows = make_features(
-                self._fitted_model(model),
-                TangentFeatures(**settings),
-                X,
-                y,
-                measurement="margin",
-                batch_size=self.batch_size,
-                verbose=self.verbose,
-                memory=self.memory,
-                memory_limit=self.memory_limit,
+                self._fitted_model(model), sketch, X, y, self._settings(measurement="margin")
             )
             features.append(sketch)
             inputs.append(rows)
@@ -223,25 +195,6 @@ class TRAKAttributor(PointwiseAttributor):
     def _fit(self, X, y, sample_id):
         super()._fit(X, y, sample_id)
         self.ridge_ = self._rule_at(None, everything=True).ridges
-
-    def predict(self, X):
-        """Predict classes with the model or models in use.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_queries, ...)
-            Rows as the estimator takes them.
-
-        Returns
-        -------
-        y : ndarray of shape (n_queries,)
-            As the model predicts; of several the class of the largest mean probability.
-        """
-        check_is_fitted(self)
-        if not isinstance(self.estimator_, list):
-            return super().predict(X)
-        inputs = self._features.inputs(check_rows(self, X))
-        return self.classes_[self._features.predict(inputs).numpy()]
 
 
 def seeds(random_state, n):

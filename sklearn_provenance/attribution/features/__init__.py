@@ -4,83 +4,39 @@ from sklearn.base import clone
 
 from ..._utils.rows import n_rows, take_rows
 from ...tangent import TangentFeatures
-from .._cache import Cache, fit_estimator
+from ...tangent._cache import Cache
 from ..models import SUPPORTED, is_fitted
-from ..models._outputs import few_rows
-from ._base import ExplicitPoints, Features
-from ._exact import DENSE_LIMIT, ExactFeatures, linearised, sketch_of
-from ._head import Head
-from ._joined import JoinedFeatures
-from ._linear import LinearFeatures, LinearInputs, OuterPoints
-from ._penultimate import PenultimateFeatures
-from ._remembered import RememberedFeatures
+from ..models._resolve import fit_estimator
+from ..models._run import few_rows
+from ._base import Features
+from ._exact import ExactFeatures
+from ._linear import LinearFeatures
 from ._rows import OwnRows
-from ._sketched import SketchedFeatures
-from ._training import TrainingRows, copied
+from ._sketched import SketchedFeatures, sketch_of
 
-__all__ = [
-    "DENSE_LIMIT",
-    "ExactFeatures",
-    "ExplicitPoints",
-    "Features",
-    "Head",
-    "JoinedFeatures",
-    "LinearFeatures",
-    "LinearInputs",
-    "OuterPoints",
-    "OwnRows",
-    "PenultimateFeatures",
-    "RememberedFeatures",
-    "SketchedFeatures",
-    "TrainingRows",
-    "copied",
-    "linearised",
-    "make_features",
-    "sketch_of",
-]
+__all__ = ["Features", "make_features"]
 
 
-def make_features(
-    model,
-    kind,
-    X,
-    y,
-    *,
-    measurement="label_logit",
-    ntk_parameterization=False,
-    batch_size="auto",
-    verbose=0,
-    memory=None,
-    memory_limit=0,
-):
-    """Features of a fitted model.
+def make_features(model, kind, X, y, settings, row_measurement=None):
+    """Features of a fitted model, and what their ``points`` takes for the training rows.
 
     Parameters
     ----------
     model : FittedModel
         The model.
-    kind : {"auto", "exact"}, TangentFeatures, transformer or callable
-        Where features come from.
+    kind : {"auto", "exact", "factors"}, TangentFeatures, transformer or callable
+        Where features come from; "factors" is "exact" without the closed form of linear models.
     X, y : array-like
         Training rows, to look at the model and to fit a transformer on.
-    measurement, ntk_parameterization, batch_size, verbose, memory, memory_limit
+    settings : Settings
         Parameters of the attributor.
-
-    Returns
-    -------
-    features : Features
-        Fitted.
-    inputs : ndarray, Tensor, csr matrix or dict of Tensor
-        What ``features.points`` takes for the training rows.
-
-    Raises
-    ------
-    TypeError
-        If features are the model's, and nothing is known of its parameters.
+    row_measurement : str, default=None
+        What training rows are measured by, at their own labels; None as queries are.
     """
     if not isinstance(kind, str | TangentFeatures):
         if hasattr(kind, "transform") and not is_fitted(kind):
-            kind = Cache(memory, "transformer")("fit", fit_estimator, clone(kind), X, y)
+            cache = Cache(settings.memory, "transformer")
+            kind = cache("fit", fit_estimator, clone(kind), X, y)
         if model.module is not None:  # classes of a bare module are counted from its logits
             model = model.examined(model.inputs(take_rows(X, few_rows(n_rows(X)))))
         features = OwnRows(kind, model)
@@ -88,24 +44,13 @@ def make_features(
     if model.module is None:
         raise TypeError(f"estimator must be {SUPPORTED}; got {type(model.estimator).__name__}")
     inputs = model.inputs(X)
-    if not callable(measurement):
+    own_measurement = callable(settings.measurement)
+    if not own_measurement or row_measurement is not None:  # else outputs may be no logits
         model = model.examined(inputs)
     if isinstance(kind, TangentFeatures):
-        settings = measurement, ntk_parameterization, batch_size, verbose
-        fitted = sketch_of(kind, model, *settings).fit(inputs)
-        return SketchedFeatures(model, fitted, Cache(memory, "sketch", fitted)), inputs
-    if model.linear is not None:
-        return LinearFeatures(model, measurement, ntk_parameterization), inputs
-    tangent = linearised(model, measurement, ntk_parameterization)
-    features = ExactFeatures(
-        model,
-        tangent,
-        batch_size=batch_size,
-        verbose=verbose,
-        memory_limit=memory_limit,
-    ).plan(inputs, y if callable(measurement) else None)
-    if memory is not None:
-        settings = measurement, ntk_parameterization, batch_size, verbose
-        cache = Cache(memory, "exact", sketch_of(TangentFeatures(), model, *settings))
-        features = RememberedFeatures(features, cache)
-    return features, inputs
+        fitted = sketch_of(kind, model, settings).fit(inputs)
+        return SketchedFeatures(model, fitted, Cache(settings.memory, "sketch", fitted)), inputs
+    if model.linear is not None and kind != "factors":
+        return LinearFeatures(model, settings, row_measurement), inputs
+    features = ExactFeatures(model, settings, row_measurement)
+    return features.plan(inputs, y if own_measurement else None), inputs

@@ -5,7 +5,10 @@ import torch
 
 from ...tangent import TangentFeatures, TangentModel, TangentRows
 from ...tangent._batches import as_rows
+from ...tangent._cache import Cache
+from ...tangent._remembered import RememberedRows
 from ._base import Features
+from ._sketched import sketch_of
 
 # Parameters up to which transform() may give the whole Jacobian.
 DENSE_LIMIT = 2**16
@@ -14,39 +17,28 @@ DENSE_LIMIT = 2**16
 class ExactFeatures(Features):
     """Exact tangent features of a network.
 
-    Parameters
-    ----------
-    model : FittedModel
-        With a module.
-    tangent : TangentModel
-        Its linearisation.
-    row_measurement : str, default=None
-        What training rows are measured by, at their own labels; None as queries are.
-    batch_size, verbose
-        Parameters of the attributor.
-    memory_limit : float
-        Bytes of factors that may be kept.
+    Training rows may have a measurement of their own, at their own labels.
     """
 
-    def __init__(
-        self,
-        model,
-        tangent,
-        *,
-        row_measurement=None,
-        batch_size="auto",
-        verbose=0,
-        memory_limit=0,
-    ):
-        self.model, self.tangent = model, tangent
-        self.per_label = tangent.measurement == "label_logit" and row_measurement is None
-        self.rows_tangent, self.rows_differ = tangent, row_measurement is not None
-        if row_measurement is not None:
-            self.rows_tangent = tangent.measuring(row_measurement)
+    def __init__(self, model, settings, row_measurement=None):
+        self.model = model
+        self.tangent = TangentModel(
+            model.module,
+            forward=model.forward,
+            measurement=settings.measurement,
+            ntk_parameterization=settings.ntk_parameterization,
+        )
+        self.rows_tangent, self.rows_differ = self.tangent, row_measurement is not None
+        if self.rows_differ:
+            self.rows_tangent = self.tangent.measuring(row_measurement)
+        self.per_label = settings.measurement == "label_logit" and not self.rows_differ
+        kind = "gradients" if self.rows_differ else "exact"
+        self.cache = Cache(settings.memory, kind, sketch_of(TangentFeatures(), model, settings))
         self.settings = {
-            "batch_size": batch_size,
-            "verbose": bool(verbose),
-            "memory_limit": memory_limit,
+            "decide": model.decide,
+            "batch_size": settings.batch_size,
+            "verbose": bool(settings.verbose),
+            "memory_limit": settings.memory_limit,
         }
 
     @property
@@ -60,17 +52,18 @@ class ExactFeatures(Features):
             tangent.plan(as_rows(inputs, tangent), targets)
         return self
 
-    def inputs(self, X):
-        """What the network takes."""
-        return self.model.inputs(X)
-
     def points(self, inputs, labels=None):
         """Points of rows at labels (n,); None takes the predicted ones, in the same pass."""
-        return TangentRows(self.tangent, inputs, labels, self.model.decide, **self.settings)
+        return self._rows("points", self.tangent, inputs, labels)
 
     def training_points(self, inputs, labels):
         """Points of training rows at labels (n,)."""
-        return TangentRows(self.rows_tangent, inputs, labels, **self.settings)
+        return self._rows("training_points", self.rows_tangent, inputs, labels)
+
+    def _rows(self, kind, tangent, inputs, labels):
+        if self.cache.memory is None:
+            return TangentRows(tangent, inputs, labels, **self.settings)
+        return RememberedRows(tangent, self.cache, kind, inputs, labels, **self.settings)
 
     def n_features_out(self, inputs):
         """Parameters with influence; an error where there are too many for a Jacobian."""
@@ -87,57 +80,3 @@ class ExactFeatures(Features):
         self.n_features_out(None)
         dtype = np.float64 if self.tangent.dtype == torch.float64 else np.float32
         return super().transform(X).astype(dtype)
-
-
-def linearised(model, measurement, ntk_parameterization):
-    """TangentModel of a fitted model."""
-    return TangentModel(
-        model.module,
-        forward=model.forward,
-        measurement=measurement,
-        ntk_parameterization=ntk_parameterization,
-    )
-
-
-def sketch_of(template, model, measurement, ntk_parameterization, batch_size, verbose):
-    """An unfitted TangentFeatures for this model with the settings of a template.
-
-    Parameters
-    ----------
-    template : TangentFeatures
-        Not changed. Its measurement, parameterisation and module are the attributor's.
-    model : FittedModel
-        The network.
-    measurement, ntk_parameterization, batch_size, verbose
-        Parameters of the attributor.
-
-    Returns
-    -------
-    TangentFeatures
-        Unfitted.
-
-    Raises
-    ------
-    ValueError
-        If the template contradicts the attributor.
-    """
-    params = template.get_params(deep=False)
-    defaults = TangentFeatures().get_params(deep=False)
-    own = {"measurement": measurement, "ntk_parameterization": ntk_parameterization}
-    for name, value in own.items():
-        if params[name] not in (defaults[name], value):
-            raise ValueError(
-                f"features has {name}={params[name]!r} and the attributor {name}={value!r}; "
-                f"give {name} to the attributor, which hands it on"
-            )
-    if params["module"] is not None and params["module"] is not model.module:
-        raise ValueError(
-            "features must be a TangentFeatures without a module, because the estimator's is "
-            "taken; got one with a module"
-        )
-    own |= {"module": model.module, "forward": params["forward"] or model.forward}
-    own["verbose"] = params["verbose"] or bool(verbose)
-    if params["batch_size"] == "auto":
-        own["batch_size"] = batch_size
-    # Whatever the user's configuration makes of other transformers, arrays are computed with.
-    return TangentFeatures(**params | own).set_output(transform="default")

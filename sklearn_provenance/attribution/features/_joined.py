@@ -1,18 +1,11 @@
 """Features of several models side by side."""
 
-import torch
-
+from ...tangent._points import JoinedPoints
 from ._base import Features
 
 
 class JoinedFeatures(Features):
-    """Sketches of several models; they predict the class of the largest mean probability.
-
-    Parameters
-    ----------
-    features : list of SketchedFeatures
-        Of models that know the same classes.
-    """
+    """Sketches of models that know the same classes, the largest mean of which is predicted."""
 
     def __init__(self, features):
         self.features, self.model = features, features[0].model
@@ -24,7 +17,7 @@ class JoinedFeatures(Features):
     def points(self, inputs, labels=None):
         """Points at labels (n,); None takes the predicted ones."""
         if labels is None and len(self.features) > 1:
-            labels = self.predict(inputs)
+            labels = self._decide(inputs)
         parts = []
         for features, own in zip(self.features, inputs, strict=True):
             parts.append(features.points(own, labels))
@@ -34,40 +27,20 @@ class JoinedFeatures(Features):
         """Numbers that tell whether the weights of a model have changed."""
         return [features.weights() for features in self.features]
 
-    def predict(self, inputs):
+    def predict(self, X):
+        """Labels that the models predict together."""
+        if len(self.features) == 1:
+            return self.model.predict(X)
+        return self.model.classes[self._decide(self.inputs(X)).numpy()]
+
+    def _decide(self, inputs):
         """Positions of the classes (n,) that the models predict together."""
         p = 0.0
         for features, own in zip(self.features, inputs, strict=True):
             logits = features.tangent.logits(own, features.fitted.batch_size)
-            if len(self.features) == 1:
-                return features.model.decide(logits).cpu()
             p += logits.double().cpu().softmax(1)
         return p.argmax(1)
 
     def n_features_out(self, inputs):
         """Components of all sketches."""
         return sum(features.n_features_out(None) for features in self.features)
-
-
-class JoinedPoints:
-    """The same rows as points of several models.
-
-    Parameters
-    ----------
-    parts : list of ExplicitPoints
-        One for each model.
-    """
-
-    def __init__(self, parts):
-        self.parts, self.labels = parts, parts[0].labels
-
-    def __len__(self):
-        return len(self.labels)
-
-    def take(self, rows):
-        """Some of the points."""
-        return JoinedPoints([part.take(rows) for part in self.parts])
-
-    def matrix(self):
-        """Features of all models side by side."""
-        return torch.cat([part.matrix() for part in self.parts], 1)

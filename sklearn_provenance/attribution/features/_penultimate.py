@@ -1,74 +1,59 @@
-"""The last linear layer of a network, and what goes into it.
+"""What goes into the last linear layer of a network, or into a linear model."""
 
-Shapes in comments: B rows, F features, O outputs of the layer, C classes.
-"""
-
-from contextlib import contextmanager
-
-import numpy as np
 import torch
-from torch import nn
+from scipy.sparse import issparse
 
-from ..._utils.rows import n_rows, take_rows
+from ..._utils.rows import take_rows
+from ...information._last_layer import Head
 from ...tangent import TangentModel
-from ...tangent._batches import as_batch, batch_size_for, map_structure
-from ...tangent._module import evaluation
-from ...tangent._outputs import check_finite, check_logits
+from ...tangent._penultimate import Penultimate
+from ...tangent._points import ExplicitPoints, SparsePoints
 from ..models import SUPPORTED
-from ._base import ExplicitPoints, Features
+from ._base import Features
+from ._linear import linear_head, linear_logits
 
-# Rows on which the layer is looked for.
-PROBE = 32
+# Rows on which the last layer is compared with the logits.
+_CHECKED = 32
 
 
 class PenultimateFeatures(Features):
     """The input of the last linear layer of which the logits are a function.
 
     That is the layer of the class branch in a provenance network with two branches, and of the
-    index branch in one with a single branch. The features of a linear model are its inputs.
-
-    Parameters
-    ----------
-    model : FittedModel
-        The model.
-    inputs : ndarray, Tensor, csr matrix or dict of Tensor
-        Training rows, on some of which the layer is looked for.
-    batch_size : int or "auto"
-        Rows per pass.
-
-    Attributes
-    ----------
-    layer : torch.nn.Linear
-        The last layer.
-
-    Raises
-    ------
-    TypeError
-        If no module is known for the estimator.
-    ValueError
-        If the logits are not a function of the output of one linear layer.
+    index branch in one with a single branch.
     """
 
     def __init__(self, model, inputs, batch_size="auto"):
-        if model.module is None:
-            raise TypeError(f"estimator must be {SUPPORTED}; got {type(model.estimator).__name__}")
-        self.model = model
-        self.network = TangentModel(model.module, forward=model.forward)
-        self.batch_size = batch_size
-        places = np.unique(np.linspace(0, n_rows(inputs) - 1, PROBE).astype(int))
-        x = as_batch(take_rows(inputs, places), self.network)
-        self.layer, self.call = self._find(x)
-        self.fitted = self
-
-    def inputs(self, X):
-        """What the network takes."""
-        return self.model.inputs(X)
+        self.model, self.fitted = model, self
+        network = TangentModel(model.module, forward=model.forward)
+        self.network = Penultimate(network, inputs, model.n_outputs, batch_size)
+        self.layer = self.network.layer
 
     def points(self, inputs, labels=None):
         """Points of rows at labels (n,); None takes the predicted ones, in the same pass."""
-        features, logits = self.forward(inputs)
+        features, logits = self.network.forward(inputs)
         labels = self.model.decide(logits).cpu() if labels is None else torch.as_tensor(labels)
         return ExplicitPoints(features.cpu().numpy(), labels, logits.cpu().double())
+
+    def head(self, inputs):
+        """The last layer as softmax regression, checked on the first of the rows."""
+        layer = self.layer
+        weight, bias = (
+            None if p is None else p.detach().double().cpu() for p in (layer.weight, layer.bias)
+        )
+        head = Head(weight, bias, one_output=self.model.n_outputs == 1)
+        features, logits = self.network.forward(take_rows(inputs, slice(_CHECKED)))
+        logits = logits.double().cpu()
+        if logits.shape[1] < 2:
+            raise ValueError("the last layer must tell classes apart, but there is one logit")
+        fits = len(head.mixing) == logits.shape[1]
+        found = head.logits(features.double().cpu() @ head.weight.mT)
+        if not fits or not torch.allclose(found.softmax(1), logits.softmax(1), atol=1e-3):
+            raise ValueError(
+                "the logits are not the outputs W z + b of a last layer, one for each class, so "
+                "influence through it is not known"
+            )
+        return head
 
     def n_features_out(self, inputs):
         """Inputs of the last layer."""
@@ -76,102 +61,41 @@ class PenultimateFeatures(Features):
 
     def __call__(self, X):
         """Penultimate features (n, F) of X, in the network's precision."""
-        return self.forward(self.inputs(X))[0].cpu().numpy()
-
-    def forward(self, inputs):
-        """Features and logits of rows.
-
-        Parameters
-        ----------
-        inputs : ndarray, Tensor, csr matrix or dict of Tensor of n rows
-            Rows as the network takes them.
-
-        Returns
-        -------
-        features : Tensor of shape (n, F)
-            Inputs of the last layer.
-        logits : Tensor of shape (n, C)
-            Logits of the network.
-        """
-        step = batch_size_for(self.network, self.batch_size)
-        features, logits, seen = [], [], []
-
-        def keep(module, args, kwargs, output):
-            # A copy: what follows may write to it.
-            seen.append((args[0] if args else kwargs["input"]).clone())
-
-        with hooked(self.network.module, [self.layer], keep):
-            for i in range(0, n_rows(inputs), step):
-                seen.clear()
-                x = as_batch(take_rows(inputs, slice(i, i + step)), self.network)
-                logits.append(check_logits(self._logits(x), n_rows(x), i))
-                features.append(seen[self.call])
-                check_finite(features[-1], "features", i)
-        return torch.cat(features), torch.cat(logits)
-
-    def _logits(self, x):
-        with evaluation(self.network.module), torch.no_grad():
-            # A copy: modules may write to their input.
-            return self.network.forward(self.network.module, map_structure(x, torch.clone))
-
-    def _find(self, x):
-        """The layer, and which of its calls in a forward pass gives the logits."""
-        calls = []
-
-        def record(module, args, kwargs, output):
-            calls.append((module, output.shape))
-
-        module = self.network.module
-        layers = [m for m in module.modules() if isinstance(m, nn.Linear)]
-        with hooked(module, layers, record):
-            logits = check_logits(self._logits(x), n_rows(x))
-        tolerance = 1e-8 if logits.dtype == torch.float64 else 1e-3
-
-        def same(a, b):
-            return (a - b).norm() <= tolerance * b.norm()
-
-        for place, (layer, shape) in reversed(list(enumerate(calls))):
-            fits = shape[:-1] == logits.shape[:1] and self._is_width(shape[1], logits.shape[1])
-            found = self._with_rows_reversed(layers, place, x)
-            # The logits are a function of this output if they are reversed with it.
-            if fits and same(found, logits.flip(0)):
-                return layer, sum(other is layer for other, _ in calls[:place])
-            # Equal logits for all rows say nothing of what comes before.
-            if not same(found, logits) or same(logits, logits.flip(0)):
-                break
-        raise ValueError(
-            f"the logits of this {type(module).__name__} are not a function of the output of one "
-            "torch.nn.Linear, so its penultimate features are not known. RepSimAttributor takes "
-            "features of your own, a transformer or callable"
-        )
-
-    def _is_width(self, n_outputs, n_classes):
-        return n_outputs == (self.model.n_outputs or n_classes)
-
-    def _with_rows_reversed(self, layers, place, x):
-        """Logits when the rows of one call's output change places."""
-        calls = []
-
-        def reverse(module, args, kwargs, output):
-            calls.append(module)
-            return output.flip(0) if len(calls) == place + 1 else None
-
-        with hooked(self.network.module, layers, reverse):
-            return self._logits(x)
+        return self.network.forward(self.inputs(X))[0].cpu().numpy()
 
 
-@contextmanager
-def hooked(module, layers, hook):
-    """Forward hooks on layers of a module, first in line, removed afterwards.
+class LinearInputs(Features):
+    """The inputs of a linear model: what goes into its last, and only, layer."""
 
-    The module is held meanwhile: calls from other threads would be recorded too.
-    """
-    handles = []
-    with evaluation(module):
-        try:
-            for layer in layers:
-                handles.append(layer.register_forward_hook(hook, prepend=True, with_kwargs=True))
-            yield
-        finally:
-            for handle in handles:
-                handle.remove()
+    def __init__(self, model):
+        self.model, self.fitted = model, self
+        self._head = linear_head(model)
+
+    def points(self, inputs, labels=None):
+        """Points of rows at labels (n,); None takes the predicted ones."""
+        logits = linear_logits(self._head, inputs)
+        labels = self.model.decide(logits) if labels is None else torch.as_tensor(labels)
+        kind = SparsePoints if issparse(inputs) else ExplicitPoints
+        return kind(inputs, labels, logits)
+
+    def head(self, inputs):
+        """The model as softmax regression."""
+        return self._head
+
+    def n_features_out(self, inputs):
+        """Columns of the inputs."""
+        return self.model.linear.coefficients.shape[1]
+
+    def __call__(self, X):
+        """The inputs (n, d) as an array."""
+        return self.transform(X)
+
+
+def last_layer_inputs(model, X, batch_size):
+    """Features that the last layer of a model takes, and what they take for rows X."""
+    if model.linear is not None:
+        return LinearInputs(model), model.inputs(X)
+    if model.module is None:
+        raise TypeError(f"estimator must be {SUPPORTED}; got {type(model.estimator).__name__}")
+    inputs = model.inputs(X)
+    return PenultimateFeatures(model.examined(inputs), inputs, batch_size), inputs

@@ -5,22 +5,14 @@ import torch
 from scipy.sparse import issparse
 from sklearn.utils import check_array
 
+from ..._utils.labels import positions
 from ..._utils.rows import n_rows
-from .._labels import positions
-from ._base import ExplicitPoints, Features
-from ._linear import SparsePoints
+from ...tangent._points import ExplicitPoints, SparsePoints
+from ._base import Features
 
 
 class OwnRows(Features):
-    """Features from a transformer or a callable.
-
-    Parameters
-    ----------
-    features : transformer or callable
-        Fitted.
-    model : FittedModel
-        Predicts labels where none are given.
-    """
+    """Features from a fitted transformer or a callable; the model predicts labels."""
 
     def __init__(self, features, model):
         self.fitted, self.model = features, model

@@ -2,22 +2,13 @@
 
 import torch
 
-from ...tangent import TangentRows
-from ._base import ExplicitPoints, Features
+from ...tangent import TangentFeatures, TangentRows
+from ...tangent._points import ExplicitPoints
+from ._base import Features
 
 
 class SketchedFeatures(Features):
-    """Rows of a fitted TangentFeatures.
-
-    Parameters
-    ----------
-    model : FittedModel
-        The network.
-    fitted : TangentFeatures
-        Fitted on training rows.
-    cache : Cache
-        Keeps rows.
-    """
+    """Rows of a fitted TangentFeatures, kept by a cache."""
 
     def __init__(self, model, fitted, cache):
         self.model, self.fitted, self.cache = model, fitted, cache
@@ -30,10 +21,6 @@ class SketchedFeatures(Features):
     def coverage(self):
         """How the gradient of each parameter is computed."""
         return self.tangent.coverage
-
-    def inputs(self, X):
-        """What the network takes."""
-        return self.model.inputs(X)
 
     def points(self, inputs, labels=None):
         """Points of rows at labels (n,); None takes the predicted ones, in the same pass."""
@@ -60,3 +47,33 @@ class SketchedFeatures(Features):
     def n_features_out(self, inputs):
         """Components of the sketch."""
         return self.fitted._n_features_out
+
+
+def sketch_of(template, model, settings):
+    """An unfitted TangentFeatures: an attributor's settings, and what a template adds to them.
+
+    Raises
+    ------
+    ValueError
+        If the template contradicts the attributor.
+    """
+    params = template.get_params(deep=False)
+    defaults = TangentFeatures().get_params(deep=False)
+    own = {name: getattr(settings, name) for name in ("measurement", "ntk_parameterization")}
+    for name, value in own.items():
+        if params[name] not in (defaults[name], value):
+            raise ValueError(
+                f"features has {name}={params[name]!r} and the attributor {name}={value!r}; "
+                f"give {name} to the attributor, which hands it on"
+            )
+    if params["module"] is not None and params["module"] is not model.module:
+        raise ValueError(
+            "features must be a TangentFeatures without a module, because the estimator's is "
+            "taken; got one with a module"
+        )
+    own |= {"module": model.module, "forward": params["forward"] or model.forward}
+    own["verbose"] = params["verbose"] or bool(settings.verbose)
+    if params["batch_size"] == "auto":
+        own["batch_size"] = settings.batch_size
+    # Whatever the user's configuration makes of other transformers, arrays are computed with.
+    return TangentFeatures(**params | own).set_output(transform="default")

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from .._kept import Kept
+from ..._utils.kept import Kept
 
 
 class TrainingRows:

@@ -1,6 +1,6 @@
 """What attribution knows of a fitted model, and how a family is found."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import singledispatch
@@ -12,12 +12,14 @@ from sklearn.base import BaseEstimator
 from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
-from torch.utils.data import DataLoader, Dataset
 
-from ..._utils.rows import n_rows, take_rows
+from ..._utils.numeric import as_given, as_ndarray
+from ..._utils.rows import n_rows, shown, take_rows
+from ...provenance._input import image_shape
 from ...tangent._module import check_module, evaluation
 from ...tangent._outputs import check_finite
-from ._outputs import ReadLogits, call, few_rows, run
+from ...tangent._read_logits import ReadLogits, call
+from ._run import few_rows, run
 
 SUPPORTED = (
     "a ProvenanceClassifier, a skorch NeuralNetClassifier or NeuralNetBinaryClassifier, a "
@@ -109,6 +111,11 @@ class FittedModel:
         # skorch, among others, leaves a network in evaluation mode.
         with nullcontext() if self.module is None else evaluation(self.module):
             return as_ndarray(self.estimator.predict(as_given(X)))
+
+    def shown(self, X):
+        """Rows as an Explanation shows them, and the shape of images; None for other rows."""
+        X = shown(X)
+        return X, image_shape(X)
 
     def weights(self):
         """Sums of parameters and buffers, which change when these do; None without a module."""
@@ -222,56 +229,11 @@ def is_fitted(estimator):
     return True
 
 
-def as_given(X):
-    """X without the gradient of tensors, refused where something of it would be dropped."""
-    if isinstance(X, Mapping):
-        return {key: as_given(value) for key, value in X.items()}
-    if isinstance(X, DataLoader | Dataset):
-        raise TypeError(
-            f"X must hold the rows; got a {type(X).__name__}. Pass the rows themselves, for "
-            "instance torch.stack([x for x, _ in dataset])"
-        )
-    if isinstance(X, np.ma.MaskedArray):
-        raise ValueError(
-            "X must not be a masked array, because its mask would be ignored. Fill it with "
-            "X.filled(value), or impute"
-        )
-    if isinstance(X, list | tuple) and X and all(isinstance(row, torch.Tensor) for row in X):
-        X = torch.stack(list(X))
-    if isinstance(X, torch.Tensor):
-        if X.is_meta or X.layout != torch.strided:
-            raise ValueError(
-                f"X must be a dense tensor with values; got a tensor on {X.device} with layout "
-                f"{X.layout}. Pass a dense tensor or a SciPy sparse matrix"
-            )
-        X = X.detach()
-    if "complex" in str(getattr(X, "dtype", "")):
-        raise ValueError(f"X must be real; got {X.dtype}")
-    return X
-
-
-def as_ndarray(values):
-    """An ndarray, also of a tensor, as estimators give under array_api_dispatch."""
-    return values.detach().cpu().numpy() if isinstance(values, torch.Tensor) else np.asarray(values)
-
-
 def measured_model(model, forward, y):
-    """A model whose outputs a measurement of the user's own reads.
+    """A model whose outputs a measurement of the user's own reads, passed on as they are.
 
-    Parameters
-    ----------
-    model : FittedModel
-        The model.
-    forward : callable or None
-        As :meth:`FittedModel.with_forward` takes it.
-    y : ndarray of shape (n_train,)
-        Targets. Where the model knows no classes, whole numbers from 0 are classes and other
-        numbers are none.
-
-    Returns
-    -------
-    FittedModel
-        Outputs are passed on as they are; ``classes`` is None for numbers.
+    Where it knows no classes, targets y that are whole numbers from 0 are classes; of other numbers
+    ``classes`` is None.
     """
     if model.module is None:
         return model

@@ -5,20 +5,13 @@ from dataclasses import dataclass, fields
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 
-from ._base import SUPPORTED, FittedModel, adapt, as_given
+from ..._utils.numeric import as_given
+from ._base import SUPPORTED, FittedModel, adapt
 
 
 @dataclass(frozen=True, eq=False)
 class ContainedModel(FittedModel):
-    """The model inside a container, after the steps before it.
-
-    Parameters
-    ----------
-    inner : FittedModel
-        The model inside, with the same module and classes.
-    steps : tuple of transformers
-        What X goes through first, once.
-    """
+    """The model inside a container; X goes through the steps before it once."""
 
     inner: FittedModel | None = None
     steps: tuple = ()
@@ -34,6 +27,10 @@ class ContainedModel(FittedModel):
     def predict(self, X):
         """Predict labels as the inner model does."""
         return self.inner.predict(self._transform(X))
+
+    def shown(self, X):
+        """Rows as the inner model shows them, if it is given the same."""
+        return super().shown(X) if self.steps else self.inner.shown(X)
 
     def with_forward(self, forward, logits=True):
         """Replace how outputs are computed, here and inside."""
@@ -51,22 +48,7 @@ class ContainedModel(FittedModel):
 
 
 def contained(estimator, inner, steps=()):
-    """The model of a container.
-
-    Parameters
-    ----------
-    estimator : estimator
-        The container.
-    inner : FittedModel
-        Of the estimator inside.
-    steps : iterable of transformers
-        What comes before it.
-
-    Returns
-    -------
-    ContainedModel
-        With the fields of the inner model.
-    """
+    """The model of a container: the fields of the inner model, and the container itself."""
     shared = {field.name: getattr(inner, field.name) for field in fields(FittedModel)}
     return ContainedModel(**shared | {"estimator": estimator}, inner=inner, steps=tuple(steps))
 

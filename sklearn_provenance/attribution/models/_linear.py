@@ -9,8 +9,9 @@ from sklearn.linear_model._base import LinearClassifierMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import nn
 
-from ._base import FittedModel, Linear, adapt, as_given, as_ndarray
-from ._outputs import binary_logits
+from ..._utils.numeric import as_given, as_ndarray
+from ...tangent._read_logits import binary_logits
+from ._base import FittedModel, Linear, adapt
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,35 +6,18 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.utils.validation import check_memory
 from torch import nn
 
-from .._cache import fit_estimator
 from ._base import SUPPORTED, is_fitted
+
+
+def fit_estimator(estimator, X, y):
+    """Fit; a function of a module, by which joblib finds what it did before."""
+    return estimator.fit(X, y)
 
 
 def resolve(estimator, prefit, X, y, memory=None):
     """The model in use: the estimator itself where it is fitted, else a fitted clone.
 
-    Parameters
-    ----------
-    estimator : estimator or torch.nn.Module
-        A module, and what a FrozenEstimator holds, always stays as it is.
-    prefit : {"auto", True, False}
-        Whether the estimator is fitted; "auto" looks.
-    X, y : array-like
-        Rows to fit a clone on.
-    memory : None, str or joblib.Memory
-        Where fitted clones are kept.
-
-    Returns
-    -------
-    estimator or torch.nn.Module
-        Fitted.
-
-    Raises
-    ------
-    TypeError
-        If the estimator is no classifier.
-    sklearn.exceptions.NotFittedError
-        If the estimator is not fitted and may not be.
+    A module, and what a FrozenEstimator holds, always stays as it is. ``memory`` keeps clones.
     """
     if not isinstance(estimator, nn.Module) and not hasattr(estimator, "predict"):
         raise TypeError(f"estimator must be {SUPPORTED}; got {type(estimator).__name__}")

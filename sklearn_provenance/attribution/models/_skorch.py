@@ -10,9 +10,10 @@ import torch
 from skorch import NeuralNetBinaryClassifier, NeuralNetClassifier
 from torch import nn
 
+from ..._utils.numeric import as_numbers
+from ...tangent._outputs import logits_of
+from ...tangent._read_logits import ReadLogits, binary_logits, call
 from ._base import FittedModel, adapt
-from ._outputs import ReadLogits, binary_logits, call, logit_tensor
-from ._torch import as_numbers
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,13 +49,13 @@ def log_output(module, x):
 
     skorch trains such modules with NLLLoss and adds the same constant.
     """
-    p = logit_tensor(call(module, x), first=True)
+    p = logits_of(call(module, x), first=True)
     return torch.log(p + torch.finfo(p.dtype).eps)
 
 
 def logit_output(module, x):
     """Logits (B, 2) of a module with one output that ends in a sigmoid, trained with BCELoss."""
-    p = logit_tensor(call(module, x), first=True)  # (B,) or (B, 1)
+    p = logits_of(call(module, x), first=True)  # (B,) or (B, 1)
     return binary_logits(torch.logit(p.reshape(-1, 1), torch.finfo(p.dtype).eps))
 
 

@@ -5,14 +5,15 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy.sparse import issparse
 from torch import nn
 
+from ..._utils.numeric import as_numbers, is_integer
 from ..._utils.rows import n_rows, take_rows
 from ...tangent._module import check_module
 from ...tangent._outputs import check_finite
-from ._base import FittedModel, adapt, as_given
-from ._outputs import ReadLogits, run
+from ...tangent._read_logits import ReadLogits
+from ._base import FittedModel, adapt
+from ._run import run
 
 _ROWS_PER_BATCH = 256
 
@@ -52,70 +53,6 @@ class TorchModel(FittedModel):
                 continue
             return x.to(kind)
         return x.to(kinds[0])  # where the module's own error comes up again
-
-
-def as_numbers(X):
-    """Numbers that a module may take.
-
-    Parameters
-    ----------
-    X : array-like, tensor, data frame, sparse matrix, or a Mapping of arrays and tensors
-        Rows.
-
-    Returns
-    -------
-    ndarray, torch.Tensor, csr matrix or dict of torch.Tensor
-        Tensors as they are. Floats in single precision unless they are in double, integers as a
-        tensor, which stays one.
-
-    Raises
-    ------
-    ValueError
-        If X is not numeric.
-    """
-    X = as_given(X)
-    if isinstance(X, Mapping):
-        x = {key: _as_tensor(as_numbers(value)) for key, value in X.items()}
-        n_rows(x)  # raises if the entries disagree
-        return x
-    if isinstance(X, torch.Tensor):
-        return X
-    X = X.tocsr() if issparse(X) else _as_array(X)
-    if X.dtype.kind in "iu" and not issparse(X):
-        unknown_to_torch = X.dtype.kind == "u" and X.dtype.itemsize > 1
-        return _as_tensor(X.astype(np.int64) if unknown_to_torch else X)
-    if X.dtype.kind == "f" and X.dtype.itemsize >= 8:
-        return X.astype(np.float64, copy=False)
-    return X.astype(np.float32, copy=False)
-
-
-def is_integer(x):
-    """Whether rows are a tensor of integers."""
-    return isinstance(x, torch.Tensor) and not x.is_floating_point() and x.dtype != torch.bool
-
-
-def _as_tensor(x):
-    if isinstance(x, torch.Tensor):
-        return x
-    return torch.tensor(np.ascontiguousarray(x.toarray() if issparse(x) else x))
-
-
-def _as_array(X):
-    try:
-        # Rows of a memory map are read when they are needed.
-        X = X if isinstance(X, np.memmap) else np.asarray(X)
-        if X.dtype == object:
-            X = X.astype(np.float64)
-    except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"X must be numeric, with rows of one shape; got {type(X).__name__}: {error}"
-        ) from error
-    if X.dtype.kind not in "fiub":
-        raise ValueError(
-            f"X must be numeric; got an array of {X.dtype}. A module takes numbers: put what makes "
-            "numbers of texts, such as a tokenizer, before it"
-        )
-    return X
 
 
 @adapt.register(nn.Module)

@@ -17,20 +17,8 @@ class EKFACRule(Rule):
     """Score rows by ∇m(x_*)^T (F + λ I)^-1 ∇log p(y_i | x_i).
 
     Points are :class:`~sklearn_provenance.tangent.TangentRows`; those of training rows measure log
-    probabilities.
-
-    Parameters
-    ----------
-    damping : float or "auto"
-        λ.
-    n_samples : int, "exact", "auto" or None
-        Random gradients for each row; None takes the labels of the rows (the empirical Fisher).
-    seed : int
-        Seed of the random gradients.
-    cache : Cache
-        Keeps F.
-    settings : dict
-        ``batch_size`` and ``verbose``.
+    probabilities. ``n_samples`` random gradients for each row make F, which ``cache`` keeps; None
+    takes the labels of the rows (the empirical Fisher matrix).
 
     References
     ----------

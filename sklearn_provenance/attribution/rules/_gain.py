@@ -8,14 +8,9 @@ from ._gaussian import GaussianRule
 
 
 class GainRule(GaussianRule):
-    """Pick rows greedily by the nats that they add.
+    """Pick rows greedily by the nats that they add: the largest c² / (σ² + v).
 
-    Parameters
-    ----------
-    noise_variance, memory_limit : float
-        See :class:`GaussianRule`.
-    solver : {"exact", "linear_response"}
-        What is maximised: c² / (σ² + v), or c².
+    With ``solver="linear_response"`` it is the largest c².
 
     References
     ----------

@@ -2,13 +2,13 @@
 
 import torch
 
+from ..._utils.kept import check_fits
 from ...information import (
     density_system,
     density_system_features,
     greedy_coreset,
     greedy_coreset_features,
 )
-from .._kept import check_fits
 from ._base import Rule
 
 _ADVICE = "pass features=TangentFeatures(n_components=4096), whose rows take less"
@@ -18,14 +18,7 @@ class GaussianRule(Rule):
     """Base of rules in a posterior.
 
     A kernel of the rows or their features: whichever is smaller decides how rows are handed to the
-    functions of :mod:`sklearn_provenance.information`.
-
-    Parameters
-    ----------
-    noise_variance : float
-        σ².
-    memory_limit : float
-        Bytes that a kernel of the rows may take.
+    functions of :mod:`sklearn_provenance.information`. A kernel may take ``memory_limit`` bytes.
     """
 
     rule = ""  # name in sklearn_provenance.information

@@ -10,15 +10,7 @@ from ._gain import GainRule
 
 
 class PooledGainRule(GainRule):
-    """InfoGain among pools of the rows with the largest |k(x, x_*)|, from the kernel.
-
-    Parameters
-    ----------
-    noise_variance, memory_limit, solver
-        See :class:`GainRule`.
-    pool_size : int
-        Rows in the pool of each query.
-    """
+    """InfoGain among pools of the rows with the largest |k(x, x_*)|, from the kernel."""
 
     counts_ties = False
 
@@ -45,16 +37,9 @@ class PooledGainRule(GainRule):
 
 
 class SearchedGainRule(GainRule):
-    """InfoGain whose rows are found by an index of explicit features.
+    """InfoGain whose rows are found by an index of explicit features; None scans them.
 
-    Parameters
-    ----------
-    noise_variance, memory_limit, solver
-        See :class:`GainRule`.
-    index : str, object or None
-        See :func:`~sklearn_provenance.retrieval.make_index`; None scans.
-    pool_size : int or None
-        Rows in the pool of each query; None searches once per pick.
+    Without a ``pool_size`` the index is searched once per pick.
     """
 
     counts_ties = False

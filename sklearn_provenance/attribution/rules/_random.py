@@ -7,13 +7,7 @@ from ._base import Rule
 
 
 class RandomRule(Rule):
-    """Score rows by random numbers that depend on what the query holds.
-
-    Parameters
-    ----------
-    seed : int
-        Seed.
-    """
+    """Score rows by random numbers that depend on a seed and on what the query holds."""
 
     name = "Random"
     unit = "random number in [0, 1)"

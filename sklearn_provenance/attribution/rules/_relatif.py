@@ -2,8 +2,7 @@
 
 from functools import cached_property
 
-import torch
-
+from ...information._own_row import cosine_without_own
 from ...information._posterior import KernelPosterior
 from ...information._weight_space import FeaturePosterior
 from ._gaussian import GaussianRule
@@ -37,14 +36,10 @@ class RelatIFRule(GaussianRule):
 
     def scores(self, queries, rows=None, own=None):
         """Cosines of every row and query."""
-        known, rows = self.query_system(queries), self.every(rows)
-        cosine = self.posterior.cosine(known, rows)
+        known = self.query_system(queries)
+        cosine = self.posterior.cosine(known, self.every(rows))
         if own is None:
             return cosine
-        # Without the query's own row x, covariances grow by C(z, x) C(x, *) / (σ² - v_x): with
-        # r = σ² / (σ² - v_x), the cosine c of z and x becomes c sqrt(r) / sqrt(1 + c² (r - 1)).
-        # The nats that are lost about x with x itself are 1/2 log r.
         distinct, place = own.unique(return_inverse=True)
         lost = self.posterior.loss(known, distinct)
-        grown = torch.expm1(2 * lost.gather(1, place[:, None].to(lost.device)))  # r - 1
-        return cosine * ((1 + grown) / (1 + cosine.square() * grown)).sqrt()
+        return cosine_without_own(cosine, lost.gather(1, place[:, None].to(lost.device))[:, 0])

@@ -3,6 +3,7 @@
 import numpy as np
 import torch
 
+from ...information._own_row import solve_without_own
 from ...information._softmax import one_minus_p
 from ...tangent._outputs import check_finite
 from ._base import Rule
@@ -17,12 +18,7 @@ _BLOCK = 4096
 class TRAKRule(Rule):
     """Score rows by φ_*^T (Φ^T Φ + λ I)^-1 φ_i (1 - p_i), averaged over models.
 
-    Points have ``parts``, explicit points of each model.
-
-    Parameters
-    ----------
-    ridge : float or "auto"
-        λ.
+    Points have ``parts``, explicit points of each model; ``ridge`` is λ or "auto".
 
     References
     ----------
@@ -73,8 +69,8 @@ class TRAKRule(Rule):
         for query, part, factor in zip(queries.parts, parts, self.factors, strict=True):
             phi = query.matrix()
             solved = torch.cholesky_solve(phi.mT, factor)  # (n_components, n_queries)
-            if own is not None:  # (G - φ φ^T)^-1 φ = G^-1 φ / (1 - φ^T G^-1 φ)
-                solved /= 1 - (phi.mT * solved).sum(0)
+            if own is not None:
+                solved = solve_without_own(phi.mT, solved)
             total += torch.cat([block @ solved for block in _blocks(part)]).mT.cpu()
         return total / len(parts) * residual
 

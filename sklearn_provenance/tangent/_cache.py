@@ -5,7 +5,7 @@ import secrets
 from sklearn.utils.validation import check_memory
 
 from .._utils.hashing import fingerprint
-from ..tangent._fingerprint import transformer_fingerprint
+from ._fingerprint import transformer_fingerprint
 
 
 class Cache:
@@ -41,11 +41,6 @@ class Cache:
             return function(*arguments)
         ignored = ["function", "arguments"]
         return self.memory.cache(_run, ignore=ignored)(digest, function, arguments)
-
-
-def fit_estimator(estimator, X, y):
-    """``estimator.fit(X, y)``."""
-    return estimator.fit(X, y)
 
 
 def _run(digest, function, arguments):

@@ -1,4 +1,4 @@
-"""From what a module returns to logits.
+"""A ``forward`` that reads logits from whatever a module returns.
 
 Shapes in comments: B rows, C classes.
 """
@@ -8,12 +8,10 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
 import torch
-from scipy.sparse import issparse
 
-from ..._utils.rows import n_rows
-from ...tangent._module import evaluation
+from .._utils.rows import n_rows
+from ._outputs import logits_of
 
 
 @dataclass(frozen=True)
@@ -53,7 +51,7 @@ class ReadLogits:
         logits = as_logits(outputs, n_rows(x), self.first)
         _warn_of_probabilities(logits)
         plain = logits is outputs and self.forward is None and isinstance(x, torch.Tensor)
-        tensor = logit_tensor(outputs, self.first)
+        tensor = logits_of(outputs, self.first)
         n_outputs = 1 if tensor.numel() == n_rows(x) else logits.shape[1]
         return None if plain else self, n_outputs
 
@@ -79,7 +77,7 @@ def _takes_keywords(module, x):
 
 def as_logits(outputs, n, first=False):
     """Logits (n, C) from the outputs of a module for n rows, C of 2 or more."""
-    logits = logit_tensor(outputs, first)
+    logits = logits_of(outputs, first)
     if logits.numel() == n and logits.shape[1:] in ((), (1,)):
         return binary_logits(logits.reshape(n, 1))
     if logits.ndim == 2 and len(logits) == n and logits.shape[1] > 1:
@@ -105,38 +103,6 @@ def binary_logits(z):
     return torch.cat([-z / 2, z / 2], 1)
 
 
-def logit_tensor(outputs, first=False):
-    """The tensor of logits among the outputs of a module."""
-    if isinstance(outputs, Mapping) or hasattr(outputs, "logits"):
-        logits = outputs.get("logits") if isinstance(outputs, Mapping) else outputs.logits
-        if logits is None:
-            raise ValueError(
-                f"The module returns a dict with the keys {list(outputs)}, without 'logits'. Pass "
-                "forward=lambda module, x: module(x)[key] with the key of the logits"
-            )
-        outputs = logits
-    elif isinstance(outputs, tuple | list):
-        if not len(outputs):
-            raise ValueError(f"The module must return logits; got an empty {type(outputs)}")
-        tables = [i for i, entry in enumerate(outputs) if _is_table(entry)]
-        if len(tables) > 1 and not first:
-            shapes = [tuple(outputs[i].shape) for i in tables]
-            raise ValueError(
-                f"The module returns several tables, of shapes {shapes}, and any may hold the "
-                f"logits. Pass forward=lambda module, x: module(x)[{tables[-1]}] with the place "
-                "of the logits"
-            )
-        outputs = outputs[0]
-    if not isinstance(outputs, torch.Tensor):
-        raise TypeError(
-            f"The module must return a tensor of logits; got {type(outputs).__name__}. Pass "
-            "forward=, a callable (module, x) -> logits"
-        )
-    if not outputs.is_floating_point():
-        raise ValueError(f"The module must return real floating-point logits; got {outputs.dtype}")
-    return outputs
-
-
 def _warn_of_probabilities(logits):
     """Warn of a module that ends in a softmax; its gradients are not those of its logits."""
     if (logits >= 0).all() and ((logits.sum(1) - 1).abs() < 1e-4).all():
@@ -147,36 +113,3 @@ def _warn_of_probabilities(logits):
             UserWarning,
             stacklevel=2,
         )
-
-
-def _is_table(entry):
-    return isinstance(entry, torch.Tensor) and entry.ndim == 2 and entry.is_floating_point()
-
-
-def as_batch(inputs, module):
-    """Rows as tensors that a module takes: a copy on its device, floats in its precision."""
-    if isinstance(inputs, Mapping):
-        return {key: as_batch(value, module) for key, value in inputs.items()}
-    if issparse(inputs):
-        inputs = inputs.toarray()
-    # A copy: modules may write to their input.
-    if isinstance(inputs, torch.Tensor):
-        x = inputs.detach().clone()
-    else:
-        x = torch.tensor(np.ascontiguousarray(inputs))  # torch takes no negative strides
-    weights = [p for p in module.parameters() if p.is_floating_point()]
-    if not weights:
-        return x
-    return x.to(weights[0].device, weights[0].dtype if x.is_floating_point() else None)
-
-
-def run(model, inputs, function=None):
-    """Call ``function(module, x)``, by default the model's forward, in evaluation mode."""
-    function = function or model.forward or call
-    with evaluation(model.module), torch.no_grad():
-        return function(model.module, as_batch(inputs, model.module))
-
-
-def few_rows(n):
-    """The first, the middle and the last of n rows."""
-    return np.unique([0, n // 2, n - 1])

@@ -1,0 +1,96 @@
+"""What the docstrings of attributors say alike."""
+
+from textwrap import indent
+
+from ..._utils.docs import with_paragraphs
+
+_SUPPORTED = """\
+The classifier to explain: a ProvenanceClassifier; a skorch NeuralNetClassifier or
+NeuralNetBinaryClassifier; a torch.nn.Module that returns logits (one column is the log odds
+of the second class), or a dict, tuple or Hugging Face ModelOutput that holds them; a
+scikit-learn linear classifier or MLPClassifier; or a Pipeline, search or FrozenEstimator
+around one of these. A module is always taken as fitted, and counts its classes from 0.\
+"""
+_MEASUREMENT = """\
+Scalar output whose gradient is the tangent feature: the logit of the query's label, for
+training rows too, or the log odds of each row's own label. A callable
+``(outputs, target) -> (B,)`` measures outputs of any kind: dicts, sequences, regression.\
+"""
+_QUERY_MEASUREMENT = """\
+What is explained about a query: the log odds log(p / (1 - p)) of its label, its logit, or
+what a callable ``(logits, label) -> (B,)`` makes of them.\
+"""
+_SHARED = {
+    "supported": _SUPPORTED,
+    "estimator": f"estimator : estimator or torch.nn.Module\n{indent(_SUPPORTED, '    ')}",
+    "candidates": """\
+candidates : {"auto", "same_class", "all"}, default="auto"
+    Rows that may be named for a query: those of its class, or all. "auto" is those of its
+    class where there are classes.""",
+    "forward": """\
+forward : callable, default=None
+    ``forward(module, x)`` gives the logits of a module whose outputs are something else; None
+    reads them from what the module returns.""",
+    "prefit": """\
+prefit : {"auto"} or bool, default="auto"
+    Whether the estimator is fitted. "auto" uses a fitted one as it stands, and clones and
+    fits another. False always fits a clone. Modules and FrozenEstimators stay as they are.""",
+    "memory": """\
+memory : str or joblib.Memory, default=None
+    Folder in which fitted clones are kept, and what is computed from the rows, which is found
+    again by the weights, the rows and their labels.""",
+    "memory_limit": """\
+memory_limit : float, default=2e9
+    Bytes that kernels and features may take, so that other calls find them. What does not fit
+    is computed again.""",
+    "batch_size": """\
+batch_size : int or "auto", default="auto"
+    Rows per pass through the network.""",
+    "verbose": """\
+verbose : int, default=0
+    Whether to show progress.""",
+    "noise_variance": """\
+noise_variance : float or str, default="scale"
+    Noise variance σ², in units of the kernel. "scale" takes ten times the mean kernel
+    diagonal of the training rows, "3*diagonal" three times it; far from that scale every rule
+    is poor.""",
+    "measurement": f"""\
+measurement : {{"label_logit", "margin"}} or callable, default="label_logit"
+{indent(_MEASUREMENT, "    ")}""",
+    "query_measurement": f"""\
+measurement : {{"margin", "label_logit"}} or callable, default="margin"
+{indent(_QUERY_MEASUREMENT, "    ")}""",
+    "features": """\
+features : {"auto", "exact"}, TangentFeatures, transformer or callable, default="auto"
+    Where features φ come from. "auto" and "exact" compute exact tangent kernels from layer
+    factors. A TangentFeatures without a module sketches them. A transformer (fitted here
+    unless it is fitted), or a callable of X, gives rows φ of your own, the same whatever the
+    label.""",
+    "ntk_parameterization": """\
+ntk_parameterization : bool or float, default=False
+    Differentiate by Ω where a weight is W = (s / √fan_in) Ω; True is s = 1.""",
+    "estimator_": """\
+estimator_ : estimator or torch.nn.Module
+    The model in use.""",
+    "classes_": """\
+classes_ : ndarray of shape (n_classes,)
+    Its class labels, in the order of the logits.""",
+    "noise_variance_": """\
+noise_variance_ : float
+    σ² in use.""",
+    "features_": """\
+features_ : object or None
+    The fitted ``features``, if they are not exact.""",
+    "coverage_": """\
+coverage_ : Coverage or None
+    Which of the model's parameters have tangent features, how they are computed and the share
+    of each way; None with features of your own.""",
+    "n_features_in_": """\
+n_features_in_ : int
+    Second dimension of ``X``.""",
+    "feature_names_in_": """\
+feature_names_in_ : ndarray of shape (`n_features_in_`,)
+    Column names, if ``X`` was a data frame with string names.""",
+}
+
+documented = with_paragraphs(_SHARED)

@@ -1,0 +1,138 @@
+"""What attributors learn from training rows."""
+
+import copy
+from typing import Any, NamedTuple
+
+import numpy as np
+from sklearn.base import _fit_context
+from sklearn.utils import check_consistent_length
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import column_or_1d
+
+from ..._utils.kept import Kept
+from ..._utils.labels import positions
+from ..._utils.rows import n_rows, row_names
+from ..features._settings import Settings
+from ..features._training import TrainingRows, copied
+from ..models import adapt, resolve
+from ._input import check_rows
+
+
+class TrainingData(NamedTuple):
+    """The rows that an attributor was fitted on, as they were given."""
+
+    X: Any  # (n_train, ...)
+    y: np.ndarray  # (n_train,)
+    sample_id: np.ndarray | None  # (n_train,)
+
+
+class FitMixin:
+    """``fit`` of attributors; a subclass has ``_make_features`` and ``_make_rule``."""
+
+    # The estimator is an estimator of its own, whose parameters are validated when it is fitted.
+    @_fit_context(prefer_skip_nested_validation=False)
+    def fit(self, X, y, sample_id=None):
+        """Take the rows to attribute to, and fit the estimator if it is not fitted.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_train, ...)
+            Rows as the estimator takes them: an array, tensor, sparse matrix, data frame, list of
+            texts, or a mapping of tensors.
+        y : array-like of shape (n_train,)
+            Their labels, among the classes that the estimator knows.
+        sample_id : array-like of shape (n_train,), default=None
+            Your own identifiers of the rows, handed on to every :class:`Explanation`. None takes
+            the index of a data frame, unless it just counts the rows.
+
+        Returns
+        -------
+        self : object
+            The fitted attributor.
+
+        Raises
+        ------
+        TypeError
+            If no way from the estimator to tangent features is known.
+        ValueError
+            If the input is not usable, or the model has no tangent features.
+        sklearn.exceptions.NotFittedError
+            With ``prefit=True`` or a FrozenEstimator, if the estimator is not fitted.
+        """
+        # What fit learns goes to a copy, so that a fit that fails changes nothing.
+        fresh = copy.copy(self)
+        for name in getattr(self, "_learned", ()):
+            vars(fresh).pop(name, None)
+        before = set(vars(fresh))
+        fresh._fit(X, y, sample_id)
+        fresh._learned = {"_learned", *vars(fresh)} - before
+        self.__dict__ = fresh.__dict__
+        return self
+
+    def _fit(self, X, y, sample_id):
+        self._check_parameters()
+        X, y = check_rows(self, X, reset=True), self._check_targets(y)
+        check_consistent_length(np.empty(n_rows(X)), y)
+        if sample_id is None:
+            sample_id = row_names(X)
+        else:
+            sample_id = column_or_1d(sample_id)
+            check_consistent_length(y, sample_id)
+        self.training_ = TrainingData(X, y, sample_id)
+        self.estimator_ = self._resolve(X, y)
+        self._features, inputs = self._make_features(X, y)
+        self.classes_ = self._features.model.classes
+        self._same_class = self.candidates != "all" and self.classes_ is not None
+        if self.candidates == "same_class" and not self._same_class:
+            raise ValueError(
+                'candidates="same_class" needs classes, but y holds numbers; pass candidates="all"'
+            )
+        self.candidates_ = "same_class" if self._same_class else "all"
+        labels = self._measured_at(y)
+        self._rows = TrainingRows(self._features, copied(inputs), labels, self.memory_limit)
+        self._rows.own()  # is kept; what cannot be used is refused here and not by a query
+        self._kept = Kept(self.memory_limit)
+        self._weights = self._features.weights()
+        self._rule = self._make_rule()
+        self.method_ = self._rule.name
+
+    def _check_parameters(self):
+        """Refuse parameters that are valid alone and make no sense together."""
+
+    def _check_targets(self, y):
+        y = column_or_1d(y, warn=True)
+        check_classification_targets(y)
+        return y
+
+    def _resolve(self, X, y):
+        """The model in use."""
+        return resolve(self.estimator, self.prefit, X, y, self.memory)
+
+    def _fitted_model(self, estimator=None):
+        """The model in use as attribution sees it."""
+        model = adapt(self.estimator_ if estimator is None else estimator)
+        return model if self.forward is None else model.with_forward(self.forward)
+
+    def _settings(self, **measured):
+        """What features need to know."""
+        return Settings(
+            batch_size=self.batch_size,
+            verbose=self.verbose,
+            memory=self.memory,
+            memory_limit=self.memory_limit,
+            **measured,
+        )
+
+    def _make_features(self, X, y):
+        """Features of the model in use, and what they take for the training rows."""
+        raise NotImplementedError
+
+    def _make_rule(self):
+        """The rule that scores rows."""
+        raise NotImplementedError
+
+    def _measured_at(self, y):
+        """Positions of classes; targets of a regression as they are."""
+        if self.classes_ is None:
+            return np.asarray(y, dtype=np.float64)
+        return positions(self.classes_, y, "y")

@@ -1,0 +1,39 @@
+"""Running the module of a fitted model."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from scipy.sparse import issparse
+
+from ...tangent._module import evaluation
+from ...tangent._read_logits import call
+
+
+def as_batch(inputs, module):
+    """Rows as tensors that a module takes: a copy on its device, floats in its precision."""
+    if isinstance(inputs, Mapping):
+        return {key: as_batch(value, module) for key, value in inputs.items()}
+    if issparse(inputs):
+        inputs = inputs.toarray()
+    # A copy: modules may write to their input.
+    if isinstance(inputs, torch.Tensor):
+        x = inputs.detach().clone()
+    else:
+        x = torch.tensor(np.ascontiguousarray(inputs))  # torch takes no negative strides
+    weights = [p for p in module.parameters() if p.is_floating_point()]
+    if not weights:
+        return x
+    return x.to(weights[0].device, weights[0].dtype if x.is_floating_point() else None)
+
+
+def run(model, inputs, function=None):
+    """Call ``function(module, x)``, by default the model's forward, in evaluation mode."""
+    function = function or model.forward or call
+    with evaluation(model.module), torch.no_grad():
+        return function(model.module, as_batch(inputs, model.module))
+
+
+def few_rows(n):
+    """The first, the middle and the last of n rows."""
+    return np.unique([0, n // 2, n - 1])

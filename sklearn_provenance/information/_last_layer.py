@@ -1,0 +1,121 @@
+"""The last layer as softmax regression: representer values and influence of its rows.
+
+Outputs are o = W z + b with features z, and logits M o, M the identity or (-1/2, 1/2)^T where one
+output decides between two classes. Shapes in comments: n rows, O outputs, F features.
+"""
+
+import torch
+
+from ._softmax import curvature, hessian
+
+
+class Head:
+    """A last layer.
+
+    Parameters
+    ----------
+    weight : Tensor of shape (n_outputs, n_features)
+        W, in double precision.
+    bias : Tensor of shape (n_outputs,), default=None
+        b.
+    one_output : bool, default=False
+        Whether a single output z stands for the logits (-z/2, z/2).
+
+    Attributes
+    ----------
+    mixing : Tensor of shape (n_classes, n_outputs)
+        M.
+    """
+
+    def __init__(self, weight, bias=None, one_output=False):
+        self.weight, self.bias = weight, bias
+        self.mixing = torch.eye(len(weight), dtype=torch.float64)
+        if one_output:
+            self.mixing = torch.tensor([[-0.5], [0.5]], dtype=torch.float64)
+
+    @property
+    def n_weights(self):
+        """Numbers in W and b."""
+        return self.weight.numel() + (0 if self.bias is None else len(self.bias))
+
+    def logits(self, products):
+        """Logits (n, n_classes) from the products W z (n, O)."""
+        outputs = products if self.bias is None else products + self.bias
+        return outputs @ self.mixing.mT
+
+    def with_bias(self, features):
+        """Features with the 1 that the bias multiplies, if there is one."""
+        if self.bias is None:
+            return features
+        return torch.cat([features, torch.ones_like(features[:, :1])], 1)
+
+
+def representer_scale(weight, gradient):
+    """The multiple of Σ_i α_i z_i^T that is nearest to W, and what it leaves of W.
+
+    Parameters
+    ----------
+    weight, gradient : Tensor of shape (O, F)
+        W and the sum.
+
+    Returns
+    -------
+    scale : float
+        The factor, 1 / (λ n) where W minimises the loss with the penalty λ |W|² / 2.
+    residual : float
+        Norm of the rest, relative to W.
+    """
+    if len(weight) > 1:
+        weight = weight - weight.mean(0)  # what softmax does not see
+    scale = ((gradient * weight).sum() / gradient.square().sum()).item()
+    return scale, ((weight - scale * gradient).norm() / weight.norm()).item()
+
+
+def damped_hessian(logits, features, n_outputs, damping):
+    """Cholesky factor (O·F, O·F) of H + δ I, δ = damping times the mean of H's diagonal; and δ.
+
+    The factor is None where δ is not positive, or the matrix not positive definite.
+    """
+    matrix = hessian(logits, features, n_outputs)
+    delta = damping * matrix.diagonal().mean().item()
+    if not delta > 0:
+        return None, delta
+    matrix.diagonal().add_(delta)
+    factor, failed = torch.linalg.cholesky_ex(matrix)
+    return None if failed else factor, delta
+
+
+def influence(factor, query_gradients, query_features, gradients, features):
+    """(g_* ⊗ z_*)^T H^-1 (g_i ⊗ z_i) for every query and row (n_queries, n).
+
+    Parameters
+    ----------
+    factor : Tensor of shape (O·F, O·F)
+        Of :func:`damped_hessian`.
+    query_gradients, gradients : Tensor of shape (n_queries, O) and (n, O)
+        g, in the outputs.
+    query_features, features : Tensor of shape (n_queries, F) and (n, F)
+        z.
+    """
+    directions = (query_gradients[:, :, None] * query_features[:, None]).flatten(1)
+    solved = torch.cholesky_solve(directions.mT, factor).mT  # (n_queries, O·F)
+    scores = features.new_zeros(len(query_features), len(features))
+    n_outputs = gradients.shape[1]
+    for part, gradient in zip(solved.chunk(n_outputs, 1), gradients.mT, strict=True):
+        scores += (part @ features.mT) * gradient
+    return scores
+
+
+def gradients_without_own(factor, gradients, logits, features):
+    """Gradients g' (n, O) with H^-1 (g' ⊗ z) = (H - A ⊗ z z^T)^-1 (g ⊗ z).
+
+    A is the curvature of the row itself: g' = (I - A B)^-1 g with B = (I ⊗ z)^T H^-1 (I ⊗ z).
+    """
+    n_outputs, size = gradients.shape[1], features.shape[1]
+    inverse = torch.cholesky_inverse(factor).view(n_outputs, size, n_outputs, size)
+    own = features.new_empty(len(features), n_outputs, n_outputs)
+    for i in range(n_outputs):
+        for j in range(n_outputs):
+            own[:, i, j] = ((features @ inverse[i, :, j]) * features).sum(1)
+    left = torch.eye(n_outputs, dtype=own.dtype) - curvature(logits, n_outputs) @ own
+    return torch.linalg.solve(left, gradients)

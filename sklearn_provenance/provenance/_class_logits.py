@@ -1,0 +1,45 @@
+"""Class logits of provenance networks, without automatic mixed precision.
+
+Shapes in comments: B rows.
+"""
+
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+
+def class_branch(module, x):
+    """Class logits (B, C) of a provenance network with two branches."""
+    with _single_precision(module):
+        return module.class_logits(x)
+
+
+@dataclass(frozen=True)
+class SingleBranch:
+    """Class logits of a single-branch network: logsumexp over each class's index logits."""
+
+    labels: np.ndarray  # (n_outputs,), the class of each output
+    n_classes: int
+
+    def __call__(self, module, x):
+        """Logits (B, C)."""
+        with _single_precision(module):
+            logits = module(x).index_logits  # (B, n_outputs)
+        columns = [torch.as_tensor(self.labels == c) for c in range(self.n_classes)]
+        return torch.stack([logits[:, own].logsumexp(1) for own in columns], 1)
+
+
+@contextmanager
+def _single_precision(module):
+    """Without the automatic mixed precision that a provenance network switches on by itself."""
+    amp_dtype = module.amp_dtype
+    if amp_dtype is None:
+        yield
+        return
+    try:
+        module.amp_dtype = None
+        yield
+    finally:
+        module.amp_dtype = amp_dtype
