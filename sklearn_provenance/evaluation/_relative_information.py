@@ -126,7 +126,7 @@ def information_lost(reference, X_queries, y_queries, picks):
     queries = reference._queries(X_queries, y_queries)
     for label in np.unique(queries.labels.numpy()):
         numbers = np.flatnonzero(queries.labels.numpy() == label)
-        rows, points = reference._rows.at(label), queries.take(numbers)
+        rows, points = reference._rows.at(label)[0], queries.take(numbers)
         kernels = rows.inner(), points.inner(rows), points.norms()
         wanted, places = np.unique(picks[:, numbers], return_inverse=True)
         places = torch.as_tensor(places.reshape(len(picks), len(numbers), -1))

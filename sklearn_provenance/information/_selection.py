@@ -32,6 +32,8 @@ import torch
 TIE = 1e-10
 # Squared distance of copies over their squared norm, of which a kernel keeps no more digits.
 COPY = 8 * torch.finfo(torch.float64).eps
+# Scores over the first one that are its rounding: squares of covariances that should be zero.
+NOTHING = (64 * torch.finfo(torch.float64).eps) ** 2
 CACHE_BYTES = 16 * 2**20
 DEVICE_BYTES = 2 * 2**30
 
@@ -171,6 +173,10 @@ def select(conditioning, covariance, blocked, n_picks, *, divide=True, quotas=No
         score.add_(barred)
         best = score.amax(1, keepdim=True)
         tied = score >= best * (1 - TIE)
+        # Beside the first score the rest may be rounding alone: nothing tells these rows apart.
+        if not done:
+            nothing = NOTHING * best.clamp(min=0)
+        tied |= (best <= nothing) & (barred == 0)
         pick = tied.max(1).indices
         if copies is not None:
             pick = ((copies == copies[pick, None]) & (barred == 0)).max(1).indices

@@ -91,7 +91,8 @@ class TangentModel:
         self.forward = call if forward is None else forward
         self.measurement = measurement
         self.ntk_parameterization = ntk_parameterization
-        self.weights = select_parameters(module, parameters)
+        with evaluation(module):  # calls on other threads swap parameters for the time being
+            self.weights = select_parameters(module, parameters)
         self.layers = find_layers(module, self.weights, float(ntk_parameterization))
         self.planned = False
         self._draws = False  # whether the module draws random numbers in evaluation mode

@@ -214,6 +214,26 @@ class TangentRows:
         taken._kept = None if self._kept is None else list(taken_rows(self._kept, numbers))
         return taken
 
+    def equalise(self, copies):
+        """Give each row the kept factors of the first row that it is a copy of.
+
+        In single precision the gradient of a row depends on its place in a batch.
+
+        Parameters
+        ----------
+        copies : torch.Tensor of shape (n_rows,)
+            First row that each row is a copy of.
+        """
+        self._norms = self._norms[copies]
+        numbers = torch.arange(len(copies))
+        for rows, factors in self._kept or []:
+            own, first = numbers[rows], copies[rows]
+            changed = (first != own) & (first >= rows.start)
+            to, source = own[changed] - rows.start, first[changed] - rows.start
+            for factor in factors.values():
+                for tensor in factor.tensors().values():
+                    tensor[to.to(tensor.device)] = tensor[source.to(tensor.device)]
+
     def _blocks(self, dtype, numbers, start=0, at_most=math.inf):
         """As :meth:`Stream._blocks`."""
         if self._kept is None:

@@ -180,7 +180,7 @@ class GaussianAttributor(BaseAttributor):
             counts = np.bincount(labels[allowed], minlength=len(self.classes_))
             options["labels"] = torch.as_tensor(labels)
             options["quotas"] = torch.as_tensor(equal_shares(counts, k))
-        rule = self._rule.fit(self._rows.own())
+        rule = self._rule.fit(*self._rows.at(None))
         return rule.select(queries, k, **options).cpu().numpy()
 
     def score(self, X, y, sample_weight=None):
@@ -236,7 +236,7 @@ class GaussianAttributor(BaseAttributor):
                 queries = self._features.points(inputs, np.full_like(truth, columns[0]))
             else:
                 queries = self._features.query(X)
-            points = self._rows.at(columns[0])
+            points, _ = self._rows.at(columns[0])
             targets = torch.as_tensor((own[:, None] == columns).astype(np.float64))
             held_out = torch.as_tensor((truth[:, None] == columns).astype(np.float64))
             system, scale = self._density(points, targets, queries, held_out)

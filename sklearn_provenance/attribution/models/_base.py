@@ -121,8 +121,9 @@ class FittedModel:
         """Sums of parameters and buffers, which change when these do; None without a module."""
         if self.module is None:
             return None
-        state = [*self.module.parameters(), *self.module.buffers()]
-        return [float(t.detach().sum(dtype=torch.float64)).hex() for t in state]
+        with evaluation(self.module):  # calls on other threads swap parameters for the time being
+            state = [*self.module.parameters(), *self.module.buffers()]
+            return [float(t.detach().sum(dtype=torch.float64)).hex() for t in state]
 
     def with_forward(self, forward, logits=True):
         """Replace how outputs are computed.

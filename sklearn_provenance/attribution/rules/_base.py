@@ -33,13 +33,15 @@ class Rule(ABC):
     needs_all_rows = False
     counts_ties = True
 
-    def fit(self, points):
+    def fit(self, points, copies=None):
         """Learn what scores need of the rows.
 
         Parameters
         ----------
         points : points
             Training rows, see :class:`~sklearn_provenance.attribution.features.Features`.
+        copies : Tensor of shape (n_rows,), default=None
+            The same number for rows that are exact copies of each other; None where all differ.
 
         Returns
         -------
@@ -47,7 +49,7 @@ class Rule(ABC):
             A fitted copy.
         """
         fitted = copy.copy(self)
-        fitted.points = points
+        fitted.points, fitted.copies = points, copies
         fitted._fit()
         return fitted
 
@@ -64,9 +66,16 @@ class Rule(ABC):
             Scores of the rows, of which larger is more important.
         """
 
+    def settled(self, scores, rows=None):
+        """Scores (n_queries, n_rows) of rows, with those of copies equal to the last bit."""
+        if self.copies is None:
+            return scores
+        kinds = self.copies if rows is None else self.copies[rows]
+        return scores[:, first_of(kinds).to(scores.device)]
+
     def total(self, queries):
         """Scores of all rows, added up over queries."""
-        return self.scores(queries).sum(0)
+        return self.settled(self.scores(queries)).sum(0)
 
     def pick(self, queries, k, rows=None, own=None):
         """Pick k rows for each query.
@@ -80,7 +89,7 @@ class Rule(ABC):
         n_tied : Tensor of shape (n_queries,), int64
             Rows left out that score as the last pick does.
         """
-        scores = self.scores(queries, rows, own).to("cpu", torch.float64)
+        scores = self.settled(self.scores(queries, rows, own), rows).to("cpu", torch.float64)
         if own is not None:
             numbers = torch.arange(scores.shape[1]) if rows is None else rows
             scores = scores.masked_fill(numbers == own[:, None], -torch.inf)
@@ -88,6 +97,15 @@ class Rule(ABC):
         if rows is not None and len(rows):
             picks = torch.where(picks >= 0, rows[picks], -1)
         return picks, values, n_tied
+
+
+def first_of(kinds):
+    """Place (n,) where the kind (n,) of each entry is met first."""
+    _, inverse = kinds.unique(return_inverse=True)
+    places = torch.arange(len(inverse))
+    return torch.full_like(inverse, len(inverse)).scatter_reduce_(0, inverse, places, "amin")[
+        inverse
+    ]
 
 
 def largest(scores, k):

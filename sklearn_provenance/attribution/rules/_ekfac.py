@@ -76,7 +76,7 @@ class EKFACRule(Rule):
 
     def total(self, queries):
         """Influence of all rows on the sum of the queries' measurements."""
-        return self._influence(queries, None, summed=True)[0]
+        return self.settled(self._influence(queries, None, summed=True))[0]
 
     def _influence(self, queries, rows, summed):
         points = self.points if rows is None else self.points.take(rows)

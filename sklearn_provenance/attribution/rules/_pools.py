@@ -4,8 +4,10 @@ from functools import cached_property
 
 import torch
 
-from ...information import greedy, linear_response_by_search, select_in_pools
+from ...information import linear_response_by_search, select_in_pools
+from ...information._systems import KernelSystem
 from ...retrieval import make_index
+from ._base import largest
 from ._gain import GainRule
 
 
@@ -25,15 +27,15 @@ class PooledGainRule(GainRule):
         size = cross.abs()
         if own is not None:
             size.scatter_(1, own[:, None].to(size.device), -torch.inf)
-        pools = size.topk(min(self.pool_size, size.shape[1])).indices
-        rows, places = pools.unique(return_inverse=True)
-        allowed = torch.zeros(len(cross), len(rows), dtype=torch.bool, device=cross.device)
-        # The own row is the last of a pool that takes in all rows.
-        allowed.scatter_(1, places, size.gather(1, pools) >= 0)
-        kernel = self.points.take(rows.cpu()).inner()
-        system = kernel, cross[:, rows], queries.norms().to(cross.device)
-        picks, nats = greedy(*system, self.noise_variance, k, self.rule, allowed)
-        return torch.where(picks >= 0, rows[picks], -1), nats, picks.new_zeros(len(picks))
+        pools = largest(size, min(self.pool_size, size.shape[1]))[0].sort(1).values
+        rows, places = pools.clamp(min=0).unique(return_inverse=True)
+        # Without its own row a query's pool may be smaller: -1 pads it.
+        allowed = torch.zeros(len(cross), len(rows), dtype=torch.int64, device=cross.device)
+        allowed = allowed.scatter_add_(1, places, (pools >= 0).long()) > 0
+        system = KernelSystem(self.points.take(rows.cpu()).inner(), self.noise_variance, self.rule)
+        known = cross[:, rows], queries.norms().to(cross.device)
+        picks, nats, n_tied = system.pick(known, k, allowed)
+        return torch.where(picks >= 0, rows[picks], -1), nats, n_tied
 
 
 class SearchedGainRule(GainRule):
@@ -60,8 +62,8 @@ class SearchedGainRule(GainRule):
         n_tied = torch.zeros(len(phi), dtype=torch.int64)
         if self.pool_size is None:
             search = self.built.search
-            found = linear_response_by_search(search, rows, phi, *settings, own)
-            return *found, n_tied
+            picks, nats = linear_response_by_search(search, rows, phi, *settings, own)
+            return self._lowest(picks, own), nats, n_tied
         check_pool(k, self.pool_size)
         size = self.pool_size + (own is not None)  # a search may find the query itself
         pools, _ = self.built.search(phi.numpy(), min(size, len(rows)))
@@ -70,7 +72,22 @@ class SearchedGainRule(GainRule):
             found = pools == own[:, None]
             found[:, self.pool_size :] |= ~found.any(1, keepdim=True)
             pools = pools.masked_fill(found, -1)
-        return *select_in_pools(rows, phi, *settings, pools, self.rule), n_tied
+        picks, nats = select_in_pools(rows, phi, *settings, pools, self.rule)
+        return self._lowest(picks, own), nats, n_tied
+
+    def _lowest(self, picks, own):
+        """Picks with the lowest of a row's copies named first, whichever a search has found."""
+        if self.copies is None:
+            return picks
+        picks = picks.clone()
+        for i, row in enumerate(picks):
+            kinds = self.copies[row].masked_fill(row < 0, -1)
+            for kind in kinds[kinds >= 0].unique():
+                rows = (self.copies == kind).nonzero()[:, 0]
+                rows = rows if own is None else rows[rows != own[i]]
+                named = kinds == kind
+                row[named] = rows[: int(named.sum())]
+        return picks
 
 
 def check_pool(k, pool_size):

@@ -16,6 +16,10 @@ class RandomRule(Rule):
     def __init__(self, seed):
         self.seed = seed
 
+    def settled(self, scores, rows=None):
+        """Scores as they are: copies have numbers of their own."""
+        return scores
+
     def scores(self, queries, rows=None, own=None):
         """A number in [0, 1) for every query and row."""
         scores = np.empty((len(queries), len(self.points)))
