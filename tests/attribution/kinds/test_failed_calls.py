@@ -221,3 +221,23 @@ def test_a_module_that_writes_to_its_input(name, data, kind):
     for _ in range(2):
         assert_same(answers(attributor, queries), answers(expected, queries), exact=False)
         assert frozen([X, queries]) == given
+
+
+@pytest.mark.parametrize("what", ["weight", "buffer"])
+@every_attributor
+def test_a_module_that_changes_after_fit(name, module, data, what):
+    """Its old answers are not those of the new one, and its new gradients not those of fit."""
+    X, y, queries = data
+    attributor = ATTRIBUTORS[name].make(module).fit(X, y)
+    answers(attributor, queries)
+    attributor.explain(k=2)
+    tensor = module[0].weight.detach() if what == "weight" else module[1].running_mean
+    before = tensor.clone()
+    tensor += 1
+    for method in ("explain", "attribute"):
+        with pytest.raises(ValueError, match="have changed"):
+            calls(attributor, queries)[method]()
+    with pytest.raises(ValueError, match="have changed"):
+        attributor.explain(k=2)
+    tensor.copy_(before)
+    answers(attributor, queries)
