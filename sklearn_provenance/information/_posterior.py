@@ -5,6 +5,9 @@ from scipy.linalg.lapack import dpotrf
 
 from ._validation import check_resolved, unresolved
 
+# Columns that are solved for at a time, to have no second matrix of all of them.
+_BLOCK = 512
+
 
 class KernelPosterior:
     """The posterior given rows by their kernel: K + σ² I factorised once.
@@ -32,9 +35,11 @@ class KernelPosterior:
     def columns(self, rows):
         """L^-1 E_rows (n_train, n_rows); those of the rows asked for last are kept."""
         if self._columns is None or not torch.equal(self._columns[0], rows):
-            unit = self.factor.new_zeros(len(self.factor), len(rows))
-            unit[rows, torch.arange(len(rows), device=rows.device)] = 1.0
-            self._columns = rows, self.whiten(unit)
+            columns = self.factor.new_zeros(len(self.factor), len(rows))
+            columns[rows, torch.arange(len(rows), device=rows.device)] = 1.0
+            for block in columns.split(_BLOCK, 1):
+                block.copy_(self.whiten(block))
+            self._columns = rows, columns
         return self._columns[1]
 
     def queries(self, cross, query_variance):
@@ -55,8 +60,8 @@ class KernelPosterior:
         """Posterior correlation (n_queries, n_rows) of queries and rows; needs the kernel."""
         noise_variance, columns = self.noise_variance, self.columns(rows)
         solved, variance = self.queries(*queries)
-        known = self.whiten(self.kernel[:, rows]).square().sum(0)
-        row_variance = (self.kernel.diagonal()[rows] - known).clamp_(min=0.0)
+        known = [self.whiten(self.kernel[:, part]).square().sum(0) for part in rows.split(_BLOCK)]
+        row_variance = (self.kernel.diagonal()[rows] - torch.cat(known)).clamp_(min=0.0)
         scale = (row_variance * variance[:, None]).sqrt()
         covariance = noise_variance * solved.mT @ columns
         return torch.where(scale > 0, covariance / scale, 0.0).clamp_(-1.0, 1.0)
