@@ -25,8 +25,9 @@ def data(data):
     return X.astype(np.float64), y, queries.astype(np.float64)
 
 
-@pytest.mark.parametrize("candidates", ["same_class", "all"])
-@pytest.mark.parametrize("limit", [1.0, 5000.0])
+@pytest.mark.parametrize(
+    ("candidates", "limit"), [("same_class", 1.0), ("all", 1.0), ("all", 5000.0)]
+)
 @every_attributor
 def test_answers_do_not_depend_on_the_limit(name, module, data, limit, candidates):
     X, y, queries = data
@@ -60,15 +61,14 @@ def test_columns_are_exact(module, data):
         assert (np.sort(found.indices) == np.arange(24)).all()
 
 
-@pytest.mark.parametrize("batch_size", [1, 5])
 @every_attributor
-def test_answers_do_not_depend_on_batches(name, module, data, batch_size):
+def test_answers_do_not_depend_on_batches(name, module, data):
     X, y, queries = data
     if name == "random":
         return
     make = ATTRIBUTORS[name].make
     expected = answers(make(module).fit(X, y), queries)
-    found = answers(make(module, batch_size=batch_size).fit(X, y), queries)
+    found = answers(make(module, batch_size=5).fit(X, y), queries)
     assert_same(found, expected, exact=False)
 
 
@@ -79,7 +79,7 @@ def test_queries_do_not_depend_on_their_company(name, module, data):
     attributor = ATTRIBUTORS[name].make(module).fit(X, y)
     together = attributor.explain(queries, k=3)
     scores = attributor.attribute(queries)
-    for i in range(len(queries)):
+    for i in (0, 3):
         alone = attributor.explain(queries[i : i + 1], k=3)
         np.testing.assert_array_equal(alone.indices[0], together.indices[i])
         np.testing.assert_allclose(alone.scores[0], together.scores[i], rtol=1e-6)

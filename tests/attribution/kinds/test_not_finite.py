@@ -87,8 +87,9 @@ def test_logits_of_training_rows(name, data, rows, value):
         answers(attributor.fit(marked(X, rows), y), queries)
 
 
-@pytest.mark.parametrize("value", ["nan", "inf"])
-@pytest.mark.parametrize("place", ["first weight", "last bias", "variance"])
+@pytest.mark.parametrize(
+    ("place", "value"), [("first weight", "nan"), ("last bias", "inf"), ("variance", "nan")]
+)
 @every_attributor
 def test_weights(name, module, data, place, value):
     X, y, queries = data
@@ -97,8 +98,6 @@ def test_weights(name, module, data, place, value):
         "last bias": (4, "bias"),
         "variance": (1, "running_var"),
     }[place]
-    if place == "variance" and value == "inf":
-        return  # such a layer gives zeros, which are finite
     with torch.no_grad():
         getattr(module[layer], parameter)[0] = VALUES[value]
     attributor = ATTRIBUTORS[name].make(module)

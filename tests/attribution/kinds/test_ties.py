@@ -50,8 +50,11 @@ def settings(name, size="default"):
     return {"noise_variance": SIZES[size]} if name in NOISY else {}
 
 
-@pytest.mark.parametrize("candidates", ["same_class", "all"])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize(
+    ("candidates", "dtype"),
+    [("same_class", torch.float32), ("all", torch.float32), ("all", torch.float64)],
+    ids=str,
+)
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("name", [name for name in ATTRIBUTORS if name != "random"])
 def test_copies(name, size, dtype, candidates):
@@ -60,7 +63,7 @@ def test_copies(name, size, dtype, candidates):
         return
     numpy_dtype = np.float32 if dtype == torch.float32 else np.float64
     params = settings(name, size) | {"candidates": candidates, "batch_size": 4}
-    for seed in range(3):
+    for seed in range(1 if size == "default" else 2):
         X, y, first = copies(seed=seed, dtype=numpy_dtype)
         queries = np.random.default_rng(seed + 10).normal(size=(4, N_FEATURES)).astype(numpy_dtype)
         attributor = ATTRIBUTORS[name].make(network(dtype), **params).fit(X, y)
