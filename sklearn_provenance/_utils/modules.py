@@ -88,6 +88,27 @@ def evaluation_mode(module):
                         buffer.copy_(content)
 
 
+@contextmanager
+def evaluation(module, draws_on=None):
+    """Evaluation mode with gradients, even where the caller's context has them switched off.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        See :func:`evaluation_mode`.
+    draws_on : torch.device, default=None
+        Where a module draws random numbers that nobody else is to miss: the global generators, and
+        this device's, are set back.
+    """
+    with evaluation_mode(module), torch.inference_mode(False), torch.enable_grad():
+        generators = None if draws_on is None else Generators(draws_on)
+        try:
+            yield
+        finally:
+            if generators is not None:
+                generators.restore()
+
+
 def _set_modes(modules, modes):
     for m, mode in zip(modules, modes):  # noqa: B905, modes may be endless
         if m.training is not mode:
