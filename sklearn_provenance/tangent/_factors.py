@@ -8,9 +8,9 @@ from .._utils.modules import Generators, evaluation
 from ._batches import as_rows, copied, n_rows, take
 from ._examination import examined_rows
 from ._layers import batch_size_for, find_layers
-from ._linearisation import Linearisation, call, close, random_weights
+from ._linearisation import Linearisation, call, close, norm, random_weights
 from ._module import Functional, check_module, select_parameters
-from ._outputs import check_logits, check_measurement, logits_of
+from ._outputs import check_measurement, finite_logits
 
 
 @dataclass
@@ -90,7 +90,7 @@ class TangentModel:
         self.layers = find_layers(module, self.weights, float(ntk_parameterization))
         self.planned = False
         self.draws_on = None  # device of a module that draws random numbers in evaluation mode
-        self.n_seen = 0  # rows that have been linearised
+        self._n_seen = 0  # rows that have been linearised
         self.functional = Functional(module, self.forward, measurement)
         first = next(iter(self.weights.values()))
         self.device, self.dtype = first.device, first.dtype
@@ -281,7 +281,7 @@ class TangentModel:
             batch, size = copied(take(x, slice(start, start + step)))
             with evaluation(self.module, self.draws_on), torch.no_grad():
                 outputs = self.forward(self.module, batch)
-            parts.append(check_logits(logits_of(outputs), size, start).cpu())
+            parts.append(finite_logits(outputs, size, start).cpu())
         return torch.cat(parts)
 
     def linearise(self, x, first_row=0):
@@ -305,4 +305,4 @@ class TangentModel:
 
 
 def _size(gradients):
-    return sum(float(g.double().square().sum()) for g in gradients.values()) ** 0.5
+    return sum(norm(g) ** 2 for g in gradients.values()) ** 0.5

@@ -284,29 +284,37 @@ class Gradients:
         Form by number of the layer.
     norms : torch.Tensor of shape (B,), default=None
         Squared norms in double precision, where they are known.
+
+    Attributes
+    ----------
+    nbytes : int
+        Bytes that the forms take.
     """
 
     def __init__(self, forms, norms=None):
         self.forms, self.norms = forms, norms
+        self.nbytes = sum(form.nbytes for form in forms.values())
 
     @classmethod
-    def compact(cls, forms, n_rows, dtype=None):
+    def compact(cls, forms, n_rows=None, dtype=None):
         """Note the norms of forms, which are emptied layer by layer, and keep what takes least.
 
         Parameters
         ----------
         forms : dict
             Form by number of the layer.
-        n_rows : int
-            B: there may be no form.
+        n_rows : int, default=None
+            B, of which norms are noted; None notes none.
         dtype : torch.dtype, default=None
             Precision to keep; None keeps nothing but the norms.
         """
-        norms, kept = torch.zeros(n_rows, dtype=torch.float64), {}
+        norms = None if n_rows is None else torch.zeros(n_rows, dtype=torch.float64)
+        kept = {}
         for number in list(forms):
             form = forms.pop(number).compact()
-            norms = norms.to(form.device)
-            norms += form.norms()
+            if norms is not None:
+                norms = norms.to(form.device)
+                norms += form.norms()
             if dtype is not None:
                 kept[number] = form.cast(dtype)
         return cls(kept, norms)
@@ -336,10 +344,9 @@ class Gradients:
         """Numbers that are kept."""
         return sum(form.n_numbers for form in self.forms.values())
 
-    @property
-    def nbytes(self):
-        """Bytes that are kept."""
-        return sum(form.nbytes for form in self.forms.values())
+    def matrices(self):
+        """Gradients (B, O, I) of each layer by number."""
+        return {number: form.matrix() for number, form in self.forms.items()}
 
     def cast(self, dtype):
         """The same in another precision."""

@@ -359,6 +359,14 @@ def find_layers(module, weights, ntk_scale):
     return layers
 
 
+def split_by_name(layers, matrices):
+    """Gradients (B, numel) of all parameters by name, from matrices by number of the layer."""
+    split = {}
+    for number, matrix in matrices.items():
+        split |= layers[number].split(matrix)
+    return split
+
+
 def batch_size_for(model, batch_size):
     """Rows per pass; "auto" bounds what the layers' factors take."""
     if batch_size != "auto":

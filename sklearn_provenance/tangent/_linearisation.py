@@ -8,7 +8,7 @@ import torch
 from .._utils.modules import evaluation
 from ._batches import copied
 from ._forms import Gradients
-from ._outputs import check_finite, check_labels, check_logits, logits_of, scalar
+from ._outputs import all_finite, check_finite, check_labels, finite_logits, scalar
 
 # Rows up to which every batch's factors are compared with autograd.
 _ALWAYS = 64
@@ -23,7 +23,7 @@ def call(module, x):
     return module(x)
 
 
-def linearised(model, x, first_row, labels=None, decide=None, dtype=None):
+def linearised(model, x, first_row, labels=None, decide=None, *, dtype=None, norms=True):
     """Labels, logits and gradients of a batch, from one forward and one backward pass.
 
     Parameters
@@ -35,7 +35,9 @@ def linearised(model, x, first_row, labels=None, decide=None, dtype=None):
     decide : callable, default=None
         Labels of logits.
     dtype : torch.dtype, default=None
-        Precision of the gradients; None gives their norms alone.
+        Precision to keep gradients in; None keeps nothing but their norms.
+    norms : bool, default=True
+        Whether to take the norms, which must be finite.
 
     Returns
     -------
@@ -44,13 +46,14 @@ def linearised(model, x, first_row, labels=None, decide=None, dtype=None):
     logits : torch.Tensor of shape (B, C) or None
         Detached.
     gradients : Gradients
-        Finite.
+        Of all layers with influence.
     """
     batch = Linearisation(model, x, first_row)
     labels, logits = batch.labelled(labels, decide)
     forms = {layer.number: form for layer, form in batch._factors(labels)}
-    gradients = Gradients.compact(forms, len(labels), dtype)
-    check_finite(gradients.norms, "gradients", first_row)
+    gradients = Gradients.compact(forms, len(labels) if norms else None, dtype)
+    if norms:
+        check_finite(gradients.norms, "gradients", first_row)
     return labels, logits, gradients
 
 
@@ -59,7 +62,7 @@ class Linearisation:
 
     Factors of a layer are compared with autograd before they are used, on the sum of the batch's
     gradients with random weights: at first, until a batch's gradients are not zero, and again
-    whenever the model has seen 16 times as many rows. Such a sum is wrong if a
+    whenever the model has seen 256 times as many rows. Such a sum is wrong if a
     factor is, or if the factor of one row is given to another.
 
     Parameters
@@ -111,9 +114,7 @@ class Linearisation:
                     p.requires_grad_(False)
             self.outputs, self.logits = outputs, None
             if not callable(model.measurement):
-                self.outputs = self.logits = check_logits(
-                    logits_of(outputs), self.n_samples, first_row
-                )
+                self.outputs = self.logits = finite_logits(outputs, self.n_samples, first_row)
 
     def _running(self):
         return evaluation(self.model.module, self.model.draws_on)
@@ -121,15 +122,15 @@ class Linearisation:
     def _choose_watched(self):
         """Choose layers whose factors must be confirmed; note whether these are all.
 
-        All are at first, and whenever there are 16 times as many rows.
+        All are at first, and whenever there are 256 times as many rows.
         """
         model, self.watched, self.all_watched = self.model, set(), False
         if self.planning:
             return
-        before = model.n_seen
-        model.n_seen += self.n_samples
+        before = model._n_seen
+        model._n_seen += self.n_samples
         self.all_watched = (
-            before < _ALWAYS or before.bit_length() // 4 < model.n_seen.bit_length() // 4
+            before < _ALWAYS or before.bit_length() // 8 < model._n_seen.bit_length() // 8
         )
         self.watched = {
             layer.number
@@ -158,7 +159,7 @@ class Linearisation:
         if self.logits is not None:
             return self.logits.detach()
         try:
-            return check_logits(logits_of(self.outputs), self.n_samples).detach()
+            return finite_logits(self.outputs, self.n_samples).detach()
         except (TypeError, ValueError):
             return None
 
@@ -321,10 +322,9 @@ class Linearisation:
         exact = False
         if factor is not None:
             total = factor.total(self.weights.to(expected))
-            if not (total.isfinite().all() and expected.isfinite().all()):
+            if not (all_finite(total) and all_finite(expected)):
                 return True  # nothing can be compared, and norms that are not finite are named
-            size = float(expected.double().norm())
-            exact = close(total, expected, size)
+            exact = close(total, expected)
         if exact:
             layer.route = "factors"
             layer.positions = factor.positions
@@ -355,10 +355,18 @@ def random_weights(n):
 
 def close(a, b, size=None):
     """Equal up to rounding, which is relative to b and to the whole that b is a part of."""
-    if a.shape != b.shape or not torch.equal(torch.isfinite(a), torch.isfinite(b)):
+    if a.shape != b.shape:
         return False
+    if not (all_finite(a) and all_finite(b)):
+        finite = b.isfinite()
+        if not torch.equal(a.isfinite(), finite):
+            return False
+        a, b = a[finite], b[finite]
     relative, floor = (1e-6, 1e-12) if b.dtype == torch.float64 else (1e-2, 1e-6)
-    finite = torch.isfinite(b)
-    a, b = a[finite].double(), b[finite].double()
-    size = float(b.norm()) if size is None else size
-    return bool((a - b).norm() <= relative * b.norm() + floor * size)
+    difference, own = norm(a - b), norm(b)
+    return difference <= relative * own + floor * (own if size is None else size)
+
+
+def norm(values):
+    """Norm in double precision: squares of single precision underflow."""
+    return float(torch.linalg.vector_norm(values, dtype=torch.float64))

@@ -65,6 +65,17 @@ def logits_of(outputs, first=False):
     return outputs
 
 
+def finite_logits(outputs, n_samples, first_row=0):
+    """Logits in the outputs of a module, checked; see :func:`logits_of` and :func:`check_logits`.
+
+    Returns
+    -------
+    torch.Tensor of shape (n_samples, C)
+        Finite.
+    """
+    return check_logits(logits_of(outputs), n_samples, first_row)
+
+
 def _is_table(entry):
     return isinstance(entry, torch.Tensor) and entry.ndim == 2 and entry.is_floating_point()
 
@@ -98,17 +109,21 @@ def check_logits(logits, n_samples, first_row=0):
 
 def check_finite(values, what, first_row=0):
     """Raise if a row of ``values`` (B, ...) is not finite; name the first such rows."""
-    if values.sum().isfinite():  # far cheaper, and never finite where a number is not
+    if all_finite(values):
         return
     finite = values.isfinite()
-    if finite.all():
-        return
     values, finite = values.reshape(len(values), -1), finite.reshape(len(values), -1)
     rows = (~finite.all(1)).nonzero()[:3, 0].tolist()
     value = float(values[rows[0]][~finite[rows[0]]][0])
     named = [first_row + i if isinstance(first_row, int) else int(first_row[i]) for i in rows]
     what_row = "row" if len(named) == 1 else "rows"
     raise ValueError(f"{what} of {what_row} {', '.join(map(str, named))} are not finite ({value})")
+
+
+def all_finite(values):
+    """Whether no number is NaN or infinite."""
+    # The sum is far cheaper, and never finite where a number is not.
+    return bool(values.sum().isfinite() or values.isfinite().all())
 
 
 def measure(logits, labels, measurement="label_logit"):

@@ -12,7 +12,7 @@ from tqdm.auto import tqdm
 
 from ._batches import as_rows, only, take
 from ._forms import Gradients
-from ._layers import batch_size_for
+from ._layers import batch_size_for, split_by_name
 from ._linearisation import RouteChanged, linearised
 
 # Numbers kept of one block of rows while the other set streams past it (1 GB in float64), and of
@@ -127,7 +127,7 @@ class TangentRows:
                 start,
                 None if labels is None else labels[rows],
                 decide,
-                None if kept is None else torch.float64,
+                dtype=None if kept is None else torch.float64,
             )
             self._norms[rows] = gradients.norms.to(self.device)
             all_labels.append(own.cpu())
@@ -210,9 +210,8 @@ class TangentRows:
         )
         columns = dict(zip(sizes, matrix.split(list(sizes.values()), 1), strict=True))
         for rows, gradients in blocks:
-            for number, form in gradients.forms.items():
-                for name, part in self.model.layers[number].split(form.matrix()).items():
-                    columns[name][rows] = part.to(self.device)
+            for name, part in split_by_name(self.model.layers, gradients.matrices()).items():
+                columns[name][rows] = part.to(self.device)
         return matrix
 
     def take(self, numbers):
@@ -281,7 +280,7 @@ class Stream:
         for i in range(start, n, step):
             rows = slice(i, min(i + step, n))
             *_, gradients = linearised(
-                self.model, take(self.X, rows), i, self.labels[rows], dtype=dtype
+                self.model, take(self.X, rows), i, self.labels[rows], dtype=dtype, norms=False
             )
             open_.append((rows, gradients))
             size += gradients.n_numbers
