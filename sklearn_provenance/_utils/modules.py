@@ -46,6 +46,22 @@ def _held(modules):
             lock.inner.release()
 
 
+def held(module):
+    """Hold a module against other threads, to read it: torch.func swaps its parameters for a while.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        And its submodules.
+
+    Returns
+    -------
+    context manager
+        A thread may take it again.
+    """
+    return _held(list(module.modules()))
+
+
 class _Lock:
     def __init__(self):
         self.number = next(_NUMBERS)

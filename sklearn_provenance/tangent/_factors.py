@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import torch
 
-from .._utils.modules import Generators, evaluation
+from .._utils.modules import Generators, evaluation, held
 from ._batches import as_rows, copied, n_rows, take
 from ._examination import examined_rows
 from ._layers import batch_size_for, find_layers
@@ -86,8 +86,9 @@ class TangentModel:
         self.forward = call if forward is None else forward
         self.measurement = measurement
         self.ntk_parameterization = ntk_parameterization
-        self.weights = select_parameters(module, parameters)
-        self.layers = find_layers(module, self.weights, float(ntk_parameterization))
+        with held(module):
+            self.weights = select_parameters(module, parameters)
+            self.layers = find_layers(module, self.weights, float(ntk_parameterization))
         self.planned = False
         self.draws_on = None  # device of a module that draws random numbers in evaluation mode
         self._n_seen = 0  # rows that have been linearised
@@ -237,7 +238,8 @@ class TangentModel:
     @property
     def coverage(self):
         """Coverage: routes of the parameters and their shares."""
-        everything = dict(self.module.named_parameters())
+        with held(self.module):
+            everything = dict(self.module.named_parameters())
         routes = dict.fromkeys(everything, "excluded")
         for layer in self.layers:
             routes |= dict.fromkeys(layer.weights, layer.route)
