@@ -8,6 +8,43 @@ from scipy.sparse import issparse
 from ._explanation_rows import clip
 
 
+def check_explanation(explanation):
+    """Check what an explanation was given, and turn it into arrays that belong together."""
+    exp = explanation
+    exp.indices, exp.scores = check_picks(exp.indices, exp.scores)
+    n_queries, _ = shape = exp.indices.shape
+    exp.sample_id = check_array("sample_id", exp.sample_id, shape)
+    exp.exemplar_labels = check_array("exemplar_labels", exp.exemplar_labels, shape)
+    exp.query_labels = check_array("query_labels", exp.query_labels, (n_queries,))
+    exp.query_id = check_array("query_id", exp.query_id, (n_queries,))
+    exp.n_tied = check_counts("n_tied", exp.n_tied, (n_queries,))
+    names = exp.feature_names
+    if names is None:
+        names = getattr(exp.queries, "columns", None)  # of a data frame
+    exp.feature_names = None if names is None else list(map(str, names))
+    if exp.image_shape is not None:
+        exp.image_shape = tuple(map(int, exp.image_shape))
+    exp.queries = check_rows("queries", exp.queries, exp.image_shape)
+    exp.training_data = check_rows("training_data", exp.training_data, exp.image_shape)
+
+    if exp.queries is not None and exp.queries.shape[0] != n_queries:
+        raise ValueError(
+            f"queries has {exp.queries.shape[0]} rows, but indices explains {n_queries} queries"
+        )
+    for name, data in (("queries", exp.queries), ("training_data", exp.training_data)):
+        if data is not None and names is not None and len(names) != row_size(data):
+            raise ValueError(
+                f"feature_names has {len(names)} names, but a row of {name} holds "
+                f"{row_size(data)} values"
+            )
+    if exp.training_data is not None and exp.indices.size:
+        n_train, largest = exp.training_data.shape[0], exp.indices.max()
+        if largest >= n_train:
+            raise ValueError(
+                f"indices point to row {largest}, but training_data has {n_train} rows"
+            )
+
+
 def check_picks(indices, scores):
     """Return indices as int64 and scores as float64, of one shape and with one padding."""
     indices, scores = np.asarray(indices), np.asarray(scores, dtype=np.float64)
@@ -101,9 +138,3 @@ def _from_list(rows):
         for number, row in enumerate(rows):
             data[number] = row
         return data
-
-
-def column_names(data):
-    """Names of the columns of a data frame; None for anything else."""
-    columns = getattr(data, "columns", None)
-    return None if columns is None else list(map(str, columns))

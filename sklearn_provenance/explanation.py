@@ -2,14 +2,7 @@
 
 import numpy as np
 
-from ._explanation_checks import (
-    check_array,
-    check_counts,
-    check_picks,
-    check_rows,
-    column_names,
-    row_size,
-)
+from ._explanation_checks import check_array, check_explanation
 from ._explanation_html import explanation_page
 from ._explanation_page import check_target, write_page
 from ._explanation_plot import ExplanationDisplay
@@ -126,40 +119,20 @@ class Explanation:
         method="",
         score_name="score",
     ):
-        self.indices, self.scores = check_picks(indices, scores)
-        shape = self.indices.shape
-        self.sample_id = check_array("sample_id", sample_id, shape)
-        self.exemplar_labels = check_array("exemplar_labels", exemplar_labels, shape)
-        self.query_labels = check_array("query_labels", query_labels, shape[:1])
-        self.query_id = check_array("query_id", query_id, shape[:1])
-        self.n_tied = check_counts("n_tied", n_tied, shape[:1])
-        self.queries = check_rows("queries", queries, image_shape)
-        self.training_data = check_rows("training_data", training_data, image_shape)
-        self.image_shape = None if image_shape is None else tuple(map(int, image_shape))
-        if feature_names is None:
-            feature_names = column_names(queries)
-        self.feature_names = None if feature_names is None else list(map(str, feature_names))
+        self.indices = indices
+        self.scores = scores
+        self.sample_id = sample_id
+        self.exemplar_labels = exemplar_labels
+        self.query_labels = query_labels
+        self.queries = queries
+        self.training_data = training_data
+        self.image_shape = image_shape
+        self.feature_names = feature_names
+        self.query_id = query_id
+        self.n_tied = n_tied
         self.method = method
         self.score_name = score_name
-
-        if self.queries is not None and self.queries.shape[0] != self.n_queries:
-            raise ValueError(
-                f"queries has {self.queries.shape[0]} rows, but indices explains "
-                f"{self.n_queries} queries"
-            )
-        for name in ("queries", "training_data"):
-            data, names = getattr(self, name), self.feature_names
-            if data is not None and names is not None and len(names) != row_size(data):
-                raise ValueError(
-                    f"feature_names has {len(names)} names, but a row of {name} holds "
-                    f"{row_size(data)} values"
-                )
-        if self.training_data is not None and self.indices.size:
-            n_train, largest = self.training_data.shape[0], self.indices.max()
-            if largest >= n_train:
-                raise ValueError(
-                    f"indices point to row {largest}, but training_data has {n_train} rows"
-                )
+        check_explanation(self)
 
     @property
     def n_queries(self):

@@ -46,6 +46,22 @@ def _held(modules):
             lock.inner.release()
 
 
+def held(module):
+    """Hold a module against other threads, to read it: torch.func swaps its parameters for a while.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        And its submodules.
+
+    Returns
+    -------
+    context manager
+        A thread may take it again.
+    """
+    return _held(list(module.modules()))
+
+
 class _Lock:
     def __init__(self):
         self.number = next(_NUMBERS)
@@ -86,6 +102,27 @@ def evaluation_mode(module):
                 if version is None or _version(buffer) != version:
                     with torch.no_grad():
                         buffer.copy_(content)
+
+
+@contextmanager
+def evaluation(module, draws_on=None):
+    """Evaluation mode with gradients, even where the caller's context has them switched off.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        See :func:`evaluation_mode`.
+    draws_on : torch.device, default=None
+        Where a module draws random numbers that nobody else is to miss: the global generators, and
+        this device's, are set back.
+    """
+    with evaluation_mode(module), torch.inference_mode(False), torch.enable_grad():
+        generators = None if draws_on is None else Generators(draws_on)
+        try:
+            yield
+        finally:
+            if generators is not None:
+                generators.restore()
 
 
 def _set_modes(modules, modes):

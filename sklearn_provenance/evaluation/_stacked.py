@@ -13,7 +13,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from .._utils.arguments import as_device
 from .._utils.restored import restored_generators
-from ..tangent._module import _Adapter, call
+from ..tangent._linearisation import call
+from ..tangent._module import _Adapter
 from ._networks import check_trainable, first_logits, named, usable
 from ._retraining_schedule import build_optimizer, group_batches, row_losses, set_lr
 

@@ -15,7 +15,7 @@ attribution.
 
 import torch
 
-from ._posterior import KernelPosterior, ratio
+from ._posterior import KernelPosterior
 from ._validation import (
     check_function_space,
     check_noise_variance,
@@ -24,6 +24,7 @@ from ._validation import (
     check_rows,
     check_tensor,
     check_weight_space,
+    ratio,
 )
 from ._variance import leave_out_system, noise_factor, whiten
 from ._weight_space import FeaturePosterior, path_reductions

@@ -3,7 +3,7 @@
 import torch
 from scipy.linalg.lapack import dpotrf
 
-from ._validation import check_resolved, unresolved
+from ._validation import check_resolved, ratio, unresolved
 
 # Columns that are solved for at a time, to have no second matrix of all of them.
 _BLOCK = 512
@@ -79,8 +79,3 @@ def _cholesky(matrix):
     # The transpose of a row-major matrix is column-major: its upper factor is our lower one.
     factor, failed = dpotrf(matrix.numpy().T, lower=0, clean=1, overwrite_a=1)
     return torch.from_numpy(factor.T), failed != 0
-
-
-def ratio(gain, variance):
-    """Gain over variance; 0 where a query has neither."""
-    return torch.where((gain == 0) & (variance == 0), 0.0, gain / variance)

@@ -13,9 +13,8 @@ import numpy as np
 import torch
 
 from ._greedy import check_count, check_rule, greedy, greedy_features
-from ._posterior import ratio
 from ._selection import blocks
-from ._validation import check_noise_variance, check_tensor
+from ._validation import check_noise_variance, check_tensor, ratio
 from ._weight_space import path_reductions
 
 

@@ -198,6 +198,60 @@ def select(conditioning, covariance, blocked, n_picks, *, divide=True, quotas=No
     return picks, gains, n_tied
 
 
+def select_each(
+    start,
+    covariance,
+    blocked,
+    n_picks,
+    bytes_per_selection,
+    *,
+    withheld=None,
+    divide=True,
+    copies=None,
+):
+    """Pick rows for every query alone: :func:`select`, as many side by side as stay in cache.
+
+    Parameters
+    ----------
+    start : callable
+        ``start(n_selections, n_picks)`` gives G, not conditioned on anything.
+    covariance : Tensor of shape (n_queries, n_rows)
+        c.
+    blocked : Tensor of shape (n_queries, n_rows), bool
+        Rows that may not be picked.
+    n_picks : int
+        Rounds.
+    bytes_per_selection : int
+        What G keeps for a selection.
+    withheld : tuple of (rows, unit), default=None
+        The row (n_queries,) that each query is, to be removed before anything is picked, and the
+        factor of what the rest knows of it. c is then not read.
+    divide, copies
+        As in :func:`select`.
+
+    Returns
+    -------
+    picks, gains, n_tied
+        As of :func:`select`.
+    """
+    n_queries = len(covariance)
+    picks = torch.empty(n_queries, n_picks, dtype=torch.int64, device=covariance.device)
+    gains, n_tied = covariance.new_empty(n_queries, n_picks), picks.new_zeros(n_queries)
+    for block in blocks(n_queries, bytes_per_selection, covariance.device):
+        conditioning = start(block.stop - block.start, n_picks + (withheld is not None))
+        if withheld is None:
+            known = covariance[block].clone()
+        else:
+            # Once row i is removed, what the rest knows of it is its column: -P_xi / P_ii.
+            rows, unit = withheld
+            scaled, root = conditioning.condition(rows[block])
+            known = -scaled * (unit / root)
+        picks[block], gains[block], n_tied[block] = select(
+            conditioning, known[:, None], blocked[block], n_picks, divide=divide, copies=copies
+        )
+    return picks, gains, n_tied
+
+
 def find_copies(probe, difference):
     """First row that each row is a copy of, up to rounding; None where all rows differ.
 

@@ -5,11 +5,19 @@ when a system is made; :meth:`pick` answers queries. :mod:`._greedy` and :mod:`.
 systems used once, and say what the rules are.
 """
 
+from functools import partial
+
 import torch
 
-from ._posterior import KernelPosterior, ratio
-from ._selection import FeatureConditioning, KernelConditioning, blocks, find_copies, select
-from ._validation import check_resolved, check_rows, check_scale
+from ._posterior import KernelPosterior
+from ._selection import (
+    FeatureConditioning,
+    KernelConditioning,
+    find_copies,
+    select,
+    select_each,
+)
+from ._validation import check_resolved, check_rows, check_scale, ratio
 from ._weight_space import FeaturePosterior, path_reductions
 
 RULES = ("info_gain", "info_loss", "linear_response")
@@ -61,28 +69,16 @@ class GreedySystem:
         withheld = None
         if self.removes and own is not None:
             withheld, variance = self._without_own(own, variance, diagonal)
-        picks = torch.empty(n_queries, n_picks, dtype=torch.int64, device=self.device)
-        gains = covariance.new_empty(n_queries, n_picks)
-        n_tied = picks.new_zeros(n_queries)
-        copies = None if self.copies is None else self.copies[rows]
-        for block in blocks(n_queries, n_picks * row_bytes, self.device):
-            size = block.stop - block.start
-            conditioning = start(size, n_picks + (withheld is not None))
-            if withheld is None:
-                known = covariance[block].clone()
-            else:
-                # Once row i is removed, what the rest knows of it is its column: -P_xi / P_ii.
-                withheld_rows, unit = withheld
-                scaled, root = conditioning.condition(withheld_rows[block])
-                known = -scaled * (unit / root)
-            picks[block], gains[block], n_tied[block] = select(
-                conditioning,
-                known[:, None],
-                blocked[block],
-                n_picks,
-                divide=self.rule != "linear_response",
-                copies=copies,
-            )
+        picks, gains, n_tied = select_each(
+            start,
+            covariance,
+            blocked,
+            n_picks,
+            n_picks * row_bytes,
+            withheld=withheld,
+            divide=self.rule != "linear_response",
+            copies=None if self.copies is None else self.copies[rows],
+        )
         picks = torch.where(picks >= 0, rows[picks], -1) if len(rows) else picks
         nats = self._nats(queries, picks, gains, variance)
         if n_picks < k:
@@ -181,10 +177,7 @@ class KernelSystem(GreedySystem):
             covariance = cross[:, rows]
             diagonal = matrix.diagonal() + self.noise_variance
             floor = torch.full_like(diagonal, self.noise_variance)
-
-        def start(n_selections, n_picks):
-            return KernelConditioning(matrix, diagonal, floor, n_selections, n_picks)
-
+        start = partial(KernelConditioning, matrix, diagonal, floor)
         return start, 8 * len(rows), covariance, variance, diagonal
 
     def _without_own(self, own, variance, precision):
@@ -242,11 +235,7 @@ class ColumnSystem(GreedySystem):
         cross, variance = queries
         diagonal = self.row_variance[rows] + self.noise_variance
         floor = torch.full_like(diagonal, self.noise_variance)
-        columns = _Columns(self.columns, rows)
-
-        def start(n_selections, n_picks):
-            return KernelConditioning(columns, diagonal, floor, n_selections, n_picks)
-
+        start = partial(KernelConditioning, _Columns(self.columns, rows), diagonal, floor)
         return start, 8 * len(rows), cross[:, rows], variance, diagonal
 
     def _nats(self, queries, picks, gains, variance):
@@ -317,15 +306,8 @@ class FeatureSystem(GreedySystem):
         # which costs n_rows² n_features once, in one product that is several times as fast.
         if n_rows < min(8 * n_picks, MATRIX_ROWS):
             matrix = sign * (points @ points.mT)
-
-            def start(n_selections, n_picks):
-                return KernelConditioning(matrix, diagonal, floor, n_selections, n_picks)
-
-            return start, 8 * n_rows, *system
-
-        def start(n_selections, n_picks):
-            return FeatureConditioning(points, sign, diagonal, floor, n_selections, n_picks)
-
+            return partial(KernelConditioning, matrix, diagonal, floor), 8 * n_rows, *system
+        start = partial(FeatureConditioning, points, sign, diagonal, floor)
         return start, 8 * n_features, *system
 
     def _without_own(self, own, variance, margin):

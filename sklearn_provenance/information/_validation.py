@@ -1,4 +1,7 @@
-"""Checks on the arrays of this package: float64, finite, of the shapes that belong together."""
+"""Checks on the arrays of this package: float64, finite, of the shapes that belong together.
+
+And the one division that may be 0 / 0.
+"""
 
 import math
 
@@ -112,3 +115,8 @@ def unresolved(noise_variance, scale):
         "semi-definite; raise noise_variance, or use the functions of features, which still "
         "resolve variances and gains"
     )
+
+
+def ratio(gain, variance):
+    """Gain over variance; 0 where a query has neither."""
+    return torch.where((gain == 0) & (variance == 0), 0.0, gain / variance)

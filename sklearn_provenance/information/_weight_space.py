@@ -15,7 +15,6 @@ condition number is the square root of that of K_A + σ² I, so variances are go
 
 import torch
 
-from ._posterior import ratio
 from ._selection import one_thread
 from ._validation import (
     EPS,
@@ -23,6 +22,7 @@ from ._validation import (
     check_scale,
     check_tensor,
     check_weight_space,
+    ratio,
 )
 
 # Squaring the features costs ε trace(K) / σ² in relative accuracy; below this bound the Gram

@@ -6,7 +6,7 @@ from ._features import TangentFeatures
 from ._kernel import tangent_diagonal, tangent_kernel
 from ._layers import Layer, register_layer
 from ._linearisation import Linearisation
-from ._measurements import measure
+from ._outputs import measure
 from ._rows import TangentRows
 from ._store import FeatureStore
 

@@ -7,8 +7,7 @@ import torch
 from scipy.sparse import issparse
 from torch import nn
 
-# Numbers that one batch may hold in layer factors (256 MB in single precision).
-_BUDGET = 2**26
+from ._outputs import all_finite
 
 
 def as_batch(X, model):
@@ -48,7 +47,7 @@ def as_batch(X, model):
         raise ValueError(f"X must be real, got {x.dtype}")
     if x.is_floating_point():
         x = x.to(model.dtype)
-        if not torch.isfinite(x).all():
+        if not all_finite(x):
             raise ValueError("X contains NaN or infinity, or numbers too large for the network")
     return x.to(model.device)
 
@@ -73,9 +72,22 @@ def _tensor(x, module):
 
 
 def as_rows(X, model):
-    """As :func:`as_batch`, but sparse matrices and memory maps are converted batch by batch."""
+    """As :func:`as_batch`, but sparse matrices and memory maps are converted batch by batch.
+
+    Returns
+    -------
+    x : torch.Tensor, OnDemand, or dict, tuple or list of them
+        Rows.
+    n : int
+        Their number.
+    """
+    x = _converted(X, model)
+    return x, n_rows(x)
+
+
+def _converted(X, model):
     if is_structure(X):
-        return map_structure(X, lambda part: as_rows(part, model))
+        return map_structure(X, lambda part: _converted(part, model))
     if isinstance(X, OnDemand):
         return X
     if issparse(X) or isinstance(X, np.memmap):
@@ -161,6 +173,11 @@ def take(x, rows):
     return map_structure(x, lambda part: part[rows])
 
 
+def copied(x):
+    """A copy of a batch, which a module may write to, and its number of rows."""
+    return map_structure(x, torch.clone), n_rows(x)
+
+
 def only(x, rows):
     """Rows of a batch; what is converted on demand stays so."""
     return map_structure(
@@ -176,16 +193,3 @@ def n_rows(x):
             f"X must be tensors with one number of rows, got {sorted(sizes) or 'none'}"
         )
     return sizes.pop()
-
-
-def batch_size_for(model, batch_size):
-    """Rows per pass; "auto" bounds what the layers' factors take."""
-    if batch_size != "auto":
-        return int(batch_size)
-    numbers = 0
-    for layer in model.layers:
-        n_out, n_in = layer.shape
-        if layer.route == "functional" or layer.positions > 1:
-            numbers += n_out * n_in
-        numbers += 2 * layer.positions * (n_out + n_in)
-    return max(1, min(256, _BUDGET // numbers))

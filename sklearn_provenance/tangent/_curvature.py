@@ -10,9 +10,10 @@ from dataclasses import dataclass
 import torch
 from tqdm.auto import tqdm
 
-from ._batches import as_rows, batch_size_for, n_rows, take
+from ._batches import as_rows, take
 from ._forms import near_one
-from ._linearisation import restarted
+from ._layers import batch_size_for
+from ._rows import restarted
 
 # Longest side that is rotated: the eigenvectors of a longer one take many minutes.
 _SIDE = 2**13
@@ -183,8 +184,7 @@ def fit_fisher(model, X, draw, *, batch_size="auto", verbose=False):
     .. [1] T. George, C. Laurent, X. Bouthillier, N. Ballas, P. Vincent, "Fast approximate natural
        gradient descent in a Kronecker-factored eigenbasis", NeurIPS 2018, section 3.
     """
-    x = as_rows(X, model)
-    n = n_rows(x)
+    x, n = as_rows(X, model)
     if not model.planned:
         model.plan(x)
     step = batch_size_for(model, batch_size)

@@ -1,4 +1,4 @@
-"""Which rows a network is examined on, and whether two gradients are the same.
+"""Which rows a network is examined on.
 
 Shapes in comments: N rows that are looked at, d numbers a row.
 """
@@ -63,20 +63,3 @@ def _traits(rows):
     ramp = torch.linspace(1, 2, flat.shape[1], dtype=torch.float64)
     parts = (flat != 0).double(), flat, flat.square(), flat * ramp
     return torch.stack([part.sum(1) for part in parts], 1)
-
-
-def random_weights(n):
-    """Weights (n,) with which a sum of gradients is wrong if one of them is, or changes place."""
-    generator = torch.Generator().manual_seed(0)
-    return torch.randn(n, generator=generator, dtype=torch.float64)
-
-
-def close(a, b, size=None):
-    """Equal up to rounding, which is relative to b and to the whole that b is a part of."""
-    if a.shape != b.shape or not torch.equal(torch.isfinite(a), torch.isfinite(b)):
-        return False
-    relative, floor = (1e-6, 1e-12) if b.dtype == torch.float64 else (1e-2, 1e-6)
-    finite = torch.isfinite(b)
-    a, b = a[finite].double(), b[finite].double()
-    size = float(b.norm()) if size is None else size
-    return bool((a - b).norm() <= relative * b.norm() + floor * size)

@@ -1,21 +1,16 @@
 """A network linearised in its parameters: what is differentiated, and by which route."""
 
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 
-from .._utils.modules import Generators
-from ._batches import as_rows, batch_size_for, map_structure, n_rows, take
-from ._examination import close, examined_rows, random_weights
-from ._layers import find_layers
-from ._linearisation import Linearisation
-from ._measurements import check_measurement
-from ._module import Functional, call, check_module, evaluation, select_parameters
-from ._outputs import check_logits, logits_of
-
-# Rows up to which every batch's factors are compared with autograd.
-_ALWAYS = 64
+from .._utils.modules import Generators, evaluation, held
+from ._batches import as_rows, copied, n_rows, take
+from ._examination import examined_rows
+from ._layers import batch_size_for, find_layers
+from ._linearisation import Linearisation, call, close, norm, random_weights
+from ._module import Functional, check_module, select_parameters
+from ._outputs import check_measurement, finite_logits
 
 
 @dataclass
@@ -91,12 +86,12 @@ class TangentModel:
         self.forward = call if forward is None else forward
         self.measurement = measurement
         self.ntk_parameterization = ntk_parameterization
-        with evaluation(module):  # calls on other threads swap parameters for the time being
+        with held(module):
             self.weights = select_parameters(module, parameters)
-        self.layers = find_layers(module, self.weights, float(ntk_parameterization))
+            self.layers = find_layers(module, self.weights, float(ntk_parameterization))
         self.planned = False
-        self._draws = False  # whether the module draws random numbers in evaluation mode
-        self._n_seen = 0
+        self.draws_on = None  # device of a module that draws random numbers in evaluation mode
+        self._n_seen = 0  # rows that have been linearised
         self.functional = Functional(module, self.forward, measurement)
         first = next(iter(self.weights.values()))
         self.device, self.dtype = first.device, first.dtype
@@ -144,12 +139,13 @@ class TangentModel:
         """
         if n_rows(x) == 0:
             raise ValueError("x has no examples.")
-        with self._running():
+        with evaluation(self.module, self.draws_on):
             generators = Generators(self.device)
             try:
                 self._examine(x, labels)
             finally:
-                self._draws = generators.restore() or self._draws
+                if generators.restore():
+                    self.draws_on = self.device
             self.planned = True
         return self
 
@@ -239,37 +235,11 @@ class TangentModel:
                 "call to call, so an example has no gradient of its own."
             )
 
-    def _next_watched(self, n_samples):
-        """Numbers of the layers that the next batch must confirm; whether these are all.
-
-        All are at first, and whenever there are 16 times as many rows.
-        """
-        before = self._n_seen
-        self._n_seen += n_samples
-        every = before < _ALWAYS or before.bit_length() // 4 < self._n_seen.bit_length() // 4
-        watched = {
-            layer.number
-            for layer in self.layers
-            if layer.route == "idle"
-            or (layer.route == "factors" and (every or not layer.confirmed))
-        }
-        return watched, every
-
-    @contextmanager
-    def _running(self):
-        """Hold the module in evaluation mode, with gradients; nothing of it changes."""
-        with evaluation(self.module):
-            generators = Generators(self.device) if self._draws else None
-            try:
-                yield
-            finally:
-                if generators is not None:
-                    generators.restore()
-
     @property
     def coverage(self):
         """Coverage: routes of the parameters and their shares."""
-        everything = dict(self.module.named_parameters())
+        with held(self.module):
+            everything = dict(self.module.named_parameters())
         routes = dict.fromkeys(everything, "excluded")
         for layer in self.layers:
             routes |= dict.fromkeys(layer.weights, layer.route)
@@ -282,7 +252,8 @@ class TangentModel:
     @property
     def n_components(self):
         """Parameters that influence the measurement, as far as has been seen."""
-        return sum(layer.n_parameters for layer in self.layers if layer.route != "idle")
+        active = [layer for layer in self.layers if layer.route != "idle"]
+        return sum(p.numel() for layer in active for p in layer.weights.values())
 
     @torch.inference_mode(False)
     def logits(self, X, batch_size="auto"):
@@ -305,14 +276,14 @@ class TangentModel:
         ValueError
             If the outputs are no finite logits.
         """
-        x = as_rows(X, self)
-        n, step = n_rows(x), batch_size_for(self, batch_size)
+        x, n = as_rows(X, self)
+        step = batch_size_for(self, batch_size)
         parts = []
         for start in range(0, n, step):
-            batch = take(x, slice(start, start + step))
-            with self._running(), torch.no_grad():
-                outputs = self.forward(self.module, map_structure(batch, torch.clone))
-            parts.append(check_logits(logits_of(outputs), n_rows(batch), start).cpu())
+            batch, size = copied(take(x, slice(start, start + step)))
+            with evaluation(self.module, self.draws_on), torch.no_grad():
+                outputs = self.forward(self.module, batch)
+            parts.append(finite_logits(outputs, size, start).cpu())
         return torch.cat(parts)
 
     def linearise(self, x, first_row=0):
@@ -336,4 +307,4 @@ class TangentModel:
 
 
 def _size(gradients):
-    return sum(float(g.double().square().sum()) for g in gradients.values()) ** 0.5
+    return sum(norm(g) ** 2 for g in gradients.values()) ** 0.5

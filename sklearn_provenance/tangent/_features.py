@@ -21,19 +21,16 @@ from .._utils.hashing import fingerprint
 from ._batches import (
     OnDemand,
     as_rows,
-    batch_size_for,
     is_structure,
     leaves,
-    n_rows,
     take,
 )
 from ._dimension import effective_dimension
 from ._factors import TangentModel
 from ._fingerprint import transformer_fingerprint
-from ._linearisation import restarted
-from ._measurements import MEASUREMENTS, integer_labels
-from ._outputs import check_finite
-from ._rows import decided
+from ._layers import batch_size_for
+from ._outputs import MEASUREMENTS, check_finite, integer_labels
+from ._rows import restarted
 from ._sketch import SKETCHES, Sketch
 from ._store import FeatureStore
 
@@ -179,8 +176,7 @@ class TangentFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             ntk_parameterization=self.ntk_parameterization,
             parameters=self.parameters,
         )
-        x = as_rows(X, self.model_)
-        n_rows(x)
+        x, _ = as_rows(X, self.model_)
         self._row_shape = _row_shapes(x)
         self.model_.plan(x)
         self.coverage_ = self.model_.coverage
@@ -228,8 +224,7 @@ class TangentFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         if not is_structure(X):
             validate_data(self, X, skip_check_array=True, reset=False)
         model = self.model_
-        x = as_rows(X, model)
-        n = n_rows(x)
+        x, n = as_rows(X, model)
         if _row_shapes(x) != self._row_shape:
             raise ValueError(f"fit saw rows of shape {self._row_shape}, got {_row_shapes(x)}")
         if y is not None:
@@ -243,8 +238,7 @@ class TangentFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
 
         def compute(rows, seen=None):
             batch = model.linearise(take(x, rows), rows.start)
-            logits = batch._readable_logits()
-            labels = batch._target(decided(logits, decide) if y is None else y[rows])
+            labels, logits = batch.labelled(None if y is None else y[rows], decide)
             norms = None if seen is None else torch.zeros(len(labels), dtype=torch.float64)
             values = self._features(batch, labels, norms)
             check_finite(values, "features", rows.start)

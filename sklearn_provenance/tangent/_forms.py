@@ -2,8 +2,9 @@
 
 A layer's parameters are one matrix G of shape (O, I) per row of the data. A form stands for the
 matrices of a batch and answers for itself; :class:`Form` gives every answer from ``matrix()``,
-and a subclass overrides what it can do for less. Shapes in comments: B rows, T positions, I inputs,
-O outputs of a layer, Q queries; a prime marks a second batch.
+and a subclass overrides what it can do for less. :class:`Gradients` are the forms of all layers.
+Shapes in comments: B rows, T positions, I inputs, O outputs of a layer, Q queries; a prime marks a
+second batch.
 """
 
 import math
@@ -48,6 +49,11 @@ class Form:
     def tensors(self):
         """Tensors by name."""
         return {name: v for name, v in vars(self).items() if isinstance(v, torch.Tensor)}
+
+    @property
+    def device(self):
+        """Where the tensors are."""
+        return next(iter(self.tensors().values())).device
 
     def _with(self, tensors):
         return type(self)(**vars(self) | tensors)
@@ -123,7 +129,7 @@ class Form:
 
     def rotate(self, left, right):
         """Leftᵀ G right, for bases in columns; None leaves a side as it is."""
-        matrix = _times(self.matrix(), right)
+        matrix = times_basis(self.matrix(), right)
         return Formed(matrix if left is None else left.mT @ matrix)
 
     def sides(self):
@@ -228,7 +234,7 @@ class Outer(Form):
     def rotate(self, left, right):
         n_out, n_in = self.shape
         if self.positions * (n_in**2 + n_out**2) <= n_out * n_in * (n_out + n_in):
-            return Outer(_times(self.a, right), _times(self.g, left))
+            return Outer(times_basis(self.a, right), times_basis(self.g, left))
         return super().rotate(left, right)
 
     def sides(self):
@@ -244,78 +250,6 @@ class Outer(Form):
 
     def sketch(self, sketch_map, total, spectrum):
         sketch_map.add_outer(total, spectrum, self)
-
-
-@dataclass
-class Lookup(Form):
-    """Row index_t of G receives g_t: embeddings."""
-
-    index: torch.Tensor  # (B, T)
-    g: torch.Tensor  # (B, T, I)
-    n_rows: int
-
-    kronecker = True
-
-    @property
-    def shape(self):
-        return self.n_rows, self.g.shape[2]
-
-    def matrix(self):
-        zeros = self.g.new_zeros(len(self.g), *self.shape)
-        return zeros.scatter_add_(1, self.index[:, :, None].expand_as(self.g), self.g)
-
-    def __add__(self, other):
-        index = torch.cat([self.index, other.index], 1)
-        return Lookup(index, torch.cat([self.g, other.g], 1), self.n_rows)
-
-    def inner(self, other):
-        return over_pairs(self, other) if isinstance(other, Lookup) else super().inner(other)
-
-    def pairs(self, other):
-        """Whether positions look up the same row, (B T, B' T')."""
-        return self.index.flatten()[:, None] == other.index.flatten()
-
-    def inner_with(self, matrices):
-        B, T = self.index.shape
-        step = max(1, _CACHED // (len(matrices) * T * matrices.shape[2]))
-        parts = [self[i : i + step] for i in range(0, B, step)]
-        return torch.cat([(matrices[:, p.index] * p.g).sum((2, 3)) for p in parts], 1)
-
-    def norms(self):
-        T = self.index.shape[1]
-        n_out, n_in = self.shape
-        if T * T * n_in >= n_out * n_in:
-            return self._norms_formed()
-        return norms_over_pairs(self)
-
-    def own_pairs(self):
-        """Whether positions of a row look up the same row of G, (B, T, T)."""
-        return self.index[:, :, None] == self.index[:, None, :]
-
-    def total(self, weights):
-        g = (self.g * weights[:, None, None]).flatten(0, 1)
-        return g.new_zeros(self.shape).index_add_(0, self.index.flatten(), g)
-
-    def rotate(self, left, right):
-        if left is not None:
-            return super().rotate(left, right)
-        return Lookup(self.index, _times(self.g, right), self.n_rows)
-
-    def sides(self):
-        # One row at a time is looked up, so the moment of this side is diagonal already.
-        return None, self.g
-
-    def add_squares(self, moments, roots):
-        rows = torch.arange(len(self), device=self.index.device)[:, None]
-        keys, place = (self.index + self.n_rows * rows).flatten().unique(return_inverse=True)
-        g = (self.g * roots[:, None, None]).flatten(0, 1)
-        g = g.new_zeros(len(keys), g.shape[1]).index_add_(0, place, g)
-        g, unit = near_one(g)
-        squares = g.square().to(moments.device).double() * unit**2
-        moments.index_add_(0, (keys % self.n_rows).to(moments.device), squares)
-
-    def sketch(self, sketch_map, total, spectrum):
-        sketch_map.add_lookup(total, self)
 
 
 @dataclass
@@ -339,6 +273,90 @@ class Formed(Form):
 
     def total(self, weights):
         return torch.tensordot(weights, self.gradient, 1)
+
+
+class Gradients:
+    """Gradients of rows in all layers of a network that have an influence.
+
+    Parameters
+    ----------
+    forms : dict
+        Form by number of the layer.
+    norms : torch.Tensor of shape (B,), default=None
+        Squared norms in double precision, where they are known.
+
+    Attributes
+    ----------
+    nbytes : int
+        Bytes that the forms take.
+    """
+
+    def __init__(self, forms, norms=None):
+        self.forms, self.norms = forms, norms
+        self.nbytes = sum(form.nbytes for form in forms.values())
+
+    @classmethod
+    def compact(cls, forms, n_rows=None, dtype=None):
+        """Note the norms of forms, which are emptied layer by layer, and keep what takes least.
+
+        Parameters
+        ----------
+        forms : dict
+            Form by number of the layer.
+        n_rows : int, default=None
+            B, of which norms are noted; None notes none.
+        dtype : torch.dtype, default=None
+            Precision to keep; None keeps nothing but the norms.
+        """
+        norms = None if n_rows is None else torch.zeros(n_rows, dtype=torch.float64)
+        kept = {}
+        for number in list(forms):
+            form = forms.pop(number).compact()
+            if norms is not None:
+                norms = norms.to(form.device)
+                norms += form.norms()
+            if dtype is not None:
+                kept[number] = form.cast(dtype)
+        return cls(kept, norms)
+
+    @classmethod
+    def concatenate(cls, parts):
+        """Join batches of equal signature, which are emptied layer by layer."""
+        joined = {}
+        for number in list(parts[0].forms):
+            forms = [part.forms.pop(number) for part in parts]
+            joined[number] = type(forms[0]).concatenate(forms)
+        return cls(joined)
+
+    def __getitem__(self, rows):
+        """Gradients of some rows: a slice or a tensor of numbers on the CPU."""
+        if isinstance(rows, slice):
+            return Gradients({number: form[rows] for number, form in self.forms.items()})
+        return Gradients({n: form[rows.to(form.device)] for n, form in self.forms.items()})
+
+    @property
+    def signature(self):
+        """What batches must agree on to be joined."""
+        return {number: form.signature for number, form in self.forms.items()}
+
+    @property
+    def n_numbers(self):
+        """Numbers that are kept."""
+        return sum(form.n_numbers for form in self.forms.values())
+
+    def matrices(self):
+        """Gradients (B, O, I) of each layer by number."""
+        return {number: form.matrix() for number, form in self.forms.items()}
+
+    def cast(self, dtype):
+        """The same in another precision."""
+        return Gradients({number: form.cast(dtype) for number, form in self.forms.items()})
+
+    def inner(self, other, result):
+        """Add inner products (B, B') with the gradients of other rows to ``result``."""
+        for number in sorted(self.forms.keys() & other.forms.keys()):
+            result += self.forms[number].inner(other.forms[number])
+        return result
 
 
 def over_pairs(left, right):
@@ -377,5 +395,5 @@ def near_one(values):
     return (values / unit, unit) if unit > 0 else (values, 0.0)
 
 
-def _times(values, basis):
+def times_basis(values, basis):
     return values if basis is None else values @ basis

@@ -6,8 +6,7 @@ Shapes in comments: B examples, T positions, I inputs, O outputs of a layer, Q q
 import torch
 from tqdm.auto import tqdm
 
-from ._linearisation import restarted
-from ._tiles import _tiles as tiles
+from ._rows import restarted, tiles
 
 # Bytes of the queries' gradients that are kept while training rows stream past them.
 _KEPT = 2**30
@@ -62,7 +61,8 @@ def influence(fisher, damping, queries, rows, *, summed=False, verbose=False):
 def _parts(rows):
     """Factors of some rows at a time, in the network's precision."""
     for block in rows._blocks(rows.model.dtype, _STREAMED):
-        yield from tiles(block)
+        for part, gradients in tiles(block):
+            yield part, gradients.forms
 
 
 def _blocks(fisher, damping, queries, n_rows):

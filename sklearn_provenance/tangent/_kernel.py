@@ -2,10 +2,8 @@
 
 import torch
 
-from ._batches import as_rows, n_rows
-from ._rows import TangentRows
-from ._stream import Stream
-from ._tiles import check_same_network, kernel
+from ._batches import as_rows
+from ._rows import Stream, TangentRows, check_same_network, kernel
 
 
 @torch.inference_mode(False)
@@ -70,16 +68,16 @@ def tangent_kernel(
     ----------
     .. [IT] "Bayesian information-theoretic training data attribution", section 2.
     """
-    X = as_rows(X, model)
+    X, n = as_rows(X, model)
     symmetric = X2 is None
     if symmetric and (labels2 is not None or model2 is not None):
         raise ValueError(f"{'labels2' if model2 is None else 'model2'} needs X2")
     if not symmetric and labels2 is None:
         raise ValueError("X2 needs labels2")
     model2 = model if model2 is None else model2
-    X2, labels2 = (X, labels) if symmetric else (as_rows(X2, model2), labels2)
+    X2, n2 = (X, n) if symmetric else as_rows(X2, model2)
+    labels2 = labels if symmetric else labels2
     labels, labels2 = torch.as_tensor(labels), torch.as_tensor(labels2)
-    n, n2 = n_rows(X), n_rows(X2)
     if len(labels) != n or len(labels2) != n2:
         raise ValueError(f"Expected {n} and {n2} labels, got {len(labels)} and {len(labels2)}")
     check_same_network(model, model2)

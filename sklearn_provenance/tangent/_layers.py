@@ -10,8 +10,12 @@ from dataclasses import dataclass, field
 import torch
 from torch import nn
 
-from ._forms import Formed, Lookup, Outer
+from ._forms import Formed, Outer
+from ._lookup import Lookup
 from ._patches import BATCH_NORMS, normalised, unfold
+
+# Numbers that one batch may hold in layer factors (256 MB in single precision).
+_BUDGET = 2**26
 
 _KINDS = {}
 
@@ -353,3 +357,24 @@ def find_layers(module, weights, ntk_scale):
         own_scales = {n: scales[n] for n in own}
         layers.append(kind(len(layers), names, own, own_scales, modules))
     return layers
+
+
+def split_by_name(layers, matrices):
+    """Gradients (B, numel) of all parameters by name, from matrices by number of the layer."""
+    split = {}
+    for number, matrix in matrices.items():
+        split |= layers[number].split(matrix)
+    return split
+
+
+def batch_size_for(model, batch_size):
+    """Rows per pass; "auto" bounds what the layers' factors take."""
+    if batch_size != "auto":
+        return int(batch_size)
+    numbers = 0
+    for layer in model.layers:
+        n_out, n_in = layer.shape
+        if layer.route == "functional" or layer.positions > 1:
+            numbers += n_out * n_in
+        numbers += 2 * layer.positions * (n_out + n_in)
+    return max(1, min(256, _BUDGET // numbers))

@@ -3,32 +3,58 @@
 Shapes in comments: B rows of the batch, C classes, O outputs, I inputs of a layer.
 """
 
-import functools
-
 import torch
 
-from ._batches import map_structure, n_rows
-from ._examination import close, random_weights
-from ._measurements import check_labels, scalar
-from ._outputs import check_logits, logits_of
+from .._utils.modules import evaluation
+from ._batches import copied
+from ._forms import Gradients
+from ._outputs import all_finite, check_finite, check_labels, finite_logits, scalar
+
+# Rows up to which every batch's factors are compared with autograd.
+_ALWAYS = 64
 
 
 class RouteChanged(RuntimeError):
     """Factors that earlier batches have been computed with are not those of the module."""
 
 
-def restarted(function):
-    """Call a function again when a layer has changed its route, which each does once at most."""
+def call(module, x):
+    """Outputs of a batch: the module itself is the default ``forward``."""
+    return module(x)
 
-    @functools.wraps(function)
-    def wrapper(*args, **kwargs):
-        while True:
-            try:
-                return function(*args, **kwargs)
-            except RouteChanged:
-                continue
 
-    return wrapper
+def linearised(model, x, first_row, labels=None, decide=None, *, dtype=None, norms=True):
+    """Labels, logits and gradients of a batch, from one forward and one backward pass.
+
+    Parameters
+    ----------
+    model, x, first_row
+        As of :class:`Linearisation`.
+    labels : torch.Tensor of shape (B,), default=None
+        What rows are measured at; None asks ``decide``, see :meth:`Linearisation.labelled`.
+    decide : callable, default=None
+        Labels of logits.
+    dtype : torch.dtype, default=None
+        Precision to keep gradients in; None keeps nothing but their norms.
+    norms : bool, default=True
+        Whether to take the norms, which must be finite.
+
+    Returns
+    -------
+    labels : torch.Tensor of shape (B,)
+        On the network's device.
+    logits : torch.Tensor of shape (B, C) or None
+        Detached.
+    gradients : Gradients
+        Of all layers with influence.
+    """
+    batch = Linearisation(model, x, first_row)
+    labels, logits = batch.labelled(labels, decide)
+    forms = {layer.number: form for layer, form in batch._factors(labels)}
+    gradients = Gradients.compact(forms, len(labels) if norms else None, dtype)
+    if norms:
+        check_finite(gradients.norms, "gradients", first_row)
+    return labels, logits, gradients
 
 
 class Linearisation:
@@ -36,7 +62,7 @@ class Linearisation:
 
     Factors of a layer are compared with autograd before they are used, on the sum of the batch's
     gradients with random weights: at first, until a batch's gradients are not zero, and again
-    whenever the model has seen 16 times as many rows. Such a sum is wrong if a
+    whenever the model has seen 256 times as many rows. Such a sum is wrong if a
     factor is, or if the factor of one row is given to another.
 
     Parameters
@@ -54,14 +80,11 @@ class Linearisation:
     def __init__(self, model, x, first_row=0, planning=False):
         self.model = model
         self.x = x
-        self.n_samples = n_rows(x)
+        inputs, self.n_samples = copied(x)
         self.planning = planning
         self.calls = []
-        with model._running():
-            # Layers whose factors must be confirmed, and whether all are looked at.
-            self.watched, self.all_watched = (
-                (set(), False) if planning else model._next_watched(self.n_samples)
-            )
+        with self._running():
+            self._choose_watched()
             watched = {
                 name: p
                 for number in self.watched
@@ -83,7 +106,7 @@ class Linearisation:
                             module.register_forward_hook(self._hook(layer), prepend=True)
                             for module in layer.modules
                         ]
-                outputs = model.forward(model.module, map_structure(x, torch.clone))
+                outputs = model.forward(model.module, inputs)
             finally:
                 for handle in handles:
                     handle.remove()
@@ -91,9 +114,30 @@ class Linearisation:
                     p.requires_grad_(False)
             self.outputs, self.logits = outputs, None
             if not callable(model.measurement):
-                self.outputs = self.logits = check_logits(
-                    logits_of(outputs), self.n_samples, first_row
-                )
+                self.outputs = self.logits = finite_logits(outputs, self.n_samples, first_row)
+
+    def _running(self):
+        return evaluation(self.model.module, self.model.draws_on)
+
+    def _choose_watched(self):
+        """Choose layers whose factors must be confirmed; note whether these are all.
+
+        All are at first, and whenever there are 256 times as many rows.
+        """
+        model, self.watched, self.all_watched = self.model, set(), False
+        if self.planning:
+            return
+        before = model._n_seen
+        model._n_seen += self.n_samples
+        self.all_watched = (
+            before < _ALWAYS or before.bit_length() // 8 < model._n_seen.bit_length() // 8
+        )
+        self.watched = {
+            layer.number
+            for layer in model.layers
+            if layer.route == "idle"
+            or (layer.route == "factors" and (self.all_watched or not layer.confirmed))
+        }
 
     def _hook(self, layer):
         def hook(module, args, output):
@@ -115,9 +159,36 @@ class Linearisation:
         if self.logits is not None:
             return self.logits.detach()
         try:
-            return check_logits(logits_of(self.outputs), self.n_samples).detach()
+            return finite_logits(self.outputs, self.n_samples).detach()
         except (TypeError, ValueError):
             return None
+
+    def labelled(self, labels=None, decide=None):
+        """Find what rows are measured at.
+
+        Parameters
+        ----------
+        labels : torch.Tensor of shape (n_samples,), default=None
+            Labels to check; None asks ``decide``.
+        decide : callable, default=None
+            ``decide(logits)`` gives labels; None takes the largest logit.
+
+        Returns
+        -------
+        labels : torch.Tensor of shape (n_samples,)
+            On the network's device.
+        logits : torch.Tensor of shape (n_samples, n_classes) or None
+            Detached; None if there are none in the outputs.
+        """
+        logits = self._readable_logits()
+        if labels is None:
+            if logits is None:
+                raise ValueError(
+                    "labels must be given, since the network's outputs are no logits to predict "
+                    "them from"
+                )
+            labels = logits.argmax(1) if decide is None else decide(logits)
+        return self._target(labels), logits
 
     def _target(self, labels):
         """What rows are measured at, checked and on the network's device."""
@@ -150,7 +221,10 @@ class Linearisation:
         factor : Form
             Per-example gradients with respect to them. Layers without influence are left out.
         """
-        labels = self._target(labels)
+        yield from self._factors(self._target(labels))
+
+    def _factors(self, labels):
+        """As :meth:`factors`, of labels that are checked."""
         found, sums = self._backward(labels)
         layers = self.model.layers
         ready = {}
@@ -165,7 +239,7 @@ class Linearisation:
         gradients = {}
         if pending:
             weights = {n: p for layer in pending for n, p in layer.weights.items()}
-            with self.model._running():
+            with self._running():
                 gradients = self.model.functional.gradients(weights, self.x, labels)
         for layer in layers:
             if layer in pending:
@@ -192,20 +266,21 @@ class Linearisation:
         """
         model = self.model
         found = {layer.number: None for layer in model.layers if layer.route == "functional"}
-        with model._running():
+        with self._running():
             values = self._measured(labels)
             if not values.requires_grad:
                 return found, {}
             edges = [edge for *_, edge in self.calls]
             names = list(self.ends)
             ends = list(self.ends.values())
-            self.weights = random_weights(self.n_samples).to(values)
+            if ends:
+                self.weights = random_weights(self.n_samples).to(values)
             # Where few layers are watched, most often because they are idle, their plain sums say
             # whether the weighted ones are worth another pass.
             plain = [] if self.all_watched else ends
             gradients = _gradients(values.sum(), edges + plain)
             sums = gradients[len(edges) :]
-            if self.all_watched or any(g is not None and g.any() for g in sums):
+            if ends and (self.all_watched or any(g is not None and g.any() for g in sums)):
                 sums = _gradients((values * self.weights).sum(), ends)
         sums = {n: s.to_dense() for n, s in zip(names, sums, strict=True) if s is not None}
         for (layer, module, x, _), g in zip(self.calls, gradients[: len(edges)], strict=True):
@@ -247,10 +322,9 @@ class Linearisation:
         exact = False
         if factor is not None:
             total = factor.total(self.weights.to(expected))
-            if not (total.isfinite().all() and expected.isfinite().all()):
+            if not (all_finite(total) and all_finite(expected)):
                 return True  # nothing can be compared, and norms that are not finite are named
-            size = float(expected.double().norm())
-            exact = close(total, expected, size)
+            exact = close(total, expected)
         if exact:
             layer.route = "factors"
             layer.positions = factor.positions
@@ -271,3 +345,28 @@ def _gradients(value, ends):
     if not ends:
         return []
     return list(torch.autograd.grad(value, ends, retain_graph=True, allow_unused=True))
+
+
+def random_weights(n):
+    """Weights (n,) with which a sum of gradients is wrong if one of them is, or changes place."""
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(n, generator=generator, dtype=torch.float64)
+
+
+def close(a, b, size=None):
+    """Equal up to rounding, which is relative to b and to the whole that b is a part of."""
+    if a.shape != b.shape:
+        return False
+    if not (all_finite(a) and all_finite(b)):
+        finite = b.isfinite()
+        if not torch.equal(a.isfinite(), finite):
+            return False
+        a, b = a[finite], b[finite]
+    relative, floor = (1e-6, 1e-12) if b.dtype == torch.float64 else (1e-2, 1e-6)
+    difference, own = norm(a - b), norm(b)
+    return difference <= relative * own + floor * (own if size is None else size)
+
+
+def norm(values):
+    """Norm in double precision: squares of single precision underflow."""
+    return float(torch.linalg.vector_norm(values, dtype=torch.float64))

@@ -9,22 +9,8 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
-from .._utils.modules import evaluation_mode
 from ._batches import map_structure, n_rows, take
-from ._measurements import scalar
-from ._outputs import logits_of
-
-
-def call(module, x):
-    """Outputs of a batch: the module itself is the default ``forward``."""
-    return module(x)
-
-
-@contextmanager
-def evaluation(module):
-    """Evaluation mode with gradients, even where the caller's context has them switched off."""
-    with evaluation_mode(module), torch.inference_mode(False), torch.enable_grad():
-        yield
+from ._outputs import logits_of, scalar
 
 
 def check_module(module):
@@ -107,7 +93,7 @@ class Functional:
     Parameters
     ----------
     module : torch.nn.Module
-        In evaluation mode while the methods run; see :func:`evaluation`.
+        In evaluation mode while the methods run.
     forward : callable
         ``forward(module, x)`` gives outputs.
     measurement : str or callable

@@ -9,9 +9,10 @@ import numpy as np
 import torch
 from torch import nn
 
+from .._utils.modules import evaluation
 from .._utils.rows import n_rows, take_rows
-from ._batches import as_batch, batch_size_for, map_structure
-from ._module import evaluation
+from ._batches import as_batch, map_structure
+from ._layers import batch_size_for
 from ._outputs import check_finite, check_logits
 
 # Rows on which the layer is looked for.

@@ -19,7 +19,8 @@ from sklearn_provenance.tangent._curvature import (
     fit_fisher,
     given_labels,
 )
-from sklearn_provenance.tangent._forms import Formed, Lookup, Outer
+from sklearn_provenance.tangent._forms import Formed, Outer
+from sklearn_provenance.tangent._lookup import Lookup
 
 from .conftest import NETWORKS, build, reference
 from .test_factors import Routed

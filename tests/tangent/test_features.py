@@ -163,7 +163,7 @@ def test_kernel_refuses(linear, arguments, message):
 
 
 def test_kernel_in_several_blocks(monkeypatch):
-    monkeypatch.setattr("sklearn_provenance.tangent._tiles._KEPT", 1)
+    monkeypatch.setattr("sklearn_provenance.tangent._rows._KEPT", 1)
     monkeypatch.setattr("sklearn_provenance.tangent._forms._PAIRS", 1)
     for name in ("convolutions", "tokens"):
         network, x, labels = build(name, n=5)

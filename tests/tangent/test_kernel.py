@@ -9,8 +9,9 @@ from torch import nn
 
 from sklearn_provenance.tangent import TangentModel, tangent_diagonal, tangent_kernel
 from sklearn_provenance.tangent import _forms as forms
-from sklearn_provenance.tangent import _tiles as kernels
-from sklearn_provenance.tangent._forms import Formed, Lookup, Outer
+from sklearn_provenance.tangent import _rows as kernels
+from sklearn_provenance.tangent._forms import Formed, Outer
+from sklearn_provenance.tangent._lookup import Lookup
 
 from .conftest import NETWORKS, build, reference
 from .test_factors import Routed

@@ -11,7 +11,7 @@ from torch import nn
 
 from sklearn_provenance.attribution import InfoGainAttributor
 from sklearn_provenance.tangent import TangentFeatures, TangentModel, measure, tangent_kernel
-from sklearn_provenance.tangent import _tiles as kernels
+from sklearn_provenance.tangent import _rows as kernels
 
 from .conftest import NETWORKS, Lies, build, reference
 from .test_factors import Routed

@@ -1,5 +1,7 @@
 """Rows linearised once: labels, logits, norms, kernels and gradients of one pass."""
 
+import pickle
+
 import numpy as np
 import pytest
 import torch
@@ -78,6 +80,15 @@ def test_kept_rows_run_the_network_once():
     assert not calls
     assert rows.nbytes > 0
     assert rows.take([0]).nbytes * 9 == rows.nbytes
+
+
+def test_what_is_kept_is_not_pickled():
+    network, x, labels = build("mlp", n=7)
+    rows = TangentRows(TangentModel(network), x, labels)
+    loaded = pickle.loads(pickle.dumps(rows))
+    assert (rows.nbytes > 0, loaded.nbytes) == (True, 0)
+    assert torch.equal(loaded.inner(), rows.inner())
+    assert torch.equal(loaded.take([2, 1]).norms(), rows.take([2, 1]).norms())
 
 
 @pytest.mark.parametrize("limit", [0, 1e9])

@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sklearn_provenance.tangent import TangentFeatures
-from sklearn_provenance.tangent._forms import Formed, Lookup, Outer
+from sklearn_provenance.tangent._forms import Formed, Outer
+from sklearn_provenance.tangent._lookup import Lookup
 from sklearn_provenance.tangent._sketch import SKETCHES, Sketch, TensorMap, _Draws
 
 from .conftest import build, reference

@@ -48,6 +48,29 @@ def test_answers_of_threads_are_those_of_one():
         assert not any(m._forward_hooks for m in module.modules())
 
 
+class Slow(nn.Linear):
+    """Says when it runs."""
+
+    def forward(self, x):
+        self.inside.set()
+        time.sleep(0.02)
+        return super().forward(x)
+
+
+def test_a_model_is_made_of_the_parameters_while_others_swap_them():
+    module = Slow(6, 3)
+    module.inside = threading.Event()
+    parameters = list(module.parameters())
+    thread = threading.Thread(target=TangentModel(module).plan, args=(torch.randn(5, 6),))
+    thread.start()
+    module.inside.wait()
+    while thread.is_alive():
+        model = TangentModel(module)
+        assert [id(p) for p in model.weights.values()] == [id(p) for p in parameters]
+        assert set(model.coverage.routes) == {"weight", "bias"}
+    thread.join()
+
+
 def test_modules_that_share_parts_wait_for_each_other():
     module = network()
     seen, inside = [], threading.Event()

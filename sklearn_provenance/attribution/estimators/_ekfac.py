@@ -10,7 +10,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from ..._utils.kept import MEMORY_LIMIT
 from ...tangent import Coverage, TangentFeatures
 from ...tangent._cache import Cache
-from ...tangent._measurements import MEASUREMENTS
+from ...tangent._outputs import MEASUREMENTS
 from ..features import make_features
 from ..features._exact import DENSE_LIMIT
 from ..features._settings import Settings

@@ -12,7 +12,7 @@ from ..._utils.kept import MEMORY_LIMIT
 from ..._utils.labels import equal_shares, positions
 from ..._utils.rows import n_rows
 from ...tangent._cache import Cache
-from ...tangent._measurements import MEASUREMENTS
+from ...tangent._outputs import MEASUREMENTS
 from ..features import make_features
 from ..models import adapt, measured_model
 from ..rules._gaussian import density_of

@@ -5,7 +5,7 @@ import numbers
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from ..._utils.kept import MEMORY_LIMIT
-from ...tangent._measurements import MEASUREMENTS
+from ...tangent._outputs import MEASUREMENTS
 from ..features import make_features
 from ..rules._products import DotRule
 from ._base import BaseAttributor

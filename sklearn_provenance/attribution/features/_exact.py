@@ -49,7 +49,7 @@ class ExactFeatures(Features):
     def plan(self, inputs, targets=None):
         """Examine the network on training rows: which queries come first must not matter."""
         for tangent in {id(t): t for t in (self.tangent, self.rows_tangent)}.values():
-            tangent.plan(as_rows(inputs, tangent), targets)
+            tangent.plan(as_rows(inputs, tangent)[0], targets)
         return self
 
     def points(self, inputs, labels=None):

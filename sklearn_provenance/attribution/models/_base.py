@@ -13,10 +13,11 @@ from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
+from ..._utils.modules import evaluation
 from ..._utils.numeric import as_given, as_ndarray
 from ..._utils.rows import n_rows, shown, take_rows
 from ...provenance._input import image_shape
-from ...tangent._module import check_module, evaluation
+from ...tangent._module import check_module
 from ...tangent._outputs import check_finite
 from ...tangent._read_logits import ReadLogits, call
 from ._run import few_rows, run

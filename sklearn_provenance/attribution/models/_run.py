@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from scipy.sparse import issparse
 
-from ...tangent._module import evaluation
+from ..._utils.modules import evaluation
 from ...tangent._read_logits import call
 
 

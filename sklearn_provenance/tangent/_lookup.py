@@ -1,0 +1,82 @@
+"""The form of the gradients of a table, of which a row of the data looks up few rows.
+
+Shapes in comments as in :mod:`._forms`.
+"""
+
+from dataclasses import dataclass
+
+import torch
+
+from ._forms import _CACHED, Form, near_one, norms_over_pairs, over_pairs, times_basis
+
+
+@dataclass
+class Lookup(Form):
+    """Row index_t of G receives g_t: embeddings."""
+
+    index: torch.Tensor  # (B, T)
+    g: torch.Tensor  # (B, T, I)
+    n_rows: int
+
+    kronecker = True
+
+    @property
+    def shape(self):
+        return self.n_rows, self.g.shape[2]
+
+    def matrix(self):
+        zeros = self.g.new_zeros(len(self.g), *self.shape)
+        return zeros.scatter_add_(1, self.index[:, :, None].expand_as(self.g), self.g)
+
+    def __add__(self, other):
+        index = torch.cat([self.index, other.index], 1)
+        return Lookup(index, torch.cat([self.g, other.g], 1), self.n_rows)
+
+    def inner(self, other):
+        return over_pairs(self, other) if isinstance(other, Lookup) else super().inner(other)
+
+    def pairs(self, other):
+        """Whether positions look up the same row, (B T, B' T')."""
+        return self.index.flatten()[:, None] == other.index.flatten()
+
+    def inner_with(self, matrices):
+        B, T = self.index.shape
+        step = max(1, _CACHED // (len(matrices) * T * matrices.shape[2]))
+        parts = [self[i : i + step] for i in range(0, B, step)]
+        return torch.cat([(matrices[:, p.index] * p.g).sum((2, 3)) for p in parts], 1)
+
+    def norms(self):
+        T = self.index.shape[1]
+        n_out, n_in = self.shape
+        if T * T * n_in >= n_out * n_in:
+            return self._norms_formed()
+        return norms_over_pairs(self)
+
+    def own_pairs(self):
+        """Whether positions of a row look up the same row of G, (B, T, T)."""
+        return self.index[:, :, None] == self.index[:, None, :]
+
+    def total(self, weights):
+        g = (self.g * weights[:, None, None]).flatten(0, 1)
+        return g.new_zeros(self.shape).index_add_(0, self.index.flatten(), g)
+
+    def rotate(self, left, right):
+        if left is not None:
+            return super().rotate(left, right)
+        return Lookup(self.index, times_basis(self.g, right), self.n_rows)
+
+    def sides(self):
+        # One row at a time is looked up, so the moment of this side is diagonal already.
+        return None, self.g
+
+    def add_squares(self, moments, roots):
+        rows = torch.arange(len(self), device=self.index.device)[:, None]
+        keys, place = (self.index + self.n_rows * rows).flatten().unique(return_inverse=True)
+        g = (self.g * roots[:, None, None]).flatten(0, 1)
+        g = g.new_zeros(len(keys), g.shape[1]).index_add_(0, place, g)
+        g, unit = near_one(g)
+        squares = g.square().to(moments.device).double() * unit**2
+        moments.index_add_(0, (keys % self.n_rows).to(moments.device), squares)
+
+    def sketch(self, sketch_map, total, spectrum):
+        sketch_map.add_lookup(total, self)
