@@ -10,9 +10,9 @@ from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 
 from .._utils.arguments import real, whole
+from .._utils.fitted import is_fitted, resolve
 from .._utils.hashing import row_digests
 from .._utils.restored import restored_on_error
-from ..attribution.models import is_fitted, resolve
 from ._debugging import SCORE_NAMES, anomaly_scores, feature_neighbors
 from ._shared import open_classifier, training_labels
 

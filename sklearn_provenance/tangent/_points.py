@@ -12,6 +12,8 @@ from sklearn.preprocessing import normalize
 
 # Rows of a product of sparse matrices that are dense at a time.
 _BLOCK = 512
+# Rows of explicit features that are held in double precision at a time.
+_ROWS = 4096
 
 
 class ExplicitPoints:
@@ -59,6 +61,12 @@ class ExplicitPoints:
     def matrix(self):
         """φ (n, n_components) in double precision."""
         return torch.tensor(np.asarray(self.array), dtype=torch.float64, device=self.device)
+
+    def blocks(self):
+        """φ in double precision, some rows at a time."""
+        for start in range(0, len(self), _ROWS):
+            block = np.asarray(self.array[start : start + _ROWS])
+            yield torch.as_tensor(block, device=self.device).double()
 
     def norms(self):
         """Squared norms (n,)."""

@@ -39,7 +39,7 @@ from torch import nn
 
 from sklearn_provenance import ProvenanceClassifier
 from sklearn_provenance.attribution.models import FittedModel, adapt
-from sklearn_provenance.attribution.models._run import run
+from sklearn_provenance.tangent._run import run
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
@@ -388,7 +388,7 @@ from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn_provenance.attribution.models import adapt
-from sklearn_provenance.attribution.models._run import run
+from sklearn_provenance.tangent._run import run
 sklearn.set_config(array_api_dispatch=True)
 X, y = load_iris(return_X_y=True)
 x, t = torch.tensor(X), torch.tensor(y)

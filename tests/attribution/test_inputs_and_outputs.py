@@ -24,7 +24,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from sklearn_provenance import ProvenanceClassifier
 from sklearn_provenance.attribution.models import adapt
-from sklearn_provenance.attribution.models._run import run
+from sklearn_provenance.tangent._run import run
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),

@@ -8,8 +8,9 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from ..._utils.kept import MEMORY_LIMIT
-from ...tangent import Coverage, TangentFeatures
+from ...tangent import TangentFeatures
 from ...tangent._cache import Cache
+from ...tangent._fisher_coverage import fisher_coverage
 from ...tangent._outputs import MEASUREMENTS
 from ..features import make_features
 from ..features._exact import DENSE_LIMIT
@@ -202,16 +203,7 @@ class EKFACAttributor(PointwiseAttributor):
         rule = self._rule_at(None, everything=True)
         self.n_samples_ = rule.n_samples
         self.damping_ = {rule.fisher[n].names[0]: value for n, value in rule.dampings.items()}
-        sizes = {n: p.numel() for n, p in self._features.model.module.named_parameters()}
-        routes = dict.fromkeys(sizes, "none")
-        for n in rule.dampings:
-            routes |= dict.fromkeys(rule.fisher[n].names, rule.fisher[n].treatment)
-        counts = dict.fromkeys(("kronecker", "formed", "diagonal", "none"), 0)
-        for name, route in routes.items():
-            counts[route] += sizes[name]
-        total = sum(sizes.values())
-        shares = {route: count / total for route, count in counts.items()}
-        self.coverage_ = Coverage(routes, shares)
+        self.coverage_ = fisher_coverage(rule.fisher, rule.dampings, self._features.model.module)
 
     def _transform(self, X):
         if self._n_features_out > DENSE_LIMIT:

@@ -8,13 +8,15 @@ from sklearn.base import _fit_context
 from sklearn.utils import check_consistent_length
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import column_or_1d
+from torch import nn
 
+from ..._utils.fitted import resolve
 from ..._utils.kept import Kept
 from ..._utils.labels import positions
 from ..._utils.rows import n_rows, row_names
 from ..features._settings import Settings
 from ..features._training import TrainingRows, copied
-from ..models import adapt, resolve
+from ..models import SUPPORTED, adapt
 from ._input import check_rows
 
 
@@ -79,7 +81,7 @@ class FitMixin:
             sample_id = column_or_1d(sample_id)
             check_consistent_length(y, sample_id)
         self.training_ = TrainingData(X, y, sample_id)
-        self.estimator_ = self._resolve(X, y)
+        self.estimator_ = self._resolve(self.estimator, X, y)
         self._features, inputs = self._make_features(X, y)
         self.classes_ = self._features.model.classes
         self._same_class = self.candidates != "all" and self.classes_ is not None
@@ -104,9 +106,11 @@ class FitMixin:
         check_classification_targets(y)
         return y
 
-    def _resolve(self, X, y):
+    def _resolve(self, estimator, X, y):
         """The model in use."""
-        return resolve(self.estimator, self.prefit, X, y, self.memory)
+        if not isinstance(estimator, nn.Module) and not hasattr(estimator, "predict"):
+            raise TypeError(f"estimator must be {SUPPORTED}; got {type(estimator).__name__}")
+        return resolve(estimator, self.prefit, X, y, self.memory)
 
     def _fitted_model(self, estimator=None):
         """The model in use as attribution sees it."""

@@ -38,4 +38,4 @@ def content_digest(X, y):
     """Digest of queries and labels, or None for rows whose content cannot be seen."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
-        return fingerprint(type(X), X, y)
+        return fingerprint(str(type(X)), X, y)

@@ -12,7 +12,6 @@ from ...tangent import TangentFeatures
 from ...tangent._sketch import SKETCHES
 from ..features import make_features
 from ..features._joined import JoinedFeatures
-from ..models import resolve
 from ..rules._trak import TRAKRule
 from ._base import BaseAttributor
 from ._docs import documented
@@ -156,10 +155,11 @@ class TRAKAttributor(PointwiseAttributor):
                     f"{name} of its own"
                 )
 
-    def _resolve(self, X, y):
-        if not isinstance(self.estimator, list | tuple):
-            return super()._resolve(X, y)
-        return [resolve(model, self.prefit, X, y, self.memory) for model in self.estimator]
+    def _resolve(self, estimator, X, y):
+        if not isinstance(estimator, list | tuple):
+            return super()._resolve(estimator, X, y)
+        one = super()._resolve
+        return [one(model, X, y) for model in estimator]
 
     def _make_features(self, X, y):
         several = isinstance(self.estimator_, list)

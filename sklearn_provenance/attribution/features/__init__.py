@@ -2,12 +2,11 @@
 
 from sklearn.base import clone
 
-from ..._utils.rows import n_rows, take_rows
+from ..._utils.fitted import fit_estimator, is_fitted
+from ..._utils.rows import few_rows, n_rows, take_rows
 from ...tangent import TangentFeatures
 from ...tangent._cache import Cache
-from ..models import SUPPORTED, is_fitted
-from ..models._resolve import fit_estimator
-from ..models._run import few_rows
+from ..models import SUPPORTED
 from ._base import Features
 from ._exact import ExactFeatures
 from ._linear import LinearFeatures

@@ -9,7 +9,6 @@ takes a fitted estimator and returns a :class:`FittedModel`::
 """
 
 from . import _containers, _linear, _mlp, _provenance, _skorch, _torch  # noqa: F401
-from ._base import SUPPORTED, FittedModel, Linear, adapt, is_fitted, measured_model
-from ._resolve import resolve
+from ._base import SUPPORTED, FittedModel, Linear, adapt, measured_model
 
-__all__ = ["SUPPORTED", "FittedModel", "Linear", "adapt", "is_fitted", "measured_model", "resolve"]
+__all__ = ["SUPPORTED", "FittedModel", "Linear", "adapt", "measured_model"]

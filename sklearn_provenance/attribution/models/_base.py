@@ -8,19 +8,16 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator
-from sklearn.exceptions import NotFittedError
-from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from ..._utils.modules import evaluation
 from ..._utils.numeric import as_given, as_ndarray
-from ..._utils.rows import n_rows, shown, take_rows
+from ..._utils.rows import few_rows, n_rows, shown, take_rows
 from ...provenance._input import image_shape
 from ...tangent._module import check_module
 from ...tangent._outputs import check_finite
 from ...tangent._read_logits import ReadLogits, call
-from ._run import few_rows, run
+from ...tangent._run import run
 
 SUPPORTED = (
     "a ProvenanceClassifier, a skorch NeuralNetClassifier or NeuralNetBinaryClassifier, a "
@@ -216,19 +213,6 @@ def adapt(estimator):
             )
         return FittedModel(estimator, classes=as_ndarray(estimator.classes_))
     raise TypeError(f"estimator must be {SUPPORTED}; got {type(estimator).__name__}")
-
-
-def is_fitted(estimator):
-    """Whether an estimator can be used as it stands; modules always can."""
-    if isinstance(estimator, nn.Module):
-        return True
-    try:
-        check_is_fitted(estimator)
-    except NotFittedError:
-        return False
-    except TypeError:  # no scikit-learn estimator: nothing says that it is not fitted
-        return not isinstance(estimator, BaseEstimator)
-    return True
 
 
 def measured_model(model, forward, y):

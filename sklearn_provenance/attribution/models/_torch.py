@@ -12,8 +12,8 @@ from ..._utils.rows import n_rows, take_rows
 from ...tangent._module import check_module
 from ...tangent._outputs import check_finite
 from ...tangent._read_logits import ReadLogits
+from ...tangent._run import run
 from ._base import FittedModel, adapt
-from ._run import run
 
 _ROWS_PER_BATCH = 256
 

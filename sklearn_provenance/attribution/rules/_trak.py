@@ -11,8 +11,6 @@ from ._base import Rule
 # λ in units of the mean eigenvalue of Φ^T Φ for ridge="auto". Of powers of ten this had the best
 # linear datamodeling score, or nearly, for 512 and 4096 components.
 RIDGE_CONSTANT = 1.0
-# Rows of features that are held in double precision at a time.
-_BLOCK = 4096
 
 
 class TRAKRule(Rule):
@@ -40,7 +38,7 @@ class TRAKRule(Rule):
         self.residual = torch.stack(residuals).mean(0)  # (n,)
         self.ridges, self.factors = np.empty(len(parts)), []
         for number, part in enumerate(parts):
-            gram = sum(block.mT @ block for block in _blocks(part))
+            gram = sum(block.mT @ block for block in part.blocks())
             check_finite(gram, "Φ^T Φ")
             self.ridges[number] = self._ridge(gram)
             gram.diagonal().add_(self.ridges[number])
@@ -71,12 +69,5 @@ class TRAKRule(Rule):
             solved = torch.cholesky_solve(phi.mT, factor)  # (n_components, n_queries)
             if own is not None:
                 solved = solve_without_own(phi.mT, solved)
-            total += torch.cat([block @ solved for block in _blocks(part)]).mT.cpu()
+            total += torch.cat([block @ solved for block in part.blocks()]).mT.cpu()
         return total / len(parts) * residual
-
-
-def _blocks(part):
-    """Features in blocks of rows in double precision."""
-    for i in range(0, len(part), _BLOCK):
-        block = np.asarray(part.array[i : i + _BLOCK])
-        yield torch.as_tensor(block, device=part.device).double()

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from scipy.sparse import issparse
 
-from ..._utils.modules import evaluation
-from ...tangent._read_logits import call
+from .._utils.modules import evaluation
+from ._read_logits import call
 
 
 def as_batch(inputs, module):
@@ -32,8 +32,3 @@ def run(model, inputs, function=None):
     function = function or model.forward or call
     with evaluation(model.module), torch.no_grad():
         return function(model.module, as_batch(inputs, model.module))
-
-
-def few_rows(n):
-    """The first, the middle and the last of n rows."""
-    return np.unique([0, n // 2, n - 1])

@@ -1,12 +1,23 @@
 """From an estimator as it was given to the fitted one in use."""
 
-from sklearn.base import clone
+from sklearn.base import BaseEstimator, clone
 from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
-from sklearn.utils.validation import check_memory
+from sklearn.utils.validation import check_is_fitted, check_memory
 from torch import nn
 
-from ._base import SUPPORTED, is_fitted
+
+def is_fitted(estimator):
+    """Whether an estimator can be used as it stands; modules always can."""
+    if isinstance(estimator, nn.Module):
+        return True
+    try:
+        check_is_fitted(estimator)
+    except NotFittedError:
+        return False
+    except TypeError:  # no scikit-learn estimator: nothing says that it is not fitted
+        return not isinstance(estimator, BaseEstimator)
+    return True
 
 
 def fit_estimator(estimator, X, y):
@@ -20,7 +31,10 @@ def resolve(estimator, prefit, X, y, memory=None):
     A module, and what a FrozenEstimator holds, always stays as it is. ``memory`` keeps clones.
     """
     if not isinstance(estimator, nn.Module) and not hasattr(estimator, "predict"):
-        raise TypeError(f"estimator must be {SUPPORTED}; got {type(estimator).__name__}")
+        raise TypeError(
+            "estimator must be a torch.nn.Module, or have fit and predict; got "
+            f"{type(estimator).__name__}"
+        )
     fixed = isinstance(estimator, nn.Module | FrozenEstimator)
     if prefit is not False or fixed:
         if is_fitted(estimator):
