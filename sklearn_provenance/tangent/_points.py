@@ -54,6 +54,11 @@ class ExplicitPoints:
         array, labels = self.array[rows.numpy()], self.labels[rows]
         return ExplicitPoints(array, labels, logits, sketched, self.device)
 
+    def equalise(self, copies):
+        """Give each row φ of the first row that it is a copy of; files stay as they are."""
+        if not isinstance(self.array, np.memmap):
+            self.array = self.array[copies.numpy()]
+
     def identity(self):
         """Arrays that tell these points from others, for results kept on disk."""
         return (self.array,)
@@ -129,6 +134,9 @@ class OuterPoints:
         logits = None if self.logits is None else self.logits[rows]
         x, gradient = self.x[rows.numpy()], self.gradient[rows]
         return OuterPoints(x, gradient, self.scale, self.bias, self.labels[rows], logits)
+
+    def equalise(self, copies):
+        """Nothing: everything is in double precision."""
 
     def identity(self):
         """Arrays that tell these points from others, for results kept on disk."""
@@ -222,6 +230,11 @@ class JoinedPoints:
     def take(self, rows):
         """Some of the points."""
         return JoinedPoints([part.take(rows) for part in self.parts])
+
+    def equalise(self, copies):
+        """Give each row the features of the first row that it is a copy of."""
+        for part in self.parts:
+            part.equalise(copies)
 
     def matrix(self):
         """Features of all models side by side."""

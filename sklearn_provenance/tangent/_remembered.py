@@ -31,12 +31,19 @@ class RememberedRows:
         self.X, self.settings = X, settings
         if labels is None:
             labels = cache("labels", self._predict, X, None)
-        self.labels = torch.as_tensor(labels)
+        self.labels, self._copies = torch.as_tensor(labels), None
 
     @cached_property
     def rows(self):
         """The rows themselves."""
-        return TangentRows(self.model, self.X, self.labels, **self.settings)
+        rows = TangentRows(self.model, self.X, self.labels, **self.settings)
+        if self._copies is not None:
+            rows.equalise(self._copies)
+        return rows
+
+    def equalise(self, copies):
+        """Give each row the gradient of the first row that it is a copy of, when it is computed."""
+        self._copies = copies
 
     def _predict(self, X, _):
         self.rows = TangentRows(self.model, X, **self.settings)

@@ -104,8 +104,8 @@ class BaseAttributor(FitMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         if everything:
             if not self._features.per_label:
                 label = None
-            return self._kept((label, True), lambda: self._rule.fit(self._rows.at(label)))
-        return self._kept((label, False), lambda: self._rule.fit(self._rows.of_class(label)[0]))
+            return self._kept((label, True), lambda: self._rule.fit(*self._rows.at(label)))
+        return self._kept((label, False), lambda: self._rule.fit(*self._rows.of_class(label)))
 
     def _groups(self, queries, among_train=False):
         """Group queries by label, unless one rule answers all of them.
@@ -195,6 +195,7 @@ class BaseAttributor(FitMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 
         The same question again costs no more than finding its answer.
         """
+        self._check_unchanged()
         asked = "training rows" if X is None else content_digest(X, y)
         if asked is None:  # what the rows hold cannot be seen
             return self._pick(X, y, k)
@@ -283,7 +284,8 @@ class BaseAttributor(FitMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         scores = np.full((len(queries), len(self._rows)), np.nan)
         train = np.arange(len(self._rows))
         for group in self._groups(queries):
-            values = group.rule.scores(group.queries, group.rows).cpu().numpy()
+            values = group.rule.scores(group.queries, group.rows)
+            values = group.rule.settled(values, group.rows).cpu().numpy()
             columns = train[group.fitted_on]
             columns = columns if group.rows is None else columns[group.rows.numpy()]
             scores[np.ix_(group.numbers, columns)] = values

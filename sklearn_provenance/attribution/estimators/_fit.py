@@ -91,9 +91,9 @@ class FitMixin:
             )
         self.candidates_ = "same_class" if self._same_class else "all"
         labels = self._measured_at(y)
-        self._rows = TrainingRows(self._features, copied(inputs), labels, self.memory_limit)
-        self._rows.own()  # is kept; what cannot be used is refused here and not by a query
         self._kept = Kept(self.memory_limit)
+        self._rows = TrainingRows(self._features, copied(inputs), labels, self._kept)
+        self._rows.own()  # is kept; what cannot be used is refused here and not by a query
         self._weights = self._features.weights()
         self._rule = self._make_rule()
         self.method_ = self._rule.name

@@ -1,10 +1,12 @@
 """Methods that score each training row alone."""
 
 import numpy as np
+import torch
 from sklearn.metrics import accuracy_score
 from sklearn.utils.validation import check_is_fitted
 
 from ..._utils.labels import equal_shares
+from ..rules._base import largest
 from ._base import BaseAttributor
 from ._input import check_rows
 
@@ -68,7 +70,7 @@ class PointwiseSelection:
         for label in np.unique(labels) if self._features.per_label else [None]:
             part = queries if label is None else queries.take(np.flatnonzero(labels == label))
             total += self._rule_at(label, everything=True).total(part).cpu().numpy()
-        ranking = np.argsort(-total, kind="stable")
+        ranking = largest(torch.as_tensor(total)[None], len(total))[0][0].numpy()
         ranking = ranking[allowed[ranking]]
         if not balanced:
             return [ranking[:k] for k in sizes]

@@ -6,6 +6,7 @@ from scipy.sparse import issparse
 from ..._utils.rows import take_rows
 from ...information._last_layer import Head
 from ...tangent import TangentModel
+from ...tangent._module import evaluation
 from ...tangent._penultimate import Penultimate
 from ...tangent._points import ExplicitPoints, SparsePoints
 from ..models import SUPPORTED
@@ -38,9 +39,10 @@ class PenultimateFeatures(Features):
     def head(self, inputs):
         """The last layer as softmax regression, checked on the first of the rows."""
         layer = self.layer
-        weight, bias = (
-            None if p is None else p.detach().double().cpu() for p in (layer.weight, layer.bias)
-        )
+        with evaluation(self.model.module):  # calls on other threads swap parameters
+            weight, bias = (
+                None if p is None else p.detach().double().cpu() for p in (layer.weight, layer.bias)
+            )
         head = Head(weight, bias, one_output=self.model.n_outputs == 1)
         features, logits = self.network.forward(take_rows(inputs, slice(_CHECKED)))
         logits = logits.double().cpu()

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from ..._utils.kept import Kept
+from ._copies import find_copies, join
 
 
 class TrainingRows:
@@ -17,20 +17,21 @@ class TrainingRows:
         A copy: points are made of them long after fit.
     labels : ndarray of shape (n,), int64
         Positions of their labels.
-    memory_limit : float
-        Bytes that points at other labels may take.
+    kept : Kept
+        Keeps points.
     """
 
-    def __init__(self, features, inputs, labels, memory_limit):
+    def __init__(self, features, inputs, labels, kept):
         self.features, self.inputs, self.labels = features, inputs, labels
-        self._kept = Kept(memory_limit)
+        self._kept = kept
+        self._first = find_copies(inputs)
 
     def __len__(self):
         return len(self.labels)
 
     def own(self):
         """Every row at its own label."""
-        return self._kept(None, lambda: self._points(self.labels))
+        return self._kept(("points", None), lambda: self._points(self.labels))
 
     def at(self, label):
         """All rows at one label, or at their own where features do not depend on it.
@@ -44,15 +45,18 @@ class TrainingRows:
         -------
         points
             All rows.
+        copies : Tensor of shape (n,) or None
+            As :meth:`copies`.
         """
-        if not self.features.per_label:
-            return self.own()
-        return self._kept(label, lambda: self._points(np.full(len(self), label)))
+        if label is None or not self.features.per_label:
+            return self.own(), self.copies(self.labels)
+        labels = np.full(len(self), label)
+        return self._kept(("points", label), lambda: self._points(labels)), self.copies(labels)
 
     def of_class(self, label):
-        """The rows of one class at their label, and their numbers."""
-        numbers = np.flatnonzero(self.labels == label)
-        return self.own().take(numbers), numbers
+        """The rows of one class at their label, and copies among them."""
+        numbers, copies = np.flatnonzero(self.labels == label), self.copies(self.labels)
+        return self.own().take(numbers), None if copies is None else copies[numbers]
 
     def as_queries(self):
         """Every row at its own label, as queries are measured."""
@@ -60,8 +64,15 @@ class TrainingRows:
             return self.features.points(self.inputs, self.labels)
         return self.own()
 
+    def copies(self, labels):
+        """First row (n,) that each row is an exact copy of, at labels (n,); None if all differ."""
+        return None if self._first is None else torch.as_tensor(join(self._first, labels))
+
     def _points(self, labels):
-        return self.features.training_points(self.inputs, labels)
+        points, copies = self.features.training_points(self.inputs, labels), self.copies(labels)
+        if copies is not None:
+            points.equalise(copies)
+        return points
 
 
 def copied(inputs):
