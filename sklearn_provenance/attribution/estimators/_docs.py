@@ -75,6 +75,9 @@ estimator_ : estimator or torch.nn.Module
     "classes_": """\
 classes_ : ndarray of shape (n_classes,)
     Its class labels, in the order of the logits.""",
+    "candidates_": """\
+candidates_ : {"same_class", "all"}
+    ``candidates`` in use.""",
     "noise_variance_": """\
 noise_variance_ : float
     σ² in use.""",

@@ -58,6 +58,8 @@ class FitMixin:
             If no way from the estimator to tangent features is known.
         ValueError
             If the input is not usable, or the model has no tangent features.
+        MemoryError
+            If InfoLoss or RelatIF needs a kernel of the rows that is larger than ``memory_limit``.
         sklearn.exceptions.NotFittedError
             With ``prefit=True`` or a FrozenEstimator, if the estimator is not fitted.
         """

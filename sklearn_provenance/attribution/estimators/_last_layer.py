@@ -37,7 +37,7 @@ class LastLayerAttributor(PointwiseAttributor):
 
     Attributes
     ----------
-    {estimator_} {classes_}
+    {estimator_} {classes_} {candidates_}
     damping_ : float
         What is added to the Hessian's diagonal, with ``kind="influence"``.
     scale_ : float

@@ -5,9 +5,9 @@ from functools import cached_property
 import torch
 
 from ...information import linear_response_by_search, select_in_pools
+from ...information._ranking import largest
 from ...information._systems import KernelSystem
 from ...retrieval import make_index
-from ._base import largest
 from ._gain import GainRule
 
 
