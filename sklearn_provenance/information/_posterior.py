@@ -34,13 +34,14 @@ class KernelPosterior:
 
     def columns(self, rows):
         """L^-1 E_rows (n_train, n_rows); those of the rows asked for last are kept."""
-        if self._columns is None or not torch.equal(self._columns[0], rows):
+        kept = self._columns  # read once: other threads may ask for other rows
+        if kept is None or not torch.equal(kept[0], rows):
             columns = self.factor.new_zeros(len(self.factor), len(rows))
             columns[rows, torch.arange(len(rows), device=rows.device)] = 1.0
             for block in columns.split(_BLOCK, 1):
                 block.copy_(self.whiten(block))
-            self._columns = rows, columns
-        return self._columns[1]
+            self._columns = kept = rows, columns
+        return kept[1]
 
     def queries(self, cross, query_variance):
         """L^-1 k_D* (n_train, n_queries), and v_*^D (n_queries,)."""

@@ -165,9 +165,10 @@ class KernelSystem(GreedySystem):
         if self.removes:
             floor = 1 / (self.noise_variance + self.row_variance[rows])
             columns = self.posterior.columns(rows)
-            if self._restricted is None or not torch.equal(self._restricted[0], rows):
-                self._restricted = rows, columns.mT @ columns
-            matrix = self._restricted[1]
+            kept = self._restricted  # read once: other threads may ask for other rows
+            if kept is None or not torch.equal(kept[0], rows):
+                self._restricted = kept = rows, columns.mT @ columns
+            matrix = kept[1]
             solved, variance = self.posterior.queries(cross, variance)
             covariance, diagonal = solved.mT @ columns, matrix.diagonal().clone()
         else:

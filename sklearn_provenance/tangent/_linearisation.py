@@ -3,6 +3,8 @@
 Shapes in comments: B rows of the batch, C classes, O outputs, I inputs of a layer.
 """
 
+from contextlib import nullcontext
+
 import torch
 
 from .._utils.modules import evaluation
@@ -48,9 +50,10 @@ def linearised(model, x, first_row, labels=None, decide=None, *, dtype=None, nor
     gradients : Gradients
         Of all layers with influence.
     """
-    batch = Linearisation(model, x, first_row)
-    labels, logits = batch.labelled(labels, decide)
-    forms = {layer.number: form for layer, form in batch._factors(labels)}
+    with evaluation(model.module, model.draws_on):
+        batch = Linearisation(model, x, first_row, held=True)
+        labels, logits = batch.labelled(labels, decide)
+        forms = {layer.number: form for layer, form in batch._factors(labels)}
     gradients = Gradients.compact(forms, len(labels) if norms else None, dtype)
     if norms:
         check_finite(gradients.norms, "gradients", first_row)
@@ -75,13 +78,16 @@ class Linearisation:
         What its first row, or all its rows, are called in errors.
     planning : bool, default=False
         Whether the model compares the factors itself.
+    held : bool, default=False
+        Whether the module stays in evaluation mode, held against other threads, as long as this
+        batch is asked.
     """
 
-    def __init__(self, model, x, first_row=0, planning=False):
+    def __init__(self, model, x, first_row=0, planning=False, held=False):
         self.model = model
         self.x = x
         inputs, self.n_samples = copied(x)
-        self.planning = planning
+        self.planning, self.held = planning, held
         self.calls = []
         with self._running():
             self._choose_watched()
@@ -117,6 +123,8 @@ class Linearisation:
                 self.outputs = self.logits = finite_logits(outputs, self.n_samples, first_row)
 
     def _running(self):
+        if self.held:
+            return nullcontext()
         return evaluation(self.model.module, self.model.draws_on)
 
     def _choose_watched(self):

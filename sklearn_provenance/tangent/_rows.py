@@ -109,7 +109,8 @@ class TangentRows:
         # Double precision needs a GPU of CUDA's or the CPU.
         self.device = model.device if model.device.type == "cuda" else torch.device("cpu")
         self._norms = torch.zeros(n, dtype=torch.float64, device=self.device)
-        self._pass(labels, decide, memory_limit, tqdm(desc=desc, total=n, disable=not verbose))
+        with tqdm(desc=desc, total=n, disable=not verbose) as progress:
+            self._pass(labels, decide, memory_limit, progress)
 
     @restarted
     def _pass(self, labels, decide, memory_limit, progress):
@@ -138,7 +139,6 @@ class TangentRows:
                 if size * n / rows.stop > memory_limit:
                     kept = None
             progress.update(len(own))
-        progress.close()
         self.labels, self.logits = torch.cat(all_labels), None
         if all_logits[0] is not None:
             self.logits = torch.cat([logits.cpu().double() for logits in all_logits])

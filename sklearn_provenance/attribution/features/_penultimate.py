@@ -3,10 +3,10 @@
 import torch
 from scipy.sparse import issparse
 
+from ..._utils.modules import evaluation
 from ..._utils.rows import take_rows
 from ...information._last_layer import Head
 from ...tangent import TangentModel
-from ...tangent._module import evaluation
 from ...tangent._penultimate import Penultimate
 from ...tangent._points import ExplicitPoints, SparsePoints
 from ..models import SUPPORTED
