@@ -252,12 +252,12 @@ class TangentRows:
         """
         self._norms = self._norms[copies]
         numbers = torch.arange(len(copies))
-        for rows, factors in self._kept or []:
+        for rows, gradients in self._kept or []:
             own, first = numbers[rows], copies[rows]
             changed = (first != own) & (first >= rows.start)
             to, source = own[changed] - rows.start, first[changed] - rows.start
-            for factor in factors.values():
-                for tensor in factor.tensors().values():
+            for form in gradients.forms.values():
+                for tensor in form.tensors().values():
                     tensor[to.to(tensor.device)] = tensor[source.to(tensor.device)]
 
     def _blocks(self, dtype, numbers, start=0, at_most=math.inf):
