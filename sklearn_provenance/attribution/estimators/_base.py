@@ -170,6 +170,7 @@ class BaseAttributor(FitMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         X = None if X is None else check_rows(self, X)
         labels, indices, scores, n_tied = self._answer(X, y, k)
         self._warn_of_padding(indices)
+        query_id = training.sample_id if X is None else row_names(X)
         X = training.X if X is None else X
         model = self._features.model
         shown, image_shape = model.shown(X)
@@ -180,7 +181,7 @@ class BaseAttributor(FitMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
             sample_id=None if training.sample_id is None else training.sample_id[indices],
             exemplar_labels=training.y[indices],
             query_labels=labels if self.classes_ is None else self.classes_[labels],
-            query_id=row_names(X),
+            query_id=query_id,
             queries=shown,
             training_data=model.shown(training.X)[0],
             image_shape=image_shape,
@@ -209,7 +210,7 @@ class BaseAttributor(FitMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         indices = np.full((len(queries), k), -1, dtype=np.int64)
         scores = np.full(indices.shape, np.nan)
         n_tied = np.zeros(len(indices), dtype=np.int64)
-        train = np.arange(len(self._rows))
+        train = np.arange(len(self.training_.y))
         groups = self._groups(queries, among_train)
         for group in tqdm(groups, desc="classes", disable=not self.verbose):
             picked = group.rule.pick(group.queries, k, group.rows, group.own)
@@ -239,9 +240,10 @@ class BaseAttributor(FitMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
     def _check_k(self, k):
         if not isinstance(k, numbers.Integral) or isinstance(k, bool):
             raise TypeError(f"k must be an integer, got {k!r}")
-        if not 1 <= k <= len(self._rows):
+        n_train = len(self.training_.y)
+        if not 1 <= k <= n_train:
             raise ValueError(
-                f"k must be between 1 and {len(self._rows)}, the number of training rows; got {k}"
+                f"k must be between 1 and {n_train}, the number of training rows; got {k}"
             )
         return int(k)
 
@@ -282,7 +284,7 @@ class BaseAttributor(FitMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         check_is_fitted(self)
         queries = self._queries(check_rows(self, X), y)
         scores = np.full((len(queries), len(self._rows)), np.nan)
-        train = np.arange(len(self._rows))
+        train = np.arange(len(self.training_.y))
         for group in self._groups(queries):
             values = group.rule.scores(group.queries, group.rows)
             values = group.rule.settled(values, group.rows).cpu().numpy()

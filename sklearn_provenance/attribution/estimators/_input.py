@@ -1,13 +1,13 @@
 """Rows as users give them: checked, and as an Explanation shows them."""
 
-import warnings
 from collections.abc import Mapping
+from hashlib import sha256
 
 import numpy as np
+import torch
 from scipy.sparse import issparse
 from sklearn.utils.validation import validate_data
 
-from ..._utils.hashing import fingerprint
 from ..._utils.rows import n_rows
 
 
@@ -35,7 +35,17 @@ def check_rows(attributor, X, reset=False):
 
 
 def content_digest(X, y):
-    """Digest of queries and labels, or None for rows whose content cannot be seen."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)
-        return fingerprint(str(type(X)), X, y)
+    """Digest of queries and labels, or None for what is no array of numbers."""
+    digest = sha256()
+    for part in (X, () if y is None else y):
+        part = part.detach().cpu() if isinstance(part, torch.Tensor) else part
+        if isinstance(part, torch.Tensor) and part.dtype == torch.bfloat16:
+            return None
+        part = (
+            np.asarray(part) if isinstance(part, np.ndarray | torch.Tensor | list | tuple) else None
+        )
+        if part is None or part.dtype.hasobject:
+            return None
+        digest.update(repr((part.dtype.str, part.shape)).encode())
+        digest.update(np.ascontiguousarray(part).tobytes())
+    return type(X), y is None, digest.digest()

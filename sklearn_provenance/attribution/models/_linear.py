@@ -18,6 +18,10 @@ from ._base import FittedModel, Linear, adapt
 class RebuiltModel(FittedModel):
     """A scikit-learn estimator whose parameters were copied into a module."""
 
+    def weights(self):
+        """None: nobody else holds the copy, so it cannot change."""
+        return None
+
     def inputs(self, X):
         """Rows that the estimator has checked, in double precision; sparse ones stay sparse."""
         X = as_given(X)

@@ -28,7 +28,7 @@ class GainRule(GaussianRule):
     def system(self):
         """The rows, ready to pick from; made when a pick is asked for."""
         points, settings = self.points, (self.noise_variance, self.rule)
-        if self.by_features(points):
+        if self.explicit:
             return FeatureSystem(self.features(points, 2), *settings)
         if 8 * len(points) ** 2 <= self.memory_limit:
             return KernelSystem(points.inner(), *settings)

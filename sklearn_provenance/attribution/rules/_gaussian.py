@@ -1,5 +1,7 @@
 """What rules share that see the network as a Gaussian process with the tangent kernel."""
 
+from functools import cached_property
+
 import torch
 
 from ..._utils.kept import check_fits
@@ -31,6 +33,11 @@ class GaussianRule(Rule):
         """Whether features are fewer than rows, so that no kernel is needed."""
         return points.n_components < min(len(points), points.most_components)
 
+    @cached_property
+    def explicit(self):
+        """:meth:`by_features` of the rows."""
+        return self.by_features(self.points)
+
     def check(self, points):
         """Refuse rows that cannot be fitted within the budget."""
 
@@ -50,7 +57,7 @@ class GaussianRule(Rule):
 
     def query_system(self, queries):
         """Queries as systems take them: features, or the kernel with the rows and variances."""
-        if self.by_features(self.points):
+        if self.explicit:
             return queries.matrix()
         cross = queries.inner(self.points)
         return cross, queries.norms().to(cross.device)
@@ -70,7 +77,7 @@ class GaussianRule(Rule):
         options = {"normalize": normalize, "candidates": candidates}
         options |= {"labels": labels, "quotas": quotas}
         settings = self.noise_variance, k, self.rule
-        if self.by_features(self.points):
+        if self.explicit:
             phi, phi_queries = self.features(self.points, 3), queries.matrix()
             return greedy_coreset_features(phi, phi_queries, *settings, **options)[0]
         self.check_kernel_fits(self.points)

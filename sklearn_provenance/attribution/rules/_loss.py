@@ -28,7 +28,7 @@ class LossRule(GaussianRule):
     def system(self):
         """The posterior given all rows, ready to pick from."""
         points, settings = self.points, (self.noise_variance, self.rule)
-        if self.by_features(points):
+        if self.explicit:
             return FeatureSystem(self.features(points, 3), *settings)
         self.check(points)
         return KernelSystem(points.inner(), *settings, overwrite=True)

@@ -29,7 +29,7 @@ class RelatIFRule(GaussianRule):
     @cached_property
     def posterior(self):
         """The posterior given all rows."""
-        if self.by_features(self.points):
+        if self.explicit:
             return FeaturePosterior(self.features(self.points, 3), self.noise_variance)
         self.check(self.points)
         return KernelPosterior(self.points.inner(), self.noise_variance)
