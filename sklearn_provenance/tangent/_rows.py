@@ -250,7 +250,7 @@ class TangentRows:
         copies : torch.Tensor of shape (n_rows,)
             First row that each row is a copy of.
         """
-        self._norms = self._norms[copies]
+        self._norms = self._norms[copies.to(self.device)]
         numbers = torch.arange(len(copies))
         for rows, gradients in self._kept or []:
             own, first = numbers[rows], copies[rows]
