@@ -79,6 +79,15 @@ def few_rows(n):
     return np.unique([0, n // 2, n - 1])
 
 
+def copied(inputs):
+    """A copy of inputs, which users may change after fit."""
+    if isinstance(inputs, dict):
+        return {key: copied(value) for key, value in inputs.items()}
+    if isinstance(inputs, tuple | list):
+        return type(inputs)(copied(value) for value in inputs)
+    return inputs.clone() if isinstance(inputs, torch.Tensor) else inputs.copy()
+
+
 def row_names(X):
     """Read the names of rows from the index of a pandas object.
 

@@ -13,9 +13,9 @@ from torch import nn
 from ..._utils.fitted import resolve
 from ..._utils.kept import Kept
 from ..._utils.labels import positions
-from ..._utils.rows import n_rows, row_names
+from ..._utils.rows import copied, n_rows, row_names
 from ..features._settings import Settings
-from ..features._training import TrainingRows, copied
+from ..features._training import TrainingRows
 from ..models import SUPPORTED, adapt
 from ._input import check_rows
 

@@ -3,22 +3,13 @@
 import numpy as np
 import torch
 
-from ._copies import find_copies, join
+from ..._utils.copies import find_copies, join
 
 
 class TrainingRows:
-    """Training rows as points; those at their own labels are kept.
+    """Training rows as points, which ``kept`` keeps.
 
-    Parameters
-    ----------
-    features : Features
-        Gives points.
-    inputs : ndarray, Tensor, csr matrix or dict of Tensor
-        A copy: points are made of them long after fit.
-    labels : ndarray of shape (n,), int64
-        Positions of their labels.
-    kept : Kept
-        Keeps points.
+    ``inputs`` are a copy, because points are made of them long after fit.
     """
 
     def __init__(self, features, inputs, labels, kept):
@@ -34,20 +25,7 @@ class TrainingRows:
         return self._kept(("points", None), lambda: self._points(self.labels))
 
     def at(self, label):
-        """All rows at one label, or at their own where features do not depend on it.
-
-        Parameters
-        ----------
-        label : int
-            Position of a class.
-
-        Returns
-        -------
-        points
-            All rows.
-        copies : Tensor of shape (n,) or None
-            As :meth:`copies`.
-        """
+        """All rows at one label, or at their own where features do not depend on it, and copies."""
         if label is None or not self.features.per_label:
             return self.own(), self.copies(self.labels)
         labels = np.full(len(self), label)
@@ -73,12 +51,3 @@ class TrainingRows:
         if copies is not None:
             points.equalise(copies)
         return points
-
-
-def copied(inputs):
-    """A copy of inputs, which users may change after fit."""
-    if isinstance(inputs, dict):
-        return {key: copied(value) for key, value in inputs.items()}
-    if isinstance(inputs, tuple | list):
-        return type(inputs)(copied(value) for value in inputs)
-    return inputs.clone() if isinstance(inputs, torch.Tensor) else inputs.copy()

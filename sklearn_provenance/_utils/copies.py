@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ..._utils.hashing import row_digests
+from .hashing import row_digests
 
 
 def find_copies(inputs):
