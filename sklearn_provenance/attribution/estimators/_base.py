@@ -91,8 +91,12 @@ class BaseAttributor(FitMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         return self._features.predict(check_rows(self, X))
 
     def _queries(self, X, y=None):
-        """Points of queries at the labels given, or predicted."""
+        """Points of queries at the labels given, or predicted, by the model that fit has seen."""
         self._check_unchanged()
+        return self._measured(X, y)
+
+    def _measured(self, X, y):
+        """Points of queries at the labels given, or predicted."""
         if y is None:
             return self._features.query(X)
         y = column_or_1d(y)
@@ -206,7 +210,7 @@ class BaseAttributor(FitMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
     def _pick(self, X, y, k):
         """The answer, group by group."""
         among_train = X is None
-        queries = self._rows.as_queries() if among_train else self._queries(X, y)
+        queries = self._rows.as_queries() if among_train else self._measured(X, y)
         indices = np.full((len(queries), k), -1, dtype=np.int64)
         scores = np.full(indices.shape, np.nan)
         n_tied = np.zeros(len(indices), dtype=np.int64)

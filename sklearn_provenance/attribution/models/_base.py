@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from ..._utils.modules import evaluation
+from ..._utils.modules import evaluation, held
 from ..._utils.numeric import as_given, as_ndarray
 from ..._utils.rows import few_rows, n_rows, shown, take_rows
 from ...provenance._input import image_shape
@@ -119,7 +119,7 @@ class FittedModel:
         """Sums of parameters and buffers, which change when these do; None without a module."""
         if self.module is None:
             return None
-        with evaluation(self.module):  # calls on other threads swap parameters for the time being
+        with held(self.module):  # calls on other threads swap parameters for the time being
             state = [*self.module.parameters(), *self.module.buffers()]
             return [float(t.detach().sum(dtype=torch.float64)).hex() for t in state]
 
