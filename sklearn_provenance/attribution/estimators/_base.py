@@ -98,6 +98,11 @@ class BaseAttributor(FitMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
     def _measured(self, X, y):
         """Points of queries at the labels given, or predicted."""
         if y is None:
+            if self.classes_ is None:
+                raise ValueError(
+                    "y must be given where targets are numbers, since measurement takes them; got "
+                    "None"
+                )
             return self._features.query(X)
         y = column_or_1d(y)
         check_consistent_length(np.empty(n_rows(X)), y)
