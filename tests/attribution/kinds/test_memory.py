@@ -97,16 +97,14 @@ def test_what_does_not_fit_is_refused_before_it_starts():
 
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(300, 400)), np.arange(300) % 2
+    module = Counting(400, 2).double()
+    limit = 8 * 300**2 - 1
     for name in ("loss", "RelatIF"):
-        attributor = (
-            ATTRIBUTORS[name]
-            .make(Counting(400, 2).double(), candidates="all", memory_limit=8 * 300**2 - 1)
-            .fit(X, y)
-        )
-        n_before = sum(n_calls)
+        attributor = ATTRIBUTORS[name].make(module, candidates="all", memory_limit=limit)
+        n_calls.clear()
         with pytest.raises(MemoryError, match="memory_limit"):
-            attributor.explain(X[:2], k=2)
-        assert sum(n_calls) - n_before <= 2 * 302  # a pass over rows and queries, no kernel
+            attributor.fit(X, y).explain(X[:2], k=2)
+        assert sum(n_calls) < 2 * 302  # a pass over rows and queries at most, and no kernel
 
 
 PEAK = """
@@ -148,8 +146,8 @@ print(json.dumps({"grown": peak() - before, "done": done}))
     [("gain", True), ("sketch", True), ("RelatIF", False)],
 )
 def test_peak(name, answered):
-    """All of 4000 rows are candidates, whose kernel takes 128 MB, where 60 MB are allowed."""
-    n, limit = 4000, 6e7
+    """All of 4000 rows are candidates, whose kernel takes 128 MB, where 100 MB are allowed."""
+    n, limit = 4000, 1e8
     root = Path(__file__).parents[3]
     env = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(root)}
     command = [sys.executable, "-c", PEAK, name, str(n), str(limit)]
