@@ -172,11 +172,10 @@ def select(conditioning, covariance, blocked, n_picks, *, divide=True, quotas=No
             score.div_(conditioning.diagonal)
         score.add_(barred)
         best = score.amax(1, keepdim=True)
-        tied = score >= best * (1 - TIE)
-        # Beside the first score the rest may be rounding alone: nothing tells these rows apart.
         if not done:
             nothing = NOTHING * best.clamp(min=0)
-        tied |= (best <= nothing) & (barred == 0)
+        # Beside the first score the rest may be rounding alone: nothing tells these rows apart.
+        tied = score >= torch.where(best > nothing, best * (1 - TIE), 0.0)
         pick = tied.max(1).indices
         if copies is not None:
             pick = ((copies == copies[pick, None]) & (barred == 0)).max(1).indices

@@ -95,7 +95,8 @@ class FitMixin:
         labels = self._measured_at(y)
         self._kept = Kept(self.memory_limit)
         self._rows = TrainingRows(self._features, copied(inputs), labels, self._kept)
-        self._rows.own()  # is kept; what cannot be used is refused here and not by a query
+        if not self._features.per_label:
+            self._rows.own()  # is kept; what cannot be used is refused here and not by a query
         self._weights = self._features.weights()
         self._rule = self._make_rule()
         self.method_ = self._rule.name

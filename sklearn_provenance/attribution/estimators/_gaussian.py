@@ -92,7 +92,7 @@ class GaussianAttributor(BaseAttributor):
 
     def _fit(self, X, y, sample_id):
         super()._fit(X, y, sample_id)
-        self._rule.check(self._rows.own())
+        self._rule.check(len(self._rows), *self._features.components(self._rows.inputs))
 
     def _check_targets(self, y):
         if not callable(self.measurement):
@@ -117,9 +117,14 @@ class GaussianAttributor(BaseAttributor):
         """Where features come from."""
         return self.features
 
-    def _scale(self):
-        """σ² in units of the kernel."""
-        scale = self._features.scale(self._rows.own(), self._rows.inputs)
+    def _scale(self, rule):
+        """σ² in units of the kernel, for a class of rules."""
+        rows, features = self._rows, self._features
+        if features.per_label and (rule.needs_all_rows or not self._same_class):
+            # Rows are measured at the labels of queries, so points at their own are of no use.
+            scale = features.norms(rows.inputs, rows.labels).mean().item()
+        else:
+            scale = features.scale(rows.own(), rows.inputs)
         if not scale > 0:
             raise ValueError("the tangent features of all training rows are zero")
         if not 1 / LARGEST_SCALE < scale < LARGEST_SCALE:

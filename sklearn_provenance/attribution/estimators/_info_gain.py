@@ -145,7 +145,7 @@ class InfoGainAttributor(GaussianAttributor):
         return TangentFeatures() if searched else self.features
 
     def _make_rule(self):
-        settings = self._scale(), self.memory_limit, self.solver
+        settings = self._scale(GainRule), self.memory_limit, self.solver
         explicit = self.features_ is not None
         if self.index is not None or (self.pool_size is not None and explicit):
             return SearchedGainRule(*settings, self.index, self.pool_size)

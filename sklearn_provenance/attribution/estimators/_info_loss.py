@@ -57,4 +57,4 @@ class InfoLossAttributor(GaussianAttributor):
     """
 
     def _make_rule(self):
-        return LossRule(self._scale(), self.memory_limit)
+        return LossRule(self._scale(LossRule), self.memory_limit)

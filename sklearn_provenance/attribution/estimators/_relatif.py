@@ -69,4 +69,4 @@ class RelatIFAttributor(PointwiseSelection, GaussianAttributor):
     """
 
     def _make_rule(self):
-        return RelatIFRule(self._scale(), self.memory_limit)
+        return RelatIFRule(self._scale(RelatIFRule), self.memory_limit)

@@ -1,5 +1,6 @@
 """Features of rows and queries: what kinds have in common."""
 
+import math
 from abc import ABC, abstractmethod
 
 
@@ -55,6 +56,14 @@ class Features(ABC):
     def scale(self, points, inputs):
         """Mean squared norm of φ of points, made of inputs."""
         return points.norms().mean().item()
+
+    def norms(self, inputs, labels):
+        """Squared norms (n,) of training rows whose points are not wanted."""
+        return self.training_points(inputs, labels).norms()
+
+    def components(self, inputs):
+        """Columns of φ, and how many pay to be multiplied out whatever the number of rows."""
+        return self.n_features_out(inputs), math.inf
 
     @abstractmethod
     def n_features_out(self, inputs):

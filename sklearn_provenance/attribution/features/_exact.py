@@ -65,6 +65,17 @@ class ExactFeatures(Features):
             return TangentRows(tangent, inputs, labels, **self.settings)
         return RememberedRows(tangent, self.cache, kind, inputs, labels, **self.settings)
 
+    def norms(self, inputs, labels):
+        """Squared norms (n,) of training rows, whose gradients are not kept."""
+        if self.cache.memory is not None:
+            return super().norms(inputs, labels)
+        settings = self.settings | {"memory_limit": 0}
+        return TangentRows(self.rows_tangent, inputs, labels, **settings).norms()
+
+    def components(self, inputs):
+        """Parameters with influence, and how many pay to be multiplied out."""
+        return self.tangent.n_components, TangentRows.most_components
+
     def n_features_out(self, inputs):
         """Parameters with influence; an error where there are too many for a Jacobian."""
         n_parameters = sum(p.numel() for p in self.tangent.weights.values())

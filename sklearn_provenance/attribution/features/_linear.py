@@ -56,6 +56,10 @@ class LinearFeatures(Features):
         """Coefficients and intercepts."""
         return self.head.n_weights
 
+    def components(self, inputs):
+        """Weights, and how many pay to be multiplied out."""
+        return self.head.n_weights, OuterPoints.most_components
+
 
 def linear_head(model):
     """A linear model as softmax regression."""

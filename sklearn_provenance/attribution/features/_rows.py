@@ -1,5 +1,7 @@
 """Rows φ of the user's own: a transformer's or a callable's, the same whatever the label."""
 
+import math
+
 import numpy as np
 import torch
 from scipy.sparse import issparse
@@ -47,6 +49,10 @@ class OwnRows(Features):
     def n_features_out(self, inputs):
         """Columns of φ."""
         return inputs.shape[1]
+
+    def components(self, inputs):
+        """Columns of φ, and how many pay to be used where they are sparse."""
+        return inputs.shape[1], SparsePoints.most_components if issparse(inputs) else math.inf
 
     def transform(self, X):
         """Rows φ of X."""

@@ -39,10 +39,15 @@ class SketchedFeatures(Features):
     def scale(self, points, inputs):
         """Mean squared norm of the network's φ, which that of the sketch is on average."""
         norms = points.sketched
-        if norms is None:
-            settings = {"batch_size": self.fitted.batch_size, "memory_limit": 0}
-            norms = TangentRows(self.tangent, inputs, points.labels, **settings).norms()
-        return norms.mean().item()
+        return (self.norms(inputs, points.labels) if norms is None else norms).mean().item()
+
+    def norms(self, inputs, labels):
+        """Squared norms (n,) of the network's φ."""
+        return self.cache("norms", self._norms, inputs, labels)
+
+    def _norms(self, inputs, labels):
+        settings = {"batch_size": self.fitted.batch_size, "memory_limit": 0}
+        return TangentRows(self.tangent, inputs, labels, **settings).norms()
 
     def n_features_out(self, inputs):
         """Components of the sketch."""

@@ -38,7 +38,7 @@ class GaussianRule(Rule):
         """:meth:`by_features` of the rows."""
         return self.by_features(self.points)
 
-    def check(self, points):
+    def check(self, n_rows, n_components, most_components):
         """Refuse rows that cannot be fitted within the budget."""
 
     def features(self, points, n_copies):
@@ -49,9 +49,8 @@ class GaussianRule(Rule):
         check_fits(needed, self.memory_limit, what, "sketch them to fewer components")
         return points.matrix()
 
-    def check_kernel_fits(self, points, n_kernels=1):
-        """Refuse a kernel of the rows that would not fit."""
-        n = len(points)
+    def check_kernel_fits(self, n, n_kernels=1):
+        """Refuse a kernel of n rows that would not fit."""
         needed = 8 * n_kernels * n**2
         check_fits(needed, self.memory_limit, f"the kernel of {n} rows", _ADVICE)
 
@@ -80,7 +79,7 @@ class GaussianRule(Rule):
         if self.explicit:
             phi, phi_queries = self.features(self.points, 3), queries.matrix()
             return greedy_coreset_features(phi, phi_queries, *settings, **options)[0]
-        self.check_kernel_fits(self.points)
+        self.check_kernel_fits(len(self.points))
         kernel = self.points.inner()
         return greedy_coreset(kernel, *self.query_system(queries), *settings, **options)[0]
 

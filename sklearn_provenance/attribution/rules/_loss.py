@@ -19,10 +19,10 @@ class LossRule(GaussianRule):
     needs_all_rows = True
     rule = "info_loss"
 
-    def check(self, points):
+    def check(self, n_rows, n_components, most_components):
         """Refuse rows whose kernel would not fit the budget."""
-        if not self.by_features(points):
-            self.check_kernel_fits(points)
+        if n_components >= min(n_rows, most_components):
+            self.check_kernel_fits(n_rows)
 
     @cached_property
     def system(self):
@@ -30,7 +30,7 @@ class LossRule(GaussianRule):
         points, settings = self.points, (self.noise_variance, self.rule)
         if self.explicit:
             return FeatureSystem(self.features(points, 3), *settings)
-        self.check(points)
+        self.check_kernel_fits(len(points))
         return KernelSystem(points.inner(), *settings, overwrite=True)
 
     def pick(self, queries, k, rows=None, own=None):

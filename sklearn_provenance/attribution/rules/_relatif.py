@@ -21,17 +21,17 @@ class RelatIFRule(GaussianRule):
     needs_all_rows = True
     rule = "info_loss"
 
-    def check(self, points):
+    def check(self, n_rows, n_components, most_components):
         """Refuse rows whose kernel would not fit the budget."""
-        if not self.by_features(points):
-            self.check_kernel_fits(points, n_kernels=2)
+        if n_components >= min(n_rows, most_components):
+            self.check_kernel_fits(n_rows, n_kernels=2)
 
     @cached_property
     def posterior(self):
         """The posterior given all rows."""
         if self.explicit:
             return FeaturePosterior(self.features(self.points, 3), self.noise_variance)
-        self.check(self.points)
+        self.check_kernel_fits(len(self.points), n_kernels=2)
         return KernelPosterior(self.points.inner(), self.noise_variance)
 
     def scores(self, queries, rows=None, own=None):
