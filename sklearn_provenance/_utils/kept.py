@@ -29,12 +29,22 @@ class Kept:
         """``make()``, or what it gave before for this key."""
         with self._lock:
             if key not in self._results:
+                self._make_room()
                 self._results[key] = make()
             self._results.move_to_end(key)
             # Counted anew each time: rules make their kernels when they are first asked.
             while len(self._results) > 1 and n_bytes(dict(self._results)) > self.memory_limit:
                 self._results.popitem(last=False)
             return self._results[key]
+
+    def _make_room(self):
+        """Drop what takes more than half the budget: another of its size would not fit.
+
+        Results whose key begins with "points" stay, since others are made of them.
+        """
+        for key, result in list(self._results.items()):
+            if key[0] != "points" and n_bytes(result) > self.memory_limit / 2:
+                del self._results[key]
 
     def __getstate__(self):
         return {"memory_limit": self.memory_limit}  # results are computed again
