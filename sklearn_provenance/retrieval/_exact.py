@@ -1,11 +1,10 @@
 """ExactIndex: one pass over all rows, by chunks."""
 
-from numbers import Integral
-
 import numpy as np
 import torch
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import StrOptions
 
+from .._utils.arguments import whole
 from ._base import RowIndex, with_spare
 from ._rows import chunk_size, read_chunks
 
@@ -65,7 +64,7 @@ class ExactIndex(RowIndex):
 
     _parameter_constraints = {
         **RowIndex._parameter_constraints,
-        "chunk_rows": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
+        "chunk_rows": [whole(), StrOptions({"auto"})],
     }
 
     def __init__(self, chunk_rows="auto", *, verbose=False):

@@ -2,13 +2,13 @@
 
 from contextlib import contextmanager
 from math import isqrt
-from numbers import Integral
 
 import numpy as np
 import torch
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import StrOptions
 
+from .._utils.arguments import whole
 from ._base import RowIndex, with_spare
 from ._rows import read_chunks, take
 
@@ -92,8 +92,8 @@ class FaissIndex(RowIndex):
     _parameter_constraints = {
         **RowIndex._parameter_constraints,
         "kind": [StrOptions(set(_KINDS))],
-        "n_lists": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
-        "n_probe": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
+        "n_lists": [whole(), StrOptions({"auto"})],
+        "n_probe": [whole(), StrOptions({"auto"})],
         "random_state": ["random_state"],
     }
 

@@ -1,7 +1,7 @@
 """TangentFeatures, the scikit-learn transformer."""
 
 import os
-from numbers import Integral, Real
+from numbers import Real
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import nn
 from tqdm.auto import tqdm
 
+from .._utils.arguments import whole
 from .._utils.hashing import fingerprint
 from ._batches import (
     OnDemand,
@@ -110,13 +111,13 @@ class TangentFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
 
     _parameter_constraints = {
         "module": [nn.Module],
-        "n_components": [Interval(Integral, 1, None, closed="left"), StrOptions({"exact"})],
+        "n_components": [whole(), StrOptions({"exact"})],
         "sketch": [StrOptions(set(SKETCHES))],
         "measurement": [StrOptions(set(MEASUREMENTS)), callable],
         "ntk_parameterization": ["boolean", Interval(Real, 0, None, closed="neither")],
         "parameters": [StrOptions({"auto", "trainable", "all"}), "array-like"],
         "forward": [callable, None],
-        "batch_size": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
+        "batch_size": [whole(), StrOptions({"auto"})],
         "random_state": ["random_state"],
         "store": [str, os.PathLike, None],
         "verbose": ["boolean"],

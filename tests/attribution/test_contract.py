@@ -18,7 +18,12 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from sklearn_provenance import explain
-from sklearn_provenance.attribution import InfoGainAttributor, InfoLossAttributor
+from sklearn_provenance.attribution import (
+    EKFACAttributor,
+    InfoGainAttributor,
+    InfoLossAttributor,
+    TRAKAttributor,
+)
 from sklearn_provenance.tangent import TangentFeatures
 
 from .conftest import N_FEATURES, RULES, make
@@ -375,3 +380,18 @@ def test_images_are_shown_as_images(rng, shape, image_shape):
     assert exp.image_shape == image_shape
     if image_shape:
         exp.plot()
+
+
+@pytest.mark.parametrize(
+    ("cls", "name"),
+    [
+        (InfoGainAttributor, "pool_size"),
+        (InfoGainAttributor, "batch_size"),
+        (TRAKAttributor, "n_components"),
+        (EKFACAttributor, "n_samples"),
+    ],
+)
+def test_true_is_no_number(network, data, cls, name):
+    X, y, _ = data
+    with pytest.raises(ValueError, match=name):
+        cls(network, **{name: True}).fit(X, y)

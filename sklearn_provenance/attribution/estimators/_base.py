@@ -16,6 +16,7 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 from tqdm.auto import tqdm
 
+from ..._utils.arguments import whole
 from ..._utils.kept import MEMORY_LIMIT
 from ..._utils.rows import feature_names, n_rows, row_names
 from ...explanation import Explanation
@@ -48,7 +49,7 @@ class BaseAttributor(FitMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         "prefit": [StrOptions({"auto"}), "boolean"],
         "memory": [str, HasMethods("cache"), None],
         "memory_limit": [Interval(numbers.Real, 0, None, closed="neither")],
-        "batch_size": [Interval(numbers.Integral, 1, None, closed="left"), StrOptions({"auto"})],
+        "batch_size": [whole(), StrOptions({"auto"})],
         "verbose": ["verbose"],
     }
 

@@ -7,6 +7,7 @@ import numpy as np
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 
+from ..._utils.arguments import whole
 from ..._utils.kept import MEMORY_LIMIT
 from ...tangent import TangentFeatures
 from ...tangent._cache import Cache
@@ -136,7 +137,7 @@ class EKFACAttributor(PointwiseAttributor):
         "damping": [Interval(numbers.Real, 0, None, closed="neither"), StrOptions({"auto"})],
         "fisher": [StrOptions({"true", "empirical"})],
         "n_samples": [
-            Interval(numbers.Integral, 1, None, closed="left"),
+            whole(),
             StrOptions({"exact", "auto"}),
         ],
         "random_state": ["random_state"],
@@ -176,8 +177,6 @@ class EKFACAttributor(PointwiseAttributor):
         self.random_state = random_state
 
     def _check_parameters(self):
-        if isinstance(self.n_samples, bool):
-            raise TypeError(f"n_samples must be an integer or a word, got {self.n_samples!r}")
         if self.fisher == "empirical" and self.n_samples != "auto":
             raise ValueError(
                 f'n_samples={self.n_samples!r} is for fisher="true": with fisher="empirical" '

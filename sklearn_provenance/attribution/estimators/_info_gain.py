@@ -1,9 +1,8 @@
 """InfoGain: which training rows, taken alone, tell the most about a prediction."""
 
-import numbers
+from sklearn.utils._param_validation import HasMethods, StrOptions
 
-from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
-
+from ..._utils.arguments import whole
 from ..._utils.kept import MEMORY_LIMIT
 from ...tangent import TangentFeatures
 from ..rules._gain import GainRule
@@ -84,7 +83,7 @@ class InfoGainAttributor(GaussianAttributor):
     _parameter_constraints: dict = {
         **GaussianAttributor._parameter_constraints,
         "solver": [StrOptions({"exact", "linear_response"})],
-        "pool_size": [Interval(numbers.Integral, 1, None, closed="left"), None],
+        "pool_size": [whole(), None],
         "index": [StrOptions({"exact", "faiss"}), HasMethods(["build", "search"]), None],
     }
 

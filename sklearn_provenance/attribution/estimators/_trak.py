@@ -7,6 +7,7 @@ import numpy as np
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 
+from ..._utils.arguments import whole
 from ..._utils.kept import MEMORY_LIMIT
 from ...tangent import TangentFeatures
 from ...tangent._sketch import SKETCHES
@@ -102,7 +103,7 @@ class TRAKAttributor(PointwiseAttributor):
     _parameter_constraints: dict = {
         **BaseAttributor._parameter_constraints,
         "n_components": [
-            Interval(numbers.Integral, 1, None, closed="left"),
+            whole(),
             StrOptions({"exact"}),
         ],
         "ridge": [Interval(numbers.Real, 0, None, closed="neither"), StrOptions({"auto"})],
