@@ -155,15 +155,16 @@ class OuterPoints:
         transposed = other.x.T
         # Products of sparse rows are nearly full, and take more than the kernel where sparse.
         step = _BLOCK if issparse(self.x) else len(self)
+        mirrored = other is self and step < len(self)  # half of a symmetric kernel is computed
         for start in range(0, len(self), max(1, step)):
             rows = slice(start, start + step)
-            first = start if other is self and step < len(self) else 0  # the rest is symmetric
+            first = start if mirrored else 0
             products = self.x[rows] @ transposed[:, first:]
             products = products.toarray() if issparse(products) else products
             block = torch.as_tensor(products).mul_(self.scale).add_(self.bias)
             block *= self.gradient[rows] @ other.gradient[first:].mT
             kernel[rows, first:] = block
-            if first:
+            if mirrored:
                 kernel[start:, rows] = block.mT
         return kernel
 

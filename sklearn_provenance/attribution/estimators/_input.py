@@ -37,15 +37,17 @@ def check_rows(attributor, X, reset=False):
 def content_digest(X, y):
     """Digest of queries and labels, or None for what is no array of numbers."""
     digest = sha256()
-    for part in (X, () if y is None else y):
-        part = part.detach().cpu() if isinstance(part, torch.Tensor) else part
-        if isinstance(part, torch.Tensor) and part.dtype == torch.bfloat16:
+    parts = [X.data, X.indices, X.indptr] if issparse(X) else [X]
+    for part in [*parts, () if y is None else y]:
+        if isinstance(part, torch.Tensor):
+            if part.dtype == torch.bfloat16:  # NumPy has no such numbers
+                return None
+            part = part.detach().cpu()
+        elif not isinstance(part, np.ndarray | list | tuple):
             return None
-        part = (
-            np.asarray(part) if isinstance(part, np.ndarray | torch.Tensor | list | tuple) else None
-        )
-        if part is None or part.dtype.hasobject:
+        part = np.asarray(part)
+        if part.dtype.hasobject:
             return None
         digest.update(repr((part.dtype.str, part.shape)).encode())
         digest.update(np.ascontiguousarray(part).tobytes())
-    return type(X), y is None, digest.digest()
+    return type(X), getattr(X, "shape", None), y is None, digest.digest()

@@ -1,0 +1,67 @@
+"""Points whose features are there already: everything agrees with the features multiplied out."""
+
+import numpy as np
+import pytest
+import torch
+from scipy.sparse import random_array
+
+from sklearn_provenance.tangent._points import (
+    _BLOCK,
+    ExplicitPoints,
+    OuterPoints,
+    SparsePoints,
+)
+
+
+def rows(n, sparse, seed):
+    x = random_array((n, 9), density=0.4, rng=np.random.default_rng(seed)).tocsr()
+    return x if sparse else x.toarray()
+
+
+def outer(n, sparse, seed, bias=1.0):
+    gradient = torch.as_tensor(np.random.default_rng(seed + 1).normal(size=(n, 3)))
+    labels = torch.arange(n) % 3
+    return OuterPoints(rows(n, sparse, seed), gradient, 0.7, bias, labels, gradient)
+
+
+KINDS = {
+    "explicit": lambda n, seed: ExplicitPoints(rows(n, False, seed), torch.arange(n) % 3),
+    "sparse": lambda n, seed: SparsePoints(rows(n, True, seed), torch.arange(n) % 3),
+    "outer": lambda n, seed: outer(n, False, seed),
+    "outer, sparse": lambda n, seed: outer(n, True, seed),
+    "outer, sparse, without bias": lambda n, seed: outer(n, True, seed, bias=0.0),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("n", [1, 7, _BLOCK, _BLOCK + 1, 2 * _BLOCK + 5])
+def test_products_are_those_of_the_features(kind, n):
+    points, others = KINDS[kind](n, 0), KINDS[kind](5, 9)
+    phi, theirs = points.matrix(), others.matrix()
+    close = {"rtol": 1e-12, "atol": 1e-12}
+    assert phi.shape == (n, points.n_components)
+    torch.testing.assert_close(points.inner(), phi @ phi.mT, **close)
+    torch.testing.assert_close(points.inner(others), phi @ theirs.mT, **close)
+    torch.testing.assert_close(others.inner(points), theirs @ phi.mT, **close)
+    torch.testing.assert_close(points.norms(), phi.square().sum(1), **close)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_some_of_the_points(kind):
+    points, numbers = KINDS[kind](20, 0), torch.tensor([7, 0, 19, 7])
+    taken = points.take(numbers)
+    torch.testing.assert_close(taken.matrix(), points.matrix()[numbers])
+    torch.testing.assert_close(taken.inner(points), points.inner()[numbers])
+    assert torch.equal(taken.labels, points.labels[numbers])
+
+
+@pytest.mark.parametrize("kind", ["explicit", "sparse"])
+def test_directions_sums_and_products_with_weights(kind):
+    points, rng = KINDS[kind](20, 0), np.random.default_rng(3)
+    phi = points.matrix()
+    norms = phi.norm(dim=1, keepdim=True)
+    torch.testing.assert_close(points.unit().matrix(), torch.where(norms > 0, phi / norms, 0.0))
+    weights = torch.as_tensor(rng.normal(size=(4, 9)))
+    torch.testing.assert_close(points.times(weights), phi @ weights.mT)
+    shares = torch.as_tensor(rng.normal(size=(20, 2)))
+    torch.testing.assert_close(points.combine(shares), shares.mT @ phi)
