@@ -38,12 +38,12 @@ class Kept:
             return self._results[key]
 
     def _make_room(self):
-        """Drop what takes more than half the budget: another of its size would not fit.
+        """Drop what takes more than a third of the budget: what follows may be as large.
 
         Results whose key begins with "points" stay, since others are made of them.
         """
         for key, result in list(self._results.items()):
-            if key[0] != "points" and n_bytes(result) > self.memory_limit / 2:
+            if key[0] != "points" and n_bytes(result) > self.memory_limit / 3:
                 del self._results[key]
 
     def __getstate__(self):
