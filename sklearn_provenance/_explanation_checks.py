@@ -77,6 +77,7 @@ def check_picks(indices, scores):
 
 
 def check_array(name, values, shape):
+    """Values as an array of a shape, or None."""
     if values is None:
         return None
     values = np.asarray(values)
@@ -86,6 +87,7 @@ def check_array(name, values, shape):
 
 
 def check_counts(name, values, shape):
+    """Values as an array of whole numbers that are not negative, or None."""
     values = check_array(name, values, shape)
     if values is None:
         return None

@@ -76,4 +76,5 @@ def as_targets(y, network, n_classes, are_labels):
 
 
 def named(module):
+    """Parameters and buffers of a module by name."""
     return dict(module.named_parameters()) | dict(module.named_buffers())

@@ -396,4 +396,5 @@ def near_one(values):
 
 
 def times_basis(values, basis):
+    """Values in a basis; None leaves them as they are."""
     return values if basis is None else values @ basis

@@ -210,8 +210,8 @@ class BaseAttributor(FitMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         asked = "training rows" if X is None else content_digest(X, y)
         if asked is None:  # what the rows hold cannot be seen
             return self._pick(X, y, k)
-        labels, *found = self._kept(("answer", asked, k), lambda: self._pick(X, y, k))
-        return labels, *(array.copy() for array in found)
+        kept = self._kept(("answer", asked, k), lambda: self._pick(X, y, k))
+        return tuple(array.copy() for array in kept)  # users may write to theirs
 
     def _pick(self, X, y, k):
         """The answer, group by group."""
