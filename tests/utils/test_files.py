@@ -185,8 +185,10 @@ def largest_file(size):
 @pytest.mark.parametrize("user", [*USERS, page])
 def test_a_full_disk_is_an_error_that_names_the_file(user, tmp_path):
     expected = np.array(user(tmp_path / "reference"))
-    sizes = [path.stat().st_size for path in files_of(tmp_path / "reference")]
-    for size in {0, 1, 100, max(sizes) // 2, max(sizes) - 1}:
+    # Not those of manifests: these hold seconds, with more digits in one run than in another.
+    files = [path for path in files_of(tmp_path / "reference") if path.suffix != ".json"]
+    largest = max(path.stat().st_size for path in files)
+    for size in {0, 1, 100, largest // 2, largest - 1}:
         folder = tmp_path / str(size)
         with largest_file(size), pytest.raises(OSError, match="File too large") as caught:
             user(folder)
