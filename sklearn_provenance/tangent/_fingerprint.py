@@ -1,6 +1,9 @@
 """A digest of everything that tangent features are computed from."""
 
+from torch import nn
+
 from .._utils.hashing import fingerprint
+from .._utils.modules import held
 
 # To be increased when the same network and parameters begin to give other numbers.
 _VERSION = 2
@@ -28,4 +31,7 @@ def transformer_fingerprint(transformer):
         del settings["sketch"], settings["random_state"]
     elif hasattr(transformer, "_sketch"):
         settings["random_state"] = transformer._sketch.seed
-    return fingerprint(_VERSION, settings)
+    if not isinstance(params["module"], nn.Module):
+        return fingerprint(_VERSION, settings)
+    with held(params["module"]):  # calls on other threads swap parameters for the time being
+        return fingerprint(_VERSION, settings)

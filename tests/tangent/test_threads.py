@@ -12,6 +12,7 @@ from torch import nn
 
 from sklearn_provenance._utils.modules import Generators, evaluation_mode
 from sklearn_provenance.tangent import TangentFeatures, TangentModel, TangentRows, tangent_kernel
+from sklearn_provenance.tangent._fingerprint import transformer_fingerprint
 
 
 def network():
@@ -69,6 +70,26 @@ def test_a_model_is_made_of_the_parameters_while_others_swap_them():
         assert [id(p) for p in model.weights.values()] == [id(p) for p in parameters]
         assert set(model.coverage.routes) == {"weight", "bias"}
     thread.join()
+
+
+class Sleeping(nn.Linear):
+    """Holds nothing that a digest cannot see."""
+
+    def forward(self, x):
+        time.sleep(0.02)
+        return super().forward(x)
+
+
+def test_a_network_has_the_same_digest_while_others_use_it():
+    module = Sleeping(6, 3)
+    features = TangentFeatures(module, 32)
+    expected = transformer_fingerprint(features)
+    thread = threading.Thread(target=TangentModel(module).plan, args=(torch.randn(5, 6),))
+    thread.start()
+    seen = set()
+    while thread.is_alive():
+        seen.add(transformer_fingerprint(features))
+    assert seen == {expected}
 
 
 def test_modules_that_share_parts_wait_for_each_other():
