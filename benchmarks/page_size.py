@@ -11,8 +11,8 @@ from _common import Results, load, parse, parser
 from sklearn.neighbors import NearestNeighbors
 
 from sklearn_provenance import Explanation
-from sklearn_provenance._explanation_page import png
 from sklearn_provenance.datasets import load_cifar10
+from sklearn_provenance.explanation._page import png
 
 N_TRAIN = 5000
 

@@ -1,8 +1,7 @@
 """Which training examples is this prediction made of?"""
 
-from ._explain import explain
 from .attribution import InfoGainAttributor, InfoLossAttributor
-from .explanation import Explanation, ExplanationDisplay
+from .explanation import Explanation, ExplanationDisplay, explain
 from .provenance import ProvenanceClassifier, ProvenanceVAE
 from .tangent import TangentFeatures
 

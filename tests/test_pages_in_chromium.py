@@ -12,8 +12,8 @@ from sklearn_provenance.attribution import RepSimAttributor
 from sklearn_provenance.inspection import report
 
 from .chromium import Chromium, needs_chromium
+from .explanation.test_explanation import make
 from .pages import ATTACKS
-from .test_explanation import make
 
 pytestmark = needs_chromium
 KINDS = ("images", "table", "texts", "report")

@@ -8,9 +8,9 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import validate_params
 from torch import nn
 
-from .._explain import _open, explain
 from .._utils.arguments import ROWS, check_labels, check_weights, whole
 from ..datasets import DISTORTIONS, distort
+from ..explanation._explain import _open, explain
 from ..provenance._input import image_layout
 from ._protocol import check_fitted, frame, long_columns, standard_error
 from ._robustness_display import RobustnessDisplay

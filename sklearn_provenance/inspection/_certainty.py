@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from sklearn.utils.validation import check_is_fitted
 
-from .._explain import _open
+from ..explanation._explain import _open
 from ..provenance import ProvenanceClassifier
 from ..provenance._inference import _class_sums, _log_proba, batches, store
 

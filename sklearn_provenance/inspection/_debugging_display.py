@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from .._explanation_plot import MISMATCH_COLOR
-from .._explanation_rows import clip, format_number, plain
 from .._utils.arguments import check_kind
+from ..explanation._plot import MISMATCH_COLOR
+from ..explanation._rows import clip, format_number, plain
 from ._shared import draw_images, new_canvas
 
 _NORMAL_COLOR = "#0072B2"

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from .._explanation_rows import clip, format_number, plain
 from .._utils.arguments import check_kind
 from ..evaluation._curves import _COLORS, _MARKERS
+from ..explanation._rows import clip, format_number, plain
 from ._shared import draw_images, new_canvas
 
 _NAMES = {"tsne": "t-SNE", "pca": "PCA"}

@@ -8,12 +8,12 @@ from collections.abc import Mapping
 import numpy as np
 from sklearn.utils._param_validation import StrOptions, validate_params
 
-from .._explain import _open, explain
-from .._explanation_html import CONFIDENTIAL, marks, query_section, table
-from .._explanation_page import check_target, join, page, tag, write_page
-from .._explanation_rows import clip, plain
-from .._explanation_views import RowViews, label_namer, words
 from .._utils.arguments import ROWS, check_labels, whole
+from ..explanation._cards import CONFIDENTIAL, marks, query_section, table
+from ..explanation._explain import _open, explain
+from ..explanation._page import check_target, join, page, tag, write_page
+from ..explanation._rows import clip, plain
+from ..explanation._views import RowViews, label_namer, words
 from ..provenance import ProvenanceClassifier
 from ._report_suspicion import suspicious_section
 

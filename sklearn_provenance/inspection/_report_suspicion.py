@@ -4,15 +4,15 @@ from warnings import catch_warnings, filterwarnings
 
 import numpy as np
 
-from .._explanation_html import cards
-from .._explanation_page import join, tag
-from .._explanation_rows import format_number, take
-from .._explanation_views import words
 from .._utils.rows import take_rows
 from ..attribution.estimators._base import BaseAttributor
 from ..evaluation import label_disagreement, label_loss
 from ..evaluation._protocol import fitted_rows
 from ..explanation import Explanation
+from ..explanation._cards import cards
+from ..explanation._page import join, tag
+from ..explanation._rows import format_number, take
+from ..explanation._views import words
 from ..provenance import ProvenanceClassifier
 from ._shared import training_labels
 

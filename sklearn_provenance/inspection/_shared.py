@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from .._explanation_plot import _brightness
-from .._explanation_rows import as_images
+from ..explanation._plot import _brightness
+from ..explanation._rows import as_images
 from ..provenance._inference import index_features
 from ..provenance._input import image_layout
 from ._certainty import open_provenance

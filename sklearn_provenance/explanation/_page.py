@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ._utils.files import write
+from .._utils.files import write
 
 # Characters that browsers drop, replace or cannot read: controls (tabs and line feeds are none),
 # halves of surrogate pairs, and noncharacters.

@@ -4,8 +4,9 @@ from textwrap import fill
 
 import numpy as np
 
-from ._explanation_checks import check_array, row_size
-from ._explanation_rows import (
+from ._checks import check_array, row_size
+from ._lines import draw_tables, draw_texts, table_size, text_size
+from ._rows import (
     as_images,
     as_table,
     clip,
@@ -18,7 +19,6 @@ from ._explanation_rows import (
     sample_rows,
     tied_text,
 )
-from ._explanation_tables import draw_tables, draw_texts, table_size, text_size
 
 MISMATCH_COLOR = "#D55E00"  # vermilion of Okabe and Ito, told apart from black by every kind of eye
 GREY = "0.45"

@@ -4,7 +4,7 @@ from textwrap import wrap
 
 import numpy as np
 
-from ._explanation_rows import (
+from ._rows import (
     as_table,
     cell,
     clip,

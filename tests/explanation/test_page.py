@@ -18,10 +18,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from sklearn_provenance import Explanation, ProvenanceClassifier, explain
-from sklearn_provenance._explanation_page import SCRIPT, STYLE, png
-from sklearn_provenance._explanation_views import words
+from sklearn_provenance.explanation._page import SCRIPT, STYLE, png
+from sklearn_provenance.explanation._views import words
 
-from .pages import ATTACKS, Page, hostile, readable
+from ..pages import ATTACKS, Page, hostile, readable
 from .test_explanation import explanations, make
 
 SLOW = settings(max_examples=40, suppress_health_check=list(HealthCheck))

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from ._explanation_page import Pictures, tag
-from ._explanation_rows import (
+from ._page import Pictures, tag
+from ._rows import (
     as_images,
     as_table,
     cell,

@@ -8,8 +8,8 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils.validation import check_is_fitted
 
-from ._explanation_checks import check_rows, row_size
-from ._explanation_rows import dense, take
+from ._checks import check_rows, row_size
+from ._rows import dense, take
 
 
 def explain(estimator, X, k=5):

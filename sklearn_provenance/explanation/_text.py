@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from ._explanation_page import tag
-from ._explanation_rows import clip, format_number, plain, quote
+from ._page import tag
+from ._rows import clip, format_number, plain, quote
 
 _WIDTH = 100
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 from scipy.sparse import issparse
 
-from ._explanation_rows import clip
+from ._rows import clip
 
 
 def check_explanation(explanation):

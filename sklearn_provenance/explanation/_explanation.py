@@ -2,14 +2,12 @@
 
 import numpy as np
 
-from ._explanation_checks import check_array, check_explanation
-from ._explanation_html import explanation_page
-from ._explanation_page import check_target, write_page
-from ._explanation_plot import ExplanationDisplay
-from ._explanation_rows import take
-from ._explanation_text import summary_table, write_text
-
-__all__ = ["Explanation", "ExplanationDisplay"]
+from ._cards import explanation_page
+from ._checks import check_array, check_explanation
+from ._page import check_target, write_page
+from ._plot import ExplanationDisplay
+from ._rows import take
+from ._text import summary_table, write_text
 
 _REPR_QUERIES = 8
 

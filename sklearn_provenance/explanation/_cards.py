@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from ._explanation_page import join, page, tag
-from ._explanation_rows import dense, format_number, gather, tied_text
-from ._explanation_views import RowViews, label_namer, words
+from ._page import join, page, tag
+from ._rows import dense, format_number, gather, tied_text
+from ._views import RowViews, label_namer, words
 
 CONFIDENTIAL = "This page holds rows of the data, and is as confidential as they are."
 
