@@ -39,18 +39,13 @@ from ._variance import (
     add_one_in,
     leave_one_out,
     leave_out_system,
-    leave_out_variance,
     linear_response,
     linear_response_error_bound,
     noise_margin,
     posterior_covariance,
     posterior_variance,
 )
-from ._weight_space import (
-    posterior_covariance_features,
-    posterior_features,
-    posterior_variance_features,
-)
+from ._weight_space import posterior_features
 
 __all__ = [
     "DensitySystem",
@@ -66,7 +61,6 @@ __all__ = [
     "joint_information_loss",
     "leave_one_out",
     "leave_out_system",
-    "leave_out_variance",
     "linear_response",
     "linear_response_by_search",
     "linear_response_error_bound",
@@ -75,10 +69,8 @@ __all__ = [
     "pointwise_information_loss",
     "pointwise_information_loss_features",
     "posterior_covariance",
-    "posterior_covariance_features",
     "posterior_features",
     "posterior_variance",
-    "posterior_variance_features",
     "profiled_log_density",
     "profiled_log_density_features",
     "relatif_cosine",

@@ -26,7 +26,6 @@ import torch
 
 from ._validation import (
     check_function_space,
-    check_kernel,
     check_noise_variance,
     check_noisy_kernel,
     check_resolved,
@@ -287,49 +286,6 @@ def leave_out_system(kernel, cross, query_variance, noise_variance, rows=None):
         kernel, cross, query_variance, noise_variance, rows
     )
     return columns.mT @ columns, solved.mT @ columns, variance
-
-
-def leave_out_variance(kernel, cross, query_variance, noise_variance, subset):
-    """Query variance once a subset is withheld, v_*^{D\\S} = v_*^D + u_S^T (P_SS)^-1 u_S.
-
-    Parameters
-    ----------
-    kernel : Tensor of shape (n_train, n_train)
-        Kernel of all rows D.
-    cross : Tensor of shape (n_queries, n_train)
-        Kernel of queries and rows.
-    query_variance : Tensor of shape (n_queries,)
-        Prior variances k_**.
-    noise_variance : float
-        σ².
-    subset : Tensor of shape (n_subset,)
-        Distinct rows S to leave out.
-
-    Returns
-    -------
-    variance_without : Tensor of shape (n_queries,)
-        v_*^{D\\S}.
-    variance : Tensor of shape (n_queries,)
-        v_*^D.
-
-    Raises
-    ------
-    ValueError
-        If shapes disagree, values are not finite or σ² is lost beside the kernel.
-
-    References
-    ----------
-    [IT] Appendix A.1.
-    """
-    kernel = check_kernel(kernel)
-    subset = check_rows("subset", subset, len(kernel), kernel.device)
-    _, columns, solved, variance = whitened_system(
-        kernel, cross, query_variance, noise_variance, subset
-    )
-    # u_S^T (P_SS)^-1 u_S is the squared length of L^-1 k_D* inside the span of the columns of
-    # L^-1; an orthonormal basis of the span avoids squaring their condition number.
-    basis = torch.linalg.qr(columns).Q
-    return variance + (basis.mT @ solved).square().sum(0), variance
 
 
 def whitened_system(kernel, cross, query_variance, noise_variance, rows=None):

@@ -21,7 +21,6 @@ from ._validation import (
     check_noise_variance,
     check_scale,
     check_tensor,
-    check_weight_space,
     ratio,
 )
 
@@ -184,72 +183,6 @@ def _residuals(basis, points):
     """
     padded = torch.nn.functional.pad(points, (0, basis.shape[1]))
     return padded - (padded @ basis) @ basis.mT
-
-
-def posterior_variance_features(features, query_features, noise_variance):
-    """Variance v_*^A of each query given the rows A, from features.
-
-    Parameters
-    ----------
-    features : Tensor of shape (n_train, n_features)
-        Φ_A.
-    query_features : Tensor of shape (n_queries, n_features)
-        φ_*.
-    noise_variance : float
-        σ².
-
-    Returns
-    -------
-    variance : Tensor of shape (n_queries,)
-        φ_*^T S_A^-1 φ_*, relative error about ε sqrt(k / σ²).
-
-    Raises
-    ------
-    ValueError
-        If shapes disagree or values are not finite.
-
-    References
-    ----------
-    [IT] Eqs. 12-13.
-    """
-    features, query_features, noise_variance = check_weight_space(
-        features, query_features, noise_variance
-    )
-    return FeaturePosterior(features, noise_variance).points(query_features).square().sum(1)
-
-
-def posterior_covariance_features(features, left, right, noise_variance):
-    """Covariance of two families of points given the rows A, from features.
-
-    Parameters
-    ----------
-    features : Tensor of shape (n_train, n_features)
-        Φ_A.
-    left : Tensor of shape (n_left, n_features)
-        Features of the left points.
-    right : Tensor of shape (n_right, n_features)
-        Features of the right points.
-    noise_variance : float
-        σ².
-
-    Returns
-    -------
-    covariance : Tensor of shape (n_left, n_right)
-        φ^T S_A^-1 φ' for every pair.
-
-    Raises
-    ------
-    ValueError
-        If shapes disagree or values are not finite.
-
-    References
-    ----------
-    [IT] Eqs. 12-13.
-    """
-    left = check_tensor("left", left, ("n_left", "n_features"))
-    right = check_tensor("right", right, ("n_right", left.shape[1]))
-    posterior = posterior_features(features, torch.cat([left, right]), noise_variance)
-    return posterior[: len(left)] @ posterior[len(left) :].mT
 
 
 def path_reductions(features, query_features, noise_variance, rows):
