@@ -21,7 +21,7 @@ from _common import Results, load, memory_mb, parse, parser
 from torch import nn
 
 from sklearn_provenance.evaluation import Recipe, retrain
-from sklearn_provenance.evaluation._retraining_schedule import order
+from sklearn_provenance.retraining._schedule import order
 
 # Widths, data, rows left out, epochs, precision, copies
 CASES = [

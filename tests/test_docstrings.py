@@ -17,6 +17,7 @@ MODULES = [
             "information",
             "inspection",
             "provenance",
+            "retraining",
             "retrieval",
             "tangent",
         )

@@ -11,10 +11,11 @@ import sklearn_provenance
 
 PACKAGE = Path(sklearn_provenance.__file__).parent
 # From the lowest layer to the highest: each may import what stands before it. Attribution explains
-# provenance networks among others, so it stands above them.
+# provenance networks among others, so it stands above them. Retraining knows models and rows only:
+# attribution, too, may train again.
 LAYERS = [
-    *("_utils", "datasets", "information", "retrieval", "tangent", "explanation"),
-    *("provenance", "attribution", "retraining", "evaluation", "inspection"),
+    *("_utils", "datasets", "information", "retrieval", "tangent", "retraining"),
+    *("explanation", "provenance", "attribution", "evaluation", "inspection"),
 ]
 
 

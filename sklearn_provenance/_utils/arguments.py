@@ -202,3 +202,26 @@ def as_device(device):
     if not usable:
         raise InvalidParameterError(f"device={str(found)!r} cannot be computed on; use 'auto'")
     return found
+
+
+def check_sizes(sizes, n_rows):
+    """Sizes of subsets as an ascending array."""
+    sizes = np.atleast_1d(sizes)
+    are_whole = sizes.ndim == 1 and sizes.dtype.kind in "iu" and len(sizes) > 0
+    if not are_whole or sizes[0] < 1 or (np.diff(sizes) <= 0).any() or sizes[-1] >= n_rows:
+        raise ValueError(
+            f"sizes must be whole numbers that increase, from 1 to {n_rows - 1} (there are "
+            f"{n_rows} rows); got {sizes.tolist()}."
+        )
+    return sizes.astype(np.int64)
+
+
+def as_seeds(seeds):
+    """Seeds of repetitions as a tuple; None is one repetition without a seed."""
+    given = (seeds,) if seeds is None or np.ndim(seeds) == 0 else tuple(seeds)
+    whole_numbers = all(seed is None or whole(0).is_satisfied_by(seed) for seed in given)
+    if not given or not whole_numbers or len(set(given)) < len(given) or (None in given[1:]):
+        raise ValueError(
+            f"seeds must be an integer of at least 0, several different ones or None, got {seeds!r}"
+        )
+    return given

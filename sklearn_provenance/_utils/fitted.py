@@ -43,3 +43,9 @@ def resolve(estimator, prefit, X, y, memory=None):
             reason = "stays as it is here" if fixed else "prefit=True says that it is"
             raise NotFittedError(f"the {type(estimator).__name__} is not fitted, and {reason}")
     return check_memory(memory).cache(fit_estimator)(clone(estimator), X, y)
+
+
+def check_fitted(estimator):
+    """Raise if an estimator of scikit-learn's kind is not fitted; others do not tell."""
+    if hasattr(estimator, "fit") and hasattr(estimator, "__sklearn_tags__"):
+        check_is_fitted(estimator)

@@ -47,3 +47,36 @@ def equal_shares(counts, k):
         step[:left] += 1
         shares[open_] = np.minimum(shares[open_] + step, counts[open_])
     return shares
+
+
+def label_columns(y, n_rows, classes):
+    """Columns of the logits that labels stand for."""
+    if y is None:
+        raise ValueError("Margins are those of labels: give y_eval.")
+    y = np.asarray(y)
+    if y.shape != (n_rows,):
+        raise ValueError(f"{n_rows} evaluation rows, but labels of shape {y.shape}.")
+    columns = np.searchsorted(classes, y).clip(max=len(classes) - 1)
+    unknown = np.unique(y[classes[columns] != y])
+    if len(unknown):
+        raise ValueError(f"Labels {unknown.tolist()} are none of the classes {classes.tolist()}.")
+    return columns
+
+
+def majority(labels, valid):
+    """Place of the most frequent label of each row, the first of those that are equally frequent.
+
+    Parameters
+    ----------
+    labels : ndarray of shape (n, k)
+        Labels in order of rank.
+    valid : ndarray of shape (n, k), bool
+        Those that count.
+
+    Returns
+    -------
+    ndarray of shape (n,)
+        From 0 to k - 1.
+    """
+    votes = ((labels[:, :, None] == labels[:, None]) & valid[:, None]).sum(axis=2)
+    return np.where(valid, votes, 0).argmax(axis=1)

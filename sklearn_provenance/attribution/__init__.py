@@ -13,9 +13,11 @@ from .estimators._last_layer import LastLayerAttributor
 from .estimators._random import RandomAttributor
 from .estimators._relatif import RelatIFAttributor
 from .estimators._repsim import RepSimAttributor
+from .estimators._sampler import AttributionSampler
 from .estimators._trak import TRAKAttributor
 
 __all__ = [
+    "AttributionSampler",
     "EKFACAttributor",
     "GradDotAttributor",
     "InfoGainAttributor",

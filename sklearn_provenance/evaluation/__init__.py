@@ -1,5 +1,13 @@
-"""Protocols that measure attribution, and the engine that retrains models for them."""
+"""Protocols that measure attribution."""
 
+from ..attribution import AttributionSampler
+from ..attribution._suspicion import (
+    label_disagreement,
+    label_error_scores,
+    label_loss,
+    self_influence,
+)
+from ..retraining import Recipe, Retrained, iter_retrain, retrain
 from ._brittleness import BrittlenessResult, brittleness
 from ._brittleness_scorer import brittleness_scorer
 from ._coreset import CoresetResult, coreset_selection
@@ -12,14 +20,9 @@ from ._lds_truth import lds_from_truth
 from ._realism import RealismResult, realism
 from ._realism_display import RealismDisplay
 from ._relative_information import RelativeInformationResult, relative_information
-from ._retraining import iter_retrain, retrain
-from ._retraining_results import Retrained
-from ._retraining_schedule import Recipe
 from ._retrieval import RetrievalResult, backdoor_retrieval
 from ._robustness import RobustnessResult, robustness
 from ._robustness_display import RobustnessDisplay
-from ._sampler import AttributionSampler
-from ._suspicion import label_disagreement, label_error_scores, label_loss, self_influence
 
 __all__ = [
     "AttributionSampler",

@@ -6,23 +6,15 @@ import numpy as np
 from sklearn.utils import _safe_indexing
 from sklearn.utils._param_validation import validate_params
 
-from .._utils.arguments import ROWS
-from ._constraints import MODEL, TRAINING
+from .._utils.arguments import ROWS, as_seeds, check_sizes
+from .._utils.labels import label_columns
+from .._utils.tables import frame, long_columns, nan_mean, standard_error
+from ..attribution._training_rows import check_rows
+from ..retraining._constraints import MODEL, TRAINING
+from ..retraining._removals import Removals
+from ..retraining._results import margin
 from ._curves import BrittlenessDisplay
-from ._protocol import (
-    as_attributors,
-    as_seeds,
-    check_queries,
-    check_rows,
-    check_sizes,
-    frame,
-    long_columns,
-    nan_mean,
-    picked_rows,
-    standard_error,
-)
-from ._removals import Removals
-from ._retraining_results import label_columns, margin
+from ._protocol import as_attributors, check_queries, picked_rows
 
 
 @validate_params(
@@ -78,7 +70,7 @@ def brittleness(
     y_queries : array-like of shape (n_queries,)
         Their true labels.
     model : torch.nn.Module, callable or classifier
-        What is trained again, as :func:`retrain` takes it: a module with its weights *before*
+        What is trained again, as ``retrain`` takes it: a module with its weights *before*
         training, a function that makes one, or a scikit-learn classifier.
     sizes : sequence of int, default=(50, 100, 150, 200, 250, 300)
         How many rows are removed, ascending.
@@ -94,7 +86,7 @@ def brittleness(
     forward : callable, default=None
         ``forward(module, x)`` gives a network's logits; None calls the module.
     group_size : int or "auto", default="auto"
-        Copies of a network that are trained together, as in :func:`retrain`.
+        Copies of a network that are trained together, as in ``retrain``.
     device : str or torch.device, default="auto"
         Where networks are trained; ``"auto"`` is CUDA where there is a device.
     n_jobs : int, default=None

@@ -8,13 +8,14 @@ from sklearn.utils._param_validation import validate_params
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
-from .._utils.arguments import whole
+from .._utils.arguments import as_seeds, check_sizes, whole
 from .._utils.hashing import fingerprint
+from ..attribution._training_rows import fitted_rows
+from ..retraining._constraints import MODEL, TRAINING
+from ..retraining._copies import check_retrainable, is_estimator
+from ..retraining._removals import Removals
 from ._brittleness import remove_ascending
-from ._constraints import MODEL, TRAINING
-from ._copies import check_retrainable, is_estimator
-from ._protocol import as_seeds, check_queries, check_sizes, fitted_rows, picked_rows
-from ._removals import Removals
+from ._protocol import check_queries, picked_rows
 
 
 @validate_params(
@@ -51,7 +52,7 @@ def brittleness_scorer(
     Parameters
     ----------
     model : torch.nn.Module, callable or classifier, default=None
-        What is trained again, as :func:`retrain` takes it. None takes the classifier that the
+        What is trained again, as ``retrain`` takes it. None takes the classifier that the
         attributor explains. A network has to be given, with its weights *before* training.
     size : int, default=150
         Rows removed for each query.
@@ -67,7 +68,7 @@ def brittleness_scorer(
     forward : callable, default=None
         ``forward(module, x)`` gives a network's logits; None calls the module.
     group_size : int or "auto", default="auto"
-        Copies of a network that are trained together, as in :func:`retrain`.
+        Copies of a network that are trained together, as in ``retrain``.
     device : str or torch.device, default="auto"
         Where networks are trained; ``"auto"`` is CUDA where there is a device.
     n_jobs : int, default=None

@@ -7,23 +7,16 @@ import numpy as np
 from sklearn.utils._param_validation import validate_parameter_constraints, validate_params
 from sklearn.utils.validation import _num_samples
 
-from .._utils.arguments import ROWS, check_labels
+from .._utils.arguments import ROWS, as_seeds, check_labels
+from .._utils.fitted import check_fitted
+from .._utils.labels import label_columns
+from .._utils.tables import frame, long_columns, nan_mean, standard_error
+from ..attribution._training_rows import check_rows
 from ..attribution.estimators._pointwise import PointwiseSelection
-from ._constraints import MODEL, TRAINING
-from ._copies import check_retrainable, is_estimator
+from ..retraining import Recipe, retrain
+from ..retraining._constraints import MODEL, TRAINING
+from ..retraining._copies import check_retrainable, is_estimator
 from ._displays import CoresetDisplay
-from ._protocol import (
-    as_seeds,
-    check_fitted,
-    check_rows,
-    frame,
-    long_columns,
-    nan_mean,
-    standard_error,
-)
-from ._retraining import retrain
-from ._retraining_results import label_columns
-from ._retraining_schedule import Recipe
 
 
 @validate_params(
@@ -81,7 +74,7 @@ def coreset_selection(
     y_test : array-like of shape (n_test,)
         Their labels.
     model : torch.nn.Module, callable or classifier
-        What is trained, as :func:`retrain` takes it: a module with its weights *before* training,
+        What is trained, as ``retrain`` takes it: a module with its weights *before* training,
         a function that makes one, or a scikit-learn classifier.
     sizes : sequence of int
         How many rows are selected.
@@ -98,7 +91,7 @@ def coreset_selection(
         is a function, and a classifier's ``random_state`` (None leaves it as it is). With several
         seeds there is a training for each.
     **options
-        Further arguments of :func:`retrain`: ``forward``, ``group_size``, ``device``, ``n_jobs``,
+        Further arguments of ``retrain``: ``forward``, ``group_size``, ``device``, ``n_jobs``,
         ``store`` (with which an interrupted call resumes) and ``verbose``.
 
     Returns

@@ -3,19 +3,7 @@
 import numpy as np
 
 from .._utils.arguments import check_kind
-
-# Okabe and Ito's colours, which every kind of eye tells apart; markers help in grey.
-_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-
-
-def new_axes(ax):
-    """The axes given, or new ones."""
-    try:
-        import matplotlib.pyplot as plt
-    except ImportError as error:
-        raise ImportError("plot needs matplotlib: pip install sklearn-provenance[plot]") from error
-    return plt.subplots(layout="constrained")[1] if ax is None else ax
+from .._utils.plotting import COLORS, MARKERS, new_axes
 
 
 class CurvesDisplay:
@@ -78,9 +66,9 @@ class CurvesDisplay:
         shifts = (np.arange(len(self.names)) - (len(self.names) - 1) / 2) * 0.03 * step
         for i, name in enumerate(self.names):
             style = {
-                "color": _COLORS[i % len(_COLORS)],
-                "marker": _MARKERS[i % len(_MARKERS)],
-                "linestyle": "-" if i < len(_COLORS) else "--",
+                "color": COLORS[i % len(COLORS)],
+                "marker": MARKERS[i % len(MARKERS)],
+                "linestyle": "-" if i < len(COLORS) else "--",
                 "markersize": 5,
                 "capsize": 2,
                 "label": name,
@@ -307,7 +295,7 @@ class LDSDisplay:
         self.ax_ = new_axes(ax)
         self.figure_ = self.ax_.figure
         places = np.arange(len(self.names))
-        style = {"fmt": "o", "color": _COLORS[0], "capsize": 2}
+        style = {"fmt": "o", "color": COLORS[0], "capsize": 2}
         self.errorbar_ = self.ax_.errorbar(self.scores, places, xerr=self.errors, **style | kwargs)
         self.ax_.axvline(0.0, color="0.6", linewidth=1, zorder=0)
         self.ax_.set_yticks(places, self.names, parse_math=False)

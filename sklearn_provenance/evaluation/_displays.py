@@ -3,9 +3,9 @@
 import numpy as np
 
 from .._utils.arguments import check_kind
-from ._curves import _COLORS, _MARKERS, new_axes
-from ._protocol import standard_error
-from ._suspicion import LOSS
+from .._utils.plotting import COLORS, MARKERS, new_axes
+from .._utils.tables import standard_error
+from ..attribution._suspicion import LOSS
 
 
 class CoresetDisplay:
@@ -86,7 +86,7 @@ class CoresetDisplay:
         self.ax_ = ax = new_axes(ax)
         self.figure_ = ax.figure
         for i, name in enumerate(self.names):
-            again, color = divmod(i, len(_COLORS))  # colours that come again have hollow markers
+            again, color = divmod(i, len(COLORS))  # colours that come again have hollow markers
             for j, balanced in enumerate(self.balanced):
                 ax.errorbar(
                     self.sizes,
@@ -94,8 +94,8 @@ class CoresetDisplay:
                     self.errors[i, j],
                     label="_" if j else name,
                     linestyle=("-.", ":")[balanced] if again else ("-", "--")[balanced],
-                    color=_COLORS[color],
-                    marker=_MARKERS[(i + again) % len(_MARKERS)],
+                    color=COLORS[color],
+                    marker=MARKERS[(i + again) % len(MARKERS)],
                     markerfacecolor="none" if again else None,
                     markersize=5,
                     capsize=2,
@@ -194,8 +194,8 @@ class RetrievalDisplay:
                 xerr=errors,
                 label=name,
                 linestyle="none",
-                color=_COLORS[number],
-                marker=_MARKERS[number],
+                color=COLORS[number],
+                marker=MARKERS[number],
                 capsize=2,
             )
         ax.set_yticks(range(n_methods), self.names, parse_math=False)
@@ -281,7 +281,7 @@ class LabelErrorDisplay:
         ax.plot([0, 1], [0, 1], ":", color="0.6")
         ax.plot([0, self.error_share, 1], [0, 1, 1], ":", color="0.6")
         for i, (name, curve) in enumerate(zip(self.names, self.curves, strict=True)):
-            style = {"color": _COLORS[i % len(_COLORS)]}
+            style = {"color": COLORS[i % len(COLORS)]}
             if name == LOSS:
                 style = {"color": "k", "linestyle": "--"}
             ax.plot(*curve, label=name, **style)

@@ -8,9 +8,9 @@ from sklearn.metrics import roc_auc_score
 from sklearn.utils._param_validation import validate_params
 
 from .._utils.arguments import check_numbers, real
+from .._utils.tables import frame
+from ..attribution._suspicion import LOSS
 from ._displays import LabelErrorDisplay
-from ._protocol import frame
-from ._suspicion import LOSS
 
 
 @validate_params(

@@ -7,19 +7,14 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import validate_params
 
 from .._utils.arguments import ROWS, real, whole
-from ._constraints import MODEL, TRAINING
+from .._utils.tables import frame, long_columns, nan_mean
+from ..attribution._training_rows import check_rows
+from ..retraining import retrain
+from ..retraining._constraints import MODEL, TRAINING
+from ..retraining._schedule import check_masks
 from ._curves import LDSDisplay
 from ._lds_truth import check_margins, lds_from_truth, lds_standard_error
-from ._protocol import (
-    as_attributors,
-    check_queries,
-    check_rows,
-    frame,
-    long_columns,
-    nan_mean,
-)
-from ._retraining import retrain
-from ._retraining_schedule import check_masks
+from ._protocol import as_attributors, check_queries
 
 
 @validate_params(
@@ -81,7 +76,7 @@ def linear_datamodeling_score(
     y_queries : array-like of shape (n_queries,)
         Their true labels.
     model : torch.nn.Module, callable or classifier, default=None
-        What is trained, as :func:`retrain` takes it: a module with its weights *before* training, a
+        What is trained, as ``retrain`` takes it: a module with its weights *before* training, a
         function that makes one, or a scikit-learn classifier. Not needed with ``margins``.
     masks : array-like of shape (n_masks, n_rows), bool, default=None
         The subsets, True where a row is trained on. None draws them.
@@ -102,7 +97,7 @@ def linear_datamodeling_score(
     forward : callable, default=None
         ``forward(module, x)`` gives a network's logits; None calls the module.
     group_size : int or "auto", default="auto"
-        Copies of a network that are trained together, as in :func:`retrain`.
+        Copies of a network that are trained together, as in ``retrain``.
     device : str or torch.device, default="auto"
         Where networks are trained; ``"auto"`` is CUDA where there is a device.
     n_jobs : int, default=None

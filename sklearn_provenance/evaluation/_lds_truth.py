@@ -4,8 +4,8 @@ import numpy as np
 from scipy.stats import rankdata
 
 from .._utils.arguments import check_numbers
-from ._protocol import nan_mean, standard_error
-from ._retraining_schedule import check_masks
+from .._utils.tables import nan_mean, standard_error
+from ..retraining._schedule import check_masks
 
 
 def lds_from_truth(scores, masks, margins):

@@ -11,8 +11,8 @@ from sklearn.utils._param_validation import HasMethods, validate_params
 from sklearn.utils.validation import check_is_fitted
 
 from .._utils.arguments import ROWS, real, whole
+from .._utils.tables import frame, long_columns
 from ._frechet import frechet_of_moments, moments
-from ._protocol import frame, long_columns
 from ._realism_display import RealismDisplay
 
 SPLITS = ("threshold", "median", "class median")

@@ -3,7 +3,7 @@
 import numpy as np
 
 from .._utils.arguments import check_kind
-from ._curves import _COLORS, new_axes
+from .._utils.plotting import COLORS, new_axes
 
 
 class RealismDisplay:
@@ -163,7 +163,7 @@ class RealismDisplay:
         order = np.argsort(self.confidence, kind="stable")
         bins = [rows for rows in np.array_split(order, self.n_bins) if len(rows)]
         means = [(self.confidence[rows].mean(), self.distance[rows].mean()) for rows in bins]
-        style = {"color": _COLORS[0], "marker": "o", "label": "mean of equal groups"}
+        style = {"color": COLORS[0], "marker": "o", "label": "mean of equal groups"}
         (self.means_,) = ax.plot(*np.transpose(means), **style)
         if self.threshold is not None:
             ax.axvline(self.threshold, color="0.3", linewidth=0.8, linestyle=":")
@@ -179,7 +179,7 @@ class RealismDisplay:
         # An interval need not hold the estimate exactly.
         bars = np.clip([estimate - lower, upper - estimate], 0, None)
         self.errorbars_ = ax.errorbar(
-            estimate, places, xerr=bars, linestyle="none", color=_COLORS[1], marker="s", capsize=3
+            estimate, places, xerr=bars, linestyle="none", color=COLORS[1], marker="s", capsize=3
         )
         ax.set_yticks(places, [self.groups[i] for i in known], parse_math=False)
         ax.set_ylim(max(len(places), 1) - 0.5, -0.5)

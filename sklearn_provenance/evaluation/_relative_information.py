@@ -7,22 +7,13 @@ import torch
 from sklearn.utils._param_validation import validate_params
 from sklearn.utils.validation import check_is_fitted
 
-from .._utils.arguments import ROWS
+from .._utils.arguments import ROWS, check_sizes
+from .._utils.tables import frame, long_columns, nan_mean, standard_error
 from ..attribution import InfoLossAttributor
+from ..attribution._training_rows import check_rows, fitted_rows
 from ..information import leave_out_system
 from ._curves import RelativeInformationDisplay
-from ._protocol import (
-    as_attributors,
-    check_queries,
-    check_rows,
-    check_sizes,
-    fitted_rows,
-    frame,
-    long_columns,
-    nan_mean,
-    picked_rows,
-    standard_error,
-)
+from ._protocol import as_attributors, check_queries, picked_rows
 
 
 @validate_params(

@@ -7,8 +7,9 @@ import numpy as np
 from sklearn.utils._param_validation import validate_params
 
 from .._utils.arguments import ROWS, whole
+from .._utils.tables import frame, long_columns, standard_error
 from ._displays import RetrievalDisplay
-from ._protocol import as_attributors, check_queries, frame, long_columns, standard_error
+from ._protocol import as_attributors, check_queries
 
 
 @validate_params(

@@ -9,10 +9,12 @@ from sklearn.utils._param_validation import validate_params
 from torch import nn
 
 from .._utils.arguments import ROWS, check_labels, check_weights, whole
+from .._utils.fitted import check_fitted
+from .._utils.labels import majority
+from .._utils.tables import frame, long_columns, standard_error
 from ..datasets import DISTORTIONS, distort
 from ..explanation._explain import _open, explain
 from ..provenance._input import image_layout
-from ._protocol import check_fitted, frame, long_columns, standard_error
 from ._robustness_display import RobustnessDisplay
 
 CLEAN = "clean"
@@ -229,25 +231,6 @@ def _exemplars_right(explanation, y):
     labels, valid = explanation.exemplar_labels, explanation.indices >= 0
     match = (labels == y[:, None]) & valid
     return match[:, 0], match[np.arange(len(y)), majority(labels, valid)], match.any(axis=1)
-
-
-def majority(labels, valid):
-    """Place of the most frequent label of each row, the first of those that are equally frequent.
-
-    Parameters
-    ----------
-    labels : ndarray of shape (n, k)
-        Labels in order of rank.
-    valid : ndarray of shape (n, k), bool
-        Those that count.
-
-    Returns
-    -------
-    ndarray of shape (n,)
-        From 0 to k - 1.
-    """
-    votes = ((labels[:, :, None] == labels[:, None]) & valid[:, None]).sum(axis=2)
-    return np.where(valid, votes, 0).argmax(axis=1)
 
 
 @dataclass(frozen=True, eq=False, repr=False)

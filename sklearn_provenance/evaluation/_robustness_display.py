@@ -3,8 +3,8 @@
 import numpy as np
 
 from .._utils.arguments import check_kind
-from ._curves import _COLORS, _MARKERS, new_axes
-from ._protocol import standard_error
+from .._utils.plotting import COLORS, MARKERS, new_axes
+from .._utils.tables import standard_error
 
 
 class RobustnessDisplay:
@@ -120,8 +120,8 @@ class RobustnessDisplay:
         for i, name in enumerate(self.names):
             style = {
                 "linestyle": "none",
-                "color": _COLORS[i % len(_COLORS)],
-                "marker": _MARKERS[i % len(_MARKERS)],
+                "color": COLORS[i % len(COLORS)],
+                "marker": MARKERS[i % len(MARKERS)],
                 "markersize": 4,
                 "capsize": 2,
                 "label": name,

@@ -7,8 +7,8 @@ from sklearn.neighbors import NearestNeighbors
 from sklearn.utils._param_validation import StrOptions, validate_params
 
 from .._utils.arguments import ROWS, check_numbers, whole
-from ..evaluation import label_disagreement
-from ..evaluation._protocol import frame
+from .._utils.tables import frame
+from ..attribution._suspicion import label_disagreement
 from ._certainty import index_certainty
 from ._debugging_display import AnomalyDisplay
 from ._shared import index_branch_features, open_classifier, pictures, training_labels

@@ -3,9 +3,10 @@
 import numpy as np
 
 from .._utils.arguments import check_kind
+from .._utils.plotting import new_canvas
 from ..explanation._plot import MISMATCH_COLOR
 from ..explanation._rows import clip, format_number, plain
-from ._shared import draw_images, new_canvas
+from ._shared import draw_images
 
 _NORMAL_COLOR = "#0072B2"
 KINDS = ("auto", "images", "bars", "histogram")

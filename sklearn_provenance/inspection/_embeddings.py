@@ -11,7 +11,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import StrOptions, validate_params
 
 from .._utils.arguments import ROWS, check_labels, whole
-from ..evaluation._protocol import frame
+from .._utils.tables import frame
 from ._embeddings_display import EmbeddingDisplay
 from ._shared import index_branch_features, open_classifier, pictures, training_labels
 

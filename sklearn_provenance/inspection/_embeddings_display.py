@@ -3,9 +3,9 @@
 import numpy as np
 
 from .._utils.arguments import check_kind
-from ..evaluation._curves import _COLORS, _MARKERS
+from .._utils.plotting import COLORS, MARKERS, new_canvas
 from ..explanation._rows import clip, format_number, plain
-from ._shared import draw_images, new_canvas
+from ._shared import draw_images
 
 _NAMES = {"tsne": "t-SNE", "pca": "PCA"}
 
@@ -189,7 +189,7 @@ class EmbeddingDisplay:
             ]
         )
         for cluster in range(n_clusters):
-            color, marker = _COLORS[cluster % len(_COLORS)], _MARKERS[cluster % len(_MARKERS)]
+            color, marker = COLORS[cluster % len(COLORS)], MARKERS[cluster % len(MARKERS)]
             here = self.coordinates[self.clusters == cluster]
             style = {"color": color, "marker": marker, "s": 14, "linewidths": 0, "alpha": 0.8}
             self.ax_.scatter(*here.T, **style, label=f"{cluster}: {len(here)} rows")
@@ -206,7 +206,7 @@ class EmbeddingDisplay:
     def _images(self, axes):
         draw_images(axes.ravel(), self.exemplar_images)
         for cluster, panels in enumerate(axes):
-            color = _COLORS[cluster % len(_COLORS)]
+            color = COLORS[cluster % len(COLORS)]
             panels[0].set_ylabel(f"cluster {cluster}", fontsize=8, color=color)
             for panel, name, distance in zip(
                 panels, self.exemplar_names[cluster], self.exemplar_distances[cluster], strict=True
@@ -221,7 +221,7 @@ class EmbeddingDisplay:
     def _names(self, axes):
         for cluster, (panel,) in enumerate(axes):
             panel.set_axis_off()
-            color = _COLORS[cluster % len(_COLORS)]
+            color = COLORS[cluster % len(COLORS)]
             lines = [
                 f"{name}   {format_number(distance)}"
                 for name, distance in zip(

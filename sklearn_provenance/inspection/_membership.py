@@ -12,7 +12,7 @@ from tqdm.auto import tqdm
 
 from .._utils.arguments import ROWS, real, whole
 from .._utils.hashing import row_digests
-from ..evaluation._protocol import frame
+from .._utils.tables import frame
 from ._certainty import class_certainty, index_certainty, open_provenance
 from ._membership_display import MembershipDisplay
 from ._roc import auc_and_covariance

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from .._utils.arguments import check_kind
-from ..evaluation._curves import _COLORS, new_axes
+from .._utils.plotting import COLORS, new_axes
 
 
 class MembershipDisplay:
@@ -183,7 +183,7 @@ class MembershipDisplay:
         names, styles = [], []
         for name, branch, _ in attacks:
             names.append(", ".join(filter(None, (name, branch and f"{branch} branch"))))
-            color = _COLORS[classifiers.index(name) % len(_COLORS)]
+            color = COLORS[classifiers.index(name) % len(COLORS)]
             styles.append({"color": color, "linestyle": "--" if branch == "class" else "-"})
         curves = [result.curve(number) for number in chosen]
         return cls(curves, result.auc[chosen], names=names, styles=styles).plot(ax, **kwargs)
@@ -215,7 +215,7 @@ class MembershipDisplay:
         for number, (curve, auc, name) in enumerate(
             zip(self.curves, self.auc, self.names, strict=True)
         ):
-            style = {"color": _COLORS[number % len(_COLORS)]}
+            style = {"color": COLORS[number % len(COLORS)]}
             if self.styles is not None:
                 style = self.styles[number]
             label = f"{name} (AUC = {auc:.2f})".strip()

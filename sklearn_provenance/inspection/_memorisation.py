@@ -11,10 +11,10 @@ from sklearn.utils._param_validation import validate_params
 from sklearn.utils.validation import _num_samples
 from tqdm.auto import tqdm
 
-from .._utils.arguments import ROWS, check_labels, whole
-from ..evaluation._constraints import TRAINING
-from ..evaluation._protocol import as_seeds, frame, long_columns, nan_mean, standard_error
+from .._utils.arguments import ROWS, as_seeds, check_labels, whole
+from .._utils.tables import frame, long_columns, nan_mean, standard_error
 from ..provenance import ProvenanceClassifier
+from ..retraining._constraints import TRAINING
 from ._memorisation_display import MEASURES, MemorisationDisplay
 from ._memorisation_scores import as_sizes, memorisation_scores
 

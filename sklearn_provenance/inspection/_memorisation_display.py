@@ -5,7 +5,7 @@ from numbers import Real
 import numpy as np
 
 from .._utils.arguments import check_kind
-from ..evaluation._curves import _COLORS, _MARKERS, new_axes
+from .._utils.plotting import COLORS, MARKERS, new_axes
 
 # Figure 2 of the paper, and the predicted class.
 MEASURES = ("index_accuracy", "train_top1", "test_top1", "test_class_accuracy")
@@ -167,8 +167,8 @@ class MemorisationDisplay:
         for i, measure in enumerate(self.measures):
             for j, _ in enumerate(self.variants):
                 style = {
-                    "color": _COLORS[i % len(_COLORS)],
-                    "marker": _MARKERS[i % len(_MARKERS)],
+                    "color": COLORS[i % len(COLORS)],
+                    "marker": MARKERS[i % len(MARKERS)],
                     "linestyle": _LINES[j % len(_LINES)],
                     "markersize": 5,
                     "capsize": 2,

@@ -5,7 +5,7 @@ import torch
 from sklearn.utils._param_validation import validate_params
 
 from .._utils.arguments import ROWS, check_labels, whole
-from ..evaluation._robustness import majority
+from .._utils.labels import majority
 from ..provenance._inference import batches, nearest_rows, store
 from ._shared import open_classifier
 

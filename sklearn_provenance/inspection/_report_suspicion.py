@@ -5,9 +5,9 @@ from warnings import catch_warnings, filterwarnings
 import numpy as np
 
 from .._utils.rows import take_rows
+from ..attribution._suspicion import label_disagreement, label_loss
+from ..attribution._training_rows import fitted_rows
 from ..attribution.estimators._base import BaseAttributor
-from ..evaluation import label_disagreement, label_loss
-from ..evaluation._protocol import fitted_rows
 from ..explanation import Explanation
 from ..explanation._cards import cards
 from ..explanation._page import join, tag

@@ -16,8 +16,8 @@ from sklearn_provenance import InfoGainAttributor, ProvenanceClassifier
 from sklearn_provenance.attribution import RandomAttributor, RepSimAttributor
 from sklearn_provenance.evaluation import BrittlenessDisplay, Recipe, brittleness
 
+from ..retraining.conftest import data, mlp, reference
 from .attributors import FITS, Counted, Told, by_support, fits, supported
-from .conftest import data, mlp, reference
 
 SIZES = (4, 9, 15)
 

@@ -17,8 +17,8 @@ from sklearn_provenance import InfoGainAttributor
 from sklearn_provenance.attribution import RandomAttributor, RepSimAttributor
 from sklearn_provenance.evaluation import Recipe, brittleness_scorer
 
+from ..retraining.conftest import reference
 from .attributors import Counted, fits, supported
-from .conftest import reference
 from .test_brittleness import log_odds
 
 

@@ -19,7 +19,7 @@ from sklearn_provenance.attribution import (
 )
 from sklearn_provenance.evaluation import CoresetDisplay, Recipe, coreset_selection
 
-from .conftest import mlp, reference
+from ..retraining.conftest import mlp, reference
 
 MODEL = LogisticRegression(max_iter=1000)
 

@@ -18,11 +18,11 @@ from sklearn_provenance.attribution import (
     LastLayerAttributor,
     RandomAttributor,
     RepSimAttributor,
+    _suspicion,
 )
 from sklearn_provenance.datasets import flip_labels, load_digits
 from sklearn_provenance.evaluation import (
     LabelErrorDisplay,
-    _suspicion,
     label_disagreement,
     label_error_ranking,
     label_error_scores,

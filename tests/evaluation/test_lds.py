@@ -22,8 +22,8 @@ from sklearn_provenance.evaluation import (
     retrain,
 )
 
+from ..retraining.conftest import data, mlp, random_masks
 from .attributors import FITS, Counted, Told, fits
-from .conftest import data, mlp, random_masks
 
 
 @pytest.fixture(scope="module")

@@ -16,8 +16,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn_provenance import ProvenanceClassifier
 from sklearn_provenance._utils.files import Rows, write
 from sklearn_provenance.evaluation import retrain
-from sklearn_provenance.evaluation._removals import Removals
 from sklearn_provenance.explanation._page import write_page
+from sklearn_provenance.retraining._removals import Removals
 from sklearn_provenance.tangent import FeatureStore
 
 X = np.random.default_rng(0).normal(size=(24, 3))

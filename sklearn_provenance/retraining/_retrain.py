@@ -11,10 +11,11 @@ from tqdm.auto import tqdm
 
 from .._utils.files import Rows
 from .._utils.hashing import fingerprint
+from .._utils.labels import label_columns
 from ._constraints import RETRAIN
 from ._copies import ClassifierCopies, NetworkCopies, is_estimator
-from ._retraining_results import Retrained, check_outputs, label_columns, margin
-from ._retraining_schedule import check_masks, check_seeds
+from ._results import Retrained, check_outputs, margin
+from ._schedule import check_masks, check_seeds
 
 _DIVERGED = "Training of copies {} diverged: loss, weights or outputs became NaN or infinite"
 _BAR = "{desc}: {percentage:3.0f}%|{bar}| {n:.1f}/{total} [{elapsed}<{remaining}]"
@@ -125,7 +126,7 @@ def retrain(
     --------
     >>> import numpy as np
     >>> import torch
-    >>> from sklearn_provenance.evaluation import Recipe, retrain
+    >>> from sklearn_provenance.retraining import Recipe, retrain
     >>> X, y = np.eye(4), np.array([0, 1, 0, 1])
     >>> masks = np.array([[True, True, True, True], [False, True, True, True]])
     >>> network = torch.nn.Linear(4, 2, bias=False)
@@ -195,7 +196,7 @@ def iter_retrain(model, X, y, masks, *, X_eval, **options):
     --------
     >>> import numpy as np
     >>> from sklearn.linear_model import LogisticRegression
-    >>> from sklearn_provenance.evaluation import iter_retrain
+    >>> from sklearn_provenance.retraining import iter_retrain
     >>> X, y = np.arange(6.0)[:, None], np.array([0, 0, 0, 1, 1, 1])
     >>> masks = ~np.eye(6, dtype=bool)  # leave one out
     >>> for copies, logits in iter_retrain(LogisticRegression(), X, y, masks, X_eval=[[2.6]]):

@@ -9,7 +9,7 @@ import numpy as np
 from sklearn.utils.validation import _num_samples
 
 from .._utils.files import read_npz, write
-from ._retraining import iter_retrain, retrain
+from ._retrain import iter_retrain, retrain
 
 
 @dataclass

@@ -16,7 +16,7 @@ from .._utils.restored import restored_generators
 from ..tangent._linearisation import call
 from ..tangent._module import _Adapter
 from ._networks import check_trainable, first_logits, named, usable
-from ._retraining_schedule import build_optimizer, group_batches, row_losses, set_lr
+from ._schedule import build_optimizer, group_batches, row_losses, set_lr
 
 # What one step of a copy may cost, in floating point operations, for stacking to pay on a CPU:
 # above it the time goes into the operations themselves, not into calling them.

@@ -11,7 +11,7 @@ from sklearn.utils._param_validation import HasMethods, Interval, RealNotInt
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _num_samples, check_consistent_length, column_or_1d
 
-from .._utils.arguments import whole
+from ..._utils.arguments import whole
 
 
 class AttributionSampler(BaseEstimator):
@@ -58,14 +58,14 @@ class AttributionSampler(BaseEstimator):
 
     See Also
     --------
-    coreset_selection : Measures what selections are worth.
+    sklearn_provenance.evaluation.coreset_selection : Measures what selections are worth.
 
     Examples
     --------
     >>> from sklearn.datasets import load_digits
     >>> from sklearn.linear_model import LogisticRegression
     >>> from sklearn_provenance.attribution import InfoGainAttributor
-    >>> from sklearn_provenance.evaluation import AttributionSampler
+    >>> from sklearn_provenance.attribution import AttributionSampler
     >>> X, y = load_digits(n_class=3, return_X_y=True)
     >>> attributor = InfoGainAttributor(LogisticRegression(max_iter=1000), measurement="margin")
     >>> sampler = AttributionSampler(attributor, n_samples=30, balanced=True)

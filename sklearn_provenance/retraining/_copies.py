@@ -16,7 +16,7 @@ from .._utils.arguments import check_labels
 from .._utils.hashing import fingerprint
 from ..tangent._batches import as_batch
 from ._networks import as_targets
-from ._retraining_schedule import Recipe, form_groups
+from ._schedule import Recipe, form_groups
 from ._stacked import Network
 
 

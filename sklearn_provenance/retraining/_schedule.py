@@ -72,7 +72,7 @@ class Recipe:
 
     Examples
     --------
-    >>> from sklearn_provenance.evaluation import Recipe
+    >>> from sklearn_provenance.retraining import Recipe
     >>> warm_up = Recipe(lr=0.5, max_epochs=24, schedule=lambda step, n: min(1, 5 * step / n))
     """
 

@@ -8,7 +8,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from sklearn_provenance.evaluation import Recipe, iter_retrain, retrain
+from sklearn_provenance.retraining import Recipe, iter_retrain, retrain
 
 from .conftest import random_masks
 

@@ -8,12 +8,13 @@ from sklearn.utils.validation import _num_samples
 from torch import nn
 
 from .._utils.arguments import ROWS, Instance, check_labels, check_weights, whole
+from .._utils.fitted import check_fitted
+from .._utils.labels import label_columns
 from .._utils.rows import take_rows
 from ..attribution.models import adapt
 from ..explanation import Explanation
 from ..tangent import TangentModel
-from ._protocol import check_fitted, check_rows
-from ._retraining_results import label_columns
+from ._training_rows import check_rows
 
 # The name of the baseline.
 LOSS = "loss"
@@ -54,7 +55,7 @@ def label_error_scores(fitted, X, y, *, k=10):
 
     See Also
     --------
-    label_error_ranking : Measures such scores where errors are known.
+    sklearn_provenance.evaluation.label_error_ranking : Measures such scores where errors are known.
     """
     check_fitted(fitted)
     if getattr(fitted, "candidates_", "all") == "same_class":

@@ -8,7 +8,7 @@ from sklearn.utils._param_validation import HasMethods, StrOptions
 from torch import nn
 
 from .._utils.arguments import ROWS, NoBool, whole
-from ._retraining_schedule import Recipe
+from ._schedule import Recipe
 
 # How copies are trained, as `retrain` takes it.
 TRAINING = {

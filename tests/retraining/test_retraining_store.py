@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from sklearn_provenance._utils.hashing import fingerprint
-from sklearn_provenance.evaluation import Recipe, iter_retrain, retrain
+from sklearn_provenance.retraining import Recipe, iter_retrain, retrain
 
 from .conftest import data, mlp, random_masks
 
@@ -154,8 +154,8 @@ def test_two_runs_at_once_train_each_copy_once(tmp_path, capsys, monkeypatch):
 
 SCRIPT = """
 import os, signal, sys
-from tests.evaluation.conftest import data, mlp, random_masks
-from sklearn_provenance.evaluation import Recipe, retrain
+from tests.retraining.conftest import data, mlp, random_masks
+from sklearn_provenance.retraining import Recipe, retrain
 
 seen = 0
 def evaluate(logits):

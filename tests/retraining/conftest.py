@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from sklearn_provenance.evaluation._retraining_schedule import order
+from sklearn_provenance.retraining._schedule import order
 
 
 def reference(module, X, y, mask, X_eval, recipe, seed=0, loss=None):

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from sklearn_provenance.evaluation import Recipe, iter_retrain, retrain
-from sklearn_provenance.evaluation._retraining_schedule import count_steps, epoch_batches, order
+from sklearn_provenance.retraining import Recipe, iter_retrain, retrain
+from sklearn_provenance.retraining._schedule import count_steps, epoch_batches, order
 
 from .conftest import (
     Recurrent,

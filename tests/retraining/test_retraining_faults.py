@@ -12,7 +12,7 @@ from sklearn.linear_model import LogisticRegression
 from torch import nn
 
 from sklearn_provenance.attribution import RepSimAttributor
-from sklearn_provenance.evaluation import Recipe, iter_retrain, retrain
+from sklearn_provenance.retraining import Recipe, iter_retrain, retrain
 
 X = np.random.default_rng(0).normal(size=(20, 4)).astype(np.float32)
 Y, X_EVAL = np.arange(20) % 3, X[:5].copy()

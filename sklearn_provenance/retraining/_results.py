@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from .._utils.labels import label_columns
 from ..tangent import measure
 
 
@@ -71,20 +72,6 @@ def check_outputs(copies, outputs, row_shape, dtype):
             f"Copies {copies.tolist()} gave outputs of type {outputs.dtype}, those before "
             f"{dtype}: evaluate must give the same type for every copy."
         )
-
-
-def label_columns(y, n_rows, classes):
-    """Columns of the logits that labels stand for."""
-    if y is None:
-        raise ValueError("Margins are those of labels: give y_eval.")
-    y = np.asarray(y)
-    if y.shape != (n_rows,):
-        raise ValueError(f"{n_rows} evaluation rows, but labels of shape {y.shape}.")
-    columns = np.searchsorted(classes, y).clip(max=len(classes) - 1)
-    unknown = np.unique(y[classes[columns] != y])
-    if len(unknown):
-        raise ValueError(f"Labels {unknown.tolist()} are none of the classes {classes.tolist()}.")
-    return columns
 
 
 def margin(logits, y, classes):
