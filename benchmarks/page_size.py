@@ -12,7 +12,7 @@ from sklearn.neighbors import NearestNeighbors
 
 from sklearn_provenance import Explanation
 from sklearn_provenance.datasets import load_cifar10
-from sklearn_provenance.explanation._page import png
+from sklearn_provenance.explanation._pictures import png
 
 N_TRAIN = 5000
 

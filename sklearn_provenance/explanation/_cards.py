@@ -1,12 +1,13 @@
-"""An explanation as a web page: queries beside their exemplars."""
+"""Queries beside their exemplars, as the templates of a page write them."""
+
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from ._page import join, page, tag
+from ._page import page
 from ._rows import dense, format_number, gather, tied_text
+from ._templates import render
 from ._views import RowViews, label_namer, words
-
-CONFIDENTIAL = "This page holds rows of the data, and is as confidential as they are."
 
 
 def explanation_page(
@@ -25,15 +26,14 @@ def explanation_page(
         label_name=label_namer(label_names),
         true_labels=true_labels,
     )
-    what = f"{explanation.n_queries} {'query' if explanation.n_queries == 1 else 'queries'}"
-    what += f", up to {explanation.k} exemplar{'s' * (explanation.k != 1)} each"
+    lead = f"{explanation.n_queries} {'query' if explanation.n_queries == 1 else 'queries'}"
+    lead += f", up to {explanation.k} exemplar{'s' * (explanation.k != 1)} each"
     if explanation.method:
-        what += f", named by {words(explanation.method)}"
+        lead += f", named by {words(explanation.method)}"
     return page(
         title,
-        head=[tag("p", f"{what}.")],
-        sections=[("queries", "Queries and their exemplars", content)],
-        foot=CONFIDENTIAL,
+        [("queries", "Queries and their exemplars", content)],
+        lead=f"{lead}.",
         pictures=views.pictures,
     )
 
@@ -48,6 +48,7 @@ def query_section(
     true_labels=None,
     wrong_word="differs",
     by_construction=False,
+    note="",
 ):
     """Write all queries with the controls that filter and sort them.
 
@@ -69,6 +70,8 @@ def query_section(
         What a query is whose label is not the true one.
     by_construction : bool, default=False
         Whether exemplars have the query's label because no others may be named.
+    note : str, default=""
+        First paragraph.
 
     Returns
     -------
@@ -77,35 +80,35 @@ def query_section(
     """
     labels = explanation.query_labels
     disagrees, wrong = marks(explanation, true_labels)
-    note = f"Exemplars are training rows, the best first, with their {score_text(explanation)}. "
+    score = score_text(explanation)
+    notes = [f"Exemplars are training rows, the best first, with their {score}. "]
     if labels is not None and explanation.exemplar_labels is not None:
-        note += "✓ marks an exemplar that has the query's label, ≠ one that has another. "
+        notes.append("✓ marks an exemplar that has the query's label, ≠ one that has another. ")
         if by_construction:
-            note += "Here only rows with the query's label may be named. "
+            notes.append("Here only rows with the query's label may be named. ")
+    notes.append(views.note)
     written = [] if labels is None else [label_name(label) for label in labels]
     codes = {name: code for code, name in enumerate(sorted(set(written)))}
-    data = [{} if labels is None else {"data_label": codes[name]} for name in written or names]
+    data = [{} if labels is None else {"label": codes[name]} for name in written or names]
     for key, places in _orders(explanation).items():
         for attributes, place in zip(data, places, strict=True):
-            attributes[f"data_{key}"] = place
-    articles = cards(
-        views,
-        explanation,
-        names=names,
-        label_word=label_word,
-        label_name=label_name,
-        others=true_labels,
-        other_word="true label",
-        wrong_word=wrong_word,
-        data=data,
-    )
-    form = _controls(disagrees.any(), wrong.any(), codes, explanation)
-    return join(
-        [
-            tag("p", note, views.note),
-            form if len(articles) > 1 else "",
-            tag("div", *articles, id="cards") if articles else tag("p", "There are no queries."),
-        ]
+            attributes[key] = place
+    return render(
+        "queries.html",
+        lead=note,
+        notes=notes,
+        choices=_choices(disagrees.any(), wrong.any(), codes, explanation),
+        cards=cards(
+            views,
+            explanation,
+            names=names,
+            label_word=label_word,
+            label_name=label_name,
+            others=true_labels,
+            other_word="true label",
+            wrong_word=wrong_word,
+            data=data,
+        ),
     )
 
 
@@ -135,12 +138,12 @@ def marks(explanation, others=None):
 
 
 def score_text(explanation):
-    """What a score is."""
+    """Say what a score is."""
     return words(explanation.score_name) or "score"
 
 
 def _orders(explanation):
-    """Place of each query in each order."""
+    """Return the place of each query in each order."""
     n_queries = explanation.n_queries
     best = explanation.scores[:, 0] if explanation.k else np.full(n_queries, np.nan)
     keys = {"page": np.arange(n_queries), "weakest": best, "strongest": -best}
@@ -149,8 +152,8 @@ def _orders(explanation):
     return {name: np.argsort(np.argsort(key, kind="stable")) for name, key in keys.items()}
 
 
-def _controls(any_disagrees, any_wrong, codes, explanation):
-    """Write the form that filters and sorts; the script shows it."""
+def _choices(any_disagrees, any_wrong, codes, explanation):
+    """Return what the form that filters and sorts lets a reader choose."""
     score = score_text(explanation)
     show = {"all": "all queries"}
     if any_wrong:
@@ -162,24 +165,99 @@ def _controls(any_disagrees, any_wrong, codes, explanation):
         order["agreement"] = "least label agreement first"
     order |= {"strongest": f"largest {score} first", "weakest": f"smallest {score} first"}
     label = {"all": "all labels"} | {code: name for name, code in codes.items()}
-    choices = [("show", "Show", show), ("label", "Label", label), ("sort", "Order", order)]
-    fields = [
-        tag(
-            "label",
-            f"{heading} ",
-            tag("select", *(tag("option", t, value=v) for v, t in options.items()), name=name),
-        )
-        for name, heading, options in choices
-        if len(options) > (2 if name == "label" else 1)
-    ]
-    return tag(
-        "form",
-        *fields,
-        tag("output", aria_live="polite"),
-        hidden=True,
-        autocomplete="off",
-        aria_label="Filter and order of the queries",
-    )
+    choices = []
+    if len(show) > 1:
+        choices.append({"name": "show", "heading": "Show", "options": show})
+    if len(label) > 2:
+        choices.append({"name": "label", "heading": "Label", "options": label})
+    choices.append({"name": "sort", "heading": "Order", "options": order})
+    return choices
+
+
+@dataclass
+class Card:
+    """A query and its exemplars, as the template writes them.
+
+    Parameters
+    ----------
+    id : str
+        Identifier on the page.
+    name : str
+        What the query is called.
+    kind : {"images", "texts", "table", "nothing"}
+        How rows are shown.
+    label : str or None
+        Label of the query, if known.
+    label_word : str
+        What that label is.
+    score_name : str
+        What a score is.
+    features : list of str
+        Columns of a table.
+    query : Picture, str, list of Cell or None
+        The query as it is shown.
+    exemplars : list of CardExemplar
+        Its exemplars, best first.
+    other : dict or None
+        Another label of the query: `word`, `label`, `mark`, and whether it `differs`.
+    facts : list of str
+        What else to know of the query.
+    marks : str
+        Classes of the card, by which queries are filtered.
+    data : dict
+        Numbers by which queries are sorted.
+    """
+
+    id: str
+    name: str
+    kind: str
+    label: str | None
+    label_word: str
+    score_name: str
+    features: list
+    query: object
+    exemplars: list
+    other: dict | None
+    facts: list = field(default_factory=list)
+    marks: str = ""
+    data: dict = field(default_factory=dict)
+
+    @property
+    def list_class(self):
+        """Class of the list of exemplars."""
+        return "texts" if self.kind == "nothing" else self.kind
+
+
+@dataclass
+class CardExemplar:
+    """An exemplar as the template writes it.
+
+    Parameters
+    ----------
+    names : list of str
+        Its row, and the user's own name of it.
+    score : str
+        Its score with the unit.
+    label : str or None
+        Its label, if known.
+    mark, meaning : str
+        Sign before the label, and the same in words.
+    label_class : str
+        Colour of the label.
+    differs : bool
+        Whether the label is not the query's.
+    row : Picture, str, list of Cell or None
+        The exemplar as it is shown.
+    """
+
+    names: list
+    score: str
+    label: str | None = None
+    mark: str = ""
+    meaning: str = ""
+    label_class: str = ""
+    differs: bool = False
+    row: object = None
 
 
 def cards(
@@ -196,7 +274,7 @@ def cards(
     data=None,
     prefix="q",
 ):
-    """Write a card for each query.
+    """Return a card for each query.
 
     Parameters
     ----------
@@ -211,14 +289,14 @@ def cards(
     facts : list of str, default=None
         A line about each query.
     data : list of dict, default=None
-        Attributes of each card.
+        Numbers by which queries are sorted.
     prefix : str, default="q"
         Begins the identifiers of the cards.
 
     Returns
     -------
-    list of Markup
-        Articles.
+    list of Card
+        What the templates write.
     """
     disagrees, wrong = marks(explanation, others)
     labels = explanation.query_labels
@@ -227,135 +305,84 @@ def cards(
     if explanation.training_data is not None and (explanation.indices >= 0).any():
         exemplars = gather(explanation.training_data, explanation.indices)
     differences = views.differences(explanation)
-    articles = []
+    written = []
     for i, name in enumerate(names):
         label = None if labels is None else label_name(labels[i])
-        heading = [name] if label is None else [f"{name}: {label_word} ", tag("bdi", label)]
-        line = []
+        shown = [
+            _exemplar(explanation, i, rank, label_name)
+            for rank in np.flatnonzero(explanation.indices[i] >= 0)
+        ]
+        if exemplars is not None:
+            for rank, exemplar in enumerate(shown):
+                known = None if differences is None else differences[i, rank]
+                exemplar.row = views.show(exemplars[i, rank], _alt(exemplar), known)
+        query = None
+        if queries is not None:
+            query = views.show(queries[i], f"{name}, label {label}" if label else name)
+        other = None
         if others is not None:
-            verdict = tag("strong", f" ✗ {wrong_word}", class_="other") if wrong[i] else " ✓"
-            verdict = "" if label is None else verdict
-            line.append(join([f"{other_word} ", tag("bdi", label_name(others[i])), verdict]))
-        ranks = np.flatnonzero(explanation.indices[i] >= 0)
-        captions = [_Caption(explanation, i, rank, label_name) for rank in ranks]
-        if label is not None and explanation.exemplar_labels is not None and captions:
-            n_same = sum(not caption.differs for caption in captions)
-            line.append(f"{n_same} of {len(captions)} exemplars have the label")
-        if explanation.n_tied is not None and explanation.n_tied[i]:
-            line.append(tied_text(explanation.n_tied[i], len(captions)))
-        if facts is not None:
-            line.append(facts[i])
-        draw = _table_card if views.kind == "table" else _block_card
-        body = draw(
-            views,
-            name,
-            "" if label is None else label,
-            None if queries is None else queries[i],
-            captions,
-            None if exemplars is None else exemplars[i],
-            None if differences is None else differences[i],
-        )
-        articles.append(
-            tag(
-                "article",
-                tag("h3", *heading, id=f"{prefix}{i}-name"),
-                tag("p", join(line, " · ")) if line else "",
-                body,
+            mark = f"✗ {wrong_word}" if wrong[i] else "✓"
+            other = {
+                "word": other_word,
+                "label": label_name(others[i]),
+                "mark": "" if label is None else mark,
+                "differs": bool(wrong[i]),
+            }
+        classes = ["disagrees"] * bool(disagrees[i]) + ["wrong"] * bool(wrong[i])
+        written.append(
+            Card(
                 id=f"{prefix}{i}",
-                class_=" ".join(["disagrees"] * bool(disagrees[i]) + ["wrong"] * bool(wrong[i])),
-                aria_labelledby=f"{prefix}{i}-name",
-                **({} if data is None else data[i]),
+                name=name,
+                kind=views.kind,
+                label=label,
+                label_word=label_word,
+                score_name=score_text(explanation),
+                features=views.features,
+                query=query,
+                exemplars=shown,
+                other=other,
+                facts=_facts(explanation, i, shown) + ([] if facts is None else [facts[i]]),
+                marks=" ".join(classes),
+                data={} if data is None else data[i],
             )
         )
-    return articles
+    return written
 
 
-class _Caption:
-    """The words of one exemplar."""
-
-    def __init__(self, explanation, query, rank, label_name):
-        self.names = [f"row\N{NO-BREAK SPACE}{explanation.indices[query, rank]}"]
-        if explanation.sample_id is not None:
-            self.names.append(f"id\N{NO-BREAK SPACE}{words(explanation.sample_id[query, rank])}")
-        unit = " nats" if "nats" in explanation.score_name else ""
-        self.score = f"{format_number(explanation.scores[query, rank])}{unit}"
-        self.score_name = score_text(explanation)
-        self.alt = f"Training {', '.join(self.names)}"
-        self.label, self.label_class, self.differs = "", "", False
-        if explanation.exemplar_labels is not None:
-            label = explanation.exemplar_labels[query, rank]
-            self.label = tag("bdi", label_name(label))
-            self.alt += f", label {label_name(label)}"
-            if explanation.query_labels is not None:
-                self.differs = bool(label != explanation.query_labels[query])
-                self.label_class = "other" if self.differs else "same"
-                sign, meaning = ("≠", "another label") if self.differs else ("✓", "same label")
-                unseen = tag("span", f" ({meaning})", class_="unseen")
-                self.label = join([f"{sign}\N{NO-BREAK SPACE}", self.label, unseen])
+def _facts(explanation, query, exemplars):
+    """Say how many exemplars have the query's label, and how many rows are tied with the last."""
+    facts = []
+    known = explanation.query_labels is not None and explanation.exemplar_labels is not None
+    if known and exemplars:
+        n_same = sum(not exemplar.differs for exemplar in exemplars)
+        facts.append(f"{n_same} of {len(exemplars)} exemplars have the label")
+    if explanation.n_tied is not None and explanation.n_tied[query]:
+        facts.append(tied_text(explanation.n_tied[query], len(exemplars)))
+    return facts
 
 
-def _block_card(views, name, label, query, captions, exemplars, differences):
-    """Write pictures or texts: the query, then a list of exemplars."""
-    kind = "texts" if views.kind == "nothing" else views.kind
-    items = []
-    for rank, caption in enumerate(captions):
-        shown = "" if exemplars is None else views.block(exemplars[rank], caption.alt)
-        lines = [
-            tag("span", caption.label, class_=f"line {caption.label_class}"),
-            tag("span", tag("span", f"{caption.score_name} ", class_="unseen"), caption.score,
-                class_="line"),
-            *(tag("span", name, class_="line soft") for name in caption.names),
-        ]  # fmt: skip
-        items.append(
-            tag("li", shown, *lines if caption.label else lines[1:],
-                class_="differs" if caption.differs else None)
-        )  # fmt: skip
-    asked = ""
-    if query is not None:
-        alt = f"{name}, label {label}" if label else name
-        asked = tag("figure", views.block(query, alt), tag("figcaption", "query"))
-    listed = tag("ol", *items, class_=kind, role="list", aria_label="exemplars, best first")
-    return tag("div", asked, listed if items else tag("p", "No exemplars."), class_="row")
+def _exemplar(explanation, query, rank, label_name):
+    """Return the words of one exemplar."""
+    names = [f"row\N{NO-BREAK SPACE}{explanation.indices[query, rank]}"]
+    if explanation.sample_id is not None:
+        names.append(f"id\N{NO-BREAK SPACE}{words(explanation.sample_id[query, rank])}")
+    unit = " nats" if "nats" in explanation.score_name else ""
+    exemplar = CardExemplar(names, f"{format_number(explanation.scores[query, rank])}{unit}")
+    if explanation.exemplar_labels is None:
+        return exemplar
+    label = explanation.exemplar_labels[query, rank]
+    exemplar.label = label_name(label)
+    if explanation.query_labels is not None:
+        exemplar.differs = bool(label != explanation.query_labels[query])
+        if exemplar.differs:
+            mark, exemplar.meaning, exemplar.label_class = "≠", "another label", "other"
+        else:
+            mark, exemplar.meaning, exemplar.label_class = "✓", "same label", "same"
+        exemplar.mark = f"{mark}\N{NO-BREAK SPACE}"
+    return exemplar
 
 
-def _table_card(views, name, label, query, captions, exemplars, differences):
-    """Write a table: a line for the query, then a line for each exemplar."""
-    score_name = captions[0].score_name if captions else "score"
-    heads = ["row", "label", score_name, *views.features]
-    blank = [tag("td")] * len(views.features)
-    lines = []
-    if query is not None:
-        first = [tag("th", "query", scope="row"), tag("td", tag("bdi", label)), tag("td")]
-        lines.append(tag("tr", *first, *views.cells(query), class_="asked"))
-    for rank, caption in enumerate(captions):
-        known = None if differences is None else differences[rank]
-        cells = blank if exemplars is None else views.cells(exemplars[rank], known)
-        first = [
-            tag("th", ", ".join(caption.names), scope="row"),
-            tag("td", caption.label, class_=caption.label_class),
-            tag("td", caption.score, class_="number"),
-        ]
-        lines.append(tag("tr", *first, *cells))
-    return table(heads, lines, f"{name} and its exemplars")
-
-
-def table(heads, lines, name, caption=""):
-    """Write a table that scrolls, also by keyboard, where it is wide.
-
-    Parameters
-    ----------
-    heads : list of str
-        Headings of the columns.
-    lines : list of Markup
-        Its ``tr`` elements.
-    name : str
-        What the table is, for those who do not see it.
-    caption : str, default=""
-        What is written above it.
-    """
-    written = tag("caption", caption) if caption else ""
-    head = tag("thead", tag("tr", *(tag("th", text, scope="col") for text in heads)))
-    return tag(
-        "div", tag("table", written, head, tag("tbody", *lines)),
-        class_="scroll", tabindex=0, role="group", aria_label=name,
-    )  # fmt: skip
+def _alt(exemplar):
+    """Say what stands for the picture of an exemplar."""
+    label = "" if exemplar.label is None else f", label {exemplar.label}"
+    return f"Training {', '.join(exemplar.names)}{label}"

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from ._page import tag
 from ._rows import clip, format_number, plain, quote
+from ._templates import render
 
 _WIDTH = 100
 
@@ -72,9 +72,9 @@ def summary_table(explanation, n_queries, k):
     n_queries, k = min(explanation.n_queries, n_queries), min(explanation.k, k)
     tied = explanation.n_tied
     tied = tied if tied is not None and tied.any() else None
-    heads = ["query", *(f"exemplar {r + 1}" for r in range(k))]
+    heads = ["query", *(f"exemplar {rank + 1}" for rank in range(k))]
     heads += [] if tied is None else ["tied with the last"]
-    rows = [tag("tr", *(tag("th", t) for t in heads))]
+    lines = []
     for query in range(n_queries):
         labels = explanation.query_labels
         head = query_name(explanation, query)
@@ -84,7 +84,11 @@ def summary_table(explanation, n_queries, k):
             "" if blank[rank] else exemplar_text(explanation, query, rank, "≠") for rank in range(k)
         ]
         texts += [] if tied is None else [tied[query]]
-        rows.append(tag("tr", tag("th", head), *(tag("td", text) for text in texts)))
-    hidden = f"{n_queries} of {explanation.n_queries} queries, {k} of {explanation.k} exemplars"
-    note = tag("p", hidden) if (n_queries, k) != explanation.indices.shape else ""
-    return tag("div", tag("p", header(explanation)), tag("table", *rows), note)
+        lines.append({"head": head, "texts": texts})
+    hidden = ""
+    if (n_queries, k) != explanation.indices.shape:
+        hidden = f"{n_queries} of {explanation.n_queries} queries, "
+        hidden += f"{k} of {explanation.k} exemplars"
+    return render(
+        "notebook.html", header=header(explanation), heads=heads, lines=lines, hidden=hidden
+    )

@@ -1,10 +1,11 @@
 """How a page shows rows of data, names and labels."""
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import numpy as np
 
-from ._page import Pictures, tag
+from ._pictures import Pictures
 from ._rows import (
     as_images,
     as_table,
@@ -47,6 +48,21 @@ def label_namer(names):
     return name
 
 
+class Cell(NamedTuple):
+    """A value in a table.
+
+    Parameters
+    ----------
+    text : str
+        What is written.
+    mark : str, default=""
+        Class of its colour, where it differs from the query's value.
+    """
+
+    text: str
+    mark: str = ""
+
+
 class RowViews:
     """Rows of an explanation's data as a page shows them, which is the same all over the page.
 
@@ -63,6 +79,8 @@ class RowViews:
         How rows are shown.
     pictures : Pictures
         Images that were shown.
+    features : list of str
+        Names of the columns of a table.
     note : str
         What to know of the rows shown.
     """
@@ -75,6 +93,7 @@ class RowViews:
         samples = [sample_rows(data) for data in known if data is not None and data.shape[0]]
         self.kind = row_kind(samples, self.image_shape)
         self.note = ""
+        self.features = []
         if self.kind == "images":
             self._limits = _brightness_limits(samples)
             self._shrink = -(-max(as_images(samples[0][:1], self._shape).shape[1:3]) // _MAX_SIDE)
@@ -122,8 +141,8 @@ class RowViews:
         queries = as_table(dense(explanation.queries))
         return feature_differences(queries, as_table(exemplars, n_leading=2), self._scale)
 
-    def block(self, row, alt):
-        """Show a row as a picture or a text.
+    def show(self, row, alt, differences=None):
+        """Return a row as the templates write it.
 
         Parameters
         ----------
@@ -131,31 +150,43 @@ class RowViews:
             Of the data.
         alt : str
             What stands for a picture.
+        differences : ndarray of shape (n_features,), default=None
+            Of an exemplar from its query, in a table.
+
+        Returns
+        -------
+        Picture, str or list of Cell
+            For images, texts and tables.
         """
         if self.kind == "images":
             image = as_images(np.asarray(row)[None], self._shape)[0]
             return self.pictures.show(_as_bytes(image, self._limits, self._shrink), alt)
-        return tag("p", tag("bdi", clip(text_of(row), _MAX_TEXT)), class_="text")
-
-    def cells(self, row, differences=None):
-        """Show a row as cells of a table, marked where they differ from the query's."""
-        row = np.reshape(row, -1)
-        return [
-            _table_cell(row[column], 0.0 if differences is None else differences[column])
-            for column in self._columns
-        ]
-
-    def training_cells(self, row):
-        """Show a training row in a table in which lines have other cells, too."""
-        if self.kind == "nothing" or self.training_data is None:
-            return []
-        content = gather(self.training_data, np.array([row]))[0]
         if self.kind == "table":
-            return self.cells(content)
-        return [tag("td", self.block(content, f"training row {row}"))]
+            values = np.reshape(row, -1)
+            sizes = np.zeros(len(values)) if differences is None else differences
+            return [_table_cell(values[column], sizes[column]) for column in self._columns]
+        return clip(text_of(row), _MAX_TEXT)
+
+    def training_row(self, row):
+        """Return a training row for a table in which lines have other cells, too.
+
+        Parameters
+        ----------
+        row : int
+            Its number.
+
+        Returns
+        -------
+        Picture, str, list of Cell or None
+            As of :meth:`show`; None where rows cannot be shown.
+        """
+        if self.kind == "nothing" or self.training_data is None:
+            return None
+        content = gather(self.training_data, np.array([row]))[0]
+        return self.show(content, f"training row {row}")
 
     def training_heads(self):
-        """Headings of :meth:`training_cells`."""
+        """Return the headings of :meth:`training_row`."""
         if self.kind == "nothing" or self.training_data is None:
             return []
         return self.features if self.kind == "table" else ["training row"]
@@ -190,11 +221,12 @@ def _as_bytes(image, limits, shrink):
 
 
 def _table_cell(value, difference):
+    """Write a value, marked where it differs from the query's."""
     written = clip(value.strip(), _MAX_TEXT) if isinstance(value, str) else cell(value, _MAX_NAME)
     if np.isnan(difference):
-        return tag("td", f"≠\N{NO-BREAK SPACE}{written}")
+        return Cell(f"≠\N{NO-BREAK SPACE}{written}")
     size = min(int(abs(difference)), 2)
     if size == 0:
-        return tag("td", written)
+        return Cell(written)
     side, arrow = ("above", "↑") if difference > 0 else ("below", "↓")
-    return tag("td", f"{arrow}\N{NO-BREAK SPACE}{written}", class_=f"{side}{size}")
+    return Cell(f"{arrow}\N{NO-BREAK SPACE}{written}", f"{side}{size}")

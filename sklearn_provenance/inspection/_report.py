@@ -9,10 +9,11 @@ import numpy as np
 from sklearn.utils._param_validation import StrOptions, validate_params
 
 from .._utils.arguments import ROWS, check_labels, whole
-from ..explanation._cards import CONFIDENTIAL, marks, query_section, table
+from ..explanation._cards import marks, query_section
 from ..explanation._explain import _open, explain
-from ..explanation._page import check_target, join, page, tag, write_page
+from ..explanation._page import check_target, page, write_page
 from ..explanation._rows import clip, plain
+from ..explanation._templates import Markup, render
 from ..explanation._views import RowViews, label_namer, words
 from ..provenance import ProvenanceClassifier
 from ._report_suspicion import suspicious_section
@@ -150,10 +151,11 @@ def report(
         true_labels=None if y_test is None else y_test[shown],
         wrong_word="misclassified",
         by_construction=by_construction,
+        note=shown_note,
     )
     sections = [
         ("summary", "Summary", _summary(fitted, explanation, y_test, by_construction)),
-        ("queries", "Test rows and their exemplars", join([tag("p", shown_note), queries])),
+        ("queries", "Test rows and their exemplars", queries),
         ("often", "Training rows named most often",
          _named_often(views, explanation, shown, n_rows, label_name, by_construction)),
     ]  # fmt: skip
@@ -162,7 +164,7 @@ def report(
             inner, suspicious, views, explanation, k, n_rows, label_name, by_construction
         )
         sections.append(("suspicious", "Training rows with a suspicious label", content))
-    html = page(title, sections=sections, foot=CONFIDENTIAL, pictures=views.pictures)
+    html = page(title, sections, pictures=views.pictures)
     if path is not None:
         write_page(html, path)
     return html
@@ -210,7 +212,7 @@ def _percent(share, n=None):
 def _summary(fitted, explanation, y_test, by_construction):
     indices, valid = explanation.indices, explanation.indices >= 0
     labels, n_test = explanation.query_labels, explanation.n_queries
-    facts = {"Model": tag("code", clip(plain(repr(fitted)), 1500))}
+    facts = {"Model": clip(plain(repr(fitted)), 1500)}
     if explanation.method:
         facts["Method"] = words(explanation.method)
     facts["Score"] = words(explanation.score_name)
@@ -230,36 +232,36 @@ def _summary(fitted, explanation, y_test, by_construction):
     facts["Named as exemplars"] = f"{named}, the same one for at most {most} of {n_test} test rows"
     facts["Seeds"] = _seeds(fitted)
     facts["Versions"] = _versions()
-    listed = tag(
-        "dl", *(join([tag("dt", t), tag("dd", v)]) for t, v in facts.items()), class_="facts"
-    )
     if labels is None or explanation.exemplar_labels is None:
-        return join([listed, tag("p", "Labels are not known, so their agreement is not either.")])
-    return join([listed, _agreement(explanation, y_test, by_construction)])
+        note, wanted, groups = "Labels are not known, so their agreement is not either.", [], []
+    else:
+        note, wanted, groups = _agreement(explanation, y_test, by_construction)
+    return render(
+        "report_summary.html", __package__, facts=facts, note=note, wanted=wanted, groups=groups
+    )
 
 
 def _agreement(explanation, y_test, by_construction):
-    """Table of how often exemplars have the label predicted, and the true one."""
+    """Return how often exemplars have the label predicted, and the true one, as a table."""
     wanted = {"with the predicted label": explanation.query_labels}
-    groups = {"all": np.ones(explanation.n_queries, dtype=bool)}
+    members = {"all": np.ones(explanation.n_queries, dtype=bool)}
     if y_test is not None:
         wanted["with the true label"] = y_test
         right = np.asarray(explanation.query_labels == y_test)
-        groups |= {"classified correctly": right, "misclassified": ~right}
+        members |= {"classified correctly": right, "misclassified": ~right}
     valid = explanation.indices >= 0
-    lines = []
-    for group, members in groups.items():
-        cells = [tag("th", group, scope="row"), tag("td", members.sum(), class_="number")]
+    groups = []
+    for name, inside in members.items():
+        shares = []
         for labels in wanted.values():
-            same = ((explanation.exemplar_labels == labels[:, None]) & valid)[members]
-            n_exemplars = valid[members].sum()
-            share = same.sum() / n_exemplars if n_exemplars else np.nan
-            cells.append(tag("td", _percent(share), class_="number"))
-        lines.append(tag("tr", *cells))
+            same = ((explanation.exemplar_labels == labels[:, None]) & valid)[inside]
+            n_exemplars = valid[inside].sum()
+            shares.append(_percent(same.sum() / n_exemplars if n_exemplars else np.nan))
+        groups.append({"name": name, "number": inside.sum(), "shares": shares})
     note = "Share of exemplars whose label agrees."
     if by_construction:
         note += " Only rows with the predicted label may be named, so that all agree with it."
-    return table(["test rows", "number", *wanted], lines, "Label agreement", note)
+    return note, list(wanted), groups
 
 
 def _seeds(fitted):
@@ -276,10 +278,10 @@ def _versions():
 
 
 def _named_often(views, explanation, shown, n_rows, label_name, by_construction):
-    """Table of the training rows that most test rows name."""
+    """Write a table of the training rows that most test rows name."""
     indices, valid = explanation.indices, explanation.indices >= 0
     if not valid.any():
-        return tag("p", "No training row is named.")
+        return Markup("<p>No training row is named.</p>")
     rows, first, counts = np.unique(indices[valid], return_index=True, return_counts=True)
     order = np.argsort(-counts, kind="stable")[:n_rows]
     ids = None if explanation.sample_id is None else explanation.sample_id[valid]
@@ -291,17 +293,26 @@ def _named_often(views, explanation, shown, n_rows, label_name, by_construction)
     lines = []
     for i in order:
         who = np.flatnonzero(((indices == rows[i]) & valid).any(axis=1))
-        cells = [tag("th", rows[i], scope="row")]
-        cells += [] if ids is None else [tag("td", tag("bdi", words(ids[first[i]])))]
-        cells += [] if labels is None else [tag("td", tag("bdi", label_name(labels[first[i]])))]
-        cells.append(tag("td", _percent(len(who) / explanation.n_queries, explanation.n_queries),
-                         class_="number"))  # fmt: skip
+        names = [] if ids is None else [words(ids[first[i]])]
+        names += [] if labels is None else [label_name(labels[first[i]])]
+        numbers = [_percent(len(who) / explanation.n_queries, explanation.n_queries)]
         if compared:
-            n_other = int((explanation.query_labels[who] != labels[first[i]]).sum())
-            cells.append(tag("td", n_other, class_="number"))
-        links = [tag("a", row, href=f"#q{place[row]}") for row in who if row in place]
-        more = ", …" if len(links) > _MAX_LINKS else ""
-        cells.append(tag("td", join(links[:_MAX_LINKS], ", "), more, class_="links"))
-        lines.append(tag("tr", *cells, *views.training_cells(rows[i])))
-    note = "Links lead to test rows that are shown above."
-    return table([*heads, *views.training_heads()], lines, "Training rows named most often", note)
+            numbers.append(int((explanation.query_labels[who] != labels[first[i]]).sum()))
+        links = [{"row": row, "place": place[row]} for row in who if row in place]
+        lines.append(
+            {
+                "row": rows[i],
+                "names": names,
+                "numbers": numbers,
+                "links": links[:_MAX_LINKS],
+                "more": len(links) > _MAX_LINKS,
+                "shown": views.training_row(rows[i]),
+            }
+        )
+    return render(
+        "report_often.html",
+        __package__,
+        heads=[*heads, *views.training_heads()],
+        lines=lines,
+        kind=views.kind,
+    )

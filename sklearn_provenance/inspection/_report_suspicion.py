@@ -10,8 +10,8 @@ from ..attribution._training_rows import fitted_rows
 from ..attribution.estimators._base import BaseAttributor
 from ..explanation import Explanation
 from ..explanation._cards import cards
-from ..explanation._page import join, tag
 from ..explanation._rows import format_number, take
+from ..explanation._templates import render
 from ..explanation._views import words
 from ..provenance import ProvenanceClassifier
 from ._shared import training_labels
@@ -61,7 +61,8 @@ def suspicious_section(
         raise ValueError(f'suspicious must be "auto", an array or None, got {suspicious!r}')
     if isinstance(suspicious, str) and not known:
         note = f"{type(inner).__name__} does not tell the labels of its training rows, so they "
-        return tag("p", note, "cannot be ranked. Pass suspicious= a number for each of them.")
+        note += "cannot be ranked. Pass suspicious= a number for each of them."
+        return _section([note])
     labels = others = None
     if known:
         labels = _given_labels(inner)
@@ -69,7 +70,7 @@ def suspicious_section(
     if isinstance(suspicious, str):
         measures, notes = _measures(inner, labels, others, by_construction)
         if not measures:
-            return tag("p", *notes)
+            return _section(notes)
     else:
         known_rows = views.training_data if labels is None else labels
         n_train = np.size(suspicious) if known_rows is None else known_rows.shape[0]
@@ -84,7 +85,7 @@ def suspicious_section(
         )
     rows = rows[:n_rows]
     if not len(rows):
-        return tag("p", *notes)
+        return _section(notes)
     notes.append(
         f"Below are those of largest {', ties by '.join(measures)}. A suspicious row need not be "
         "wrong; rare rows are suspicious, too. "
@@ -107,7 +108,7 @@ def suspicious_section(
         )
         for row in rows
     ]
-    articles = cards(
+    written = cards(
         views,
         part,
         names=names,
@@ -118,7 +119,11 @@ def suspicious_section(
         facts=facts,
         prefix="s",
     )
-    return join([tag("p", *notes), *articles])
+    return _section(notes, written)
+
+
+def _section(notes, written=()):
+    return render("report_suspicious.html", __package__, notes=notes, cards=written)
 
 
 def _given_labels(inner):

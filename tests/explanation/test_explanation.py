@@ -298,7 +298,7 @@ def test_queries_have_the_users_names():
     exp = make(query_id=[f"patient {i}" for i in range(4)])
     assert "query 'patient 2' -> 2:" in repr(exp)
     assert "patient 2" in repr(exp[2])
-    assert "&#x27;patient 2&#x27;: 2" in exp._repr_html_()
+    assert "&#39;patient 2&#39;: 2" in exp._repr_html_()
     assert "Query patient 2" in exp.to_html()
     assert "patient" not in exp.to_html(query_id=list("abcd"))
     drawn = [t.get_text() for t, _ in texts_of(exp.plot([2]))]

@@ -5,6 +5,9 @@ import hashlib
 import io
 import re
 import sys
+import tomllib
+from fnmatch import fnmatch
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -12,13 +15,16 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from jinja2 import TemplateNotFound, UndefinedError
 from matplotlib.image import imread
 from scipy import sparse
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+import sklearn_provenance
 from sklearn_provenance import Explanation, ProvenanceClassifier, explain
-from sklearn_provenance.explanation._page import SCRIPT, STYLE, png
+from sklearn_provenance.explanation._pictures import png
+from sklearn_provenance.explanation._templates import read, render
 from sklearn_provenance.explanation._views import words
 
 from ..pages import ATTACKS, Page, hostile, readable
@@ -161,7 +167,7 @@ def test_a_page_refers_to_nothing_outside(page_of_images):
         href = attributes.get("href")
         if href is not None and not href.startswith("data:image/png;base64,"):
             assert href.removeprefix("#") in targets, (name, href)
-    assert not re.search(r"(?i)https?:|//[a-z]|@import|url\(", STYLE + SCRIPT)
+    assert not re.search(r"(?i)https?:|//[a-z]|@import|url\(", read("page.css") + read("page.js"))
     ids = [attributes["id"] for _, attributes in page_of_images.tags if "id" in attributes]
     assert len(ids) == len(set(ids))
 
@@ -201,8 +207,8 @@ def luminance(color):
 @pytest.mark.parametrize("scheme", [0, 1], ids=["light", "dark"])
 def test_colours_have_contrast(scheme):
     colors = {}
-    for block in re.findall(r":root\{([^}]*)\}", STYLE)[: scheme + 1]:
-        colors |= dict(re.findall(r"--(\w+):(#[0-9a-f]{6})", block))
+    for block in re.findall(r":root \{([^}]*)\}", read("page.css"))[: scheme + 1]:
+        colors |= dict(re.findall(r"--(\w+): (#[0-9a-f]{6})", block))
 
     def contrast(one, other):
         light, dark = sorted([luminance(colors[one]), luminance(colors[other])])[::-1]
@@ -521,3 +527,35 @@ def test_what_to_html_refuses(tmp_path):
     with pytest.raises(ValueError, match="max_features must be at least 1, got 0"):
         make().to_html(max_features=0)
     assert list(tmp_path.iterdir()) == []
+
+
+# Templates
+
+PACKAGE = Path(sklearn_provenance.__file__).parent
+TEMPLATES = sorted(PACKAGE.rglob("templates/*"))
+
+
+def test_templates_are_installed_with_the_package():
+    """Each file of a folder of templates is package data, and found as such."""
+    with open(PACKAGE.parent / "pyproject.toml", "rb") as file:
+        patterns = tomllib.load(file)["tool"]["setuptools"]["package-data"]
+    assert len({path.parent for path in TEMPLATES}) == 2
+    for path in TEMPLATES:
+        folder = ".".join(["sklearn_provenance", *path.relative_to(PACKAGE).parts[:-2]])
+        assert any(fnmatch(f"templates/{path.name}", pattern) for pattern in patterns[folder])
+        assert read(path.name, folder) == path.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: path.name)
+def test_no_template_turns_escaping_off(path):
+    source = path.read_text(encoding="utf-8")
+    assert not re.search(r"\|\s*safe|autoescape|xmlattr|style=", source)
+    # An attribute without quotes ends at a space of the data.
+    assert not re.search(r"=\s*\{\{", source)
+
+
+def test_templates_want_every_name():
+    with pytest.raises(UndefinedError, match="'header' is undefined"):
+        render("notebook.html", heads=[], lines=[], hidden="")
+    with pytest.raises(TemplateNotFound, match=r"other\.html"):
+        render("other.html")
