@@ -153,10 +153,7 @@ class TangentModel:
         numbers = examined_rows(x)
         x = take(x, torch.tensor(numbers))
         orders = [list(range(len(numbers))), list(reversed(range(len(numbers))))]
-        batches = [
-            Linearisation(self, take(x, torch.tensor(order)), [numbers[i] for i in order], True)
-            for order in orders
-        ]
+        batches = self._batches(x, numbers, orders)
         if labels is None:
             labels = self._examined_labels(batches[0])
         else:
@@ -164,11 +161,80 @@ class TangentModel:
         labels = batches[0]._target(labels)
         weights = random_weights(len(numbers)).to(self.device, self.dtype)
         truth, outputs = self._one_by_one(x, labels, weights)
+
+        def reproduced(batches):
+            return self._reproduced(batches, orders, labels, weights, truth, outputs)
+
+        exact = reproduced(batches)
+        tables = [table for table in self.layers if table.one_hot and table.number not in exact]
+        unknown = {table.number for table in tables if table.weights.keys() & truth.keys()}
+        if unknown:
+            exact = self._with_shared_tables(
+                unknown, exact, lambda: reproduced(self._batches(x, numbers, orders))
+            )
+        for layer in self.layers:
+            own = [truth[n] for n in layer.weights if n in truth]
+            if own:
+                layer.route = "factors" if layer.number in exact else "functional"
+                layer.confirmed = len(set(numbers)) > 1 and any(bool(t.any()) for t in own)
+        slow = [layer for layer in self.layers if layer.route == "functional"]
+        slow = {n: p for layer in slow for n, p in layer.weights.items()}
+        if slow and self.functional.vectorised:
+            found = self.functional.gradients(slow, x, labels)
+            size = _size(truth)
+            sums = {n: torch.tensordot(weights, g, 1) for n, g in found.items()}
+            if not all(close(sums[n], truth.get(n, 0 * sums[n]), size) for n in slow):
+                self.functional.one_by_one(slow)
+
+    def _batches(self, x, numbers, orders):
+        """The examined rows as batches in several orders."""
+        return [
+            Linearisation(self, take(x, torch.tensor(order)), [numbers[i] for i in order], True)
+            for order in orders
+        ]
+
+    def _with_shared_tables(self, unknown, exact, try_again):
+        """Find tables that a batch calls once for all its rows, such as those of positions.
+
+        Parameters
+        ----------
+        unknown : set of int
+            Numbers of tables whose factors are not exact otherwise.
+        exact : set of int
+            Layers whose factors are exact otherwise.
+        try_again : callable
+            Finds the layers whose factors are exact.
+
+        Returns
+        -------
+        set of int
+            Layers whose factors are exact now.
+        """
+        while unknown:
+            self._share(unknown)
+            try:
+                found = try_again()
+            except Exception:  # the module wants the output as it was
+                found = set()
+            if unknown <= found:
+                return found
+            unknown &= found
+        self._share(unknown)
+        return exact
+
+    def _share(self, numbers):
+        """Let calls of some layers that have no axis for rows serve all rows, and of no others."""
+        for layer in self.layers:
+            layer.shared = layer.number in numbers
+            layer.route = "idle"  # watched again
+
+    def _reproduced(self, batches, orders, labels, weights, truth, outputs):
+        """Numbers of the layers whose factors give the gradients of rows alone, in every batch."""
+        exact, size = [], _size(truth)
         for batch, order in zip(batches, orders, strict=True):
             self._compare_outputs(batch, [outputs[i] for i in order], labels[order])
-        size = _size(truth)
-        exact = [set(), set()]
-        for known, batch, order in zip(exact, batches, orders, strict=True):
+        for batch, order in zip(batches, orders, strict=True):
+            exact.append(set())
             found, _ = batch._backward(labels[order])
             for layer in self.layers:
                 calls = found.get(layer.number)
@@ -177,20 +243,9 @@ class TangentModel:
                     continue
                 total = factor.total(weights[order])
                 if close(total, self._joined(layer, truth), size):
-                    known.add(layer.number)
+                    exact[-1].add(layer.number)
                     layer.positions = factor.positions
-        for layer in self.layers:
-            own = [truth[n] for n in layer.weights if n in truth]
-            if own:
-                layer.route = "factors" if layer.number in exact[0] & exact[1] else "functional"
-                layer.confirmed = len(set(numbers)) > 1 and any(bool(t.any()) for t in own)
-        slow = [layer for layer in self.layers if layer.route == "functional"]
-        slow = {n: p for layer in slow for n, p in layer.weights.items()}
-        if slow and self.functional.vectorised:
-            found = self.functional.gradients(slow, x, labels)
-            sums = {n: torch.tensordot(weights, g, 1) for n, g in found.items()}
-            if not all(close(sums[n], truth.get(n, 0 * sums[n]), size) for n in slow):
-                self.functional.one_by_one(slow)
+        return set.intersection(*exact)
 
     def _one_by_one(self, x, labels, weights):
         """Weighted sum of the rows' gradients by name, where there are any; and outputs."""

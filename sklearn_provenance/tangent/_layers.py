@@ -25,8 +25,9 @@ def register_layer(*types):
 
     Parameters
     ----------
-    *types : type
-        Classes of modules; their subclasses belong to them, unless registered themselves.
+    *types : type or str
+        Classes of modules; their subclasses belong to them, unless registered themselves. A class
+        of a package that may not be installed is named, as "package.module.Class".
 
     Returns
     -------
@@ -62,7 +63,11 @@ def register_layer(*types):
 
 def layer_class(module):
     """The class of layers for a module's own parameters; None if no class is registered."""
-    return next((_KINDS[t] for t in type(module).__mro__ if t in _KINDS), None)
+    for t in type(module).__mro__:
+        kind = _KINDS.get(t) or _KINDS.get(f"{t.__module__}.{t.__qualname__}")
+        if kind is not None:
+            return kind
+    return None
 
 
 @dataclass(eq=False)
@@ -98,6 +103,8 @@ class Layer:
     confirmed: bool = field(default=False, init=False)
     calls_per_row: set = field(default_factory=set, init=False)
     positions: int = field(default=1, init=False)
+    # Whether calls without an axis for the rows of the data are shared by all of them.
+    shared: bool = field(default=False, init=False)
 
     # Whether gradients are sums of few outer products, so that vectors are rotated instead of them.
     low_rank = False
@@ -258,6 +265,30 @@ class LinearLayer(_Columns):
     def factor(self, module, x, g, n_rows):
         a = self._columns(x.reshape(n_rows, -1, x.shape[-1]))
         return Outer(a, g.reshape(n_rows, -1, g.shape[-1]))
+
+
+@register_layer("transformers.pytorch_utils.Conv1D")
+class TransposedLinearLayer(LinearLayer):
+    """Weights (I, O) and bias of a linear layer that keeps its matrix transposed, as in GPT-2."""
+
+    @staticmethod
+    def fan_in(module, role, parameter):
+        return len(parameter) if role == "weight" else None
+
+    @property
+    def shape(self):
+        n_out = next(iter(self.weights.values())).shape[-1]
+        return n_out, self.n_parameters // n_out
+
+    def join(self, gradients):
+        parts = [gradients[name] * self.scales[name] for name in self.names.values()]
+        parts = [p.mT if p.ndim == 3 else p[:, :, None] for p in parts]  # (B, O, I) and (B, O, 1)
+        return Formed(torch.cat(parts, 2))
+
+    def split(self, matrix):
+        sizes = [len(p) if p.ndim == 2 else 1 for p in self.weights.values()]
+        parts = zip(self.names.values(), matrix.split(sizes, 2), strict=True)
+        return {name: part.mT.flatten(1) for name, part in parts}
 
 
 @register_layer(nn.Conv1d, nn.Conv2d, nn.Conv3d)

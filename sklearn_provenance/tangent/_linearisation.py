@@ -151,13 +151,17 @@ class Linearisation:
         def hook(module, args, output):
             if not torch.is_grad_enabled() or not args:
                 return None
-            replaced = None
+            x, replaced = args[0], None
+            if layer.shared and _lacks_rows(x):
+                # Each row gets an output of its own, whose gradient is that row's.
+                x = x.reshape(1, -1).expand(self.n_samples, -1)
+                output = replaced = output.expand(self.n_samples, *output.shape[-2:]).clone()
             if not output.requires_grad:  # every parameter so far is frozen
                 output = output.detach().requires_grad_()
                 replaced = output.clone()  # a leaf must not be written to in place
             # The edge, not the tensor: an in-place activation would change what the tensor means.
             edge = torch.autograd.graph.get_gradient_edge(output)
-            self.calls.append((layer, module, args[0], edge))
+            self.calls.append((layer, module, x, edge))
             return replaced
 
         return hook
@@ -346,6 +350,11 @@ class Linearisation:
                 "computed by torch.func"
             )
         return False
+
+
+def _lacks_rows(x):
+    """Whether a table looks up T rows of its own for all rows of the data: (T,) or (1, T)."""
+    return x.ndim == 1 or (x.ndim == 2 and len(x) == 1)
 
 
 def _gradients(value, ends):

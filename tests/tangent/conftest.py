@@ -1,5 +1,6 @@
 """Networks of every kind, and gradients the slow way."""
 
+import pytest
 import torch
 from torch import nn
 
@@ -111,6 +112,56 @@ class Attention(nn.Module):
         return self.head(self.layer(x.reshape(len(x), 2, 6)).mean(1))
 
 
+class Positions(nn.Module):
+    """Tokens and their positions, which are looked up once for all rows of a batch."""
+
+    def __init__(self, flat=False):
+        super().__init__()
+        self.flat = flat
+        self.token = nn.Embedding(11, 4)
+        self.position = nn.Embedding(8, 4)
+        self.norm = nn.LayerNorm(4)
+        self.head = nn.Linear(4, 3)
+
+    def forward(self, x):
+        places = torch.arange(x.shape[1])
+        places = self.norm(self.position(places if self.flat else places[None]))
+        return self.head(torch.tanh(self.token(x) + places).mean(1))
+
+
+class Shapes(Positions):
+    """As Positions, but takes no table with an axis for rows."""
+
+    def forward(self, x):
+        places = self.position(torch.arange(x.shape[1]))
+        n_places, _ = places.shape
+        return self.head(self.norm(torch.tanh(self.token(x) + places)).sum(1) / n_places)
+
+
+class Labels(nn.Module):
+    """One token a row, without an axis for tokens: (B,)."""
+
+    def __init__(self):
+        super().__init__()
+        self.table = nn.Embedding(11, 4)
+        self.head = nn.Linear(4, 3)
+
+    def forward(self, x):
+        return self.head(torch.tanh(self.table(x[:, 0]) * self.table(x[:, 1])))
+
+
+class Transposed(nn.Module):
+    """The linear layers of GPT-2."""
+
+    def __init__(self):
+        super().__init__()
+        conv1d = pytest.importorskip("transformers.pytorch_utils").Conv1D
+        self.first, self.second = conv1d(5, 3), conv1d(3, 5)
+
+    def forward(self, x):
+        return self.second(torch.tanh(self.first(x.reshape(len(x), -1, 3)))).sum(1)
+
+
 def convolutions():
     return nn.Sequential(
         nn.Conv2d(4, 6, 3, stride=2, padding=1, dilation=2, groups=2),
@@ -152,6 +203,11 @@ NETWORKS = {
     "volumes": (volumes, (1, 3, 4, 3)),
     "tokens": (Tokens, "tokens"),
     "tied": (lambda: Tokens(tied=True), "tokens"),
+    "positions": (Positions, "tokens"),
+    "flat positions": (lambda: Positions(flat=True), "tokens"),
+    "shapes": (Shapes, "tokens"),
+    "labels": (Labels, "tokens"),
+    "transposed": (Transposed, (6,)),
     "shared": (Shared, (6,)),
     "own": (Own, (6,)),
     "functional": (Functional, (6,)),

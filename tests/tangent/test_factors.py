@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from sklearn_provenance.tangent import TangentFeatures, TangentModel, tangent_kernel
+from sklearn_provenance.tangent import TangentFeatures, TangentModel, TangentRows, tangent_kernel
 
 from .conftest import NETWORKS, TwoHeads, build, reference
 
@@ -44,6 +44,10 @@ def test_gradients_and_kernel_equal_autograd(name, dtype, tolerance, measurement
         ("mlp", set()),
         ("convolutions", set()),
         ("tokens", set()),
+        ("positions", set()),
+        ("flat positions", set()),
+        ("shapes", {"position.weight"}),
+        ("labels", set()),
         ("shared", set()),
         ("volumes", {"2.weight", "2.bias"}),
         ("own", {"gain", "mixing", "temperature"}),
@@ -62,6 +66,35 @@ def test_coverage_names_what_takes_the_slow_route(name, functional):
     slow = sum(sizes[n] for n in functional) / sum(sizes.values())
     assert coverage.shares["functional"] == pytest.approx(slow)
     assert sum(coverage.shares.values()) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("names", [["first.weight", "second.bias"], ["first.bias"]])
+@pytest.mark.parametrize("scale", [False, 2.0])
+def test_layers_of_some_of_their_parameters(names, scale):
+    network, x, labels = build("transposed")
+    model = TangentModel(network, parameters=names, ntk_parameterization=scale).plan(x)
+    assert {model.coverage.routes[name] for name in names} == {"factors"}
+    sizes = [p.numel() for p in network.parameters()]
+    parts = reference(network, x, labels).split(sizes, 1)
+    expected = {n: g for (n, _), g in zip(network.named_parameters(), parts, strict=True)}
+    if scale:
+        expected["first.weight"] = expected["first.weight"] * scale / 3**0.5
+    expected = torch.cat([expected[name] for name in names], 1)
+    assert relative(TangentRows(model, x, labels).matrix(), expected) < 1e-10
+
+
+@pytest.mark.parametrize("name", ["positions", "flat positions"])
+@pytest.mark.parametrize("frozen", [False, True])
+@pytest.mark.parametrize("n", [1, 2, 6, 12])  # 6 and 12: as many rows as positions, or a multiple
+def test_tables_that_all_rows_share(name, frozen, n):
+    network, x, labels = build(name, n=n)
+    network.requires_grad_(not frozen)
+    for batch_size in (1, 5, 6, 12):
+        found = jacobian(network, x, labels, batch_size=batch_size)
+        expected = reference(network, x, labels)
+        expected = expected[:, expected.any(0)] if found.shape != expected.shape else expected
+        assert relative(found, expected) < 1e-10
+    assert not any(p.grad is not None for p in network.parameters())
 
 
 @pytest.mark.parametrize("n", [1, 2, 3])
