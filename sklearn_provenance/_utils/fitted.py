@@ -1,6 +1,6 @@
 """From an estimator as it was given to the fitted one in use."""
 
-from sklearn.base import BaseEstimator, clone
+from sklearn.base import BaseEstimator, clone, is_outlier_detector, is_regressor
 from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils.validation import check_is_fitted, check_memory
@@ -18,6 +18,16 @@ def is_fitted(estimator):
     except TypeError:  # no scikit-learn estimator: nothing says that it is not fitted
         return not isinstance(estimator, BaseEstimator)
     return True
+
+
+def predicts_numbers(estimator):
+    """Whether an estimator's targets are numbers: a regressor, or a detector of outliers."""
+    if isinstance(estimator, nn.Module | list | tuple):
+        return False
+    try:
+        return is_regressor(estimator) or is_outlier_detector(estimator)
+    except (AttributeError, TypeError):  # no estimator of scikit-learn
+        return getattr(estimator, "_estimator_type", None) == "regressor"
 
 
 def fit_estimator(estimator, X, y):

@@ -2,6 +2,13 @@
 
 import pytest
 from sklearn.base import clone
+from sklearn.ensemble import (
+    GradientBoostingRegressor,
+    HistGradientBoostingClassifier,
+    IsolationForest,
+    RandomForestClassifier,
+    RandomForestRegressor,
+)
 from sklearn.linear_model import LogisticRegression
 from sklearn.utils import estimator_checks
 from sklearn.utils.estimator_checks import parametrize_with_checks
@@ -40,7 +47,16 @@ ATTRIBUTORS = [
 
 
 @parametrize_with_checks(
-    [*ATTRIBUTORS, LastLayerAttributor(LogisticRegression(), kind="representer")]
+    [
+        *ATTRIBUTORS,
+        LastLayerAttributor(LogisticRegression(), kind="representer"),
+        InfoGainAttributor(RandomForestClassifier(5, random_state=0)),
+        InfoGainAttributor(RandomForestRegressor(5, random_state=0)),
+        InfoLossAttributor(GradientBoostingRegressor(n_estimators=5, random_state=0)),
+        InfoGainAttributor(IsolationForest(n_estimators=5, random_state=0)),
+        RepSimAttributor(HistGradientBoostingClassifier(max_iter=5)),
+        RandomAttributor(RandomForestRegressor(5, random_state=0)),
+    ]
 )
 def test_estimator(estimator, check):
     check(estimator)

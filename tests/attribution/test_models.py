@@ -12,6 +12,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LinearRegression, LogisticRegression, SGDClassifier
 from sklearn.multiclass import OneVsRestClassifier
+from sklearn.neighbors import KNeighborsClassifier
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
@@ -238,7 +239,7 @@ def test_data_frames_as_global_output_change_nothing(features):
 
 
 UNSUPPORTED = [
-    RandomForestClassifier(2),
+    KNeighborsClassifier(),
     OneVsRestClassifier(LogisticRegression(max_iter=500)),
     LinearRegression(),
     StandardScaler(),

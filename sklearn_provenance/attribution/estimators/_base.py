@@ -11,12 +11,13 @@ from sklearn.base import (
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
 )
-from sklearn.utils import ClassifierTags, check_consistent_length, get_tags
+from sklearn.utils import ClassifierTags, RegressorTags, check_consistent_length, get_tags
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 from tqdm.auto import tqdm
 
 from ..._utils.arguments import whole
+from ..._utils.fitted import predicts_numbers
 from ..._utils.kept import MEMORY_LIMIT
 from ..._utils.rows import feature_names, n_rows, row_names
 from ...explanation import Explanation
@@ -75,7 +76,7 @@ class BaseAttributor(FitMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         self.verbose = verbose
 
     def predict(self, X):
-        """Predict classes with the model in use.
+        """Predict classes, or numbers, with the model in use.
 
         Parameters
         ----------
@@ -99,7 +100,7 @@ class BaseAttributor(FitMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
     def _measured(self, X, y):
         """Points of queries at the labels given, or predicted."""
         if y is None:
-            if self.classes_ is None:
+            if self.classes_ is None and self._features.needs_targets:
                 raise ValueError(
                     "y must be given where targets are numbers, since measurement takes them; got "
                     "None"
@@ -333,10 +334,15 @@ class BaseAttributor(FitMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
-        # It predicts classes, and cross-validation must keep all of them in every fold.
-        tags.estimator_type, tags.classifier_tags = "classifier", ClassifierTags()
+        if predicts_numbers(self.estimator):
+            # Its score may be a density, which has no lower bound.
+            tags.estimator_type, tags.regressor_tags = "regressor", RegressorTags(poor_score=True)
+        else:
+            # It predicts classes, and cross-validation must keep all of them in every fold.
+            tags.estimator_type, tags.classifier_tags = "classifier", ClassifierTags()
         tags.target_tags.required = True
         # What a module takes is dense: sparse rows are converted batch by batch.
         is_estimator = isinstance(self.estimator, BaseEstimator)
         tags.input_tags.sparse = not is_estimator or get_tags(self.estimator).input_tags.sparse
+        tags.input_tags.allow_nan = is_estimator and get_tags(self.estimator).input_tags.allow_nan
         return tags

@@ -11,6 +11,11 @@ of the second class), or a dict, tuple or Hugging Face ModelOutput that holds th
 scikit-learn linear classifier or MLPClassifier; or a Pipeline, search or FrozenEstimator
 around one of these. A module is always taken as fitted, and counts its classes from 0.\
 """
+_TREES = """\
+Trees, the leaves of which are compared: random forests, extra trees, single trees, bagging,
+gradient boosting, IsolationForest, XGBoost, LightGBM, CatBoost; classifiers and regressors.
+Any other classifier or regressor, with ``features`` that you give.\
+"""
 _MEASUREMENT = """\
 Scalar output whose gradient is the tangent feature: the logit of the query's label, for
 training rows too, or the log odds of each row's own label. A callable
@@ -23,6 +28,7 @@ what a callable ``(logits, label) -> (B,)`` makes of them.\
 _SHARED = {
     "supported": _SUPPORTED,
     "estimator": f"estimator : estimator or torch.nn.Module\n{indent(_SUPPORTED, '    ')}",
+    "trees": indent(_TREES, "    "),
     "candidates": """\
 candidates : {"auto", "same_class", "all"}, default="auto"
     Rows that may be named for a query: those of its class, or all. "auto" is those of its
@@ -63,9 +69,9 @@ measurement : {{"margin", "label_logit"}} or callable, default="margin"
     "features": """\
 features : {"auto", "exact"}, TangentFeatures, transformer or callable, default="auto"
     Where features φ come from. "auto" and "exact" compute exact tangent kernels from layer
-    factors. A TangentFeatures without a module sketches them. A transformer (fitted here
-    unless it is fitted), or a callable of X, gives rows φ of your own, the same whatever the
-    label.""",
+    factors, or compare the leaves of trees. A TangentFeatures without a module sketches tangent
+    features. A transformer (fitted here unless it is fitted), or a callable of X, gives rows φ
+    of your own, the same whatever the label.""",
     "ntk_parameterization": """\
 ntk_parameterization : bool or float, default=False
     Differentiate by Ω where a weight is W = (s / √fan_in) Ω; True is s = 1.""",
@@ -73,8 +79,8 @@ ntk_parameterization : bool or float, default=False
 estimator_ : estimator or torch.nn.Module
     The model in use.""",
     "classes_": """\
-classes_ : ndarray of shape (n_classes,)
-    Its class labels, in the order of the logits.""",
+classes_ : ndarray of shape (n_classes,) or None
+    Its class labels, in the order of the logits; None of a regressor.""",
     "candidates_": """\
 candidates_ : {"same_class", "all"}
     ``candidates`` in use.""",

@@ -5,12 +5,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from sklearn.base import _fit_context
-from sklearn.utils import check_consistent_length
+from sklearn.utils import check_array, check_consistent_length
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import column_or_1d
 from torch import nn
 
-from ..._utils.fitted import resolve
+from ..._utils.fitted import predicts_numbers, resolve
 from ..._utils.kept import Kept
 from ..._utils.labels import positions
 from ..._utils.rows import copied, n_rows, row_names
@@ -106,6 +106,8 @@ class FitMixin:
 
     def _check_targets(self, y):
         y = column_or_1d(y, warn=True)
+        if predicts_numbers(self.estimator):
+            return check_array(y, ensure_2d=False, dtype="numeric", input_name="y")
         check_classification_targets(y)
         return y
 

@@ -196,7 +196,7 @@ class GaussianAttributor(BaseAttributor):
         ``measurement="label_logit"`` every class has a kernel of its own and their log densities
         add up; a class that all training rows or none belong to has no density and is left out.
         With "margin" the classes share one kernel, and held-out rows are measured at their
-        predicted label.
+        predicted label. Targets of a regressor are used as they are.
 
         Parameters
         ----------
@@ -227,7 +227,7 @@ class GaussianAttributor(BaseAttributor):
         if sample_weight is not None:
             sample_weight = torch.as_tensor(column_or_1d(sample_weight, dtype=np.float64))
         if self.classes_ is None:
-            raise ValueError("score needs classes, but the targets given to fit are numbers")
+            return self._score_numbers(X, column_or_1d(y, dtype=np.float64), sample_weight)
         truth, own = positions(self.classes_, column_or_1d(y), "y"), self._rows.labels
         check_consistent_length(np.empty(n_rows(X)), truth)
         varying = [c for c in range(len(self.classes_)) if 0 < (own == c).sum() < len(own)]
@@ -248,6 +248,20 @@ class GaussianAttributor(BaseAttributor):
             ratio = self.noise_variance_ / scale
             total += system.log_density(ratio[None], sample_weight).item()
         return total
+
+    def _score_numbers(self, X, y, sample_weight):
+        """Mean log predictive density of held-out targets that are numbers."""
+        if self._features.needs_targets:
+            raise ValueError("score needs classes, but the targets given to fit are numbers")
+        check_consistent_length(np.empty(n_rows(X)), y)
+        points, _ = self._rows.at(None)
+        queries = self._features.query(X)
+        targets, held_out = (torch.as_tensor(t)[:, None] for t in (self._rows.labels, y))
+        if not (targets != targets[0]).any():
+            raise ValueError("score needs training rows with at least two targets")
+        system, scale = self._density(points, targets, queries, held_out)
+        ratio = self.noise_variance_ / scale
+        return system.log_density(ratio[None], sample_weight).item()
 
     def _density(self, points, targets, queries, held_out):
         """Density of held-out targets; a grid over σ² with a memory makes it once."""

@@ -22,8 +22,7 @@ class InfoGainAttributor(GaussianAttributor):
 
     Parameters
     ----------
-    {estimator}
-        Any classifier, with ``features`` that you give.
+    {estimator} {trees}
     {noise_variance}
     solver : {"exact", "linear_response"}, default="exact"
         Picks the largest gain, c² / (σ² + v), or by the cheaper c², which is near it when σ² is

@@ -16,8 +16,7 @@ class InfoLossAttributor(GaussianAttributor):
 
     Parameters
     ----------
-    {estimator}
-        Any classifier, with ``features`` that you give.
+    {estimator} {trees}
     {noise_variance} {candidates} {measurement} {features} {ntk_parameterization} {forward}
     {prefit} {memory}
         That is features and tangent kernels, one of (n_train, n_train) for each class, so that a

@@ -2,7 +2,7 @@
 
 import numpy as np
 import torch
-from sklearn.metrics import accuracy_score
+from sklearn.metrics import accuracy_score, r2_score
 from sklearn.utils.validation import check_is_fitted
 
 from ..._utils.labels import equal_shares
@@ -86,7 +86,7 @@ class PointwiseAttributor(PointwiseSelection, BaseAttributor):
     """What methods share whose score of a subset is the sum over its rows."""
 
     def score(self, X, y, sample_weight=None):
-        """Accuracy of the model in use.
+        """Accuracy of the model in use; R² of a regressor.
 
         It says nothing of the attribution, which the protocols of
         :mod:`sklearn_provenance.evaluation` measure.
@@ -103,6 +103,8 @@ class PointwiseAttributor(PointwiseSelection, BaseAttributor):
         Returns
         -------
         score : float
-            Share of rows whose label is predicted.
+            Share of rows whose label is predicted; R² of a regressor's predictions.
         """
+        if self.classes_ is None:
+            return r2_score(y, self.predict(X), sample_weight=sample_weight)
         return accuracy_score(y, self.predict(X), sample_weight=sample_weight)

@@ -24,8 +24,7 @@ class RelatIFAttributor(PointwiseSelection, GaussianAttributor):
 
     Parameters
     ----------
-    {estimator}
-        Any classifier, with ``features`` that you give.
+    {estimator} {trees}
     {noise_variance}
         It damps the Hessian.
     {candidates} {measurement} {features} {ntk_parameterization} {forward} {prefit} {memory}

@@ -4,6 +4,7 @@ from sklearn.utils._param_validation import HasMethods, StrOptions
 
 from ..._utils.kept import MEMORY_LIMIT
 from ..features import make_features
+from ..features._leaves import LeafFeatures
 from ..features._penultimate import last_layer_inputs
 from ..rules._products import CosineRule
 from ._base import BaseAttributor
@@ -27,8 +28,9 @@ class RepSimAttributor(PointwiseAttributor):
     ----------
     {estimator}
         The features of a provenance network are those of its class branch, or of its single
-        branch; those of a linear classifier are its inputs. Any classifier, with ``features``
-        that you give.
+        branch; those of a linear classifier are its inputs; those of trees are leaves, whose
+        cosine is the share of trees in which two rows meet.
+    {trees}
     features : "penultimate", transformer or callable, default="penultimate"
         What is compared. A transformer (fitted here unless it is fitted), or a callable of X,
         gives rows of your own: leaf embeddings of a forest, say. A TangentFeatures without a
@@ -103,7 +105,9 @@ class RepSimAttributor(PointwiseAttributor):
 
     def _make_features(self, X, y):
         model = self._fitted_model()
-        if isinstance(self.features, str):
+        if model.trees is not None and isinstance(self.features, str):
+            features, inputs = LeafFeatures(model, share=True), model.inputs(X)
+        elif isinstance(self.features, str):
             features, inputs = last_layer_inputs(model, X, self.batch_size)
         else:
             features, inputs = make_features(model, self.features, X, y, self._settings())

@@ -1,4 +1,4 @@
-"""Features of rows: exact, sketched, of linear models in closed form, or the user's own."""
+"""Features of rows: exact, sketched, of linear models, leaves of trees, or the user's own."""
 
 from sklearn.base import clone
 
@@ -9,6 +9,7 @@ from ...tangent._cache import Cache
 from ..models import SUPPORTED
 from ._base import Features
 from ._exact import ExactFeatures
+from ._leaves import leaf_features
 from ._linear import LinearFeatures
 from ._rows import OwnRows
 from ._sketched import SketchedFeatures, sketch_of
@@ -40,6 +41,8 @@ def make_features(model, kind, X, y, settings, row_measurement=None):
             model = model.examined(model.inputs(take_rows(X, few_rows(n_rows(X)))))
         features = OwnRows(kind, model)
         return features, features.inputs(X)
+    if model.trees is not None:
+        return leaf_features(model, kind, settings, row_measurement), model.inputs(X)
     if model.module is None:
         raise TypeError(f"estimator must be {SUPPORTED}; got {type(model.estimator).__name__}")
     inputs = model.inputs(X)

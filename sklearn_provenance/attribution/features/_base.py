@@ -18,6 +18,8 @@ class Features(ABC):
         Whether φ depends on the label that a row is measured at, whatever its own.
     rows_differ : bool
         Whether training rows are measured otherwise than queries.
+    needs_targets : bool
+        Whether numbers to measure queries at must be given, where there are no classes.
     fitted : object or None
         The fitted transformer, if there is one.
     coverage : Coverage or None
@@ -26,6 +28,7 @@ class Features(ABC):
 
     per_label = False
     rows_differ = False
+    needs_targets = True
     fitted = None
     coverage = None
 

@@ -16,6 +16,8 @@ from ._base import Features
 class OwnRows(Features):
     """Features from a fitted transformer or a callable; the model predicts labels."""
 
+    needs_targets = False
+
     def __init__(self, features, model):
         self.fitted, self.model = features, model
         self._function = getattr(features, "transform", features)
@@ -43,7 +45,7 @@ class OwnRows(Features):
     def query(self, X, labels=None):
         """Points of queries; the model predicts labels that are not given."""
         if labels is None:
-            labels = positions(self.model.classes, self.model.predict(X), "the prediction")
+            labels = predicted(self.model, X)
         return self.points(self.inputs(X), labels)
 
     def n_features_out(self, inputs):
@@ -58,3 +60,11 @@ class OwnRows(Features):
         """Rows φ of X."""
         phi = self.inputs(X)
         return phi.toarray() if issparse(phi) else phi
+
+
+def predicted(model, X):
+    """Positions (n,) of the classes that a model predicts, or the numbers."""
+    found = model.predict(X)
+    if model.classes is None:
+        return np.asarray(found, dtype=np.float64)
+    return positions(model.classes, found, "the prediction")

@@ -8,7 +8,7 @@ takes a fitted estimator and returns a :class:`FittedModel`::
         return FittedModel(estimator, classes=estimator.classes_, module=estimator.network_)
 """
 
-from . import _containers, _linear, _mlp, _provenance, _skorch, _torch  # noqa: F401
+from . import _containers, _linear, _mlp, _provenance, _skorch, _torch, _trees  # noqa: F401
 from ._base import SUPPORTED, FittedModel, Linear, adapt, measured_model
 
 __all__ = ["SUPPORTED", "FittedModel", "Linear", "adapt", "measured_model"]

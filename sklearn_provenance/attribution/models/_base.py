@@ -4,12 +4,14 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import singledispatch
+from importlib import import_module
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import nn
 
+from ..._utils.fitted import predicts_numbers
 from ..._utils.modules import evaluation, held
 from ..._utils.numeric import as_given, as_ndarray
 from ..._utils.rows import few_rows, n_rows, shown, take_rows
@@ -22,8 +24,9 @@ from ...tangent._run import run
 SUPPORTED = (
     "a ProvenanceClassifier, a skorch NeuralNetClassifier or NeuralNetBinaryClassifier, a "
     "torch.nn.Module that maps a batch to logits, a scikit-learn linear classifier or "
-    "MLPClassifier, or a Pipeline, search or FrozenEstimator around one of these; any other "
-    "classifier needs features=, a transformer or callable that gives its feature rows"
+    "MLPClassifier, trees of scikit-learn, XGBoost, LightGBM or CatBoost, or a Pipeline, search or "
+    "FrozenEstimator around one of these; any other estimator needs features=, a transformer or "
+    "callable that gives its feature rows"
 )
 
 
@@ -43,7 +46,8 @@ class FittedModel:
     estimator : estimator or torch.nn.Module
         What was adapted. It is never changed.
     classes : ndarray of shape (n_classes,), default=None
-        Label of each column of the logits; None counts them from 0.
+        Label of each column of the logits; None counts them from 0, or says that a model without a
+        module predicts numbers.
     module : torch.nn.Module, default=None
         Holds the parameters; the user's own where there is one. None: only predictions are
         known, and features must be the user's own.
@@ -54,6 +58,8 @@ class FittedModel:
         model with one output z has the logits (-z/2, z/2).
     linear : Linear, default=None
         Coefficients of a linear model.
+    trees : Trees, default=None
+        The trees of an ensemble, whose leaves are compared.
     """
 
     estimator: object
@@ -62,6 +68,7 @@ class FittedModel:
     forward: Callable | None = None
     n_outputs: int | None = None
     linear: Linear | None = None
+    trees: object | None = None
 
     def inputs(self, X):
         """Turn the user's X into what the module takes.
@@ -180,6 +187,20 @@ class FittedModel:
         return replace(self, classes=classes, forward=forward, n_outputs=n_outputs)
 
 
+# Modules that register estimators of optional packages.
+_OPTIONAL = {"xgboost": "_xgboost", "lightgbm": "_lightgbm", "catboost": "_catboost"}
+
+
+def _import_family(estimator):
+    """Import what registers the estimator's class, if that belongs to an optional package."""
+    for cls in type(estimator).__mro__:
+        package = cls.__module__.partition(".")[0]
+        if package in _OPTIONAL:
+            import_module(f".{_OPTIONAL[package]}", __package__)
+            return adapt.dispatch(type(estimator)) is not adapt.dispatch(object)
+    return False
+
+
 @singledispatch
 def adapt(estimator):
     """Find what attribution needs of a fitted estimator, by its type.
@@ -201,6 +222,8 @@ def adapt(estimator):
     TypeError
         If the estimator is no classifier that attribution can use.
     """
+    if _import_family(estimator):
+        return adapt(estimator)
     if hasattr(estimator, "best_estimator_"):  # a search, of scikit-learn or not
         from ._containers import contained
 
@@ -212,6 +235,8 @@ def adapt(estimator):
                 "one class"
             )
         return FittedModel(estimator, classes=as_ndarray(estimator.classes_))
+    if predicts_numbers(estimator):
+        return FittedModel(estimator)
     raise TypeError(f"estimator must be {SUPPORTED}; got {type(estimator).__name__}")
 
 

@@ -1,0 +1,71 @@
+"""Trees of XGBoost."""
+
+import json
+
+import numpy as np
+from sklearn.utils.validation import check_is_fitted
+from xgboost import XGBClassifier, XGBRegressor
+
+from ._base import adapt
+from ._trees import BoostedTrees, NodeNumbers, tree_model
+
+
+class XGBoostTrees(BoostedTrees):
+    """Trees of XGBClassifier and XGBRegressor, read from the model that they save."""
+
+    def __init__(self, estimator):
+        self.estimator = estimator
+        booster = estimator.get_booster()
+        learner = json.loads(booster.save_raw("json"))["learner"]
+        boosting = learner["gradient_booster"]
+        if boosting["name"] != "gbtree":
+            raise TypeError(
+                f"{type(estimator).__name__} must have been fitted with booster='gbtree', whose "
+                f"trees are added up as they are; got {boosting['name']!r}"
+            )
+        model = boosting["model"]
+        n_rounds = len(model["iteration_indptr"]) - 1
+        best = getattr(booster, "best_iteration", None)
+        if estimator.early_stopping_rounds is not None and best is not None:
+            n_rounds = best + 1
+        n_trees = model["iteration_indptr"][n_rounds]
+        nodes, values = [], []
+        for tree in model["trees"][:n_trees]:
+            if int(tree["tree_param"]["size_leaf_vector"]) > 1:
+                raise TypeError(
+                    f"{type(estimator).__name__} must have been fitted with "
+                    "multi_strategy='one_output_per_tree'; got trees with several outputs"
+                )
+            nodes.append(np.flatnonzero(np.array(tree["left_children"]) == -1))
+            values.append(np.array(tree["split_conditions"])[nodes[-1]])
+        self.numbers = NodeNumbers(nodes)
+        outputs = np.array(model["tree_info"][:n_trees])
+        config = json.loads(booster.save_config())["learner"]["gradient_booster"]
+        rate = float(config["tree_train_param"]["learning_rate"])
+        super().__init__(values, outputs.max() + 1, rate, base_outputs(learner, outputs.max() + 1))
+        self.outputs = outputs
+
+    def leaves(self, X):
+        """Leaf of each row in each tree."""
+        nodes = self.estimator.apply(X)
+        return self.numbers.leaves(nodes.reshape(len(nodes), -1))
+
+
+def base_outputs(learner, n_outputs):
+    """Outputs before the first round; XGBoost keeps what predictions they stand for."""
+    text = learner["learner_model_param"]["base_score"].strip("[]")
+    predictions = np.array([float(number) for number in text.split(",")])
+    predictions = np.broadcast_to(predictions, n_outputs).astype(np.float64)
+    objective = learner["objective"]["name"]
+    if objective in ("binary:logistic", "reg:logistic"):
+        return np.log(predictions / (1 - predictions))
+    if objective in ("count:poisson", "reg:gamma", "reg:tweedie"):
+        return np.log(predictions)
+    return predictions
+
+
+@adapt.register(XGBClassifier)
+@adapt.register(XGBRegressor)
+def _(estimator):
+    check_is_fitted(estimator)
+    return tree_model(estimator, XGBoostTrees(estimator))
