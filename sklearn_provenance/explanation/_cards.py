@@ -1,177 +1,14 @@
-"""Queries beside their exemplars, as the templates of a page write them."""
+"""A card for each query: the query beside its exemplars, as the templates of a page write it."""
 
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from ._page import page
 from ._rows import dense, format_number, gather, tied_text
-from ._templates import render
-from ._views import RowViews, label_namer, words
+from ._targets import are_numbers, has, shown_targets, subtract, write_number, write_signed
+from ._views import words
 
-
-def explanation_page(
-    explanation, *, title, query_id=None, true_labels=None, label_names=None, max_features=12
-):
-    """Write an explanation as a page; see :meth:`Explanation.to_html`."""
-    views = RowViews(explanation, max_features)
-    if query_id is None:
-        query_id = explanation.query_id
-    numbers = np.arange(explanation.n_queries) if query_id is None else query_id
-    content = query_section(
-        views,
-        explanation,
-        names=[f"Query {words(number)}" for number in numbers],
-        label_word="label",
-        label_name=label_namer(label_names),
-        true_labels=true_labels,
-    )
-    lead = f"{explanation.n_queries} {'query' if explanation.n_queries == 1 else 'queries'}"
-    lead += f", up to {explanation.k} exemplar{'s' * (explanation.k != 1)} each"
-    if explanation.method:
-        lead += f", named by {words(explanation.method)}"
-    return page(
-        title,
-        [("queries", "Queries and their exemplars", content)],
-        lead=f"{lead}.",
-        pictures=views.pictures,
-    )
-
-
-def query_section(
-    views,
-    explanation,
-    *,
-    names,
-    label_word,
-    label_name,
-    true_labels=None,
-    wrong_word="differs",
-    by_construction=False,
-    note="",
-):
-    """Write all queries with the controls that filter and sort them.
-
-    Parameters
-    ----------
-    views : RowViews
-        How rows are shown.
-    explanation : Explanation
-        What to write.
-    names : list of str
-        What to call each query.
-    label_word : str
-        What the label of a query is, say "predicted".
-    label_name : callable
-        Writes a label.
-    true_labels : ndarray of shape (n_queries,), default=None
-        Labels that the queries should have.
-    wrong_word : str, default="differs"
-        What a query is whose label is not the true one.
-    by_construction : bool, default=False
-        Whether exemplars have the query's label because no others may be named.
-    note : str, default=""
-        First paragraph.
-
-    Returns
-    -------
-    Markup
-        Content of a section.
-    """
-    labels = explanation.query_labels
-    disagrees, wrong = marks(explanation, true_labels)
-    score = score_text(explanation)
-    notes = [f"Exemplars are training rows, the best first, with their {score}. "]
-    if labels is not None and explanation.exemplar_labels is not None:
-        notes.append("✓ marks an exemplar that has the query's label, ≠ one that has another. ")
-        if by_construction:
-            notes.append("Here only rows with the query's label may be named. ")
-    notes.append(views.note)
-    written = [] if labels is None else [label_name(label) for label in labels]
-    codes = {name: code for code, name in enumerate(sorted(set(written)))}
-    data = [{} if labels is None else {"label": codes[name]} for name in written or names]
-    for key, places in _orders(explanation).items():
-        for attributes, place in zip(data, places, strict=True):
-            attributes[key] = place
-    return render(
-        "queries.html",
-        lead=note,
-        notes=notes,
-        choices=_choices(disagrees.any(), wrong.any(), codes, explanation),
-        cards=cards(
-            views,
-            explanation,
-            names=names,
-            label_word=label_word,
-            label_name=label_name,
-            others=true_labels,
-            other_word="true label",
-            wrong_word=wrong_word,
-            data=data,
-        ),
-    )
-
-
-def marks(explanation, others=None):
-    """Which queries have an exemplar with another label, and which have another label themselves.
-
-    Parameters
-    ----------
-    explanation : Explanation
-        Queries.
-    others : ndarray of shape (n_queries,), default=None
-        Labels to compare with the queries' own.
-
-    Returns
-    -------
-    disagrees, wrong : ndarray of shape (n_queries,), bool
-        False where labels are not known.
-    """
-    nowhere = np.zeros(explanation.n_queries, dtype=bool)
-    labels = explanation.query_labels
-    if labels is None:
-        return nowhere, nowhere
-    disagrees = nowhere
-    if explanation.exemplar_labels is not None:
-        disagrees = explanation.agreement < 1  # nan, without exemplars, is no disagreement
-    return disagrees, nowhere if others is None else np.asarray(labels != others)
-
-
-def score_text(explanation):
-    """Say what a score is."""
-    return words(explanation.score_name) or "score"
-
-
-def _orders(explanation):
-    """Return the place of each query in each order."""
-    n_queries = explanation.n_queries
-    best = explanation.scores[:, 0] if explanation.k else np.full(n_queries, np.nan)
-    keys = {"page": np.arange(n_queries), "weakest": best, "strongest": -best}
-    if explanation.query_labels is not None and explanation.exemplar_labels is not None:
-        keys["agreement"] = explanation.agreement
-    return {name: np.argsort(np.argsort(key, kind="stable")) for name, key in keys.items()}
-
-
-def _choices(any_disagrees, any_wrong, codes, explanation):
-    """Return what the form that filters and sorts lets a reader choose."""
-    score = score_text(explanation)
-    show = {"all": "all queries"}
-    if any_wrong:
-        show["wrong"] = "with another true label"
-    if any_disagrees:
-        show["disagrees"] = "with an exemplar of another label"
-    order = {"page": "as on the page"}
-    if any_disagrees:
-        order["agreement"] = "least label agreement first"
-    order |= {"strongest": f"largest {score} first", "weakest": f"smallest {score} first"}
-    label = {"all": "all labels"} | {code: name for name, code in codes.items()}
-    choices = []
-    if len(show) > 1:
-        choices.append({"name": "show", "heading": "Show", "options": show})
-    if len(label) > 2:
-        choices.append({"name": "label", "heading": "Label", "options": label})
-    choices.append({"name": "sort", "heading": "Order", "options": order})
-    return choices
+N_SHADES = 7  # colours of targets in the style sheet
 
 
 @dataclass
@@ -190,6 +27,8 @@ class Card:
         Label of the query, if known.
     label_word : str
         What that label is.
+    target_word : str
+        What labels of exemplars are: "label" or "target".
     score_name : str
         What a score is.
     features : list of str
@@ -200,6 +39,8 @@ class Card:
         Its exemplars, best first.
     other : dict or None
         Another label of the query: `word`, `label`, `mark`, and whether it `differs`.
+    shade : int or None
+        Colour of the query's label where it is a number.
     facts : list of str
         What else to know of the query.
     marks : str
@@ -213,11 +54,13 @@ class Card:
     kind: str
     label: str | None
     label_word: str
+    target_word: str
     score_name: str
     features: list
     query: object
     exemplars: list
     other: dict | None
+    shade: int | None = None
     facts: list = field(default_factory=list)
     marks: str = ""
     data: dict = field(default_factory=dict)
@@ -246,6 +89,8 @@ class CardExemplar:
         Colour of the label.
     differs : bool
         Whether the label is not the query's.
+    shade : int or None
+        Colour of a target that is a number.
     row : Picture, str, list of Cell or None
         The exemplar as it is shown.
     """
@@ -257,6 +102,7 @@ class CardExemplar:
     meaning: str = ""
     label_class: str = ""
     differs: bool = False
+    shade: int | None = None
     row: object = None
 
 
@@ -305,23 +151,27 @@ def cards(
     if explanation.training_data is not None and (explanation.indices >= 0).any():
         exemplars = gather(explanation.training_data, explanation.indices)
     differences = views.differences(explanation)
+    shade = _shades(explanation)
+    word = "target" if are_numbers(explanation) else "label"
     written = []
     for i, name in enumerate(names):
         label = None if labels is None else label_name(labels[i])
         shown = [
-            _exemplar(explanation, i, rank, label_name)
+            _exemplar(explanation, i, rank, label_name, shade)
             for rank in np.flatnonzero(explanation.indices[i] >= 0)
         ]
         if exemplars is not None:
             for rank, exemplar in enumerate(shown):
                 known = None if differences is None else differences[i, rank]
-                exemplar.row = views.show(exemplars[i, rank], _alt(exemplar), known)
+                exemplar.row = views.show(exemplars[i, rank], _alt(exemplar, word), known)
         query = None
         if queries is not None:
-            query = views.show(queries[i], f"{name}, label {label}" if label else name)
+            query = views.show(queries[i], f"{name}, {word} {label}" if label else name)
         other = None
         if others is not None:
             mark = f"✗ {wrong_word}" if wrong[i] else "✓"
+            if are_numbers(explanation) and label is not None:
+                mark = f"(residual {write_signed(subtract(others[i], labels[i]))})"
             other = {
                 "word": other_word,
                 "label": label_name(others[i]),
@@ -336,11 +186,13 @@ def cards(
                 kind=views.kind,
                 label=label,
                 label_word=label_word,
+                target_word=word,
                 score_name=score_text(explanation),
                 features=views.features,
                 query=query,
                 exemplars=shown,
                 other=other,
+                shade=None if labels is None else shade(labels[i]),
                 facts=_facts(explanation, i, shown) + ([] if facts is None else [facts[i]]),
                 marks=" ".join(classes),
                 data={} if data is None else data[i],
@@ -349,11 +201,47 @@ def cards(
     return written
 
 
+def marks(explanation, others=None):
+    """Which queries have an exemplar with another label, and which have another label themselves.
+
+    Parameters
+    ----------
+    explanation : Explanation
+        Queries.
+    others : ndarray of shape (n_queries,), default=None
+        Labels to compare with the queries' own.
+
+    Returns
+    -------
+    disagrees, wrong : ndarray of shape (n_queries,), bool
+        False where labels are not known, or are numbers.
+    """
+    nowhere = np.zeros(explanation.n_queries, dtype=bool)
+    labels = explanation.query_labels
+    if labels is None or are_numbers(explanation):
+        return nowhere, nowhere
+    disagrees = nowhere
+    if explanation.exemplar_labels is not None:
+        disagrees = explanation.agreement < 1  # nan, without exemplars, is no disagreement
+    return disagrees, nowhere if others is None else np.asarray(labels != others)
+
+
+def score_text(explanation):
+    """Say what a score is."""
+    return words(explanation.score_name) or "score"
+
+
 def _facts(explanation, query, exemplars):
     """Say how many exemplars have the query's label, and how many rows are tied with the last."""
     facts = []
-    known = explanation.query_labels is not None and explanation.exemplar_labels is not None
-    if known and exemplars:
+    if are_numbers(explanation):
+        if exemplars and explanation.exemplar_labels is not None:
+            targets = explanation.exemplar_labels[query, : len(exemplars)]
+            low, high = write_number(targets.min()), write_number(targets.max())
+            with np.errstate(over="ignore", invalid="ignore"):
+                mean = write_number(targets.mean())
+            facts.append(f"targets of exemplars from {low} to {high}, mean {mean}")
+    elif exemplars and has(explanation, "query_labels", "exemplar_labels"):
         n_same = sum(not exemplar.differs for exemplar in exemplars)
         facts.append(f"{n_same} of {len(exemplars)} exemplars have the label")
     if explanation.n_tied is not None and explanation.n_tied[query]:
@@ -361,7 +249,7 @@ def _facts(explanation, query, exemplars):
     return facts
 
 
-def _exemplar(explanation, query, rank, label_name):
+def _exemplar(explanation, query, rank, label_name, shade):
     """Return the words of one exemplar."""
     names = [f"row\N{NO-BREAK SPACE}{explanation.indices[query, rank]}"]
     if explanation.sample_id is not None:
@@ -372,7 +260,12 @@ def _exemplar(explanation, query, rank, label_name):
         return exemplar
     label = explanation.exemplar_labels[query, rank]
     exemplar.label = label_name(label)
-    if explanation.query_labels is not None:
+    if are_numbers(explanation):
+        exemplar.shade = shade(label)
+        if explanation.query_labels is not None:
+            difference = write_signed(subtract(label, explanation.query_labels[query]))
+            exemplar.label += f"\N{NO-BREAK SPACE}({difference})"
+    elif explanation.query_labels is not None:
         exemplar.differs = bool(label != explanation.query_labels[query])
         if exemplar.differs:
             mark, exemplar.meaning, exemplar.label_class = "≠", "another label", "other"
@@ -382,7 +275,23 @@ def _exemplar(explanation, query, rank, label_name):
     return exemplar
 
 
-def _alt(exemplar):
+def _shades(explanation):
+    """Return the function that gives a number one of the colours of the style sheet."""
+    numbers = shown_targets(explanation) if are_numbers(explanation) else np.empty(0)
+    if not numbers.size:
+        return lambda value: None
+    low, high = numbers.min() / 2, numbers.max() / 2  # halves, whose difference is finite
+
+    def shade(value):
+        if not np.isfinite(value):
+            return None
+        place = (value / 2 - low) / (high - low) if high > low else 0.5
+        return min(int(place * N_SHADES), N_SHADES - 1)
+
+    return shade
+
+
+def _alt(exemplar, word):
     """Say what stands for the picture of an exemplar."""
-    label = "" if exemplar.label is None else f", label {exemplar.label}"
+    label = "" if exemplar.label is None else f", {word} {exemplar.label}"
     return f"Training {', '.join(exemplar.names)}{label}"

@@ -6,6 +6,7 @@ import numpy as np
 from scipy.sparse import issparse
 
 from ._rows import clip
+from ._targets import check_targets
 
 
 def check_explanation(explanation):
@@ -16,6 +17,8 @@ def check_explanation(explanation):
     exp.sample_id = check_array("sample_id", exp.sample_id, shape)
     exp.exemplar_labels = check_array("exemplar_labels", exp.exemplar_labels, shape)
     exp.query_labels = check_array("query_labels", exp.query_labels, (n_queries,))
+    exp.true_labels = check_array("true_labels", exp.true_labels, (n_queries,))
+    check_targets(exp)
     exp.query_id = check_array("query_id", exp.query_id, (n_queries,))
     exp.n_tied = check_counts("n_tied", exp.n_tied, (n_queries,))
     names = exp.feature_names

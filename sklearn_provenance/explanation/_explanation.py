@@ -2,11 +2,14 @@
 
 import numpy as np
 
-from ._cards import explanation_page
+from .._utils.tables import frame
 from ._checks import check_array, check_explanation
 from ._page import check_target, write_page
 from ._plot import ExplanationDisplay
 from ._rows import take
+from ._sections import explanation_page
+from ._table import columns
+from ._targets import agreement, residuals, target_differences
 from ._text import summary_table, write_text
 
 _REPR_QUERIES = 8
@@ -19,7 +22,8 @@ class Explanation:
     `indices, scores = explanation` unpacks it. `explanation[3]`, `explanation[:5]`, a list of
     numbers or a boolean mask take queries, and always give an Explanation whose arrays keep two
     axes. There is no `len`, which would contradict one of the two: see `n_queries` and `k`.
-    Printed, an exemplar shows its label only where that differs from the query's.
+    Printed, an exemplar shows its label only where that differs from the query's; a target that is
+    a number is shown with its difference from the query's.
 
     Parameters
     ----------
@@ -30,9 +34,10 @@ class Explanation:
     sample_id : array-like of shape (n_queries, k), default=None
         The user's own names of those rows.
     exemplar_labels : array-like of shape (n_queries, k), default=None
-        Labels of those rows. Here and in `sample_id`, what stands at padding positions is ignored.
+        Labels of those rows, or their targets, which are numbers: see `targets`. Here and in
+        `sample_id`, what stands at padding positions is ignored.
     query_labels : array-like of shape (n_queries,), default=None
-        Labels explained, usually the predicted ones.
+        Labels, or numbers, explained: usually the predicted ones.
     queries : array-like of shape (n_queries, ...), default=None
         Rows explained: an array, a tensor, a sparse matrix, a data frame, or a list of texts. Data
         frames other than pandas' become arrays.
@@ -53,6 +58,13 @@ class Explanation:
         Name of the method that found the exemplars.
     score_name : str, default="score"
         What a score is, with its unit, e.g. `"information gain (nats)"`.
+    true_labels : array-like of shape (n_queries,), default=None
+        Labels, or targets, that the queries should have.
+    targets : {"labels", "numbers"}, default=None
+        What the labels are. "labels" are equal or not. "numbers" are targets of a regression: they
+        are subtracted and coloured, and never called other labels. None takes "numbers" where
+        some of the labels given are floats and all are numeric, else "labels"; pass "labels" where
+        classes are coded as floats.
 
     Attributes
     ----------
@@ -61,13 +73,19 @@ class Explanation:
     k : int
         Number of exemplars of each query, padding included.
     agreement : ndarray of shape (n_queries,)
-        Share of each query's exemplars whose label is the query's; nan without exemplars.
+        Share of each query's exemplars whose label is the query's; nan without exemplars. Labels
+        only.
+    target_differences : ndarray of shape (n_queries, k)
+        Targets of the exemplars minus `query_labels`, nan at padding. Numbers only.
+    residuals : ndarray of shape (n_queries,)
+        `true_labels` minus `query_labels`. Numbers only.
 
     Raises
     ------
     ValueError
-        If shapes disagree, an index points outside of `training_data`, or the padding of `indices`
-        and `scores` differs or does not stand at the end of a row.
+        If shapes disagree, an index points outside of `training_data`, the padding of `indices`
+        and `scores` differs or does not stand at the end of a row, or `targets` are "numbers" and
+        labels are not.
 
     Examples
     --------
@@ -88,17 +106,31 @@ class Explanation:
     array([[4, 0]])
     >>> exp.agreement
     array([0.5, 1. ])
+
+    Targets that are numbers are subtracted.
+
+    >>> exp = Explanation(
+    ...     [[4, 0]], [[0.9, 0.4]], exemplar_labels=[[151.0, 75.0]], query_labels=[142.5]
+    ... )
+    >>> exp
+    Explanation: 1 query, 2 exemplars each, score; (target, difference)
+    query 0 -> 142:  row 4 (151, +8.5) 0.9 | row 0 (75, -67.5) 0.4
+    >>> exp.target_differences
+    array([[  8.5, -67.5]])
     """
 
     _ARGUMENTS = (
         *("indices", "scores", "sample_id", "exemplar_labels", "query_labels", "queries"),
         *("training_data", "image_shape", "feature_names", "query_id", "n_tied"),
-        *("method", "score_name"),
+        *("method", "score_name", "true_labels", "targets"),
     )
     _PER_QUERY = (
         *("indices", "scores", "sample_id", "exemplar_labels", "query_labels", "queries"),
-        *("query_id", "n_tied"),
+        *("query_id", "n_tied", "true_labels"),
     )
+    # Explanations that were pickled before there were targets.
+    true_labels = None
+    targets = "labels"
 
     def __init__(
         self,
@@ -116,6 +148,8 @@ class Explanation:
         n_tied=None,
         method="",
         score_name="score",
+        true_labels=None,
+        targets=None,
     ):
         self.indices = indices
         self.scores = scores
@@ -130,6 +164,8 @@ class Explanation:
         self.n_tied = n_tied
         self.method = method
         self.score_name = score_name
+        self.true_labels = true_labels
+        self.targets = targets
         check_explanation(self)
 
     @property
@@ -145,13 +181,17 @@ class Explanation:
     @property
     def agreement(self):
         """Share of each query's exemplars whose label is the query's; nan without exemplars."""
-        for name in ("exemplar_labels", "query_labels"):
-            if getattr(self, name) is None:
-                raise AttributeError(f"agreement compares labels, and {name} was not given")
-        valid = self.indices >= 0
-        equal = (self.exemplar_labels == self.query_labels[:, None]) & valid
-        with np.errstate(invalid="ignore"):
-            return equal.sum(axis=1) / valid.sum(axis=1)
+        return agreement(self)
+
+    @property
+    def target_differences(self):
+        """Targets of the exemplars minus the queries', nan at padding."""
+        return target_differences(self)
+
+    @property
+    def residuals(self):
+        """True targets of the queries minus those explained."""
+        return residuals(self)
 
     def __iter__(self):
         yield self.indices
@@ -177,46 +217,28 @@ class Explanation:
         -------
         pandas.DataFrame
             Columns `query` (from 0), `query_id` if known, `rank` (from 1, the best), `index`,
-            `sample_id` if known, `score`, `query_label` if known, `label` (of the exemplar) if
-            known and `n_tied` (of the query) if counted.
+            `sample_id` if known, `score`, and as far as they are known `query_label`, `true_label`
+            (of the query), `label` (of the exemplar) and `n_tied` (of the query). Where targets are
+            numbers, the labels are called `query_target`, `true_target` and `target`, with
+            `residual` (of the query) and `difference` (of the exemplar's target from
+            `query_target`).
 
         Raises
         ------
         ImportError
             If pandas is missing.
         """
-        try:
-            import pandas as pd
-        except ImportError as error:
-            raise ImportError(
-                "to_frame needs pandas: pip install sklearn-provenance[frame]"
-            ) from error
-
-        valid = self.indices >= 0
-        query, position = np.nonzero(valid)
-        columns = {
-            "query": query,
-            "query_id": None if self.query_id is None else self.query_id[query],
-            "rank": position + 1,
-            "index": self.indices[valid],
-            "sample_id": None if self.sample_id is None else self.sample_id[valid],
-            "score": self.scores[valid],
-            "query_label": None if self.query_labels is None else self.query_labels[query],
-            "label": None if self.exemplar_labels is None else self.exemplar_labels[valid],
-            "n_tied": None if self.n_tied is None else self.n_tied[query],
-        }
-        return pd.DataFrame(
-            {name: column for name, column in columns.items() if column is not None}
-        )
+        return frame(columns(self), "to_frame")
 
     def plot(self, queries=None, *, k=5, ax=None, figsize=None, max_queries=8, true_labels=None):
         """
         Draw queries beside their exemplars: images as images, texts as texts, others as tables.
 
-        An exemplar whose label differs from the query's is coloured and carries a ≠. See
-        :class:`ExplanationDisplay` for how tables are coloured and which features they hold. Float
-        images are drawn over the common range of a query and its exemplars, except for RGB images
-        in [0, 1], which are drawn as they are.
+        An exemplar whose label differs from the query's is coloured and carries a ≠. Targets that
+        are numbers colour squares, or frames of images, and stand with their differences from the
+        query's. See :class:`ExplanationDisplay` for how tables are coloured and which features they
+        hold. Float images are drawn over the common range of a query and its exemplars, except for
+        RGB images in [0, 1], which are drawn as they are.
 
         Parameters
         ----------
@@ -232,7 +254,7 @@ class Explanation:
             Number of queries to draw when `queries` is None.
         true_labels : array-like of shape (n_queries,), default=None
             Labels that all queries should have; those explained are marked with a ✗ where they
-            differ.
+            differ. Numbers are shown with their residuals. None takes the explanation's.
 
         Returns
         -------
@@ -284,6 +306,7 @@ class Explanation:
             from 0.
         true_labels : array-like of shape (n_queries,), default=None
             Labels that the queries should have; those explained are marked where they differ.
+            Numbers are shown with their residuals. None takes the explanation's.
         label_names : mapping or sequence, default=None
             What to call each label: names by label, or a sequence of names, such as a Bunch's
             `target_names`, for labels counted from 0.
@@ -298,7 +321,8 @@ class Explanation:
         Raises
         ------
         ValueError
-            If a shape does not fit, `max_features` is below 1, or a label has no name.
+            If a shape does not fit, `max_features` is below 1, a label has no name, or labels have
+            names and are numbers.
         FileNotFoundError
             If the folder of `path` does not exist.
         IsADirectoryError
@@ -321,10 +345,9 @@ class Explanation:
         if path is not None:
             check_target(path)
         html = explanation_page(
-            self,
+            self if true_labels is None else self._replace(true_labels=true_labels),
             title=title,
             query_id=check_array("query_id", query_id, (self.n_queries,)),
-            true_labels=check_array("true_labels", true_labels, (self.n_queries,)),
             label_names=label_names,
             max_features=max_features,
         )

@@ -30,10 +30,29 @@ def _label_lines(display, panel, query, places):
         label.set_color(color)
     panel.get_yticklabels()[0].set_fontweight("bold")
     panel.tick_params(length=0)
+    _mark_targets(display, panel, query, places[: len(ticks)])
     panel.set_xticks([])
     if display.query_notes is not None:
         note = display.query_notes[query]
         panel.set_xlabel(note, fontsize=8, color="0.45", loc="left", parse_math=False)
+
+
+def _mark_targets(display, panel, query, places):
+    """Draw a square in the colour of the target, where it is a number, before each line."""
+    for line, place in enumerate(places):
+        color = display.target_color(query, line - 1 if line else None)
+        if color is None:
+            continue
+        panel.plot(
+            *(-0.011, place, "s"),
+            color=color,
+            markeredgecolor="0.4",
+            markeredgewidth=0.5,
+            markersize=7,
+            transform=panel.get_yaxis_transform(),
+            clip_on=False,
+        )
+        panel.tick_params(axis="y", pad=14)
 
 
 def _below(display):

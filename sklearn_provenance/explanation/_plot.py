@@ -1,13 +1,12 @@
 """How an explanation is drawn."""
 
-from textwrap import fill
-
 import numpy as np
 
-from ._checks import check_array, row_size
+from .._utils.plotting import new_canvas
+from ._checks import row_size
+from ._images import draw_images, image_size
 from ._lines import draw_tables, draw_texts, table_size, text_size
 from ._rows import (
-    as_images,
     as_table,
     clip,
     dense,
@@ -19,9 +18,9 @@ from ._rows import (
     sample_rows,
     tied_text,
 )
+from ._targets import subtract, write_number, write_signed
 
 MISMATCH_COLOR = "#D55E00"  # vermilion of Okabe and Ito, told apart from black by every kind of eye
-GREY = "0.45"
 
 
 class ExplanationDisplay:
@@ -53,9 +52,10 @@ class ExplanationDisplay:
         Labels explained.
     exemplar_labels : ndarray of shape (n_queries, k), default=None
         Labels of the exemplars. Those that differ from the query's are coloured and carry a ≠.
+        Targets that are numbers carry their differences from the query's.
     true_labels : ndarray of shape (n_queries,), default=None
         Labels that the queries should have. Queries explained at another label are coloured and
-        carry a ✗.
+        carry a ✗; numbers carry their residuals.
     image_shape : tuple of int, default=None
         `(H, W)` or `(C, H, W)` when rows are images.
     feature_names : sequence of str, default=None
@@ -68,6 +68,9 @@ class ExplanationDisplay:
         Title of the figure.
     unit : str, default=""
         Unit written after every score.
+    targets : {"labels", "numbers"}, default="labels"
+        What labels are. Numbers have colours, those of the frames of images, and of a square
+        before each line of a text or table; a bar says which.
 
     Attributes
     ----------
@@ -94,6 +97,7 @@ class ExplanationDisplay:
         query_notes=None,
         title="",
         unit="",
+        targets="labels",
     ):
         self.queries = queries
         self.exemplars = exemplars
@@ -109,6 +113,7 @@ class ExplanationDisplay:
         self.query_notes = query_notes
         self.title = title
         self.unit = unit
+        self.targets = targets
 
     @classmethod
     def from_explanation(
@@ -140,7 +145,7 @@ class ExplanationDisplay:
         max_queries : int, default=8
             Number of queries to draw when `queries` is None.
         true_labels : array-like of shape (n_queries,), default=None
-            Labels that all queries of the explanation should have.
+            Labels that all queries of the explanation should have; None takes the explanation's.
 
         Returns
         -------
@@ -154,7 +159,8 @@ class ExplanationDisplay:
         ImportError
             If matplotlib is missing.
         """
-        true_labels = check_array("true_labels", true_labels, (explanation.n_queries,))
+        if true_labels is not None:
+            explanation = explanation._replace(true_labels=true_labels)
         missing = [n for n in ("queries", "training_data") if getattr(explanation, n) is None]
         if missing:
             raise ValueError(
@@ -188,7 +194,7 @@ class ExplanationDisplay:
             exemplar_names=[[f"{word} {plain(name)}" for name in row] for row in names],
             query_labels=part.query_labels,
             exemplar_labels=None if part.exemplar_labels is None else part.exemplar_labels[:, :k],
-            true_labels=None if true_labels is None else true_labels[numbers],
+            true_labels=part.true_labels,
             image_shape=part.image_shape,
             feature_names=part.feature_names,
             feature_scale=scale,
@@ -197,6 +203,7 @@ class ExplanationDisplay:
                 text for text in (part.method, part.score_name) if text not in ("", "score")
             ),
             unit="nats" if "nats" in part.score_name else "",
+            targets=part.targets,
         )
         return display.plot(ax, figsize=figsize)
 
@@ -225,35 +232,74 @@ class ExplanationDisplay:
         ImportError
             If matplotlib is missing.
         """
-        try:
-            import matplotlib.pyplot as plt
-        except ImportError as error:
-            raise ImportError(
-                "plot needs matplotlib: pip install sklearn-provenance[plot]"
-            ) from error
-
         exemplars = as_table(self.exemplars, n_leading=2)  # (n_queries, k, n_features)
         exemplars = exemplars.reshape(-1, exemplars.shape[-1])
         draw, size = {
-            "images": (_draw_images, _image_size),
+            "images": (draw_images, image_size),
             "texts": (draw_texts, text_size),
             "table": (draw_tables, table_size),
         }[row_kind([self.queries, exemplars], self.image_shape)]
-        if ax is None:
-            self.figure_ = canvas = plt.figure(figsize=figsize or size(self), layout="constrained")
-        else:
-            place = ax.get_subplotspec()
-            if place is None:
-                raise ValueError("ax must be a subplot, such as plt.subplots makes")
-            if ax.figure.figure.get_layout_engine() is None:
-                ax.figure.figure.set_layout_engine("constrained")
-            ax.set_axis_off()
-            self.figure_ = ax.figure
-            canvas = ax.figure.add_subfigure(place)
+        if figsize is None:
+            width, height = size(self)
+            figsize = (width + 0.8 * (self.targets == "numbers"), height)
+        canvas, self.figure_ = new_canvas(ax, figsize)
         if self.title:
             canvas.suptitle(self.title, fontsize=10, parse_math=False)
+        self._colors = self._target_colors()
         self.axes_ = draw(self, canvas)
+        if self._colors is not None:
+            bar = canvas.colorbar(
+                self._colors, ax=list(self.axes_.flat), location="right", fraction=0.05, aspect=30
+            )
+            bar.set_label("target", fontsize=8)
+            bar.ax.tick_params(labelsize=8)
         return self
+
+    def _target_colors(self):
+        """Return the colours of targets that are numbers, None where there are none."""
+        if self.targets != "numbers":
+            return None
+        from matplotlib import colormaps
+        from matplotlib.cm import ScalarMappable
+        from matplotlib.colors import Normalize
+
+        known = [self.query_labels, self.true_labels]
+        if self.exemplar_labels is not None:
+            known.append(self.exemplar_labels[~np.isnan(self.scores)])
+        values = np.concatenate([np.ravel(v) for v in known if v is not None] or [[]])
+        values = values[np.isfinite(values)]
+        if not values.size:
+            return None
+        low, high = values.min(), values.max()
+        if low == high:  # a bar needs some length
+            margin = abs(low) / 10 or 1.0
+            low, high = low - margin, high + margin
+        return ScalarMappable(Normalize(low, high), colormaps["viridis"])
+
+    def target_color(self, query, rank=None):
+        """Return the colour of a target that is a number.
+
+        Parameters
+        ----------
+        query : int
+            Position of the query.
+        rank : int, default=None
+            Position of the exemplar; None is the query itself.
+
+        Returns
+        -------
+        tuple of float or None
+            RGBA; None where targets are labels or this one is not known.
+        """
+        if self._colors is None:
+            return None
+        if rank is not None:
+            value = None if self.exemplar_labels is None else self.exemplar_labels[query, rank]
+        elif self.query_labels is not None:
+            value = self.query_labels[query]
+        else:
+            value = None if self.true_labels is None else self.true_labels[query]
+        return None if value is None or not np.isfinite(value) else self._colors.to_rgba(value)
 
     def exemplar_caption(self, query, rank):
         """Write the label, score and name of an exemplar.
@@ -271,7 +317,12 @@ class ExplanationDisplay:
             Colour of label and score, which tells whether the label differs from the query's.
         """
         words, color = [], "k"
-        if self.exemplar_labels is not None:
+        if self.exemplar_labels is not None and self.targets == "numbers":
+            words.append(write_number(self.exemplar_labels[query, rank]))
+            if self.query_labels is not None:
+                difference = subtract(self.exemplar_labels[query, rank], self.query_labels[query])
+                words[-1] += f" ({write_signed(difference)})"
+        elif self.exemplar_labels is not None:
             label = self.exemplar_labels[query, rank]
             differs = self.query_labels is not None and bool(label != self.query_labels[query])
             words.append(("≠ " if differs else "") + clip(plain(label), 16))
@@ -295,6 +346,8 @@ class ExplanationDisplay:
             Colour, which tells whether the label is the true one.
         """
         words, color = [self.query_names[query]], "k"
+        if self.targets == "numbers":
+            return [*words, *self._query_numbers(query)], color
         if self.query_labels is not None:
             words.append(clip(plain(self.query_labels[query]), 16))
         if self.true_labels is not None:
@@ -305,48 +358,17 @@ class ExplanationDisplay:
             words.append(f"true: {clip(plain(self.true_labels[query]), 12)}{mark}")
         return words, color
 
-
-# Images: a panel for each query, a narrow gap, a panel for each exemplar.
-
-
-def _image_size(display):
-    n_queries, k = display.scores.shape
-    height = 1.75 + 0.15 * (display.query_notes is not None)
-    height += 0.12 * (display.true_labels is not None)
-    return 1.35 * (k + 1) + 0.4, height * n_queries + 0.3
-
-
-def _draw_images(display, canvas):
-    n_queries, k = display.scores.shape
-    grid = canvas.add_gridspec(n_queries, k + 2, width_ratios=[1, 0.12] + [1] * k)
-    axes = np.empty((n_queries, k + 1), dtype=object)
-    for query in range(n_queries):
-        valid = ~np.isnan(display.scores[query])
-        rows = [as_images(display.queries[query][None], display.image_shape)]
-        if any(valid):
-            rows.append(as_images(display.exemplars[query][valid], display.image_shape))
-        pictures, limits = _brightness(np.concatenate(rows))
-        # Padding stands at the end of a row, so valid exemplars keep their places.
-        for column in range(k + 1):
-            panel = canvas.add_subplot(grid[query, column + (column > 0)])
-            axes[query, column] = panel
-            if column >= len(pictures):
-                panel.set_axis_off()
-                continue
-            panel.imshow(pictures[column], cmap="gray", interpolation="nearest", **limits)
-            panel.set(xticks=[], yticks=[])
-            if column:
-                words, color = display.exemplar_caption(query, column - 1)
-                below = words.pop()
-                width = 0.5 if color == "k" else 2.0
-            else:
-                words, color = display.query_caption(query)
-                below = "" if display.query_notes is None else display.query_notes[query]
-                width = 2.5
-            panel.set_xlabel(fill(below, 22), fontsize=7, color=GREY, labelpad=2, parse_math=False)
-            panel.spines[:].set(color=color, linewidth=width)
-            panel.set_title("\n".join(words), fontsize=8, color=color, pad=4, parse_math=False)
-    return axes
+    def _query_numbers(self, query):
+        """Write the number of a query, and its true target with the residual."""
+        words = []
+        if self.query_labels is not None:
+            words.append(write_number(self.query_labels[query]))
+        if self.true_labels is not None:
+            words.append(f"true: {write_number(self.true_labels[query])}")
+            if self.query_labels is not None:
+                residual = subtract(self.true_labels[query], self.query_labels[query])
+                words[-1] += f" ({write_signed(residual)})"
+        return words
 
 
 def _ties(explanation):
@@ -358,17 +380,3 @@ def _ties(explanation):
         tied_text(n_tied, rank) if n_tied else ""
         for n_tied, rank in zip(explanation.n_tied, last, strict=True)
     ]
-
-
-def _brightness(images):
-    """Choose a common range for a query and its exemplars, so that they can be compared."""
-    color = images.ndim == 4
-    if images.dtype == np.uint8:
-        return images, {} if color else {"vmin": 0, "vmax": 255}
-    images = images.astype(np.float64)
-    low, high = np.nanmin(images), np.nanmax(images)
-    if not color:
-        return images, {"vmin": low, "vmax": high}
-    if low < 0 or high > 1:
-        images = (images - low) / (high - low if high > low else 1)
-    return images, {}

@@ -3,6 +3,7 @@
 import numpy as np
 
 from ._rows import clip, format_number, plain, quote
+from ._targets import are_numbers, subtract, write_number, write_signed
 from ._templates import render
 
 _WIDTH = 100
@@ -12,10 +13,15 @@ def header(explanation):
     """Write what an explanation holds on one line."""
     by = f" by {clip(plain(explanation.method), 40, '...')}" if explanation.method else ""
     n_queries, k = explanation.indices.shape
-    return (
+    line = (
         f"Explanation{by}: {n_queries} quer{'y' if n_queries == 1 else 'ies'}, "
         f"{k} exemplar{'s' * (k != 1)} each, {clip(plain(explanation.score_name), 30, '...')}"
     )[:_WIDTH]
+    if not are_numbers(explanation) or explanation.exemplar_labels is None:
+        return line
+    bracket = "(target)" if explanation.query_labels is None else "(target, difference)"
+    longer = f"{line}; {bracket}"
+    return longer if len(longer) <= _WIDTH else line
 
 
 def write_text(explanation, n_queries):
@@ -29,9 +35,7 @@ def write_text(explanation, n_queries):
 
 
 def _query_line(explanation, query):
-    labels = explanation.query_labels
-    line = f"query {query_name(explanation, query)}"
-    line += f"{'' if labels is None else f' -> {quote(labels[query])}'}:  "
+    line = f"query {query_name(explanation, query)}{query_label(explanation, query)}:  "
     n_tied = 0 if explanation.n_tied is None else explanation.n_tied[query]
     tied = f" and {n_tied} tied with the last" if n_tied else ""
     valid = np.flatnonzero(explanation.indices[query] >= 0)
@@ -53,12 +57,52 @@ def query_name(explanation, query):
     return str(query) if names is None else quote(names[query])
 
 
+def query_label(explanation, query, arrow=" -> ", unlike="!="):
+    """Write the label of a query, and what it should be where that differs; "" if unknown.
+
+    Parameters
+    ----------
+    explanation : Explanation
+        What is written.
+    query : int
+        Position of the query.
+    arrow : str, default=" -> "
+        What stands before the label.
+    unlike : str, default="!="
+        Sign of inequality.
+
+    Returns
+    -------
+    str
+        Numbers come with their residual.
+    """
+    labels, true_labels = explanation.query_labels, explanation.true_labels
+    if labels is None:
+        return ""
+    if are_numbers(explanation):
+        line = f"{arrow}{write_number(labels[query])}"
+        if true_labels is None:
+            return line
+        residual = write_signed(subtract(true_labels[query], labels[query]))
+        return f"{line} (true {write_number(true_labels[query])}, {residual})"
+    line = f"{arrow}{quote(labels[query])}"
+    if true_labels is not None and labels[query] != true_labels[query]:
+        line += f" ({unlike} true {quote(true_labels[query])})"
+    return line
+
+
 def exemplar_text(explanation, query, rank, unlike="!="):
-    """Write row or id of an exemplar, its label where that differs from the query's, its score."""
+    """Write row or id of an exemplar, its label where it differs or its target, its score."""
     text = f"row {explanation.indices[query, rank]}"
     if explanation.sample_id is not None:
         text = f"id {quote(explanation.sample_id[query, rank])}"
-    if explanation.exemplar_labels is not None:
+    if explanation.exemplar_labels is not None and are_numbers(explanation):
+        target = explanation.exemplar_labels[query, rank]
+        text += f" ({write_number(target)}"
+        if explanation.query_labels is not None:
+            text += f", {write_signed(subtract(target, explanation.query_labels[query]))}"
+        text += ")"
+    elif explanation.exemplar_labels is not None:
         label, labels = explanation.exemplar_labels[query, rank], explanation.query_labels
         if labels is None:
             text += f" ({quote(label)})"
@@ -76,9 +120,7 @@ def summary_table(explanation, n_queries, k):
     heads += [] if tied is None else ["tied with the last"]
     lines = []
     for query in range(n_queries):
-        labels = explanation.query_labels
-        head = query_name(explanation, query)
-        head += "" if labels is None else f": {quote(labels[query])}"
+        head = query_name(explanation, query) + query_label(explanation, query, ": ", "≠")
         blank = explanation.indices[query, :k] < 0
         texts = [
             "" if blank[rank] else exemplar_text(explanation, query, rank, "≠") for rank in range(k)

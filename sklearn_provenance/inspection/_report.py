@@ -9,10 +9,11 @@ import numpy as np
 from sklearn.utils._param_validation import StrOptions, validate_params
 
 from .._utils.arguments import ROWS, check_labels, whole
-from ..explanation._cards import marks, query_section
+from ..explanation._cards import marks
 from ..explanation._explain import _open, explain
 from ..explanation._page import check_target, page, write_page
 from ..explanation._rows import clip, plain
+from ..explanation._sections import query_section
 from ..explanation._templates import Markup, render
 from ..explanation._views import RowViews, label_namer, words
 from ..provenance import ProvenanceClassifier
@@ -141,6 +142,8 @@ def report(
 
     shown, shown_note = _worst_first(explanation, y_test, by_construction, n_queries)
     part = explanation[shown]
+    if y_test is not None:
+        part = part._replace(true_labels=y_test[shown])
     views = RowViews(part, max_features)
     queries = query_section(
         views,
@@ -148,7 +151,6 @@ def report(
         names=[f"Test row {row}" for row in shown],
         label_word="predicted",
         label_name=label_name,
-        true_labels=None if y_test is None else y_test[shown],
         wrong_word="misclassified",
         by_construction=by_construction,
         note=shown_note,

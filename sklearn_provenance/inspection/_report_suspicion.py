@@ -191,6 +191,7 @@ def _explained(rows, labels, others, explanation):
         image_shape=explanation.image_shape,
         feature_names=explanation.feature_names,
         score_name=explanation.score_name,
+        targets=explanation.targets,
     )
 
 

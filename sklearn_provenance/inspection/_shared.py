@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ..explanation._plot import _brightness
+from ..explanation._images import brightness
 from ..explanation._rows import as_images
 from ..provenance._inference import index_features
 from ..provenance._input import image_layout
@@ -83,7 +83,7 @@ def pictures(classifier, rows):
 
 def draw_images(panels, images):
     """Draw images of one range of brightness on panels, without ticks."""
-    images, limits = _brightness(images)
+    images, limits = brightness(images)
     for panel, image in zip(panels, images, strict=True):
         panel.imshow(image, cmap="gray", interpolation="nearest", **limits)
         panel.set(xticks=[], yticks=[])

@@ -275,6 +275,7 @@ class ProvenanceEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
             feature_names=getattr(self, "feature_names_in_", None),
             method=method,
             score_name="index probability",
+            targets="labels",
         )
 
     def _as_given(self, rows):

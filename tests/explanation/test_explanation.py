@@ -28,7 +28,7 @@ from sklearn_provenance import Explanation, explain
 
 PER_QUERY = (
     *("indices", "scores", "sample_id", "exemplar_labels", "query_labels", "queries"),
-    *("query_id", "n_tied"),
+    *("query_id", "n_tied", "true_labels"),
 )
 LABELS = st.text(max_size=30) | st.sampled_from(["<script>alert(1)</script>", "a & 'b'", "$x_", ""])
 

@@ -200,6 +200,7 @@ class BaseAttributor(FitMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
             n_tied=n_tied if self._rule.counts_ties else None,
             method=self.method_,
             score_name=self._rule.unit,
+            targets="numbers" if self.classes_ is None else "labels",
         )
 
     def _answer(self, X, y, k):

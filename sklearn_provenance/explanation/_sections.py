@@ -1,0 +1,197 @@
+"""The page of an explanation: what it says, and what filters and sorts its queries."""
+
+import numpy as np
+
+from ._cards import cards, marks, score_text
+from ._page import page
+from ._targets import are_numbers, has, shown_targets, write_number
+from ._templates import render
+from ._views import RowViews, label_namer, words
+
+
+def explanation_page(explanation, *, title, query_id=None, label_names=None, max_features=12):
+    """Write an explanation as a page; see :meth:`Explanation.to_html`."""
+    views = RowViews(explanation, max_features)
+    if query_id is None:
+        query_id = explanation.query_id
+    numbers = np.arange(explanation.n_queries) if query_id is None else query_id
+    content = query_section(
+        views,
+        explanation,
+        names=[f"Query {words(number)}" for number in numbers],
+        label_word="value" if are_numbers(explanation) else "label",
+        label_name=target_namer(explanation, label_names),
+    )
+    lead = f"{explanation.n_queries} {'query' if explanation.n_queries == 1 else 'queries'}"
+    lead += f", up to {explanation.k} exemplar{'s' * (explanation.k != 1)} each"
+    if explanation.method:
+        lead += f", named by {words(explanation.method)}"
+    return page(
+        title,
+        [("queries", "Queries and their exemplars", content)],
+        lead=f"{lead}.",
+        pictures=views.pictures,
+    )
+
+
+def query_section(
+    views,
+    explanation,
+    *,
+    names,
+    label_word,
+    label_name,
+    wrong_word="differs",
+    by_construction=False,
+    note="",
+):
+    """Write all queries with the controls that filter and sort them.
+
+    Parameters
+    ----------
+    views : RowViews
+        How rows are shown.
+    explanation : Explanation
+        What to write.
+    names : list of str
+        What to call each query.
+    label_word : str
+        What the label of a query is, say "predicted".
+    label_name : callable
+        Writes a label.
+    wrong_word : str, default="differs"
+        What a query is whose label is not the true one.
+    by_construction : bool, default=False
+        Whether exemplars have the query's label because no others may be named.
+    note : str, default=""
+        First paragraph.
+
+    Returns
+    -------
+    Markup
+        Content of a section.
+    """
+    labels = explanation.query_labels
+    disagrees, wrong = marks(explanation, explanation.true_labels)
+    score = score_text(explanation)
+    notes = [f"Exemplars are training rows, the best first, with their {score}. "]
+    if are_numbers(explanation):
+        notes.append(_note_of_numbers(explanation))
+    elif has(explanation, "query_labels", "exemplar_labels"):
+        notes.append("✓ marks an exemplar that has the query's label, ≠ one that has another. ")
+        if by_construction:
+            notes.append("Here only rows with the query's label may be named. ")
+    notes.append(views.note)
+    codes, data = {}, [{} for _ in names]
+    if labels is not None and not are_numbers(explanation):
+        written = [label_name(label) for label in labels]
+        codes = {name: code for code, name in enumerate(sorted(set(written)))}
+        data = [{"label": codes[name]} for name in written]
+    for key, places in _orders(explanation).items():
+        for attributes, place in zip(data, places, strict=True):
+            attributes[key] = place
+    return render(
+        "queries.html",
+        lead=note,
+        notes=notes,
+        choices=_choices(disagrees.any(), wrong.any(), codes, explanation),
+        cards=cards(
+            views,
+            explanation,
+            names=names,
+            label_word=label_word,
+            label_name=label_name,
+            others=explanation.true_labels,
+            other_word="target" if are_numbers(explanation) else "true label",
+            wrong_word=wrong_word,
+            data=data,
+        ),
+    )
+
+
+def _orders(explanation):
+    """Return the place of each query in each order."""
+    n_queries = explanation.n_queries
+    best = explanation.scores[:, 0] if explanation.k else np.full(n_queries, np.nan)
+    keys = {"page": np.arange(n_queries), "weakest": best, "strongest": -best}
+    if has(explanation, "query_labels", "exemplar_labels"):
+        if are_numbers(explanation):
+            keys["difference"] = -np.abs(explanation.target_differences).max(
+                axis=1, initial=-np.inf, where=explanation.indices >= 0
+            )
+        else:
+            keys["agreement"] = explanation.agreement
+    if are_numbers(explanation) and has(explanation, "query_labels", "true_labels"):
+        keys["residual"] = -np.abs(explanation.residuals)
+    return {name: np.argsort(np.argsort(key, kind="stable")) for name, key in keys.items()}
+
+
+def _choices(any_disagrees, any_wrong, codes, explanation):
+    """Return what the form that filters and sorts lets a reader choose."""
+    score = score_text(explanation)
+    show = {"all": "all queries"}
+    if any_wrong:
+        show["wrong"] = "with another true label"
+    if any_disagrees:
+        show["disagrees"] = "with an exemplar of another label"
+    order = {"page": "as on the page"}
+    if any_disagrees:
+        order["agreement"] = "least label agreement first"
+    if are_numbers(explanation) and has(explanation, "query_labels", "true_labels"):
+        order["residual"] = "largest residual first"
+    if are_numbers(explanation) and has(explanation, "query_labels", "exemplar_labels"):
+        order["difference"] = "exemplar with the most different target first"
+    order |= {"strongest": f"largest {score} first", "weakest": f"smallest {score} first"}
+    label = {"all": "all labels"} | {code: name for name, code in codes.items()}
+    choices = []
+    if len(show) > 1:
+        choices.append({"name": "show", "heading": "Show", "options": show})
+    if len(label) > 2:
+        choices.append({"name": "label", "heading": "Label", "options": label})
+    choices.append({"name": "sort", "heading": "Order", "options": order})
+    return choices
+
+
+def _note_of_numbers(explanation):
+    """Say what the numbers beside exemplars are, and their colours."""
+    note = ""
+    if explanation.exemplar_labels is not None:
+        note = "Each has its target"
+        if explanation.query_labels is not None:
+            note += ", and in brackets its difference from the query's value"
+        note += ". "
+    numbers = shown_targets(explanation)
+    if numbers.size and numbers.min() < numbers.max():
+        low, high = write_number(numbers.min()), write_number(numbers.max())
+        note += f"Squares are dark for low values, from {low}, and light for high ones, to {high}. "
+    return note
+
+
+def target_namer(explanation, names):
+    """Return the function that writes a label, or a target.
+
+    Parameters
+    ----------
+    explanation : Explanation
+        Whose labels they are.
+    names : mapping, sequence or None
+        Names of labels.
+
+    Returns
+    -------
+    callable
+        From a label to a str.
+
+    Raises
+    ------
+    ValueError
+        If numbers were to be named.
+    """
+    if not are_numbers(explanation):
+        return label_namer(names)
+    if names is not None:
+        raise ValueError(
+            "label_names names classes, but the targets of this explanation are numbers; leave it "
+            'out, or make the explanation with targets="labels"'
+        )
+    return write_number

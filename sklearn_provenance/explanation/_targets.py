@@ -1,0 +1,141 @@
+"""Labels of a classification and targets of a regression: which they are, and how they compare."""
+
+import numpy as np
+
+from ._rows import cell
+
+KINDS = ("labels", "numbers")
+_NAMES = ("exemplar_labels", "query_labels", "true_labels")
+
+
+def check_targets(explanation):
+    """Settle whether an explanation holds labels or numbers, and turn numbers into float64.
+
+    Parameters
+    ----------
+    explanation : Explanation
+        Whose `exemplar_labels`, `query_labels` and `true_labels` are arrays or None.
+
+    Raises
+    ------
+    ValueError
+        If `targets` is unknown, or "numbers" and the values are no numbers.
+    """
+    known = {name: getattr(explanation, name) for name in _NAMES}
+    known = {name: values for name, values in known.items() if values is not None}
+    if explanation.targets is None:
+        kinds = {values.dtype.kind for values in known.values()}
+        are_numbers = "f" in kinds and kinds <= set("biuf")
+        explanation.targets = "numbers" if are_numbers else "labels"
+    if explanation.targets not in KINDS:
+        raise ValueError(f"targets must be None or one of {KINDS}, got {explanation.targets!r}")
+    if explanation.targets == "numbers":
+        for name, values in known.items():
+            setattr(explanation, name, _as_numbers(name, values))
+
+
+def _as_numbers(name, values):
+    """Return float64, or refuse values that are no real numbers."""
+    if values.dtype.kind in "biufO":
+        try:
+            return values.astype(np.float64)
+        except (TypeError, ValueError):
+            pass
+    raise ValueError(
+        f'targets="numbers" needs numbers in {name}, got dtype {values.dtype}; pass '
+        'targets="labels" where they are classes'
+    )
+
+
+def are_numbers(explanation):
+    """Whether targets are numbers."""
+    return explanation.targets == "numbers"
+
+
+def need(explanation, what, names):
+    """Refuse a property whose arrays are not known, as an attribute that is not there.
+
+    Parameters
+    ----------
+    explanation : Explanation
+        Whose property was asked for.
+    what : str
+        The property, and what it does.
+    names : sequence of str
+        Arrays that it compares.
+
+    Raises
+    ------
+    AttributeError
+        If one of them was not given.
+    """
+    for name in names:
+        if getattr(explanation, name) is None:
+            raise AttributeError(f"{what}, and {name} was not given")
+
+
+def agreement(explanation):
+    """Return what :attr:`Explanation.agreement` says."""
+    if are_numbers(explanation):
+        raise AttributeError(
+            "agreement compares labels, and the targets of this explanation are numbers; "
+            "target_differences compares those"
+        )
+    need(explanation, "agreement compares labels", ("exemplar_labels", "query_labels"))
+    valid = explanation.indices >= 0
+    equal = (explanation.exemplar_labels == explanation.query_labels[:, None]) & valid
+    with np.errstate(invalid="ignore"):
+        return equal.sum(axis=1) / valid.sum(axis=1)
+
+
+def target_differences(explanation):
+    """Return what :attr:`Explanation.target_differences` says."""
+    if not are_numbers(explanation):
+        raise AttributeError(
+            "target_differences subtracts numbers, and the targets of this explanation are "
+            "labels; agreement compares those"
+        )
+    names = ("exemplar_labels", "query_labels")
+    need(explanation, "target_differences subtracts targets", names)
+    differences = subtract(explanation.exemplar_labels, explanation.query_labels[:, None])
+    return np.where(explanation.indices >= 0, differences, np.nan)
+
+
+def residuals(explanation):
+    """Return what :attr:`Explanation.residuals` says."""
+    if not are_numbers(explanation):
+        raise AttributeError(
+            "residuals subtracts numbers, and the targets of this explanation are labels"
+        )
+    need(explanation, "residuals subtracts targets", ("true_labels", "query_labels"))
+    return subtract(explanation.true_labels, explanation.query_labels)
+
+
+def subtract(targets, others):
+    """Subtract numbers, of which some may be infinite or very large."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return targets - others
+
+
+def has(explanation, *names):
+    """Whether all of these arrays are known."""
+    return all(getattr(explanation, name) is not None for name in names)
+
+
+def write_number(value):
+    """Write a target."""
+    return cell(float(value))
+
+
+def write_signed(value):
+    """Write a difference of targets with its sign."""
+    return f"{'+' if value >= 0 else ''}{cell(float(value))}"
+
+
+def shown_targets(explanation):
+    """Return all numbers of an explanation that are finite, of exemplars and of queries."""
+    valid = explanation.indices >= 0
+    known = [] if explanation.exemplar_labels is None else [explanation.exemplar_labels[valid]]
+    known += [v for v in (explanation.query_labels, explanation.true_labels) if v is not None]
+    values = np.concatenate([np.ravel(v) for v in known]) if known else np.empty(0)
+    return values[np.isfinite(values)]
