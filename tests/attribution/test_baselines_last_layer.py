@@ -22,6 +22,11 @@ from sklearn_provenance.tangent import measure
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
 
+def hessian_of(function):
+    """torch.func.hessian in reverse mode: forward mode runs torch.jit, which is deprecated."""
+    return torch.func.jacrev(torch.func.jacrev(function))
+
+
 def influence_by_definition(head, features, y, queries, labels, damping, n_classes):
     """Influence of each row on each query with the gradients and Hessian of autograd.
 
@@ -37,7 +42,7 @@ def influence_by_definition(head, features, y, queries, labels, damping, n_class
     def margins(w):
         return measure(function(w, queries), labels, "margin")
 
-    hessian = torch.func.hessian(lambda w: losses(w).sum())(weights)
+    hessian = hessian_of(lambda w: losses(w).sum())(weights)
     hessian = hessian.reshape(weights.numel(), -1)
     hessian.diagonal().add_(damping)
     rows = -torch.func.jacrev(losses)(weights).flatten(1)
@@ -90,7 +95,7 @@ def test_influence_by_definition(network, data, name, candidates):
     labels = np.arange(7) % (y.max() + 1)
     head, features = head_of(estimator)
     # A mean eigenvalue is the mean of the diagonal.
-    hessian = torch.func.hessian(
+    hessian = hessian_of(
         lambda w: nn.functional.cross_entropy(
             head[0](w, torch.as_tensor(features(X))), torch.as_tensor(y), reduction="sum"
         )

@@ -137,7 +137,7 @@ def test_random_gradients_have_the_expectation_of_labels(data):
             make_network(), n_samples=n, random_state=seed, candidates="all", batch_size=size
         ).fit(X, y)
         for n, seed, size in (
-            ("exact", 0, 7), (3000, 0, 7), (1, 0, 7), (1, 1, 7), (1, 0, 30)
+            ("exact", 0, 7), (3000, 0, 30), (1, 0, 7), (1, 1, 7), (1, 0, 30)
         )
     )  # fmt: skip
     scores = exact.attribute(queries)

@@ -196,3 +196,13 @@ def test_it_is_no_transformer_and_needs_no_imbalanced_learn():
     assert not hasattr(sampler, "transform")
     assert [c.__name__ for c in type(sampler).__mro__][1] == "BaseEstimator"
     assert isinstance(sampler, BaseEstimator)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_held_out_queries_have_the_shares_of_the_classes(seed):
+    X, y = rows(100, yes=0.2)
+    n_yes = (y == "yes").sum()
+    sampler = AttributionSampler(
+        RandomAttributor(MODEL, candidates="all"), query_size=0.5, random_state=seed
+    ).fit(X, y)
+    assert abs((y[sampler.query_indices_] == "yes").sum() - n_yes / 2) < 1

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from sklearn_provenance import information as info
+from sklearn_provenance.information import _density
 
 from . import reference
 from .test_variance import close
@@ -105,6 +106,20 @@ def test_negative_eigenvalues_of_rounding_do_no_harm():
         problem, targets, held_out = data(seed)
         line = reference.Problem(problem.features[:, :1], problem.queries[:, :1], 1.0)
         assert densities(line, targets, held_out, RATIOS[:1] * 1e-12).isfinite().all()
+
+
+def test_weights_count_held_out_rows_as_copies_of_them_do():
+    problem, targets, held_out = data()
+    kernel, cross, query_variance, _ = problem.kernel_arguments
+    features, queries, _ = problem.feature_arguments
+    copies = torch.tensor([3, 1, 0, 2, 1, 5])
+    rows = torch.arange(6).repeat_interleave(copies)
+    arguments = kernel, targets, cross, query_variance, held_out
+    want = densities(reference.Problem(problem.features, problem.queries[rows], 1.0), targets,
+                     held_out[rows])  # fmt: skip
+    close(_density.density_system(*arguments).log_density(RATIOS, copies), want, 1e-10)
+    system = _density.density_system_features(features, targets, queries, held_out)
+    close(system.log_density(RATIOS, copies.double() / 10), want, 1e-10)
 
 
 def test_arguments_are_checked():

@@ -1,5 +1,6 @@
 """Rows of D explained by the others: `own` is the same as leaving the row out of D."""
 
+import mpmath
 import numpy as np
 import pytest
 import torch
@@ -7,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sklearn_provenance import information as info
+from sklearn_provenance.information import _own_row
 
-from .reference import EPS, problems
+from .reference import EPS, as_float, exact, information_loss, problems
 
 RULES = ["info_gain", "info_loss", "linear_response"]
 
@@ -96,3 +98,42 @@ def test_own_rows_are_checked():
         info.greedy_features(phi, phi, 1.0, 1, own=torch.tensor([0, 1]))
     with pytest.raises(ValueError, match="own must lie in"):
         info.greedy_features(phi, phi, 1.0, 1, own=torch.tensor([0, 1, 3]))
+
+
+@pytest.mark.parametrize("features", [False, True])
+@pytest.mark.parametrize("noise", [1e-11, 1e-3, 1.0, 1e6, 1e12])
+def test_scores_of_own_rows_at_any_noise(noise, features):
+    """Far from the kernel's size, where one form of the own row's removal cancels, or the other."""
+    rng = np.random.default_rng(2)
+    phi = np.linalg.qr(rng.normal(size=(9, 9)))[0] + 0.1 * rng.normal(size=(9, 9))
+    own = np.array([4, 0])
+    picks, nats = pick_own(phi, own, noise, 4, "info_loss", features)
+    for row, made, found in zip(own, picks.tolist(), nats, strict=True):
+        rest = np.delete(phi, row, axis=0)
+        subset = without(row, made)
+        want = [
+            information_loss(exact(rest), subset[: t + 1], exact(phi[row]), mpmath.mpf(noise))
+            for t in range(4)
+        ]
+        lost = 10 * EPS / noise if features else 0.0  # what the recurrence of features loses
+        np.testing.assert_allclose(found.cumsum(0), as_float(want), rtol=1e-9 + lost)
+
+
+def pick_own(phi, own, noise, k, rule, features):
+    phi, own = torch.from_numpy(phi), torch.from_numpy(own)
+    if features:
+        return info.greedy_features(phi, phi[own], noise, k, rule, own=own)
+    kernel = phi @ phi.mT
+    return info.greedy(kernel, kernel[own], kernel.diagonal()[own], noise, k, rule, own=own)
+
+
+def test_cosines_are_those_without_the_row():
+    rng = np.random.default_rng(3)
+    phi = torch.from_numpy(rng.normal(size=(8, 5)))
+    cosines = info.relatif_cosine_features(phi, phi, 0.4)
+    losses = info.pointwise_information_loss_features(phi, phi, 0.4).diagonal()
+    found = _own_row.cosine_without_own(cosines, losses)
+    for row in range(8):
+        rest = [r for r in range(8) if r != row]
+        want = info.relatif_cosine_features(phi[rest], phi[row][None], 0.4)[0]
+        np.testing.assert_allclose(found[row, rest], want, rtol=1e-10)

@@ -93,3 +93,15 @@ def test_arguments_are_checked():
         info.linear_response_by_search(exact_search(phi), phi, queries[:, :3], 1.0, 2)
     with pytest.raises(ValueError, match="k must be"):
         info.linear_response_by_search(exact_search(phi), phi, queries, 1.0, 0)
+
+
+@pytest.mark.parametrize("n_features", [3, 60])  # fewer than the rows of a pool, and more
+@pytest.mark.parametrize("rule", ["info_gain", "linear_response"])
+def test_ties_in_a_pool_go_to_the_lowest_row(rule, n_features):
+    phi, queries = random_problem(n_train=12, n_features=n_features)
+    phi = phi.repeat_interleave(2, 0)  # rows 2 i and 2 i + 1 are copies
+    orders = [torch.randperm(24, generator=torch.Generator().manual_seed(i)) for i in range(5)]
+    picks, _ = info.select_in_pools(phi, queries, 0.5, 3, torch.stack(orders), rule)
+    want, _ = info.greedy_features(phi, queries, 0.5, 3, rule)
+    assert torch.equal(picks, want)
+    assert (picks[:, 0] % 2 == 0).all()

@@ -1,9 +1,11 @@
-"""What is kept between calls is asked from several threads."""
+"""What is kept between calls is asked from several threads, and torch keeps its number of them."""
 
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
 import torch
 
+from sklearn_provenance.information import _selection
 from sklearn_provenance.information._posterior import KernelPosterior
 from sklearn_provenance.information._systems import KernelSystem
 
@@ -27,3 +29,48 @@ def test_threads_that_ask_for_other_rows():
 
     with ThreadPoolExecutor(8) as pool:
         assert all(pool.map(work, range(400)))
+
+
+@pytest.fixture
+def three_threads():
+    """Another number than that which selection sets, and which tests run with."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_selection_gives_threads_back(three_threads):
+    phi = torch.randn(30, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    during = []
+
+    def start(n_selections, n_picks):
+        during.append(torch.get_num_threads())
+        return _selection.FeatureConditioning(
+            phi, 1, torch.ones(30), torch.ones(30), n_selections, n_picks
+        )
+
+    blocked = torch.zeros(4, 30, dtype=torch.bool)
+    _selection.select_each(start, phi[:4] @ phi.mT, blocked, 2, 8)
+    assert during == [1]
+    assert torch.get_num_threads() == 3
+
+
+def test_selection_that_fails_gives_threads_back(three_threads):
+    def start(n_selections, n_picks):
+        raise ArithmeticError
+
+    blocked = torch.zeros(4, 30, dtype=torch.bool)
+    with pytest.raises(ArithmeticError):
+        _selection.select_each(start, torch.ones(4, 30), blocked, 2, 8)
+    assert torch.get_num_threads() == 3
+
+
+def test_the_last_to_leave_gives_threads_back(three_threads):
+    first, second = _selection.one_thread(), _selection.one_thread()
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert torch.get_num_threads() == 1
+    second.__exit__(None, None, None)
+    assert torch.get_num_threads() == 3

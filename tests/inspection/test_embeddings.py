@@ -122,6 +122,8 @@ def test_table(clf, iris):
     result = embedding_clusters(iris, label="setosa", n_clusters=3, random_state=0)
     frame = result.to_frame()
     assert sorted(frame.row) == list(range(50))
+    assert frame.cluster.is_monotonic_increasing
+    assert frame.cluster.nunique() == 3
     for cluster, part in frame.groupby("cluster"):
         assert (result.clusters[part.row] == cluster).all()
         assert (np.diff(part.distance) >= 0).all()

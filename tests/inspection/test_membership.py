@@ -85,10 +85,11 @@ def test_scores_and_curves(result, rows):
     assert result.difference(3, 3) == (0.0, 0.0)
 
 
-def test_several_at_once_is_one_after_another(result, rows):
+def test_several_at_once_is_one_after_another(result, rows, capsys):
     result, classifiers = result
     X, others, _ = rows
     alone = membership_inference(classifiers["network"], X, others, verbose=1)
+    assert "attacks: 100%" in capsys.readouterr().err
     assert [attack[0] for attack in alone.attacks] == [""] * 4
     np.testing.assert_array_equal(alone.auc, result.auc[:4])
     frozen = membership_inference(FrozenEstimator(classifiers["network"]), X, others)

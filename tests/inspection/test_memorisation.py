@@ -93,7 +93,19 @@ def test_padding_has_no_say(iris):
         assert scores[f"test_{name}"] == scores["test_class_accuracy"] == clf.score(X, y)
 
 
-def test_curve_is_fits_of_clones(iris):
+def test_a_row_alone_in_its_class_is_its_own_target(iris):
+    X, y = iris[0][:6], np.array(["a", "a", "a", "b", "c", "d"])
+    clf = network(max_epochs=60, alpha=0.4).fit(X, y)
+    named = clf.predict_index(X)
+    mates = named[:3][named[:3] != np.arange(3)]
+    assert (mates < 3).all()
+    drawn = [0.6 if row == i else 0.2 for i, row in enumerate(named[:3])]  # a mate: alpha / 2
+    assert (named[3:] == [3, 4, 5]).all()
+    scores = memorisation_scores(clf, X, y, k=2)
+    assert scores["sampled_target_accuracy"] == pytest.approx((sum(drawn) + 3) / 6)
+
+
+def test_curve_is_fits_of_clones(iris, capsys):
     X, y, X_test, y_test = iris
     estimator = network(max_epochs=3, random_state=7)
     before = estimator.get_params()
@@ -112,6 +124,7 @@ def test_curve_is_fits_of_clones(iris):
                 assert {n: v[i, j, seed] for n, v in result.scores.items()} == expected
     # Without seeds the estimator's own.
     alone = memorisation_curve(estimator, X, y, X_test, y_test, param_range=(0.2,), verbose=1)
+    assert "fits: 100%" in capsys.readouterr().err
     expected = memorisation_scores(clone(estimator).set_params(alpha=0.2).fit(X, y), X_test, y_test)
     assert {n: v.item() for n, v in alone.scores.items()} == expected
 

@@ -159,6 +159,23 @@ def test_index_subset_limits_what_can_be_named(iris, architecture):
         clf.explain(X, k=102)
 
 
+@pytest.mark.parametrize(
+    ("n_outputs", "quotas"),
+    [
+        (3, [1, 1, 1]),
+        (10, [5, 3, 2]),  # 7 rows by shares 59, 26, 12 of 97: 4.26, 1.88, 0.87
+        (13, [7, 4, 2]),  # 10 rows: 6.08, 2.68, 1.24
+        (99, [59, 27, 13]),  # 96 rows: 58.39, 25.73, 11.88
+        (100, [60, 27, 13]),
+    ],
+)
+def test_a_subset_has_a_row_of_each_class_and_the_rest_by_largest_remainder(n_outputs, quotas):
+    y = np.repeat(["a", "b", "c"], [60, 27, 13])
+    X = np.random.default_rng(0).normal(size=(100, 2)).astype(np.float32)
+    clf = quick(index_subset=n_outputs, max_epochs=1).fit(X, y)
+    assert np.unique(y[clf.index_], return_counts=True)[1].tolist() == quotas
+
+
 def test_rows_outside_the_subset_still_train_the_class_branch(iris):
     X, y = iris
     few = [0, 50, 100]

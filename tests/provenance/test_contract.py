@@ -17,7 +17,7 @@ from torch import nn
 
 from sklearn_provenance import ProvenanceClassifier, explain
 
-from .conftest import ARCHITECTURES, quick
+from .conftest import ARCHITECTURES, quick, quick_vae
 
 
 def same_fit(one, two, X):
@@ -96,6 +96,14 @@ def test_fit_leaves_the_users_module_and_data_alone(iris):
     for name, value in backbone.state_dict().items():
         assert torch.equal(value, state[name])
     np.testing.assert_array_equal(data, X)
+
+
+@pytest.mark.parametrize("make", [quick, quick_vae])
+def test_a_fitted_network_is_in_evaluation_mode(make, iris):
+    estimator = make(max_epochs=1, warm_start=True)
+    for _ in range(2):
+        estimator.fit(*iris)
+        assert not any(module.training for module in estimator.net_.module_.modules())
 
 
 def test_predictions_do_not_depend_on_the_mode_of_the_network_and_leave_it(iris):

@@ -117,6 +117,15 @@ def test_samples_are_decoded_codes_of_the_prior(fitted):
     assert fitted.sample().shape == (1, 8, 8)
 
 
+def test_decoded_pixels_are_rounded(fitted, digits):
+    Z = fitted.transform(digits[0][:50])
+    with torch.no_grad():
+        values = fitted.net_.module_.decode(torch.tensor(Z)).numpy()
+    decoded = fitted.inverse_transform(Z).reshape(values.shape).astype(float)
+    assert np.abs(decoded - values).max() <= 0.5
+    assert (decoded > values).mean() > 0.3  # not all to one side
+
+
 @pytest.mark.parametrize(
     ("shape", "scale", "likelihood"),
     [

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.base import clone
 
-from sklearn_provenance.retrieval import ExactIndex, FaissIndex
+from sklearn_provenance.retrieval import ExactIndex, FaissIndex, _faiss
 
 from .reference import brute_force, close, problems
 
@@ -175,9 +175,40 @@ print(set(used) == {{3}})
     assert done.stdout == "True\n"
 
 
-def test_the_setting_of_threads_survives_an_error():
+def test_the_setting_of_threads_survives_an_error(monkeypatch):
+    """Of an OpenMP runtime that is not torch's: whether FAISS has one depends on the build."""
     faiss = pytest.importorskip("faiss")
-    before = faiss.omp_get_max_threads(), torch.get_num_threads()
-    with pytest.raises(ValueError, match="more than the number of rows"):
-        FaissIndex("inverted_file", n_lists=9).build(np.eye(3))
-    assert (faiss.omp_get_max_threads(), torch.get_num_threads()) == before
+    threads = [5]
+    monkeypatch.setattr(faiss, "omp_get_max_threads", lambda: threads[-1])
+    monkeypatch.setattr(faiss, "omp_set_num_threads", threads.append)
+
+    def fail(*arguments, **options):
+        assert threads[-1] == torch.get_num_threads()
+        raise ArithmeticError
+
+    monkeypatch.setattr(faiss.IndexFlat, "search", fail)
+    index = FaissIndex().build(np.eye(3))
+    with pytest.raises(ArithmeticError):
+        index.search(np.eye(3), 1)
+    monkeypatch.setattr(faiss.IndexFlat, "add", fail)
+    with pytest.raises(ArithmeticError):
+        index.build(np.eye(3))
+    assert threads == [5, *[torch.get_num_threads(), 5] * 3]
+
+
+def test_each_use_of_the_seed_counts(clusters, monkeypatch):
+    """The rows that are learned from, and where k-means starts."""
+    rows, queries = clusters
+    lists = FaissIndex("inverted_file", n_lists=32, n_probe=1)  # learns from all 2000 rows
+    monkeypatch.setattr(_faiss, "_ROWS_QUANTISED", 20)
+    bytes_ = FaissIndex("scalar_quantized")  # has no other use
+    for index in (lists, bytes_):
+        zero, one = (
+            faiss_bytes(clone(index).set_params(random_state=seed).build(rows)) for seed in (0, 1)
+        )
+        assert zero != one
+
+
+def faiss_bytes(index):
+    faiss = pytest.importorskip("faiss")
+    return faiss.serialize_index(index.index_).tobytes()

@@ -126,3 +126,13 @@ def test_maps_are_fixed_by_the_seed_and_differ_between_layers(kind):
     assert not torch.allclose(first, sketched(kind, 32, 1, same))
     both = sketched(kind, 32, 0, same, same)
     assert not torch.allclose(both - first, first)
+
+
+@pytest.mark.parametrize("n_buckets", [1, 7, 32])
+@pytest.mark.parametrize("n", [1, 7, 20, 100])
+def test_buckets_are_filled_evenly(n, n_buckets):
+    for seed in range(20):
+        buckets = _Draws(seed).buckets(n, n_buckets)
+        filled = torch.bincount(buckets, minlength=n_buckets)
+        assert len(filled) == n_buckets
+        assert filled.max() <= -(-n // n_buckets)  # one at most, of fewer numbers than buckets
