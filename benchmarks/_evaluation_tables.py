@@ -4,7 +4,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from sklearn_provenance.evaluation import BrittlenessDisplay, CoresetDisplay
+from sklearn_provenance.evaluation import LinesDisplay
+from sklearn_provenance.evaluation._coreset import coreset_lines
 
 # [IT] section 4.2: CIFAR-10, ResNet-9, Recall@50 and MRR@100.
 PAPER_BACKDOOR = {
@@ -60,8 +61,9 @@ def brittleness_methods(frame, folder):
             values.unstack().loc[names, sizes].to_numpy()
             for values in (groups.mean(), groups.sem())
         )
-        display = BrittlenessDisplay(
-            sizes, means, errors, names=names, xlabel="training rows removed", ylabel=label
+        axes_labels = {"xlabel": "training rows removed", "ylabel": label, "xticks": sizes}
+        display = LinesDisplay(
+            sizes, means, errors, names=names, dodge=True, axes=axes_labels
         ).plot(ax)
         display.ax_.get_legend().remove()
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right center", frameon=False)
@@ -97,10 +99,10 @@ def coreset(frame, folder):
     figure, axes = plt.subplots(1, 2, figsize=(13, 5), sharey=True, layout="constrained")
     for ax, balanced in zip(axes, (False, True), strict=True):
         means, errors = (
-            values.loc[balanced].unstack().loc[names, sizes].to_numpy()[:, None]
+            values.loc[balanced].unstack().loc[names, sizes].to_numpy()[:, None]  # one kind of line
             for values in (groups.mean(), groups.sem())
         )
-        CoresetDisplay(sizes, means, errors, names=names, balanced=[False]).plot(ax)
+        coreset_lines(sizes, means, errors, names, [False]).plot(ax)
         ax.set_title("classes balanced" if balanced else "as selected")
         ax.get_legend().remove()
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right center", frameon=False)

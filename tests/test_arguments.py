@@ -206,8 +206,9 @@ def test_wrong_arguments_are_named(good, name, parameter, value):
     ("name", "call", "parameter"),
     [
         ("brittleness", lambda r: r.means("bad"), "what"),
-        ("brittleness", lambda r: r.means(None), "what"),
-        ("memorisation_curve", lambda r: r.means("bad"), "measure"),
+        ("memorisation_curve", lambda r: r.means("bad"), "what"),
+        ("memorisation_curve", lambda r: r.plot(measures=["bad"]), "measures"),
+        ("label_error_ranking", lambda r: r.means(), "what"),
         ("membership_inference", lambda r: r.curve(99), "attack"),
         ("membership_inference", lambda r: r.curve(-1), "attack"),
         ("membership_inference", lambda r: r.difference(0, True), "second"),
@@ -228,11 +229,3 @@ def test_results_name_wrong_arguments(good, name, call, parameter):
         result = FUNCTIONS[name](**good[name])
     with pytest.raises((TypeError, ValueError), match=rf"(?<!\w){parameter}(?!\w)"):
         call(result)
-
-
-@pytest.mark.parametrize("module", [evaluation, inspection])
-def test_displays_name_what_they_draw(module):
-    for name in module.__all__:
-        if name.endswith("Display"):
-            with pytest.raises(TypeError, match=r"(result|ranking) must be of class"):
-                getattr(module, name).from_result(None)

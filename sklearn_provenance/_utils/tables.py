@@ -1,5 +1,7 @@
 """Tables of results: columns, data frames, means with standard errors."""
 
+from dataclasses import dataclass
+
 import numpy as np
 
 
@@ -12,27 +14,85 @@ def frame(columns, what):
     return pd.DataFrame(columns)
 
 
-def long_columns(axes, **values):
-    """Columns with a line for each entry of arrays.
+@dataclass(frozen=True, eq=False)
+class Table:
+    """Values over named dimensions, a line for each entry.
 
     Parameters
     ----------
-    axes : dict of str to array-like
-        Name and entries of each axis of the arrays.
-    **values : ndarray
-        Arrays of one shape, by the name of their column.
+    dims : dict of str to array-like
+        Name and entries of each dimension. Empty where values are columns already.
+    values : dict of str to array-like
+        Arrays over the dimensions, by the name of their column. An array over the last ones only is
+        repeated along the others.
+    """
+
+    dims: dict
+    values: dict
+
+    def columns(self):
+        """Columns of one length, ndarrays by name; the last dimension varies fastest."""
+        values = {name: np.asarray(value) for name, value in self.values.items()}
+        if self.dims:
+            shape = tuple(len(entries) for entries in self.dims.values())
+        else:
+            shape = np.broadcast_shapes(*(value.shape for value in values.values()))
+        places = np.indices(shape).reshape(len(shape), -1)
+        columns = {
+            name: np.asarray(entries)[place]
+            for (name, entries), place in zip(self.dims.items(), places, strict=False)
+        }
+        return columns | {
+            name: np.broadcast_to(value, shape).ravel() for name, value in values.items()
+        }
+
+
+def text_table(title, names, cells, head=""):
+    """A title, and below it a line of text for each name.
+
+    Parameters
+    ----------
+    title : str
+        First line.
+    names : sequence of str
+        What lines begin with.
+    cells : sequence of str
+        What follows the name on each line.
+    head : str, default=""
+        What stands above the cells.
 
     Returns
     -------
-    dict of str to ndarray
-        Columns; the last axis varies fastest.
+    str
+        Lines.
     """
-    places = np.indices([len(entries) for entries in axes.values()]).reshape(len(axes), -1)
-    columns = {
-        name: np.asarray(entries)[place]
-        for (name, entries), place in zip(axes.items(), places, strict=True)
-    }
-    return columns | {name: value.ravel() for name, value in values.items()}
+    width = max(map(len, names))
+    lines = [title]
+    if head:
+        lines.append(" " * width + head)
+    return "\n".join(
+        lines + [f"{name:<{width}}{cell}" for name, cell in zip(names, cells, strict=True)]
+    )
+
+
+def number_cells(values, width, digits):
+    """Cells of :func:`text_table` with a line of numbers each."""
+    return ["".join(f"{value:{width}.{digits}f}" for value in line) for line in values]
+
+
+def heads(names, width):
+    """What stands above :func:`number_cells`."""
+    return "".join(f"{name:>{width}}" for name in names)
+
+
+def plus_minus(means, errors):
+    """Cells of :func:`text_table` with means and their standard errors."""
+    return [f"  {mean:.3f} ± {error:.3f}" for mean, error in zip(means, errors, strict=True)]
+
+
+def mean_and_error(name, values, axis):
+    """Mean and standard error along an axis, as two columns of a :class:`Table`."""
+    return {name: nan_mean(values, axis), f"{name}_se": standard_error(values, axis)}
 
 
 def nan_mean(values, axis):

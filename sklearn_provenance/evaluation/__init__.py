@@ -1,5 +1,8 @@
 """Protocols that measure attribution."""
 
+from .._utils.deprecated import old_display, warned
+from .._utils.displays import LinesDisplay, PointsDisplay
+from .._utils.results import Result
 from ..attribution import AttributionSampler
 from ..attribution._suspicion import (
     label_disagreement,
@@ -8,42 +11,25 @@ from ..attribution._suspicion import (
     self_influence,
 )
 from ..retraining import Recipe, Retrained, iter_retrain, retrain
-from ._brittleness import BrittlenessResult, brittleness
+from ._brittleness import brittleness
 from ._brittleness_scorer import brittleness_scorer
-from ._coreset import CoresetResult, coreset_selection
-from ._curves import BrittlenessDisplay, LDSDisplay, RelativeInformationDisplay
-from ._displays import CoresetDisplay, LabelErrorDisplay, RetrievalDisplay
+from ._coreset import coreset_selection
 from ._frechet import frechet_distance
-from ._label_errors import LabelErrorResult, label_error_ranking
-from ._lds import LDSResult, linear_datamodeling_score
+from ._label_errors import label_error_ranking
+from ._lds import linear_datamodeling_score
 from ._lds_truth import lds_from_truth
-from ._realism import RealismResult, realism
-from ._realism_display import RealismDisplay
-from ._relative_information import RelativeInformationResult, relative_information
-from ._retrieval import RetrievalResult, backdoor_retrieval
-from ._robustness import RobustnessResult, robustness
-from ._robustness_display import RobustnessDisplay
+from ._realism import realism
+from ._relative_information import relative_information
+from ._retrieval import backdoor_retrieval
+from ._robustness import robustness
 
 __all__ = [
     "AttributionSampler",
-    "BrittlenessDisplay",
-    "BrittlenessResult",
-    "CoresetDisplay",
-    "CoresetResult",
-    "LDSDisplay",
-    "LDSResult",
-    "LabelErrorDisplay",
-    "LabelErrorResult",
-    "RealismDisplay",
-    "RealismResult",
+    "LinesDisplay",
+    "PointsDisplay",
     "Recipe",
-    "RelativeInformationDisplay",
-    "RelativeInformationResult",
+    "Result",
     "Retrained",
-    "RetrievalDisplay",
-    "RetrievalResult",
-    "RobustnessDisplay",
-    "RobustnessResult",
     "backdoor_retrieval",
     "brittleness",
     "brittleness_scorer",
@@ -62,3 +48,31 @@ __all__ = [
     "robustness",
     "self_influence",
 ]
+
+# Each result and its figure had a class.
+_OLD_NAMES = dict.fromkeys(
+    [
+        "BrittlenessResult",
+        "CoresetResult",
+        "LDSResult",
+        "LabelErrorResult",
+        "RealismResult",
+        "RelativeInformationResult",
+        "RetrievalResult",
+        "RobustnessResult",
+    ],
+    Result,
+) | {
+    "BrittlenessDisplay": old_display("BrittlenessDisplay", LinesDisplay),
+    "CoresetDisplay": old_display("CoresetDisplay", LinesDisplay),
+    "LDSDisplay": old_display("LDSDisplay", PointsDisplay),
+    "LabelErrorDisplay": old_display("LabelErrorDisplay", LinesDisplay),
+    "RealismDisplay": old_display("RealismDisplay", LinesDisplay, from_estimator=realism),
+    "RelativeInformationDisplay": old_display("RelativeInformationDisplay", LinesDisplay),
+    "RetrievalDisplay": old_display("RetrievalDisplay", PointsDisplay),
+    "RobustnessDisplay": old_display("RobustnessDisplay", PointsDisplay),
+}
+
+
+def __getattr__(name):
+    return warned(__name__, name, _OLD_NAMES)

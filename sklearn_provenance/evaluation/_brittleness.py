@@ -1,19 +1,18 @@
 """Leave-subset-out brittleness: does a prediction fall without the rows that explain it?"""
 
-from dataclasses import dataclass
-
 import numpy as np
 from sklearn.utils import _safe_indexing
 from sklearn.utils._param_validation import validate_params
 
 from .._utils.arguments import ROWS, as_seeds, check_sizes
+from .._utils.displays import LinesDisplay
 from .._utils.labels import label_columns
-from .._utils.tables import frame, long_columns, nan_mean, standard_error
+from .._utils.results import Result
+from .._utils.tables import Table, heads, mean_and_error, nan_mean, number_cells, text_table
 from ..attribution._training_rows import check_rows
 from ..retraining._constraints import MODEL, TRAINING
 from ..retraining._removals import Removals
 from ..retraining._results import margin
-from ._curves import BrittlenessDisplay
 from ._protocol import as_attributors, check_queries, picked_rows
 
 
@@ -99,8 +98,32 @@ def brittleness(
 
     Returns
     -------
-    BrittlenessResult
-        Which queries fell and by how much their margins dropped, for each method and size.
+    Result
+        ``to_frame()`` has a line for each method, query and size. ``summary()`` has one for each
+        method and size: the fraction of the queries that fell, the mean drop of those for which a
+        model was trained at this size, ``n_trained``, and their standard errors, which count
+        queries as independent draws, and the full model and the order of training as given.
+        ``plot(what="margin_drop")`` draws the drops. Attributes:
+
+        methods : tuple of str
+            Names of the attributors.
+        sizes : ndarray of shape (n_sizes,)
+            Rows removed.
+        queries : ndarray of shape (n_queries,)
+            Which of the queries given the full model classifies correctly; the others are left out.
+        n_given : int
+            Number of queries given.
+        flipped : ndarray of shape (n_methods, n_queries, n_sizes)
+            1 where the query was misclassified, else 0; with several seeds the share of them. With
+            early stopping it stays 1 at larger sizes, where nothing was trained. nan where training
+            diverged.
+        margin_drop : ndarray of shape (n_methods, n_queries, n_sizes)
+            Nats by which the margin of the true label dropped, the mean over seeds; nan where
+            nothing was trained.
+        early_stop : bool
+            Whether queries that fell were left alone at larger sizes.
+        n_copies : int
+            Different models trained, those on all rows included.
 
     Raises
     ------
@@ -184,15 +207,33 @@ def brittleness(
     flipped, drops = remove_ascending(
         copies, queries, y_queries, np.stack(picks), sizes, early_stop
     )
-    return BrittlenessResult(
-        methods=tuple(attributors),
+    flipped = nan_mean(flipped, 1)  # over seeds
+    drops = nan_mean(drops, 1)
+    methods = tuple(attributors)
+    values = {"flipped": flipped, "margin_drop": drops}
+    fell = mean_and_error("flipped", flipped, 1)
+    counts = {"n_queries": len(queries), "n_trained": (~np.isnan(drops)).sum(1)}
+    return Result(
+        text_table(
+            f"Brittleness, {len(queries)} of {len(columns)} queries are classified correctly; "
+            "fraction misclassified without the first rows",
+            methods,
+            number_cells(fell["flipped"], 7, 2),
+            head=heads(sizes, 7),
+        ),
+        Table({"method": methods, "query": queries, "size": sizes}, values),
+        _figure,
+        summary=Table(
+            {"method": methods, "size": sizes},
+            fell | mean_and_error("margin_drop", drops, 1) | counts,
+        ),
+        methods=methods,
         sizes=sizes,
         queries=queries,
         n_given=len(columns),
-        flipped=nan_mean(flipped, 1),
-        margin_drop=nan_mean(drops, 1),
         early_stop=early_stop,
         n_copies=copies.n_copies,
+        **values,
     )
 
 
@@ -247,137 +288,14 @@ def remove_ascending(copies, queries, labels, picks, sizes, early_stop):
     return flipped, drops
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class BrittlenessResult:
-    """What became of predictions once the rows that explain them were removed.
-
-    Parameters
-    ----------
-    methods : tuple of str
-        Names of the attributors.
-    sizes : ndarray of shape (n_sizes,)
-        Rows removed.
-    queries : ndarray of shape (n_queries,)
-        Which of the queries given the full model classifies correctly; the others are left out.
-    n_given : int
-        Number of queries given.
-    flipped : ndarray of shape (n_methods, n_queries, n_sizes)
-        1 where the query was misclassified, else 0; with several seeds the share of them. With
-        early stopping it stays 1 at larger sizes, where nothing was trained. nan where training
-        diverged.
-    margin_drop : ndarray of shape (n_methods, n_queries, n_sizes)
-        Nats by which the margin of the true label dropped, the mean over seeds; nan where nothing
-        was trained.
-    early_stop : bool
-        Whether queries that fell were left alone at larger sizes.
-    n_copies : int
-        Different models trained, those on all rows included.
-    """
-
-    methods: tuple
-    sizes: np.ndarray
-    queries: np.ndarray
-    n_given: int
-    flipped: np.ndarray
-    margin_drop: np.ndarray
-    early_stop: bool
-    n_copies: int
-
-    def means(self, what="flipped"):
-        """Average over queries, with standard errors.
-
-        The standard error counts queries as independent draws, and the full model and the order of
-        training as given. With one query it is nan.
-
-        Parameters
-        ----------
-        what : {"flipped", "margin_drop"}, default="flipped"
-            Of what.
-
-        Returns
-        -------
-        mean : ndarray of shape (n_methods, n_sizes)
-            Fraction misclassified, or mean drop of the queries for which models were trained, nan
-            where there are none.
-        error : ndarray of shape (n_methods, n_sizes)
-            Its standard error.
-        """
-        if what not in ("flipped", "margin_drop"):
-            raise ValueError(f"what must be 'flipped' or 'margin_drop', got {what!r}")
-        values = getattr(self, what)
-        return nan_mean(values, 1), standard_error(values, 1)
-
-    def to_frame(self):
-        """Return one line for each method, query and size.
-
-        Returns
-        -------
-        pandas.DataFrame
-            Columns `method`, `query` (its number among those given), `size`, `flipped` and
-            `margin_drop`.
-
-        Raises
-        ------
-        ImportError
-            If pandas is missing.
-        """
-        axes = {"method": self.methods, "query": self.queries, "size": self.sizes}
-        values = {"flipped": self.flipped, "margin_drop": self.margin_drop}
-        return frame(long_columns(axes, **values), "to_frame")
-
-    def summary(self):
-        """Return one line for each method and size.
-
-        Returns
-        -------
-        pandas.DataFrame
-            Columns `method`, `size`, `flipped` (fraction of the queries), `flipped_se`,
-            `margin_drop`, `margin_drop_se`, `n_queries` and `n_trained`, the queries for which a
-            model was trained at this size; the drops are theirs.
-
-        Raises
-        ------
-        ImportError
-            If pandas is missing.
-        """
-        axes = {"method": self.methods, "size": self.sizes}
-        values = {}
-        for what in ("flipped", "margin_drop"):
-            values[what], values[f"{what}_se"] = self.means(what)
-        n_trained = (~np.isnan(self.margin_drop)).sum(1)
-        n_queries = np.full_like(n_trained, len(self.queries))
-        columns = long_columns(axes, **values, n_queries=n_queries, n_trained=n_trained)
-        return frame(columns, "summary")
-
-    def plot(self, *, what="flipped", ax=None, **kwargs):
-        """Draw a line with error bars for each method.
-
-        Parameters
-        ----------
-        what : {"flipped", "margin_drop"}, default="flipped"
-            What is drawn.
-        ax : matplotlib Axes, default=None
-            Axes to draw in; None makes new ones.
-        **kwargs
-            Passed on to ``ax.errorbar``.
-
-        Returns
-        -------
-        BrittlenessDisplay
-            Drawn.
-
-        Raises
-        ------
-        ImportError
-            If matplotlib is missing.
-        """
-        return BrittlenessDisplay.from_result(self, what=what, ax=ax, **kwargs)
-
-    def __repr__(self):
-        counts = f"{len(self.queries)} of {self.n_given} queries are classified correctly"
-        lines = [f"Brittleness, {counts}; fraction misclassified without the first rows"]
-        width = max(map(len, self.methods))
-        lines.append(" " * width + "".join(f"{size:>7}" for size in self.sizes))
-        for name, fractions in zip(self.methods, self.means()[0], strict=True):
-            lines.append(f"{name:<{width}}" + "".join(f"{value:7.2f}" for value in fractions))
-        return "\n".join(lines)
+def _figure(result, what="flipped", **style):
+    """Means over the number of rows removed, a line for each method."""
+    labels = {"flipped": "fraction misclassified", "margin_drop": "drop of the margin (nats)"}
+    means, errors = result.means(what)
+    label = labels[what]
+    if what == "margin_drop" and result.early_stop:
+        label += ",\nqueries not yet misclassified"
+    axes = {"xlabel": "training rows removed", "ylabel": label, "xticks": result.sizes}
+    return LinesDisplay(
+        result.sizes, means, errors, names=result.methods, style=style, dodge=True, axes=axes
+    )

@@ -1,22 +1,23 @@
 """Coreset selection: how accurate is a model that is trained on the selected rows alone?"""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from sklearn.utils._param_validation import validate_parameter_constraints, validate_params
 from sklearn.utils.validation import _num_samples
 
 from .._utils.arguments import ROWS, as_seeds, check_labels
+from .._utils.displays import LinesDisplay
 from .._utils.fitted import check_fitted
 from .._utils.labels import label_columns
-from .._utils.tables import frame, long_columns, nan_mean, standard_error
+from .._utils.plotting import COLORS, MARKERS
+from .._utils.results import Result
+from .._utils.tables import Table, heads, mean_and_error, number_cells, text_table
 from ..attribution._training_rows import check_rows
 from ..attribution.estimators._pointwise import PointwiseSelection
 from ..retraining import Recipe, retrain
 from ..retraining._constraints import MODEL, TRAINING
 from ..retraining._copies import check_retrainable, is_estimator
-from ._displays import CoresetDisplay
 
 
 @validate_params(
@@ -96,8 +97,23 @@ def coreset_selection(
 
     Returns
     -------
-    CoresetResult
-        Accuracy of each subset and seed, and the subsets.
+    Result
+        ``to_frame()`` has a line for each model that was trained. ``summary()`` has one for each
+        method and size, balanced or not, with means over seeds. Attributes:
+
+        methods : tuple of str
+            Names of the attributors.
+        balanced : tuple of bool
+            Whether classes got equal shares.
+        sizes : ndarray of shape (n_sizes,)
+            Rows selected.
+        seeds : tuple of int or None
+            Seeds of training.
+        accuracy : ndarray of shape (n_methods, n_balanced, n_sizes, n_seeds)
+            Share of test rows whose label is predicted; nan where training diverged.
+        subsets : dict of (str, bool, int) to list of ndarray
+            Rows selected, best first, by method, balanced or not, and size; one array for each
+            seed.
 
     Raises
     ------
@@ -202,13 +218,25 @@ def coreset_selection(
         for copy, logits in zip(copies, retrained.outputs, strict=True):
             right = np.mean(logits.argmax(1) == columns)
             accuracy[copy] = np.nan if np.isnan(logits).any() else right
-    shape = len(methods), len(balanced), len(sizes), len(seeds)
-    return CoresetResult(
-        methods=tuple(methods),
-        balanced=tuple(balanced),
+    methods, balanced = tuple(methods), tuple(balanced)
+    accuracy = accuracy.reshape(len(methods), len(balanced), len(sizes), len(seeds))
+    dims = {"method": methods, "balanced": balanced, "size": sizes}
+    means = mean_and_error("accuracy", accuracy, -1)
+    return Result(
+        text_table(
+            f"Test accuracy of models trained on coresets, means over {len(seeds)} seeds",
+            [f"{name}, balanced" if quotas else name for name in methods for quotas in balanced],
+            number_cells(means["accuracy"].reshape(-1, len(sizes)), 7, 3),
+            head=heads(sizes, 7),
+        ),
+        Table(dims | {"seed": seeds}, {"accuracy": accuracy}),
+        _figure,
+        summary=Table(dims, means | {"n_seeds": len(seeds)}),
+        methods=methods,
+        balanced=balanced,
         sizes=np.array(sizes),
         seeds=seeds,
-        accuracy=np.reshape(accuracy, shape),
+        accuracy=accuracy,
         subsets=subsets,
     )
 
@@ -282,98 +310,54 @@ def _check_rows(name, rows, size, n_train):
     return rows.astype(np.int64)
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class CoresetResult:
-    """Accuracy of models that were trained on selected rows alone.
+def _figure(result, **style):
+    return coreset_lines(result.sizes, *result.means(), result.methods, result.balanced, style)
+
+
+def coreset_lines(sizes, means, errors, methods, balanced, style=None):
+    """Accuracy over size, a line for each method; dashed where classes have equal shares.
 
     Parameters
     ----------
-    methods : tuple of str
-        Names of the attributors.
-    balanced : tuple of bool
-        Whether classes got equal shares.
     sizes : ndarray of shape (n_sizes,)
         Rows selected.
-    seeds : tuple of int or None
-        Seeds of training.
-    accuracy : ndarray of shape (n_methods, n_balanced, n_sizes, n_seeds)
-        Share of test rows whose label is predicted; nan where training diverged.
-    subsets : dict of (str, bool, int) to list of ndarray
-        Rows selected, best first, by method, balanced or not, and size; one array for each seed.
+    means, errors : ndarray of shape (n_methods, n_balanced, n_sizes)
+        Accuracies, and half the heights of their bars.
+    methods : sequence of str
+        Names of the methods.
+    balanced : sequence of bool
+        Whether classes have equal shares.
+    style : dict, default=None
+        Keywords of each line.
+
+    Returns
+    -------
+    LinesDisplay
+        Not drawn yet.
     """
-
-    methods: tuple
-    balanced: tuple
-    sizes: np.ndarray
-    seeds: tuple
-    accuracy: np.ndarray
-    subsets: dict
-
-    def means(self):
-        """Return means over seeds, and their standard errors.
-
-        Returns
-        -------
-        mean : ndarray of shape (n_methods, n_balanced, n_sizes)
-            Accuracy.
-        error : ndarray of shape (n_methods, n_balanced, n_sizes)
-            Its standard error; nan with one seed.
-        """
-        return nan_mean(self.accuracy, -1), standard_error(self.accuracy, -1)
-
-    def to_frame(self):
-        """Return one line for each model that was trained.
-
-        Returns
-        -------
-        pandas.DataFrame
-            Columns `method`, `balanced`, `size`, `seed` and `accuracy`.
-
-        Raises
-        ------
-        ImportError
-            If pandas is missing.
-        """
-        axes = self._axes() | {"seed": self.seeds}
-        return frame(long_columns(axes, accuracy=self.accuracy), "to_frame")
-
-    def summary(self):
-        """Return one line for each method and size, balanced or not.
-
-        Returns
-        -------
-        pandas.DataFrame
-            Columns `method`, `balanced`, `size`, `accuracy`, `accuracy_se` and `n_seeds`.
-
-        Raises
-        ------
-        ImportError
-            If pandas is missing.
-        """
-        mean, error = self.means()
-        values = {"accuracy": mean, "accuracy_se": error}
-        values["n_seeds"] = np.full(mean.shape, len(self.seeds))
-        return frame(long_columns(self._axes(), **values), "summary")
-
-    def plot(self, *, ax=None):
-        """Draw accuracy over size, a line for each method.
-
-        Parameters
-        ----------
-        ax : matplotlib Axes, default=None
-            Axes to draw in; None makes new ones.
-
-        Returns
-        -------
-        CoresetDisplay
-            The display, with ``ax_`` and ``figure_``.
-
-        Raises
-        ------
-        ImportError
-            If matplotlib is missing.
-        """
-        return CoresetDisplay.from_result(self, ax=ax)
-
-    def _axes(self):
-        return {"method": self.methods, "balanced": self.balanced, "size": self.sizes}
+    names, styles = [], []
+    for number, name in enumerate(methods):
+        again, color = divmod(number, len(COLORS))  # colours that come again have hollow markers
+        solid, dashed = ("-.", ":") if again else ("-", "--")
+        for place, quotas in enumerate(balanced):
+            names.append("_" if place else name)
+            styles.append(
+                {
+                    "color": COLORS[color],
+                    "linestyle": dashed if quotas else solid,
+                    "marker": MARKERS[(number + again) % len(MARKERS)],
+                    "markerfacecolor": "none" if again else None,
+                }
+            )
+    return LinesDisplay(
+        sizes,
+        means.reshape(-1, len(sizes)),
+        errors.reshape(-1, len(sizes)),
+        names=names,
+        styles=styles,
+        style=style,
+        keys={"classes balanced": "--"} if any(balanced) else None,
+        ticks=[str(size) for size in sizes],
+        axes={"xscale": "log", "xlabel": "training rows selected", "ylabel": "test accuracy"},
+        legend={"fontsize": "small"},
+    )

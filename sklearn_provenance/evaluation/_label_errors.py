@@ -1,16 +1,17 @@
 """Label errors: does a method's suspicion point to the rows whose label is wrong?"""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 from sklearn.metrics import roc_auc_score
 from sklearn.utils._param_validation import validate_params
 
 from .._utils.arguments import check_numbers, real
-from .._utils.tables import frame
+from .._utils.displays import LinesDisplay
+from .._utils.plotting import COLORS
+from .._utils.results import Result
+from .._utils.tables import Table, text_table
 from ..attribution._suspicion import LOSS
-from ._displays import LabelErrorDisplay
 
 
 @validate_params(
@@ -36,8 +37,24 @@ def label_error_ranking(scores_by_method, is_error, *, inspected=(0.1, 0.2)):
 
     Returns
     -------
-    LabelErrorResult
-        Area under the ROC curve and share of errors found, for each method.
+    Result
+        ``to_frame()`` has a line for each method, with ``found@10%`` and the like. Attributes:
+
+        methods : tuple of str
+            Names of the methods; "loss" is the baseline.
+        auroc : ndarray of shape (n_methods,)
+            Probability that a row with a wrong label is more suspicious than one with a right
+            label; ties count one half.
+        inspected : tuple of float
+            Shares of all rows that are inspected, the most suspicious first.
+        found : ndarray of shape (n_methods, n_inspected)
+            Share of the errors that are among them.
+        curves : list of (ndarray, ndarray)
+            Share inspected and share found, from 0 to 1, of each method.
+        n_errors : int
+            Rows whose label is wrong.
+        n_rows : int
+            Rows in all.
 
     Raises
     ------
@@ -89,14 +106,25 @@ def label_error_ranking(scores_by_method, is_error, *, inspected=(0.1, 0.2)):
     for name, values in scores_by_method.items():
         scores.append(check_numbers(values, f"scores_by_method[{name!r}]", is_error.shape))
     curves = [found_curve(values, is_error) for values in scores]
-    return LabelErrorResult(
-        methods=tuple(scores_by_method),
-        auroc=np.array([roc_auc_score(is_error, values) for values in scores]),
+    methods = tuple(scores_by_method)
+    auroc = np.array([roc_auc_score(is_error, values) for values in scores])
+    found = np.array([np.interp(inspected, *curve) for curve in curves])
+    shares = {f"found@{100 * s:g}%": f for s, f in zip(inspected, found.T, strict=True)}
+    counts = {"n_errors": int(is_error.sum()), "n_rows": len(is_error)}
+    return Result(
+        text_table(
+            f"Label errors, {counts['n_errors']} of {len(is_error)} rows: AUROC",
+            methods,
+            [f"  {value:.3f}" for value in auroc],
+        ),
+        Table({"method": methods}, {"auroc": auroc} | shares | counts),
+        _figure,
+        methods=methods,
+        auroc=auroc,
         inspected=inspected,
-        found=np.array([np.interp(inspected, *curve) for curve in curves]),
+        found=found,
         curves=curves,
-        n_errors=int(is_error.sum()),
-        n_rows=len(is_error),
+        **counts,
     )
 
 
@@ -122,71 +150,24 @@ def found_curve(scores, is_error):
     return inspected, found
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class LabelErrorResult:
-    """How well methods rank rows whose label is wrong.
-
-    Parameters
-    ----------
-    methods : tuple of str
-        Names of the methods; "loss" is the baseline.
-    auroc : ndarray of shape (n_methods,)
-        Probability that a row with a wrong label is more suspicious than one with a right label;
-        ties count one half.
-    inspected : tuple of float
-        Shares of all rows that are inspected, the most suspicious first.
-    found : ndarray of shape (n_methods, n_inspected)
-        Share of the errors that are among them.
-    curves : list of (ndarray, ndarray)
-        Share inspected and share found, from 0 to 1, of each method.
-    n_errors : int
-        Rows whose label is wrong.
-    n_rows : int
-        Rows in all.
-    """
-
-    methods: tuple
-    auroc: np.ndarray
-    inspected: tuple
-    found: np.ndarray
-    curves: list
-    n_errors: int
-    n_rows: int
-
-    def to_frame(self):
-        """Return one line for each method.
-
-        Returns
-        -------
-        pandas.DataFrame
-            Columns `method`, `auroc`, `found@10%` and the like, `n_errors` and `n_rows`.
-
-        Raises
-        ------
-        ImportError
-            If pandas is missing.
-        """
-        columns = {"method": list(self.methods), "auroc": self.auroc}
-        for share, found in zip(self.inspected, self.found.T, strict=True):
-            columns[f"found@{100 * share:g}%"] = found
-        return frame(columns | {"n_errors": self.n_errors, "n_rows": self.n_rows}, "to_frame")
-
-    def plot(self, *, ax=None):
-        """Draw the share of errors found by the share of rows inspected.
-
-        Parameters
-        ----------
-        ax : matplotlib Axes, default=None
-            Axes to draw in; None makes new ones.
-
-        Returns
-        -------
-        LabelErrorDisplay
-            The display, with ``ax_`` and ``figure_``.
-
-        Raises
-        ------
-        ImportError
-            If matplotlib is missing.
-        """
-        return LabelErrorDisplay.from_result(self, ax=ax)
+def _figure(result, **style):
+    """Share of errors found over the share of rows inspected; the loss is dashed."""
+    baseline = {"color": "k", "linestyle": "--"}
+    share = result.n_errors / result.n_rows
+    x, y = zip(*result.curves, strict=True)
+    return LinesDisplay(
+        list(x),
+        y,
+        names=result.methods,
+        styles=[
+            baseline if name == LOSS else {"color": COLORS[i % len(COLORS)]}
+            for i, name in enumerate(result.methods)
+        ],
+        style=style,
+        # A random order, and one that knows the errors.
+        references=[
+            ([0, 1], [0, 1], {"linestyle": ":"}),
+            ([0, share, 1], [0, 1, 1], {"linestyle": ":"}),
+        ],
+        axes={"xlabel": "share of rows inspected", "ylabel": "share of label errors found"},
+    )

@@ -1,18 +1,17 @@
 """Linear datamodeling score: do sums of scores predict what training on fewer rows does?"""
 
-from dataclasses import dataclass
-
 import numpy as np
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import validate_params
 
 from .._utils.arguments import ROWS, real, whole
-from .._utils.tables import frame, long_columns, nan_mean
+from .._utils.displays import PointsDisplay
+from .._utils.results import Result
+from .._utils.tables import Table, nan_mean, plus_minus, text_table
 from ..attribution._training_rows import check_rows
 from ..retraining import retrain
 from ..retraining._constraints import MODEL, TRAINING
 from ..retraining._schedule import check_masks
-from ._curves import LDSDisplay
 from ._lds_truth import check_margins, lds_from_truth, lds_standard_error
 from ._protocol import as_attributors, check_queries
 
@@ -110,8 +109,26 @@ def linear_datamodeling_score(
 
     Returns
     -------
-    LDSResult
-        Scores of the methods, with the subsets and margins that they were measured with.
+    Result
+        ``to_frame()`` has a line for each method and query. ``summary()`` has one for each method,
+        with ``lds``, the mean over queries, and ``n_queries``, those whose margin was not always
+        the same. Attributes:
+
+        methods : tuple of str
+            Names of the attributors.
+        scores : ndarray of shape (n_methods,)
+            Linear datamodeling score of each method: the mean over queries.
+        correlations : ndarray of shape (n_methods, n_queries)
+            Spearman correlation over subsets; nan for a query whose margin was always the same.
+        standard_errors : ndarray of shape (n_methods,)
+            Standard error of each method's score: over queries, and by the jackknife over subsets,
+            which all queries share. It compares with 0 or with a score that was measured elsewhere;
+            methods measured together share queries and subsets, and differ more surely than it
+            says.
+        masks : ndarray of shape (n_masks, n_rows), bool
+            The subsets.
+        margins : ndarray of shape (n_masks, n_queries)
+            Margins of the models trained on them, the mean over repetitions.
 
     Raises
     ------
@@ -196,10 +213,25 @@ def linear_datamodeling_score(
                 "to rank. Take a smaller lr."
             )
     truth = masks, check_margins(margins, len(masks), len(y_queries))
-    return LDSResult(
-        methods=tuple(attributors),
-        correlations=np.stack([lds_from_truth(s, *truth) for s in scores]),
-        standard_errors=np.array([lds_standard_error(s, *truth) for s in scores]),
+    methods = tuple(attributors)
+    correlations = np.stack([lds_from_truth(s, *truth) for s in scores])
+    errors = np.array([lds_standard_error(s, *truth) for s in scores])
+    means = {"lds": nan_mean(correlations, 1), "lds_se": errors}
+    counts = {"n_queries": (~np.isnan(correlations)).sum(1), "n_masks": len(masks)}
+    n_queries = correlations.shape[1]
+    return Result(
+        text_table(
+            f"Linear datamodeling score, {n_queries} queries, {len(masks)} subsets",
+            methods,
+            plus_minus(*means.values()),
+        ),
+        Table({"method": methods, "query": range(n_queries)}, {"spearman": correlations}),
+        _figure,
+        summary=Table({"method": methods}, means | counts),
+        methods=methods,
+        scores=means["lds"],
+        standard_errors=errors,
+        correlations=correlations,
         masks=masks,
         margins=truth[1],
     )
@@ -233,97 +265,13 @@ def _draw_masks(n_masks, share, n_rows, random_state):
     return masks
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class LDSResult:
-    """How well sums of scores predict what training on subsets does.
-
-    Parameters
-    ----------
-    methods : tuple of str
-        Names of the attributors.
-    correlations : ndarray of shape (n_methods, n_queries)
-        Spearman correlation over subsets; nan for a query whose margin was always the same.
-    standard_errors : ndarray of shape (n_methods,)
-        Standard error of each method's score: over queries, and by the jackknife over subsets,
-        which all queries share. It compares with 0 or with a score that was measured elsewhere;
-        methods measured together share queries and subsets, and differ more surely than it says.
-    masks : ndarray of shape (n_masks, n_rows), bool
-        The subsets.
-    margins : ndarray of shape (n_masks, n_queries)
-        Margins of the models trained on them, the mean over repetitions.
-    """
-
-    methods: tuple
-    correlations: np.ndarray
-    standard_errors: np.ndarray
-    masks: np.ndarray
-    margins: np.ndarray
-
-    @property
-    def scores(self):
-        """Linear datamodeling score of each method: the mean over queries, (n_methods,)."""
-        return nan_mean(self.correlations, 1)
-
-    def to_frame(self):
-        """Return one line for each method and query.
-
-        Returns
-        -------
-        pandas.DataFrame
-            Columns `method`, `query` and `spearman`.
-
-        Raises
-        ------
-        ImportError
-            If pandas is missing.
-        """
-        axes = {"method": self.methods, "query": range(self.correlations.shape[1])}
-        return frame(long_columns(axes, spearman=self.correlations), "to_frame")
-
-    def summary(self):
-        """Return one line for each method.
-
-        Returns
-        -------
-        pandas.DataFrame
-            Columns `method`, `lds`, `lds_se`, `n_queries` (those whose margin was not always the
-            same) and `n_masks`.
-
-        Raises
-        ------
-        ImportError
-            If pandas is missing.
-        """
-        n_queries = (~np.isnan(self.correlations)).sum(1)
-        values = {"lds": self.scores, "lds_se": self.standard_errors, "n_queries": n_queries}
-        values["n_masks"] = np.full_like(n_queries, len(self.masks))
-        return frame(long_columns({"method": self.methods}, **values), "summary")
-
-    def plot(self, *, ax=None, **kwargs):
-        """Draw a point with an error bar for each method.
-
-        Parameters
-        ----------
-        ax : matplotlib Axes, default=None
-            Axes to draw in; None makes new ones.
-        **kwargs
-            Passed on to ``ax.errorbar``.
-
-        Returns
-        -------
-        LDSDisplay
-            Drawn.
-
-        Raises
-        ------
-        ImportError
-            If matplotlib is missing.
-        """
-        return LDSDisplay.from_result(self, ax=ax, **kwargs)
-
-    def __repr__(self):
-        n_queries, width = self.correlations.shape[1], max(map(len, self.methods))
-        lines = [f"Linear datamodeling score, {n_queries} queries, {len(self.masks)} subsets"]
-        for values in zip(self.methods, self.scores, self.standard_errors, strict=True):
-            lines.append("{:<{width}}  {:.3f} ± {:.3f}".format(*values, width=width))
-        return "\n".join(lines)
+def _figure(result, **style):
+    """Scores, a point for each method, the first on top."""
+    return PointsDisplay(
+        [result.scores],
+        [result.standard_errors],
+        rows=result.methods,
+        style=style,
+        references=[(0.0, None, {"linewidth": 1, "zorder": 0})],
+        axes={"xlabel": "linear datamodeling score"},
+    )

@@ -1,6 +1,5 @@
 """Realism: are generated samples nearer to real ones where the index branch is confident?"""
 
-from dataclasses import dataclass
 from warnings import warn
 
 import numpy as np
@@ -11,12 +10,9 @@ from sklearn.utils._param_validation import HasMethods, validate_params
 from sklearn.utils.validation import check_is_fitted
 
 from .._utils.arguments import ROWS, real, whole
-from .._utils.tables import frame, long_columns
 from ._frechet import frechet_of_moments, moments
-from ._realism_display import RealismDisplay
+from ._realism_result import GROUPS, SPLITS, realism_result
 
-SPLITS = ("threshold", "median", "class median")
-GROUPS = ("high", "low", "low - high", "train", "test", "reconstruction")
 _COVERED = 95  # per cent
 
 
@@ -78,8 +74,39 @@ def realism(
 
     Returns
     -------
-    RealismResult
-        Confidences, distances and intervals.
+    Result
+        ``to_frame()`` has a line for each sample, ``summary()`` one for each split and group with
+        its Fréchet distance. ``plot()`` draws distance by features over confidence, beside the
+        Fréchet distances of one split: at the threshold, or in halves if a side of the threshold
+        has too few samples. Attributes:
+
+        codes : ndarray of shape (n_samples, latent_dim)
+            Codes, for ``vae.inverse_transform`` and ``vae.explain_latent``.
+        confidence : ndarray of shape (n_samples,)
+            Probability of the first exemplar.
+        labels : ndarray of shape (n_samples,)
+            Predicted classes.
+        feature_distance, input_distance : ndarray of shape (n_samples,)
+            Euclidean distance to the nearest row of the reference, by features, and by values
+            (those of uint8 images divided by 255).
+        high : ndarray of shape (3, n_samples), bool
+            Which samples count as confident when split at the threshold, in halves, and in halves
+            of each predicted class.
+        thresholds : ndarray of shape (3,)
+            The threshold, the least confidence in the upper half, and nan.
+        size : ndarray of shape (3,)
+            Rows at which groups are compared: those of the smaller one.
+        frechet : ndarray of shape (3, 6, 3)
+            Fréchet distances to the reference for each split: of samples of high and of low
+            confidence, the second less the first, and of training rows, rows held out and
+            reconstructions; in each case estimate and ends of the interval, nan where there are too
+            few rows.
+        spearman : ndarray of shape (3, 3)
+            Rank correlation of confidence with the distance by features, with that by values, and
+            with that by features within predicted classes: estimate and ends of the interval; nan
+            where there is one rank.
+        n_high, n_low : ndarray of shape (3,)
+            Samples of high and of low confidence of each split.
 
     Raises
     ------
@@ -170,7 +197,7 @@ def realism(
             continue
         groups = {"high": sampled[high[i]], "low": sampled[~high[i]]} | real
         frechet[i] = _compare(groups, moments(reference), size, n_bootstrap, rng)
-    return RealismResult(
+    return realism_result(
         codes=codes,
         confidence=confidence,
         labels=labels,
@@ -281,121 +308,3 @@ def _interval(draws):
     """Ends of the central interval."""
     rest = (100 - _COVERED) / 2
     return np.percentile(draws, [rest, 100 - rest])
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class RealismResult:
-    """Index confidence of samples, and how real they are.
-
-    Parameters
-    ----------
-    codes : ndarray of shape (n_samples, latent_dim)
-        Codes, for ``vae.inverse_transform`` and ``vae.explain_latent``.
-    confidence : ndarray of shape (n_samples,)
-        Probability of the first exemplar.
-    labels : ndarray of shape (n_samples,)
-        Predicted classes.
-    feature_distance, input_distance : ndarray of shape (n_samples,)
-        Euclidean distance to the nearest row of the reference, by features, and by values (those
-        of uint8 images divided by 255).
-    high : ndarray of shape (3, n_samples), bool
-        Which samples count as confident when split at the threshold, in halves, and in halves of
-        each predicted class.
-    thresholds : ndarray of shape (3,)
-        The threshold, the least confidence in the upper half, and nan.
-    size : ndarray of shape (3,)
-        Rows at which groups are compared: those of the smaller one.
-    frechet : ndarray of shape (3, 6, 3)
-        Fréchet distances to the reference for each split: of samples of high and of low confidence,
-        the second less the first, and of training rows, rows held out and reconstructions; in each
-        case estimate and ends of the interval, nan where there are too few rows.
-    spearman : ndarray of shape (3, 3)
-        Rank correlation of confidence with the distance by features, with that by values, and with
-        that by features within predicted classes: estimate and ends of the interval; nan where
-        there is one rank.
-    """
-
-    codes: np.ndarray
-    confidence: np.ndarray
-    labels: np.ndarray
-    feature_distance: np.ndarray
-    input_distance: np.ndarray
-    high: np.ndarray
-    thresholds: np.ndarray
-    size: np.ndarray
-    frechet: np.ndarray
-    spearman: np.ndarray
-
-    @property
-    def n_high(self):
-        """Samples of high confidence of each split, ndarray of shape (3,)."""
-        return self.high.sum(axis=1)
-
-    @property
-    def n_low(self):
-        """Samples of low confidence of each split, ndarray of shape (3,)."""
-        return (~self.high).sum(axis=1)
-
-    def to_frame(self):
-        """Return one line for each sample.
-
-        Returns
-        -------
-        pandas.DataFrame
-            Columns `label`, `confidence`, `feature_distance`, `input_distance`, and whether it is
-            high: `above_threshold`, `upper_half`, `upper_half_of_class`.
-
-        Raises
-        ------
-        ImportError
-            If pandas is missing.
-        """
-        columns = {
-            "label": self.labels,
-            "confidence": self.confidence,
-            "feature_distance": self.feature_distance,
-            "input_distance": self.input_distance,
-            "above_threshold": self.high[0],
-            "upper_half": self.high[1],
-            "upper_half_of_class": self.high[2],
-        }
-        return frame(columns, "to_frame")
-
-    def summary(self):
-        """Return one line for each split and group.
-
-        Returns
-        -------
-        pandas.DataFrame
-            Columns `split`, `group`, `frechet`, `lower`, `upper`, which are nan where there are too
-            few rows; `size`, the rows at which groups are compared.
-
-        Raises
-        ------
-        ImportError
-            If pandas is missing.
-        """
-        estimate, lower, upper = np.moveaxis(self.frechet, 2, 0)
-        axes = {"split": SPLITS, "group": GROUPS}
-        columns = long_columns(axes, frechet=estimate, lower=lower, upper=upper)
-        return frame(columns | {"size": self.size.repeat(len(GROUPS))}, "summary")
-
-    def plot(self, *, ax=None):
-        """Draw distance over confidence, and the Fréchet distances.
-
-        Parameters
-        ----------
-        ax : matplotlib Axes, default=None
-            Axes to divide and draw in; None makes a new figure.
-
-        Returns
-        -------
-        RealismDisplay
-            The display, with ``axes_`` and ``figure_``.
-
-        Raises
-        ------
-        ImportError
-            If matplotlib is missing.
-        """
-        return RealismDisplay.from_result(self, ax=ax)

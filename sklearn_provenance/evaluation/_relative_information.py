@@ -1,18 +1,17 @@
 """Relative information: how near the sets of other rules come to those of greedy InfoLoss."""
 
-from dataclasses import dataclass
-
 import numpy as np
 import torch
 from sklearn.utils._param_validation import validate_params
 from sklearn.utils.validation import check_is_fitted
 
 from .._utils.arguments import ROWS, check_sizes
-from .._utils.tables import frame, long_columns, nan_mean, standard_error
+from .._utils.displays import LinesDisplay
+from .._utils.results import Result
+from .._utils.tables import Table, heads, mean_and_error, number_cells, text_table
 from ..attribution import InfoLossAttributor
 from ..attribution._training_rows import check_rows, fitted_rows
 from ..information import leave_out_system
-from ._curves import RelativeInformationDisplay
 from ._protocol import as_attributors, check_queries, picked_rows
 
 
@@ -48,8 +47,21 @@ def relative_information(
 
     Returns
     -------
-    RelativeInformationResult
-        Nats of each method and of the reference.
+    Result
+        ``to_frame()`` has a line for each method, query and size. ``summary()`` has one for each
+        method and size, with means over queries of the ratio, ``relative``, and their standard
+        errors. Attributes:
+
+        methods : tuple of str
+            Names of the attributors.
+        sizes : ndarray of shape (n_sizes,)
+            Rows in the sets.
+        nats : ndarray of shape (n_methods, n_queries, n_sizes)
+            I_IL of each method's sets.
+        reference_nats : ndarray of shape (n_queries, n_sizes)
+            I_IL of greedy InfoLoss's sets.
+        ratios : ndarray of shape (n_methods, n_queries, n_sizes)
+            Relative information; nan if there is nothing to lose.
 
     Raises
     ------
@@ -93,7 +105,33 @@ def relative_information(
         [picked_rows(name, a, X_queries, y_queries, int(sizes[-1])) for name, a in named.items()]
     )
     nats = information_lost(reference, X_queries, y_queries, picks)[..., sizes - 1]
-    return RelativeInformationResult(tuple(attributors), sizes, nats[1:], nats[0])
+    reference_nats, nats = nats[0], nats[1:]
+    with np.errstate(invalid="ignore"):
+        ratios = nats / reference_nats
+    methods = tuple(attributors)
+    values = {"nats": nats, "reference_nats": reference_nats}
+    relative = mean_and_error("relative", ratios, 1)
+    return Result(
+        text_table(
+            f"Relative information, {len(reference_nats)} queries, by size of the set",
+            methods,
+            number_cells(relative["relative"], 7, 3),
+            head=heads(sizes, 7),
+        ),
+        Table(
+            {"method": methods, "query": range(len(reference_nats)), "size": sizes},
+            values | {"relative": ratios},
+        ),
+        _figure,
+        summary=Table(
+            {"method": methods, "size": sizes},
+            relative | {"n_queries": (~np.isnan(ratios)).sum(1)},
+        ),
+        methods=methods,
+        sizes=sizes,
+        ratios=ratios,
+        **values,
+    )
 
 
 def information_lost(reference, X_queries, y_queries, picks):
@@ -142,113 +180,15 @@ def information_lost(reference, X_queries, y_queries, picks):
     return nats
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class RelativeInformationResult:
-    """Nats lost with the sets of several methods, beside those of greedy InfoLoss.
-
-    Parameters
-    ----------
-    methods : tuple of str
-        Names of the attributors.
-    sizes : ndarray of shape (n_sizes,)
-        Rows in the sets.
-    nats : ndarray of shape (n_methods, n_queries, n_sizes)
-        I_IL of each method's sets.
-    reference_nats : ndarray of shape (n_queries, n_sizes)
-        I_IL of greedy InfoLoss's sets.
-    """
-
-    methods: tuple
-    sizes: np.ndarray
-    nats: np.ndarray
-    reference_nats: np.ndarray
-
-    @property
-    def ratios(self):
-        """Relative information (n_methods, n_queries, n_sizes); nan if there is nothing to lose."""
-        with np.errstate(invalid="ignore"):
-            return self.nats / self.reference_nats
-
-    def means(self):
-        """Average the ratios over queries, with standard errors.
-
-        Returns
-        -------
-        mean, error : ndarray of shape (n_methods, n_sizes)
-            Means of the ratios and standard errors over queries, nan with one query.
-        """
-        return nan_mean(self.ratios, 1), standard_error(self.ratios, 1)
-
-    def to_frame(self):
-        """Return one line for each method, query and size.
-
-        Returns
-        -------
-        pandas.DataFrame
-            Columns `method`, `query`, `size`, `nats`, `reference_nats` and `relative`.
-
-        Raises
-        ------
-        ImportError
-            If pandas is missing.
-        """
-        axes = {
-            "method": self.methods,
-            "query": range(len(self.reference_nats)),
-            "size": self.sizes,
-        }
-        values = {
-            "nats": self.nats,
-            "reference_nats": np.broadcast_to(self.reference_nats, self.nats.shape),
-            "relative": self.ratios,
-        }
-        return frame(long_columns(axes, **values), "to_frame")
-
-    def summary(self):
-        """Return one line for each method and size.
-
-        Returns
-        -------
-        pandas.DataFrame
-            Columns `method`, `size`, `relative` (mean over queries), `relative_se` and `n_queries`.
-
-        Raises
-        ------
-        ImportError
-            If pandas is missing.
-        """
-        mean, error = self.means()
-        n_queries = (~np.isnan(self.ratios)).sum(1)
-        axes = {"method": self.methods, "size": self.sizes}
-        columns = long_columns(axes, relative=mean, relative_se=error, n_queries=n_queries)
-        return frame(columns, "summary")
-
-    def plot(self, *, ax=None, **kwargs):
-        """Draw a line with error bars for each method.
-
-        Parameters
-        ----------
-        ax : matplotlib Axes, default=None
-            Axes to draw in; None makes new ones.
-        **kwargs
-            Passed on to ``ax.errorbar``.
-
-        Returns
-        -------
-        RelativeInformationDisplay
-            Drawn.
-
-        Raises
-        ------
-        ImportError
-            If matplotlib is missing.
-        """
-        return RelativeInformationDisplay.from_result(self, ax=ax, **kwargs)
-
-    def __repr__(self):
-        lines = [f"Relative information, {len(self.reference_nats)} queries, by size of the set"]
-        width = max(map(len, self.methods))
-        lines.append(" " * width + "".join(f"{size:>7}" for size in self.sizes))
-        for name, values in zip(self.methods, self.means()[0], strict=True):
-            lines.append(f"{name:<{width}}" + "".join(f"{value:7.3f}" for value in values))
-        return "\n".join(lines)
+def _figure(result, **style):
+    """Ratios over the size of the sets, a line for each method; at 1 is greedy InfoLoss."""
+    axes = {"xlabel": "training rows withheld", "ylabel": "relative information"}
+    return LinesDisplay(
+        result.sizes,
+        *result.means(),
+        names=result.methods,
+        style=style,
+        dodge=True,
+        references=[(None, 1.0, {"linewidth": 1, "zorder": 0})],
+        axes=axes | {"xticks": result.sizes},
+    )

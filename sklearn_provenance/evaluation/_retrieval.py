@@ -1,14 +1,14 @@
 """Backdoor retrieval: does attribution find the training rows that are known to be the reason?"""
 
 import inspect
-from dataclasses import dataclass
 
 import numpy as np
 from sklearn.utils._param_validation import validate_params
 
 from .._utils.arguments import ROWS, whole
-from .._utils.tables import frame, long_columns, standard_error
-from ._displays import RetrievalDisplay
+from .._utils.displays import PointsDisplay
+from .._utils.results import Result
+from .._utils.tables import Table, mean_and_error, plus_minus, text_table
 from ._protocol import as_attributors, check_queries
 
 
@@ -51,8 +51,23 @@ def backdoor_retrieval(attributors, X_queries, y_queries, relevant, *, k=50, mrr
 
     Returns
     -------
-    RetrievalResult
-        Recall and reciprocal rank of each method and query.
+    Result
+        ``to_frame()`` has a line for each method and query. ``summary()`` has one for each method,
+        with means over queries, ``recall`` and ``mrr``. Attributes:
+
+        methods : tuple of str
+            Names of the attributors.
+        recall : ndarray of shape (n_methods, n_queries)
+            Share of the relevant rows among the first k.
+        reciprocal_rank : ndarray of shape (n_methods, n_queries)
+            1 / rank of the first relevant row, 0 where that is beyond ``mrr_k``.
+        attack_success : ndarray of shape (n_methods,)
+            Share of queries for which the model behind a method predicts the label explained. Where
+            it is low there is nothing to explain. nan for a method that cannot predict.
+        k : int
+            Rows that recall looks at.
+        mrr_k : int
+            Rows that the reciprocal rank looks at.
 
     Raises
     ------
@@ -119,13 +134,23 @@ def backdoor_retrieval(attributors, X_queries, y_queries, relevant, *, k=50, mrr
         reciprocal.append(_reciprocal_rank(found[:, :mrr_k]))
         predict = getattr(attributor, "predict", None)
         success.append(np.nan if predict is None else np.mean(predict(X_queries) == y_queries))
-    return RetrievalResult(
-        methods=tuple(attributors),
-        recall=np.stack(recall),
-        reciprocal_rank=np.stack(reciprocal),
-        attack_success=np.array(success),
-        k=int(k),
-        mrr_k=int(mrr_k),
+    methods = tuple(attributors)
+    values = {"recall": np.stack(recall), "reciprocal_rank": np.stack(reciprocal)}
+    means = mean_and_error("recall", values["recall"], 1)
+    means |= mean_and_error("mrr", values["reciprocal_rank"], 1)
+    attributes = {"attack_success": np.array(success), "k": int(k), "mrr_k": int(mrr_k)}
+    return Result(
+        text_table(
+            f"Retrieval, {n_queries} queries, Recall@{k}",
+            methods,
+            plus_minus(means["recall"], means["recall_se"]),
+        ),
+        Table({"method": methods, "query": range(n_queries)}, values),
+        _figure,
+        summary=Table({"method": methods}, means | {"n_queries": n_queries} | attributes),
+        methods=methods,
+        **values,
+        **attributes,
     )
 
 
@@ -150,87 +175,15 @@ def _reciprocal_rank(found):
     return np.where(found.any(axis=1), 1 / (1 + found.argmax(axis=1)), 0.0)
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class RetrievalResult:
-    """How well methods find relevant rows, query by query.
-
-    Parameters
-    ----------
-    methods : tuple of str
-        Names of the attributors.
-    recall : ndarray of shape (n_methods, n_queries)
-        Share of the relevant rows among the first k.
-    reciprocal_rank : ndarray of shape (n_methods, n_queries)
-        1 / rank of the first relevant row, 0 where that is beyond ``mrr_k``.
-    attack_success : ndarray of shape (n_methods,)
-        Share of queries for which the model behind a method predicts the label explained. Where it
-        is low there is nothing to explain. nan for a method that cannot predict.
-    k : int
-        Rows that recall looks at.
-    mrr_k : int
-        Rows that the reciprocal rank looks at.
-    """
-
-    methods: tuple
-    recall: np.ndarray
-    reciprocal_rank: np.ndarray
-    attack_success: np.ndarray
-    k: int
-    mrr_k: int
-
-    def to_frame(self):
-        """Return one line for each method and query.
-
-        Returns
-        -------
-        pandas.DataFrame
-            Columns `method`, `query`, `recall` and `reciprocal_rank`.
-
-        Raises
-        ------
-        ImportError
-            If pandas is missing.
-        """
-        axes = {"method": self.methods, "query": range(self.recall.shape[1])}
-        values = {"recall": self.recall, "reciprocal_rank": self.reciprocal_rank}
-        return frame(long_columns(axes, **values), "to_frame")
-
-    def summary(self):
-        """Return one line for each method.
-
-        Returns
-        -------
-        pandas.DataFrame
-            Columns `method`, `recall` and `mrr`, means over queries, `recall_se` and `mrr_se`,
-            their standard errors, `attack_success`, `n_queries`, `k` and `mrr_k`.
-
-        Raises
-        ------
-        ImportError
-            If pandas is missing.
-        """
-        columns = {"method": list(self.methods)}
-        for name, values in (("recall", self.recall), ("mrr", self.reciprocal_rank)):
-            columns |= {name: values.mean(1), f"{name}_se": standard_error(values, 1)}
-        columns |= {"attack_success": self.attack_success, "n_queries": self.recall.shape[1]}
-        return frame(columns | {"k": self.k, "mrr_k": self.mrr_k}, "summary")
-
-    def plot(self, *, ax=None):
-        """Draw recall and mean reciprocal rank of each method.
-
-        Parameters
-        ----------
-        ax : matplotlib Axes, default=None
-            Axes to draw in; None makes new ones.
-
-        Returns
-        -------
-        RetrievalDisplay
-            The display, with ``ax_`` and ``figure_``.
-
-        Raises
-        ------
-        ImportError
-            If matplotlib is missing.
-        """
-        return RetrievalDisplay.from_result(self, ax=ax)
+def _figure(result, **style):
+    """Recall and mean reciprocal rank of each method, side by side."""
+    means, errors = zip(result.means("recall"), result.means("mrr"), strict=True)
+    return PointsDisplay(
+        means,
+        errors,
+        rows=result.methods,
+        names=[f"Recall@{result.k}", f"MRR@{result.mrr_k}"],
+        spread=0.15,
+        style=style,
+        axes={"xlim": (-0.03, 1.03), "xlabel": "mean over queries"},
+    )

@@ -1,7 +1,6 @@
 """Robustness: do predictions and exemplars survive distortions of the images?"""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 from sklearn.utils import check_random_state
@@ -9,13 +8,14 @@ from sklearn.utils._param_validation import validate_params
 from torch import nn
 
 from .._utils.arguments import ROWS, check_labels, check_weights, whole
+from .._utils.displays import PointsDisplay
 from .._utils.fitted import check_fitted
 from .._utils.labels import majority
-from .._utils.tables import frame, long_columns, standard_error
+from .._utils.results import Result
+from .._utils.tables import Table, heads, mean_and_error, number_cells, standard_error, text_table
 from ..datasets import DISTORTIONS, distort
 from ..explanation._explain import _open, explain
 from ..provenance._input import image_layout
-from ._robustness_display import RobustnessDisplay
 
 CLEAN = "clean"
 
@@ -64,9 +64,26 @@ def robustness(classifiers, X, y, *, distortions=None, image_shape=None, k=5, ra
 
     Returns
     -------
-    RobustnessResult
-        What is right, for each classifier, distortion and image; the images as they are come first
-        under the name "clean".
+    Result
+        The images as they are come first, under the name "clean". ``to_frame()`` has a line for
+        each classifier, distortion and image: 1 for right, 0 for wrong. ``summary()`` has one for
+        each classifier and distortion: shares of the images, and ``drop``, the clean accuracy less
+        this one, whose standard error knows that both are of the same images.
+        ``plot(what="top1")``, "majority" or "any" draws another measure than the accuracy.
+        Attributes:
+
+        classifiers : tuple of str
+            Names of the classifiers.
+        distortions : tuple of str
+            Names of the distortions; the first, "clean", stands for none.
+        correct : ndarray of shape (n_classifiers, n_distortions, n_images)
+            1 where the predicted label is the true one, 0 elsewhere.
+        top1, majority, any : ndarray of shape (n_classifiers, n_distortions, n_images)
+            1 where the label of the first exemplar, the most frequent label of the first k, any
+            label of the first k is the true one, 0 elsewhere; nan for classifiers that do not
+            explain.
+        k : int
+            Exemplars that were looked at.
 
     Raises
     ------
@@ -133,7 +150,7 @@ def robustness(classifiers, X, y, *, distortions=None, image_shape=None, k=5, ra
             distorted = distort(images, *distortion, random_state=seed)
         right.append(_measure(classifiers, as_given(distorted), y, k))
     measures = np.stack(right).transpose(2, 1, 0, 3)
-    return RobustnessResult(tuple(classifiers), (CLEAN, *distortions), *measures, int(k))
+    return _result(tuple(classifiers), (CLEAN, *distortions), measures, int(k))
 
 
 def _check_classifiers(classifiers):
@@ -233,106 +250,59 @@ def _exemplars_right(explanation, y):
     return match[:, 0], match[np.arange(len(y)), majority(labels, valid)], match.any(axis=1)
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class RobustnessResult:
-    """What classifiers get right on distorted images.
+def _result(classifiers, distortions, measures, k):
+    correct, top1, of_most, of_any = measures  # (n_classifiers, n_distortions, n_images) each
+    columns = {"accuracy": correct, "top1": top1, f"majority@{k}": of_most, f"any@{k}": of_any}
+    dims = {"classifier": classifiers, "distortion": distortions}
+    n_images = correct.shape[2]
+    means = {name: values.mean(axis=2) for name, values in columns.items()}
+    means["accuracy_se"] = standard_error(correct, 2)
+    means |= mean_and_error("drop", correct[:, :1] - correct, 2)
+    width = max(map(len, distortions)) + 2
+    return Result(
+        text_table(
+            f"Accuracy on {n_images} distorted images",
+            classifiers,
+            number_cells(means["accuracy"], width, 3),
+            head=heads(distortions, width),
+        ),
+        Table(dims | {"image": range(n_images)}, columns),
+        _figure,
+        summary=Table(dims, means | {"n_images": n_images}),
+        classifiers=classifiers,
+        distortions=distortions,
+        correct=correct,
+        top1=top1,
+        majority=of_most,
+        any=of_any,
+        k=k,
+    )
 
-    Parameters
-    ----------
-    classifiers : tuple of str
-        Names of the classifiers.
-    distortions : tuple of str
-        Names of the distortions; the first, "clean", stands for none.
-    correct : ndarray of shape (n_classifiers, n_distortions, n_images)
-        1 where the predicted label is the true one, 0 elsewhere.
-    top1, majority, any : ndarray of shape (n_classifiers, n_distortions, n_images)
-        1 where the label of the first exemplar, the most frequent label of the first k, any label
-        of the first k is the true one, 0 elsewhere; nan for classifiers that do not explain.
-    k : int
-        Exemplars that were looked at.
-    """
 
-    classifiers: tuple
-    distortions: tuple
-    correct: np.ndarray
-    top1: np.ndarray
-    majority: np.ndarray
-    any: np.ndarray
-    k: int
-
-    def to_frame(self):
-        """Return one line for each classifier, distortion and image.
-
-        Returns
-        -------
-        pandas.DataFrame
-            Columns `classifier`, `distortion`, `image`, `accuracy`, `top1`, and with k=5
-            `majority@5` and `any@5`: 1 for right, 0 for wrong.
-
-        Raises
-        ------
-        ImportError
-            If pandas is missing.
-        """
-        images = range(self.correct.shape[2])
-        axes = {"classifier": self.classifiers, "distortion": self.distortions, "image": images}
-        return frame(long_columns(axes, **self._measures()), "to_frame")
-
-    def summary(self):
-        """Return one line for each classifier and distortion.
-
-        Returns
-        -------
-        pandas.DataFrame
-            Columns `classifier`, `distortion`, `accuracy`, `top1` and with k=5 `majority@5` and
-            `any@5`, which are shares of the images; `accuracy_se`, the standard error over images;
-            `drop`, the clean accuracy less this one, and its standard error `drop_se`, which knows
-            that both are of the same images; `n_images`.
-
-        Raises
-        ------
-        ImportError
-            If pandas is missing.
-        """
-        axes = {"classifier": self.classifiers, "distortion": self.distortions}
-        means = {name: values.mean(axis=2) for name, values in self._measures().items()}
-        drop = self.correct[:, :1] - self.correct
-        errors = {
-            "accuracy_se": standard_error(self.correct, 2),
-            "drop": drop.mean(axis=2),
-            "drop_se": standard_error(drop, 2),
-        }
-        columns = long_columns(axes, **means, **errors)
-        return frame(columns | {"n_images": self.correct.shape[2]}, "summary")
-
-    def plot(self, *, what="accuracy", ax=None):
-        """Draw a measure of each classifier under each distortion.
-
-        Parameters
-        ----------
-        what : {"accuracy", "top1", "majority", "any"}, default="accuracy"
-            The measure.
-        ax : matplotlib Axes, default=None
-            Axes to draw in; None makes new ones.
-
-        Returns
-        -------
-        RobustnessDisplay
-            The display, with ``ax_`` and ``figure_``.
-
-        Raises
-        ------
-        ValueError
-            If ``what`` is unknown, or nan for all classifiers.
-        ImportError
-            If matplotlib is missing.
-        """
-        return RobustnessDisplay.from_result(self, what=what, ax=ax)
-
-    def _measures(self):
-        return {
-            "accuracy": self.correct,
-            "top1": self.top1,
-            f"majority@{self.k}": self.majority,
-            f"any@{self.k}": self.any,
-        }
+def _figure(result, what="accuracy", **style):
+    """A measure of each classifier under each distortion; those that lack it are left out."""
+    k = result.k
+    measures = {
+        "accuracy": (result.correct, "accuracy"),
+        "top1": (result.top1, "first exemplar has the true label (share of images)"),
+        "majority": (result.majority, f"majority of {k} exemplars has the true label (share)"),
+        "any": (result.any, f"any of {k} exemplars has the true label (share)"),
+    }
+    if what not in measures:
+        raise ValueError(f"what must be one of {tuple(measures)}, got {what!r}")
+    values, label = measures[what]
+    known = np.flatnonzero(~np.isnan(values).all(axis=(1, 2)))
+    if not len(known):
+        raise ValueError(f"no classifier explains itself, so there is no {what!r} to draw")
+    between = np.arange(1, len(result.distortions)) - 0.5
+    return PointsDisplay(
+        values[known].mean(axis=2),
+        standard_error(values[known], 2),
+        rows=result.distortions,
+        names=[result.classifiers[i] for i in known],
+        style={"markersize": 4} | style,
+        references=[(None, y, {"color": "0.9", "linewidth": 0.8, "zorder": 0}) for y in between],
+        axes={"xlabel": label},
+        # Above, since points may stand anywhere inside the axes.
+        legend={"loc": "lower left", "bbox_to_anchor": (0, 1), "fontsize": "small"},
+    )

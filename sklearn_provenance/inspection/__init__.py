@@ -1,27 +1,28 @@
 """What people do with provenance: debug data, audit memory, look at embeddings, write reports."""
 
-from ._debugging import AnomalyRanking, anomaly_ranking, index_entropy
-from ._debugging_display import AnomalyDisplay
-from ._embeddings import EmbeddingClusters, embedding_clusters
-from ._embeddings_display import EmbeddingDisplay
-from ._membership import MembershipResult, membership_inference
-from ._membership_display import MembershipDisplay
-from ._memorisation import MemorisationResult, memorisation_curve
-from ._memorisation_display import MemorisationDisplay
+from .._utils.deprecated import old_display, warned
+from .._utils.displays import LinesDisplay
+from .._utils.results import Result
+from ._anomalies import AnomalyRanking, anomaly_ranking
+from ._clusters_display import ClustersDisplay
+from ._debugging import index_entropy
+from ._embeddings import embedding_clusters
+from ._membership import membership_inference
+from ._membership_result import MembershipResult
+from ._memorisation import memorisation_curve
 from ._memorisation_scores import memorisation_scores
 from ._outliers import ProvenanceOutlierDetector
 from ._report import report
+from ._rows_display import RowsDisplay
 
 __all__ = [
-    "AnomalyDisplay",
     "AnomalyRanking",
-    "EmbeddingClusters",
-    "EmbeddingDisplay",
-    "MembershipDisplay",
+    "ClustersDisplay",
+    "LinesDisplay",
     "MembershipResult",
-    "MemorisationDisplay",
-    "MemorisationResult",
     "ProvenanceOutlierDetector",
+    "Result",
+    "RowsDisplay",
     "anomaly_ranking",
     "embedding_clusters",
     "index_entropy",
@@ -30,3 +31,25 @@ __all__ = [
     "memorisation_scores",
     "report",
 ]
+
+_OLD_NAMES = {
+    "AnomalyDisplay": old_display("AnomalyDisplay", RowsDisplay, from_estimator=anomaly_ranking),
+    "EmbeddingDisplay": old_display(
+        "EmbeddingDisplay", ClustersDisplay, from_estimator=embedding_clusters
+    ),
+    "EmbeddingClusters": Result,
+    "MemorisationResult": Result,
+    "MembershipDisplay": old_display(
+        "MembershipDisplay",
+        LinesDisplay,
+        from_estimator=membership_inference,
+        from_predictions=MembershipResult.from_predictions,
+    ),
+    "MemorisationDisplay": old_display(
+        "MemorisationDisplay", LinesDisplay, from_estimator=memorisation_curve
+    ),
+}
+
+
+def __getattr__(name):
+    return warned(__name__, name, _OLD_NAMES)

@@ -1,7 +1,5 @@
 """What there is inside a class: clusters of index-branch features and their exemplars."""
 
-from dataclasses import dataclass
-
 import numpy as np
 from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
@@ -11,9 +9,13 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import StrOptions, validate_params
 
 from .._utils.arguments import ROWS, check_labels, whole
-from .._utils.tables import frame
-from ._embeddings_display import EmbeddingDisplay
+from .._utils.results import Result
+from .._utils.tables import Table, text_table
+from ..explanation._rows import clip, plain
+from ._clusters_display import ClustersDisplay
 from ._shared import index_branch_features, open_classifier, pictures, training_labels
+
+_NAMES = {"tsne": "t-SNE", "pca": "PCA"}
 
 
 @validate_params(
@@ -66,8 +68,31 @@ def embedding_clusters(
 
     Returns
     -------
-    EmbeddingClusters
-        Clusters, exemplars and map, with ``to_frame`` and ``plot``.
+    Result
+        ``to_frame()`` has a line for each row of the class, cluster by cluster, the closest first.
+        Attributes:
+
+        label : object
+            The class.
+        rows : ndarray of shape (n,)
+            Rows of the class, of the X given or of the training rows.
+        clusters : ndarray of shape (n,)
+            Cluster of each row, from 0.
+        coordinates : ndarray of shape (n, 2)
+            Place of each row on the map.
+        distances : ndarray of shape (n,)
+            Euclidean distance of each row from the centre of its cluster, in the features.
+        exemplars : ndarray of shape (n_clusters, n_exemplars)
+            Training rows of each cluster that are closest to its centre, the closest first; -1
+            pads.
+        exemplar_distances : ndarray of shape (n_clusters, n_exemplars)
+            Their distances from it; nan pads.
+        exemplar_sample_id : ndarray of shape (n_clusters, n_exemplars), default=None
+            The user's own names of the exemplars.
+        exemplar_images : ndarray of shape (n_clusters * n_exemplars, H, W[, C]), default=None
+            The exemplars, if rows are images. What stands at padding is no exemplar.
+        embedding : {"tsne", "pca"}, default="tsne"
+            What made the map.
 
     Raises
     ------
@@ -136,7 +161,7 @@ def embedding_clusters(
     distances = np.take_along_axis(distances, nearest, axis=1)
     exemplars = np.where(np.isnan(distances), -1, known[nearest])
     sample_id = classifier._sample_id
-    return EmbeddingClusters(
+    return _result(
         label=label,
         rows=numbers,
         clusters=kmeans.labels_.astype(np.int64),
@@ -163,84 +188,47 @@ def _map(features, embedding, rng):
     return np.pad(coordinates, ((0, 0), (0, 2 - n_components)))
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class EmbeddingClusters:
-    """Clusters inside a class, their exemplars, and a map.
+def _result(*, label, rows, clusters, coordinates, distances, **others):
+    order = np.lexsort([distances, clusters])
+    columns = {
+        "cluster": clusters,
+        "row": rows,
+        "distance": distances,
+        "x": coordinates[:, 0],
+        "y": coordinates[:, 1],
+    }
+    exemplars = others["exemplars"]
+    text = text_table(
+        f"Clusters of the {len(rows)} rows of {plain(label)}: rows, exemplars",
+        [str(number) for number in range(len(exemplars))],
+        [
+            f"  {size:4d}  {', '.join(str(row) for row in named if row >= 0)}"
+            for size, named in zip(np.bincount(clusters), exemplars, strict=True)
+        ],
+    )
+    return Result(
+        text,
+        Table({}, {name: column[order] for name, column in columns.items()}),
+        _figure,
+        label=label,
+        rows=rows,
+        clusters=clusters,
+        coordinates=coordinates,
+        distances=distances,
+        **others,
+    )
 
-    Parameters
-    ----------
-    label : object
-        The class.
-    rows : ndarray of shape (n,)
-        Rows of the class, of the X given or of the training rows.
-    clusters : ndarray of shape (n,)
-        Cluster of each row, from 0.
-    coordinates : ndarray of shape (n, 2)
-        Place of each row on the map.
-    distances : ndarray of shape (n,)
-        Euclidean distance of each row from the centre of its cluster, in the features.
-    exemplars : ndarray of shape (n_clusters, n_exemplars)
-        Training rows of each cluster that are closest to its centre, the closest first; -1 pads.
-    exemplar_distances : ndarray of shape (n_clusters, n_exemplars)
-        Their distances from it; nan pads.
-    exemplar_sample_id : ndarray of shape (n_clusters, n_exemplars), default=None
-        The user's own names of the exemplars.
-    exemplar_images : ndarray of shape (n_clusters * n_exemplars, H, W[, C]), default=None
-        The exemplars, if rows are images. What stands at padding is no exemplar.
-    embedding : {"tsne", "pca"}, default="tsne"
-        What made the map.
-    """
 
-    label: object
-    rows: np.ndarray
-    clusters: np.ndarray
-    coordinates: np.ndarray
-    distances: np.ndarray
-    exemplars: np.ndarray
-    exemplar_distances: np.ndarray
-    exemplar_sample_id: np.ndarray | None = None
-    exemplar_images: np.ndarray | None = None
-    embedding: str = "tsne"
-
-    def to_frame(self):
-        """Return one line for each row of the class, cluster by cluster, the closest first.
-
-        Returns
-        -------
-        pandas.DataFrame
-            Columns `cluster`, `row`, `distance` (from the centre), `x` and `y` (on the map).
-
-        Raises
-        ------
-        ImportError
-            If pandas is missing.
-        """
-        order = np.lexsort([self.distances, self.clusters])
-        columns = {
-            "cluster": self.clusters,
-            "row": self.rows,
-            "distance": self.distances,
-            "x": self.coordinates[:, 0],
-            "y": self.coordinates[:, 1],
-        }
-        return frame({name: column[order] for name, column in columns.items()}, "to_frame")
-
-    def plot(self, *, ax=None):
-        """Draw the map coloured by cluster, beside the exemplars of each cluster.
-
-        Parameters
-        ----------
-        ax : matplotlib Axes, default=None
-            Subplot whose place is used; None makes a new figure.
-
-        Returns
-        -------
-        EmbeddingDisplay
-            The display, with ``ax_``, ``exemplar_axes_`` and ``figure_``.
-
-        Raises
-        ------
-        ImportError
-            If matplotlib is missing.
-        """
-        return EmbeddingDisplay.from_result(self, ax=ax)
+def _figure(result):
+    """A map coloured by cluster, beside the exemplars of each cluster."""
+    word, names = "row", result.exemplars
+    if result.exemplar_sample_id is not None:
+        word, names = "id", result.exemplar_sample_id
+    return ClustersDisplay(
+        result.coordinates,
+        result.clusters,
+        exemplar_names=[[f"{word} {clip(plain(name), 12)}" for name in row] for row in names],
+        exemplar_distances=result.exemplar_distances,
+        exemplar_images=result.exemplar_images,
+        title=f"{clip(plain(result.label), 20)}: {_NAMES[result.embedding]} of the features",
+    )

@@ -1,7 +1,7 @@
 """Memorisation against generalisation: accuracies over a hyperparameter, above all alpha."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from numbers import Real
 
 import joblib
 import numpy as np
@@ -12,11 +12,17 @@ from sklearn.utils.validation import _num_samples
 from tqdm.auto import tqdm
 
 from .._utils.arguments import ROWS, as_seeds, check_labels, whole
-from .._utils.tables import frame, long_columns, nan_mean, standard_error
+from .._utils.displays import LinesDisplay
+from .._utils.plotting import line_style
+from .._utils.results import Result
+from .._utils.tables import Table, mean_and_error, text_table
 from ..provenance import ProvenanceClassifier
 from ..retraining._constraints import TRAINING
-from ._memorisation_display import MEASURES, MemorisationDisplay
 from ._memorisation_scores import as_sizes, memorisation_scores
+
+# Figure 2 of the paper, and the predicted class.
+MEASURES = ("index_accuracy", "train_top1", "test_top1", "test_class_accuracy")
+_LINES = ("-", "--", ":", "-.")
 
 
 @validate_params(
@@ -79,8 +85,21 @@ def memorisation_curve(
 
     Returns
     -------
-    MemorisationResult
-        Accuracies of each variant, value and seed.
+    Result
+        ``to_frame()`` has a line for each fit, ``summary()`` one for each variant and value with
+        means over seeds. ``plot(measures=...)`` draws other keys of ``scores`` than the paper's
+        Figure 2, and the predicted class. Attributes:
+
+        param_name : str
+            The parameter that varies.
+        values : tuple
+            Its values.
+        variants : tuple of str
+            Names of the lines; one "" where there is one.
+        seeds : tuple of int or None
+            Seeds of the fits.
+        scores : dict of str to ndarray of shape (n_variants, n_values, n_seeds)
+            What :func:`memorisation_scores` measured, by its name.
 
     Raises
     ------
@@ -144,12 +163,34 @@ def memorisation_curve(
     )
     found = list(tqdm(fits, total=len(models), desc="fits", disable=not verbose))
     shape = len(variants), len(values), len(seeds)
-    return MemorisationResult(
+    scores = {name: np.reshape([f[name] for f in found], shape) for name in found[0]}
+    dims = {"variant": tuple(variants), param_name: tuple(values)}
+    means = {}
+    for name, of_fits in scores.items():
+        means |= mean_and_error(name, of_fits, 2)
+    shown = [means[measure].ravel() for measure in MEASURES]
+    return Result(
+        text_table(
+            f"Memorisation over {param_name}, means of {len(seeds)} fits",
+            [
+                ", ".join(filter(None, (variant, f"{param_name}={value}")))
+                for variant in variants
+                for value in values
+            ],
+            [
+                "".join(f"  {v:{len(m)}.3f}" for m, v in zip(MEASURES, line, strict=True))
+                for line in zip(*shown, strict=True)
+            ],
+            head="".join(f"  {measure}" for measure in MEASURES),
+        ),
+        Table(dims | {"seed": seeds}, scores),
+        _figure,
+        summary=Table(dims, means | {"n_seeds": len(seeds)}),
         param_name=param_name,
         values=tuple(values),
         variants=tuple(variants),
         seeds=seeds,
-        scores={name: np.reshape([f[name] for f in found], shape) for name in found[0]},
+        scores=scores,
     )
 
 
@@ -170,123 +211,29 @@ def _final_step(estimator):
     return final
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class MemorisationResult:
-    """Accuracies of provenance networks over a hyperparameter.
-
-    Parameters
-    ----------
-    param_name : str
-        The parameter that varies.
-    values : tuple
-        Its values.
-    variants : tuple of str
-        Names of the lines; one "" where there is one.
-    seeds : tuple of int or None
-        Seeds of the fits.
-    scores : dict of str to ndarray of shape (n_variants, n_values, n_seeds)
-        What :func:`memorisation_scores` measured, by its name.
-    """
-
-    param_name: str
-    values: tuple
-    variants: tuple
-    seeds: tuple
-    scores: dict
-
-    def means(self, measure):
-        """Average a measure over seeds.
-
-        Parameters
-        ----------
-        measure : str
-            A key of ``scores``.
-
-        Returns
-        -------
-        mean, standard_error : ndarray of shape (n_variants, n_values)
-            Standard errors are nan where there is one seed.
-        """
-        if measure not in self.scores:
-            raise ValueError(f"measure must be among {list(self.scores)}, got {measure!r}")
-        return nan_mean(self.scores[measure], 2), standard_error(self.scores[measure], 2)
-
-    def to_frame(self):
-        """Return one line for each fit.
-
-        Returns
-        -------
-        pandas.DataFrame
-            Columns `variant`, the parameter, `seed` and the measures.
-
-        Raises
-        ------
-        ImportError
-            If pandas is missing.
-        """
-        return frame(long_columns(self._axes | {"seed": self.seeds}, **self.scores), "to_frame")
-
-    def summary(self):
-        """Return one line for each variant and value.
-
-        Returns
-        -------
-        pandas.DataFrame
-            Columns `variant`, the parameter, mean and standard error over seeds (ending in `_se`)
-            of each measure, and `n_seeds`.
-
-        Raises
-        ------
-        ImportError
-            If pandas is missing.
-        """
-        columns = {}
-        for name in self.scores:
-            columns[name], columns[f"{name}_se"] = self.means(name)
-        columns = long_columns(self._axes, **columns)
-        return frame(columns | {"n_seeds": len(self.seeds)}, "summary")
-
-    @property
-    def _axes(self):
-        return {"variant": self.variants, self.param_name: self.values}
-
-    def plot(self, *, measures=MEASURES, ax=None, **kwargs):
-        """Draw measures over the values.
-
-        Parameters
-        ----------
-        measures : sequence of str
-            Keys of ``scores``.
-        ax : matplotlib Axes, default=None
-            Axes to draw in; None makes new ones.
-        **kwargs
-            Passed on to ``ax.errorbar``.
-
-        Returns
-        -------
-        MemorisationDisplay
-            Drawn.
-
-        Raises
-        ------
-        ValueError
-            If a measure is unknown.
-        ImportError
-            If matplotlib is missing.
-        """
-        return MemorisationDisplay.from_result(self, measures=measures, ax=ax, **kwargs)
-
-    def __repr__(self):
-        lines = [f"Memorisation over {self.param_name}, means of {len(self.seeds)} fits"]
-        names = [
-            ", ".join(filter(None, (variant, f"{self.param_name}={value}")))
-            for variant in self.variants
-            for value in self.values
-        ]
-        width = max(map(len, names))
-        lines.append(" " * width + "".join(f"  {measure}" for measure in MEASURES))
-        means = [self.means(measure)[0].ravel() for measure in MEASURES]
-        for name, row in zip(names, zip(*means, strict=True), strict=True):
-            cells = (f"  {v:{len(m)}.3f}" for m, v in zip(MEASURES, row, strict=True))
-            lines.append(f"{name:<{width}}" + "".join(cells))
-        return "\n".join(lines)
+def _figure(result, measures=MEASURES, **style):
+    """Measures over the values of the parameter; they differ in colour, variants in line."""
+    unknown = [name for name in measures if name not in result.scores]
+    if unknown:
+        raise ValueError(f"measures must be among {list(result.scores)}; got {unknown}")
+    means, errors = zip(*(result.means(name) for name in measures), strict=True)
+    names, styles = [], []
+    for number, measure in enumerate(measures):
+        for variant, _ in enumerate(result.variants):
+            names.append("_" if variant else measure.replace("_", " "))
+            linestyle = _LINES[variant % len(_LINES)]
+            styles.append(line_style(number) | {"linestyle": linestyle})
+    numeric = all(isinstance(v, Real) and not isinstance(v, bool) for v in result.values)
+    keys = {variant: _LINES[i % len(_LINES)] for i, variant in enumerate(result.variants)}
+    return LinesDisplay(
+        np.array(result.values) if numeric else np.arange(len(result.values)),
+        np.concatenate(means),
+        np.concatenate(errors),
+        names=names,
+        styles=styles,
+        style=style,
+        keys=keys if len(result.variants) > 1 else None,
+        ticks=[str(value) for value in result.values],
+        axes={"xlabel": result.param_name, "ylabel": "accuracy"},
+        legend={"fontsize": "small"},
+    )

@@ -14,7 +14,7 @@ from torch import nn
 
 from sklearn_provenance import InfoGainAttributor, ProvenanceClassifier
 from sklearn_provenance.attribution import RandomAttributor, RepSimAttributor
-from sklearn_provenance.evaluation import BrittlenessDisplay, Recipe, brittleness
+from sklearn_provenance.evaluation import LinesDisplay, Recipe, brittleness
 
 from ..retraining.conftest import data, mlp, reference
 from .attributors import FITS, Counted, Told, by_support, fits, supported
@@ -321,7 +321,7 @@ def test_one_query_has_no_standard_error(iris, methods):
 def test_figure(iris, methods):
     result = brittleness(methods, *iris, model=LogisticRegression(), sizes=SIZES)
     display = result.plot()
-    assert isinstance(display, BrittlenessDisplay)
+    assert isinstance(display, LinesDisplay)
     assert display.figure_ is display.ax_.figure
     mean, error = result.means()
     for i, container in enumerate(display.errorbars_):
@@ -332,7 +332,7 @@ def test_figure(iris, methods):
         np.testing.assert_allclose(np.diff(heights)[:, 0], 2 * error[i])
         assert container.get_label() == result.methods[i]
     assert display.ax_.get_ylabel() == "fraction misclassified"
-    drops = BrittlenessDisplay.from_result(result, what="margin_drop", ax=display.ax_, color="red")
+    drops = result.plot(what="margin_drop", ax=display.ax_, color="red")
     assert drops.ax_ is display.ax_
     assert drops.errorbars_[0][0].get_color() == "red"
     assert "not yet misclassified" in drops.ax_.get_ylabel()

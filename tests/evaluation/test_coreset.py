@@ -17,7 +17,7 @@ from sklearn_provenance.attribution import (
     RepSimAttributor,
     TRAKAttributor,
 )
-from sklearn_provenance.evaluation import CoresetDisplay, Recipe, coreset_selection
+from sklearn_provenance.evaluation import LinesDisplay, Recipe, coreset_selection
 
 from ..retraining.conftest import mlp, reference
 
@@ -204,7 +204,7 @@ def test_tables_and_figure(iris, methods):
 
     plt = pytest.importorskip("matplotlib.pyplot")
     display = result.plot()
-    assert isinstance(display, CoresetDisplay)
+    assert isinstance(display, LinesDisplay)
     labels = display.ax_.get_legend_handles_labels()[1]
     assert set(labels) == {"InfoGain", "Random", "classes balanced"}
     drawn = display.ax_.containers[3][0]

@@ -22,7 +22,7 @@ from sklearn_provenance.attribution import (
 )
 from sklearn_provenance.datasets import flip_labels, load_digits
 from sklearn_provenance.evaluation import (
-    LabelErrorDisplay,
+    LinesDisplay,
     label_disagreement,
     label_error_ranking,
     label_error_scores,
@@ -206,7 +206,7 @@ def test_tables_and_figure(noisy):
     plt = pytest.importorskip("matplotlib.pyplot")
     figure, ax = plt.subplots()
     display = result.plot(ax=ax)
-    assert isinstance(display, LabelErrorDisplay)
+    assert isinstance(display, LinesDisplay)
     assert display.figure_ is figure
     lines, labels = ax.get_legend_handles_labels()
     assert labels == ["self-influence", "disagreement", "loss"]

@@ -15,7 +15,7 @@ from sklearn_provenance.attribution import (
     RandomAttributor,
 )
 from sklearn_provenance.evaluation import (
-    LDSDisplay,
+    PointsDisplay,
     Recipe,
     lds_from_truth,
     linear_datamodeling_score,
@@ -268,10 +268,10 @@ def test_tables_and_figure(truth):
     assert "exact  1.000 ± 0.000" in repr(result)
 
     display = result.plot()
-    assert isinstance(display, LDSDisplay)
-    points, _, _ = display.errorbar_
+    assert isinstance(display, PointsDisplay)
+    points, _, _ = display.errorbars_[0]
     np.testing.assert_allclose(points.get_xdata(), result.scores)
     labels = [label.get_text() for label in display.ax_.get_yticklabels()]
     assert labels == ["exact", "next"]
     display.figure_.canvas.draw()
-    assert LDSDisplay.from_result(result, ax=display.ax_).ax_ is display.ax_
+    assert result.plot(ax=display.ax_).ax_ is display.ax_

@@ -13,7 +13,7 @@ from sklearn.preprocessing import FunctionTransformer
 
 from sklearn_provenance import ProvenanceVAE
 from sklearn_provenance.datasets import load_digits
-from sklearn_provenance.evaluation import RealismDisplay, frechet_distance, realism
+from sklearn_provenance.evaluation import LinesDisplay, frechet_distance, realism
 from sklearn_provenance.evaluation._realism import GROUPS, _rank_correlation
 
 FEW = {"n_samples": 200, "n_bootstrap": 20, "random_state": 0}
@@ -213,7 +213,7 @@ def test_groups_that_are_too_small_are_nan(digits):
     given = np.isfinite(result.frechet[1]).all(axis=1)
     assert given.tolist() == [group != "test" for group in GROUPS]
     pytest.importorskip("matplotlib")
-    assert result.plot().groups[0] == "upper half"
+    assert result.plot().beside.rows[0] == "upper half"
 
     with pytest.warns(UserWarning, match="12 of each") as caught:
         result = realism(vae, features, X_test=X_test, n_samples=20, n_bootstrap=2, threshold=0.1)
@@ -279,12 +279,12 @@ def test_tables_and_figure(result, digits):
     plt = pytest.importorskip("matplotlib.pyplot")
     figure, axes = plt.subplots(1, 2)
     display = result.plot(ax=axes[1])
-    assert isinstance(display, RealismDisplay)
+    assert isinstance(display, LinesDisplay)
     assert display.figure_ is figure
-    confidence, distance = display.means_.get_data()
+    confidence, distance = display.lines_[0].get_data()
     assert confidence[-1] == pytest.approx(np.sort(result.confidence)[-20:].mean())
     assert len(distance) == 10
-    estimates = display.errorbars_[0].get_xdata()
+    estimates = display.beside.errorbars_[0][0].get_xdata()
     np.testing.assert_array_equal(estimates, np.delete(result.frechet[0, :, 0], 2))
     labels = [tick.get_text() for tick in display.axes_[1].get_yticklabels()]
     assert labels == [
@@ -292,9 +292,9 @@ def test_tables_and_figure(result, digits):
         *("training rows", "held out", "reconstructions"),
     ]
     vae, features, _, X_test = digits
-    same = RealismDisplay.from_estimator(vae, features, X_test=X_test, threshold=0.1, **FEW)
-    np.testing.assert_array_equal(same.frechet, display.frechet)
-    same.figure_.canvas.draw()
+    same = realism(vae, features, X_test=X_test, threshold=0.1, **FEW)
+    np.testing.assert_array_equal(same.frechet, result.frechet)
+    figure.canvas.draw()
     with pytest.raises(ValueError, match="subplot"):
         result.plot(ax=plt.figure().add_axes((0, 0, 1, 1)))
     plt.close("all")

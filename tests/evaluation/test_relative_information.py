@@ -11,7 +11,7 @@ from torch import nn
 
 from sklearn_provenance import InfoGainAttributor, InfoLossAttributor, TangentFeatures
 from sklearn_provenance.attribution import RandomAttributor
-from sklearn_provenance.evaluation import RelativeInformationDisplay, relative_information
+from sklearn_provenance.evaluation import LinesDisplay, relative_information
 
 from ..attribution.conftest import information
 
@@ -124,9 +124,9 @@ def test_tables_and_figure():
     assert f"{summary['relative'].iloc[0]:.3f}" in repr(result)
 
     display = result.plot()
-    assert isinstance(display, RelativeInformationDisplay)
+    assert isinstance(display, LinesDisplay)
     for container, mean in zip(display.errorbars_, result.means()[0], strict=True):
         np.testing.assert_allclose(container[0].get_ydata(), mean)
     display.figure_.canvas.draw()
-    again = RelativeInformationDisplay.from_result(result, ax=display.ax_, linestyle="--")
+    again = result.plot(ax=display.ax_, linestyle="--")
     assert again.errorbars_[0][0].get_linestyle() == "--"

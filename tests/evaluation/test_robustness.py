@@ -14,7 +14,7 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn_provenance import Explanation, ProvenanceClassifier
 from sklearn_provenance.attribution import RepSimAttributor
 from sklearn_provenance.datasets import DISTORTIONS, distort, load_digits
-from sklearn_provenance.evaluation import RobustnessDisplay, robustness
+from sklearn_provenance.evaluation import PointsDisplay, robustness
 from sklearn_provenance.evaluation._robustness import _exemplars_right
 
 MILD = {
@@ -215,7 +215,7 @@ def test_tables_and_figure():
     plt = pytest.importorskip("matplotlib.pyplot")
     figure, ax = plt.subplots()
     display = result.plot(ax=ax)
-    assert isinstance(display, RobustnessDisplay)
+    assert isinstance(display, PointsDisplay)
     assert display.figure_ is figure
     assert ax.get_legend_handles_labels()[1] == ["a", "b"]
     for bars, means in zip(display.errorbars_, result.correct.mean(axis=2), strict=True):
@@ -228,7 +228,7 @@ def test_tables_and_figure():
     figure.canvas.draw()
     with pytest.raises(ValueError, match="what must be one of"):
         result.plot(what="majority@3")
-    with pytest.raises(ValueError, match="No classifier explains"):
+    with pytest.raises(ValueError, match="no classifier explains"):
         robustness(Seen().fit(), X, y, distortions={}).plot(what="any")
     plt.close("all")
 

@@ -15,8 +15,8 @@ from sklearn_provenance import ProvenanceClassifier
 from sklearn_provenance.datasets import flip_labels, load_digits
 from sklearn_provenance.evaluation import label_disagreement
 from sklearn_provenance.inspection import (
-    AnomalyDisplay,
     AnomalyRanking,
+    RowsDisplay,
     anomaly_ranking,
     index_entropy,
 )
@@ -187,7 +187,7 @@ def test_images_show_the_ends_in_rising_order(single):
     X, y = digits()
     ranking = anomaly_ranking(single)
     display = ranking.plot(labels=["d", "b"], n=3)
-    assert isinstance(display, AnomalyDisplay)
+    assert isinstance(display, RowsDisplay)
     assert display.axes_.shape == (2, 6)
     for line, label in enumerate("db"):
         rows = [*ranking.least(label, 3), *ranking.most(label, 3)[::-1]]
@@ -213,8 +213,8 @@ def test_a_class_of_fewer_rows_leaves_panels_empty(single):
 def test_bars_and_histograms(single):
     plt = pytest.importorskip("matplotlib.pyplot")
     figure, ax = plt.subplots()
-    display = AnomalyDisplay.from_estimator(single, "entropy", kind="bars", n=2, ax=ax)
     ranking = anomaly_ranking(single, "entropy")
+    display = ranking.plot(kind="bars", n=2, ax=ax)
     assert display.figure_ is figure
     assert len(display.axes_) == 10
     for panel, label in zip(display.axes_, NAMES, strict=True):

@@ -6,7 +6,7 @@ from sklearn.datasets import load_iris
 
 from sklearn_provenance import ProvenanceClassifier
 from sklearn_provenance.datasets import load_digits
-from sklearn_provenance.inspection import EmbeddingDisplay, embedding_clusters
+from sklearn_provenance.inspection import ClustersDisplay, embedding_clusters
 
 N = 300
 
@@ -134,12 +134,11 @@ def test_figure_of_images(clf, data):
     plt = pytest.importorskip("matplotlib.pyplot")
     X, *_ = data
     figure, ax = plt.subplots()
-    display = EmbeddingDisplay.from_estimator(
-        clf, label=4, n_clusters=2, n_exemplars=3, embedding="pca", random_state=0, ax=ax
-    )
     result = embedding_clusters(
         clf, label=4, n_clusters=2, n_exemplars=3, embedding="pca", random_state=0
     )
+    display = result.plot(ax=ax)
+    assert isinstance(display, ClustersDisplay)
     assert display.figure_ is figure
     for cluster, (dots, panels) in enumerate(
         zip(display.ax_.collections, display.exemplar_axes_, strict=True)

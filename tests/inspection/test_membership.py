@@ -10,7 +10,6 @@ from sklearn.preprocessing import StandardScaler
 
 from sklearn_provenance import ProvenanceClassifier
 from sklearn_provenance.inspection import (
-    MembershipDisplay,
     MembershipResult,
     membership_inference,
 )
@@ -162,16 +161,17 @@ def test_tables_and_figures(result, rows):
     display = result.plot(ax=ax, statistic="entropy")
     assert display.figure_ is figure
     chosen = result.select(statistic="entropy")
-    assert display.names[-1] == "regression, class branch"
+    assert display.names[-1].startswith("regression, class branch")
     for line, attack in zip(display.lines_, chosen, strict=True):
         np.testing.assert_array_equal(line.get_xydata().T, result.curve(attack))
         assert line.get_linestyle() == ("-" if result.attacks[attack][1] == "index" else "--")
     figure.canvas.draw()
     X, others, _ = rows
-    drawn = MembershipDisplay.from_estimator(classifiers["network"], X, others, linewidth=3)
-    assert drawn.names == ["index branch", "class branch"]
+    alone = membership_inference(classifiers["network"], X, others)
+    drawn = alone.plot(linewidth=3)
+    assert drawn.names[0] == f"index branch (AUC = {alone.auc[0]:.2f})"
     assert drawn.lines_[0].get_linewidth() == 3
-    np.testing.assert_array_equal(drawn.auc, result.auc[[0, 2]])
+    np.testing.assert_array_equal(alone.auc[[0, 2]], result.auc[[0, 2]])
     with pytest.raises(ValueError, match="statistic must be among"):
         result.plot(statistic="loss")
     plt.close("all")
@@ -182,15 +182,18 @@ def test_figure_of_scores():
     rng = np.random.default_rng(0)
     is_member = rng.random(50) < 0.5
     scores = {"a": rng.normal(size=50) + is_member, "b": rng.normal(size=50)}
-    display = MembershipDisplay.from_predictions(is_member, scores)
-    assert display.names == ["a", "b"]
-    np.testing.assert_allclose(display.auc, [roc_auc_score(is_member, s) for s in scores.values()])
-    one = MembershipDisplay.from_predictions(is_member, scores["a"])
-    assert one.lines_[0].get_label() == f"(AUC = {display.auc[0]:.2f})"
+    result = MembershipResult.from_predictions(is_member, scores)
+    np.testing.assert_allclose(result.auc, [roc_auc_score(is_member, s) for s in scores.values()])
+    labels = [line.get_label() for line in result.plot().lines_]
+    assert labels == [
+        f"{name} (AUC = {auc:.2f})" for name, auc in zip("ab", result.auc, strict=True)
+    ]
+    one = MembershipResult.from_predictions(is_member, scores["a"]).plot()
+    assert one.lines_[0].get_label() == f"(AUC = {result.auc[0]:.2f})"
     with pytest.raises(ValueError, match="is_member must be bool"):
-        MembershipDisplay.from_predictions(is_member.astype(int), scores)
+        MembershipResult.from_predictions(is_member.astype(int), scores)
     with pytest.raises(ValueError, match="50 scores"):
-        MembershipDisplay.from_predictions(is_member, {"a": np.zeros(3)})
+        MembershipResult.from_predictions(is_member, {"a": np.zeros(3)})
     plt.close("all")
 
 

@@ -15,7 +15,7 @@ from sklearn.preprocessing import StandardScaler
 
 from sklearn_provenance import ProvenanceClassifier
 from sklearn_provenance.inspection import (
-    MemorisationDisplay,
+    LinesDisplay,
     memorisation_curve,
     memorisation_scores,
 )
@@ -194,11 +194,12 @@ def test_tables_and_figures(iris):
 
     plt = pytest.importorskip("matplotlib.pyplot")
     figure, ax = plt.subplots()
-    display = result.plot(measures=("index_accuracy", "test_any@5"), ax=ax)
-    assert isinstance(display, MemorisationDisplay)
+    measures = ("index_accuracy", "test_any@5")
+    display = result.plot(measures=measures, ax=ax)
+    assert isinstance(display, LinesDisplay)
     assert display.figure_ is figure
     drawn = [bars.lines[0].get_xydata() for bars in display.errorbars_]
-    means = [m for name in display.measures for m in result.means(name)[0]]
+    means = [m for name in measures for m in result.means(name)[0]]
     np.testing.assert_array_equal(drawn, [np.column_stack([(0, 0.5), m]) for m in means])
     labels = [text.get_text() for text in ax.get_legend().get_texts()]
     assert sorted(labels) == ["a", "b", "index accuracy", "test any@5"]

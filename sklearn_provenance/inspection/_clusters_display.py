@@ -2,20 +2,16 @@
 
 import numpy as np
 
-from .._utils.arguments import check_kind
 from .._utils.plotting import COLORS, MARKERS, new_canvas
-from ..explanation._rows import clip, format_number, plain
+from ..explanation._rows import format_number
 from ._shared import draw_images
 
-_NAMES = {"tsne": "t-SNE", "pca": "PCA"}
 
-
-class EmbeddingDisplay:
+class ClustersDisplay:
     """Map of the rows of a class, coloured by cluster, beside the exemplars of each cluster.
 
-    It is recommended to use :meth:`EmbeddingDisplay.from_estimator` or
-    :meth:`EmbeddingClusters.plot` to create one. Exemplars are drawn as images where rows are
-    images, else by name and distance from the centre.
+    The ``plot`` of what :func:`embedding_clusters` returns makes it. Exemplars are drawn as images
+    where rows are images, else by name and distance from the centre.
 
     Parameters
     ----------
@@ -59,102 +55,6 @@ class EmbeddingDisplay:
         self.exemplar_images = exemplar_images
         self.title = title
 
-    @classmethod
-    def from_estimator(
-        cls,
-        classifier,
-        X=None,
-        y=None,
-        *,
-        label,
-        n_clusters=4,
-        n_exemplars=4,
-        embedding="tsne",
-        random_state=None,
-        ax=None,
-    ):
-        """Cluster the rows of one class and draw them.
-
-        Parameters
-        ----------
-        classifier : ProvenanceClassifier
-            Fitted.
-        X : array-like of shape (n, ...), default=None
-            Rows as it takes them; None takes the training rows.
-        y : array-like of shape (n,), default=None
-            Their labels; needed with ``X``.
-        label : object
-            The class whose rows are clustered.
-        n_clusters : int, default=4
-            Number of clusters.
-        n_exemplars : int, default=4
-            Exemplars of each cluster.
-        embedding : {"tsne", "pca"}, default="tsne"
-            Map in two dimensions.
-        random_state : int, RandomState instance or None, default=None
-            Determines the first centres and the map.
-        ax : matplotlib Axes, default=None
-            Subplot whose place is used; None makes a new figure.
-
-        Returns
-        -------
-        EmbeddingDisplay
-            Drawn.
-
-        Raises
-        ------
-        ImportError
-            If matplotlib is missing.
-        """
-        from ._embeddings import embedding_clusters
-
-        result = embedding_clusters(
-            classifier,
-            X,
-            y,
-            label=label,
-            n_clusters=n_clusters,
-            n_exemplars=n_exemplars,
-            embedding=embedding,
-            random_state=random_state,
-        )
-        return cls.from_result(result, ax=ax)
-
-    @classmethod
-    def from_result(cls, result, *, ax=None):
-        """Draw a result.
-
-        Parameters
-        ----------
-        result : EmbeddingClusters
-            What :func:`embedding_clusters` returned.
-        ax : matplotlib Axes, default=None
-            Subplot whose place is used; None makes a new figure.
-
-        Returns
-        -------
-        EmbeddingDisplay
-            Drawn.
-
-        Raises
-        ------
-        ImportError
-            If matplotlib is missing.
-        """
-        check_kind(result, "EmbeddingClusters", "result")
-        word, names = "row", result.exemplars
-        if result.exemplar_sample_id is not None:
-            word, names = "id", result.exemplar_sample_id
-        display = cls(
-            result.coordinates,
-            result.clusters,
-            exemplar_names=[[f"{word} {clip(plain(name), 12)}" for name in row] for row in names],
-            exemplar_distances=result.exemplar_distances,
-            exemplar_images=result.exemplar_images,
-            title=f"{clip(plain(result.label), 20)}: {_NAMES[result.embedding]} of the features",
-        )
-        return display.plot(ax)
-
     def plot(self, ax=None):
         """Draw the figure.
 
@@ -165,7 +65,7 @@ class EmbeddingDisplay:
 
         Returns
         -------
-        EmbeddingDisplay
+        ClustersDisplay
             The display itself, with ``ax_``, ``exemplar_axes_`` and ``figure_`` set.
 
         Raises

@@ -1,8 +1,7 @@
-"""Figures of anomalous training rows: images, bars, histograms, class by class."""
+"""Figures of rows with scores, class by class: images, bars, histograms."""
 
 import numpy as np
 
-from .._utils.arguments import check_kind
 from .._utils.plotting import new_canvas
 from ..explanation._plot import MISMATCH_COLOR
 from ..explanation._rows import clip, format_number, plain
@@ -12,11 +11,11 @@ _NORMAL_COLOR = "#0072B2"
 KINDS = ("auto", "images", "bars", "histogram")
 
 
-class AnomalyDisplay:
+class RowsDisplay:
     """Least and most anomalous rows of each class.
 
-    It is recommended to use :meth:`AnomalyDisplay.from_estimator` or :meth:`AnomalyRanking.plot` to
-    create one. The least anomalous rows are blue, the most anomalous orange.
+    The ``plot`` of an :class:`AnomalyRanking` makes it. The least anomalous rows are blue, the most
+    anomalous orange.
 
     Parameters
     ----------
@@ -32,6 +31,9 @@ class AnomalyDisplay:
         Images of these rows.
     score_name : str, default="score"
         What a score is.
+    kind : {"auto", "images", "bars", "histogram"}, default="auto"
+        Rows as images, the scores of the same rows as bars, or histograms of all scores; "auto"
+        draws images where rows are images, else bars.
 
     Attributes
     ----------
@@ -53,6 +55,7 @@ class AnomalyDisplay:
         least_images=None,
         most_images=None,
         score_name="score",
+        kind="auto",
     ):
         self.labels = labels
         self.scores = scores
@@ -63,109 +66,21 @@ class AnomalyDisplay:
         self.least_images = least_images
         self.most_images = most_images
         self.score_name = score_name
+        self.kind = kind
 
-    @classmethod
-    def from_estimator(
-        cls, classifier, by="distance", *, k=10, kind="auto", labels=None, n=5, ax=None
-    ):
-        """Rank the training rows of a classifier and draw them.
-
-        Parameters
-        ----------
-        classifier : ProvenanceClassifier
-            Fitted.
-        by : str or array-like of shape (n_train,), default="distance"
-            As in :func:`anomaly_ranking`.
-        k : int, default=10
-            Neighbours or exemplars of each row.
-        kind : {"auto", "images", "bars", "histogram"}, default="auto"
-            As in :meth:`AnomalyRanking.plot`.
-        labels : array-like, default=None
-            Classes to draw; None draws all.
-        n : int, default=5
-            Rows at each end.
-        ax : matplotlib Axes, default=None
-            Subplot whose place is used; None makes a new figure.
-
-        Returns
-        -------
-        AnomalyDisplay
-            Drawn.
-
-        Raises
-        ------
-        ImportError
-            If matplotlib is missing.
-        """
-        from ._debugging import anomaly_ranking
-
-        ranking = anomaly_ranking(classifier, by, k=k)
-        return cls.from_result(ranking, kind=kind, labels=labels, n=n, ax=ax)
-
-    @classmethod
-    def from_result(cls, ranking, *, kind="auto", labels=None, n=5, ax=None):
-        """Draw a ranking.
-
-        Parameters
-        ----------
-        ranking : AnomalyRanking
-            What :func:`anomaly_ranking` returned.
-        kind : {"auto", "images", "bars", "histogram"}, default="auto"
-            As in :meth:`AnomalyRanking.plot`.
-        labels : array-like, default=None
-            Classes to draw; None draws all.
-        n : int, default=5
-            Rows at each end.
-        ax : matplotlib Axes, default=None
-            Subplot whose place is used; None makes a new figure.
-
-        Returns
-        -------
-        AnomalyDisplay
-            Drawn.
-
-        Raises
-        ------
-        ImportError
-            If matplotlib is missing.
-        """
-        check_kind(ranking, "AnomalyRanking", "ranking")
-        labels = np.unique(ranking.labels) if labels is None else np.atleast_1d(labels)
-        ends = [[end(label, n) for label in labels] for end in (ranking.least, ranking.most)]
-        word, ids = ("row", None) if ranking.sample_id is None else ("id", ranking.sample_id)
-        names = [
-            [[f"{word} {clip(plain(row if ids is None else ids[row]), 12)}" for row in rows]
-             for rows in end]
-            for end in ends
-        ]  # fmt: skip
-        images = [None, None]
-        if ranking.images is not None:
-            images = [[ranking.images[rows] for rows in end] for end in ends]
-        display = cls(
-            labels,
-            [ranking.scores[ranking.labels == label] for label in labels],
-            *([ranking.scores[rows] for rows in end] for end in ends),
-            least_names=names[0],
-            most_names=names[1],
-            least_images=images[0],
-            most_images=images[1],
-            score_name=ranking.score_name,
-        )
-        return display.plot(ax, kind=kind)
-
-    def plot(self, ax=None, *, kind="auto"):
+    def plot(self, ax=None, *, kind=None):
         """Draw the figure.
 
         Parameters
         ----------
         ax : matplotlib Axes, default=None
             Subplot whose place is used; None makes a new figure.
-        kind : {"auto", "images", "bars", "histogram"}, default="auto"
-            As in :meth:`AnomalyRanking.plot`.
+        kind : {"auto", "images", "bars", "histogram"}, default=None
+            As in the constructor; None takes that one.
 
         Returns
         -------
-        AnomalyDisplay
+        RowsDisplay
             The display itself, with ``axes_`` and ``figure_`` set.
 
         Raises
@@ -175,6 +90,7 @@ class AnomalyDisplay:
         ImportError
             If matplotlib is missing.
         """
+        kind = self.kind if kind is None else kind
         if kind not in KINDS:
             raise ValueError(f"kind must be one of {', '.join(KINDS)}; got {kind!r}")
         has_images = self.least_images is not None
@@ -182,10 +98,8 @@ class AnomalyDisplay:
             kind = "images" if has_images else "bars"
         if kind == "images" and not has_images:
             raise ValueError('kind="images" needs rows that are images; use "bars"')
-        n_classes, n_ends = (
-            len(self.labels),
-            [max(map(len, end)) for end in (self.least, self.most)],
-        )
+        n_classes = len(self.labels)
+        n_ends = [max(map(len, end)) for end in (self.least, self.most)]
         n_columns = min(n_classes, 5 if kind == "histogram" else 3)
         n_lines = -(-n_classes // n_columns)
         draw, size = {

@@ -1,0 +1,266 @@
+"""The two figures of nearly all protocols: lines over an axis, and points with names."""
+
+import numpy as np
+
+from .plotting import COLORS, MARKERS, divided, line_style, new_axes, normalised
+
+
+class LinesDisplay:
+    """Lines, such as means over a size, with error bars where there are errors.
+
+    Parameters
+    ----------
+    x : ndarray of shape (n_points,) or list of ndarray
+        Horizontal places, of all lines or of each.
+    y : sequence of ndarray of shape (n_points,)
+        Heights of each line. nan is not drawn.
+    errors : sequence of ndarray of shape (n_points,), default=None
+        Half the heights of the error bars of each line.
+    names : sequence of str
+        Names of the lines in the legend. A name that begins with "_" is left out.
+    styles : sequence of dict, default=None
+        Keywords of each line. None takes colours and markers in turn.
+    style : dict, default=None
+        Keywords of all lines, which replace the others.
+    dodge : bool, default=False
+        Whether lines are moved aside by a little, so that bars do not hide each other.
+    references : sequence of tuple, default=()
+        ``(x, y, keywords)`` of lines to compare with. ``x=None`` or ``y=None`` is a line across.
+    keys : dict of str to str, default=None
+        Further entries of the legend, each with a kind of line.
+    ticks : sequence of str, default=None
+        Labels at the places ``x``. None leaves ticks as they are.
+    dots : tuple of ndarray, default=None
+        Places of small grey points behind the lines.
+    axes : dict, default=None
+        Arguments of ``ax.set``, such as ``xlabel``.
+    legend : dict, default=None
+        Arguments of ``ax.legend``.
+    beside : PointsDisplay, default=None
+        Figure to draw at the right.
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+        Axes with the lines.
+    axes_ : ndarray of matplotlib Axes
+        These, and those of ``beside``.
+    figure_ : matplotlib Figure
+        Figure that holds them.
+    lines_ : list of matplotlib Line2D
+        The line of each name.
+    errorbars_ : list of matplotlib ErrorbarContainer
+        The lines with their bars, if there are errors.
+    """
+
+    def __init__(
+        self,
+        x,
+        y,
+        errors=None,
+        *,
+        names,
+        styles=None,
+        style=None,
+        dodge=False,
+        references=(),
+        keys=None,
+        ticks=None,
+        dots=None,
+        axes=None,
+        legend=None,
+        beside=None,
+    ):
+        self.x = x
+        self.y = y
+        self.errors = errors
+        self.names = names
+        self.styles = styles
+        self.style = style
+        self.dodge = dodge
+        self.references = references
+        self.keys = keys
+        self.ticks = ticks
+        self.dots = dots
+        self.axes = axes
+        self.legend = legend
+        self.beside = beside
+
+    def plot(self, ax=None, **kwargs):
+        """Draw the lines.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            Axes to draw in, a subplot if there is a figure ``beside``. None makes new ones.
+        **kwargs
+            Keywords of each line, passed on to ``ax.errorbar``, or to ``ax.plot`` without errors.
+
+        Returns
+        -------
+        LinesDisplay
+            The display itself, with ``ax_``, ``axes_``, ``figure_``, ``lines_`` and ``errorbars_``
+            set.
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is missing.
+        """
+        if self.beside is None:
+            self.axes_ = np.array([new_axes(ax)])
+        else:
+            self.axes_ = divided(ax, (3, 2), (8, 3.6))
+            self.beside.plot(self.axes_[1])
+        self.ax_ = ax = self.axes_[0]
+        self.figure_ = ax.figure
+        if self.dots is not None:
+            ax.plot(*self.dots, ".", color="0.6", markersize=3, alpha=0.5)
+        for x, y, keywords in self.references:
+            _draw_reference(ax, x, y, keywords)
+        self._draw_lines(normalised((self.style or {}) | kwargs))
+        for label, linestyle in (self.keys or {}).items():
+            ax.plot([], [], linestyle, color="0.4", label=label)
+        ax.set(**self.axes or {})
+        ax.title.set_fontsize("medium")
+        if self.ticks is not None:
+            ax.set_xticks(self.x, self.ticks)
+            ax.minorticks_off()
+        ax.legend(**{"frameon": False} | (self.legend or {}))
+        return self
+
+    def _draw_lines(self, style):
+        places = self.x if isinstance(self.x, list) else [self.x] * len(self.names)
+        shifts = np.zeros(len(self.names))
+        if self.dodge:
+            step = np.diff(self.x).min() if len(self.x) > 1 else 1.0
+            shifts = (np.arange(len(self.names)) - (len(self.names) - 1) / 2) * 0.03 * step
+        self.lines_ = []
+        self.errorbars_ = []
+        for i, name in enumerate(self.names):
+            keywords = line_style(i) if self.styles is None else self.styles[i]
+            keywords = {"label": name} | normalised(keywords) | style
+            if self.errors is None:
+                self.lines_ += self.ax_.plot(places[i], self.y[i], **keywords)
+                continue
+            keywords = {"markersize": 5, "capsize": 2} | keywords
+            x = places[i] + shifts[i] if self.dodge else places[i]
+            drawn = self.ax_.errorbar(x, self.y[i], self.errors[i], **keywords)
+            self.errorbars_.append(drawn)
+            self.lines_.append(drawn[0])
+
+
+class PointsDisplay:
+    """Points with horizontal error bars, one line of the figure for each method or setting.
+
+    Parameters
+    ----------
+    values : ndarray of shape (n_series, n_rows)
+        Places of the points. nan is not drawn.
+    errors : ndarray of shape (n_series, n_rows) or (n_series, 2, n_rows)
+        Half the lengths of their bars, or their lengths to the left and to the right.
+    rows : sequence of str
+        Names of the lines, from top to bottom.
+    names : sequence of str, default=None
+        Names of the series in the legend. None leaves the legend out.
+    spread : float, default=0.3
+        How far the first and the last series stand apart from the middle of a line.
+    style : dict, default=None
+        Keywords of all points.
+    references : sequence of tuple, default=()
+        ``(x, y, keywords)`` of lines to compare with. ``x=None`` or ``y=None`` is a line across.
+    axes : dict, default=None
+        Arguments of ``ax.set``, such as ``xlabel``.
+    legend : dict, default=None
+        Arguments of ``ax.legend``.
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+        Axes with the points.
+    figure_ : matplotlib Figure
+        Figure that holds them.
+    errorbars_ : list of matplotlib ErrorbarContainer
+        The points of each series.
+    """
+
+    def __init__(
+        self,
+        values,
+        errors,
+        *,
+        rows,
+        names=None,
+        spread=0.3,
+        style=None,
+        references=(),
+        axes=None,
+        legend=None,
+    ):
+        self.values = values
+        self.errors = errors
+        self.rows = rows
+        self.names = names
+        self.spread = spread
+        self.style = style
+        self.references = references
+        self.axes = axes
+        self.legend = legend
+
+    def plot(self, ax=None, **kwargs):
+        """Draw the points.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            Axes to draw in. None makes new ones.
+        **kwargs
+            Keywords of the points, passed on to ``ax.errorbar``.
+
+        Returns
+        -------
+        PointsDisplay
+            The display itself, with ``ax_``, ``figure_`` and ``errorbars_`` set.
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is missing.
+        """
+        self.ax_ = ax = new_axes(ax)
+        self.figure_ = ax.figure
+        self.errorbars_ = []
+        places = np.arange(len(self.rows))
+        n_series = len(self.values)
+        # Points of several series at one place would hide each other.
+        shifts = np.linspace(-self.spread, self.spread, n_series) if n_series > 1 else [0.0]
+        style = normalised((self.style or {}) | kwargs)
+        for i, (values, errors) in enumerate(zip(self.values, self.errors, strict=True)):
+            keywords = {
+                "linestyle": "none",
+                "color": COLORS[i % len(COLORS)],
+                "marker": MARKERS[i % len(MARKERS)],
+                "capsize": 2,
+            }
+            if self.names is not None:
+                keywords["label"] = self.names[i]
+            drawn = ax.errorbar(values, places + shifts[i], xerr=errors, **keywords | style)
+            self.errorbars_.append(drawn)
+        for x, y, keywords in self.references:
+            _draw_reference(ax, x, y, keywords)
+        ax.set_yticks(places, self.rows, parse_math=False)
+        ax.set(ylim=(max(len(places), 1) - 0.5, -0.5), **self.axes or {})
+        if self.names is not None:
+            ax.legend(**{"frameon": False} | (self.legend or {}))
+        return self
+
+
+def _draw_reference(ax, x, y, keywords):
+    """A line through points, or across the axes."""
+    keywords = {"color": "0.6"} | keywords
+    if x is None:
+        ax.axhline(y, **keywords)
+    elif y is None:
+        ax.axvline(x, **keywords)
+    else:
+        ax.plot(x, y, **keywords)

@@ -1,0 +1,117 @@
+"""What a protocol measured: attributes, tables, a text and a figure."""
+
+from .tables import frame
+
+
+class Result:
+    """Values that a function measured, with tables, a text and a figure of them.
+
+    Functions of ``evaluation`` and ``inspection`` return it. Each function says which attributes
+    its result has, and what its tables hold.
+
+    Parameters
+    ----------
+    text : str
+        What ``repr`` says.
+    table : Table
+        What :meth:`to_frame` returns.
+    figure : callable
+        ``figure(result, **options)`` makes the display that :meth:`plot` draws.
+    summary : Table, default=None
+        What :meth:`summary` returns; None takes ``table``.
+    **attributes
+        Values by their names.
+    """
+
+    def __init__(self, text, table, figure, summary=None, **attributes):
+        own = {"_text": text, "_table": table, "_figure": figure}
+        vars(self).update(attributes, _summary=table if summary is None else summary, **own)
+
+    def __setattr__(self, name, value):
+        # Tables and text were made from the values.
+        raise AttributeError(f"{type(self).__name__} is read-only, but {name!r} was to be set")
+
+    def __repr__(self):
+        return self._text
+
+    def to_frame(self):
+        """Return all values.
+
+        Returns
+        -------
+        pandas.DataFrame
+            One line for each entry.
+
+        Raises
+        ------
+        ImportError
+            If pandas is missing.
+        """
+        return frame(self._table.columns(), "to_frame")
+
+    def summary(self):
+        """Return means with their standard errors, which end in ``_se``.
+
+        Returns
+        -------
+        pandas.DataFrame
+            One line for each method or setting.
+
+        Raises
+        ------
+        ImportError
+            If pandas is missing.
+        """
+        return frame(self._summary.columns(), "summary")
+
+    def means(self, what=None):
+        """Return means as arrays.
+
+        Parameters
+        ----------
+        what : str, default=None
+            Name of a column of :meth:`summary` that has a standard error. None takes the first.
+
+        Returns
+        -------
+        mean, standard_error : ndarray
+            Over the dimensions of the summary. A standard error is nan where it would be that of
+            one value.
+
+        Raises
+        ------
+        ValueError
+            If there is no such mean.
+        """
+        values = self._summary.values
+        known = [name for name in values if f"{name}_se" in values]
+        if what is None and known:
+            what = known[0]
+        if what not in known:
+            raise ValueError(f"what must be one of {known}, got {what!r}")
+        return values[what], values[f"{what}_se"]
+
+    def plot(self, *, ax=None, **options):
+        """Draw a figure.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            Axes to draw in. None makes new ones.
+        **options
+            What to draw, as the function that made the result says. All other options are passed on
+            to Matplotlib, as keywords of each line.
+
+        Returns
+        -------
+        Display
+            The display that was drawn, with ``ax_`` and ``figure_``.
+
+        Raises
+        ------
+        ValueError
+            If an option is unknown to the figure, or there is nothing to draw.
+        ImportError
+            If matplotlib is missing.
+        """
+        return self._figure(self, **options).plot(ax)
