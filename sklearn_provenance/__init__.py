@@ -1,6 +1,6 @@
 """Which training examples is this prediction made of?"""
 
-from .attribution import InfoGainAttributor, InfoLossAttributor
+from .attribution import InfluenceAttributor, InfoGainAttributor, InfoLossAttributor
 from .explanation import Explanation, ExplanationDisplay, explain
 from .provenance import ProvenanceClassifier, ProvenanceVAE
 from .tangent import TangentFeatures
@@ -8,6 +8,7 @@ from .tangent import TangentFeatures
 __all__ = [
     "Explanation",
     "ExplanationDisplay",
+    "InfluenceAttributor",
     "InfoGainAttributor",
     "InfoLossAttributor",
     "ProvenanceClassifier",

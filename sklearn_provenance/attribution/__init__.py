@@ -7,6 +7,7 @@ References
 
 from .estimators._ekfac import EKFACAttributor
 from .estimators._grad_dot import GradDotAttributor
+from .estimators._influence import InfluenceAttributor
 from .estimators._info_gain import InfoGainAttributor
 from .estimators._info_loss import InfoLossAttributor
 from .estimators._last_layer import LastLayerAttributor
@@ -20,6 +21,7 @@ __all__ = [
     "AttributionSampler",
     "EKFACAttributor",
     "GradDotAttributor",
+    "InfluenceAttributor",
     "InfoGainAttributor",
     "InfoLossAttributor",
     "LastLayerAttributor",

@@ -9,13 +9,14 @@ from sklearn.ensemble import (
     RandomForestClassifier,
     RandomForestRegressor,
 )
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.utils import estimator_checks
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from sklearn_provenance.attribution import (
     EKFACAttributor,
     GradDotAttributor,
+    InfluenceAttributor,
     InfoGainAttributor,
     InfoLossAttributor,
     LastLayerAttributor,
@@ -36,6 +37,7 @@ pytestmark = [
 ATTRIBUTORS = [
     EKFACAttributor(LogisticRegression()),
     GradDotAttributor(LogisticRegression()),
+    InfluenceAttributor(LogisticRegression()),
     InfoGainAttributor(LogisticRegression()),
     InfoLossAttributor(LogisticRegression()),
     LastLayerAttributor(LogisticRegression()),
@@ -49,6 +51,7 @@ ATTRIBUTORS = [
 @parametrize_with_checks(
     [
         *ATTRIBUTORS,
+        InfluenceAttributor(Ridge()),
         LastLayerAttributor(LogisticRegression(), kind="representer"),
         InfoGainAttributor(RandomForestClassifier(5, random_state=0)),
         InfoGainAttributor(RandomForestRegressor(5, random_state=0)),

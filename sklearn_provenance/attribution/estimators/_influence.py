@@ -1,0 +1,623 @@
+"""Influence: what a prediction would be without rows, by the estimator's own objective."""
+
+import copy
+import warnings
+
+import numpy as np
+from sklearn.base import BaseEstimator, _fit_context, clone
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.metrics import accuracy_score, r2_score
+from sklearn.pipeline import Pipeline
+from sklearn.utils import (
+    ClassifierTags,
+    RegressorTags,
+    check_array,
+    check_consistent_length,
+    get_tags,
+)
+from sklearn.utils._param_validation import StrOptions
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, column_or_1d
+from tqdm.auto import tqdm
+
+from ..._utils.arguments import real, whole
+from ..._utils.fitted import is_fitted, predicts_numbers, resolve
+from ..._utils.kept import MEMORY_LIMIT
+from ..._utils.labels import positions
+from ..._utils.rows import feature_names, n_rows, row_names, shown
+from ...explanation import Explanation
+from ...information._newton import NoMinimumError
+from ..objectives import objective
+from ..objectives._minima import (
+    Minima,
+    dense_row,
+    distance_from_minimum,
+    output_blocks,
+    pick_jointly,
+)
+from ._fit import TrainingData
+from ._input import check_rows
+
+# Outputs farther from those at the minimum, relative to their spread, are worth a warning.
+_FAR = 0.02
+
+
+class InfluenceAttributor(BaseEstimator):
+    """Predict what a model would say if it were trained without rows.
+
+    A score is by how much the margin of a query's label would fall if a training row were removed
+    and the estimator trained again; positive scores are those of rows that speak for the
+    prediction. The estimator's own loss, penalty, intercept, class weights and sample weights are
+    taken into account, so that scores agree with training again in rank and in size.
+
+    Parameters
+    ----------
+    estimator : estimator
+        An estimator that minimises a smooth convex objective: LogisticRegression(CV),
+        RidgeClassifier(CV), LinearSVC, SGDClassifier, OneVsRestClassifier around one of these,
+        LinearRegression, Ridge(CV), LinearSVR, SGDRegressor, PoissonRegressor, GammaRegressor,
+        TweedieRegressor, KernelRidge, GaussianProcessRegressor, GaussianProcessClassifier (its
+        latent function); ElasticNet(CV), Lasso(CV) and logistic regression with an L1 penalty on
+        their active set; or a Pipeline, search or FrozenEstimator around one of these. It must
+        have been fitted on the rows given to :meth:`fit`.
+    direction : {"down", "up", "any"}, default="down"
+        What :meth:`explain` looks for: rows whose joint removal lowers the margin (for a
+        regressor: the prediction) most, raises it most, or the one of both that moves it
+        farther.
+    candidates : {"all", "same_class", "auto"}, default="all"
+        Rows that may be named for a query: all, or those of its class. Rows of other classes
+        have influence too, so "auto" is "all". :meth:`attribute` scores candidates only.
+    n_steps : int or "auto", default="auto"
+        Newton steps from the minimum with all rows to that without one. "auto" takes one where
+        that is exact, or where two would take more than some seconds; otherwise two, and as many
+        as it needs for rows where two are not enough.
+    prefit : {"auto"} or bool, default="auto"
+        Whether the estimator is fitted. "auto" uses a fitted one as it stands, and clones and
+        fits another. False always fits a clone. A FrozenEstimator stays as it is.
+    memory_limit : float, default=2e9
+        Bytes that the parameters without each row may take between calls. What does not fit is
+        computed again.
+    verbose : int, default=0
+        Whether to show progress.
+
+    Attributes
+    ----------
+    estimator_ : estimator
+        The model in use.
+    classes_ : ndarray of shape (n_classes,)
+        Its class labels; only if it is a classifier.
+    training_ : TrainingData
+        The rows, targets and identifiers given to ``fit``.
+    n_steps_ : int
+        Newton steps in use.
+    gradient_norm_ : float
+        Norm of the gradient of the objective, summed over rows, at the estimator's parameters.
+    distance_ : float
+        Root mean square difference between the estimator's outputs and those at the minimum of
+        its objective, relative to their spread over the training rows. Influence is that of the
+        minimum.
+    assumptions_ : tuple of str
+        What is held fixed though training again might change it, such as the steps of a pipeline
+        before the last.
+    n_features_in_ : int
+        Second dimension of ``X``.
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Column names, if ``X`` was a data frame with string names.
+
+    See Also
+    --------
+    LastLayerAttributor : Influence through the last layer of any classifier, with damping.
+    EKFACAttributor : Influence through all layers of a network.
+
+    Notes
+    -----
+    The margin is log p / (1 - p) of the query's label, the decision value where a classifier has
+    no probabilities (for several classes: its lead over the largest other one), and the prediction
+    of a regressor in the units of y.
+
+    With the minimum θ of the objective F and the row i, the parameters without the row are
+    those after Newton steps on F without it. The first step is in closed form,
+
+        θ_i = θ - H^-1 φ_i r_i w_i / (1 - h_i),   h_i = w_i φ_i^T H^-1 φ_i
+
+    with the Hessian H of F, its penalty included, the weight w_i = ℓ'' and the working residual
+    r_i = -ℓ' / w_i of the row; the general form, for several outputs and for weights of classes
+    and averages that change with the rows, is in ``information/_newton.py``. For squared losses
+    it is exact. Without a set of rows, Newton steps are taken until they arrive, so that
+    :meth:`predict_without` agrees with training again to rounding.
+
+    What :meth:`explain` finds is a set: it removes the row whose removal moves the margin most,
+    solves the problem without it, and goes on from there. Scores are marginal and add up to the
+    fall of the margin when all k rows are gone.
+
+    References
+    ----------
+    Cook, Weisberg (1982). Residuals and influence in regression, chapters 3 and 5.
+
+    Pregibon (1981). Logistic regression diagnostics, Annals of Statistics 9(4), equation 4.
+
+    Koh, Liang (2017). Understanding black-box predictions via influence functions, ICML.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.datasets import load_breast_cancer
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn.preprocessing import StandardScaler
+    >>> from sklearn_provenance import InfluenceAttributor
+    >>> X, y = load_breast_cancer(return_X_y=True)
+    >>> model = make_pipeline(StandardScaler(), LogisticRegression(C=0.1))
+    >>> attributor = InfluenceAttributor(model).fit(X[:400], y[:400])
+    >>> drops = attributor.attribute(X[400:402])
+    >>> drops.shape
+    (2, 400)
+    >>> exp = attributor.explain(X[400:401], k=10)
+    >>> before = attributor.predict_without(X[400:401], [])
+    >>> after = attributor.predict_without(X[400:401], exp.indices[0])
+    >>> log_odds = np.log(np.stack([before, after]) / (1 - np.stack([before, after])))
+    >>> label = attributor.predict(X[400:401])
+    >>> bool(np.isclose(exp.scores.sum(), (log_odds[0] - log_odds[1])[0, label[0]]))
+    True
+    """
+
+    _parameter_constraints: dict = {
+        "estimator": "no_validation",  # says more about what is supported than a type would
+        "direction": [StrOptions({"down", "up", "any"})],
+        "candidates": [StrOptions({"all", "same_class", "auto"})],
+        "n_steps": [whole(), StrOptions({"auto"})],
+        "prefit": [StrOptions({"auto"}), "boolean"],
+        "memory_limit": [real(closed="neither")],
+        "verbose": ["verbose"],
+    }
+
+    def __init__(
+        self,
+        estimator,
+        *,
+        direction="down",
+        candidates="all",
+        n_steps="auto",
+        prefit="auto",
+        memory_limit=MEMORY_LIMIT,
+        verbose=0,
+    ):
+        self.estimator = estimator
+        self.direction = direction
+        self.candidates = candidates
+        self.n_steps = n_steps
+        self.prefit = prefit
+        self.memory_limit = memory_limit
+        self.verbose = verbose
+
+    # The estimator is an estimator of its own, whose parameters are validated when it is fitted.
+    @_fit_context(prefer_skip_nested_validation=False)
+    def fit(self, X, y, sample_id=None, sample_weight=None):
+        """Take the rows that the estimator was trained on, and fit it if it is not fitted.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_train, ...)
+            Rows as the estimator takes them, all those that it was fitted on.
+        y : array-like of shape (n_train,)
+            Their labels or targets.
+        sample_id : array-like of shape (n_train,), default=None
+            Your own identifiers of the rows, handed on to every :class:`Explanation`. None takes
+            the index of a data frame, unless it just counts the rows.
+        sample_weight : array-like of shape (n_train,), default=None
+            The weights that the estimator was fitted with, or is to be fitted with.
+
+        Returns
+        -------
+        self : object
+            The fitted attributor.
+
+        Raises
+        ------
+        TypeError
+            If no smooth convex objective of the estimator is known.
+        ValueError
+            If the objective is not smooth, or has no minimum or more than one.
+        sklearn.exceptions.NotFittedError
+            With ``prefit=True`` or a FrozenEstimator, if the estimator is not fitted.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If the estimator is not at the minimum of its objective over these rows: it did not
+            converge, or was fitted on other rows.
+        """
+        # What fit learns goes to a copy, so that a fit that fails changes nothing.
+        fresh = copy.copy(self)
+        for name in getattr(self, "_learned", ()):
+            vars(fresh).pop(name, None)
+        before = set(vars(fresh))
+        fresh._fit(X, y, sample_id, sample_weight)
+        fresh._learned = {"_learned", *vars(fresh)} - before
+        self.__dict__ = fresh.__dict__
+        return self
+
+    def _fit(self, X, y, sample_id, sample_weight):
+        X, y = check_rows(self, X, reset=True), column_or_1d(y, warn=True)
+        check_consistent_length(np.empty(n_rows(X)), y)
+        if sample_id is None:
+            sample_id = row_names(X)
+        else:
+            sample_id = column_or_1d(sample_id)
+            check_consistent_length(y, sample_id)
+        if sample_weight is not None:
+            sample_weight = _check_sample_weight(
+                sample_weight, np.empty((len(y), 1)), dtype=np.float64, ensure_non_negative=True
+            )
+        if not hasattr(self.estimator, "predict"):
+            raise TypeError(
+                f"estimator must have fit and predict; got {type(self.estimator).__name__}"
+            )
+        if predicts_numbers(self.estimator):
+            y = check_array(y, ensure_2d=False, dtype="numeric", input_name="y")
+        else:
+            check_classification_targets(y)
+        self.training_ = TrainingData(X, y, sample_id)
+        self.estimator_ = self._resolve(X, y, sample_weight)
+        stated = objective(self.estimator_, X, y, sample_weight)
+        if stated.classes is not None:
+            self.classes_ = stated.classes
+        elif self.candidates == "same_class":
+            raise ValueError(
+                'candidates="same_class" needs classes, but y holds numbers; pass candidates="all"'
+            )
+        self.assumptions_ = stated.assumptions
+        try:
+            self._minima = Minima.of(stated)
+            self._minima.leave_one_out  # noqa: B018  what cannot be computed is refused here
+        except NoMinimumError as error:
+            raise ValueError(
+                f"the objective of {type(self.estimator_).__name__} must have exactly one minimum "
+                f"over these rows: {error}. Without a penalty there is none where classes can be "
+                "separated, and many where columns depend on each other or outnumber the rows. "
+                "Use a penalty, or leave out such columns"
+            ) from error
+        self._warn_of_distance()
+        self._set_steps()
+        self._parameters = None
+
+    def _resolve(self, X, y, sample_weight):
+        """The model in use."""
+        if sample_weight is None or (self.prefit is not False and is_fitted(self.estimator)):
+            return resolve(self.estimator, self.prefit, X, y)
+        name = "sample_weight"
+        if isinstance(self.estimator, Pipeline):
+            name = f"{self.estimator.steps[-1][0]}__sample_weight"
+        return clone(self.estimator).fit(X, y, **{name: sample_weight})
+
+    def _warn_of_distance(self):
+        norms, distances = zip(
+            *map(distance_from_minimum, self._minima.objective.parts, self._minima.points),
+            strict=True,
+        )
+        self.gradient_norm_ = float(np.linalg.norm(norms))
+        self.distance_ = max(distances)
+        if not self.distance_ <= _FAR:
+            warnings.warn(
+                f"{type(self.estimator_).__name__} is not at the minimum of its objective over the "
+                f"rows given to fit: the norm of the gradient is {self.gradient_norm_:.3g}, and "
+                f"its outputs differ from those at the minimum by {100 * self.distance_:.3g} % of "
+                "their spread. Influence is that of the minimum. Lower tol and raise max_iter, and "
+                "give all rows and weights that it was fitted with",
+                ConvergenceWarning,
+                stacklevel=2,
+            )
+
+    def _set_steps(self):
+        self.n_steps_, self._n_solved = self.n_steps, 0
+        if self.n_steps == "auto":
+            self.n_steps_ = self._minima.affordable_steps()
+            self._n_solved = self._minima.affordable_solutions(self.n_steps_)
+
+    def predict(self, X):
+        """Predict with the model in use.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_queries, ...)
+            Rows as the estimator takes them.
+
+        Returns
+        -------
+        y : ndarray of shape (n_queries,)
+            ``estimator_.predict(X)``.
+        """
+        check_is_fitted(self)
+        return np.asarray(self.estimator_.predict(check_rows(self, X)))
+
+    def score(self, X, y, sample_weight=None):
+        """Accuracy of the model in use, or its R² if it is a regressor.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, ...)
+            Rows as the estimator takes them.
+        y : array-like of shape (n,)
+            Their labels or targets.
+        sample_weight : array-like of shape (n,), default=None
+            Weights of the rows.
+
+        Returns
+        -------
+        score : float
+            It says nothing of the attribution.
+        """
+        measure = accuracy_score if hasattr(self, "classes_") else r2_score
+        return measure(y, self.predict(X), sample_weight=sample_weight)
+
+    def attribute(self, X, y=None):
+        """Predict the fall of each query's margin without each training row alone.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_queries, ...)
+            Queries.
+        y : array-like of shape (n_queries,), default=None
+            Labels whose margins are meant; None takes the predicted ones. A regressor's
+            prediction does not depend on it.
+
+        Returns
+        -------
+        drops : ndarray of shape (n_queries, n_train)
+            Positive where the row speaks for the prediction; nan where a row is no candidate of a
+            query, or where the problem without the row has no unique minimum.
+
+        Raises
+        ------
+        ValueError
+            If y holds a label that the model does not know.
+        """
+        check_is_fitted(self)
+        X = check_rows(self, X)
+        labels = self._labels(X, y)
+        designs = self._minima.designs(X)
+        margins = self._minima.margins(self._minima.outputs(designs), labels)  # (n_queries,)
+        drops = np.empty((len(margins), self._minima.n_rows))
+        for rows, parameters in self._parameters_by_row():
+            outputs = output_blocks(parameters, designs)  # (m, n_queries, K)
+            drops[:, rows] = (margins - self._minima.margins(outputs, labels)).T
+        self._warn_of_nan(drops)
+        if self.candidates == "same_class":
+            drops[~self._candidates(labels)] = np.nan
+        return drops
+
+    def explain(self, X=None, y=None, k=5):
+        """Name the rows whose joint removal moves each query's margin most.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_queries, ...), default=None
+            Queries. None explains every training row at its own label by the others.
+        y : array-like of shape (n_queries,), default=None
+            Labels whose margins are meant; None takes the predicted ones.
+        k : int, default=5
+            Training rows per query.
+
+        Returns
+        -------
+        explanation : Explanation
+            Rows in the order in which they were picked. A score is the fall of the margin with
+            that row, after those before it; scores add up to the fall when all k rows are gone.
+            Where fewer than k rows can be removed, the rest is padded with -1 and nan, with a
+            warning.
+
+        Raises
+        ------
+        ValueError
+            If k is larger than the number of training rows, y holds a label that the model does
+            not know, or y is given without X.
+        """
+        check_is_fitted(self)
+        k = self._check_k(k)
+        if X is None and y is not None:
+            raise ValueError(
+                "y was given without X: the training rows are explained at their own labels"
+            )
+        training, among_train = self.training_, X is None
+        rows = training.X if among_train else check_rows(self, X)
+        labels = self._labels(rows, training.y if among_train else y)
+        minima = self._minima
+        designs = minima.training_designs() if among_train else minima.designs(rows)
+        allowed = self._candidates(labels, n_rows(rows))
+        indices = np.full((n_rows(rows), k), -1, dtype=np.int64)
+        scores = np.full(indices.shape, np.nan)
+        for number in tqdm(range(len(indices)), desc="queries", disable=not self.verbose):
+            if among_train:
+                allowed[number, number] = False
+            query = [dense_row(design, number) for design in designs]
+            label = None if labels is None else labels[number]
+            picks, drops = self._pick(query, label, k, allowed[number])
+            indices[number, : len(picks)] = picks
+            scores[number, : len(drops)] = drops
+        self._warn_of_padding(indices)
+        names = getattr(self, "feature_names_in_", None)
+        return Explanation(
+            indices,
+            scores,
+            sample_id=None if training.sample_id is None else training.sample_id[indices],
+            exemplar_labels=training.y[indices],
+            query_labels=None if labels is None else self.classes_[labels],
+            query_id=training.sample_id if among_train else row_names(rows),
+            queries=shown(rows),
+            training_data=shown(training.X),
+            feature_names=feature_names(rows) if names is None else names,
+            method="influence",
+            score_name=minima.objective.response.score_name,
+        )
+
+    def predict_without(self, X, rows):
+        """Predict what the estimator would return if it were trained without rows.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_queries, ...)
+            Queries.
+        rows : array-like of int of shape (n_removed,) or (n_queries, n_removed)
+            Rows of the X given to ``fit`` that are removed together; with two axes, for each
+            query its own, -1 for none.
+
+        Returns
+        -------
+        outputs : ndarray of shape (n_queries, n_classes) or (n_queries,)
+            Probabilities of a classifier that has them, otherwise its decision function; of a
+            regressor its predictions.
+
+        Raises
+        ------
+        ValueError
+            If rows are not numbers of training rows, or the problem without them has no unique
+            minimum, for instance because a class has no rows left.
+        """
+        check_is_fitted(self)
+        X = check_rows(self, X)
+        designs = self._minima.designs(X)
+        rows = self._check_removed(rows, n_rows(X))
+        if rows.ndim == 1:
+            return self._answer_without(rows, designs)
+        answers = [
+            self._answer_without(some[some >= 0], [design[i : i + 1] for design in designs])
+            for i, some in enumerate(rows)
+        ]
+        return np.concatenate(answers)
+
+    def _answer_without(self, rows, designs):
+        minima, response = self._minima, self._minima.objective.response
+        if len(rows):
+            self._check_classes_left(rows)
+            try:
+                minima = minima.without(rows)
+            except NoMinimumError as error:
+                raise ValueError(
+                    f"the objective must have exactly one minimum without these {len(rows)} rows: "
+                    f"{error}"
+                ) from error
+        return response.answer(minima.outputs(designs))
+
+    def _check_classes_left(self, rows):
+        if not hasattr(self, "classes_"):
+            return
+        left = np.delete(self.training_.y, np.unique(rows))
+        gone = np.setdiff1d(self.classes_, left)
+        if len(gone):
+            raise ValueError(
+                f"every class must keep a row, but rows holds all rows of class {gone[0]!r}"
+            )
+
+    def _pick(self, query, label, k, allowed):
+        """Rows and their marginal drops in the direction that was asked for."""
+        if self.direction != "any":
+            sign = 1 if self.direction == "down" else -1
+            return pick_jointly(self._minima, query, label, k, allowed, sign)
+        down, up = (pick_jointly(self._minima, query, label, k, allowed, s) for s in (1, -1))
+        return down if sum(down[1]) >= -sum(up[1]) else up
+
+    def _labels(self, X, y):
+        """Positions of labels, given or predicted; None for a regressor."""
+        if y is not None:
+            y = column_or_1d(y)
+            check_consistent_length(np.empty(n_rows(X)), y)
+        if not hasattr(self, "classes_"):
+            return None
+        if y is None:
+            y = np.asarray(self.estimator_.predict(X))
+        return positions(self.classes_, y, "y")
+
+    def _candidates(self, labels, n_queries=None):
+        """Rows that may be named for each query, (n_queries, n_train)."""
+        if self.candidates != "same_class":
+            return np.ones((n_queries, self._minima.n_rows), dtype=bool)
+        return labels[:, None] == positions(self.classes_, self.training_.y, "y")
+
+    def _parameters_by_row(self):
+        """Row numbers and each part's parameters without them, block by block."""
+        minima, n = self._minima, self._minima.n_rows
+        if self._parameters is not None:
+            yield np.arange(n), self._parameters
+            return
+        size = 8 * sum(point.theta.size for point in minima.points)
+        if n * size <= self.memory_limit / 2:
+            self._parameters = self._parameters_without(np.arange(n))
+            yield np.arange(n), self._parameters
+            return
+        step = max(1, int(self.memory_limit / 4 / size))
+        for start in tqdm(range(0, n, step), desc="rows", disable=not self.verbose):
+            rows = np.arange(start, min(start + step, n))
+            yield rows, self._parameters_without(rows)
+
+    def _parameters_without(self, rows):
+        share = int(self._n_solved * len(rows) / self._minima.n_rows)
+        return self._minima.parameters_without(rows, self.n_steps_, share)
+
+    def _warn_of_nan(self, drops):
+        rows = np.flatnonzero(np.isnan(drops).any(0))
+        if len(rows):
+            warnings.warn(
+                f"the objective has no unique minimum without one of {len(rows)} rows, row "
+                f"{rows[0]} among them; their scores are nan. Such a row alone determines a "
+                "parameter, or is the last of its class",
+                UserWarning,
+                stacklevel=3,
+            )
+
+    def _warn_of_padding(self, indices):
+        short, k = int((indices[:, -1] < 0).sum()), indices.shape[1]
+        if short:
+            warnings.warn(
+                f"{short} of {len(indices)} queries have fewer than k={k} rows that can be "
+                "removed; the rest is padded with -1 and nan",
+                UserWarning,
+                stacklevel=3,
+            )
+
+    def _check_k(self, k):
+        n_train = self._minima.n_rows
+        if not isinstance(k, int | np.integer) or isinstance(k, bool):
+            raise TypeError(f"k must be an integer, got {k!r}")
+        if not 1 <= k <= n_train:
+            raise ValueError(
+                f"k must be between 1 and {n_train}, the number of training rows; got {k}"
+            )
+        return int(k)
+
+    def _check_removed(self, rows, n_queries):
+        """Row numbers, of one or two axes."""
+        rows, n = np.asarray(rows), self._minima.n_rows
+        if not rows.size:
+            rows = rows.astype(np.int64)
+        if rows.dtype.kind not in "iu" or rows.ndim not in (1, 2):
+            raise ValueError(
+                "rows must be integers of shape (n_removed,) or (n_queries, n_removed), got "
+                f"{rows.dtype} of shape {rows.shape}"
+            )
+        if rows.ndim == 2 and len(rows) != n_queries:
+            raise ValueError(
+                f"rows of two axes must have a line for each query, got {len(rows)} lines for "
+                f"{n_queries} queries"
+            )
+        least = 0 if rows.ndim == 1 else -1
+        if rows.size and not (rows.min() >= least and rows.max() < n):
+            raise ValueError(
+                f"rows must be between 0 and {n - 1}, the numbers of training rows; got "
+                f"{rows.min()} to {rows.max()}"
+            )
+        return rows.astype(np.int64)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        if predicts_numbers(self.estimator):
+            tags.estimator_type, tags.regressor_tags = "regressor", RegressorTags()
+        else:
+            tags.estimator_type, tags.classifier_tags = "classifier", ClassifierTags()
+        tags.target_tags.required = True
+        if isinstance(self.estimator, BaseEstimator):
+            tags.input_tags.sparse = get_tags(self.estimator).input_tags.sparse
+        return tags
+
+    def __getstate__(self):
+        state = super().__getstate__()
+        return state | {"_parameters": None} if "_parameters" in state else state

@@ -1,0 +1,177 @@
+"""What an estimator minimises, and how a family of estimators says so."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import singledispatch
+
+import numpy as np
+from sklearn.frozen import FrozenEstimator
+from sklearn.pipeline import Pipeline
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from ..._utils.labels import positions
+from ..._utils.numeric import as_given
+from ...information._newton import ConvexProblem
+from ._responses import Response
+
+SUPPORTED = (
+    "an estimator that minimises a smooth convex objective: LogisticRegression(CV), "
+    "RidgeClassifier(CV), LinearSVC, SGDClassifier, OneVsRestClassifier around one of these, "
+    "LinearRegression, Ridge(CV), Lasso(CV), ElasticNet(CV), LinearSVR, SGDRegressor, "
+    "PoissonRegressor, GammaRegressor, TweedieRegressor, KernelRidge, GaussianProcessRegressor or "
+    "GaussianProcessClassifier, "
+    "or a Pipeline, search or FrozenEstimator around one of these"
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """One convex problem, and how rows of the estimator become its rows."""
+
+    problem: ConvexProblem
+    design: object  # rows(X) -> (n, d)
+    theta: np.ndarray  # (K, d) parameters of the fitted estimator
+
+
+@dataclass(frozen=True, eq=False)
+class Objective:
+    """What a fitted estimator minimised over its training rows.
+
+    Parameters
+    ----------
+    parts : tuple of Part
+        Problems that were minimised each by itself: one, or one for each class.
+    response : Response
+        What the outputs of all parts, side by side, say.
+    prepare : callable
+        ``prepare(X)`` gives the numbers that designs take, from rows as users give them.
+    classes : ndarray of shape (n_classes,), default=None
+        Labels; None for a regressor.
+    assumptions : tuple of str, default=()
+        What is held fixed though fitting again might change it.
+    """
+
+    parts: tuple
+    response: Response
+    prepare: Callable
+    classes: np.ndarray | None = None
+    assumptions: tuple = ()
+
+
+@singledispatch
+def objective(estimator, X, y, sample_weight=None):
+    """State what a fitted estimator minimised over training rows, by its type.
+
+    ``objective.register(cls)`` adds a family of estimators.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Fitted. It is not changed.
+    X : array-like of shape (n, ...)
+        The rows that it was fitted on.
+    y : ndarray of shape (n,)
+        Their targets.
+    sample_weight : ndarray of shape (n,), default=None
+        The weights that were given to its ``fit``.
+
+    Returns
+    -------
+    Objective
+        The objective.
+
+    Raises
+    ------
+    TypeError
+        If no smooth convex objective of the estimator is known.
+    ValueError
+        If the parameters of the estimator make its objective one that is not smooth.
+    """
+    if hasattr(estimator, "best_estimator_"):  # a search, of scikit-learn or not
+        inner = objective(estimator.best_estimator_, X, y, sample_weight)
+        return assuming(inner, "the parameters that the search chose are held fixed")
+    raise TypeError(f"estimator must be {SUPPORTED}; got {type(estimator).__name__}")
+
+
+def assuming(stated, *assumptions):
+    """An objective with further assumptions."""
+    return replace(stated, assumptions=(*stated.assumptions, *assumptions))
+
+
+@dataclass(frozen=True)
+class Validated:
+    """Rows in double precision as an estimator takes them; sparse ones stay sparse."""
+
+    estimator: object
+
+    def __call__(self, X):
+        X = as_given(X)
+        if hasattr(X, "cpu"):  # a tensor
+            X = X.cpu().numpy()
+        return validate_data(self.estimator, X, reset=False, dtype=np.float64, accept_sparse="csr")
+
+
+@dataclass(frozen=True)
+class Transformed:
+    """Rows that go through the steps of a pipeline first."""
+
+    steps: tuple
+    prepare: Callable
+
+    def __call__(self, X):
+        return self.prepare(self.transform(X))
+
+    def transform(self, X):
+        """Rows as the last step takes them."""
+        X = as_given(X)
+        for step in self.steps:
+            X = step.transform(X)
+        return X
+
+
+@objective.register(Pipeline)
+def _(estimator, X, y, sample_weight=None):
+    check_is_fitted(estimator)
+    *before, (_, last) = estimator.steps
+    if last is None or isinstance(last, str):
+        raise TypeError(f"estimator must be {SUPPORTED}; got a Pipeline without a last estimator")
+    steps = [step for _, step in before if step is not None and not isinstance(step, str)]
+    for step in steps:
+        if hasattr(step, "fit_resample"):
+            raise TypeError(
+                f"{type(step).__name__} chooses or makes the rows that the last step is fitted "
+                "on, so that its objective is not one of the rows of X. Resample first, and give "
+                "the rows that remain"
+            )
+    through = Transformed(tuple(steps), _same)
+    inner = objective(last, through.transform(X), y, sample_weight)
+    stated = replace(inner, prepare=Transformed(tuple(steps), inner.prepare))
+    return assuming(stated, "the steps before the last are held fixed") if steps else stated
+
+
+def _same(X):
+    return X
+
+
+@objective.register(FrozenEstimator)
+def _(estimator, X, y, sample_weight=None):
+    return objective(estimator.estimator, X, y, sample_weight)
+
+
+def row_weights(sample_weight, n_rows):
+    """Sample weights (n_rows,), 1 where there are none."""
+    if sample_weight is None:
+        return np.ones(n_rows)
+    return np.asarray(sample_weight, dtype=np.float64)
+
+
+def label_positions(estimator, y):
+    """Positions (n,) of labels among the classes of an estimator, all of which must have rows."""
+    labels = positions(np.asarray(estimator.classes_), y, "y")
+    missing = np.flatnonzero(np.bincount(labels, minlength=len(estimator.classes_)) == 0)
+    if len(missing):
+        raise ValueError(
+            "X and y must be the rows that the estimator was fitted on, but no row has the label "
+            f"{estimator.classes_[missing[0]]!r}, which it knows"
+        )
+    return labels

@@ -1,0 +1,207 @@
+"""The minima of an objective's problems, with all rows and with fewer.
+
+Shapes in comments: n rows, m of them at a time, d columns, K outputs of all parts together.
+"""
+
+import numpy as np
+from scipy.sparse import issparse
+
+from ...information._leave_one_out import LeaveOneOut
+from ...information._newton import NoMinimumError, Point, minimise
+
+# Floating point operations that Newton steps beyond the first may take: some seconds.
+_AFFORDABLE = 2e10
+# A minimum from which others start again needs fewer digits than one that is shown.
+_ON_THE_WAY = 1e-12
+
+
+class Minima:
+    """Minima of all parts of an objective, without some rows.
+
+    Parameters
+    ----------
+    objective : Objective
+        The objective.
+    points : list of Point
+        The minimum of each part.
+    """
+
+    def __init__(self, objective, points):
+        self.objective = objective
+        self.points = points
+        self._leave_one_out = None
+
+    @classmethod
+    def of(cls, objective):
+        """Minima with all rows, from the parameters of the fitted estimator."""
+        return cls(objective, [minimise(part.problem, part.theta) for part in objective.parts])
+
+    @property
+    def n_rows(self):
+        """Number of rows, those that are left out among them."""
+        return self.points[0].problem.n_rows
+
+    @property
+    def removed(self):
+        """Rows that are left out."""
+        return self.points[0].removed
+
+    def without(self, rows, *, starts=None, tolerance=1e-16):
+        """Minima without more rows, from the parameters of each part in ``starts`` if given."""
+        removed = np.union1d(self.removed, rows).astype(np.int64)
+        starts = [point.theta for point in self.points] if starts is None else starts
+        points = [
+            minimise(point.problem, start, removed, tolerance=tolerance)
+            for point, start in zip(self.points, starts, strict=True)
+        ]
+        return Minima(self.objective, points)
+
+    def designs(self, X):
+        """Rows of each part's problem, (n_queries, d) each, from rows as users give them."""
+        prepared = self.objective.prepare(X)
+        found = {}
+        for part in self.objective.parts:
+            if id(part.design) not in found:
+                found[id(part.design)] = part.design.rows(prepared)
+        return [found[id(part.design)] for part in self.objective.parts]
+
+    def training_designs(self):
+        """Rows of each part's problem, of the training rows."""
+        return [part.problem.design for part in self.objective.parts]
+
+    def outputs(self, designs):
+        """Outputs (n_queries, K)."""
+        parts = zip(designs, self.points, strict=True)
+        return np.hstack([np.asarray(rows @ point.theta.T) for rows, point in parts])
+
+    @property
+    def leave_one_out(self):
+        """Newton steps to the minimum without each row, of each part."""
+        if self._leave_one_out is None:
+            self._leave_one_out = [LeaveOneOut(point) for point in self.points]
+        return self._leave_one_out
+
+    def affordable_steps(self):
+        """Newton steps that are worth their cost: one where that is exact, else two or three."""
+        removals = self.leave_one_out
+        if all(removal.exact for removal in removals):
+            return 1
+        cost = sum(
+            point.problem.n_rows**2 * (4 * point.theta.size + 60 * len(point.theta))
+            for point in self.points
+        )
+        wanted = 2 if any(not point.problem.loss.quadratic for point in self.points) else 3
+        return int(min(wanted, 1 + _AFFORDABLE // cost))
+
+    def affordable_solutions(self, n_steps):
+        """Rows of each part without which the problem may be solved to the end."""
+        if n_steps == 1:  # nothing tells where one step is not enough
+            return 0
+        cost = sum(
+            5 * point.theta.size**2 * (point.problem.n_rows + point.theta.size)
+            for point in self.points
+        )
+        return int(_AFFORDABLE // cost)
+
+    def parameters_without(self, rows, n_steps, n_solved=0):
+        """Parameters (m, K, d) of each part without each of some rows."""
+        return [removal.parameters(rows, n_steps, n_solved) for removal in self.leave_one_out]
+
+    def margins(self, outputs, labels):
+        """Margins (..., n_queries) of outputs (..., n_queries, K) at the queries' labels."""
+        response = self.objective.response
+        if labels is None:
+            return response.margin(outputs, None)
+        margins = np.empty(outputs.shape[:-1])
+        for label in np.unique(labels):
+            ours = labels == label
+            margins[..., ours] = response.margin(outputs[..., ours, :], label)
+        return margins
+
+
+def output_blocks(parameters, designs):
+    """Outputs (m, n_queries, K) of queries with parameters (m, K, d) of each part."""
+    blocks = []
+    for theta, design in zip(parameters, designs, strict=True):
+        m, n_outputs, d = theta.shape
+        flat = np.asarray(design @ theta.reshape(-1, d).T)  # (n_queries, m K)
+        blocks.append(flat.reshape(-1, m, n_outputs).transpose(1, 0, 2))
+    return np.concatenate(blocks, axis=-1)
+
+
+def pick_jointly(minima, query, label, k, allowed, sign=1):
+    """Pick rows whose joint removal moves a query's margin most, greedily.
+
+    After each pick the problems are solved without all rows picked so far, and the next pick is
+    the row whose removal from there, by one Newton step, moves the margin most.
+
+    Parameters
+    ----------
+    minima : Minima
+        Minima with all rows.
+    query : list of ndarray of shape (d,)
+        The query's row of each part.
+    label : int or None
+        Position of the label whose margin is meant.
+    k : int
+        Rows to pick.
+    allowed : ndarray of shape (n,)
+        Rows, as booleans, that may be picked.
+    sign : int, default=1
+        1 to lower the margin, -1 to raise it.
+
+    Returns
+    -------
+    picks : list of int
+        Rows in the order in which they were picked; fewer than k if no other can be removed.
+    drops : list of float
+        By how much the margin falls with each pick, after those before it.
+    """
+    response = minima.objective.response
+    allowed = allowed.copy()
+    designs = [row[None] for row in query]
+    margin = response.margin(minima.outputs(designs)[0], label)
+    picks, drops = [], []
+    while len(picks) < k and allowed.any():
+        outputs = minima.outputs(designs)[0]
+        removals = zip(minima.leave_one_out, query, strict=True)
+        changes = np.hstack([removal.output_changes(row) for removal, row in removals])  # (n, K)
+        gains = sign * (margin - response.margin(outputs - changes, label))
+        gains = np.where(allowed & np.isfinite(gains), gains, -np.inf)
+        best = int(np.argmax(gains))
+        if gains[best] == -np.inf:
+            break
+        allowed[best] = False
+        starts = [theta[0] for theta in minima.parameters_without(np.array([best]), 1)]
+        try:
+            minima = minima.without([best], starts=starts, tolerance=_ON_THE_WAY)
+        except NoMinimumError:  # it is the last row that holds a parameter or a class
+            continue
+        before, margin = margin, response.margin(minima.outputs(designs)[0], label)
+        picks.append(best)
+        drops.append(float(before - margin))
+    return picks, drops
+
+
+def dense_row(design, number):
+    """One row (d,) of a design that may be sparse."""
+    row = design[number]
+    return row.toarray()[0] if issparse(row) else row
+
+
+def distance_from_minimum(part, minimum):
+    """How far a fitted estimator is from the minimum of a part.
+
+    Returns
+    -------
+    gradient_norm : float
+        Norm of the gradient at the estimator's parameters.
+    distance : float
+        Root mean square difference of outputs, relative to their spread over the rows.
+    """
+    start = Point(part.problem, (), part.theta)
+    with np.errstate(over="ignore", invalid="ignore"):
+        gradient_norm = float(np.linalg.norm(start.gradient))
+    difference = np.sqrt(np.mean((start.outputs - minimum.outputs) ** 2))
+    spread = minimum.outputs.std(0).max()
+    return gradient_norm, float(difference / spread) if spread > 0 else float(difference > 0)

@@ -1,0 +1,103 @@
+"""What the outputs of a problem say: the margin of a label, and the model's own answer.
+
+Shapes in comments: outputs (..., K), the last axis over the outputs of all parts of an objective.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import expit, log_expit, logsumexp, softmax
+
+
+class Response:
+    """How outputs become a margin and an answer."""
+
+    #: What a drop of the margin is called, with its unit.
+    score_name = ""
+
+    def margin(self, outputs, label):
+        """Margin (...) of the label at a position; regression has no label, and takes None."""
+        raise NotImplementedError
+
+    def answer(self, outputs):
+        """What the model would return for outputs (n, K)."""
+        raise NotImplementedError
+
+
+class BinaryLogit(Response):
+    """One output, the log odds of the second class."""
+
+    score_name = "drop of the log odds (nats)"
+
+    def margin(self, outputs, label):
+        return outputs[..., 0] if label else -outputs[..., 0]
+
+    def answer(self, outputs):
+        return expit(np.stack([-outputs[:, 0], outputs[:, 0]], 1))
+
+
+class Softmax(Response):
+    """A logit for each class; the margin is log p / (1 - p)."""
+
+    score_name = "drop of the log odds (nats)"
+
+    def margin(self, outputs, label):
+        others = np.delete(outputs, label, axis=-1)
+        return outputs[..., label] - logsumexp(others, axis=-1)
+
+    def answer(self, outputs):
+        return softmax(outputs, axis=-1)
+
+
+class OneVsRestLogit(Response):
+    """Log odds of each class against the rest, whose probabilities are scaled to sum to 1."""
+
+    score_name = "drop of the log odds (nats)"
+
+    def margin(self, outputs, label):
+        logs = log_expit(outputs)
+        return logs[..., label] - logsumexp(np.delete(logs, label, axis=-1), axis=-1)
+
+    def answer(self, outputs):
+        return softmax(log_expit(outputs), axis=-1)
+
+
+class BinaryDecision(Response):
+    """One decision value, positive for the second class."""
+
+    score_name = "drop of the decision value"
+
+    def margin(self, outputs, label):
+        return outputs[..., 0] if label else -outputs[..., 0]
+
+    def answer(self, outputs):
+        return outputs[:, 0]
+
+
+class Decisions(Response):
+    """A decision value for each class; the margin is that of the label less the largest other."""
+
+    score_name = "drop of the decision value's lead"
+
+    def margin(self, outputs, label):
+        return outputs[..., label] - np.delete(outputs, label, axis=-1).max(-1)
+
+    def answer(self, outputs):
+        return outputs
+
+
+@dataclass(frozen=True)
+class Prediction(Response):
+    """A prediction in the units of y."""
+
+    link: str = "identity"  # or "log"
+    offset: float = 0.0
+    scale: float = 1.0
+    score_name = "drop of the prediction (units of y)"
+
+    def margin(self, outputs, label):
+        value = outputs[..., 0]
+        return np.exp(value) if self.link == "log" else self.offset + self.scale * value
+
+    def answer(self, outputs):
+        return self.margin(outputs, None)

@@ -1,0 +1,86 @@
+"""Stochastic gradient descent: (1/n) Σ_i s_i ℓ(z_i, y_i) + α/2 |w|², at its minimum."""
+
+import numpy as np
+from sklearn.linear_model import SGDClassifier, SGDRegressor
+from sklearn.utils.validation import check_is_fitted
+
+from ...information._losses import (
+    HuberLoss,
+    LogisticLoss,
+    ModifiedHuberLoss,
+    SquaredEpsilonInsensitiveLoss,
+    SquaredHingeLoss,
+    SquaredLoss,
+)
+from ._base import Objective, Validated, label_positions, objective, row_weights
+from ._linear import Fitted, linear_part, marks, signs, weighted_classes
+from ._one_vs_rest import one_vs_rest
+from ._responses import BinaryDecision, BinaryLogit, Prediction
+
+
+def _loss(estimator):
+    losses = {
+        "log_loss": LogisticLoss(),
+        "modified_huber": ModifiedHuberLoss(),
+        "squared_hinge": SquaredHingeLoss(),
+        "squared_error": SquaredLoss(),
+        "huber": HuberLoss(estimator.epsilon),
+        "squared_epsilon_insensitive": SquaredEpsilonInsensitiveLoss(estimator.epsilon),
+    }
+    if estimator.loss not in losses or estimator.penalty not in ("l2", None):
+        raise ValueError(
+            f'{type(estimator).__name__} must have penalty "l2" or None and one of the losses '
+            f"{sorted(losses)} for an objective that is smooth; got penalty="
+            f"{estimator.penalty!r} and loss={estimator.loss!r}"
+        )
+    return losses[estimator.loss]
+
+
+def _strength(estimator, n_rows):
+    """λ of the penalty beside the sum, not the mean, of the losses."""
+    return 0.0 if estimator.penalty is None else estimator.alpha * n_rows
+
+
+@objective.register(SGDClassifier)
+def _(estimator, X, y, sample_weight=None):
+    check_is_fitted(estimator)
+    loss, prepare = _loss(estimator), Validated(estimator)
+    X, labels = prepare(X), label_positions(estimator, y)
+    n = len(labels)
+    sample_weight = row_weights(sample_weight, n)
+    fitted, classes = Fitted.of(estimator), np.asarray(estimator.classes_)
+    binary, logistic = len(classes) == 2, estimator.loss == "log_loss"
+    parts = []
+    for k in range(len(fitted.coefficients)):
+        # Against the rest, only the rows of the class have the weight of a class.
+        weighted = np.ones(n, dtype=bool) if binary else labels == k
+        weights, balance = weighted_classes(estimator, labels, sample_weight, weighted)
+        part = linear_part(
+            X,
+            fitted.output(k),
+            _strength(estimator, n),
+            targets=(marks if logistic else signs)(labels, 1 if binary else k),
+            loss=loss,
+            weights=weights,
+            balance=balance,
+            averaged=True,
+        )
+        parts.append(part)
+    response = BinaryLogit() if logistic else BinaryDecision()
+    return Objective(tuple(parts), response if binary else one_vs_rest(response), prepare, classes)
+
+
+@objective.register(SGDRegressor)
+def _(estimator, X, y, sample_weight=None):
+    check_is_fitted(estimator)
+    loss, prepare = _loss(estimator), Validated(estimator)
+    part = linear_part(
+        prepare(X),
+        Fitted.of(estimator),
+        _strength(estimator, len(y)),
+        targets=np.asarray(y, dtype=np.float64)[:, None],
+        loss=loss,
+        weights=row_weights(sample_weight, len(y)),
+        averaged=True,
+    )
+    return Objective((part,), Prediction(), prepare)

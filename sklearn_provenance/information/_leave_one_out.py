@@ -1,0 +1,316 @@
+"""The minimum of a convex problem without each row in turn.
+
+The formulas and shapes are those of ``_newton``.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.sparse import issparse
+
+from ._newton import (
+    BLOCK,
+    LEVERAGE_ONE,
+    NoMinimumError,
+    add_penalty,
+    fix_gauge,
+    invert,
+    minimise,
+)
+
+# Where the second step is a larger part of the first, few steps with one Hessian do not arrive.
+_SLOW = 0.1
+
+
+@dataclass(eq=False)
+class _Kind:
+    """Rows whose removal changes the weights of the others alike: those of a class."""
+
+    rows: np.ndarray  # (m,) row numbers
+    inverse: np.ndarray  # A^-1, (p, p)
+    directions: np.ndarray  # A^-1 D, (n_directions, K, d)
+    amounts: np.ndarray  # f, (m, n_directions)
+    penalty_change: np.ndarray  # (m,) relative change of ρ
+    balance_change: np.ndarray  # (m, 2) relative change of all balanced weights; of the class's
+    class_rows: np.ndarray | None  # (n,) whether the class's change applies to a row
+    cross: np.ndarray  # M, (m, K, K)
+    curvatures: np.ndarray  # S, (m, K, K)
+    gains: np.ndarray  # (I - S M)^-1 S, (m, K, K)
+    coefficients: np.ndarray  # e, (m, K)
+
+
+class LeaveOneOut:
+    """Newton steps from the minimum of a problem to that without one row, for all rows.
+
+    Parameters
+    ----------
+    minimum : Point
+        A minimum; rows that it leaves out already stay out.
+    """
+
+    def __init__(self, minimum):
+        self.minimum = minimum
+        self.problem = minimum.problem
+        self._kinds = [self._kind(rows) for rows in self._rows_by_kind()]
+
+    def _rows_by_kind(self):
+        kept = np.ones(self.problem.n_rows, dtype=bool)
+        kept[self.minimum.removed] = False
+        if self.problem.balance is None:
+            return [np.flatnonzero(kept)]
+        classes = self.problem.balance.class_of
+        return [np.flatnonzero(kept & (classes == label)) for label in np.unique(classes[kept])]
+
+    def _changes(self, rows):
+        """How much ρ and the balanced weights change, relative to now, without each of rows."""
+        masses = self.problem.masses_without(self.minimum.removed)
+        own, total = masses[rows], masses.sum()
+        with np.errstate(divide="ignore", invalid="ignore"):
+            penalty = -own / total if self.problem.averaged else np.zeros(len(rows))
+            if self.problem.balance is None:
+                return penalty, np.zeros((len(rows), 2))
+            of_class = masses[self.problem.balance.class_of == self._class(rows)].sum()
+            everywhere = -own / total
+            # Nothing is left of a class with one row; that row's answer is nan.
+            of_own = (1 + everywhere) * own / (of_class - own)
+        return penalty, np.stack([everywhere, of_own], 1)
+
+    def _class(self, rows):
+        return self.problem.balance.class_of[rows[0]]
+
+    def _kind(self, rows):
+        minimum, problem = self.minimum, self.problem
+        penalty_change, balance_change = self._changes(rows)
+        directions = [minimum.gradient]
+        amounts = [np.ones(len(rows))]
+        hessian = minimum.hessian()
+        own_weights = minimum.weights[rows].copy()
+        class_rows = None
+        if problem.averaged:
+            gradient = minimum.penalty_scale * problem.penalty_gradient(minimum.theta)
+            directions.append(gradient)
+            amounts.append(penalty_change)
+            change = _mean(penalty_change) * minimum.penalty_scale
+            add_penalty(hessian, change * problem.penalty)
+        if problem.balance is not None:
+            weighted = problem.balance.weighted
+            class_rows = weighted & (problem.balance.class_of == self._class(rows))
+            for where, change in zip((weighted, class_rows), balance_change.T, strict=True):
+                weights = minimum.weights * where
+                directions.append(minimum.loss_gradient(weights))
+                amounts.append(change)
+                hessian += _mean(change) * minimum.loss_hessian(weights)
+            if weighted[rows[0]]:  # and so are all of the class
+                own_weights *= 1 + balance_change.sum(1)
+        fix_gauge(hessian, problem.gauge)
+        inverse = invert(hessian)
+        directions = np.stack(directions)
+        flat = directions.reshape(len(directions), -1)
+        directions = (flat @ inverse).reshape(directions.shape)
+        amounts = np.stack(amounts, 1)
+        cross = self._cross(rows, inverse)
+        curvatures = own_weights[:, None, None] * minimum.row_curvatures[rows]
+        gains = _gains(curvatures, cross)
+        gradients = own_weights[:, None] * minimum.row_gradients[rows]  # s g, (m, K)
+        drift = np.zeros_like(gradients)  # Φ_i of what the directions alone change
+        for direction, amount in zip(directions, amounts.T, strict=True):
+            drift += amount[:, None] * np.asarray(problem.design[rows] @ direction.T)
+        moved = drift - np.einsum("mkl,ml->mk", cross, gradients)  # q
+        coefficients = np.einsum("mkl,ml->mk", gains, moved) - gradients
+        return _Kind(
+            rows=rows,
+            inverse=inverse,
+            directions=directions,
+            amounts=amounts,
+            penalty_change=penalty_change,
+            balance_change=balance_change,
+            class_rows=class_rows,
+            cross=cross,
+            curvatures=curvatures,
+            gains=gains,
+            coefficients=coefficients,
+        )
+
+    def _cross(self, rows, inverse):
+        """M (m, K, K): φ_i^T A^-1_kl φ_i of each row."""
+        d, n_outputs = self.problem.design.shape[1], self.problem.n_outputs
+        blocks = inverse.reshape(n_outputs, d, n_outputs, d)
+        cross = np.empty((len(rows), n_outputs, n_outputs))
+        step = max(1, int(BLOCK / (8 * d)))
+        for start in range(0, len(rows), step):
+            part = slice(start, start + step)
+            design = self.problem.design[rows[part]]
+            for k in range(n_outputs):
+                for j in range(k + 1):
+                    product = np.asarray(design @ blocks[k, :, j])  # (m, d)
+                    cross[part, k, j] = _row_products(design, product)
+                    cross[part, j, k] = cross[part, k, j]
+        return cross
+
+    def output_changes(self, query):
+        """By how much the outputs of a query fall without each row, to one step.
+
+        Parameters
+        ----------
+        query : ndarray of shape (d,)
+            The query's φ.
+
+        Returns
+        -------
+        ndarray of shape (n, K)
+            Differences; nan for rows that are left out already.
+        """
+        n_outputs, d = self.minimum.theta.shape
+        changes = np.full((self.problem.n_rows, n_outputs), np.nan)
+        for kind in self._kinds:
+            blocks = kind.inverse.reshape(n_outputs, d, n_outputs, d)
+            part = kind.amounts @ (kind.directions @ query)  # (m, K)
+            design = self.problem.design[kind.rows]
+            for k in range(n_outputs):
+                # Row k of Φ_* A^-1, and what it is with each row and output.
+                solved = (query @ blocks[k].reshape(d, -1)).reshape(n_outputs, d)
+                products = np.asarray(design @ solved.T)  # (m, K)
+                part[:, k] += (products * kind.coefficients).sum(1)
+            changes[kind.rows] = part
+        return changes
+
+    def parameters(self, rows, n_steps=1, n_solved=0):
+        """Parameters without each of some rows.
+
+        Parameters
+        ----------
+        rows : ndarray of int of shape (m,)
+            Row numbers, none of which is left out already.
+        n_steps : int, default=1
+            Newton steps; the first is from the minimum of all rows, the others keep its Hessian.
+        n_solved : int, default=0
+            Rows for which the problem may be solved to the end: those whose last step was not
+            small beside the first, the largest first.
+
+        Returns
+        -------
+        ndarray of shape (m, K, d)
+            Parameters; nan where the problem without the row is singular.
+        """
+        theta = np.empty((len(rows), *self.minimum.theta.shape))
+        left = np.zeros(len(rows))  # the last step as a part of the first
+        for kind in self._kinds:
+            ours = np.flatnonzero(np.isin(rows, kind.rows))
+            positions = np.searchsorted(kind.rows, rows[ours])
+            step = self._block(n_steps)
+            for start in range(0, len(ours), step):
+                part = slice(start, start + step)
+                stepped = self._stepped(kind, positions[part], n_steps)
+                theta[ours[part]], left[ours[part]] = stepped
+        slow = np.flatnonzero(left > _SLOW)
+        for number in slow[np.argsort(-left[slow], kind="stable")][:n_solved]:
+            removed = np.append(self.minimum.removed, rows[number])
+            try:
+                solved = minimise(self.problem, self.minimum.theta, removed, tolerance=1e-12)
+                theta[number] = solved.theta
+            except NoMinimumError:
+                theta[number] = np.nan
+        return theta
+
+    def _block(self, n_steps):
+        """Rows at a time, so that temporary arrays stay small."""
+        size = self.minimum.theta.size
+        if n_steps > 1:
+            size = max(size, 4 * self.problem.n_rows * self.problem.n_outputs)
+        return max(1, int(BLOCK / (8 * size)))
+
+    def _stepped(self, kind, at, n_steps):
+        """Parameters (m, K, d) without the rows at some positions of a kind.
+
+        Also the size of the last step, relative to the first (m,); 0 if there is only one.
+        """
+        scale = np.sqrt(np.diag(kind.inverse))  # of parameters
+        design = self.problem.design[kind.rows[at]]
+        change = _outer(kind.coefficients[at], design) @ kind.inverse  # (m, p)
+        flat = kind.directions.reshape(len(kind.directions), -1)
+        change += kind.amounts[at] @ flat
+        first, last = np.abs(change / scale).max(1), np.zeros(len(at))
+        theta = self.minimum.theta - change.reshape(len(at), *self.minimum.theta.shape)
+        for _ in range(n_steps - 1):
+            gradient = self._gradient_without(kind, at, theta).reshape(len(at), -1)
+            change = gradient @ kind.inverse
+            shaped = change.reshape(theta.shape)
+            moved = _outputs_of_rows(design, shaped)  # (m, K)
+            coefficients = np.einsum("mkl,ml->mk", kind.gains[at], moved)
+            change += _outer(coefficients, design) @ kind.inverse
+            theta = theta - change.reshape(theta.shape)
+            last = np.abs(change / scale).max(1)
+        with np.errstate(invalid="ignore"):
+            return theta, np.where(first > 0, last / np.where(first > 0, first, 1), 0)
+
+    def _gradient_without(self, kind, at, theta):
+        """Gradient (m, K, d) at parameters (m, K, d) of the problem without each row."""
+        problem, minimum = self.problem, self.minimum
+        n, d = problem.design.shape
+        m, n_outputs, _ = theta.shape
+        outputs = np.asarray(problem.design @ theta.reshape(-1, d).T).reshape(n, m, n_outputs)
+        gradients = problem.loss.gradient(outputs, problem.targets[:, None, :])
+        weights = minimum.weights[:, None]
+        if kind.class_rows is not None:
+            everywhere, of_own = kind.balance_change[at].T
+            ours = problem.balance.weighted[:, None]
+            weights = weights * (1 + ours * everywhere + kind.class_rows[:, None] * of_own)
+        gradients *= weights[:, :, None]
+        gradients[kind.rows[at], np.arange(m)] = 0
+        total = np.asarray(problem.design.T @ gradients.reshape(n, -1)).T
+        scale = minimum.penalty_scale * (1 + kind.penalty_change[at])
+        penalty = scale[:, None, None] * problem.penalty_gradient(theta)
+        return total.reshape(theta.shape) + penalty
+
+    @property
+    def exact(self):
+        """Whether one step is exact: the loss is quadratic, and rows of a kind weigh alike."""
+        alike = all(np.ptp(kind.amounts, axis=0).max() < 1e-15 for kind in self._kinds)
+        return self.problem.loss.quadratic and alike
+
+    @property
+    def leverages(self):
+        """Leverages (n,) of rows, the trace of S M; nan for rows that are left out already."""
+        values = np.full(self.problem.n_rows, np.nan)
+        for kind in self._kinds:
+            values[kind.rows] = np.einsum("mkl,mlk->m", kind.curvatures, kind.cross)
+        return values
+
+
+def _mean(changes):
+    """Mean of changes that are finite."""
+    finite = changes[np.isfinite(changes)]
+    return finite.mean() if len(finite) else 0.0
+
+
+def _gains(curvatures, cross):
+    """(I - S M)^-1 S of each row, (m, K, K); nan where that is singular."""
+    n_outputs = curvatures.shape[1]
+    systems = np.eye(n_outputs) - curvatures @ cross
+    determinants = np.linalg.det(systems)
+    singular = ~(np.abs(determinants) > LEVERAGE_ONE)
+    systems[singular] = np.eye(n_outputs)
+    gains = np.linalg.solve(systems, np.where(np.isfinite(curvatures), curvatures, 0))
+    gains[singular] = np.nan
+    return gains
+
+
+def _row_products(design, product):
+    """Inner products (m,) of the rows of two matrices, the first of which may be sparse."""
+    if issparse(design):
+        return np.asarray(design.multiply(product).sum(1)).ravel()
+    return np.einsum("md,md->m", design, product)
+
+
+def _outer(coefficients, design):
+    """e_i ⊗ φ_i of each row, (m, p)."""
+    design = design.toarray() if issparse(design) else design
+    return (coefficients[:, :, None] * design[:, None, :]).reshape(len(design), -1)
+
+
+def _outputs_of_rows(design, theta):
+    """θ_i φ_i of each row with parameters of its own, (m, K)."""
+    if issparse(design):
+        parts = [_row_products(design, theta[:, k]) for k in range(theta.shape[1])]
+        return np.stack(parts, 1)
+    return np.einsum("mkd,md->mk", theta, design)

@@ -1,0 +1,351 @@
+"""Minima of convex problems, and what they become when rows go.
+
+A problem has rows φ_i with targets, K outputs z = θ φ with parameters θ (K, d), and minimises
+
+    F(θ) = Σ_i s_i ℓ(z_i, t_i) + ρ (½ Σ_kj Λ_j θ_kj² + c·θ)
+
+with a loss ℓ that is convex and twice differentiable, weights s_i, a diagonal quadratic penalty Λ
+and a fixed linear term c. Without the rows S the sum runs over the others. Two things may then
+change beside: ρ, where the loss is an average and the penalty is not; and the weights of all rows
+of a class, where classes are balanced. Both are part of the problem that is solved here.
+
+Without the row i, one Newton step from the minimum θ is
+
+    θ_i = θ - x_i,   (A - Φ_i^T S_i Φ_i) x_i = v_i
+
+with Φ_i = I_K ⊗ φ_i^T, S_i the weighted second derivative of the row's loss, A the Hessian of F
+with the row and the changed weights, and v_i the gradient of F without it. The Woodbury identity
+turns that into one inverse of A for all rows:
+
+    x_i = A^-1 Σ_v f_iv D_v + A^-1 Φ_i^T e_i,   e_i = (I - S_i M_i)^-1 S_i q_i - s_i g_i
+
+where D_v are the directions of what changes beside the row (D_0 is the gradient of F itself), f_iv
+by how much, g_i the weighted gradient of the row's loss in its outputs, M_i = Φ_i A^-1 Φ_i^T and
+q_i = Φ_i A^-1 v_i. For the squared loss with a fixed penalty that is exact: θ_i = θ - A^-1 φ_i r_i
+/ (1 - h_i) with the residual r_i and the leverage h_i. Further steps take the gradient at θ_i and
+keep the Hessian.
+
+Shapes in comments: n rows, d columns, K outputs, p = K d parameters, m rows at a time.
+"""
+
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+from scipy.linalg import lapack
+from scipy.sparse import issparse
+
+from ._losses import Loss
+
+# Bytes that the temporary arrays of a block of rows may take.
+BLOCK = 64_000_000
+# A matrix whose reciprocal condition number is below this has no inverse to speak of.
+SINGULAR = 1e-14
+# Without a row whose 1 - leverage is below this, the system would be singular.
+LEVERAGE_ONE = 1e-9
+
+
+class NoMinimumError(ValueError):
+    """The problem has no minimum, or none that is unique."""
+
+
+@dataclass(frozen=True, eq=False)
+class Balance:
+    """Class weights that are the inverse of the classes' frequencies.
+
+    Class c weighs W / (n_classes W_c), where W_c is the mass of its rows and W that of all rows.
+    """
+
+    class_of: np.ndarray  # (n,) class of each row
+    n_classes: int
+    weighted: np.ndarray  # (n,) whether the weight of its class multiplies the row's loss
+
+    def factors(self, masses):
+        """Weights (n_classes,) of classes whose rows have these masses (n,), 0 where removed."""
+        of_class = np.bincount(self.class_of, masses, minlength=self.n_classes)
+        with np.errstate(divide="ignore"):
+            return masses.sum() / (self.n_classes * of_class), of_class
+
+
+@dataclass(frozen=True, eq=False)
+class ConvexProblem:
+    """A convex problem of rows, outputs and a quadratic penalty.
+
+    Parameters
+    ----------
+    design : ndarray or csr matrix of shape (n, d)
+        Rows φ, a column for the intercept among them.
+    targets : ndarray of shape (n, K)
+        Targets as the loss takes them.
+    loss : Loss
+        Loss of a row.
+    weights : ndarray of shape (n,)
+        Weights of rows, without those of ``balance``.
+    penalty : ndarray of shape (d,)
+        Λ: 0 for an intercept that is not penalised.
+    tilt : ndarray of shape (K, d), default=None
+        The linear term c: the subgradient of an L1 penalty on the active set, for instance.
+    masses : ndarray of shape (n,), default=None
+        What rows count for where the number of rows matters; None for 1.
+    averaged : bool, default=False
+        Whether the loss is an average, so that ρ falls with the mass of the rows.
+    balance : Balance, default=None
+        Class weights that change with the rows.
+    gauge : ndarray of shape (d,), default=None
+        Columns, as booleans, whose parameters may all change by the same amount over the outputs
+        with no effect: of a multinomial loss where there is no penalty.
+    """
+
+    design: object
+    targets: np.ndarray
+    loss: Loss
+    weights: np.ndarray
+    penalty: np.ndarray
+    tilt: np.ndarray | None = None
+    masses: np.ndarray | None = None
+    averaged: bool = False
+    balance: Balance | None = None
+    gauge: np.ndarray | None = None
+
+    @property
+    def n_rows(self):
+        """Number of rows."""
+        return self.design.shape[0]
+
+    @property
+    def n_outputs(self):
+        """Number of outputs."""
+        return self.targets.shape[1]
+
+    def masses_without(self, removed):
+        """Masses (n,) of rows, 0 for those removed."""
+        masses = np.ones(self.n_rows) if self.masses is None else self.masses.copy()
+        masses[removed] = 0
+        return masses
+
+    def reweighted(self, removed):
+        """Weights (n,) of rows and the factor ρ of the penalty without some rows."""
+        masses = self.masses_without(removed)
+        weights = self.weights.copy()
+        weights[removed] = 0
+        if self.balance is not None:
+            factors, of_class = self.balance.factors(masses)
+            if not (of_class > 0).all():
+                gone = int(np.flatnonzero(of_class <= 0)[0])
+                raise NoMinimumError(
+                    f"every class must keep a row, but none of class number {gone} is left"
+                )
+            ours = self.balance.weighted
+            weights[ours] *= factors[self.balance.class_of[ours]]
+        scale = masses.sum() / self.masses_without([]).sum() if self.averaged else 1.0
+        return weights, scale
+
+    def penalty_gradient(self, theta):
+        """Gradient (..., K, d) of the penalty with ρ = 1."""
+        gradient = theta * self.penalty
+        return gradient if self.tilt is None else gradient + self.tilt
+
+    def penalty_value(self, theta):
+        """Penalty of parameters (K, d) with ρ = 1."""
+        value = 0.5 * float((theta**2 * self.penalty).sum())
+        return value if self.tilt is None else value + float((self.tilt * theta).sum())
+
+
+@dataclass(eq=False)
+class Point:
+    """A problem without some rows, at some parameters."""
+
+    problem: ConvexProblem
+    removed: np.ndarray  # (n_removed,) row numbers
+    theta: np.ndarray  # (K, d)
+    weights: np.ndarray = field(init=False)  # (n,)
+    penalty_scale: float = field(init=False)
+
+    def __post_init__(self):
+        self.removed = np.asarray(self.removed, dtype=np.int64)
+        self.weights, self.penalty_scale = self.problem.reweighted(self.removed)
+
+    def moved(self, theta):
+        """The same problem at other parameters."""
+        other = object.__new__(Point)
+        other.problem, other.removed, other.theta = self.problem, self.removed, theta
+        other.weights, other.penalty_scale = self.weights, self.penalty_scale
+        return other
+
+    @cached_property
+    def outputs(self):
+        """Outputs (n, K) of all rows."""
+        return np.asarray(self.problem.design @ self.theta.T)
+
+    @cached_property
+    def row_gradients(self):
+        """Gradients (n, K) of the rows' losses in their outputs, without weights."""
+        return self.problem.loss.gradient(self.outputs, self.problem.targets)
+
+    @cached_property
+    def row_curvatures(self):
+        """Second derivatives (n, K, K) of the rows' losses, without weights."""
+        return self.problem.loss.curvature(self.outputs, self.problem.targets)
+
+    @property
+    def value(self):
+        """F, a number."""
+        return self._value_and_size[0]
+
+    @property
+    def size(self):
+        """Sum of the absolute terms of F, which rounding is relative to."""
+        return self._value_and_size[1]
+
+    @cached_property
+    def _value_and_size(self):
+        with np.errstate(over="ignore", invalid="ignore"):
+            losses = self.problem.loss.value(self.outputs, self.problem.targets)
+        kept = self.weights != 0
+        penalty = self.penalty_scale * self.problem.penalty_value(self.theta)
+        value = float(self.weights[kept] @ losses[kept] + penalty)
+        return value, float(self.weights[kept] @ np.abs(losses[kept]) + abs(penalty))
+
+    @cached_property
+    def gradient(self):
+        """Gradient (K, d) of F."""
+        penalty = self.penalty_scale * self.problem.penalty_gradient(self.theta)
+        return self.loss_gradient(self.weights) + penalty
+
+    def loss_gradient(self, weights):
+        """Gradient (K, d) of the weighted sum of the losses."""
+        return np.asarray(self.problem.design.T @ (weights[:, None] * self.row_gradients)).T
+
+    def loss_hessian(self, weights):
+        """Hessian (p, p) of the weighted sum of the losses."""
+        return gram(self.problem.design, weights[:, None, None] * self.row_curvatures)
+
+    def hessian(self):
+        """Hessian (p, p) of F."""
+        hessian = self.loss_hessian(self.weights)
+        add_penalty(hessian, self.penalty_scale * self.problem.penalty)
+        return hessian
+
+
+def gram(design, curvatures):
+    """Σ_i C_i ⊗ φ_i φ_i^T, a symmetric matrix (p, p), of C (n, K, K)."""
+    d, n_outputs = design.shape[1], curvatures.shape[1]
+    total = np.empty((n_outputs, d, n_outputs, d))
+    for k in range(n_outputs):
+        for j in range(k + 1):
+            weights = curvatures[:, k, j]
+            if issparse(design):
+                part = (design.multiply(weights[:, None]).tocsr().T @ design).toarray()
+            else:
+                part = (design * weights[:, None]).T @ design
+            total[k, :, j] = part
+            total[j, :, k] = part.T
+    return total.reshape(n_outputs * d, n_outputs * d)
+
+
+def add_penalty(hessian, penalty):
+    """Add a penalty (d,) of each output's parameters to the diagonal of a matrix (p, p)."""
+    n_outputs = len(hessian) // len(penalty)
+    hessian[np.diag_indices_from(hessian)] += np.tile(penalty, n_outputs)
+
+
+def fix_gauge(hessian, gauge):
+    """Add curvature to a matrix (p, p) in directions that have no effect, so that it is regular."""
+    if gauge is None:
+        return
+    blocks = hessian.reshape(2 * (len(hessian) // len(gauge), len(gauge)))  # (K, d, K, d)
+    n_outputs = len(blocks)
+    for column in np.flatnonzero(gauge):
+        block = blocks[:, column, :, column]  # (K, K), a copy
+        blocks[:, column, :, column] = block + np.trace(block) / n_outputs**2
+
+
+def invert(hessian):
+    """Inverse of a symmetric positive definite matrix (p, p), whose columns may differ in scale.
+
+    Raises
+    ------
+    NoMinimumError
+        If it is singular to working precision.
+    """
+    diagonal = np.diag(hessian).copy()
+    if not (np.isfinite(diagonal).all() and (diagonal > 0).all()):
+        raise NoMinimumError("the Hessian must be finite and positive definite")
+    scale = 1 / np.sqrt(diagonal)
+    scaled = hessian * scale[:, None] * scale
+    norm = np.abs(scaled).sum(0).max()
+    factor, failed = lapack.dpotrf(scaled, lower=True, overwrite_a=True)
+    if not failed:
+        reciprocal, failed = lapack.dpocon(factor, norm, uplo="L")
+    if failed or reciprocal < SINGULAR:
+        raise NoMinimumError("the Hessian is singular to working precision")
+    inverse, _ = lapack.dpotri(factor, lower=True, overwrite_c=True)
+    inverse = np.tril(inverse)
+    inverse += np.tril(inverse, -1).T
+    inverse *= scale[:, None]
+    inverse *= scale
+    return inverse
+
+
+def minimise(problem, start, removed=(), *, tolerance=1e-16, max_steps=100):
+    """Minimise a problem without some rows by Newton's method.
+
+    Parameters
+    ----------
+    problem : ConvexProblem
+        The problem.
+    start : ndarray of shape (K, d)
+        Parameters to start from.
+    removed : array-like of int of shape (n_removed,), default=()
+        Rows that are left out.
+    tolerance : float, default=1e-16
+        Newton decrement, relative to the size of F, below which a last step is taken.
+    max_steps : int, default=100
+        Newton steps.
+
+    Returns
+    -------
+    Point
+        The minimum.
+
+    Raises
+    ------
+    NoMinimumError
+        If the minimum is not unique, or not reached in ``max_steps``: there may be none, as with
+        classes that can be separated and no penalty.
+    """
+    point = Point(problem, removed, np.asarray(start, dtype=np.float64))
+    quadratic = problem.loss.quadratic
+    for _ in range(max_steps):
+        hessian = point.hessian()
+        fix_gauge(hessian, problem.gauge)
+        inverse = invert(hessian)
+        direction = _times(inverse, point.gradient)
+        decrement = float((direction * point.gradient).sum())
+        if quadratic or decrement <= tolerance * point.size:
+            # One more step with the Hessian at hand makes up for rounding.
+            last = point.moved(point.theta - direction)
+            return last.moved(last.theta - _times(inverse, last.gradient))
+        if decrement <= 1e-8 * point.size:
+            # Values no longer tell points apart.
+            point = point.moved(point.theta - direction)
+        else:
+            point = _search(point, direction, decrement)
+    raise NoMinimumError(f"{max_steps} Newton steps did not reach a minimum")
+
+
+def _search(point, direction, decrement):
+    """The first of the steps 1, 1/2, 1/4, ... along a direction that lowers the value enough."""
+    step = 1.0
+    while step > 1e-12:
+        trial = point.moved(point.theta - step * direction)
+        if trial.value <= point.value - 1e-4 * step * decrement:
+            return trial
+        step /= 2
+    raise NoMinimumError("no Newton step lowers the objective")
+
+
+def _times(inverse, gradient):
+    """An inverse Hessian (p, p) times gradients (..., K, d)."""
+    flat = gradient.reshape(*gradient.shape[:-2], -1)
+    return (flat @ inverse).reshape(gradient.shape)

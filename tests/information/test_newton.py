@@ -1,0 +1,284 @@
+"""Minima without rows, against SciPy's minimiser and against one Newton step written out."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.optimize import minimize
+from scipy.sparse import csr_matrix
+
+from sklearn_provenance.information._leave_one_out import LeaveOneOut
+from sklearn_provenance.information._losses import (
+    HuberLoss,
+    LogisticLoss,
+    ModifiedHuberLoss,
+    MultinomialLoss,
+    SquaredEpsilonInsensitiveLoss,
+    SquaredHingeLoss,
+    SquaredLoss,
+    TweedieLoss,
+)
+from sklearn_provenance.information._newton import (
+    Balance,
+    ConvexProblem,
+    NoMinimumError,
+    Point,
+    invert,
+    minimise,
+)
+
+LOSSES = {
+    "squared": (SquaredLoss(), "number"),
+    "logistic": (LogisticLoss(), "mark"),
+    "multinomial": (MultinomialLoss(), "class"),
+    "squared hinge": (SquaredHingeLoss(), "sign"),
+    "modified Huber": (ModifiedHuberLoss(), "sign"),
+    "Huber": (HuberLoss(0.7), "number"),
+    "squared epsilon-insensitive": (SquaredEpsilonInsensitiveLoss(0.2), "number"),
+    "Poisson": (TweedieLoss(1.0), "count"),
+    "Gamma": (TweedieLoss(2.0), "positive"),
+    "Tweedie": (TweedieLoss(1.5), "count"),
+}
+SMOOTH = ["squared", "logistic", "multinomial", "Poisson", "Gamma", "Tweedie"]
+
+
+def make_targets(kind, rng, n):
+    if kind == "class":
+        return np.eye(3)[np.r_[0, 1, 2, rng.integers(3, size=n - 3)]]
+    values = {
+        "number": rng.normal(size=n),
+        "mark": np.r_[0, 1, rng.integers(2, size=n - 2)],
+        "sign": np.r_[-1, 1, rng.choice([-1, 1], size=n - 2)],
+        "count": rng.poisson(2, size=n),
+        "positive": rng.gamma(2, size=n),
+    }[kind]
+    return values[:, None].astype(float)
+
+
+def make_problem(name, seed, n=18, d=3, averaged=False, balanced=False, weighted=False):
+    """A random problem with a column of ones that is not penalised."""
+    rng = np.random.default_rng(seed)
+    loss, kind = LOSSES[name]
+    design = np.hstack([rng.normal(size=(n, d)), np.ones((n, 1))])
+    targets = make_targets(kind, rng, n)
+    masses = rng.uniform(0.5, 2, n) if weighted else None
+    weights = np.ones(n) if masses is None else masses
+    classes = np.r_[0, 0, 1, 1, rng.integers(2, size=n - 4)]
+    return ConvexProblem(
+        design=design,
+        targets=targets,
+        loss=loss,
+        weights=weights,
+        penalty=np.r_[np.full(d, 0.8), 0],
+        masses=masses,
+        averaged=averaged,
+        balance=Balance(classes, 2, classes >= 0) if balanced else None,
+        gauge=np.arange(d + 1) == d if kind == "class" else None,
+    )
+
+
+def start(problem):
+    return np.zeros((problem.n_outputs, problem.design.shape[1]))
+
+
+def value(problem, removed, theta):
+    """F written out, without any of the package's shortcuts."""
+    kept = np.setdiff1d(np.arange(problem.n_rows), removed)
+    masses = np.ones(problem.n_rows) if problem.masses is None else problem.masses
+    weights = problem.weights.copy()
+    if problem.balance is not None:
+        classes = problem.balance.class_of
+        for label in range(2):
+            share = masses[kept][classes[kept] == label].sum() / masses[kept].sum()
+            weights[classes == label] /= 2 * share
+    scale = masses[kept].sum() / masses.sum() if problem.averaged else 1
+    losses = problem.loss.value(problem.design @ theta.T, problem.targets)
+    return weights[kept] @ losses[kept] + scale * 0.5 * (theta**2 * problem.penalty).sum()
+
+
+def by_scipy(problem, removed=()):
+    shape = start(problem).shape
+    found = minimize(
+        lambda flat: value(problem, removed, flat.reshape(shape)),
+        start(problem).ravel(),
+        method="BFGS",
+        options={"gtol": 1e-7},
+    )
+    return found.x.reshape(shape)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+@settings(max_examples=10)
+@given(seed=st.integers(0, 10**6))
+def test_derivatives_are_those_of_the_value(name, seed):
+    rng = np.random.default_rng(seed)
+    loss, kind = LOSSES[name]
+    targets = make_targets(kind, rng, 6)
+    outputs = rng.normal(size=targets.shape)
+    step = 1e-5
+    gradient = np.empty_like(outputs)
+    curvature = np.empty((*outputs.shape, outputs.shape[1]))
+    for k in range(outputs.shape[1]):
+        shift = np.zeros_like(outputs)
+        shift[:, k] = step
+        up, down = outputs + shift, outputs - shift
+        gradient[:, k] = (loss.value(up, targets) - loss.value(down, targets)) / (2 * step)
+        second = (loss.gradient(up, targets) - loss.gradient(down, targets)) / (2 * step)
+        curvature[:, :, k] = second
+    np.testing.assert_allclose(loss.gradient(outputs, targets), gradient, rtol=1e-4, atol=2e-5)
+    if name in SMOOTH:  # others jump
+        np.testing.assert_allclose(
+            loss.curvature(outputs, targets), curvature, rtol=1e-4, atol=1e-5
+        )
+
+
+@pytest.mark.parametrize("balanced", [False, True])
+@pytest.mark.parametrize("averaged", [False, True])
+@pytest.mark.parametrize("name", LOSSES)
+def test_minimum_is_that_of_scipy(name, averaged, balanced):
+    problem = make_problem(name, 0, averaged=averaged, balanced=balanced, weighted=True)
+    for removed in ([], [2, 5, 7]):
+        found = minimise(problem, start(problem), removed)
+        outputs = problem.design @ by_scipy(problem, removed).T
+        if problem.n_outputs > 1:  # what all outputs have in common has no effect
+            outputs -= outputs.mean(1, keepdims=True)
+        ours = found.outputs - (
+            found.outputs.mean(1, keepdims=True) if problem.n_outputs > 1 else 0
+        )
+        np.testing.assert_allclose(ours, outputs, atol=2e-4)
+        assert found.value == pytest.approx(value(problem, removed, found.theta), rel=1e-12)
+
+
+@settings(max_examples=40)
+@given(
+    seed=st.integers(0, 10**6),
+    name=st.sampled_from(SMOOTH),
+    averaged=st.booleans(),
+    balanced=st.booleans(),
+)
+def test_one_step_is_newtons(seed, name, averaged, balanced):
+    """The closed form is the step with the gradient and Hessian of the problem without the row."""
+    problem = make_problem(name, seed, averaged=averaged, balanced=balanced)
+    minimum = minimise(problem, start(problem))
+    rows = np.arange(problem.n_rows)
+    removal = LeaveOneOut(minimum)
+    theta = removal.parameters(rows)
+    for row in rows:
+        without = Point(problem, [row], minimum.theta)
+        step = np.linalg.pinv(without.hessian(), rcond=1e-12) @ without.gradient.ravel()
+        expected = problem.design @ (minimum.theta - step.reshape(minimum.theta.shape)).T
+        outputs = problem.design @ theta[row].T
+        if problem.n_outputs > 1:
+            expected -= expected.mean(1, keepdims=True)
+            outputs -= outputs.mean(1, keepdims=True)
+        np.testing.assert_allclose(outputs, expected, atol=1e-8 * (1 + abs(expected).max()))
+    query = np.random.default_rng(seed).normal(size=problem.design.shape[1])
+    changes = minimum.theta @ query - theta @ query
+    np.testing.assert_allclose(removal.output_changes(query), changes, atol=1e-10)
+
+
+@settings(max_examples=20)
+@given(seed=st.integers(0, 10**6), averaged=st.booleans(), balanced=st.booleans())
+def test_one_step_is_exact_for_squared_losses(seed, averaged, balanced):
+    problem = make_problem("squared", seed, averaged=averaged, balanced=balanced)
+    removal = LeaveOneOut(minimise(problem, start(problem)))
+    assert removal.exact
+    theta = removal.parameters(np.arange(problem.n_rows))
+    for row in range(problem.n_rows):
+        expected = minimise(problem, start(problem), [row]).theta
+        np.testing.assert_allclose(theta[row], expected, rtol=1e-9, atol=1e-10)
+
+
+@pytest.mark.parametrize("balanced", [False, True])
+@pytest.mark.parametrize("averaged", [False, True])
+@pytest.mark.parametrize("name", SMOOTH)
+def test_further_steps_lead_to_the_minimum_without_the_row(name, averaged, balanced):
+    problem = make_problem(name, 1, n=30, averaged=averaged, balanced=balanced, weighted=True)
+    minimum = minimise(problem, start(problem))
+    removal = LeaveOneOut(minimum)
+    rows = np.arange(problem.n_rows)
+    errors = []
+    for n_steps in (1, 2, 8):
+        theta = removal.parameters(rows, n_steps)
+        outputs = np.einsum("ikd,nd->ink", theta, problem.design)
+        expected = [minimise(problem, minimum.theta, [row]).outputs for row in rows]
+        errors.append(abs(outputs - expected).max())
+    if removal.exact:
+        assert errors[0] < 1e-10
+    else:
+        assert errors[1] < 0.6 * errors[0]
+    assert errors[2] < 1e-3 * errors[0] + 1e-10
+
+
+@pytest.mark.parametrize("name", ["logistic", "multinomial"])
+def test_removal_goes_on_from_a_minimum_without_rows(name):
+    problem = make_problem(name, 2, n=24, balanced=True)
+    minimum = minimise(problem, start(problem), [3, 9])
+    removal = LeaveOneOut(minimum)
+    rows = np.setdiff1d(np.arange(24), [3, 9])
+    theta = removal.parameters(rows, 8)
+    for row, ours in zip(rows, theta, strict=True):
+        expected = minimise(problem, minimum.theta, [3, 9, row]).outputs
+        np.testing.assert_allclose(problem.design @ ours.T, expected, atol=2e-3)
+    changes = removal.output_changes(problem.design[0])
+    assert np.isnan(changes[[3, 9]]).all()
+    assert np.isfinite(changes[rows]).all()
+
+
+@pytest.mark.parametrize("name", ["logistic", "multinomial", "squared"])
+def test_sparse_rows_give_the_same(name):
+    dense = make_problem(name, 3, balanced=True)
+    fields = {key: getattr(dense, key) for key in ConvexProblem.__dataclass_fields__}
+    sparse = ConvexProblem(**fields | {"design": csr_matrix(dense.design)})
+    found = [minimise(problem, start(problem)) for problem in (dense, sparse)]
+    np.testing.assert_allclose(found[0].theta, found[1].theta, atol=1e-10)
+    rows = np.arange(dense.n_rows)
+    theta = [LeaveOneOut(minimum).parameters(rows, 2) for minimum in found]
+    np.testing.assert_allclose(theta[0], theta[1], atol=1e-10)
+    changes = [LeaveOneOut(minimum).output_changes(dense.design[0]) for minimum in found]
+    np.testing.assert_allclose(changes[0], changes[1], atol=1e-10)
+
+
+def test_leverages_sum_to_the_number_of_parameters():
+    problem = make_problem("squared", 4)
+    fields = {key: getattr(problem, key) for key in ConvexProblem.__dataclass_fields__}
+    free = ConvexProblem(**fields | {"penalty": np.zeros(4)})
+    assert LeaveOneOut(minimise(free, start(free))).leverages.sum() == pytest.approx(4)
+
+
+def test_what_has_no_unique_minimum_is_refused():
+    problem = make_problem("logistic", 5, n=8)
+    fields = {key: getattr(problem, key) for key in ConvexProblem.__dataclass_fields__}
+    separable = (problem.design[:, :1] > 0).astype(float)
+    fields |= {"targets": separable, "penalty": np.zeros(4)}
+    with pytest.raises(NoMinimumError):
+        minimise(ConvexProblem(**fields), start(problem))
+    copied = np.hstack([problem.design, problem.design[:, :1]])
+    fields |= {"design": copied, "loss": SquaredLoss(), "penalty": np.zeros(5)}
+    with pytest.raises(NoMinimumError, match="singular"):
+        minimise(ConvexProblem(**fields), np.zeros((1, 5)))
+    balanced = make_problem("logistic", 5, balanced=True)
+    of_class = np.flatnonzero(balanced.balance.class_of == 0)
+    with pytest.raises(NoMinimumError, match="every class must keep a row"):
+        minimise(balanced, start(balanced), of_class)
+
+
+def test_a_row_that_alone_determines_a_parameter_has_no_answer():
+    problem = make_problem("squared", 6)
+    design = np.hstack([problem.design, np.eye(problem.n_rows)[:, :1]])  # only row 0 has it
+    fields = {key: getattr(problem, key) for key in ConvexProblem.__dataclass_fields__}
+    free = ConvexProblem(**fields | {"design": design, "penalty": np.zeros(5)})
+    theta = LeaveOneOut(minimise(free, np.zeros((1, 5)))).parameters(np.arange(problem.n_rows))
+    assert np.isnan(theta[0]).all()
+    assert np.isfinite(theta[1:]).all()
+
+
+@settings(max_examples=20)
+@given(seed=st.integers(0, 10**6))
+def test_inverse_of_columns_of_any_scale(seed):
+    rng = np.random.default_rng(seed)
+    factor = rng.normal(size=(9, 5))
+    scale = 10.0 ** rng.uniform(-6, 6, 5)
+    inverse = invert((factor.T @ factor) * scale[:, None] * scale)
+    expected = np.linalg.inv(factor.T @ factor) / scale[:, None] / scale
+    np.testing.assert_allclose(inverse, expected, rtol=1e-6, atol=0)
