@@ -1,10 +1,13 @@
 """What is kept in memory within a budget, and what is refused before it starts."""
 
+import numbers
 import threading
 from collections import OrderedDict
+from hashlib import sha256
 
 import numpy as np
 import torch
+from scipy.sparse import issparse
 
 # Default of memory_limit: 2 GB.
 MEMORY_LIMIT = 2e9
@@ -26,7 +29,19 @@ class Kept:
         self._results, self._lock = OrderedDict(), threading.RLock()
 
     def __call__(self, key, make):
-        """``make()``, or what it gave before for this key."""
+        """``make()``, or what it gave before for this key.
+
+        Parameters
+        ----------
+        key : tuple
+            Arrays in it count by what they hold. Of objects that cannot be seen into, nothing is
+            kept.
+        make : callable
+            Computes the result.
+        """
+        key = content_key(key)
+        if key is None:
+            return make()
         with self._lock:
             if key not in self._results:
                 self._make_room()
@@ -36,6 +51,22 @@ class Kept:
             while len(self._results) > 1 and n_bytes(dict(self._results)) > self.memory_limit:
                 self._results.popitem(last=False)
             return self._results[key]
+
+    def prepare(self, makers):
+        """Keep results before they are asked for, as long as they take half of the budget.
+
+        Parameters
+        ----------
+        makers : iterable of (tuple, callable)
+            Keys, and what computes the results.
+        """
+        size = 0
+        for key, make in makers:
+            result = make()
+            self._results[content_key(key)] = result
+            size += n_bytes(result)
+            if size > self.memory_limit / 2:
+                break
 
     def _make_room(self):
         """Drop what takes more than a third of the budget: what follows may be as large.
@@ -51,6 +82,29 @@ class Kept:
 
     def __setstate__(self, state):
         self.__init__(**state)
+
+
+def content_key(values):
+    """Something hashable that is equal for values of equal content; None where that is not seen."""
+    key = []
+    for value in values:
+        if value is None or isinstance(value, str | numbers.Integral):
+            key.append(value)
+            continue
+        key.append((type(value), getattr(value, "shape", None)))
+        for part in [value.data, value.indices, value.indptr] if issparse(value) else [value]:
+            if isinstance(part, torch.Tensor):
+                if part.dtype == torch.bfloat16:  # NumPy has no such numbers
+                    return None
+                part = part.detach().cpu()
+            elif not isinstance(part, np.ndarray | list | tuple):
+                return None
+            part = np.asarray(part)
+            if part.dtype.hasobject:
+                return None
+            digest = sha256(np.ascontiguousarray(part).tobytes()).digest()
+            key.append((part.dtype.str, part.shape, digest))
+    return tuple(key)
 
 
 def n_bytes(value, _seen=None):

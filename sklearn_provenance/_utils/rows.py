@@ -1,4 +1,4 @@
-"""Rows of X in whatever form users give them: counted, taken, named, shown."""
+"""Rows of X in whatever form users give them: checked, counted, taken, named, shown."""
 
 from collections.abc import Mapping
 
@@ -6,7 +6,54 @@ import numpy as np
 import torch
 from scipy.sparse import issparse
 from sklearn.utils import _safe_indexing
-from sklearn.utils.validation import _get_feature_names
+from sklearn.utils.validation import (
+    _check_feature_names,
+    _check_n_features,
+    _get_feature_names,
+)
+
+IMAGE_CHANNELS = (1, 3, 4)
+
+
+def check_rows(estimator, X, reset=False):
+    """Check that X has one or more rows; what they hold is for a model to check.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Its number and names of features are compared with those of X.
+    X : array-like, sparse matrix, data frame, tensor, list or Mapping
+        Rows as users give them.
+    reset : bool, default=False
+        Whether the estimator takes its number and names of features from X.
+
+    Returns
+    -------
+    array, csr matrix, data frame, tensor or Mapping
+        X; a list as an array.
+
+    Raises
+    ------
+    ValueError
+        If X is one row, or none, or has other features than the estimator has seen.
+    """
+    if issparse(X):
+        X = X.tocsr()
+    elif not hasattr(X, "shape") and not isinstance(X, Mapping):
+        X = np.asarray(X)
+    if not isinstance(X, Mapping):
+        shape = getattr(X, "shape", None)
+        kind = getattr(getattr(X, "dtype", None), "kind", "f" if shape is not None else "O")
+        if shape is not None and (len(shape) == 0 or (len(shape) == 1 and kind in "fiubc")):
+            raise ValueError(
+                f"X must have a row per example, got an array of shape {tuple(shape)}. Reshape "
+                "your data with X.reshape(1, -1) if it is one example"
+            )
+        _check_feature_names(estimator, X, reset=reset)
+        _check_n_features(estimator, X, reset=reset)
+    if not n_rows(X):
+        raise ValueError("Found array with 0 sample(s): X has no rows")
+    return X
 
 
 def n_rows(X):
@@ -88,8 +135,8 @@ def copied(inputs):
     return inputs.clone() if isinstance(inputs, torch.Tensor) else inputs.copy()
 
 
-def row_names(X):
-    """Read the names of rows from the index of a pandas object.
+def axis_names(X):
+    """Read the names of rows and columns from a data frame.
 
     Parameters
     ----------
@@ -98,48 +145,99 @@ def row_names(X):
 
     Returns
     -------
-    ndarray of shape (n,) or None
-        The index; None where X has none or it counts the rows from 0. Names may repeat.
+    row_names : ndarray of shape (n,) or None
+        The index of a pandas object; None where X has none or it counts the rows from 0. Names
+        may repeat.
+    column_names : list of str or None
+        None where X has no columns with names, or they are not strings.
     """
+    column_names = _get_feature_names(X)
+    if column_names is not None:
+        column_names = [str(name) for name in column_names]
     if not (hasattr(X, "iloc") and hasattr(X, "index")):
-        return None
-    names = X.index.to_numpy()
-    counted = names.dtype.kind in "iu" and np.array_equal(names, np.arange(len(names)))
-    return None if counted else names
+        return None, column_names
+    row_names = X.index.to_numpy()
+    counted = row_names.dtype.kind in "iu" and np.array_equal(row_names, np.arange(len(row_names)))
+    return None if counted else row_names, column_names
 
 
-def feature_names(X):
-    """Read the column names of a data frame.
+def image_layout(shape):
+    """How images of a user's shape become channels-first.
 
     Parameters
     ----------
-    X : object
-        Rows of any kind.
+    shape : tuple of int
+        (H, W), (C, H, W) or (H, W, C).
 
     Returns
     -------
-    list of str or None
-        Names; None where X has no columns with names, or they are not strings.
+    shape : tuple of int
+        The same with a channel axis if it had none.
+    axes : tuple of int or None
+        Transposition of a batch of images of that shape; None where none is needed.
+
+    Raises
+    ------
+    ValueError
+        If the shape has the wrong number of axes or can be read both ways.
     """
-    names = _get_feature_names(X)
-    return None if names is None else [str(name) for name in names]
+    shape = tuple(int(s) for s in shape)
+    if len(shape) == 2:
+        return (1, *shape), None
+    if len(shape) != 3:
+        raise ValueError(
+            f"an image has shape (H, W), (C, H, W) or (H, W, C); got {shape}. "
+            "Pass input_shape for flat images"
+        )
+    first, last = shape[0] in IMAGE_CHANNELS, shape[2] in IMAGE_CHANNELS
+    if first and last:
+        raise ValueError(
+            f"images of shape {shape} can be read as channels-first and as channels-last; "
+            "move or add axes so that only one of the two fits"
+        )
+    if last:
+        return shape, (0, 3, 1, 2)
+    return shape, None
 
 
-def shown(X):
-    """Turn rows into a form that an Explanation keeps.
+def image_shape(X):
+    """Shape (H, W) or (C, H, W) of rows that are images; None where they are not, or may not be."""
+    kind = getattr(getattr(X, "dtype", None), "kind", "O")
+    if np.ndim(X) not in (3, 4) or kind not in "fiub":
+        return None
+    try:
+        shape, axes = image_layout(X.shape[1:])
+    except ValueError:  # channels first or last
+        return None
+    if axes is not None:
+        shape = shape[2], *shape[:2]
+    if X.ndim == 3:
+        return shape[1:]
+    return shape if shape[0] in IMAGE_CHANNELS else None
+
+
+def shown(*parts):
+    """Turn parts of some rows into forms that an Explanation keeps.
 
     Parameters
     ----------
-    X : array-like, sparse matrix, data frame, tensor, list, Mapping or None
+    *parts : array-like, sparse matrix, data frame, tensor, list, Mapping or None
         Rows as users give them.
 
     Returns
     -------
-    ndarray, pandas object, csr matrix or None
+    parts : list of ndarray, pandas object, csr matrix or None
         Rows. Of a Mapping the first entry with two axes, such as token ids; None if there is none.
+    image_shape : tuple of int or None
+        Shape of the images that the first part holds.
     """
+    parts = [_shown(X) for X in parts]
+    return parts, image_shape(parts[0])
+
+
+def _shown(X):
     if isinstance(X, Mapping):
-        tables = (np.asarray(shown(value)) for value in X.values())
+        tables = (np.asarray(_shown(value)) for value in X.values())
         return next((table for table in tables if table.ndim == 2), None)
     if isinstance(X, torch.Tensor):
         X = X.detach().cpu()

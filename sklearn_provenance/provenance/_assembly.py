@@ -3,8 +3,8 @@
 import torch
 
 from .._utils.arguments import as_device
+from .._utils.rows import image_layout
 from ._backbones import MLP_DEPTH
-from ._input import image_layout
 from ._network import ProvenanceNetwork
 from ._training import ProvenanceLoss, build_net, update_training
 

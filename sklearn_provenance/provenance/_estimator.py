@@ -22,10 +22,11 @@ from skorch.history import History
 
 from .._utils.arguments import as_device
 from .._utils.restored import restored_generators, restored_on_error
+from .._utils.rows import image_layout
 from ..explanation import Explanation
 from ._index import ClassIndex
 from ._inference import nearest_rows
-from ._input import image_layout, validate_rows
+from ._input import validate_rows
 from ._persistence import load_state, load_weights, reading, save_estimator
 from ._subset import index_rows
 from ._training import DeviceRows, train

@@ -9,63 +9,9 @@ import torch
 from scipy.sparse import issparse
 from sklearn.utils.validation import validate_data
 
-IMAGE_CHANNELS = (1, 3, 4)
+from .._utils.rows import image_layout
+
 _LARGE = 2**31  # bytes
-
-
-def image_layout(shape):
-    """How images of a user's shape become channels-first.
-
-    Parameters
-    ----------
-    shape : tuple of int
-        (H, W), (C, H, W) or (H, W, C).
-
-    Returns
-    -------
-    shape : tuple of int
-        The same with a channel axis if it had none.
-    axes : tuple of int or None
-        Transposition of a batch of images of that shape; None where none is needed.
-
-    Raises
-    ------
-    ValueError
-        If the shape has the wrong number of axes or can be read both ways.
-    """
-    shape = tuple(int(s) for s in shape)
-    if len(shape) == 2:
-        return (1, *shape), None
-    if len(shape) != 3:
-        raise ValueError(
-            f"an image has shape (H, W), (C, H, W) or (H, W, C); got {shape}. "
-            "Pass input_shape for flat images"
-        )
-    first, last = shape[0] in IMAGE_CHANNELS, shape[2] in IMAGE_CHANNELS
-    if first and last:
-        raise ValueError(
-            f"images of shape {shape} can be read as channels-first and as channels-last; "
-            "move or add axes so that only one of the two fits"
-        )
-    if last:
-        return shape, (0, 3, 1, 2)
-    return shape, None
-
-
-def image_shape(X):
-    """Shape (H, W) or (C, H, W) of rows that are images; None where they are not, or may not be."""
-    kind = getattr(getattr(X, "dtype", None), "kind", "O")
-    if np.ndim(X) not in (3, 4) or kind not in "fiub":
-        return None
-    try:
-        shape, axes = image_layout(X.shape[1:])
-    except ValueError:  # channels first or last
-        return None
-    if axes is not None:
-        shape = shape[2], *shape[:2]
-    if X.ndim == 3:
-        return shape[1:]
-    return shape if shape[0] in IMAGE_CHANNELS else None
 
 
 def validate_rows(estimator, X, y="no_validation", *, reset):

@@ -11,7 +11,8 @@ import safetensors.torch
 import torch
 
 from .._utils.files import checksum, write
-from ._input import image_layout, unit_scale
+from .._utils.rows import image_layout
+from ._input import unit_scale
 
 _FORMAT = "sklearn_provenance.{name}/{version}"
 _CUSTOM = "custom backbone"

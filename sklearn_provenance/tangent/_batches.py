@@ -7,8 +7,6 @@ import torch
 from scipy.sparse import issparse
 from torch import nn
 
-from ._outputs import all_finite
-
 
 def as_batch(X, model):
     """Tensors on the network's device.
@@ -47,7 +45,7 @@ def as_batch(X, model):
         raise ValueError(f"X must be real, got {x.dtype}")
     if x.is_floating_point():
         x = x.to(model.dtype)
-        if not all_finite(x):
+        if not x.isfinite().all():
             raise ValueError("X contains NaN or infinity, or numbers too large for the network")
     return x.to(model.device)
 
@@ -173,9 +171,11 @@ def take(x, rows):
     return map_structure(x, lambda part: part[rows])
 
 
-def copied(x):
-    """A copy of a batch, which a module may write to, and its number of rows."""
-    return map_structure(x, torch.clone), n_rows(x)
+def copied(x, rows=None):
+    """Rows of x (None: all), a copy that a module may write to, and their number."""
+    if rows is not None:
+        x = take(x, rows)
+    return x, map_structure(x, torch.clone), n_rows(x)
 
 
 def only(x, rows):

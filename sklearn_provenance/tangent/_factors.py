@@ -335,7 +335,7 @@ class TangentModel:
         step = batch_size_for(self, batch_size)
         parts = []
         for start in range(0, n, step):
-            batch, size = copied(take(x, slice(start, start + step)))
+            _, batch, size = copied(x, slice(start, start + step))
             with evaluation(self.module, self.draws_on), torch.no_grad():
                 outputs = self.forward(self.module, batch)
             parts.append(finite_logits(outputs, size, start).cpu())

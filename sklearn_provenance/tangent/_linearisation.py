@@ -25,13 +25,17 @@ def call(module, x):
     return module(x)
 
 
-def linearised(model, x, first_row, labels=None, decide=None, *, dtype=None, norms=True):
+def linearised(model, X, rows, labels=None, decide=None, *, dtype=None, norms=True):
     """Labels, logits and gradients of a batch, from one forward and one backward pass.
 
     Parameters
     ----------
-    model, x, first_row
-        As of :class:`Linearisation`.
+    model : TangentModel
+        The network.
+    X : torch.Tensor or OnDemand, or a structure of them
+        All rows.
+    rows : slice
+        Those of the batch.
     labels : torch.Tensor of shape (B,), default=None
         What rows are measured at; None asks ``decide``, see :meth:`Linearisation.labelled`.
     decide : callable, default=None
@@ -51,12 +55,12 @@ def linearised(model, x, first_row, labels=None, decide=None, *, dtype=None, nor
         Of all layers with influence.
     """
     with evaluation(model.module, model.draws_on):
-        batch = Linearisation(model, x, first_row, held=True)
+        batch = Linearisation(model, X, rows.start, held=True, rows=rows)
         labels, logits = batch.labelled(labels, decide)
         forms = {layer.number: form for layer, form in batch._factors(labels)}
     gradients = Gradients.compact(forms, len(labels) if norms else None, dtype)
-    if norms:
-        check_finite(gradients.norms, "gradients", first_row)
+    if norms and not gradients.norms.isfinite().all():
+        check_finite(gradients.norms, "gradients", rows.start)
     return labels, logits, gradients
 
 
@@ -81,12 +85,13 @@ class Linearisation:
     held : bool, default=False
         Whether the module stays in evaluation mode, held against other threads, as long as this
         batch is asked.
+    rows : slice, default=None
+        Which rows of x are the batch; None for all.
     """
 
-    def __init__(self, model, x, first_row=0, planning=False, held=False):
+    def __init__(self, model, x, first_row=0, planning=False, held=False, rows=None):
         self.model = model
-        self.x = x
-        inputs, self.n_samples = copied(x)
+        self.x, inputs, self.n_samples = copied(x, rows)
         self.planning, self.held = planning, held
         self.calls = []
         with self._running():

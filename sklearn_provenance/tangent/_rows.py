@@ -10,7 +10,7 @@ from itertools import groupby
 import torch
 from tqdm.auto import tqdm
 
-from ._batches import as_rows, only, take
+from ._batches import as_rows, only
 from ._forms import Gradients
 from ._layers import batch_size_for, split_by_name
 from ._linearisation import RouteChanged, linearised
@@ -124,8 +124,8 @@ class TangentRows:
             rows = slice(start, min(start + step, n))
             own, logits, gradients = linearised(
                 self.model,
-                take(self.X, rows),
-                start,
+                self.X,
+                rows,
                 None if labels is None else labels[rows],
                 decide,
                 dtype=None if kept is None else torch.float64,
@@ -300,7 +300,7 @@ class Stream:
         for i in range(start, n, step):
             rows = slice(i, min(i + step, n))
             *_, gradients = linearised(
-                self.model, take(self.X, rows), i, self.labels[rows], dtype=dtype, norms=False
+                self.model, self.X, rows, self.labels[rows], dtype=dtype, norms=False
             )
             open_.append((rows, gradients))
             size += gradients.n_numbers

@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy import sparse
 
-from sklearn_provenance.provenance._input import image_layout
+from sklearn_provenance._utils.rows import image_layout
 
 from .conftest import quick
 

@@ -6,7 +6,8 @@ import pytest
 import torch
 from scipy import sparse
 
-from sklearn_provenance._utils.rows import feature_names, n_rows, row_names, shown, take_rows
+from sklearn_provenance._utils import rows as module
+from sklearn_provenance._utils.rows import axis_names, n_rows, take_rows
 
 X = np.arange(20.0).reshape(5, 4)
 FRAME = pd.DataFrame(X, columns=list("abcd"), index=[f"row {i}" for i in range(5)])
@@ -85,6 +86,18 @@ def test_mappings():
 def test_what_has_no_rows(bad):
     with pytest.raises(ValueError, match="rows"):
         n_rows(bad)
+
+
+def shown(X):
+    return module.shown(X)[0][0]
+
+
+def row_names(X):
+    return axis_names(X)[0]
+
+
+def feature_names(X):
+    return axis_names(X)[1]
 
 
 def test_names_of_rows():

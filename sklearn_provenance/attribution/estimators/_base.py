@@ -19,10 +19,10 @@ from tqdm.auto import tqdm
 from ..._utils.arguments import whole
 from ..._utils.fitted import predicts_numbers
 from ..._utils.kept import MEMORY_LIMIT
-from ..._utils.rows import feature_names, n_rows, row_names
+from ..._utils.modules import state_sums
+from ..._utils.rows import axis_names, check_rows, n_rows
 from ...explanation import Explanation
 from ._fit import FitMixin
-from ._input import check_rows, content_digest
 
 
 class QueryGroup(NamedTuple):
@@ -110,13 +110,23 @@ class BaseAttributor(FitMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         check_consistent_length(np.empty(n_rows(X)), y)
         return self._features.query(X, self._measured_at(y))
 
+    def _rule_keys(self):
+        """(label, everything) of each rule that queries may ask."""
+        everything = self._rule.needs_all_rows or not self._same_class
+        if not everything:
+            return [(label, False) for label in np.unique(self._rows.labels)]
+        labels = range(len(self.classes_)) if self._features.per_label else [None]
+        return [(label, True) for label in labels]
+
     def _rule_at(self, label, everything):
         """The rule for queries of one label, fitted on the rows of its class or on all."""
-        if everything:
-            if not self._features.per_label:
-                label = None
-            return self._kept((label, True), lambda: self._rule.fit(*self._rows.at(label)))
-        return self._kept((label, False), lambda: self._rule.fit(*self._rows.of_class(label)))
+        if everything and not self._features.per_label:
+            label = None
+        return self._kept((label, everything), lambda: self._fitted_rule(label, everything))
+
+    def _fitted_rule(self, label, everything):
+        rows = self._rows.at(label) if everything else self._rows.of_class(label)
+        return self._rule.fit(*rows)
 
     def _groups(self, queries, among_train=False):
         """Group queries by label, unless one rule answers all of them.
@@ -136,7 +146,7 @@ class BaseAttributor(FitMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
             rows = torch.as_tensor(class_rows) if same_class and everything else None
             fitted_on = slice(None) if everything else class_rows
             # Kernels of queries and rows take a quarter of the budget at most.
-            step = max(1, int(self.memory_limit / 4 / (8 * len(rule.points))))
+            step = max(1, int(self.memory_limit / 4 / (8 * len(rule.points.labels))))
             for start in range(0, len(numbers), step):
                 part, own = numbers[start : start + step], None
                 if among_train:
@@ -181,22 +191,22 @@ class BaseAttributor(FitMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         X = None if X is None else check_rows(self, X)
         labels, indices, scores, n_tied = self._answer(X, y, k)
         self._warn_of_padding(indices)
-        query_id = training.sample_id if X is None else row_names(X)
-        X = training.X if X is None else X
+        among_train = X is None
+        X = training.X if among_train else X
+        query_id, names = axis_names(X)
         model = self._features.model
-        shown, image_shape = model.shown(X)
-        names = getattr(self, "feature_names_in_", None)
+        (queries, training_data), image_shape = model.shown(X, training.X)
         return Explanation(
             indices,
             scores,
             sample_id=None if training.sample_id is None else training.sample_id[indices],
             exemplar_labels=training.y[indices],
             query_labels=labels if self.classes_ is None else self.classes_[labels],
-            query_id=query_id,
-            queries=shown,
-            training_data=model.shown(training.X)[0],
+            query_id=training.sample_id if among_train else query_id,
+            queries=queries,
+            training_data=training_data,
             image_shape=image_shape,
-            feature_names=feature_names(X) if names is None else names,
+            feature_names=getattr(self, "feature_names_in_", names),
             n_tied=n_tied if self._rule.counts_ties else None,
             method=self.method_,
             score_name=self._rule.unit,
@@ -209,17 +219,14 @@ class BaseAttributor(FitMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         The same question again costs no more than finding its answer.
         """
         self._check_unchanged()
-        asked = "training rows" if X is None else content_digest(X, y)
-        if asked is None:  # what the rows hold cannot be seen
-            return self._pick(X, y, k)
-        kept = self._kept(("answer", asked, k), lambda: self._pick(X, y, k))
+        kept = self._kept(("answer", X, y, k), lambda: self._pick(X, y, k))
         return tuple(array.copy() for array in kept)  # users may write to theirs
 
     def _pick(self, X, y, k):
         """The answer, group by group."""
         among_train = X is None
         queries = self._rows.as_queries() if among_train else self._measured(X, y)
-        indices = np.full((len(queries), k), -1, dtype=np.int64)
+        indices = np.full((len(queries.labels), k), -1, dtype=np.int64)
         scores = np.full(indices.shape, np.nan)
         n_tied = np.zeros(len(indices), dtype=np.int64)
         train = np.arange(len(self.training_.y))
@@ -233,7 +240,7 @@ class BaseAttributor(FitMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 
     def _check_unchanged(self):
         """Refuse a module whose weights are no longer those that fit has seen."""
-        if self._weights != self._features.weights():
+        if any(state_sums(module) != seen for module, seen in self._watched):
             raise ValueError(
                 "the weights of the model must be those that fit has seen, but they have changed "
                 "since; call fit again"

@@ -1,6 +1,7 @@
 """What attributors learn from training rows."""
 
 import copy
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,11 +14,11 @@ from torch import nn
 from ..._utils.fitted import predicts_numbers, resolve
 from ..._utils.kept import Kept
 from ..._utils.labels import positions
-from ..._utils.rows import copied, n_rows, row_names
+from ..._utils.modules import state_sums
+from ..._utils.rows import axis_names, check_rows, copied, n_rows
 from ..features._settings import Settings
 from ..features._training import TrainingRows
 from ..models import SUPPORTED, adapt
-from ._input import check_rows
 
 
 class TrainingData(NamedTuple):
@@ -78,7 +79,7 @@ class FitMixin:
         X, y = check_rows(self, X, reset=True), self._check_targets(y)
         check_consistent_length(np.empty(n_rows(X)), y)
         if sample_id is None:
-            sample_id = row_names(X)
+            sample_id, _ = axis_names(X)
         else:
             sample_id = column_or_1d(sample_id)
             check_consistent_length(y, sample_id)
@@ -97,9 +98,14 @@ class FitMixin:
         self._rows = TrainingRows(self._features, copied(inputs), labels, self._kept)
         if not self._features.per_label:
             self._rows.own()  # is kept; what cannot be used is refused here and not by a query
-        self._weights = self._features.weights()
+        # Users may change the weights of modules of their own.
+        modules = [model.users_module for model in self._features.models]
+        self._watched = [(m, state_sums(m)) for m in modules if m is not None]
         self._rule = self._make_rule()
         self.method_ = self._rule.name
+        self._rule.check(len(y), *self._features.components(self._rows.inputs))
+        # Explanations find the rows ready, where these fit.
+        self._kept.prepare((key, partial(self._fitted_rule, *key)) for key in self._rule_keys())
 
     def _check_parameters(self):
         """Refuse parameters that are valid alone and make no sense together."""

@@ -10,14 +10,14 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from ..._utils.kept import MEMORY_LIMIT
 from ..._utils.labels import equal_shares, positions
-from ..._utils.rows import n_rows
+from ..._utils.rows import check_rows, n_rows
+from ...information import density_system, density_system_features
 from ...tangent._cache import Cache
 from ...tangent._outputs import MEASUREMENTS
 from ..features import make_features
 from ..models import adapt, measured_model
-from ..rules._gaussian import density_of
+from ..rules._base import has_few_components
 from ._base import BaseAttributor
-from ._input import check_rows
 
 # noise_variance="scale" in units of the mean kernel diagonal: where rows named by InfoGain were
 # removed and networks trained again, predictions suffered most (benchmarks/brittleness.py).
@@ -89,10 +89,6 @@ class GaussianAttributor(BaseAttributor):
 
     def _check_parameters(self):
         _in_kernel_units(self.noise_variance, 1.0)
-
-    def _fit(self, X, y, sample_id):
-        super()._fit(X, y, sample_id)
-        self._rule.check(len(self._rows), *self._features.components(self._rows.inputs))
 
     def _check_targets(self, y):
         if not callable(self.measurement):
@@ -273,3 +269,16 @@ class GaussianAttributor(BaseAttributor):
             return make()
         known = points.identity(), queries.identity(), targets, held_out
         return Cache(self.memory, "density")("density", make, *known)
+
+
+def density_of(points, targets, queries, query_targets):
+    """The density of held-out targets for any σ², and the mean kernel diagonal."""
+    if has_few_components(points):
+        phi, phi_queries = points.matrix(), queries.matrix()
+        system = density_system_features(phi, targets, phi_queries, query_targets)
+        return system, phi.square().sum(1).mean()
+    kernel, cross, variance = points.inner(), queries.inner(points), queries.norms()
+    targets, query_targets = (t.to(kernel.device) for t in (targets, query_targets))
+    variance = variance.to(kernel.device)
+    system = density_system(kernel, targets, cross, variance, query_targets)
+    return system, kernel.diagonal().mean()

@@ -6,9 +6,9 @@ from sklearn.metrics import accuracy_score, r2_score
 from sklearn.utils.validation import check_is_fitted
 
 from ..._utils.labels import equal_shares
+from ..._utils.rows import check_rows
 from ..rules._base import largest
 from ._base import BaseAttributor
-from ._input import check_rows
 
 
 class PointwiseSelection:

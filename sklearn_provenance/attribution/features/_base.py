@@ -52,9 +52,10 @@ class Features(ABC):
         """Labels that the model predicts."""
         return self.model.predict(X)
 
-    def weights(self):
-        """Numbers that tell whether the weights of the model have changed."""
-        return self.model.weights()
+    @property
+    def models(self):
+        """The models that features are computed from."""
+        return [self.model]
 
     def scale(self, points, inputs):
         """Mean squared norm of φ of points, made of inputs."""

@@ -23,9 +23,10 @@ class JoinedFeatures(Features):
             parts.append(features.points(own, labels))
         return JoinedPoints(parts)
 
-    def weights(self):
-        """Numbers that tell whether the weights of a model have changed."""
-        return [features.weights() for features in self.features]
+    @property
+    def models(self):
+        """The models that features are computed from."""
+        return [features.model for features in self.features]
 
     def predict(self, X):
         """Labels that the models predict together."""

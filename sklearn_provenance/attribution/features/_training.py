@@ -15,25 +15,29 @@ class TrainingRows:
     def __init__(self, features, inputs, labels, kept):
         self.features, self.inputs, self.labels = features, inputs, labels
         self._kept = kept
-        self._first = find_copies(inputs)
+        first = find_copies(inputs)
+        # First row (n,) that each row is an exact copy of, whatever the labels, and with labels.
+        self._copies = None if first is None else torch.as_tensor(first)
+        self._own_copies = None if first is None else torch.as_tensor(join(first, labels))
 
     def __len__(self):
         return len(self.labels)
 
     def own(self):
         """Every row at its own label."""
-        return self._kept(("points", None), lambda: self._points(self.labels))
+        return self._kept(("points", None), lambda: self._points(self.labels, self._own_copies))
 
     def at(self, label):
         """All rows at one label, or at their own where features do not depend on it, and copies."""
         if label is None or not self.features.per_label:
-            return self.own(), self.copies(self.labels)
+            return self.own(), self._own_copies
         labels = np.full(len(self), label)
-        return self._kept(("points", label), lambda: self._points(labels)), self.copies(labels)
+        points = self._kept(("points", label), lambda: self._points(labels, self._copies))
+        return points, self._copies
 
     def of_class(self, label):
         """The rows of one class at their label, and copies among them."""
-        numbers, copies = np.flatnonzero(self.labels == label), self.copies(self.labels)
+        numbers, copies = np.flatnonzero(self.labels == label), self._own_copies
         return self.own().take(numbers), None if copies is None else copies[numbers]
 
     def as_queries(self):
@@ -42,12 +46,8 @@ class TrainingRows:
             return self.features.points(self.inputs, self.labels)
         return self.own()
 
-    def copies(self, labels):
-        """First row (n,) that each row is an exact copy of, at labels (n,); None if all differ."""
-        return None if self._first is None else torch.as_tensor(join(self._first, labels))
-
-    def _points(self, labels):
-        points, copies = self.features.training_points(self.inputs, labels), self.copies(labels)
+    def _points(self, labels, copies):
+        points = self.features.training_points(self.inputs, labels)
         if copies is not None:
             points.equalise(copies)
         return points

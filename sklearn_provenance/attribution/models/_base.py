@@ -8,14 +8,12 @@ from importlib import import_module
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from torch import nn
 
 from ..._utils.fitted import predicts_numbers
-from ..._utils.modules import evaluation, held
+from ..._utils.modules import evaluation
 from ..._utils.numeric import as_given, as_ndarray
 from ..._utils.rows import few_rows, n_rows, shown, take_rows
-from ...provenance._input import image_shape
 from ...tangent._module import check_module
 from ...tangent._outputs import check_finite
 from ...tangent._read_logits import ReadLogits, call
@@ -117,18 +115,14 @@ class FittedModel:
         with nullcontext() if self.module is None else evaluation(self.module):
             return as_ndarray(self.estimator.predict(as_given(X)))
 
-    def shown(self, X):
-        """Rows as an Explanation shows them, and the shape of images; None for other rows."""
-        X = shown(X)
-        return X, image_shape(X)
+    def shown(self, *parts):
+        """Parts of rows as an Explanation shows them, and the shape of images; None for others."""
+        return shown(*parts)
 
-    def weights(self):
-        """Sums of parameters and buffers, which change when these do; None without a module."""
-        if self.module is None:
-            return None
-        with held(self.module):  # calls on other threads swap parameters for the time being
-            state = [*self.module.parameters(), *self.module.buffers()]
-            return [float(t.detach().sum(dtype=torch.float64)).hex() for t in state]
+    @property
+    def users_module(self):
+        """The module, if it is the user's own, who may change it; None if there is none."""
+        return self.module
 
     def with_forward(self, forward, logits=True):
         """Replace how outputs are computed.

@@ -20,6 +20,11 @@ class ContainedModel(FittedModel):
         """Inputs of the inner model."""
         return self.inner.inputs(self._transform(X))
 
+    @property
+    def users_module(self):
+        """The module of the inner model."""
+        return self.inner.users_module
+
     def decide(self, logits):
         """Predict from logits as the inner model does."""
         return self.inner.decide(logits)
@@ -28,9 +33,9 @@ class ContainedModel(FittedModel):
         """Predict labels as the inner model does."""
         return self.inner.predict(self._transform(X))
 
-    def shown(self, X):
+    def shown(self, *parts):
         """Rows as the inner model shows them, if it is given the same."""
-        return super().shown(X) if self.steps else self.inner.shown(X)
+        return super().shown(*parts) if self.steps else self.inner.shown(*parts)
 
     def with_forward(self, forward, logits=True):
         """Replace how outputs are computed, here and inside."""

@@ -18,7 +18,8 @@ from ._base import FittedModel, Linear, adapt
 class RebuiltModel(FittedModel):
     """A scikit-learn estimator whose parameters were copied into a module."""
 
-    def weights(self):
+    @property
+    def users_module(self):
         """None: nobody else holds the copy, so it cannot change."""
         return None
 

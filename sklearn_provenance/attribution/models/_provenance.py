@@ -6,10 +6,9 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from ..._utils.numeric import as_given
-from ..._utils.rows import shown
+from ..._utils.rows import image_layout, shown
 from ...provenance import ProvenanceClassifier
 from ...provenance._class_logits import SingleBranch, class_branch
-from ...provenance._input import image_layout
 from ._base import FittedModel, adapt
 
 
@@ -21,12 +20,13 @@ class ProvenanceModel(FittedModel):
         """Rows that the estimator has checked and flattened."""
         return self.estimator._rows(as_given(X))
 
-    def shown(self, X):
+    def shown(self, *parts):
         """Images as they were given to fit."""
         if self.estimator._user_shape is None:
-            return super().shown(X)
+            return super().shown(*parts)
         layout, _ = image_layout(self.estimator._user_shape)
-        return np.asarray(shown(X)).reshape(-1, *layout), self.estimator.input_shape_
+        images = [np.asarray(rows).reshape(-1, *layout) for rows in shown(*parts)[0]]
+        return images, self.estimator.input_shape_
 
     def decide(self, logits):
         """Positions of the largest probability."""

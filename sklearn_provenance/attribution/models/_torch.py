@@ -25,7 +25,8 @@ class TorchModel(FittedModel):
     def inputs(self, X):
         """Tensors as they are; arrays as floats, or as integers where the module takes those."""
         x = as_numbers(X)
-        if isinstance(X, torch.Tensor | Mapping) or not is_integer(x):
+        as_it_is = isinstance(X, torch.Tensor | Mapping)
+        if as_it_is or isinstance(x, np.ndarray) or not is_integer(x):
             return x
         return self._integers_or_floats(x)
 

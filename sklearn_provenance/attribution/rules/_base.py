@@ -2,10 +2,16 @@
 
 import copy
 from abc import ABC, abstractmethod
+from functools import cached_property
 
 import torch
 
+from ..._utils.kept import check_fits
+from ...information import greedy_coreset, greedy_coreset_features
 from ...information._ranking import first_of, largest
+from ...information._systems import FeatureSystem
+
+_ADVICE = "pass features=TangentFeatures(n_components=4096), whose rows take less"
 
 
 class Rule(ABC):
@@ -31,6 +37,9 @@ class Rule(ABC):
     unit = "score"
     needs_all_rows = False
     counts_ties = True
+
+    def check(self, n_rows, n_components, most_components):  # noqa: B027
+        """Refuse rows that cannot be fitted within the budget."""
 
     def fit(self, points, copies=None):
         """Learn what scores need of the rows.
@@ -96,3 +105,86 @@ class Rule(ABC):
         if rows is not None and len(rows):
             picks = torch.where(picks >= 0, rows[picks], -1)
         return picks, values, n_tied
+
+
+class GaussianRule(Rule):
+    """Base of rules that see the network as a Gaussian process with the tangent kernel.
+
+    Rows are handed to :mod:`sklearn_provenance.information` as features or as a kernel, whichever
+    is smaller. A kernel may take ``memory_limit`` bytes.
+    """
+
+    rule = ""  # name in sklearn_provenance.information
+
+    def __init__(self, noise_variance, memory_limit):
+        self.noise_variance, self.memory_limit = noise_variance, memory_limit
+
+    def _fit(self):
+        self.explicit = has_few_components(self.points)
+        self.n_components = self.points.n_components
+
+    def asked(self, queries):
+        """Queries as systems take them: features, or the kernel with the rows and variances."""
+        if self.explicit:
+            return queries.matrix()
+        cross = queries.inner(self.points)
+        return cross, queries.norms().to(cross.device)
+
+    def features(self, n_copies):
+        """φ of the rows, which must fit the budget so many times."""
+        n = len(self.points.labels)
+        needed = 8.0 * n_copies * n * self.n_components
+        what = f"working with {n} rows of {self.n_components} features"
+        check_fits(needed, self.memory_limit, what, "sketch them to fewer components")
+        return self.points.matrix()
+
+    def check_kernel_fits(self, n, n_kernels=1):
+        """Refuse a kernel of n rows that would not fit."""
+        needed = 8 * n_kernels * n**2
+        check_fits(needed, self.memory_limit, f"the kernel of {n} rows", _ADVICE)
+
+    def every(self, rows):
+        """Row numbers, of all rows where None."""
+        return torch.arange(len(self.points)) if rows is None else rows
+
+    def select(self, queries, k, *, normalize, candidates, labels=None, quotas=None):
+        """Pick k rows for all queries together; see :func:`greedy_coreset`."""
+        options = {"normalize": normalize, "candidates": candidates}
+        options |= {"labels": labels, "quotas": quotas}
+        settings = self.noise_variance, k, self.rule
+        if self.explicit:
+            rows = self.features(3)
+            return greedy_coreset_features(rows, queries.matrix(), *settings, **options)[0]
+        self.check_kernel_fits(len(self.points))
+        kernel = self.points.inner()
+        return greedy_coreset(kernel, *self.asked(queries), *settings, **options)[0]
+
+
+class GreedyRule(GaussianRule):
+    """Base of rules that pick rows one after the other; a subclass makes ``kernel_system``."""
+
+    n_copies = 3  # of the features, which a system of them takes
+
+    @cached_property
+    def system(self):
+        """The rows, ready to pick from; made when a pick is asked for."""
+        if self.explicit:
+            return FeatureSystem(self.features(self.n_copies), self.noise_variance, self.rule)
+        return self.kernel_system()
+
+    @abstractmethod
+    def kernel_system(self):
+        """The rows by their kernel."""
+
+    def pick(self, queries, k, rows=None, own=None):
+        """Pick k rows for each query; see :class:`Rule`."""
+        allowed = None
+        if rows is not None:
+            n = len(self.points.labels)
+            allowed = torch.zeros(n, dtype=torch.bool).index_fill(0, rows, True)
+        return self.system.pick(self.asked(queries), k, allowed, own)
+
+
+def has_few_components(points):
+    """Whether features are fewer than rows, so that no kernel is needed."""
+    return points.n_components < min(len(points.labels), points.most_components)

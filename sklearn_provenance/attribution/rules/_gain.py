@@ -1,13 +1,11 @@
 """InfoGain: rows that, taken alone, tell the most about a query."""
 
-from functools import cached_property
-
 from ...information import pointwise_information_gain
-from ...information._systems import ColumnSystem, FeatureSystem, KernelSystem
-from ._gaussian import GaussianRule
+from ...information._systems import ColumnSystem, KernelSystem
+from ._base import GreedyRule
 
 
-class GainRule(GaussianRule):
+class GainRule(GreedyRule):
     """Pick rows greedily by the nats that they add: the largest c² / (σ² + v).
 
     With ``solver="linear_response"`` it is the largest c².
@@ -19,27 +17,21 @@ class GainRule(GaussianRule):
 
     name = "InfoGain"
     unit = "information gain (nats)"
+    n_copies = 2
 
     def __init__(self, noise_variance, memory_limit, solver="exact"):
         super().__init__(noise_variance, memory_limit)
         self.rule = "info_gain" if solver == "exact" else "linear_response"
 
-    @cached_property
-    def system(self):
-        """The rows, ready to pick from; made when a pick is asked for."""
+    def kernel_system(self):
+        """The rows by their kernel, or by its columns."""
         points, settings = self.points, (self.noise_variance, self.rule)
-        if self.explicit:
-            return FeatureSystem(self.features(points, 2), *settings)
-        if 8 * len(points) ** 2 <= self.memory_limit:
+        if 8 * len(points.labels) ** 2 <= self.memory_limit:
             return KernelSystem(points.inner(), *settings)
         # Columns of picked rows alone: exact too, and slower where there are many picks.
         return ColumnSystem(
             lambda rows: points.take(rows.cpu()).inner(points), points.norms(), *settings
         )
-
-    def pick(self, queries, k, rows=None, own=None):
-        """Pick k rows for each query; see :class:`Rule`."""
-        return self.system.pick(self.query_system(queries), k, self.mask(rows), own)
 
     def scores(self, queries, rows=None, own=None):
         """Information gain of every row alone, in nats."""

@@ -1,12 +1,10 @@
 """InfoLoss: rows that a query would miss most, given all the others."""
 
-from functools import cached_property
-
-from ...information._systems import FeatureSystem, KernelSystem
-from ._gaussian import GaussianRule
+from ...information._systems import KernelSystem
+from ._base import GreedyRule
 
 
-class LossRule(GaussianRule):
+class LossRule(GreedyRule):
     """Pick rows greedily by the nats that are lost without them.
 
     References
@@ -24,19 +22,11 @@ class LossRule(GaussianRule):
         if n_components >= min(n_rows, most_components):
             self.check_kernel_fits(n_rows)
 
-    @cached_property
-    def system(self):
-        """The posterior given all rows, ready to pick from."""
-        points, settings = self.points, (self.noise_variance, self.rule)
-        if self.explicit:
-            return FeatureSystem(self.features(points, 3), *settings)
-        self.check_kernel_fits(len(points))
-        return KernelSystem(points.inner(), *settings, overwrite=True)
-
-    def pick(self, queries, k, rows=None, own=None):
-        """Pick k rows for each query; see :class:`Rule`."""
-        return self.system.pick(self.query_system(queries), k, self.mask(rows), own)
+    def kernel_system(self):
+        """The posterior given all rows, from their kernel."""
+        self.check_kernel_fits(len(self.points))
+        return KernelSystem(self.points.inner(), self.noise_variance, self.rule, overwrite=True)
 
     def scores(self, queries, rows=None, own=None):
         """Information loss of every row alone, in nats."""
-        return self.system.posterior.loss(self.query_system(queries), self.every(rows))
+        return self.system.posterior.loss(self.asked(queries), self.every(rows))

@@ -5,7 +5,7 @@ from functools import cached_property
 from ...information._own_row import cosine_without_own
 from ...information._posterior import KernelPosterior
 from ...information._weight_space import FeaturePosterior
-from ._gaussian import GaussianRule
+from ._base import GaussianRule
 
 
 class RelatIFRule(GaussianRule):
@@ -30,13 +30,13 @@ class RelatIFRule(GaussianRule):
     def posterior(self):
         """The posterior given all rows."""
         if self.explicit:
-            return FeaturePosterior(self.features(self.points, 3), self.noise_variance)
+            return FeaturePosterior(self.features(3), self.noise_variance)
         self.check_kernel_fits(len(self.points), n_kernels=2)
         return KernelPosterior(self.points.inner(), self.noise_variance)
 
     def scores(self, queries, rows=None, own=None):
         """Cosines of every row and query."""
-        known = self.query_system(queries)
+        known = self.asked(queries)
         cosine = self.posterior.cosine(known, self.every(rows))
         if own is None:
             return cosine
