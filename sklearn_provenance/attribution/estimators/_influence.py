@@ -24,7 +24,7 @@ from ..._utils.arguments import real, whole
 from ..._utils.fitted import is_fitted, predicts_numbers, resolve
 from ..._utils.kept import MEMORY_LIMIT
 from ..._utils.labels import positions
-from ..._utils.rows import feature_names, n_rows, row_names, shown
+from ..._utils.rows import axis_names, check_rows, n_rows, shown
 from ...explanation import Explanation
 from ...information._newton import NoMinimumError
 from ..objectives import objective
@@ -36,7 +36,6 @@ from ..objectives._minima import (
     pick_jointly,
 )
 from ._fit import TrainingData
-from ._input import check_rows
 
 # Outputs farther from those at the minimum, relative to their spread, are worth a warning.
 _FAR = 0.02
@@ -241,7 +240,7 @@ class InfluenceAttributor(BaseEstimator):
         X, y = check_rows(self, X, reset=True), column_or_1d(y, warn=True)
         check_consistent_length(np.empty(n_rows(X)), y)
         if sample_id is None:
-            sample_id = row_names(X)
+            sample_id, _ = axis_names(X)
         else:
             sample_id = column_or_1d(sample_id)
             check_consistent_length(y, sample_id)
@@ -435,17 +434,18 @@ class InfluenceAttributor(BaseEstimator):
             indices[number, : len(picks)] = picks
             scores[number, : len(drops)] = drops
         self._warn_of_padding(indices)
-        names = getattr(self, "feature_names_in_", None)
+        query_id, names = axis_names(rows)
+        (queries, training_data), _ = shown(rows, training.X)
         return Explanation(
             indices,
             scores,
             sample_id=None if training.sample_id is None else training.sample_id[indices],
             exemplar_labels=training.y[indices],
             query_labels=None if labels is None else self.classes_[labels],
-            query_id=training.sample_id if among_train else row_names(rows),
-            queries=shown(rows),
-            training_data=shown(training.X),
-            feature_names=feature_names(rows) if names is None else names,
+            query_id=training.sample_id if among_train else query_id,
+            queries=queries,
+            training_data=training_data,
+            feature_names=getattr(self, "feature_names_in_", names),
             method="influence",
             score_name=minima.objective.response.score_name,
         )
