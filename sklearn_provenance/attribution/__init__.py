@@ -6,6 +6,7 @@ References
 """
 
 from .estimators._ekfac import EKFACAttributor
+from .estimators._forest import ForestAttributor
 from .estimators._grad_dot import GradDotAttributor
 from .estimators._influence import InfluenceAttributor
 from .estimators._info_gain import InfoGainAttributor
@@ -20,6 +21,7 @@ from .estimators._trak import TRAKAttributor
 __all__ = [
     "AttributionSampler",
     "EKFACAttributor",
+    "ForestAttributor",
     "GradDotAttributor",
     "InfluenceAttributor",
     "InfoGainAttributor",

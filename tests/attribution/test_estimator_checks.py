@@ -10,11 +10,13 @@ from sklearn.ensemble import (
     RandomForestRegressor,
 )
 from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.tree import DecisionTreeClassifier
 from sklearn.utils import estimator_checks
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from sklearn_provenance.attribution import (
     EKFACAttributor,
+    ForestAttributor,
     GradDotAttributor,
     InfluenceAttributor,
     InfoGainAttributor,
@@ -36,6 +38,7 @@ pytestmark = [
 
 ATTRIBUTORS = [
     EKFACAttributor(LogisticRegression()),
+    ForestAttributor(DecisionTreeClassifier(random_state=0)),
     GradDotAttributor(LogisticRegression()),
     InfluenceAttributor(LogisticRegression()),
     InfoGainAttributor(LogisticRegression()),
@@ -55,6 +58,7 @@ ATTRIBUTORS = [
         LastLayerAttributor(LogisticRegression(), kind="representer"),
         InfoGainAttributor(RandomForestClassifier(5, random_state=0)),
         InfoGainAttributor(RandomForestRegressor(5, random_state=0)),
+        ForestAttributor(RandomForestRegressor(5, bootstrap=False, random_state=0)),
         InfoLossAttributor(GradientBoostingRegressor(n_estimators=5, random_state=0)),
         InfoGainAttributor(IsolationForest(n_estimators=5, random_state=0)),
         RepSimAttributor(HistGradientBoostingClassifier(max_iter=5)),

@@ -149,5 +149,5 @@ class FitMixin:
     def _measured_at(self, y):
         """Positions of classes; targets of a regression as they are."""
         if self.classes_ is None:
-            return np.asarray(y, dtype=np.float64)
+            return np.array(y, dtype=np.float64)  # a copy that may be written to
         return positions(self.classes_, y, "y")

@@ -1,0 +1,215 @@
+"""Forests: the exact weight of each training row in a prediction."""
+
+import copy
+
+import numpy as np
+from sklearn.base import clone
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted
+
+from ..._utils.fitted import is_fitted
+from ..._utils.kept import MEMORY_LIMIT
+from ..._utils.rows import check_rows, n_rows
+from ..features._forest import ForestFeatures, check_forest
+from ..rules._forest import ForestRule
+from ._base import BaseAttributor
+from ._docs import documented
+from ._pointwise import PointwiseAttributor
+
+
+@documented
+class ForestAttributor(PointwiseAttributor):
+    """Decompose the predictions of a forest into weights of its training rows, exactly.
+
+    The value of a leaf is the weighted mean of the targets of its training rows, and a forest
+    predicts the mean over T trees of the value of the query's leaf. So every prediction is
+    ``Σ_i w_i(x) y_i``, with
+
+    ``w_i(x) = (1 / T) Σ_t b_ti [i in leaf_t(x)] / Σ_j b_tj [j in leaf_t(x)]``,
+
+    where ``b_ti`` is how often row i is in the bootstrap sample of tree t, times its weights. The
+    samples are drawn again from the seeds that the trees keep. Weights are not negative and add up
+    to one. Those of the rows of a class add up to its probability; those of a regressor, times
+    targets, to the prediction. The score of a row is its weight.
+
+    Parameters
+    ----------
+    estimator : estimator
+        RandomForestClassifier, RandomForestRegressor, ExtraTrees*, DecisionTree* or ExtraTree* of
+        scikit-learn, or a Pipeline, search or FrozenEstimator around one. Fitted, X and y must be
+        the rows that it was fitted on, which is checked.
+    {candidates}
+        With "all", the weights of a query's rows add up to one whatever their classes.
+    {prefit} {memory} {memory_limit} {verbose}
+
+    Attributes
+    ----------
+    {estimator_} {classes_} {candidates_}
+    {n_features_in_} {feature_names_in_}
+
+    See Also
+    --------
+    InfoGainAttributor : Rows in the same leaves that together tell the most.
+
+    Notes
+    -----
+    ``explain()`` without X explains each training row by the trees that it is out of the bag of,
+    whose mean is the forest's ``oob_prediction_`` or ``oob_decision_function_``. Where trees have
+    no bags (``bootstrap=False``) its share in a leaf goes to the other rows of the leaf; leaves
+    that it has to itself do not vote. Rows without weight are never named.
+
+    With the criteria "absolute_error" (medians) and with monotonic constraints (clipped values)
+    predictions are no weighted sums of targets, and are refused.
+
+    References
+    ----------
+    Lin, Jeon (2006). Random forests and adaptive nearest neighbors, JASA 101(474), section 2.
+
+    Meinshausen (2006). Quantile regression forests, JMLR 7, Eq. 4 and 5.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.datasets import load_diabetes
+    >>> from sklearn.ensemble import RandomForestRegressor
+    >>> from sklearn_provenance.attribution import ForestAttributor
+    >>> X, y = load_diabetes(return_X_y=True)
+    >>> forest = RandomForestRegressor(50, random_state=0).fit(X, y)
+    >>> attributor = ForestAttributor(forest).fit(X, y)
+    >>> weights = attributor.weights(X[:3])  # sparse
+    >>> bool(np.allclose(weights @ y, forest.predict(X[:3])))
+    True
+    >>> attributor.explain(X[:1], k=3).indices[0, 0]  # the row itself
+    np.int64(0)
+    """
+
+    _parameter_constraints: dict = {
+        name: BaseAttributor._parameter_constraints[name]
+        for name in ("estimator", "candidates", "prefit", "memory", "memory_limit", "verbose")
+    }
+
+    def __init__(
+        self,
+        estimator,
+        *,
+        candidates="auto",
+        prefit="auto",
+        memory=None,
+        memory_limit=MEMORY_LIMIT,
+        verbose=0,
+    ):
+        super().__init__(
+            estimator,
+            candidates=candidates,
+            prefit=prefit,
+            memory=memory,
+            memory_limit=memory_limit,
+            verbose=verbose,
+        )
+
+    def fit(self, X, y, sample_id=None, sample_weight=None):
+        """Find what each training row weighs in the leaves, and fit the forest if it is not fitted.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_train, ...)
+            Rows as the estimator takes them.
+        y : array-like of shape (n_train,)
+            Their labels or targets.
+        sample_id : array-like of shape (n_train,), default=None
+            Your own identifiers of the rows. None takes the index of a data frame, unless it just
+            counts the rows.
+        sample_weight : array-like of shape (n_train,), default=None
+            Weights that the estimator was fitted with, or is to be fitted with. A fitted forest of
+            scikit-learn 1.9 keeps its own.
+
+        Returns
+        -------
+        self : object
+            The fitted attributor.
+
+        Raises
+        ------
+        TypeError
+            If the estimator is no forest, or has several targets.
+        ValueError
+            If its leaves do not hold the means of these rows, or hold no means.
+        sklearn.exceptions.NotFittedError
+            With ``prefit=True`` or a FrozenEstimator, if the estimator is not fitted.
+        """
+        fresh = copy.copy(self)  # a fit that fails changes nothing
+        fresh._sample_weight = sample_weight
+        BaseAttributor.fit(fresh, X, y, sample_id)
+        self.__dict__ = fresh.__dict__
+        return self
+
+    def _resolve(self, estimator, X, y):
+        if self._sample_weight is not None:
+            rows = np.empty((n_rows(X), 1))
+            self._sample_weight = _check_sample_weight(self._sample_weight, rows, dtype=np.float64)
+            if self.prefit is False or (self.prefit == "auto" and not is_fitted(estimator)):
+                return clone(estimator).fit(X, y, sample_weight=self._sample_weight)
+        return super()._resolve(estimator, X, y)
+
+    def _make_features(self, X, y):
+        model = self._fitted_model()
+        check_forest(model)
+        inputs = model.inputs(X)
+        return ForestFeatures(model, inputs, y, self._sample_weight), inputs
+
+    def _make_rule(self):
+        return ForestRule(self._features.shares, self._features.bootstrap)
+
+    def weights(self, X=None):
+        """Compute the weights of all training rows in predictions, as a sparse matrix.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_queries, ...), default=None
+            Queries. None takes each training row, by the trees that it is out of the bag of.
+
+        Returns
+        -------
+        weights : csr matrix of shape (n_queries, n_train)
+            ``weights @ y`` is what a regressor predicts, and ``weights @ (y[:, None] == classes_)``
+            what ``predict_proba`` of a classifier gives.
+        """
+        check_is_fitted(self)
+        if X is not None:
+            return self._rule.weights(self._queries(check_rows(self, X)))
+        self._check_unchanged()
+        queries = self._rows.as_queries()
+        return self._rule.weights(queries, own=np.arange(len(queries)))
+
+    def predict_without(self, X, rows):
+        """Predict what the trees would say without some training rows, their structure held fixed.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_queries, ...)
+            Queries.
+        rows : array-like of int of shape (n_rows,)
+            Rows of the X given to fit, which are taken out of all leaves.
+
+        Returns
+        -------
+        outputs : ndarray of shape (n_queries,) or (n_queries, n_classes)
+            Means of the leaves' other rows: predictions of a regressor, probabilities of a
+            classifier. Leaves without other rows do not vote; nan where none votes.
+
+        Raises
+        ------
+        ValueError
+            If rows holds no numbers of training rows.
+        """
+        check_is_fitted(self)
+        rows = np.asarray(rows)
+        n_train = len(self.training_.y)
+        if rows.ndim != 1 or (len(rows) and rows.dtype.kind not in "iu"):
+            raise ValueError(f"rows must be a list of row numbers, got {rows!r}")
+        if len(rows) and not (rows.min() >= 0 and rows.max() < n_train):
+            raise ValueError(f"rows must be between 0 and {n_train - 1}, got {rows.tolist()}")
+        queries = self._queries(check_rows(self, X))
+        weights = self._rule.weights_without(queries, rows.astype(np.intp))
+        outputs = weights @ self._features.targets(self.training_.y)
+        outputs[np.diff(weights.indptr) == 0] = np.nan
+        return outputs[:, 0] if self.classes_ is None else outputs

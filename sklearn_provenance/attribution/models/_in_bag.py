@@ -1,0 +1,74 @@
+"""What each training row weighs in each tree of a forest, drawn again as scikit-learn drew it.
+
+Shapes in comments: n training rows, T trees.
+"""
+
+import inspect
+
+import numpy as np
+from sklearn.ensemble._forest import BaseForest, _generate_sample_indices
+from sklearn.tree import BaseDecisionTree
+from sklearn.utils import compute_sample_weight
+from sklearn.utils.class_weight import compute_class_weight
+
+# From 1.9 on, weighted rows are drawn more often; before, counts were multiplied by the weights.
+_DRAWN_BY_WEIGHT = "sample_weight" in inspect.signature(_generate_sample_indices).parameters
+
+
+def in_bag_weights(estimator, y, sample_weight=None):
+    """Weights of the training rows in each tree.
+
+    Parameters
+    ----------
+    estimator : BaseForest or BaseDecisionTree
+        Fitted.
+    y : ndarray of shape (n,)
+        Targets that it was fitted on.
+    sample_weight : ndarray of shape (n,), default=None
+        Weights that it was fitted with; None takes those that it keeps, if it does.
+
+    Yields
+    ------
+    ndarray of shape (n,)
+        What each row weighs in the means of a tree's leaves: counts of a bootstrap sample, times
+        weights of classes and rows. Rows out of the tree's bag weigh nothing.
+    """
+    weights = _row_weights(estimator, y, sample_weight)
+    if isinstance(estimator, BaseDecisionTree):
+        yield np.ones(len(y)) if weights is None else weights
+        return
+    for tree in estimator.estimators_:
+        if not estimator.bootstrap:
+            yield np.ones(len(y)) if weights is None else weights
+            continue
+        arguments = tree.random_state, len(y), estimator._n_samples_bootstrap
+        if _DRAWN_BY_WEIGHT:
+            arguments += (weights,)
+        drawn = _generate_sample_indices(*arguments)
+        in_bag = np.bincount(drawn, minlength=len(y)).astype(np.float64)
+        if weights is not None and not _DRAWN_BY_WEIGHT:
+            in_bag *= weights
+        if estimator.class_weight == "balanced_subsample":
+            in_bag *= compute_sample_weight("balanced", y, indices=drawn)
+        yield in_bag
+
+
+def _row_weights(estimator, y, sample_weight):
+    """Weights (n,) of rows and classes that are the same in all trees; None where all are one."""
+    kept = getattr(estimator, "_sample_weight", None)
+    if sample_weight is None and kept is not None:
+        return kept if len(kept) == len(y) else None  # another number of rows is refused later
+    class_weight = getattr(estimator, "class_weight", None)
+    is_forest = isinstance(estimator, BaseForest)
+    if class_weight is None or (
+        is_forest and class_weight == "balanced_subsample" and estimator.bootstrap
+    ):
+        return sample_weight
+    if isinstance(class_weight, str) and is_forest:
+        known = inspect.signature(compute_class_weight).parameters
+        weighted = {"sample_weight": sample_weight} if "sample_weight" in known else {}
+        classes = np.unique(y)
+        values = compute_class_weight("balanced", classes=classes, y=y, **weighted)
+        class_weight = dict(zip(classes.tolist(), values, strict=True))
+    weights = compute_sample_weight(class_weight, y)
+    return weights if sample_weight is None else weights * sample_weight
