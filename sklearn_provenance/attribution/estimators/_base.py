@@ -111,12 +111,12 @@ class BaseAttributor(FitMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         return self._features.query(X, self._measured_at(y))
 
     def _rule_keys(self):
-        """(label, everything) of each rule that queries may ask."""
+        """(label, everything) of the rules whose rows fit has measured."""
         everything = self._rule.needs_all_rows or not self._same_class
         if not everything:
             return [(label, False) for label in np.unique(self._rows.labels)]
-        labels = range(len(self.classes_)) if self._features.per_label else [None]
-        return [(label, True) for label in labels]
+        # Features at each label would take a pass over all rows; queries may ask for one label.
+        return [] if self._features.per_label else [(None, True)]
 
     def _rule_at(self, label, everything):
         """The rule for queries of one label, fitted on the rows of its class or on all."""
