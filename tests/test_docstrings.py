@@ -14,6 +14,7 @@ MODULES = [
             "attribution",
             "datasets",
             "evaluation",
+            "explanation",
             "information",
             "inspection",
             "provenance",

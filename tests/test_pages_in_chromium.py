@@ -51,6 +51,7 @@ def write(kind, folder):
     )
     if kind == "texts":
         exp = exp._replace(queries=attacks[:12], training_data=attacks[:20], feature_names=None)
+        exp = exp._replace(contributions=[[dict.fromkeys(ATTACKS, 1.0)] * 4] * 12)
     exp.to_html(path, title=ATTACKS[5], query_id=attacks[:12], true_labels=attacks[[0, 1] * 6])
     return path
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ._contributions import N_PARTS, shared_text, together
 from ._rows import dense, format_number, gather, tied_text
 from ._targets import are_numbers, has, shown_targets, subtract, write_number, write_signed
 from ._views import words
@@ -33,7 +34,9 @@ class Card:
         What a score is.
     features : list of str
         Columns of a table.
-    query : Picture, str, list of Cell or None
+    has_shared : bool
+        Whether exemplars share features with the query that are no columns of the table.
+    query : Picture, list of Run, list of Cell or None
         The query as it is shown.
     exemplars : list of CardExemplar
         Its exemplars, best first.
@@ -57,6 +60,7 @@ class Card:
     target_word: str
     score_name: str
     features: list
+    has_shared: bool
     query: object
     exemplars: list
     other: dict | None
@@ -91,7 +95,9 @@ class CardExemplar:
         Whether the label is not the query's.
     shade : int or None
         Colour of a target that is a number.
-    row : Picture, str, list of Cell or None
+    shared : str
+        Features that it shares with the query, with their parts, except for columns of the table.
+    row : Picture, list of Run, list of Cell or None
         The exemplar as it is shown.
     """
 
@@ -103,6 +109,7 @@ class CardExemplar:
     label_class: str = ""
     differs: bool = False
     shade: int | None = None
+    shared: str = ""
     row: object = None
 
 
@@ -160,13 +167,20 @@ def cards(
             _exemplar(explanation, i, rank, label_name, shade)
             for rank in np.flatnonzero(explanation.indices[i] >= 0)
         ]
+        parts = _parts(explanation, i, len(shown))
+        for exemplar, of_exemplar in zip(shown, parts, strict=True):
+            listed = [pair for pair in of_exemplar if words(pair[0]) not in views.features]
+            exemplar.shared = words(shared_text(listed))
         if exemplars is not None:
             for rank, exemplar in enumerate(shown):
                 known = None if differences is None else differences[i, rank]
-                exemplar.row = views.show(exemplars[i, rank], _alt(exemplar, word), known)
+                alt = _alt(exemplar, word)
+                exemplar.row = views.show(exemplars[i, rank], alt, known, parts[rank])
         query = None
         if queries is not None:
-            query = views.show(queries[i], f"{name}, {word} {label}" if label else name)
+            alt = f"{name}, {word} {label}" if label else name
+            marked = [] if views.kind == "table" else together(parts)
+            query = views.show(queries[i], alt, parts=marked)
         other = None
         if others is not None:
             mark = f"✗ {wrong_word}" if wrong[i] else "✓"
@@ -189,6 +203,7 @@ def cards(
                 target_word=word,
                 score_name=score_text(explanation),
                 features=views.features,
+                has_shared=any(exemplar.shared for exemplar in shown),
                 query=query,
                 exemplars=shown,
                 other=other,
@@ -229,6 +244,13 @@ def marks(explanation, others=None):
 def score_text(explanation):
     """Say what a score is."""
     return words(explanation.score_name) or "score"
+
+
+def _parts(explanation, query, n_exemplars):
+    """Return the largest parts of each exemplar of a query, empty where they are not known."""
+    if explanation.contributions is None:
+        return [[] for _ in range(n_exemplars)]
+    return [explanation.shared_features(query, rank, N_PARTS) for rank in range(n_exemplars)]
 
 
 def _facts(explanation, query, exemplars):

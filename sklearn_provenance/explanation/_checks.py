@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 from scipy.sparse import issparse
 
+from ._contributions import check_contributions
 from ._rows import clip
 from ._targets import check_targets
 
@@ -20,6 +21,7 @@ def check_explanation(explanation):
     exp.true_labels = check_array("true_labels", exp.true_labels, (n_queries,))
     check_targets(exp)
     exp.query_id = check_array("query_id", exp.query_id, (n_queries,))
+    exp.contributions = check_contributions(exp.contributions, exp.indices)
     exp.n_tied = check_counts("n_tied", exp.n_tied, (n_queries,))
     names = exp.feature_names
     if names is None:

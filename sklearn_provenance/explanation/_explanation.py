@@ -4,12 +4,13 @@ import numpy as np
 
 from .._utils.tables import frame
 from ._checks import check_array, check_explanation
+from ._contributions import largest
 from ._page import check_target, write_page
 from ._plot import ExplanationDisplay
 from ._rows import take
 from ._sections import explanation_page
 from ._table import columns
-from ._targets import agreement, residuals, target_differences
+from ._targets import agreement, need, residuals, target_differences
 from ._text import summary_table, write_text
 
 _REPR_QUERIES = 8
@@ -65,6 +66,10 @@ class Explanation:
         are subtracted and coloured, and never called other labels. None takes "numbers" where
         some of the labels given are floats and all are numeric, else "labels"; pass "labels" where
         classes are coded as floats.
+    contributions : Contributions or sequence, default=None
+        Features that queries share with their exemplars, in linear methods: their parts of the
+        inner product. A :class:`~sklearn_provenance.explanation.Contributions`, or for each query
+        and each of its exemplars the parts by name: a mapping, or pairs (name, part).
 
     Attributes
     ----------
@@ -122,13 +127,14 @@ class Explanation:
     _ARGUMENTS = (
         *("indices", "scores", "sample_id", "exemplar_labels", "query_labels", "queries"),
         *("training_data", "image_shape", "feature_names", "query_id", "n_tied"),
-        *("method", "score_name", "true_labels", "targets"),
+        *("method", "score_name", "true_labels", "targets", "contributions"),
     )
     _PER_QUERY = (
         *("indices", "scores", "sample_id", "exemplar_labels", "query_labels", "queries"),
-        *("query_id", "n_tied", "true_labels"),
+        *("query_id", "n_tied", "true_labels", "contributions"),
     )
-    # Explanations that were pickled before there were targets.
+    # Explanations that were pickled before there were these.
+    contributions = None
     true_labels = None
     targets = "labels"
 
@@ -150,6 +156,7 @@ class Explanation:
         score_name="score",
         true_labels=None,
         targets=None,
+        contributions=None,
     ):
         self.indices = indices
         self.scores = scores
@@ -166,6 +173,7 @@ class Explanation:
         self.score_name = score_name
         self.true_labels = true_labels
         self.targets = targets
+        self.contributions = contributions
         check_explanation(self)
 
     @property
@@ -208,6 +216,34 @@ class Explanation:
 
     def _replace(self, **changes):
         return type(self)(**{name: getattr(self, name) for name in self._ARGUMENTS} | changes)
+
+    def shared_features(self, query, rank=0, n=None):
+        """
+        Return the features that a query shares with an exemplar, and their parts.
+
+        Parameters
+        ----------
+        query : int
+            Position of the query.
+        rank : int, default=0
+            Position of the exemplar; 0 is the best.
+        n : int, default=None
+            How many to return at most; None returns all.
+
+        Returns
+        -------
+        list of (str, float)
+            Names and parts of the inner product, those of largest absolute value first. Empty at
+            padding.
+
+        Raises
+        ------
+        AttributeError
+            If `contributions` was not given.
+        """
+        need(self, "shared_features needs parts of features", ("contributions",))
+        row = self.indices[query, rank]
+        return [] if row < 0 else largest(self.contributions.parts(query, rank, row), n)
 
     def to_frame(self):
         """

@@ -4,6 +4,7 @@ from textwrap import wrap
 
 import numpy as np
 
+from ._contributions import mark_words, together, totals
 from ._rows import (
     as_table,
     cell,
@@ -17,6 +18,10 @@ from ._rows import (
 MAX_FEATURES = 12
 _TEXT_WIDTH = 95  # characters on a line
 _TEXT_LINES = 4
+_LINE = 0.145  # inches of a line of text
+_LEFT = 0.008  # where a text begins, as a share of the width
+# Backgrounds of words, as on pages.
+_TINTS = {"above1": "#fde6cb", "above2": "#f8c48a", "below1": "#e6e2f2", "below2": "#c8c1e2"}
 
 
 def _label_lines(display, panel, query, places):
@@ -75,7 +80,7 @@ def _wrapped(display, query):
 
 def _height(lines):
     """Inches of a text."""
-    return 0.145 * len(lines) + 0.11
+    return _LINE * len(lines) + 0.11
 
 
 def text_size(display):
@@ -96,19 +101,43 @@ def draw_texts(display, canvas):
         places = (ends[1:] + ends[:-1]) / 2
         panel.set(xlim=(0, 1), ylim=(ends[-1], 0))
         for line, (place, end) in enumerate(zip(places, ends[1:-1].tolist() + [None], strict=True)):
-            panel.text(
-                0.008,
-                place,
-                "\n".join(texts[query][line]),
-                fontsize=8,
-                va="center",
-                clip_on=True,
-                parse_math=False,
-            ).set_in_layout(False)
+            _write_lines(panel, place, texts[query][line], _shared_by(display, query, line))
             if end is not None:
                 panel.axhline(end, color="0.8" if line else "k", linewidth=0.5 if line else 1.5)
         _label_lines(display, panel, query, places)
+    if display.shared is not None:
+        note = "orange words raise the inner product of query and exemplar, violet ones lower it"
+        canvas.supxlabel(note, fontsize=8)
     return axes
+
+
+def _shared_by(display, query, line):
+    """Return the parts of what stands on a line: those of an exemplar, or of all for the query."""
+    if display.shared is None:
+        return []
+    return together(display.shared[query]) if line == 0 else display.shared[query][line - 1]
+
+
+def _write_lines(panel, place, lines, parts):
+    """Write a text around a height, with a background behind the words that have parts."""
+    style = {"fontsize": 8, "clip_on": True, "parse_math": False}
+    if not parts:
+        text = panel.text(_LEFT, place, "\n".join(lines), va="center", **style)
+        text.set_in_layout(False)
+        return
+    for number, line in enumerate(lines):
+        height = place + _LINE * (number - (len(lines) - 1) / 2)
+        before = None
+        for run in mark_words(line, parts):
+            if before is None:
+                before = panel.text(_LEFT, height, run.text, va="center", **style)
+            else:  # where the run before it ends
+                before = panel.annotate(
+                    run.text, xy=(1, 0), xycoords=before, va="bottom", annotation_clip=True, **style
+                )
+            if run.mark:
+                before.set_bbox({"facecolor": _TINTS[run.mark], "linewidth": 0, "pad": 0.6})
+            before.set_in_layout(False)
 
 
 # Tables: a column for each feature.
@@ -133,9 +162,12 @@ def draw_tables(display, canvas):
     valid = ~np.isnan(display.scores)  # (n_queries, k)
     differences = feature_differences(queries, exemplars, display.feature_scale)
     n_features = queries.shape[1]
-    columns = differing_features(differences, valid, MAX_FEATURES)
-    names = display.feature_names
-    names = [f"x{column}" if names is None else plain(names[column]) for column in columns]
+    names = display.feature_names or [f"x{column}" for column in range(n_features)]
+    shared = None
+    if display.shared is not None:
+        shared = totals((pair for pairs in display.shared for pair in pairs), names)
+    columns = differing_features(differences, valid, MAX_FEATURES, shared)
+    names = [plain(names[column]) for column in columns]
 
     colors = ScalarMappable(Normalize(-3, 3), colormaps["PuOr_r"].with_extremes(bad="0.8"))
     axes = canvas.subplots(n_queries, 1, squeeze=False)[:, 0]
@@ -148,9 +180,13 @@ def draw_tables(display, canvas):
         _label_lines(display, panel, query, np.arange(k + 1))
         table = np.concatenate([queries[query][None], exemplars[query]])[:, columns]
         for line in np.flatnonzero(np.append(True, valid[query])):
+            parts = _shared_by(display, query, line) if line else []
+            bold = {plain(name) for name, _ in parts}
             for column in range(len(columns)):
                 dark = line and abs(shown.filled(0)[line - 1, column]) > 2
-                _write_cell(panel, column, line, table[line, column], "w" if dark else "k")
+                weight = "bold" if names[column] in bold else "normal"
+                color = "w" if dark else "k"
+                _write_cell(panel, column, line, table[line, column], color, weight)
     top = axes[0]
     top.xaxis.tick_top()
     top.set_xticks(
@@ -165,17 +201,28 @@ def draw_tables(display, canvas):
     bar = canvas.colorbar(colors, ax=list(axes), location="bottom", fraction=0.05, aspect=40)
     note = "difference from the query, in standard deviations of the training rows"
     if len(columns) < n_features:
-        note += f"\nthe {len(columns)} of {n_features} features that differ most"
+        which = (
+            "that differ most" if shared is None else "of the largest parts, or that differ most"
+        )
+        note += f"\nthe {len(columns)} of {n_features} features {which}"
+    if display.shared is not None:
+        note += "\nbold: one of the largest parts of the inner product with the query"
     bar.set_label(note, fontsize=8)
     bar.ax.tick_params(labelsize=8)
     return axes
 
 
-def _write_cell(panel, column, line, value, color):
+def _write_cell(panel, column, line, value, color, weight):
     text, size = cell(value), 8
     if text.endswith("…"):  # two lines of small letters hold more
         lines = wrap(plain(value), 12, max_lines=2, placeholder="…")
         text, size = "\n".join(lines), 6
     panel.text(
-        column, line, text, fontsize=size, color=color, ha="center", va="center", parse_math=False
+        *(column, line, text),
+        fontsize=size,
+        color=color,
+        weight=weight,
+        ha="center",
+        va="center",
+        parse_math=False,
     )

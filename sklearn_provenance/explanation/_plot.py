@@ -4,6 +4,7 @@ import numpy as np
 
 from .._utils.plotting import new_canvas
 from ._checks import row_size
+from ._contributions import N_PARTS
 from ._images import draw_images, image_size
 from ._lines import draw_tables, draw_texts, table_size, text_size
 from ._rows import (
@@ -71,6 +72,9 @@ class ExplanationDisplay:
     targets : {"labels", "numbers"}, default="labels"
         What labels are. Numbers have colours, those of the frames of images, and of a square
         before each line of a text or table; a bar says which.
+    shared : list of list of list of (str, float), default=None
+        For each query and exemplar, the features of the largest parts in their inner product.
+        Their words have a background in texts, their values are bold in tables.
 
     Attributes
     ----------
@@ -98,6 +102,7 @@ class ExplanationDisplay:
         title="",
         unit="",
         targets="labels",
+        shared=None,
     ):
         self.queries = queries
         self.exemplars = exemplars
@@ -114,6 +119,7 @@ class ExplanationDisplay:
         self.title = title
         self.unit = unit
         self.targets = targets
+        self.shared = shared
 
     @classmethod
     def from_explanation(
@@ -204,6 +210,7 @@ class ExplanationDisplay:
             ),
             unit="nats" if "nats" in part.score_name else "",
             targets=part.targets,
+            shared=_shared(part, k),
         )
         return display.plot(ax, figsize=figsize)
 
@@ -369,6 +376,17 @@ class ExplanationDisplay:
                 residual = subtract(self.true_labels[query], self.query_labels[query])
                 words[-1] += f" ({write_signed(residual)})"
         return words
+
+
+def _shared(explanation, k):
+    """Return what each query shares with its first k exemplars; None where it is not known."""
+    if explanation.contributions is None:
+        return None
+    ranks = range(min(k, explanation.k))
+    return [
+        [explanation.shared_features(query, rank, N_PARTS) for rank in ranks]
+        for query in range(explanation.n_queries)
+    ]
 
 
 def _ties(explanation):

@@ -202,7 +202,7 @@ _ARE_EQUAL = np.frompyfunc(_is_equal, 2, 1)
 _ARE_MISSING = np.frompyfunc(is_missing, 1, 1)
 
 
-def differing_features(differences, valid, n_features):
+def differing_features(differences, valid, n_features, shared=None):
     """Choose the features in which exemplars differ most from their queries, on average.
 
     Parameters
@@ -214,6 +214,8 @@ def differing_features(differences, valid, n_features):
         Exemplars that are no padding.
     n_features : int
         How many to choose.
+    shared : ndarray of shape (n_all,), default=None
+        Sizes of the parts of features in inner products; those that have any come first.
 
     Returns
     -------
@@ -222,7 +224,8 @@ def differing_features(differences, valid, n_features):
     """
     sizes = np.nan_to_num(np.abs(differences), nan=1.0)
     spread = sizes[valid].mean(axis=0) if valid.any() else np.zeros(sizes.shape[-1])
-    return np.sort(np.argsort(-spread, kind="stable")[:n_features])
+    first = np.zeros(len(spread)) if shared is None else shared
+    return np.sort(np.lexsort((-spread, -first))[:n_features])  # the last key counts first
 
 
 def cell(value, width=8):

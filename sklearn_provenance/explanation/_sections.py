@@ -81,6 +81,8 @@ def query_section(
         notes.append("✓ marks an exemplar that has the query's label, ≠ one that has another. ")
         if by_construction:
             notes.append("Here only rows with the query's label may be named. ")
+    if explanation.contributions is not None:
+        notes.append(_note_of_parts(views.kind))
     notes.append(views.note)
     codes, data = {}, [{} for _ in names]
     if labels is not None and not are_numbers(explanation):
@@ -150,6 +152,23 @@ def _choices(any_disagrees, any_wrong, codes, explanation):
         choices.append({"name": "label", "heading": "Label", "options": label})
     choices.append({"name": "sort", "heading": "Order", "options": order})
     return choices
+
+
+def _note_of_parts(kind):
+    """Say what is shared, and how it is marked."""
+    if kind == "table":
+        return (
+            "Where a feature has one of the largest parts in the inner product of an exemplar and "
+            "its query, the part is written below its value. "
+        )
+    note = (
+        "“Shared” lists the features that an exemplar shares with its query, with their parts of "
+        "the inner product of the two, the largest first. "
+    )
+    if kind == "texts":
+        note += "Their words are marked, orange where they raise it, and violet where they lower "
+        note += "it, darker from half of the largest part on. "
+    return note
 
 
 def _note_of_numbers(explanation):

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ._contributions import N_PARTS, mark_words, totals
 from ._pictures import Pictures
 from ._rows import (
     as_images,
@@ -21,6 +22,7 @@ from ._rows import (
     sample_rows,
     text_of,
 )
+from ._targets import write_signed
 
 _MAX_SIDE = 160  # pixels of a picture; larger images are shrunk
 _MAX_NAME = 200
@@ -57,10 +59,13 @@ class Cell(NamedTuple):
         What is written.
     mark : str, default=""
         Class of its colour, where it differs from the query's value.
+    part : str, default=""
+        Part of the feature in the inner product with the query, where it is one of the largest.
     """
 
     text: str
     mark: str = ""
+    part: str = ""
 
 
 class RowViews:
@@ -115,10 +120,11 @@ class RowViews:
         n_features = as_table(sample).shape[1]
         self._scale = feature_scale(sample)
         differences, valid = self.differences(explanation), explanation.indices >= 0
+        shared = _shared_totals(explanation, n_features)
         if differences is None:
             self._columns = np.arange(min(n_features, max_features))
         else:
-            self._columns = differing_features(differences, valid, max_features)
+            self._columns = differing_features(differences, valid, max_features, shared)
             self.note = (
                 "↑ and ↓ mark values that lie at least one standard deviation of the training "
                 "rows above and below the query's, a darker cell two; ≠ marks another category or "
@@ -129,9 +135,12 @@ class RowViews:
             f"x{column}" if names is None else words(names[column]) for column in self._columns
         ]
         if len(self.features) < n_features:
-            self.note += f"{len(self.features)} of {n_features} features are shown" + (
-                "." if differences is None else ", those that differ most."
-            )
+            which = ", those that differ most"
+            if differences is None:
+                which = ""
+            elif shared is not None:
+                which = ", those with the largest parts, then those that differ most"
+            self.note += f"{len(self.features)} of {n_features} features are shown{which}."
 
     def differences(self, explanation):
         """Exemplars minus queries in standard deviations; None where they cannot be compared."""
@@ -141,7 +150,7 @@ class RowViews:
         queries = as_table(dense(explanation.queries))
         return feature_differences(queries, as_table(exemplars, n_leading=2), self._scale)
 
-    def show(self, row, alt, differences=None):
+    def show(self, row, alt, differences=None, parts=()):
         """Return a row as the templates write it.
 
         Parameters
@@ -152,10 +161,12 @@ class RowViews:
             What stands for a picture.
         differences : ndarray of shape (n_features,), default=None
             Of an exemplar from its query, in a table.
+        parts : list of (str, float), default=()
+            Features that a query and an exemplar share; see :meth:`Explanation.shared_features`.
 
         Returns
         -------
-        Picture, str or list of Cell
+        Picture, list of Run or list of Cell
             For images, texts and tables.
         """
         if self.kind == "images":
@@ -164,8 +175,12 @@ class RowViews:
         if self.kind == "table":
             values = np.reshape(row, -1)
             sizes = np.zeros(len(values)) if differences is None else differences
-            return [_table_cell(values[column], sizes[column]) for column in self._columns]
-        return clip(text_of(row), _MAX_TEXT)
+            shared = {words(name): write_signed(part) for name, part in parts}
+            return [
+                _table_cell(values[column], sizes[column])._replace(part=shared.get(name, ""))
+                for column, name in zip(self._columns, self.features, strict=True)
+            ]
+        return mark_words(clip(text_of(row), _MAX_TEXT), parts)
 
     def training_row(self, row):
         """Return a training row for a table in which lines have other cells, too.
@@ -177,7 +192,7 @@ class RowViews:
 
         Returns
         -------
-        Picture, str, list of Cell or None
+        Picture, list of Run, list of Cell or None
             As of :meth:`show`; None where rows cannot be shown.
         """
         if self.kind == "nothing" or self.training_data is None:
@@ -190,6 +205,15 @@ class RowViews:
         if self.kind == "nothing" or self.training_data is None:
             return []
         return self.features if self.kind == "table" else ["training row"]
+
+
+def _shared_totals(explanation, n_features):
+    """Return sizes of the parts of each feature, None where they are not known."""
+    if explanation.contributions is None:
+        return None
+    names = explanation.feature_names or [f"x{column}" for column in range(n_features)]
+    pairs = zip(*np.nonzero(explanation.indices >= 0), strict=True)
+    return totals((explanation.shared_features(*pair, N_PARTS) for pair in pairs), names)
 
 
 def _brightness_limits(samples):

@@ -1,0 +1,349 @@
+"""Features that a query shares with its exemplars: their parts of an inner product."""
+
+import re
+from typing import NamedTuple
+
+import numpy as np
+from scipy.sparse import csr_array, issparse
+
+from ._rows import format_number
+
+N_PARTS = 8  # features that are named and marked for an exemplar
+
+
+class Contributions:
+    """
+    Parts of features in the inner products of queries and training rows.
+
+    A linear method scores a training row r for a query q by an inner product, of which feature j
+    has the part ``weights[j] * queries[q, j] * training_data[r, j]``. Parts are computed when they
+    are asked for, one pair at a time, and sparse rows stay sparse.
+
+    Parameters
+    ----------
+    queries : {array-like, sparse matrix} of shape (n_queries, n_features)
+        Queries as the method sees them, such as their TF-IDF. They may hold what the method
+        multiplies rows by, such as an inverse Hessian times the query.
+    training_data : {array-like, sparse matrix} of shape (n_train, n_features)
+        Training rows as the method sees them. They are kept by reference.
+    names : sequence of str of length n_features
+        What to call each feature: a word as it stands in a text, or a column of the user's table.
+        Parts of features with one name are added, so that the columns of a one-hot encoding may
+        have the name of the column they came from.
+    weights : array-like of shape (n_features,), default=None
+        Weight of each feature; None is 1.
+
+    Raises
+    ------
+    ValueError
+        If the shapes disagree.
+
+    Examples
+    --------
+    >>> from sklearn_provenance import Explanation
+    >>> from sklearn_provenance.explanation import Contributions
+    >>> parts = Contributions([[1.0, 2.0, 0.0]], [[3.0, 1.0, 5.0]], ["bird", "river", "house"])
+    >>> Explanation([[0]], [[5.0]], contributions=parts).shared_features(0, 0)
+    [('bird', 3.0), ('river', 2.0)]
+    """
+
+    def __init__(self, queries, training_data, names, weights=None):
+        self.queries = _as_rows(queries, "queries")
+        self.training_data = _as_rows(training_data, "training_data")
+        self.names = [str(name) for name in names]
+        self.weights = None if weights is None else np.asarray(weights, dtype=np.float64)
+        n_features = len(self.names)
+        for name in ("queries", "training_data"):
+            n_columns = getattr(self, name).shape[1]
+            if n_columns != n_features:
+                raise ValueError(
+                    f"names must have one name for each column of {name}, got {n_features} names "
+                    f"and {n_columns} columns"
+                )
+        if self.weights is not None and self.weights.shape != (n_features,):
+            raise ValueError(f"weights must have shape ({n_features},), got {self.weights.shape}")
+
+    def __len__(self):
+        return self.queries.shape[0]
+
+    def __getitem__(self, rows):
+        return type(self)(self.queries[rows], self.training_data, self.names, self.weights)
+
+    def check(self, indices):
+        """Check that the training rows that an explanation names are there.
+
+        Parameters
+        ----------
+        indices : ndarray of shape (n_queries, k)
+            Rows, -1 where there is none.
+
+        Raises
+        ------
+        ValueError
+            If one of them is not there.
+        """
+        n_train = self.training_data.shape[0]
+        if indices.max(initial=-1) >= n_train:
+            raise ValueError(
+                f"indices point to row {indices.max()}, but contributions has {n_train} training "
+                "rows"
+            )
+
+    def parts(self, query, rank, row):
+        """Return the parts of a pair by name.
+
+        Parameters
+        ----------
+        query, rank, row : int
+            Position of the query, position of the exemplar, and its training row.
+
+        Returns
+        -------
+        dict of str to float
+            Those that are not zero.
+        """
+        products = self._product(query, row)  # (1, n_features)
+        if issparse(products):
+            columns, values = products.indices, products.data
+        else:
+            columns = np.flatnonzero(products[0])
+            values = products[0, columns]
+        if self.weights is not None:
+            values = values * self.weights[columns]
+        found = {}
+        for column, value in zip(columns, values, strict=True):
+            name = self.names[column]
+            found[name] = found.get(name, 0.0) + float(value)
+        return found
+
+    def _product(self, query, row):
+        """Multiply a query and a training row feature by feature, in double precision."""
+        one = self.queries[[query]].astype(np.float64)
+        other = self.training_data[[row]].astype(np.float64)
+        if issparse(one) or issparse(other):
+            return csr_array(one).multiply(csr_array(other)).tocsr()
+        return one * other
+
+
+class ListedContributions:
+    """Parts that a caller has computed.
+
+    Parameters
+    ----------
+    pairs : list of list of dict
+        Parts by name, for each query and each of its exemplars.
+    """
+
+    def __init__(self, pairs):
+        self.pairs = pairs
+
+    def __len__(self):
+        return len(self.pairs)
+
+    def __getitem__(self, rows):
+        return type(self)([self.pairs[row] for row in rows])
+
+    def check(self, indices):
+        """Check that there is an entry for each exemplar; see :class:`Contributions`."""
+        for query, (pairs, rows) in enumerate(zip(self.pairs, indices, strict=True)):
+            n_valid = int((rows >= 0).sum())
+            if not n_valid <= len(pairs) <= len(rows):
+                raise ValueError(
+                    "contributions must have one entry for each exemplar, got "
+                    f"{len(pairs)} for the {n_valid} exemplars of query {query}"
+                )
+
+    def parts(self, query, rank, row):
+        """Return the parts of a pair; see :class:`Contributions`."""
+        return self.pairs[query][rank]
+
+
+def check_contributions(contributions, indices):
+    """Return contributions in a form from which queries can be taken.
+
+    Parameters
+    ----------
+    contributions : Contributions, sequence or None
+        A sequence holds an entry for each query; it is a sequence with an entry for each exemplar,
+        which is a mapping from names to parts, or a sequence of (name, part).
+    indices : ndarray of shape (n_queries, k)
+        Rows of the exemplars.
+
+    Returns
+    -------
+    Contributions, ListedContributions or None
+        As it was given, or as a list of lists of dicts.
+
+    Raises
+    ------
+    TypeError
+        If it is something else.
+    ValueError
+        If the numbers of queries or exemplars disagree.
+    """
+    if contributions is None:
+        return None
+    if not isinstance(contributions, Contributions | ListedContributions):
+        try:
+            pairs = [
+                [{str(name): float(part) for name, part in dict(pair).items()} for pair in ranks]
+                for ranks in contributions
+            ]
+        except (TypeError, ValueError) as error:
+            raise TypeError(
+                "contributions must be a Contributions object, or hold (name, part) pairs for each "
+                f"query and exemplar; got {type(contributions).__name__}"
+            ) from error
+        contributions = ListedContributions(pairs)
+    if len(contributions) != len(indices):
+        raise ValueError(
+            f"contributions has {len(contributions)} queries, but indices explains {len(indices)}"
+        )
+    contributions.check(indices)
+    return contributions
+
+
+def largest(parts, n=None):
+    """Return the parts that are not zero, those of largest absolute value first.
+
+    Parameters
+    ----------
+    parts : dict of str to float
+        Parts by name.
+    n : int, default=None
+        How many to return at most; None returns all.
+
+    Returns
+    -------
+    list of (str, float)
+        Names and parts.
+    """
+    found = [(name, part) for name, part in parts.items() if part]
+    return sorted(found, key=lambda pair: -abs(pair[1]))[:n]
+
+
+def together(parts):
+    """Add the parts of all exemplars of a query.
+
+    Parameters
+    ----------
+    parts : list of list of (str, float)
+        Of each exemplar.
+
+    Returns
+    -------
+    list of (str, float)
+        The sums that are not zero, those of largest absolute value first.
+    """
+    sums = {}
+    for of_exemplar in parts:
+        for name, part in of_exemplar:
+            sums[name] = sums.get(name, 0.0) + part
+    return largest(sums)
+
+
+def totals(parts, names):
+    """Add the absolute values of parts, feature by feature.
+
+    Parameters
+    ----------
+    parts : iterable of list of (str, float)
+        Of all pairs that are shown.
+    names : list of str
+        Names of the columns of a table.
+
+    Returns
+    -------
+    ndarray of shape (n_columns,)
+        0 for columns that no pair shares.
+    """
+    sums = {}
+    for of_pair in parts:
+        for name, part in of_pair:
+            sums[name] = sums.get(name, 0.0) + abs(part)
+    return np.array([sums.get(name, 0.0) for name in names])
+
+
+def shared_text(parts):
+    """Write parts on one line, such as "river +0.31, bird -0.1".
+
+    Parameters
+    ----------
+    parts : list of (str, float)
+        Names and parts.
+
+    Returns
+    -------
+    str
+        "" where there are none.
+    """
+    return ", ".join(f"{name} {'+' * (part > 0)}{format_number(part)}" for name, part in parts)
+
+
+class Run(NamedTuple):
+    """A stretch of text.
+
+    Parameters
+    ----------
+    text : str
+        Its letters.
+    mark : str, default=""
+        "above1" or "above2" where it raises the inner product, "below1" or "below2" where it
+        lowers it, 2 if by at least half of the largest part.
+    """
+
+    text: str
+    mark: str = ""
+
+
+def mark_words(text, parts):
+    """Cut a text where words begin and end that are the names of parts.
+
+    Parameters
+    ----------
+    text : str
+        What is shown.
+    parts : list of (str, float)
+        Names and parts; a name of several words stands for them in this order, and capitals count
+        as small letters.
+
+    Returns
+    -------
+    list of Run
+        Which are the text when they are joined.
+    """
+    sizes = {" ".join(_words(name)): part for name, part in parts if _words(name)}
+    if not sizes or not text:
+        return [Run(text)] if text else []
+    longest_first = sorted(sizes, key=len, reverse=True)
+    choices = "|".join(r"\W+".join(map(re.escape, name.split())) for name in longest_first)
+    top = max(map(abs, sizes.values()))
+    runs, end = [], 0
+    for match in re.finditer(rf"(?<!\w)(?:{choices})(?!\w)", text, re.IGNORECASE):
+        part = sizes.get(" ".join(_words(match.group())))
+        if part is None:  # a letter that has no single small letter
+            continue
+        if match.start() > end:
+            runs.append(Run(text[end : match.start()]))
+        side = "above" if part > 0 else "below"
+        runs.append(Run(match.group(), f"{side}{2 if abs(part) >= top / 2 else 1}"))
+        end = match.end()
+    if end < len(text):
+        runs.append(Run(text[end:]))
+    return runs
+
+
+def _words(name):
+    """Words of a name, in small letters."""
+    return re.findall(r"\w+", name.lower())
+
+
+def _as_rows(data, name):
+    """Return rows of numbers, sparse ones as a csr_array, and refuse anything else."""
+    data = csr_array(data) if issparse(data) else np.asarray(data)
+    if data.ndim != 2 or data.dtype.kind not in "biuf":
+        raise ValueError(
+            f"{name} must be numbers of shape (n, n_features), got shape {data.shape} and dtype "
+            f"{data.dtype}"
+        )
+    return data
