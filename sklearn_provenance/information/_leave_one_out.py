@@ -235,7 +235,7 @@ class LeaveOneOut:
             gradient = self._gradient_without(kind, at, theta).reshape(len(at), -1)
             change = gradient @ kind.inverse
             shaped = change.reshape(theta.shape)
-            moved = _outputs_of_rows(design, shaped)  # (m, K)
+            moved = outputs_of_rows(design, shaped)  # (m, K)
             coefficients = np.einsum("mkl,ml->mk", kind.gains[at], moved)
             change += _outer(coefficients, design) @ kind.inverse
             theta = theta - change.reshape(theta.shape)
@@ -308,7 +308,7 @@ def _outer(coefficients, design):
     return (coefficients[:, :, None] * design[:, None, :]).reshape(len(design), -1)
 
 
-def _outputs_of_rows(design, theta):
+def outputs_of_rows(design, theta):
     """θ_i φ_i of each row with parameters of its own, (m, K)."""
     if issparse(design):
         parts = [_row_products(design, theta[:, k]) for k in range(theta.shape[1])]

@@ -15,6 +15,8 @@ class Loss:
 
     #: Whether the second derivative is the same everywhere, so that one Newton step is exact.
     quadratic = False
+    #: Dispersion of the generalised linear model; None where it is estimated.
+    dispersion = None
 
     def value(self, outputs, targets):
         """Losses (n,) of outputs (n, K)."""
@@ -77,6 +79,8 @@ class SquaredLoss(ScalarLoss):
 
 class LogisticLoss(ScalarLoss):
     """log(1 + e^z) - t z, for targets 0 and 1."""
+
+    dispersion = 1.0
 
     def elementwise(self, outputs, targets):
         return np.logaddexp(0, outputs) - targets * outputs
@@ -184,6 +188,10 @@ class TweedieLoss(ScalarLoss):
     """
 
     power: float
+
+    @property
+    def dispersion(self):
+        return 1.0 if self.power == 1 else None
 
     def _powers(self, outputs):
         return np.exp((2 - self.power) * outputs), np.exp((1 - self.power) * outputs)

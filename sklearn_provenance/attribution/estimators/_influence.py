@@ -1,47 +1,42 @@
 """Influence: what a prediction would be without rows, by the estimator's own objective."""
 
-import copy
-import warnings
-
 import numpy as np
-from sklearn.base import BaseEstimator, _fit_context, clone
-from sklearn.exceptions import ConvergenceWarning
+from sklearn.base import BaseEstimator
 from sklearn.metrics import accuracy_score, r2_score
-from sklearn.pipeline import Pipeline
 from sklearn.utils import (
     ClassifierTags,
     RegressorTags,
-    check_array,
     check_consistent_length,
     get_tags,
 )
 from sklearn.utils._param_validation import StrOptions
-from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, column_or_1d
+from sklearn.utils.validation import check_is_fitted, column_or_1d
 from tqdm.auto import tqdm
 
 from ..._utils.arguments import real, whole
-from ..._utils.fitted import is_fitted, predicts_numbers, resolve
+from ..._utils.fitted import predicts_numbers
 from ..._utils.kept import MEMORY_LIMIT
 from ..._utils.labels import positions
 from ..._utils.rows import axis_names, check_rows, n_rows, shown
 from ...explanation import Explanation
 from ...information._newton import NoMinimumError
-from ..objectives import objective
 from ..objectives._minima import (
-    Minima,
     dense_row,
-    distance_from_minimum,
     output_blocks,
     pick_jointly,
 )
-from ._fit import TrainingData
+from ._influence_checks import (
+    check_classes_left,
+    check_k,
+    check_removed,
+    warn_of_nan,
+    warn_of_padding,
+)
+from ._influence_diagnostics import DiagnosticsMixin
+from ._influence_fit import InfluenceFitMixin
 
-# Outputs farther from those at the minimum, relative to their spread, are worth a warning.
-_FAR = 0.02
 
-
-class InfluenceAttributor(BaseEstimator):
+class InfluenceAttributor(InfluenceFitMixin, DiagnosticsMixin, BaseEstimator):
     """Predict what a model would say if it were trained without rows.
 
     A score is by how much the margin of a query's label would fall if a training row were removed
@@ -98,6 +93,19 @@ class InfluenceAttributor(BaseEstimator):
     assumptions_ : tuple of str
         What is held fixed though training again might change it, such as the steps of a pipeline
         before the last.
+    leverage_ : ndarray of shape (n_train,)
+        Diagonal of the hat matrix. This and the next four are there for generalised linear models
+        with one output, penalised or not, and computed when they are asked for.
+    cooks_distance_ : ndarray of shape (n_train,)
+        Cook's distances.
+    studentized_residuals_ : ndarray of shape (n_train,)
+        Internally studentized Pearson residuals.
+    externally_studentized_residuals_ : ndarray of shape (n_train,)
+        Those with a dispersion that is estimated without the row, for squared losses.
+    dfbetas_ : ndarray of shape (n_train, n_features + 1)
+        Changes of coefficients and intercept (last) without each row, in standard errors.
+    self_influence_ : ndarray of shape (n_train,)
+        Fall of each training row's own margin without the row.
     n_features_in_ : int
         Second dimension of ``X``.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
@@ -189,130 +197,6 @@ class InfluenceAttributor(BaseEstimator):
         self.memory_limit = memory_limit
         self.verbose = verbose
 
-    # The estimator is an estimator of its own, whose parameters are validated when it is fitted.
-    @_fit_context(prefer_skip_nested_validation=False)
-    def fit(self, X, y, sample_id=None, sample_weight=None):
-        """Take the rows that the estimator was trained on, and fit it if it is not fitted.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_train, ...)
-            Rows as the estimator takes them, all those that it was fitted on.
-        y : array-like of shape (n_train,)
-            Their labels or targets.
-        sample_id : array-like of shape (n_train,), default=None
-            Your own identifiers of the rows, handed on to every :class:`Explanation`. None takes
-            the index of a data frame, unless it just counts the rows.
-        sample_weight : array-like of shape (n_train,), default=None
-            The weights that the estimator was fitted with, or is to be fitted with.
-
-        Returns
-        -------
-        self : object
-            The fitted attributor.
-
-        Raises
-        ------
-        TypeError
-            If no smooth convex objective of the estimator is known.
-        ValueError
-            If the objective is not smooth, or has no minimum or more than one.
-        sklearn.exceptions.NotFittedError
-            With ``prefit=True`` or a FrozenEstimator, if the estimator is not fitted.
-
-        Warns
-        -----
-        ConvergenceWarning
-            If the estimator is not at the minimum of its objective over these rows: it did not
-            converge, or was fitted on other rows.
-        """
-        # What fit learns goes to a copy, so that a fit that fails changes nothing.
-        fresh = copy.copy(self)
-        for name in getattr(self, "_learned", ()):
-            vars(fresh).pop(name, None)
-        before = set(vars(fresh))
-        fresh._fit(X, y, sample_id, sample_weight)
-        fresh._learned = {"_learned", *vars(fresh)} - before
-        self.__dict__ = fresh.__dict__
-        return self
-
-    def _fit(self, X, y, sample_id, sample_weight):
-        X, y = check_rows(self, X, reset=True), column_or_1d(y, warn=True)
-        check_consistent_length(np.empty(n_rows(X)), y)
-        if sample_id is None:
-            sample_id, _ = axis_names(X)
-        else:
-            sample_id = column_or_1d(sample_id)
-            check_consistent_length(y, sample_id)
-        if sample_weight is not None:
-            sample_weight = _check_sample_weight(
-                sample_weight, np.empty((len(y), 1)), dtype=np.float64, ensure_non_negative=True
-            )
-        if not hasattr(self.estimator, "predict"):
-            raise TypeError(
-                f"estimator must have fit and predict; got {type(self.estimator).__name__}"
-            )
-        if predicts_numbers(self.estimator):
-            y = check_array(y, ensure_2d=False, dtype="numeric", input_name="y")
-        else:
-            check_classification_targets(y)
-        self.training_ = TrainingData(X, y, sample_id)
-        self.estimator_ = self._resolve(X, y, sample_weight)
-        stated = objective(self.estimator_, X, y, sample_weight)
-        if stated.classes is not None:
-            self.classes_ = stated.classes
-        elif self.candidates == "same_class":
-            raise ValueError(
-                'candidates="same_class" needs classes, but y holds numbers; pass candidates="all"'
-            )
-        self.assumptions_ = stated.assumptions
-        try:
-            self._minima = Minima.of(stated)
-            self._minima.leave_one_out  # noqa: B018  what cannot be computed is refused here
-        except NoMinimumError as error:
-            raise ValueError(
-                f"the objective of {type(self.estimator_).__name__} must have exactly one minimum "
-                f"over these rows: {error}. Without a penalty there is none where classes can be "
-                "separated, and many where columns depend on each other or outnumber the rows. "
-                "Use a penalty, or leave out such columns"
-            ) from error
-        self._warn_of_distance()
-        self._set_steps()
-        self._parameters = None
-
-    def _resolve(self, X, y, sample_weight):
-        """The model in use."""
-        if sample_weight is None or (self.prefit is not False and is_fitted(self.estimator)):
-            return resolve(self.estimator, self.prefit, X, y)
-        name = "sample_weight"
-        if isinstance(self.estimator, Pipeline):
-            name = f"{self.estimator.steps[-1][0]}__sample_weight"
-        return clone(self.estimator).fit(X, y, **{name: sample_weight})
-
-    def _warn_of_distance(self):
-        norms, distances = zip(
-            *map(distance_from_minimum, self._minima.objective.parts, self._minima.points),
-            strict=True,
-        )
-        self.gradient_norm_ = float(np.linalg.norm(norms))
-        self.distance_ = max(distances)
-        if not self.distance_ <= _FAR:
-            warnings.warn(
-                f"{type(self.estimator_).__name__} is not at the minimum of its objective over the "
-                f"rows given to fit: the norm of the gradient is {self.gradient_norm_:.3g}, and "
-                f"its outputs differ from those at the minimum by {100 * self.distance_:.3g} % of "
-                "their spread. Influence is that of the minimum. Lower tol and raise max_iter, and "
-                "give all rows and weights that it was fitted with",
-                ConvergenceWarning,
-                stacklevel=2,
-            )
-
-    def _set_steps(self):
-        self.n_steps_, self._n_solved = self.n_steps, 0
-        if self.n_steps == "auto":
-            self.n_steps_ = self._minima.affordable_steps()
-            self._n_solved = self._minima.affordable_solutions(self.n_steps_)
-
     def predict(self, X):
         """Predict with the model in use.
 
@@ -377,10 +261,10 @@ class InfluenceAttributor(BaseEstimator):
         designs = self._minima.designs(X)
         margins = self._minima.margins(self._minima.outputs(designs), labels)  # (n_queries,)
         drops = np.empty((len(margins), self._minima.n_rows))
-        for rows, parameters in self._parameters_by_row():
+        for rows, parameters in self._rows.blocks():
             outputs = output_blocks(parameters, designs)  # (m, n_queries, K)
             drops[:, rows] = (margins - self._minima.margins(outputs, labels)).T
-        self._warn_of_nan(drops)
+        warn_of_nan(drops)
         if self.candidates == "same_class":
             drops[~self._candidates(labels)] = np.nan
         return drops
@@ -412,7 +296,7 @@ class InfluenceAttributor(BaseEstimator):
             not know, or y is given without X.
         """
         check_is_fitted(self)
-        k = self._check_k(k)
+        k = check_k(k, self._minima.n_rows)
         if X is None and y is not None:
             raise ValueError(
                 "y was given without X: the training rows are explained at their own labels"
@@ -433,15 +317,20 @@ class InfluenceAttributor(BaseEstimator):
             picks, drops = self._pick(query, label, k, allowed[number])
             indices[number, : len(picks)] = picks
             scores[number, : len(drops)] = drops
-        self._warn_of_padding(indices)
+        warn_of_padding(indices)
         query_id, names = axis_names(rows)
         (queries, training_data), _ = shown(rows, training.X)
+        if labels is None:
+            explained = minima.objective.response.answer(minima.outputs(designs))
+        else:
+            explained = self.classes_[labels]
         return Explanation(
             indices,
             scores,
             sample_id=None if training.sample_id is None else training.sample_id[indices],
             exemplar_labels=training.y[indices],
-            query_labels=None if labels is None else self.classes_[labels],
+            query_labels=explained,
+            targets="numbers" if labels is None else "labels",
             query_id=training.sample_id if among_train else query_id,
             queries=queries,
             training_data=training_data,
@@ -476,7 +365,7 @@ class InfluenceAttributor(BaseEstimator):
         check_is_fitted(self)
         X = check_rows(self, X)
         designs = self._minima.designs(X)
-        rows = self._check_removed(rows, n_rows(X))
+        rows = check_removed(rows, self._minima.n_rows, n_rows(X))
         if rows.ndim == 1:
             return self._answer_without(rows, designs)
         answers = [
@@ -488,7 +377,8 @@ class InfluenceAttributor(BaseEstimator):
     def _answer_without(self, rows, designs):
         minima, response = self._minima, self._minima.objective.response
         if len(rows):
-            self._check_classes_left(rows)
+            if hasattr(self, "classes_"):
+                check_classes_left(self.classes_, self.training_.y, rows)
             try:
                 minima = minima.without(rows)
             except NoMinimumError as error:
@@ -497,16 +387,6 @@ class InfluenceAttributor(BaseEstimator):
                     f"{error}"
                 ) from error
         return response.answer(minima.outputs(designs))
-
-    def _check_classes_left(self, rows):
-        if not hasattr(self, "classes_"):
-            return
-        left = np.delete(self.training_.y, np.unique(rows))
-        gone = np.setdiff1d(self.classes_, left)
-        if len(gone):
-            raise ValueError(
-                f"every class must keep a row, but rows holds all rows of class {gone[0]!r}"
-            )
 
     def _pick(self, query, label, k, allowed):
         """Rows and their marginal drops in the direction that was asked for."""
@@ -533,80 +413,6 @@ class InfluenceAttributor(BaseEstimator):
             return np.ones((n_queries, self._minima.n_rows), dtype=bool)
         return labels[:, None] == positions(self.classes_, self.training_.y, "y")
 
-    def _parameters_by_row(self):
-        """Row numbers and each part's parameters without them, block by block."""
-        minima, n = self._minima, self._minima.n_rows
-        if self._parameters is not None:
-            yield np.arange(n), self._parameters
-            return
-        size = 8 * sum(point.theta.size for point in minima.points)
-        if n * size <= self.memory_limit / 2:
-            self._parameters = self._parameters_without(np.arange(n))
-            yield np.arange(n), self._parameters
-            return
-        step = max(1, int(self.memory_limit / 4 / size))
-        for start in tqdm(range(0, n, step), desc="rows", disable=not self.verbose):
-            rows = np.arange(start, min(start + step, n))
-            yield rows, self._parameters_without(rows)
-
-    def _parameters_without(self, rows):
-        share = int(self._n_solved * len(rows) / self._minima.n_rows)
-        return self._minima.parameters_without(rows, self.n_steps_, share)
-
-    def _warn_of_nan(self, drops):
-        rows = np.flatnonzero(np.isnan(drops).any(0))
-        if len(rows):
-            warnings.warn(
-                f"the objective has no unique minimum without one of {len(rows)} rows, row "
-                f"{rows[0]} among them; their scores are nan. Such a row alone determines a "
-                "parameter, or is the last of its class",
-                UserWarning,
-                stacklevel=3,
-            )
-
-    def _warn_of_padding(self, indices):
-        short, k = int((indices[:, -1] < 0).sum()), indices.shape[1]
-        if short:
-            warnings.warn(
-                f"{short} of {len(indices)} queries have fewer than k={k} rows that can be "
-                "removed; the rest is padded with -1 and nan",
-                UserWarning,
-                stacklevel=3,
-            )
-
-    def _check_k(self, k):
-        n_train = self._minima.n_rows
-        if not isinstance(k, int | np.integer) or isinstance(k, bool):
-            raise TypeError(f"k must be an integer, got {k!r}")
-        if not 1 <= k <= n_train:
-            raise ValueError(
-                f"k must be between 1 and {n_train}, the number of training rows; got {k}"
-            )
-        return int(k)
-
-    def _check_removed(self, rows, n_queries):
-        """Row numbers, of one or two axes."""
-        rows, n = np.asarray(rows), self._minima.n_rows
-        if not rows.size:
-            rows = rows.astype(np.int64)
-        if rows.dtype.kind not in "iu" or rows.ndim not in (1, 2):
-            raise ValueError(
-                "rows must be integers of shape (n_removed,) or (n_queries, n_removed), got "
-                f"{rows.dtype} of shape {rows.shape}"
-            )
-        if rows.ndim == 2 and len(rows) != n_queries:
-            raise ValueError(
-                f"rows of two axes must have a line for each query, got {len(rows)} lines for "
-                f"{n_queries} queries"
-            )
-        least = 0 if rows.ndim == 1 else -1
-        if rows.size and not (rows.min() >= least and rows.max() < n):
-            raise ValueError(
-                f"rows must be between 0 and {n - 1}, the numbers of training rows; got "
-                f"{rows.min()} to {rows.max()}"
-            )
-        return rows.astype(np.int64)
-
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         if predicts_numbers(self.estimator):
@@ -617,7 +423,3 @@ class InfluenceAttributor(BaseEstimator):
         if isinstance(self.estimator, BaseEstimator):
             tags.input_tags.sparse = get_tags(self.estimator).input_tags.sparse
         return tags
-
-    def __getstate__(self):
-        state = super().__getstate__()
-        return state | {"_parameters": None} if "_parameters" in state else state

@@ -31,6 +31,7 @@ class Part:
     problem: ConvexProblem
     design: object  # rows(X) -> (n, d)
     theta: np.ndarray  # (K, d) parameters of the fitted estimator
+    unit: float = 1.0  # what multiplies the log likelihood beside weights of rows, such as C
 
 
 @dataclass(frozen=True, eq=False)

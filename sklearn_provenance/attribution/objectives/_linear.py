@@ -43,7 +43,7 @@ class Fitted:
         )
 
 
-def linear_part(X, fitted, strength, *, l1_strength=0.0, multinomial=False, **problem):
+def linear_part(X, fitted, strength, *, l1_strength=0.0, multinomial=False, unit=1.0, **problem):
     """State the problem of a linear model.
 
     Parameters
@@ -59,6 +59,8 @@ def linear_part(X, fitted, strength, *, l1_strength=0.0, multinomial=False, **pr
         0, and held at 0 on the others.
     multinomial : bool, default=False
         Whether outputs that all change alike change nothing.
+    unit : float, default=1.0
+        What multiplies the log likelihood beside weights of rows.
     **problem
         Further arguments of :class:`ConvexProblem`.
 
@@ -95,7 +97,7 @@ def linear_part(X, fitted, strength, *, l1_strength=0.0, multinomial=False, **pr
     penalty = design.penalty(strength, rows.shape[1], not fitted.free)
     gauge = penalty == 0 if multinomial else None
     stated = ConvexProblem(design=rows, penalty=penalty, tilt=tilt, gauge=gauge, **problem)
-    return Part(stated, design, theta)
+    return Part(stated, design, theta, unit)
 
 
 def weighted_classes(estimator, labels, sample_weight, weighted=None):

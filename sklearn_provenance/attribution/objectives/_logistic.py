@@ -91,6 +91,7 @@ def _objective(estimator, X, y, sample_weight, strength, l1_ratio):
         targets=targets,
         loss=loss,
         weights=scale * weights,
+        unit=scale,
         masses=masses,
         balance=balance,
     )

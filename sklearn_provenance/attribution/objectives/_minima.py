@@ -5,8 +5,9 @@ Shapes in comments: n rows, m of them at a time, d columns, K outputs of all par
 
 import numpy as np
 from scipy.sparse import issparse
+from tqdm.auto import tqdm
 
-from ...information._leave_one_out import LeaveOneOut
+from ...information._leave_one_out import LeaveOneOut, outputs_of_rows
 from ...information._newton import NoMinimumError, Point, minimise
 
 # Floating point operations that Newton steps beyond the first may take: some seconds.
@@ -119,6 +120,53 @@ class Minima:
         return margins
 
 
+class RowByRow:
+    """Parameters without each row alone, kept where they fit.
+
+    Parameters
+    ----------
+    minima : Minima
+        Minima with all rows.
+    n_steps : int
+        Newton steps.
+    n_solved : int
+        Rows for which the problems may be solved to the end, where steps do not arrive.
+    memory_limit : float
+        Bytes, of which half may be kept.
+    verbose : int
+        Whether to show progress.
+    """
+
+    def __init__(self, minima, n_steps, n_solved, memory_limit, verbose):
+        self.minima = minima
+        self.n_steps = n_steps
+        self.n_solved = n_solved
+        self.memory_limit = memory_limit
+        self.verbose = verbose
+        self._kept = None
+
+    def blocks(self):
+        """Row numbers (m,) and each part's parameters (m, K, d) without them, block by block."""
+        n = self.minima.n_rows
+        size = 8 * sum(point.theta.size for point in self.minima.points)
+        if n * size <= self.memory_limit / 2:
+            if self._kept is None:
+                self._kept = self._without(np.arange(n))
+            yield np.arange(n), self._kept
+            return
+        step = max(1, int(self.memory_limit / 4 / size))
+        for start in tqdm(range(0, n, step), desc="rows", disable=not self.verbose):
+            rows = np.arange(start, min(start + step, n))
+            yield rows, self._without(rows)
+
+    def _without(self, rows):
+        share = int(self.n_solved * len(rows) / self.minima.n_rows)
+        return self.minima.parameters_without(rows, self.n_steps, share)
+
+    def __getstate__(self):
+        return vars(self) | {"_kept": None}  # computed again
+
+
 def output_blocks(parameters, designs):
     """Outputs (m, n_queries, K) of queries with parameters (m, K, d) of each part."""
     blocks = []
@@ -127,6 +175,12 @@ def output_blocks(parameters, designs):
         flat = np.asarray(design @ theta.reshape(-1, d).T)  # (n_queries, m K)
         blocks.append(flat.reshape(-1, m, n_outputs).transpose(1, 0, 2))
     return np.concatenate(blocks, axis=-1)
+
+
+def own_outputs(parameters, designs, rows):
+    """Outputs (m, K) of some training rows with the parameters (m, K, d) without each."""
+    pairs = zip(parameters, designs, strict=True)
+    return np.hstack([outputs_of_rows(design[rows], theta) for theta, design in pairs])
 
 
 def pick_jointly(minima, query, label, k, allowed, sign=1):

@@ -1,0 +1,72 @@
+"""What InfluenceAttributor checks of its arguments, and warns of."""
+
+import warnings
+
+import numpy as np
+
+
+def check_k(k, n_train):
+    """The number of rows that are asked for, as an int."""
+    if not isinstance(k, int | np.integer) or isinstance(k, bool):
+        raise TypeError(f"k must be an integer, got {k!r}")
+    if not 1 <= k <= n_train:
+        raise ValueError(f"k must be between 1 and {n_train}, the number of training rows; got {k}")
+    return int(k)
+
+
+def check_removed(rows, n_train, n_queries):
+    """Row numbers to remove, (n_removed,) or (n_queries, n_removed) with -1 for none."""
+    rows = np.asarray(rows)
+    if not rows.size:
+        rows = rows.astype(np.int64)
+    if rows.dtype.kind not in "iu" or rows.ndim not in (1, 2):
+        raise ValueError(
+            "rows must be integers of shape (n_removed,) or (n_queries, n_removed), got "
+            f"{rows.dtype} of shape {rows.shape}"
+        )
+    if rows.ndim == 2 and len(rows) != n_queries:
+        raise ValueError(
+            f"rows of two axes must have a line for each query, got {len(rows)} lines for "
+            f"{n_queries} queries"
+        )
+    least = 0 if rows.ndim == 1 else -1
+    if rows.size and not (rows.min() >= least and rows.max() < n_train):
+        raise ValueError(
+            f"rows must be between 0 and {n_train - 1}, the numbers of training rows; got "
+            f"{rows.min()} to {rows.max()}"
+        )
+    return rows.astype(np.int64)
+
+
+def check_classes_left(classes, y, rows):
+    """Refuse to remove all rows of a class, without which another model would be trained."""
+    gone = np.setdiff1d(classes, np.delete(y, np.unique(rows)))
+    if len(gone):
+        raise ValueError(
+            f"every class must keep a row, but rows holds all rows of class {gone[0]!r}"
+        )
+
+
+def warn_of_nan(drops):
+    """Say which rows have no score."""
+    rows = np.flatnonzero(np.isnan(drops).any(0))
+    if len(rows):
+        warnings.warn(
+            f"the objective has no unique minimum without one of {len(rows)} rows, row {rows[0]} "
+            "among them; their scores are nan. Such a row alone determines a parameter, or is the "
+            "last of its class",
+            UserWarning,
+            stacklevel=3,
+        )
+
+
+def warn_of_padding(indices):
+    """Say that some queries have fewer rows than were asked for."""
+    short, k = int((indices[:, -1] < 0).sum()), indices.shape[1]
+    if short:
+        warnings.warn(
+            f"{short} of {len(indices)} queries have fewer than k={k} rows that can be removed; "
+            "the rest is padded with -1 and nan",
+            UserWarning,
+            stacklevel=3,
+        )

@@ -1,0 +1,149 @@
+"""What InfluenceAttributor learns from training rows."""
+
+import copy
+import warnings
+
+import numpy as np
+from sklearn.base import _fit_context, clone
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.pipeline import Pipeline
+from sklearn.utils import check_array, check_consistent_length
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import _check_sample_weight, column_or_1d
+
+from ..._utils.fitted import is_fitted, predicts_numbers, resolve
+from ..._utils.rows import axis_names, check_rows, n_rows
+from ...information._newton import NoMinimumError
+from ..objectives import objective
+from ..objectives._minima import Minima, RowByRow, distance_from_minimum
+from ._fit import TrainingData
+
+# Outputs farther from those at the minimum, relative to their spread, are worth a warning.
+_FAR = 0.02
+
+
+class InfluenceFitMixin:
+    """``fit`` of InfluenceAttributor."""
+
+    # The estimator is an estimator of its own, whose parameters are validated when it is fitted.
+    @_fit_context(prefer_skip_nested_validation=False)
+    def fit(self, X, y, sample_id=None, sample_weight=None):
+        """Take the rows that the estimator was trained on, and fit it if it is not fitted.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_train, ...)
+            Rows as the estimator takes them, all those that it was fitted on.
+        y : array-like of shape (n_train,)
+            Their labels or targets.
+        sample_id : array-like of shape (n_train,), default=None
+            Your own identifiers of the rows, handed on to every :class:`Explanation`. None takes
+            the index of a data frame, unless it just counts the rows.
+        sample_weight : array-like of shape (n_train,), default=None
+            The weights that the estimator was fitted with, or is to be fitted with.
+
+        Returns
+        -------
+        self : object
+            The fitted attributor.
+
+        Raises
+        ------
+        TypeError
+            If no smooth convex objective of the estimator is known.
+        ValueError
+            If the objective is not smooth, or has no minimum or more than one.
+        sklearn.exceptions.NotFittedError
+            With ``prefit=True`` or a FrozenEstimator, if the estimator is not fitted.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If the estimator is not at the minimum of its objective over these rows: it did not
+            converge, or was fitted on other rows.
+        """
+        # What fit learns goes to a copy, so that a fit that fails changes nothing.
+        fresh = copy.copy(self)
+        for name in getattr(self, "_learned", ()):
+            vars(fresh).pop(name, None)
+        before = set(vars(fresh))
+        fresh._fit(X, y, sample_id, sample_weight)
+        fresh._learned = {"_learned", *vars(fresh)} - before
+        self.__dict__ = fresh.__dict__
+        return self
+
+    def _fit(self, X, y, sample_id, sample_weight):
+        X, y = check_rows(self, X, reset=True), column_or_1d(y, warn=True)
+        check_consistent_length(np.empty(n_rows(X)), y)
+        if sample_id is None:
+            sample_id, _ = axis_names(X)
+        else:
+            sample_id = column_or_1d(sample_id)
+            check_consistent_length(y, sample_id)
+        if sample_weight is not None:
+            sample_weight = _check_sample_weight(
+                sample_weight, np.empty((len(y), 1)), dtype=np.float64, ensure_non_negative=True
+            )
+        if not hasattr(self.estimator, "predict"):
+            raise TypeError(
+                f"estimator must have fit and predict; got {type(self.estimator).__name__}"
+            )
+        if predicts_numbers(self.estimator):
+            y = check_array(y, ensure_2d=False, dtype="numeric", input_name="y")
+        else:
+            check_classification_targets(y)
+        self.training_ = TrainingData(X, y, sample_id)
+        self.estimator_ = self._resolve(X, y, sample_weight)
+        stated = objective(self.estimator_, X, y, sample_weight)
+        if stated.classes is not None:
+            self.classes_ = stated.classes
+        elif self.candidates == "same_class":
+            raise ValueError(
+                'candidates="same_class" needs classes, but y holds numbers; pass candidates="all"'
+            )
+        self.assumptions_ = stated.assumptions
+        try:
+            self._minima = Minima.of(stated)
+            self._minima.leave_one_out  # noqa: B018  what cannot be computed is refused here
+        except NoMinimumError as error:
+            raise ValueError(
+                f"the objective of {type(self.estimator_).__name__} must have exactly one minimum "
+                f"over these rows: {error}. Without a penalty there is none where classes can be "
+                "separated, and many where columns depend on each other or outnumber the rows. "
+                "Use a penalty, or leave out such columns"
+            ) from error
+        self._warn_of_distance()
+        self.n_steps_, n_solved = self.n_steps, 0
+        if self.n_steps == "auto":
+            self.n_steps_ = self._minima.affordable_steps()
+            n_solved = self._minima.affordable_solutions(self.n_steps_)
+        self._rows = RowByRow(
+            self._minima, self.n_steps_, n_solved, self.memory_limit, self.verbose
+        )
+
+    def _resolve(self, X, y, sample_weight):
+        """The model in use."""
+        if sample_weight is None or (self.prefit is not False and is_fitted(self.estimator)):
+            return resolve(self.estimator, self.prefit, X, y)
+        name = "sample_weight"
+        if isinstance(self.estimator, Pipeline):
+            name = f"{self.estimator.steps[-1][0]}__sample_weight"
+        return clone(self.estimator).fit(X, y, **{name: sample_weight})
+
+    def _warn_of_distance(self):
+        norms, distances = zip(
+            *map(distance_from_minimum, self._minima.objective.parts, self._minima.points),
+            strict=True,
+        )
+        self.gradient_norm_ = float(np.linalg.norm(norms))
+        self.distance_ = max(distances)
+        if not self.distance_ <= _FAR:
+            warnings.warn(
+                f"{type(self.estimator_).__name__} is not at the minimum of its objective over the "
+                f"rows given to fit: the norm of the gradient is {self.gradient_norm_:.3g}, and "
+                f"its outputs differ from those at the minimum by {100 * self.distance_:.3g} % of "
+                "their spread. Influence is that of the minimum. Lower tol and raise max_iter, and "
+                "give all rows and weights that it was fitted with",
+                ConvergenceWarning,
+                stacklevel=5,  # where fit was called
+            )
