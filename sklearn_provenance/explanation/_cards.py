@@ -123,6 +123,7 @@ def cards(
     others=None,
     other_word="",
     wrong_word="differs",
+    others_are_true=True,
     facts=None,
     data=None,
     prefix="q",
@@ -139,6 +140,9 @@ def cards(
         What `others` are.
     wrong_word : str, default="differs"
         Mark of queries whose other label is not their own.
+    others_are_true : bool, default=True
+        Whether `others` are the true targets, and the queries' own the predicted ones, or the
+        other way round. It gives residuals of numbers their sign.
     facts : list of str, default=None
         A line about each query.
     data : list of dict, default=None
@@ -185,7 +189,8 @@ def cards(
         if others is not None:
             mark = f"✗ {wrong_word}" if wrong[i] else "✓"
             if are_numbers(explanation) and label is not None:
-                mark = f"(residual {write_signed(subtract(others[i], labels[i]))})"
+                residual = subtract(others[i], labels[i])
+                mark = f"(residual {write_signed(residual if others_are_true else -residual)})"
             other = {
                 "word": other_word,
                 "label": label_name(others[i]),
@@ -284,6 +289,7 @@ def _exemplar(explanation, query, rank, label_name, shade):
     exemplar.label = label_name(label)
     if are_numbers(explanation):
         exemplar.shade = shade(label)
+        exemplar.label_class = "target"
         if explanation.query_labels is not None:
             difference = write_signed(subtract(label, explanation.query_labels[query]))
             exemplar.label += f"\N{NO-BREAK SPACE}({difference})"

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Mapping
 
 import numpy as np
+from sklearn.metrics import r2_score
 from sklearn.utils._param_validation import StrOptions, validate_params
 
 from .._utils.arguments import ROWS, check_labels, whole
@@ -13,9 +14,10 @@ from ..explanation._cards import marks
 from ..explanation._explain import _open, explain
 from ..explanation._page import check_target, page, write_page
 from ..explanation._rows import clip, plain
-from ..explanation._sections import query_section
+from ..explanation._sections import query_section, target_namer
+from ..explanation._targets import are_numbers, has, subtract, write_number
 from ..explanation._templates import Markup, render
-from ..explanation._views import RowViews, label_namer, words
+from ..explanation._views import RowViews, words
 from ..provenance import ProvenanceClassifier
 from ._report_suspicion import suspicious_section
 
@@ -55,7 +57,8 @@ def report(
 
     The page opens offline, loads nothing, and nothing in the data can run in it. It has a summary,
     queries beside their exemplars, the training rows that are named most often, and training rows
-    whose label is suspicious. It holds rows of the data, and is as confidential as they are.
+    whose label is suspicious. Targets of a regression are numbers, shown with their residuals. The
+    page holds rows of the data, and is as confidential as they are.
 
     Parameters
     ----------
@@ -69,13 +72,15 @@ def report(
         Exemplars of each row.
     n_queries : int or None, default=50
         Test rows that are shown, None for all: misclassified ones first, then those with the least
-        label agreement, then as they stand in ``X_test``.
+        label agreement, then as they stand in ``X_test``. Of a regression, those with the largest
+        residuals.
     suspicious : "auto", array-like of shape (n_train,) or None, default="auto"
         How suspicious the label of each training row is. "auto" ranks by
         :func:`~sklearn_provenance.evaluation.label_disagreement`, ties by
         :func:`~sklearn_provenance.evaluation.label_loss`, as far as they can be computed, and the
-        page says which. This explains every training row by the others; None leaves it out. An
-        array gives your own ranking, higher where a label is more suspicious, such as one of
+        page says which; targets of a regression by the size of their residuals. This explains every
+        training row by the others; None leaves it out. An array gives your own ranking, higher
+        where a label is more suspicious, such as one of
         :func:`~sklearn_provenance.evaluation.label_error_scores`.
     n_rows : int, default=10
         Training rows that are listed as named most often, and as suspicious.
@@ -137,7 +142,7 @@ def report(
     explanation = explain(fitted, X_test, k=k)
     if y_test is not None:
         y_test = _check_labels(y_test, explanation, inner)
-    label_name = label_namer(label_names)
+    label_name = target_namer(explanation, label_names)
     by_construction = _exemplars_agree(inner)
 
     shown, shown_note = _worst_first(explanation, y_test, by_construction, n_queries)
@@ -165,7 +170,8 @@ def report(
         content = suspicious_section(
             inner, suspicious, views, explanation, k, n_rows, label_name, by_construction
         )
-        sections.append(("suspicious", "Training rows with a suspicious label", content))
+        word = "target" if are_numbers(explanation) else "label"
+        sections.append(("suspicious", f"Training rows with a suspicious {word}", content))
     html = page(title, sections, pictures=views.pictures)
     if path is not None:
         write_page(html, path)
@@ -194,10 +200,15 @@ def _worst_first(explanation, y_test, by_construction, n_queries):
     """Rows that are shown, in their order, and a sentence that says which they are."""
     n_test, labels = explanation.n_queries, explanation.query_labels
     keys, first = [], []
-    if labels is not None and y_test is not None:
+    if are_numbers(explanation):
+        if labels is not None and y_test is not None:
+            keys.append(-np.abs(subtract(y_test, labels)))
+            first.append("those with the largest residuals")
+    elif labels is not None and y_test is not None:
         keys.append(~marks(explanation, y_test)[1])
         first.append("misclassified ones")
-    if labels is not None and explanation.exemplar_labels is not None and not by_construction:
+    compared = has(explanation, "query_labels", "exemplar_labels") and not by_construction
+    if compared and not are_numbers(explanation):
         keys.append(explanation.agreement)
         first.append("those with the least label agreement")
     shown = np.lexsort([np.arange(n_test), *reversed(keys)])[:n_queries]
@@ -229,18 +240,40 @@ def _summary(fitted, explanation, y_test, by_construction):
         named = f"{named} training rows"
     facts["Test rows"] = f"{n_test}, up to {explanation.k} exemplars each"
     if y_test is not None and labels is not None:
-        facts["Accuracy"] = _percent(np.mean(labels == y_test), n_test)
+        if are_numbers(explanation):
+            facts["Mean absolute error"] = write_number(np.mean(np.abs(y_test - labels)))
+            facts["R²"] = write_number(r2_score(y_test, labels)) if n_test > 1 else "–"
+        else:
+            facts["Accuracy"] = _percent(np.mean(labels == y_test), n_test)
     most = counts.max(initial=0)
     facts["Named as exemplars"] = f"{named}, the same one for at most {most} of {n_test} test rows"
     facts["Seeds"] = _seeds(fitted)
     facts["Versions"] = _versions()
-    if labels is None or explanation.exemplar_labels is None:
+    if are_numbers(explanation):
+        note, wanted, groups = _distance(explanation, y_test), [], []
+    elif labels is None or explanation.exemplar_labels is None:
         note, wanted, groups = "Labels are not known, so their agreement is not either.", [], []
     else:
         note, wanted, groups = _agreement(explanation, y_test, by_construction)
     return render(
         "report_summary.html", __package__, facts=facts, note=note, wanted=wanted, groups=groups
     )
+
+
+def _distance(explanation, y_test):
+    """Say how far the targets of exemplars are from the prediction, and from the true target."""
+    if not has(explanation, "query_labels", "exemplar_labels"):
+        return "Predictions or targets are not known, so they cannot be compared."
+    valid = explanation.indices >= 0
+    if not valid.any():
+        return "There are no exemplars, so their targets cannot be compared."
+    distance = np.abs(explanation.target_differences)[valid].mean()
+    note = "On average, the target of an exemplar differs from the prediction by "
+    note += write_number(distance)
+    if y_test is None:
+        return f"{note}."
+    distance = np.abs(subtract(explanation.exemplar_labels, y_test[:, None]))[valid].mean()
+    return f"{note}, and from the true target by {write_number(distance)}."
 
 
 def _agreement(explanation, y_test, by_construction):
@@ -288,8 +321,10 @@ def _named_often(views, explanation, shown, n_rows, label_name, by_construction)
     order = np.argsort(-counts, kind="stable")[:n_rows]
     ids = None if explanation.sample_id is None else explanation.sample_id[valid]
     labels = None if explanation.exemplar_labels is None else explanation.exemplar_labels[valid]
-    heads = ["row", *([] if ids is None else ["id"]), *([] if labels is None else ["label"])]
-    compared = labels is not None and explanation.query_labels is not None and not by_construction
+    word = "target" if are_numbers(explanation) else "label"
+    heads = ["row", *([] if ids is None else ["id"]), *([] if labels is None else [word])]
+    compared = has(explanation, "query_labels", "exemplar_labels") and not by_construction
+    compared = compared and not are_numbers(explanation)
     heads += ["named by", *(["of them with another label"] if compared else []), "such as"]
     place = {row: number for number, row in enumerate(shown)}
     lines = []

@@ -11,6 +11,7 @@ from ..attribution.estimators._base import BaseAttributor
 from ..explanation import Explanation
 from ..explanation._cards import cards
 from ..explanation._rows import format_number, take
+from ..explanation._targets import are_numbers
 from ..explanation._templates import render
 from ..explanation._views import words
 from ..provenance import ProvenanceClassifier
@@ -19,6 +20,7 @@ from ._shared import training_labels
 DISAGREEMENT = "label disagreement"
 LOSS = "loss of the given label"
 GIVEN = "suspicion as given"
+RESIDUAL = "size of the residual"
 _UNITS = {LOSS: " nats"}
 # What is not suspicious at all.
 _LEAST = {DISAGREEMENT: 0.0, LOSS: np.log(2)}
@@ -68,7 +70,10 @@ def suspicious_section(
         labels = _given_labels(inner)
         others = _by_the_others(inner, len(labels), k)
     if isinstance(suspicious, str):
-        measures, notes = _measures(inner, labels, others, by_construction)
+        if are_numbers(explanation):
+            measures, notes = _measures_of_numbers(inner, labels)
+        else:
+            measures, notes = _measures(inner, labels, others, by_construction)
         if not measures:
             return _section(notes)
     else:
@@ -76,7 +81,7 @@ def suspicious_section(
         n_train = np.size(suspicious) if known_rows is None else known_rows.shape[0]
         measures, notes = {GIVEN: _check_scores(suspicious, n_train)}, []
     rows = np.lexsort([-values for values in reversed(measures.values())])
-    if isinstance(suspicious, str):
+    if isinstance(suspicious, str) and not are_numbers(explanation):
         above = np.any([values > _LEAST[name] for name, values in measures.items()], axis=0)
         rows = rows[above[rows]]
         notes.append(
@@ -112,10 +117,11 @@ def suspicious_section(
         views,
         part,
         names=names,
-        label_word="labelled",
+        label_word="target" if are_numbers(explanation) else "labelled",
         label_name=label_name,
         others=_predicted(inner, others, rows) if known else None,
         other_word="predicted",
+        others_are_true=False,
         facts=facts,
         prefix="s",
     )
@@ -157,6 +163,13 @@ def _measures(inner, labels, others, by_construction):
     except TypeError:
         notes.append("The model gives no probabilities, so there is no loss. ")
     return measures, notes
+
+
+def _measures_of_numbers(inner, targets):
+    """How far the model is from the target of every training row, and what to know of it."""
+    note = "Where targets are numbers, training rows are ranked by how far they are from what the "
+    note += "model predicts. It was trained with them, so that their residuals are small ones. "
+    return {RESIDUAL: np.abs(targets - inner.predict(inner.training_.X))}, [note]
 
 
 def _check_scores(suspicious, n_train):

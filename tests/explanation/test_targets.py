@@ -10,10 +10,10 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.neighbors import NearestNeighbors
 
-from sklearn_provenance import Explanation, InfoGainAttributor
+from sklearn_provenance import Explanation, InfluenceAttributor, InfoGainAttributor
 
 from ..pages import Page
 from .test_explanation import make, texts_of
@@ -329,3 +329,13 @@ def test_attributors_say_which_they_are():
     assert exp.targets == "numbers"
     np.testing.assert_array_equal(exp.exemplar_labels, numbers[exp.indices])
     assert "!=" not in repr(exp)
+
+
+def test_influence_says_which_they_are():
+    X = np.random.default_rng(0).normal(size=(20, 3))
+    classes = np.where(X[:, 0] > 0, 1.0, 0.0)
+    exp = InfluenceAttributor(LogisticRegression()).fit(X, classes).explain(X[:2], k=2)
+    assert exp.targets == "labels"
+    counts = np.arange(20)
+    exp = InfluenceAttributor(Ridge()).fit(X, counts).explain(X[:2], k=2)
+    assert exp.targets == "numbers"

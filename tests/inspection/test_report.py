@@ -7,8 +7,9 @@ import pandas as pd
 import pytest
 import torch
 from sklearn.base import BaseEstimator
-from sklearn.ensemble import RandomForestClassifier
+from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import r2_score
 from sklearn.model_selection import GridSearchCV
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
@@ -368,3 +369,55 @@ def test_refuses_what_does_not_explain(digits):
     X, y, _, X_test, _ = digits
     with pytest.raises(TypeError, match="needs an estimator with an explain method"):
         report(LogisticRegression(max_iter=300).fit(X, y), X_test)
+
+
+# Regression
+
+
+@pytest.fixture(scope="module")
+def regression():
+    """An attributor of a forest, in which one target is far off, and test rows."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(90, 3))
+    y = 100 + 20 * X[:, 0] + rng.normal(size=90)
+    y[7] += 500
+    forest = RandomForestRegressor(n_estimators=8, min_samples_leaf=3, random_state=0)
+    return InfoGainAttributor(forest).fit(X[:60], y[:60]), X, y
+
+
+def test_a_regression_is_summarised_by_its_errors(regression):
+    fitted, X, y = regression
+    html = report(fitted, X[60:], y[60:], n_queries=4, k=3, suspicious=None)
+    text = text_of(html, "summary")
+    predicted = fitted.predict(X[60:])
+    assert f"Mean absolute error {np.abs(predicted - y[60:]).mean():.3g}" in text
+    assert f"R² {r2_score(y[60:], predicted):.2g}" in text
+    explanation = fitted.explain(X[60:], k=3)
+    distance = np.abs(explanation.target_differences).mean()
+    assert f"target of an exemplar differs from the prediction by {distance:.3g}" in text
+    for section in ("summary", "queries", "often"):
+        assert not re.search("Accuracy|agree|label", text_of(html, section))
+    worst = np.argsort(-np.abs(predicted - y[60:]), kind="stable")[:4]
+    assert rows_of(html, "queries", "Test") == worst.tolist()
+    assert "first those with the largest residuals" in html
+    residual = y[60:][worst[0]] - predicted[worst[0]]
+    assert f"(residual {residual:+.3g})" in text_of(html, "queries")
+
+
+def test_targets_far_from_their_prediction_are_suspicious(regression):
+    fitted, X, y = regression
+    html = report(fitted, X[60:], y[60:], n_rows=5, k=3)
+    distance = np.abs(fitted.predict(X[:60]) - y[:60])
+    rows = rows_of(html, "suspicious", "Training")
+    assert rows == np.argsort(-distance, kind="stable")[:5].tolist()
+    assert rows[0] == 7
+    text = text_of(html, "suspicious")
+    assert "Training rows with a suspicious target" in text
+    # Target minus prediction, as for test rows.
+    assert f"(residual {y[7] - fitted.predict(X[7:8])[0]:+.3g})" in text
+
+
+def test_names_of_labels_are_refused_for_numbers(regression):
+    fitted, X, y = regression
+    with pytest.raises(ValueError, match="label_names names classes, but the targets"):
+        report(fitted, X[60:], label_names=["a", "b"])
