@@ -324,13 +324,12 @@ def table(frame):
 def recorded(case):
     """Tables, text and figures of a case, as JSON keeps them."""
     result = case()
-    kept = {"frame": table(result.to_frame())}
-    if hasattr(result, "summary"):
-        kept["summary"] = table(result.summary())
-    if " object at " not in repr(result):
-        kept["text"] = repr(result).splitlines()
-    kept["figures"] = [figure(result.plot(**options)) for options in RESULTS[case]]
-    return kept
+    return {
+        "frame": table(result.to_frame()),
+        "summary": table(result.summary()),
+        "text": repr(result).splitlines(),
+        "figures": [figure(result.plot(**options)) for options in RESULTS[case]],
+    }
 
 
 def main():

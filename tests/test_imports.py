@@ -43,6 +43,42 @@ def test_nothing_lower_knows_anything_higher(path):
             assert LAYERS.index(name) <= LAYERS.index(own), f"{own} imports {name}"
 
 
+# A search holds an estimator of any family, and a family is found through what holds it.
+ALLOWED_CIRCLE = {"attribution.models._base", "attribution.models._containers"}
+
+
+def imported_files(path):
+    """Files of the package that a file imports, also inside of functions."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if not isinstance(node, ast.ImportFrom) or not node.level:
+            continue
+        folder = path.parents[node.level - 1]
+        target = folder.joinpath(*node.module.split(".")) if node.module else folder
+        for name in [target, *(target / alias.name for alias in node.names)]:
+            if name.with_suffix(".py").exists():
+                found.add(name.with_suffix(".py"))
+    return found
+
+
+def test_files_import_in_no_circle():
+    done = set()
+    files = {path: imported_files(path) for path in PACKAGE.rglob("*.py")}
+
+    def visit(path, stack):
+        if path in stack:
+            circle = [str(p.relative_to(PACKAGE).with_suffix("")) for p in stack]
+            circle = [name.replace("/", ".") for name in circle[stack.index(path) :]]
+            assert set(circle) == ALLOWED_CIRCLE, " imports ".join(circle)
+        elif path not in done:
+            for other in files[path]:
+                visit(other, [*stack, path])
+            done.add(path)
+
+    for path in files:
+        visit(path, [])
+
+
 @pytest.mark.parametrize("module", ["matplotlib", "pandas"])
 def test_the_package_works_without_optional_packages(module):
     script = f"""

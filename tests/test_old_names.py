@@ -89,3 +89,9 @@ def test_results_are_read_only():
     result = evaluation.label_error_ranking({"loss": np.arange(24.0)}, Y == 1)
     with pytest.raises(AttributeError, match="read-only"):
         result.auroc = None
+
+
+def test_unknown_options_of_a_figure_are_named(clf):
+    ranking = inspection.anomaly_ranking(clf, "entropy")
+    with pytest.raises(TypeError, match=r"takes ax, kind, labels, n, got \['color'\]"):
+        ranking.plot(color="red")

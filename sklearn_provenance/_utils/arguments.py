@@ -204,14 +204,31 @@ def as_device(device):
     return found
 
 
-def check_sizes(sizes, n_rows):
-    """Sizes of subsets as an ascending array."""
+def check_sizes(sizes, most):
+    """Sizes of subsets as an ascending array.
+
+    Parameters
+    ----------
+    sizes : int or sequence of int
+        Numbers of rows.
+    most : int
+        The largest that is allowed.
+
+    Returns
+    -------
+    ndarray of shape (n_sizes,), int64
+        Sizes.
+
+    Raises
+    ------
+    ValueError
+        If they are not whole numbers from 1 to ``most`` that increase.
+    """
     sizes = np.atleast_1d(sizes)
     are_whole = sizes.ndim == 1 and sizes.dtype.kind in "iu" and len(sizes) > 0
-    if not are_whole or sizes[0] < 1 or (np.diff(sizes) <= 0).any() or sizes[-1] >= n_rows:
+    if not are_whole or sizes[0] < 1 or (np.diff(sizes) <= 0).any() or sizes[-1] > most:
         raise ValueError(
-            f"sizes must be whole numbers that increase, from 1 to {n_rows - 1} (there are "
-            f"{n_rows} rows); got {sizes.tolist()}."
+            f"sizes must be whole numbers that increase, from 1 to {most}; got {sizes.tolist()}"
         )
     return sizes.astype(np.int64)
 

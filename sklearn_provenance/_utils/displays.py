@@ -101,11 +101,6 @@ class LinesDisplay:
         LinesDisplay
             The display itself, with ``ax_``, ``axes_``, ``figure_``, ``lines_`` and ``errorbars_``
             set.
-
-        Raises
-        ------
-        ImportError
-            If matplotlib is missing.
         """
         if self.beside is None:
             self.axes_ = np.array([new_axes(ax)])
@@ -221,11 +216,6 @@ class PointsDisplay:
         -------
         PointsDisplay
             The display itself, with ``ax_``, ``figure_`` and ``errorbars_`` set.
-
-        Raises
-        ------
-        ImportError
-            If matplotlib is missing.
         """
         self.ax_ = ax = new_axes(ax)
         self.figure_ = ax.figure

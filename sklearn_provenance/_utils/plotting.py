@@ -97,8 +97,6 @@ def new_canvas(ax, figsize):
     ------
     ValueError
         If ``ax`` is no subplot.
-    ImportError
-        If matplotlib is missing.
     """
     plt = pyplot()
     if ax is None:

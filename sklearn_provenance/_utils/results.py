@@ -1,5 +1,7 @@
 """What a protocol measured: attributes, tables, a text and a figure."""
 
+from inspect import Parameter, signature
+
 from .tables import frame
 
 
@@ -99,8 +101,8 @@ class Result:
         ax : matplotlib Axes, default=None
             Axes to draw in. None makes new ones.
         **options
-            What to draw, as the function that made the result says. All other options are passed on
-            to Matplotlib, as keywords of each line.
+            What to draw, as the function that made the result says. Where lines or points are
+            drawn, all other options are passed on to Matplotlib as keywords of each line.
 
         Returns
         -------
@@ -110,8 +112,18 @@ class Result:
         Raises
         ------
         ValueError
-            If an option is unknown to the figure, or there is nothing to draw.
+            If an option has a wrong value, or there is nothing to draw.
+        TypeError
+            If an option is unknown.
         ImportError
             If matplotlib is missing.
         """
+        known = signature(self._figure).parameters
+        takes_style = any(p.kind is Parameter.VAR_KEYWORD for p in known.values())
+        unknown = options.keys() - known.keys()
+        if unknown and not takes_style:
+            names = list(known)[1:]  # after the result
+            raise TypeError(
+                f"plot of this result takes {', '.join(['ax', *names])}, got {sorted(unknown)}"
+            )
         return self._figure(self, **options).plot(ax)

@@ -180,7 +180,7 @@ def brittleness(
     attributors = as_attributors(attributors, "explain")
     y = check_rows(attributors, X, y)
     y_queries = check_queries(X_queries, y_queries)
-    sizes = check_sizes(sizes, len(y))
+    sizes = check_sizes(sizes, len(y) - 1)  # one row has to be left
     copies = Removals(
         model,
         X,
@@ -263,11 +263,13 @@ def remove_ascending(copies, queries, labels, picks, sizes, early_stop):
     drops : ndarray of shape (n_methods, n_seeds, n_queries, n_sizes)
         Margin of the full model minus that of the copy; nan where none was trained.
     """
-    y, classes = labels[queries], copies.classes
+    y = labels[queries]
+    classes = copies.classes
     columns = label_columns(y, len(y), classes)
     full = np.stack([margin(logits[queries], y, classes) for logits in copies.full])
     shape = (len(picks), len(copies.seeds), len(queries), len(sizes))
-    flipped, drops = np.zeros(shape), np.full(shape, np.nan)
+    flipped = np.zeros(shape)
+    drops = np.full(shape, np.nan)
     pending = np.ones(shape[:3], bool)
     for i, size in enumerate(sizes):
         method, seed, query = at = np.nonzero(pending)
@@ -277,7 +279,8 @@ def remove_ascending(copies, queries, labels, picks, sizes, early_stop):
         logits = logits[np.arange(len(query)), queries[query]]  # each about its own query
         lost = np.isnan(logits).any(1)  # the copy diverged, and predicts nothing
         flipped[(*at, i)] = np.where(lost, np.nan, logits.argmax(1) != columns[query])
-        before, after = full[seed, query], margin(logits, y[query], classes)
+        before = full[seed, query]
+        after = margin(logits, y[query], classes)
         with np.errstate(invalid="ignore"):  # trees are certain: infinity stays what it was
             drops[(*at, i)] = np.where(before == after, 0.0, before - after)
         if early_stop:

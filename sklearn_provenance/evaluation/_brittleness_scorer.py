@@ -147,9 +147,13 @@ class BrittlenessScorer:
     def __init__(self, model, *, size, n_queries, seeds, random_state, store, **options):
         if model is not None and is_estimator(model):
             check_retrainable(model)
-        self.model, self.size, self.n_queries = model, size, n_queries
-        self.seeds, self.random_state = as_seeds(seeds), random_state
-        self.store, self.options = store, options
+        self.model = model
+        self.size = size
+        self.n_queries = n_queries
+        self.seeds = as_seeds(seeds)
+        self.random_state = random_state
+        self.store = store
+        self.options = options
         self._folds = {}
 
     def __repr__(self):
@@ -176,11 +180,13 @@ class BrittlenessScorer:
         check_is_fitted(estimator)
         y = check_queries(X, y)
         if isinstance(estimator, Pipeline):
-            X, estimator = estimator[:-1].transform(X), estimator[-1]
+            X = estimator[:-1].transform(X)
+            estimator = estimator[-1]
         X_train, y_train = fitted_rows(estimator)
-        sizes = check_sizes(self.size, len(y_train))
+        sizes = check_sizes(self.size, len(y_train) - 1)
         queries = self._draw(estimator, X, y)
-        X, y = _safe_indexing(X, queries), y[queries]
+        X = _safe_indexing(X, queries)
+        y = y[queries]
         picks = picked_rows(type(estimator).__name__, estimator, X, y, self.size)
         copies = self._copies(self._model(estimator), X_train, y_train, X)
         everyone = np.arange(len(y))

@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.utils._param_validation import validate_parameter_constraints, validate_params
 from sklearn.utils.validation import _num_samples
 
-from .._utils.arguments import ROWS, as_seeds, check_labels
+from .._utils.arguments import ROWS, as_seeds, check_labels, check_sizes
 from .._utils.displays import LinesDisplay
 from .._utils.fitted import check_fitted
 from .._utils.labels import label_columns
@@ -170,7 +170,7 @@ def coreset_selection(
     for name, selectors in methods.items():
         for selector in selectors:
             y = check_rows({name: selector}, X, y)
-    sizes = _check_sizes(sizes, len(y))
+    sizes = check_sizes(sizes, len(y)).tolist()
     balanced = np.atleast_1d(np.asarray(balanced))
     if (
         balanced.ndim != 1
@@ -218,7 +218,8 @@ def coreset_selection(
         for copy, logits in zip(copies, retrained.outputs, strict=True):
             right = np.mean(logits.argmax(1) == columns)
             accuracy[copy] = np.nan if np.isnan(logits).any() else right
-    methods, balanced = tuple(methods), tuple(balanced)
+    methods = tuple(methods)
+    balanced = tuple(balanced)
     accuracy = accuracy.reshape(len(methods), len(balanced), len(sizes), len(seeds))
     dims = {"method": methods, "balanced": balanced, "size": sizes}
     means = mean_and_error("accuracy", accuracy, -1)
@@ -265,18 +266,6 @@ def _as_methods(attributors, n_seeds):
             check_fitted(selector)
         methods[str(name)] = selectors
     return methods
-
-
-def _check_sizes(sizes, n_rows):
-    """Sizes of subsets, ascending, of all rows at most."""
-    sizes = np.atleast_1d(sizes)
-    are_whole = sizes.ndim == 1 and sizes.dtype.kind in "iu" and len(sizes) > 0
-    if not are_whole or sizes[0] < 1 or (np.diff(sizes) <= 0).any() or sizes[-1] > n_rows:
-        raise ValueError(
-            f"sizes must be whole numbers that increase, from 1 to {n_rows}, the number of rows; "
-            f"got {sizes.tolist()}."
-        )
-    return sizes.tolist()
 
 
 def _select(name, selector, X_queries, labels, sizes, balanced, n_train):
@@ -335,7 +324,8 @@ def coreset_lines(sizes, means, errors, methods, balanced, style=None):
     LinesDisplay
         Not drawn yet.
     """
-    names, styles = [], []
+    names = []
+    styles = []
     for number, name in enumerate(methods):
         again, color = divmod(number, len(COLORS))  # colours that come again have hollow markers
         solid, dashed = ("-.", ":") if again else ("-", "--")

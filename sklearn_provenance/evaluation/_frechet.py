@@ -79,7 +79,8 @@ def moments(features):
 
 def frechet_of_moments(first, second):
     """The distance, from what :func:`moments` gives of two sets of rows."""
-    (mean1, R1), (mean2, R2) = first, second
+    mean1, R1 = first
+    mean2, R2 = second
     cross = np.linalg.svd(R1 @ R2.T, compute_uv=False).sum()
     distance = np.square(mean1 - mean2).sum() + np.square(R1).sum() + np.square(R2).sum()
     return max(float(distance - 2 * cross), 0.0)

@@ -82,7 +82,8 @@ def lds_standard_error(scores, masks, margins):
     Queries share the subsets, so that a plain standard error over queries is too small: that of the
     jackknife over subsets is added.
     """
-    predictions, n = masks @ scores.T, len(masks)
+    predictions = masks @ scores.T
+    n = len(masks)
     over_queries = standard_error(spearman(predictions, margins), 0)
     others = ~np.eye(n, dtype=bool)
     means = [nan_mean(spearman(predictions[rest], margins[rest]), 0) for rest in others]

@@ -179,13 +179,16 @@ def realism(
         "test": None if X_test is None else _features(features, X_test, reference),
         "reconstruction": _features(features, vae.reconstruct(rebuilt), reference),
     }
-    labels, one_class = explanation.query_labels, np.zeros(n_samples)
+    labels = explanation.query_labels
+    one_class = np.zeros(n_samples)
     halves = _upper_half(confidence, one_class)
     high = np.stack([confidence >= threshold, halves, _upper_half(confidence, labels)])
-    n_high, n_low = high.sum(axis=1), (~high).sum(axis=1)
+    n_high = high.sum(axis=1)
+    n_low = (~high).sum(axis=1)
     frechet = np.full((len(SPLITS), len(GROUPS), 3), np.nan)
     for i, split in enumerate(SPLITS):
-        size, least = min(n_high[i], n_low[i]), 2 * reference.shape[1]
+        size = min(n_high[i], n_low[i])
+        least = 2 * reference.shape[1]
         if size < least:
             warn(
                 f"the split at the {split} has {n_high[i]} samples of high and {n_low[i]} of low "

@@ -21,7 +21,8 @@ def realism_result(*, confidence, labels, feature_distance, input_distance, high
         "input_distance": input_distance,
     }
     splits = {"above_threshold": high[0], "upper_half": high[1], "upper_half_of_class": high[2]}
-    frechet, spearman = others["frechet"], others["spearman"]
+    frechet = others["frechet"]
+    spearman = others["spearman"]
     estimate, lower, upper = np.moveaxis(frechet, 2, 0)
     groups = {"frechet": estimate, "lower": lower, "upper": upper, "size": size[:, None]}
     names = ["features", "values", "features, within classes"]
@@ -46,7 +47,7 @@ def realism_result(*, confidence, labels, feature_distance, input_distance, high
     )
 
 
-def _figure(result):
+def _figure(result, **style):
     """Distance over confidence with means of equal groups, beside Fréchet distances."""
     split = int(np.isnan(result.frechet[0, 0, 0]))
     threshold = result.thresholds[split]
@@ -73,6 +74,7 @@ def _figure(result):
         np.array([result.confidence[rows].mean() for rows in bins]),
         [[result.feature_distance[rows].mean() for rows in bins]],
         names=["mean of equal groups"],
+        style=style,
         dots=(result.confidence, result.feature_distance),
         references=[(threshold, None, {"color": "0.3", "linewidth": 0.8, "linestyle": ":"})],
         axes={

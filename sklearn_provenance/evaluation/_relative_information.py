@@ -97,7 +97,7 @@ def relative_information(
     check_is_fitted(reference)
     attributors = as_attributors(attributors, "explain")
     y = check_rows(attributors, *fitted_rows(reference))
-    sizes = check_sizes(sizes, len(y))
+    sizes = check_sizes(sizes, len(y) - 1)
     y_queries = reference.predict(X_queries) if y_queries is None else y_queries
     y_queries = check_queries(X_queries, y_queries)
     named = {"the reference": reference} | attributors

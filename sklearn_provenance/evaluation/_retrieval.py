@@ -118,7 +118,9 @@ def backdoor_retrieval(attributors, X_queries, y_queries, relevant, *, k=50, mrr
     n_queries = len(y_queries)
     relevant = _check_relevant(relevant, n_queries)
     n_ranked = min(max(k, mrr_k), relevant.shape[1])  # there are no ranks beyond all rows
-    recall, reciprocal, success = [], [], []
+    recall = []
+    reciprocal = []
+    success = []
     for name, attributor in attributors.items():
         options = {"k": n_ranked}
         if "y" in inspect.signature(attributor.explain).parameters:

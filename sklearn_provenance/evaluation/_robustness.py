@@ -245,7 +245,8 @@ def _explains(classifier):
 
 def _exemplars_right(explanation, y):
     """Whether the first exemplar, most of them, and any of them have the true label."""
-    labels, valid = explanation.exemplar_labels, explanation.indices >= 0
+    labels = explanation.exemplar_labels
+    valid = explanation.indices >= 0
     match = (labels == y[:, None]) & valid
     return match[:, 0], match[np.arange(len(y)), majority(labels, valid)], match.any(axis=1)
 

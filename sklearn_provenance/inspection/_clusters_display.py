@@ -67,11 +67,6 @@ class ClustersDisplay:
         -------
         ClustersDisplay
             The display itself, with ``ax_``, ``exemplar_axes_`` and ``figure_`` set.
-
-        Raises
-        ------
-        ImportError
-            If matplotlib is missing.
         """
         n_clusters, n_exemplars = self.exemplar_distances.shape
         images = self.exemplar_images

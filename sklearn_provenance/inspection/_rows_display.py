@@ -87,8 +87,6 @@ class RowsDisplay:
         ------
         ValueError
             If ``kind`` is unknown, or "images" where rows are none.
-        ImportError
-            If matplotlib is missing.
         """
         kind = self.kind if kind is None else kind
         if kind not in KINDS:

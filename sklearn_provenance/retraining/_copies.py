@@ -100,13 +100,13 @@ class ClassifierCopies:
                 f"{', '.join(given)} concern networks; {type(model).__name__} is fitted as its own "
                 "parameters say, in n_jobs processes."
             )
-        self.model, self.X, self.y, self.X_eval = (
-            model,
-            X,
-            check_labels(y, "y", masks.shape[1]),
-            X_eval,
-        )
-        self.masks, self.seeds, self.n_jobs = masks, seeds, n_jobs
+        self.model = model
+        self.X = X
+        self.y = check_labels(y, "y", masks.shape[1])
+        self.X_eval = X_eval
+        self.masks = masks
+        self.seeds = seeds
+        self.n_jobs = n_jobs
         self.classes = np.unique(self.y)
         self.route = "scikit-learn clones"
 
@@ -140,7 +140,8 @@ class ClassifierCopies:
 
 def _fit_clone(model, X, y, X_eval, mask, seed, classes, number):
     """Logits (n_eval, n_classes) of a clone fitted to the rows of a mask."""
-    model, X_eval = clone(model), copy.deepcopy(X_eval)  # a model may write to its input
+    model = clone(model)
+    X_eval = copy.deepcopy(X_eval)  # a model may write to its input
     if seed is not None:
         names = [n for n in model.get_params() if n.split("__")[-1] == "random_state"]
         model.set_params(**dict.fromkeys(names, seed))

@@ -67,13 +67,15 @@ class Removals:
             **options,
             **kept,
         )
-        self.n_rows, self.seeds = _num_samples(X), seeds
+        self.n_rows = _num_samples(X)
+        self.seeds = seeds
         self.folder = None if store is None else Path(store)
         self.known = Known() if known is None else known
         if self.known.full is None:
             self.known.full = [self._train_full(seed) for seed in seeds]
         full = self.known.full
-        self.full, self.classes = np.stack([f.outputs[0] for f in full]), full[0].classes
+        self.full = np.stack([f.outputs[0] for f in full])
+        self.classes = full[0].classes
         if np.isnan(self.full).any():
             raise ValueError(
                 "Training on all rows diverged, so that no prediction can fall. Take a smaller lr."
@@ -119,7 +121,8 @@ class Removals:
         self._asked.update(keys)
         missing = {key: i for i, key in enumerate(keys) if key not in self.known.copies}
         if missing:
-            keys_, places = list(missing), list(missing.values())
+            keys_ = list(missing)
+            places = list(missing.values())
             masks = np.ones((len(missing), self.n_rows), bool)
             for mask, i in zip(masks, places, strict=True):
                 mask[removed[i]] = False

@@ -257,7 +257,8 @@ class _Run:
                     f"store needs arguments that can be seen into, but {', '.join(unknown)} hold "
                     "what the warning names; remove it or use store=None"
                 )
-            outputs, manifest = Path(store, "outputs.npy"), Path(store, "manifest.json")
+            outputs = Path(store, "outputs.npy")
+            manifest = Path(store, "manifest.json")
             self.store = Rows(outputs, manifest, digests, len(masks))
             with self._locked():
                 pass  # another call's results are refused before anything is trained
@@ -269,7 +270,8 @@ class _Run:
                 for _ in self._train(np.flatnonzero(~self.store.done)):
                     pass
                 return self._retrained(self.store.array(), self.store.notes["seconds"])
-        seconds, outputs = 0.0, None
+        seconds = 0.0
+        outputs = None
         for copies, values, took in self._train(np.arange(self.n_copies)):
             seconds += took
             if outputs is None:
@@ -289,13 +291,15 @@ class _Run:
                 _warn_of_diverged(copies, values, stacklevel=3)
                 yield copies, values
             return
-        given, training = np.zeros(self.n_copies, bool), None
+        given = np.zeros(self.n_copies, bool)
+        training = None
         while not given.all():
             # The lock is free while the caller looks at a group: another run may finish copies.
             with self._locked():
                 copies = np.flatnonzero(self.store.done & ~given)
                 if len(copies):
-                    values, training = self.store.take(copies), None
+                    values = self.store.take(copies)
+                    training = None
                 else:
                     training = training or self._train(np.flatnonzero(~given))
                     copies, values, _ = next(training)

@@ -174,12 +174,14 @@ def epoch_batches(mask, seed, epoch, recipe):
         Rows in order; -1 pads at the end of a batch. No batch is empty.
     """
     rows = order(len(mask), seed, epoch)
-    position, batch_size = np.flatnonzero(mask[rows]), rows_per_batch(recipe, len(mask))
+    position = np.flatnonzero(mask[rows])
+    batch_size = rows_per_batch(recipe, len(mask))
     rows = rows[position]
     cut = position if recipe.batches == "common" else np.arange(len(rows))
     batch = cut // batch_size
     starts = np.append(True, batch[1:] != batch[:-1])  # batches without rows vanish here
-    start, batch = np.flatnonzero(starts), np.cumsum(starts) - 1
+    start = np.flatnonzero(starts)
+    batch = np.cumsum(starts) - 1
     table = np.full((len(start), batch_size), -1)
     table[batch, np.arange(len(rows)) - start[batch]] = rows
     return table

@@ -22,7 +22,9 @@ from ._schedule import build_optimizer, group_batches, row_losses, set_lr
 # above it the time goes into the operations themselves, not into calling them.
 _CPU_FLOPS = 2**25
 _CPU_BYTES = 2**25  # of a group; more does not stay in the processor's caches
-_CPU_LEAST, _CPU_COPIES, _CUDA_COPIES = 4, 32, 256  # fewer lose more by stacking than they gain
+_CPU_LEAST = 4  # copies; fewer lose more by stacking than they gain
+_CPU_COPIES = 32
+_CUDA_COPIES = 256
 _EVALUATION_ROWS = 2**13  # rows times copies in one pass
 
 
@@ -129,7 +131,8 @@ class Network:
         x = torch.cat([x[:4]] * 3)[:4]
         self.module.train()
         with torch.no_grad(), self.seeded(0):
-            alone, fewer = [], []
+            alone = []
+            fewer = []
             for state in states:
                 self.load(state)
                 alone.append(self.module(x.clone()))  # it may write to its input
@@ -162,7 +165,8 @@ class Network:
     @torch.inference_mode(False)
     def _cost(self, x, y, recipe):
         """Operations of a step, and bytes that it keeps for the backward pass."""
-        x, y = x[: recipe.batch_size].clone(), y[: recipe.batch_size].clone()
+        x = x[: recipe.batch_size].clone()
+        y = y[: recipe.batch_size].clone()
         weights = {p.data_ptr() for p in self.module.parameters()}
         kept = {}
 
@@ -253,7 +257,8 @@ class Network:
         optimizer = build_optimizer(
             recipe, [p for p in self.module.parameters() if p.requires_grad]
         )
-        step, finite = 0, torch.ones((), dtype=torch.bool, device=self.device)
+        step = 0
+        finite = torch.ones((), dtype=torch.bool, device=self.device)
         # What the module draws, say for dropout, depends on the copy's seed and on nothing else
         # (negative: not the numbers that its weights were drawn from).
         with self.seeded(-1 - seed):
@@ -277,7 +282,8 @@ class Network:
         optimizer = build_optimizer(recipe, [v for v in state.values() if v.requires_grad])
         call = self._stacked_call()
         self.module.train()
-        n_copies, last = len(seeds), max(n_steps)
+        n_copies = len(seeds)
+        last = max(n_steps)
         ragged = len(set(n_steps)) > 1
         final = {k: v.detach().clone() for k, v in state.items()} if ragged else state
         finite = torch.ones(n_copies, dtype=torch.bool, device=self.device)
@@ -285,7 +291,8 @@ class Network:
         for block in group_batches(masks, seeds, recipe):
             sizes = (block >= 0).sum(2)  # (G, steps)
             widths = sizes.max(0).tolist()
-            rows, sizes = self._to_device(block), self._to_device(sizes)
+            rows = self._to_device(block)
+            sizes = self._to_device(sizes)
             for i, width in enumerate(widths):
                 batch = rows[:, i, :width]  # (G, B)
                 # Padding repeats a row of the batch: what a copy leaves out, it never computes.
