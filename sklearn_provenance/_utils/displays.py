@@ -10,8 +10,8 @@ class LinesDisplay:
 
     Parameters
     ----------
-    x : ndarray of shape (n_points,) or list of ndarray
-        Horizontal places, of all lines or of each.
+    x : array-like of shape (n_points,) or sequence of ndarray
+        Horizontal places of all lines, or of each.
     y : sequence of ndarray of shape (n_points,)
         Heights of each line. nan is not drawn.
     errors : sequence of ndarray of shape (n_points,), default=None
@@ -116,8 +116,10 @@ class LinesDisplay:
         self._draw_lines(normalised((self.style or {}) | kwargs))
         for label, linestyle in (self.keys or {}).items():
             ax.plot([], [], linestyle, color="0.4", label=label)
-        ax.set(**self.axes or {})
-        ax.title.set_fontsize("medium")
+        axes = dict(self.axes or {})
+        if "title" in axes:
+            ax.set_title(axes.pop("title"), fontsize="medium")
+        ax.set(**axes)
         if self.ticks is not None:
             ax.set_xticks(self.x, self.ticks)
             ax.minorticks_off()
@@ -125,11 +127,13 @@ class LinesDisplay:
         return self
 
     def _draw_lines(self, style):
-        places = self.x if isinstance(self.x, list) else [self.x] * len(self.names)
-        shifts = np.zeros(len(self.names))
+        n_lines = len(self.names)
+        of_each = np.ndim(self.x[0]) > 0
+        places = self.x if of_each else [np.asarray(self.x)] * n_lines
         if self.dodge:
             step = np.diff(self.x).min() if len(self.x) > 1 else 1.0
-            shifts = (np.arange(len(self.names)) - (len(self.names) - 1) / 2) * 0.03 * step
+            shifts = (np.arange(n_lines) - (n_lines - 1) / 2) * 0.03 * step
+            places = [x + shift for x, shift in zip(places, shifts, strict=True)]
         self.lines_ = []
         self.errorbars_ = []
         for i, name in enumerate(self.names):
@@ -139,8 +143,7 @@ class LinesDisplay:
                 self.lines_ += self.ax_.plot(places[i], self.y[i], **keywords)
                 continue
             keywords = {"markersize": 5, "capsize": 2} | keywords
-            x = places[i] + shifts[i] if self.dodge else places[i]
-            drawn = self.ax_.errorbar(x, self.y[i], self.errors[i], **keywords)
+            drawn = self.ax_.errorbar(places[i], self.y[i], self.errors[i], **keywords)
             self.errorbars_.append(drawn)
             self.lines_.append(drawn[0])
 
