@@ -160,11 +160,17 @@ def label_disagreement(explanation, y, *, weighted=True):
     Raises
     ------
     ValueError
-        If there is not one label for each row explained, or the explanation has no labels.
+        If there is not one label for each row explained, or the explanation has no labels, or
+        numbers.
     """
     y = check_labels(y, "y", explanation.n_queries, "the explanation")
     if explanation.exemplar_labels is None:
         raise ValueError("The explanation has no exemplar_labels to compare with y.")
+    if explanation.targets == "numbers":
+        raise ValueError(
+            "label_disagreement compares labels, but the targets of the explanation are numbers; "
+            "explanation.target_differences compares those"
+        )
     valid = explanation.indices >= 0
     differs = (explanation.exemplar_labels != y[:, None]) & valid
     weights = valid.astype(np.float64)

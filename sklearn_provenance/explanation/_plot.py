@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from .._utils.plotting import new_canvas
+from .._utils.plotting import COLORS, new_canvas
 from ._checks import row_size
+from ._colors import target_colors
 from ._contributions import N_PARTS
 from ._images import draw_images, image_size
 from ._lines import draw_tables, draw_texts, table_size, text_size
@@ -21,7 +22,7 @@ from ._rows import (
 )
 from ._targets import subtract, write_number, write_signed
 
-MISMATCH_COLOR = "#D55E00"  # vermilion of Okabe and Ito, told apart from black by every kind of eye
+MISMATCH_COLOR = COLORS[1]  # vermilion, told apart from black by every kind of eye
 
 
 class ExplanationDisplay:
@@ -252,7 +253,7 @@ class ExplanationDisplay:
         canvas, self.figure_ = new_canvas(ax, figsize)
         if self.title:
             canvas.suptitle(self.title, fontsize=10, parse_math=False)
-        self._colors = self._target_colors()
+        self._colors = target_colors(self)
         self.axes_ = draw(self, canvas)
         if self._colors is not None:
             bar = canvas.colorbar(
@@ -261,27 +262,6 @@ class ExplanationDisplay:
             bar.set_label("target", fontsize=8)
             bar.ax.tick_params(labelsize=8)
         return self
-
-    def _target_colors(self):
-        """Return the colours of targets that are numbers, None where there are none."""
-        if self.targets != "numbers":
-            return None
-        from matplotlib import colormaps
-        from matplotlib.cm import ScalarMappable
-        from matplotlib.colors import Normalize
-
-        known = [self.query_labels, self.true_labels]
-        if self.exemplar_labels is not None:
-            known.append(self.exemplar_labels[~np.isnan(self.scores)])
-        values = np.concatenate([np.ravel(v) for v in known if v is not None] or [[]])
-        values = values[np.isfinite(values)]
-        if not values.size:
-            return None
-        low, high = values.min(), values.max()
-        if low == high:  # a bar needs some length
-            margin = abs(low) / 10 or 1.0
-            low, high = low - margin, high + margin
-        return ScalarMappable(Normalize(low, high), colormaps["viridis"])
 
     def target_color(self, query, rank=None):
         """Return the colour of a target that is a number.

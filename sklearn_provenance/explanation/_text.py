@@ -35,12 +35,15 @@ def write_text(explanation, n_queries):
 
 
 def _query_line(explanation, query):
-    line = f"query {query_name(explanation, query)}{query_label(explanation, query)}:  "
     n_tied = 0 if explanation.n_tied is None else explanation.n_tied[query]
     tied = f" and {n_tied} tied with the last" if n_tied else ""
+    name = f"query {query_name(explanation, query)}"
+    line = f"{name}{query_label(explanation, query)}:  "
+    if len(line) + len("no exemplars") + len(tied) > _WIDTH:  # no room for what the label should be
+        line = f"{name}{query_label(explanation, query, with_truth=False)}:  "
     valid = np.flatnonzero(explanation.indices[query] >= 0)
     if not valid.size:
-        return f"{line}no exemplars{tied}"
+        return clip(f"{line}no exemplars{tied}", _WIDTH, "...")
     for rank in valid:
         cell = " | " * bool(rank) + exemplar_text(explanation, query, rank)
         room = _WIDTH - len(tied) - len(" | ..." if rank < valid[-1] else "")
@@ -57,7 +60,7 @@ def query_name(explanation, query):
     return str(query) if names is None else quote(names[query])
 
 
-def query_label(explanation, query, arrow=" -> ", unlike="!="):
+def query_label(explanation, query, arrow=" -> ", unlike="!=", with_truth=True):
     """Write the label of a query, and what it should be where that differs; "" if unknown.
 
     Parameters
@@ -70,13 +73,16 @@ def query_label(explanation, query, arrow=" -> ", unlike="!="):
         What stands before the label.
     unlike : str, default="!="
         Sign of inequality.
+    with_truth : bool, default=True
+        Whether to write what the label should be.
 
     Returns
     -------
     str
         Numbers come with their residual.
     """
-    labels, true_labels = explanation.query_labels, explanation.true_labels
+    labels = explanation.query_labels
+    true_labels = explanation.true_labels if with_truth else None
     if labels is None:
         return ""
     if are_numbers(explanation):

@@ -258,5 +258,7 @@ def test_bad_suspicion(noisy):
         label_loss(model, X, np.full(len(y), 11))
     with pytest.raises(ValueError, match="exemplar_labels"):
         label_disagreement(Explanation([[0]], [[1.0]]), [0])
+    with pytest.raises(ValueError, match=r"compares labels, but the targets .* are numbers"):
+        label_disagreement(Explanation([[0]], [[1.0]], exemplar_labels=[[0.5]]), [0])
     with pytest.raises(ValueError, match="y must have one label for each of the 1 rows"):
         label_disagreement(Explanation([[0]], [[1.0]], exemplar_labels=[[0]]), [0, 1])

@@ -57,6 +57,7 @@ def explanations(draw, max_queries=12, max_k=6):
         query_labels=maybe((n_queries,)),
         queries=np.arange(3 * n_queries).reshape(n_queries, 3),
         query_id=maybe((n_queries,)),
+        true_labels=maybe((n_queries,)),
         n_tied=draw(st.none() | hnp.arrays(int, n_queries, elements=st.integers(0, 10**15))),
         method=draw(st.text(max_size=60) | st.just("<script>")),
         score_name=draw(st.text(max_size=60) | st.just("<script>")),
@@ -259,6 +260,16 @@ def test_missing_extra_is_named(monkeypatch, module, act):
 
 @given(explanations(max_queries=30, max_k=30))
 @example(Explanation([[0]] * 10, [[1.0]] * 10, method="m" * 99, score_name="s" * 99))
+@example(
+    Explanation(
+        [[-1], [0]],
+        [[np.nan], [1.0]],
+        query_labels=["l" * 20] * 2,
+        true_labels=["t" * 20] * 2,
+        query_id=["q" * 20] * 2,
+        n_tied=[10**15] * 2,
+    )
+)
 @settings(max_examples=50, suppress_health_check=list(HealthCheck))
 def test_text_stays_within_its_limits(exp):
     lines = repr(exp).split("\n")

@@ -1,0 +1,36 @@
+"""Colours of targets that are numbers, in figures."""
+
+import numpy as np
+
+
+def target_colors(display):
+    """Return the colours of the targets of a figure.
+
+    Parameters
+    ----------
+    display : ExplanationDisplay
+        What is drawn.
+
+    Returns
+    -------
+    matplotlib ScalarMappable or None
+        From a number to RGBA; None where targets are labels, or none is known.
+    """
+    if display.targets != "numbers":
+        return None
+    from matplotlib import colormaps
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
+
+    known = [display.query_labels, display.true_labels]
+    if display.exemplar_labels is not None:
+        known.append(display.exemplar_labels[~np.isnan(display.scores)])
+    values = np.concatenate([np.ravel(v) for v in known if v is not None] or [[]])
+    values = values[np.isfinite(values)]
+    if not values.size:
+        return None
+    low, high = values.min(), values.max()
+    if low == high:  # a bar needs some length
+        margin = abs(low) / 10 or 1.0
+        low, high = low - margin, high + margin
+    return ScalarMappable(Normalize(low, high), colormaps["viridis"])
