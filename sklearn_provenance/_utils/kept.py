@@ -1,4 +1,4 @@
-"""What is kept in memory within a budget, and what is refused before it starts."""
+"""What is kept in memory within a budget."""
 
 import numbers
 import threading
@@ -124,29 +124,3 @@ def n_bytes(value, _seen=None):
     # Networks and user's objects are not ours to count.
     own = type(value).__module__.startswith(__package__.rpartition(".")[0])
     return n_bytes(vars(value), seen) if own and hasattr(value, "__dict__") else 0
-
-
-def check_fits(needed, memory_limit, what, advice):
-    """Refuse work that would take more memory than allowed.
-
-    Parameters
-    ----------
-    needed : float
-        Bytes.
-    memory_limit : float
-        Bytes allowed.
-    what : str
-        Subject of the error.
-    advice : str
-        What to do about it.
-
-    Raises
-    ------
-    MemoryError
-        If it does not fit.
-    """
-    if needed > memory_limit:
-        raise MemoryError(
-            f"{what} takes {needed / 1e9:.2g} GB, which must be at most memory_limit="
-            f"{memory_limit:.3g} bytes; {advice}, or raise memory_limit"
-        )

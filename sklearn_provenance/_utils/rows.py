@@ -1,6 +1,7 @@
 """Rows of X in whatever form users give them: checked, counted, taken, named, shown."""
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -216,6 +217,15 @@ def image_shape(X):
     return shape if shape[0] in IMAGE_CHANNELS else None
 
 
+class Shown(NamedTuple):
+    """Rows as an Explanation keeps them."""
+
+    parts: list  # of ndarray, pandas object, csr matrix or None
+    image_shape: tuple | None
+    row_names: np.ndarray | None
+    column_names: list | None
+
+
 def shown(*parts):
     """Turn parts of some rows into forms that an Explanation keeps.
 
@@ -226,13 +236,13 @@ def shown(*parts):
 
     Returns
     -------
-    parts : list of ndarray, pandas object, csr matrix or None
-        Rows. Of a Mapping the first entry with two axes, such as token ids; None if there is none.
-    image_shape : tuple of int or None
-        Shape of the images that the first part holds.
+    Shown
+        The parts, of a Mapping the first entry with two axes, such as token ids, or None; shape
+        of images and names of the first part.
     """
+    names = axis_names(parts[0])
     parts = [_shown(X) for X in parts]
-    return parts, image_shape(parts[0])
+    return Shown(parts, image_shape(parts[0]), *names)
 
 
 def _shown(X):

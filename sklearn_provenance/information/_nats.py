@@ -24,7 +24,7 @@ from ._validation import (
     check_rows,
     check_tensor,
     check_weight_space,
-    ratio,
+    nats_of,
 )
 from ._variance import leave_out_system, noise_factor, whiten
 from ._weight_space import FeaturePosterior, path_reductions
@@ -73,7 +73,7 @@ def pointwise_information_gain(row_variance, cross, query_variance, noise_varian
     query_variance = check_query_variance(query_variance, len(cross))[:, None]
     # (σ² + k_xx) v_*^{x}, in the form that stays at or above σ² k_**.
     unexplained = (query_variance * row_variance - cross.square()).clamp_(min=0.0)
-    return 0.5 * torch.log1p(ratio(cross.square(), unexplained + noise_variance * query_variance))
+    return nats_of(cross.square(), unexplained + noise_variance * query_variance)
 
 
 def pointwise_information_loss(kernel, cross, query_variance, noise_variance, rows=None):
@@ -189,7 +189,7 @@ def joint_information_gain(kernel, cross, query_variance, noise_variance, subset
         factor = noise_factor(kernel[picked[:, None], picked], noise_variance)
         gain[query] = whiten(factor, cross[query, picked][:, None]).square().sum()
     check_resolved(query_variance - gain, query_variance, noise_variance)
-    return 0.5 * torch.log1p(ratio(gain, query_variance - gain))
+    return nats_of(gain, query_variance - gain)
 
 
 def joint_information_gain_features(features, query_features, noise_variance, subset):
@@ -225,7 +225,7 @@ def joint_information_gain_features(features, query_features, noise_variance, su
     )
     subset = _check_subset(subset, len(query_features), len(features), features.device)
     reductions, after = path_reductions(features, query_features, noise_variance, subset)
-    return 0.5 * torch.log1p(ratio(reductions, after)).sum(1)
+    return nats_of(reductions, after).sum(1)
 
 
 def joint_information_loss(kernel, cross, query_variance, noise_variance, subset):
@@ -272,7 +272,7 @@ def joint_information_loss(kernel, cross, query_variance, noise_variance, subset
         picked = rows[rows >= 0]
         factor = noise_factor(precision[picked[:, None], picked], 0.0)
         gain[query] = whiten(factor, weights[query, picked][:, None]).square().sum()
-    return 0.5 * torch.log1p(ratio(gain, variance))
+    return nats_of(gain, variance)
 
 
 def relatif_cosine(kernel, cross, query_variance, noise_variance, rows=None):

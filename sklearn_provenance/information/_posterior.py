@@ -3,7 +3,7 @@
 import torch
 from scipy.linalg.lapack import dpotrf
 
-from ._validation import check_resolved, ratio, unresolved
+from ._validation import check_resolved, nats_of, unresolved
 
 # Columns that are solved for at a time, to have no second matrix of all of them.
 _BLOCK = 512
@@ -55,7 +55,7 @@ class KernelPosterior:
         columns = self.columns(rows)
         solved, variance = self.queries(*queries)
         gain = (solved.mT @ columns).square() / columns.square().sum(0)
-        return 0.5 * torch.log1p(ratio(gain, variance[:, None]))
+        return nats_of(gain, variance[:, None])
 
     def cosine(self, queries, rows):
         """Posterior correlation (n_queries, n_rows) of queries and rows; needs the kernel."""

@@ -14,7 +14,7 @@ import torch
 
 from ._greedy import check_count, check_rule, greedy, greedy_features
 from ._selection import blocks
-from ._validation import check_noise_variance, check_tensor, ratio
+from ._validation import check_noise_variance, check_tensor, nats_of
 from ._weight_space import path_reductions
 
 
@@ -175,4 +175,4 @@ def path_nats(features, queries, noise_variance, picks):
     distinct, places = picks.unique(return_inverse=True)
     points = take_rows(features, distinct, queries)
     reductions, after = path_reductions(points, queries, noise_variance, places)
-    return 0.5 * torch.log1p(ratio(reductions, after))
+    return nats_of(reductions, after)

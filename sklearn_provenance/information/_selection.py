@@ -24,14 +24,11 @@ References
 
 import contextlib
 import threading
-from itertools import pairwise
 
 import torch
 
 # Gains closer than this are a tie, which the lowest index wins; rounding would decide otherwise.
 TIE = 1e-10
-# Squared distance of copies over their squared norm, of which a kernel keeps no more digits.
-COPY = 8 * torch.finfo(torch.float64).eps
 # Scores over the first one that are its rounding: squares of covariances that should be zero.
 NOTHING = (64 * torch.finfo(torch.float64).eps) ** 2
 CACHE_BYTES = 16 * 2**20
@@ -141,7 +138,7 @@ def select(conditioning, covariance, blocked, n_picks, *, divide=True, quotas=No
     quotas : tuple of (labels, counts), default=None
         Label of each row, and how many rows of each label may be picked.
     copies : Tensor of shape (n_rows,), default=None
-        The first row that each row is a copy of, see :func:`find_copies`: of copies the first that
+        The first row that each row is a copy of, see :mod:`._systems`: of copies the first that
         is free is picked, whatever rounding makes of their scores.
 
     Returns
@@ -249,44 +246,6 @@ def select_each(
             conditioning, known[:, None], blocked[block], n_picks, divide=divide, copies=copies
         )
     return picks, gains, n_tied
-
-
-def find_copies(probe, difference):
-    """First row that each row is a copy of, up to rounding; None where all rows differ.
-
-    Copies are rows x and y with |φ_x - φ_y|² <= 8 ε |φ_x|².
-
-    Parameters
-    ----------
-    probe : Tensor of shape (n_rows,)
-        An inner product of each φ with one direction: copies have about the same.
-    difference : callable
-        ``difference(row, others)`` gives |φ_x - φ_y|² / |φ_x|² of a row and others (m,).
-
-    Returns
-    -------
-    Tensor of shape (n_rows,), int64, or None
-        Row numbers.
-    """
-    if len(probe) < 2:
-        return None
-    order = probe.argsort(stable=True)
-    ascending = probe[order]
-    near = torch.diff(ascending) <= 1e-12 * probe.abs().max()  # rounding alone parts copies
-    if not near.any():
-        return None
-    edges = torch.nn.functional.pad(~near, (1, 1), value=True).nonzero()[:, 0].tolist()
-    copies = torch.arange(len(probe), device=probe.device)
-    found = False
-    for start, stop in pairwise(edges):
-        left = order[start:stop].sort().values
-        while len(left) > 1:  # rows of one run that are no copies of its first form another run
-            first, others = left[0], left[1:]
-            equal = difference(first, others) <= COPY
-            copies[others[equal]] = first
-            found |= bool(equal.any())
-            left = others[~equal]
-    return copies if found else None
 
 
 def blocks(n_selections, bytes_per_selection, device):

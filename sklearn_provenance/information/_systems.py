@@ -6,6 +6,7 @@ systems used once, and say what the rules are.
 """
 
 from functools import partial
+from itertools import pairwise
 
 import torch
 
@@ -13,16 +14,17 @@ from ._posterior import KernelPosterior
 from ._selection import (
     FeatureConditioning,
     KernelConditioning,
-    find_copies,
     select,
     select_each,
 )
-from ._validation import check_resolved, check_rows, check_scale, ratio
+from ._validation import check_resolved, check_rows, check_scale, nats_of, ratio
 from ._weight_space import FeaturePosterior, path_reductions
 
 RULES = ("info_gain", "info_loss", "linear_response")
 # Rows up to which the matrix among them may be formed where features are given (1 GB).
 MATRIX_ROWS = 11_000
+# Squared distance of copies over their squared norm, of which a kernel keeps no more digits.
+COPY = 8 * torch.finfo(torch.float64).eps
 
 
 class GreedySystem:
@@ -117,7 +119,7 @@ class GreedySystem:
         else:
             smaller = variance[:, None] - total
             check_resolved(smaller, prior[:, None].expand_as(smaller), self.noise_variance)
-        return 0.5 * torch.log1p(ratio(gains, smaller))
+        return nats_of(gains, smaller)
 
 
 class KernelSystem(GreedySystem):
@@ -293,8 +295,8 @@ class FeatureSystem(GreedySystem):
         if self.removes:
             variance = self.features[rows].square().sum(1)
             floor = self.noise_variance * (self.noise_variance / (self.noise_variance + variance))
-            points, diagonal = self.posterior.rows(rows)
-            queries, sign = self.posterior.points(queries), -1
+            points, diagonal, queries = self.posterior.rows_and_points(rows, queries)
+            sign = -1
         else:
             # Features of all rows need not be copied.
             points = self.features if len(rows) == self.n_rows else self.features[rows]
@@ -319,8 +321,7 @@ class FeatureSystem(GreedySystem):
         if self.removes:
             return self._nats_from_gains(gains, variance, queries.square().sum(1))
         reductions, after = path_reductions(self.features, queries, self.noise_variance, picks)
-        nats = 0.5 * torch.log1p(ratio(reductions, after))
-        return nats.masked_fill(picks < 0, torch.nan)
+        return nats_of(reductions, after).masked_fill(picks < 0, torch.nan)
 
 
 def split_candidates(candidates, n_queries, n_train, device, own=None):
@@ -350,3 +351,41 @@ def split_candidates(candidates, n_queries, n_train, device, own=None):
     allowed[torch.arange(n_queries, device=device), own] = False
     rows = needed.nonzero()[:, 0]
     return rows, ~allowed[:, rows], torch.searchsorted(rows, own)
+
+
+def find_copies(probe, difference):
+    """First row that each row is a copy of, up to rounding; None where all rows differ.
+
+    Copies are rows x and y with |φ_x - φ_y|² <= 8 ε |φ_x|².
+
+    Parameters
+    ----------
+    probe : Tensor of shape (n_rows,)
+        An inner product of each φ with one direction: copies have about the same.
+    difference : callable
+        ``difference(row, others)`` gives |φ_x - φ_y|² / |φ_x|² of a row and others (m,).
+
+    Returns
+    -------
+    Tensor of shape (n_rows,), int64, or None
+        Row numbers.
+    """
+    if len(probe) < 2:
+        return None
+    order = probe.argsort(stable=True)
+    ascending = probe[order]
+    near = torch.diff(ascending) <= 1e-12 * probe.abs().max()  # rounding alone parts copies
+    if not near.any():
+        return None
+    edges = torch.nn.functional.pad(~near, (1, 1), value=True).nonzero()[:, 0].tolist()
+    copies = torch.arange(len(probe), device=probe.device)
+    found = False
+    for start, stop in pairwise(edges):
+        left = order[start:stop].sort().values
+        while len(left) > 1:  # rows of one run that are no copies of its first form another run
+            first, others = left[0], left[1:]
+            equal = difference(first, others) <= COPY
+            copies[others[equal]] = first
+            found |= bool(equal.any())
+            left = others[~equal]
+    return copies if found else None

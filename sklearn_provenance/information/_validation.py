@@ -117,6 +117,11 @@ def unresolved(noise_variance, scale):
     )
 
 
+def nats_of(gain, variance):
+    """Information 1/2 log(1 + gain / variance) in nats; 0 where a query has neither."""
+    return 0.5 * torch.log1p(ratio(gain, variance))
+
+
 def ratio(gain, variance):
     """Gain over variance; 0 where a query has neither."""
     return torch.where((gain == 0) & (variance == 0), 0.0, gain / variance)

@@ -21,7 +21,7 @@ from ._validation import (
     check_noise_variance,
     check_scale,
     check_tensor,
-    ratio,
+    nats_of,
 )
 
 # Squaring the features costs ε trace(K) / σ² in relative accuracy; below this bound the Gram
@@ -141,12 +141,15 @@ class FeaturePosterior:
         least = noise_variance * (noise_variance / (noise_variance + row_variance[wanted]))
         return rows, torch.maximum(noise_variance - rows.square().sum(1), least)
 
+    def rows_and_points(self, wanted, points):
+        """:meth:`rows`, both of them, and coordinates of :meth:`points`."""
+        return *self.rows(wanted), self.points(points)
+
     def loss(self, query_features, rows):
         """I_IL({x}; x_*) in nats (n_queries, n_rows) of rows."""
-        points, margin = self.rows(rows)
-        queries = self.points(query_features)
+        points, margin, queries = self.rows_and_points(rows, query_features)
         gain = (queries @ points.mT).square() / margin
-        return 0.5 * torch.log1p(ratio(gain, queries.square().sum(1)[:, None]))
+        return nats_of(gain, queries.square().sum(1)[:, None])
 
     def cosine(self, query_features, rows):
         """Posterior correlation (n_queries, n_rows) of queries and rows."""

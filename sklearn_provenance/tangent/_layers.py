@@ -398,6 +398,16 @@ def split_by_name(layers, matrices):
     return split
 
 
+def sums_of_calls(layers, calls, n_rows):
+    """Form of each layer by number, from its calls (module, input, output gradient) by number."""
+    forms = {}
+    for number in list(calls):
+        for module, x, g in calls.pop(number):
+            form = layers[number]._call_factor(module, x, g, n_rows)
+            forms[number] = forms[number] + form if number in forms else form
+    return forms
+
+
 def batch_size_for(model, batch_size):
     """Rows per pass; "auto" bounds what the layers' factors take."""
     if batch_size != "auto":

@@ -10,6 +10,7 @@ import torch
 from .._utils.modules import evaluation
 from ._batches import copied
 from ._forms import Gradients
+from ._layers import sums_of_calls
 from ._outputs import all_finite, check_finite, check_labels, finite_logits, scalar
 
 # Rows up to which every batch's factors are compared with autograd.
@@ -57,7 +58,7 @@ def linearised(model, X, rows, labels=None, decide=None, *, dtype=None, norms=Tr
     with evaluation(model.module, model.draws_on):
         batch = Linearisation(model, X, rows.start, held=True, rows=rows)
         labels, logits = batch.labelled(labels, decide)
-        forms = {layer.number: form for layer, form in batch._factors(labels)}
+        forms = batch.forms(labels)
     gradients = Gradients.compact(forms, len(labels) if norms else None, dtype)
     if norms and not gradients.norms.isfinite().all():
         check_finite(gradients.norms, "gradients", rows.start)
@@ -242,6 +243,35 @@ class Linearisation:
 
     def _factors(self, labels):
         """As :meth:`factors`, of labels that are checked."""
+        calls, ready, gradients = self._prepared(labels)
+        for layer in self.model.layers:
+            if layer.number in gradients:
+                yield layer, layer.join(gradients.pop(layer.number))
+            elif layer.number in ready:
+                yield layer, ready.pop(layer.number)
+            elif layer.number in calls:
+                yield layer, self._sum_of_calls(layer, calls.pop(layer.number))
+
+    def forms(self, labels):
+        """All factors at once, by number of the layer, at labels that are checked."""
+        calls, forms, gradients = self._prepared(labels)
+        for number, own in gradients.items():
+            forms[number] = self.model.layers[number].join(own)
+        forms |= sums_of_calls(self.model.layers, calls, self.n_samples)
+        return {number: forms[number] for number in sorted(forms)}
+
+    def _prepared(self, labels):
+        """Run backward, and confirm the factors that are watched.
+
+        Returns
+        -------
+        calls : dict of list
+            Calls of layers whose factors are known to be right, by number of the layer.
+        ready : dict of Form
+            Factors that were confirmed.
+        gradients : dict of dict
+            Gradients by name of the parameter, of layers without factors.
+        """
         found, sums = self._backward(labels)
         layers = self.model.layers
         ready = {}
@@ -258,13 +288,10 @@ class Linearisation:
             weights = {n: p for layer in pending for n, p in layer.weights.items()}
             with self._running():
                 gradients = self.model.functional.gradients(weights, self.x, labels)
-        for layer in layers:
-            if layer in pending:
-                yield layer, layer.join({name: gradients.pop(name) for name in layer.weights})
-            elif layer.number in ready:
-                yield layer, ready.pop(layer.number)
-            elif layer.number in found:
-                yield layer, self._sum_of_calls(layer, found.pop(layer.number))
+        for layer in pending:
+            del found[layer.number]
+        by_layer = {m.number: {name: gradients[name] for name in m.weights} for m in pending}
+        return found, ready, by_layer
 
     def _measured(self, labels):
         """Measurements (B,), with the graph that led to them."""
@@ -319,11 +346,9 @@ class Linearisation:
 
     def _sum_of_calls(self, layer, calls):
         """Factor of all calls of a layer; None if their shapes are not what it promises."""
-        factor = None
+        own = {layer.number: calls}
         try:
-            for module, x, g in calls:
-                own = layer._call_factor(module, x, g, self.n_samples)
-                factor = own if factor is None else factor + own
+            factor = sums_of_calls(self.model.layers, own, self.n_samples)[layer.number]
         except RuntimeError:
             if self.planning or layer.number in self.watched:
                 return None

@@ -20,7 +20,7 @@ from ..._utils.arguments import whole
 from ..._utils.fitted import predicts_numbers
 from ..._utils.kept import MEMORY_LIMIT
 from ..._utils.modules import state_sums
-from ..._utils.rows import axis_names, check_rows, n_rows
+from ..._utils.rows import check_rows, n_rows
 from ...explanation import Explanation
 from ._fit import FitMixin
 
@@ -89,7 +89,7 @@ class BaseAttributor(FitMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
             ``estimator_.predict(X)``; for a bare module the class of the largest logit, for a list
             of models that of the largest mean probability.
         """
-        check_is_fitted(self)
+        self._check_fitted()
         return self._features.predict(check_rows(self, X))
 
     def _queries(self, X, y=None):
@@ -110,23 +110,11 @@ class BaseAttributor(FitMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         check_consistent_length(np.empty(n_rows(X)), y)
         return self._features.query(X, self._measured_at(y))
 
-    def _rule_keys(self):
-        """(label, everything) of the rules whose rows fit has measured."""
-        everything = self._rule.needs_all_rows or not self._same_class
-        if not everything:
-            return [(label, False) for label in np.unique(self._rows.labels)]
-        # Features at each label would take a pass over all rows; queries may ask for one label.
-        return [] if self._features.per_label else [(None, True)]
-
     def _rule_at(self, label, everything):
         """The rule for queries of one label, fitted on the rows of its class or on all."""
         if everything and not self._features.per_label:
             label = None
         return self._kept((label, everything), lambda: self._fitted_rule(label, everything))
-
-    def _fitted_rule(self, label, everything):
-        rows = self._rows.at(label) if everything else self._rows.of_class(label)
-        return self._rule.fit(*rows)
 
     def _groups(self, queries, among_train=False):
         """Group queries by label, unless one rule answers all of them.
@@ -182,7 +170,7 @@ class BaseAttributor(FitMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         MemoryError
             If InfoLoss or RelatIF needs a kernel of the rows that is larger than ``memory_limit``.
         """
-        check_is_fitted(self)
+        self._check_fitted()
         k, training = self._check_k(k), self.training_
         if X is None and y is not None:
             raise ValueError(
@@ -191,22 +179,18 @@ class BaseAttributor(FitMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         X = None if X is None else check_rows(self, X)
         labels, indices, scores, n_tied = self._answer(X, y, k)
         self._warn_of_padding(indices)
-        among_train = X is None
-        X = training.X if among_train else X
-        query_id, names = axis_names(X)
-        model = self._features.model
-        (queries, training_data), image_shape = model.shown(X, training.X)
+        shown = self._features.model.shown(training.X if X is None else X, training.X)
         return Explanation(
             indices,
             scores,
             sample_id=None if training.sample_id is None else training.sample_id[indices],
             exemplar_labels=training.y[indices],
             query_labels=labels if self.classes_ is None else self.classes_[labels],
-            query_id=training.sample_id if among_train else query_id,
-            queries=queries,
-            training_data=training_data,
-            image_shape=image_shape,
-            feature_names=getattr(self, "feature_names_in_", names),
+            query_id=training.sample_id if X is None else shown.row_names,
+            queries=shown.parts[0],
+            training_data=shown.parts[1],
+            image_shape=shown.image_shape,
+            feature_names=getattr(self, "feature_names_in_", shown.column_names),
             n_tied=n_tied if self._rule.counts_ties else None,
             method=self.method_,
             score_name=self._rule.unit,
@@ -237,6 +221,11 @@ class BaseAttributor(FitMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
             indices[group.numbers] = np.where(picks >= 0, train[group.fitted_on][picks], -1)
             scores[group.numbers], n_tied[group.numbers] = values, ties
         return queries.labels.numpy(), indices, scores, n_tied
+
+    def _check_fitted(self):
+        """Raise unless fitted. The tags of all that is inside are read only where it is not."""
+        if not hasattr(self, "training_"):
+            check_is_fitted(self)
 
     def _check_unchanged(self):
         """Refuse a module whose weights are no longer those that fit has seen."""
@@ -300,7 +289,7 @@ class BaseAttributor(FitMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         MemoryError
             If InfoLoss or RelatIF needs a kernel of the rows that is larger than ``memory_limit``.
         """
-        check_is_fitted(self)
+        self._check_fitted()
         queries = self._queries(check_rows(self, X), y)
         scores = np.full((len(queries), len(self._rows)), np.nan)
         train = np.arange(len(self.training_.y))
@@ -330,7 +319,7 @@ class BaseAttributor(FitMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         ValueError
             If there would be too many columns, or the method compares no features.
         """
-        check_is_fitted(self)
+        self._check_fitted()
         return self._transform(check_rows(self, X))
 
     def _transform(self, X):

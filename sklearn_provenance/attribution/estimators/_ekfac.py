@@ -14,9 +14,8 @@ from ...tangent._cache import Cache
 from ...tangent._fisher_coverage import fisher_coverage
 from ...tangent._outputs import MEASUREMENTS
 from ..features import make_features
-from ..features._exact import DENSE_LIMIT
-from ..features._settings import Settings
-from ..features._sketched import sketch_of
+from ..features._base import DENSE_LIMIT
+from ..features._settings import Settings, sketch_of
 from ..rules._ekfac import EKFACRule
 from ._base import BaseAttributor
 from ._docs import documented

@@ -146,6 +146,19 @@ class FitMixin:
         """The rule that scores rows."""
         raise NotImplementedError
 
+    def _rule_keys(self):
+        """(label, everything) of the rules whose rows fit has measured."""
+        everything = self._rule.needs_all_rows or not self._same_class
+        if not everything:
+            return [(label, False) for label in np.unique(self._rows.labels)]
+        # Features at each label would take a pass over all rows; queries may ask for one label.
+        return [] if self._features.per_label else [(None, True)]
+
+    def _fitted_rule(self, label, everything):
+        """The rule, fitted on all rows as they are measured for a label, or on those of a class."""
+        rows = self._rows.at(label) if everything else self._rows.of_class(label)
+        return self._rule.fit(*rows)
+
     def _measured_at(self, y):
         """Positions of classes; targets of a regression as they are."""
         if self.classes_ is None:

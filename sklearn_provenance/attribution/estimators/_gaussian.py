@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from sklearn.utils import check_consistent_length
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
-from sklearn.utils.validation import check_is_fitted, column_or_1d
+from sklearn.utils.validation import column_or_1d
 
 from ..._utils.kept import MEMORY_LIMIT
 from ..._utils.labels import equal_shares, positions
@@ -171,7 +171,7 @@ class GaussianAttributor(BaseAttributor):
         ----------
         [IT] Eqs. 89-95.
         """
-        check_is_fitted(self)
+        self._check_fitted()
         k = self._check_k(k)
         queries = self._queries(check_rows(self, X_queries), y)
         allowed = self._check_pool(queries, k)
@@ -218,7 +218,7 @@ class GaussianAttributor(BaseAttributor):
         ----------
         Rasmussen and Williams (2006). Gaussian processes for machine learning, Eq. 2.25.
         """
-        check_is_fitted(self)
+        self._check_fitted()
         X = check_rows(self, X)
         if sample_weight is not None:
             sample_weight = torch.as_tensor(column_or_1d(sample_weight, dtype=np.float64))

@@ -17,7 +17,7 @@ from ..._utils.arguments import real, whole
 from ..._utils.fitted import predicts_numbers
 from ..._utils.kept import MEMORY_LIMIT
 from ..._utils.labels import positions
-from ..._utils.rows import axis_names, check_rows, n_rows, shown
+from ..._utils.rows import check_rows, n_rows, shown
 from ...explanation import Explanation
 from ...information._newton import NoMinimumError
 from ..objectives._minima import (
@@ -318,8 +318,7 @@ class InfluenceAttributor(InfluenceFitMixin, DiagnosticsMixin, BaseEstimator):
             indices[number, : len(picks)] = picks
             scores[number, : len(drops)] = drops
         warn_of_padding(indices)
-        query_id, names = axis_names(rows)
-        (queries, training_data), _ = shown(rows, training.X)
+        (queries, training_data), _, row_names, names = shown(rows, training.X)
         if labels is None:
             explained = minima.objective.response.answer(minima.outputs(designs))
         else:
@@ -331,7 +330,7 @@ class InfluenceAttributor(InfluenceFitMixin, DiagnosticsMixin, BaseEstimator):
             exemplar_labels=training.y[indices],
             query_labels=explained,
             targets="numbers" if labels is None else "labels",
-            query_id=training.sample_id if among_train else query_id,
+            query_id=training.sample_id if among_train else row_names,
             queries=queries,
             training_data=training_data,
             feature_names=getattr(self, "feature_names_in_", names),

@@ -3,7 +3,6 @@
 import numpy as np
 import torch
 from sklearn.metrics import accuracy_score, r2_score
-from sklearn.utils.validation import check_is_fitted
 
 from ..._utils.labels import equal_shares
 from ..._utils.rows import check_rows
@@ -61,7 +60,7 @@ class PointwiseSelection:
         list of ndarray of shape (k,)
             Subsets, as :meth:`select` gives them.
         """
-        check_is_fitted(self)
+        self._check_fitted()
         sizes = [self._check_k(k) for k in sizes]
         queries = self._queries(check_rows(self, X_queries), y)
         allowed = self._check_pool(queries, max(sizes))

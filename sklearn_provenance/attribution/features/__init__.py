@@ -7,12 +7,11 @@ from ..._utils.rows import few_rows, n_rows, take_rows
 from ...tangent import TangentFeatures
 from ...tangent._cache import Cache
 from ..models import SUPPORTED
-from ._base import Features
-from ._exact import ExactFeatures
+from ._base import ExactFeatures, Features, LinearFeatures
 from ._leaves import leaf_features
-from ._linear import LinearFeatures
 from ._rows import OwnRows
-from ._sketched import SketchedFeatures, sketch_of
+from ._settings import sketch_of
+from ._sketched import SketchedFeatures
 
 __all__ = ["Features", "make_features"]
 

@@ -1,7 +1,29 @@
-"""Features of rows and queries: what kinds have in common."""
+"""Features of rows and queries, and those that are exact: of networks and of linear models.
+
+The outputs of a linear model are o = W a, with a = [x; 1] where there is an intercept, and its
+logits M o. The gradient of a measurement is g a^T with g = M^T ∇m, so the kernel is (a·a')(g·g').
+
+Shapes in comments: n points, d columns of X, O outputs, C classes.
+"""
 
 import math
 from abc import ABC, abstractmethod
+
+import numpy as np
+import torch
+
+from ...information._last_layer import Head
+from ...information._softmax import measurement_gradient
+from ...tangent import Coverage, TangentFeatures, TangentModel, TangentRows
+from ...tangent._batches import as_rows
+from ...tangent._cache import Cache
+from ...tangent._outputs import check_finite
+from ...tangent._points import OuterPoints
+from ...tangent._remembered import RememberedRows
+from ._settings import sketch_of
+
+# Parameters up to which transform() may give the whole Jacobian.
+DENSE_LIMIT = 2**16
 
 
 class Features(ABC):
@@ -76,3 +98,139 @@ class Features(ABC):
     def transform(self, X):
         """Features (n, n_features_out) of X at the predicted labels."""
         return self.query(X).matrix().cpu().numpy()
+
+
+class ExactFeatures(Features):
+    """Exact tangent features of a network, as factors of each layer's gradients.
+
+    Training rows may have a measurement of their own, at their own labels.
+    """
+
+    def __init__(self, model, settings, row_measurement=None):
+        self.model = model
+        self.tangent = TangentModel(
+            model.module,
+            forward=model.forward,
+            measurement=settings.measurement,
+            ntk_parameterization=settings.ntk_parameterization,
+        )
+        self.rows_tangent, self.rows_differ = self.tangent, row_measurement is not None
+        if self.rows_differ:
+            self.rows_tangent = self.tangent.measuring(row_measurement)
+        self.per_label = settings.measurement == "label_logit" and not self.rows_differ
+        kind = "gradients" if self.rows_differ else "exact"
+        self.cache = Cache(settings.memory, kind, sketch_of(TangentFeatures(), model, settings))
+        self.settings = {
+            "decide": model.decide,
+            "batch_size": settings.batch_size,
+            "verbose": bool(settings.verbose),
+            "memory_limit": settings.memory_limit,
+        }
+
+    @property
+    def coverage(self):
+        """How the gradient of each parameter is computed."""
+        return self.tangent.coverage
+
+    def plan(self, inputs, targets=None):
+        """Examine the network on training rows: which queries come first must not matter."""
+        for tangent in {id(t): t for t in (self.tangent, self.rows_tangent)}.values():
+            tangent.plan(as_rows(inputs, tangent)[0], targets)
+        return self
+
+    def points(self, inputs, labels=None):
+        """Points of rows at labels (n,); None takes the predicted ones, in the same pass."""
+        return self._rows("points", self.tangent, inputs, labels)
+
+    def training_points(self, inputs, labels):
+        """Points of training rows at labels (n,)."""
+        return self._rows("training_points", self.rows_tangent, inputs, labels)
+
+    def _rows(self, kind, tangent, inputs, labels):
+        if self.cache.memory is None:
+            return TangentRows(tangent, inputs, labels, **self.settings)
+        return RememberedRows(tangent, self.cache, kind, inputs, labels, **self.settings)
+
+    def norms(self, inputs, labels):
+        """Squared norms (n,) of training rows, whose gradients are not kept."""
+        if self.cache.memory is not None:
+            return super().norms(inputs, labels)
+        settings = self.settings | {"memory_limit": 0}
+        return TangentRows(self.rows_tangent, inputs, labels, **settings).norms()
+
+    def components(self, inputs):
+        """Parameters with influence, and how many pay to be multiplied out."""
+        return self.tangent.n_components, TangentRows.most_components
+
+    def n_features_out(self, inputs):
+        """Parameters with influence; an error where there are too many for a Jacobian."""
+        n_parameters = sum(p.numel() for p in self.tangent.weights.values())
+        if n_parameters > DENSE_LIMIT:
+            raise ValueError(
+                f"the exact tangent features of this model are {n_parameters} numbers a row, and "
+                f"transform gives at most {DENSE_LIMIT}; pass features=TangentFeatures(...)"
+            )
+        return self.tangent.n_components
+
+    def transform(self, X):
+        """The Jacobian (n, n_components) at the predicted labels, in the network's precision."""
+        self.n_features_out(None)
+        dtype = np.float64 if self.tangent.dtype == torch.float64 else np.float32
+        return super().transform(X).astype(dtype)
+
+
+class LinearFeatures(Features):
+    """Exact tangent features of a linear model in closed form, for dense and sparse rows.
+
+    Training rows may have a measurement of their own, at their own labels.
+    """
+
+    def __init__(self, model, settings, row_measurement=None):
+        self.model, self.measurement = model, settings.measurement
+        self.row_measurement, self.rows_differ = row_measurement, row_measurement is not None
+        self.per_label = self.measurement == "label_logit" and not self.rows_differ
+        self.head = linear_head(model)
+        self.x_scale = 1.0  # factor of x·x'
+        if settings.ntk_parameterization:
+            self.x_scale = float(settings.ntk_parameterization) ** 2 / self.head.weight.shape[1]
+        names = ("weight",) if self.head.bias is None else ("weight", "bias")
+        self.coverage = Coverage(
+            dict.fromkeys(names, "factors"),
+            {"factors": 1.0, "functional": 0.0, "idle": 0.0, "excluded": 0.0},
+        )
+
+    def points(self, inputs, labels=None):
+        """Points of rows at labels (n,); None takes the predicted ones."""
+        return self._points(inputs, labels, self.measurement)
+
+    def training_points(self, inputs, labels):
+        """Points of training rows at labels (n,)."""
+        return self._points(inputs, labels, self.row_measurement or self.measurement)
+
+    def _points(self, inputs, labels, measurement):
+        logits = linear_logits(self.head, inputs)
+        labels = self.model.decide(logits) if labels is None else torch.as_tensor(labels)
+        gradient = measurement_gradient(logits, labels, measurement) @ self.head.mixing  # (n, O)
+        bias = 0.0 if self.head.bias is None else 1.0
+        return OuterPoints(inputs, gradient, self.x_scale, bias, labels, logits)
+
+    def n_features_out(self, inputs):
+        """Coefficients and intercepts."""
+        return self.head.n_weights
+
+    def components(self, inputs):
+        """Weights, and how many pay to be multiplied out."""
+        return self.head.n_weights, OuterPoints.most_components
+
+
+def linear_head(model):
+    """A linear model as softmax regression."""
+    weight, bias = (None if p is None else torch.as_tensor(p) for p in model.linear)
+    return Head(weight, bias, one_output=len(weight) == 1)
+
+
+def linear_logits(head, inputs):
+    """Logits (n, C) of a linear model, which must be finite."""
+    logits = head.logits(torch.as_tensor(np.asarray(inputs @ head.weight.numpy().T)))
+    check_finite(logits, "logits")
+    return logits

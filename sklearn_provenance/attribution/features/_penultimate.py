@@ -10,8 +10,7 @@ from ...tangent import TangentModel
 from ...tangent._penultimate import Penultimate
 from ...tangent._points import ExplicitPoints, SparsePoints
 from ..models import SUPPORTED
-from ._base import Features
-from ._linear import linear_head, linear_logits
+from ._base import Features, linear_head, linear_logits
 
 # Rows on which the last layer is compared with the logits.
 _CHECKED = 32

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from ...tangent import TangentFeatures
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -14,3 +16,33 @@ class Settings:
     verbose: int = 0
     memory: object = None
     memory_limit: float = 0
+
+
+def sketch_of(template, model, settings):
+    """An unfitted TangentFeatures: an attributor's settings, and what a template adds to them.
+
+    Raises
+    ------
+    ValueError
+        If the template contradicts the attributor.
+    """
+    params = template.get_params(deep=False)
+    defaults = TangentFeatures().get_params(deep=False)
+    own = {name: getattr(settings, name) for name in ("measurement", "ntk_parameterization")}
+    for name, value in own.items():
+        if params[name] not in (defaults[name], value):
+            raise ValueError(
+                f"features has {name}={params[name]!r} and the attributor {name}={value!r}; "
+                f"give {name} to the attributor, which hands it on"
+            )
+    if params["module"] is not None and params["module"] is not model.module:
+        raise ValueError(
+            "features must be a TangentFeatures without a module, because the estimator's is "
+            "taken; got one with a module"
+        )
+    own |= {"module": model.module, "forward": params["forward"] or model.forward}
+    own["verbose"] = params["verbose"] or bool(settings.verbose)
+    if params["batch_size"] == "auto":
+        own["batch_size"] = settings.batch_size
+    # Whatever the user's configuration makes of other transformers, arrays are computed with.
+    return TangentFeatures(**params | own).set_output(transform="default")

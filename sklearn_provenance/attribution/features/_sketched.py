@@ -2,7 +2,7 @@
 
 import torch
 
-from ...tangent import TangentFeatures, TangentRows
+from ...tangent import TangentRows
 from ...tangent._points import ExplicitPoints
 from ._base import Features
 
@@ -52,33 +52,3 @@ class SketchedFeatures(Features):
     def n_features_out(self, inputs):
         """Components of the sketch."""
         return self.fitted._n_features_out
-
-
-def sketch_of(template, model, settings):
-    """An unfitted TangentFeatures: an attributor's settings, and what a template adds to them.
-
-    Raises
-    ------
-    ValueError
-        If the template contradicts the attributor.
-    """
-    params = template.get_params(deep=False)
-    defaults = TangentFeatures().get_params(deep=False)
-    own = {name: getattr(settings, name) for name in ("measurement", "ntk_parameterization")}
-    for name, value in own.items():
-        if params[name] not in (defaults[name], value):
-            raise ValueError(
-                f"features has {name}={params[name]!r} and the attributor {name}={value!r}; "
-                f"give {name} to the attributor, which hands it on"
-            )
-    if params["module"] is not None and params["module"] is not model.module:
-        raise ValueError(
-            "features must be a TangentFeatures without a module, because the estimator's is "
-            "taken; got one with a module"
-        )
-    own |= {"module": model.module, "forward": params["forward"] or model.forward}
-    own["verbose"] = params["verbose"] or bool(settings.verbose)
-    if params["batch_size"] == "auto":
-        own["batch_size"] = settings.batch_size
-    # Whatever the user's configuration makes of other transformers, arrays are computed with.
-    return TangentFeatures(**params | own).set_output(transform="default")

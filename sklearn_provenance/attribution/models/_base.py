@@ -116,7 +116,7 @@ class FittedModel:
             return as_ndarray(self.estimator.predict(as_given(X)))
 
     def shown(self, *parts):
-        """Parts of rows as an Explanation shows them, and the shape of images; None for others."""
+        """Parts of rows as an Explanation shows them, the shape of images, and names."""
         return shown(*parts)
 
     @property

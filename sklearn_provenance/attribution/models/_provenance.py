@@ -22,11 +22,12 @@ class ProvenanceModel(FittedModel):
 
     def shown(self, *parts):
         """Images as they were given to fit."""
+        given = shown(*parts)
         if self.estimator._user_shape is None:
-            return super().shown(*parts)
+            return given
         layout, _ = image_layout(self.estimator._user_shape)
-        images = [np.asarray(rows).reshape(-1, *layout) for rows in shown(*parts)[0]]
-        return images, self.estimator.input_shape_
+        images = [np.asarray(rows).reshape(-1, *layout) for rows in given.parts]
+        return given._replace(parts=images, image_shape=self.estimator.input_shape_)
 
     def decide(self, logits):
         """Positions of the largest probability."""

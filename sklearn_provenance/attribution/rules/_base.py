@@ -6,7 +6,6 @@ from functools import cached_property
 
 import torch
 
-from ..._utils.kept import check_fits
 from ...information import greedy_coreset, greedy_coreset_features
 from ...information._ranking import first_of, largest
 from ...information._systems import FeatureSystem
@@ -135,13 +134,21 @@ class GaussianRule(Rule):
         n = len(self.points.labels)
         needed = 8.0 * n_copies * n * self.n_components
         what = f"working with {n} rows of {self.n_components} features"
-        check_fits(needed, self.memory_limit, what, "sketch them to fewer components")
+        self._check_fits(needed, what, "sketch them to fewer components")
         return self.points.matrix()
 
     def check_kernel_fits(self, n, n_kernels=1):
         """Refuse a kernel of n rows that would not fit."""
         needed = 8 * n_kernels * n**2
-        check_fits(needed, self.memory_limit, f"the kernel of {n} rows", _ADVICE)
+        self._check_fits(needed, f"the kernel of {n} rows", _ADVICE)
+
+    def _check_fits(self, needed, what, advice):
+        """Refuse work that would take more bytes than allowed."""
+        if needed > self.memory_limit:
+            raise MemoryError(
+                f"{what} takes {needed / 1e9:.2g} GB, which must be at most memory_limit="
+                f"{self.memory_limit:.3g} bytes; {advice}, or raise memory_limit"
+            )
 
     def every(self, rows):
         """Row numbers, of all rows where None."""
