@@ -242,3 +242,15 @@ def as_seeds(seeds):
             f"seeds must be an integer of at least 0, several different ones or None, got {seeds!r}"
         )
     return given
+
+
+def store_arguments(arguments):
+    """Store what a constructor was given, as attributes of the same names.
+
+    Parameters
+    ----------
+    arguments : dict
+        ``locals()`` of the constructor, before anything else is assigned.
+    """
+    own = arguments.pop("self")
+    vars(own).update(arguments)

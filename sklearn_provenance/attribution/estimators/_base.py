@@ -16,7 +16,7 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 from tqdm.auto import tqdm
 
-from ..._utils.arguments import whole
+from ..._utils.arguments import store_arguments, whole
 from ..._utils.fitted import predicts_numbers
 from ..._utils.kept import MEMORY_LIMIT
 from ..._utils.modules import state_sums
@@ -66,14 +66,7 @@ class BaseAttributor(FitMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         batch_size="auto",
         verbose=0,
     ):
-        self.estimator = estimator
-        self.candidates = candidates
-        self.forward = forward
-        self.prefit = prefit
-        self.memory = memory
-        self.memory_limit = memory_limit
-        self.batch_size = batch_size
-        self.verbose = verbose
+        store_arguments(locals())
 
     def predict(self, X):
         """Predict classes, or numbers, with the model in use.

@@ -7,7 +7,7 @@ import numpy as np
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from ..._utils.arguments import whole
+from ..._utils.arguments import store_arguments, whole
 from ..._utils.kept import MEMORY_LIMIT
 from ...tangent import TangentFeatures
 from ...tangent._cache import Cache
@@ -159,21 +159,7 @@ class EKFACAttributor(PointwiseAttributor):
         batch_size="auto",
         verbose=0,
     ):
-        super().__init__(
-            estimator,
-            candidates=candidates,
-            forward=forward,
-            prefit=prefit,
-            memory=memory,
-            memory_limit=memory_limit,
-            batch_size=batch_size,
-            verbose=verbose,
-        )
-        self.damping = damping
-        self.measurement = measurement
-        self.fisher = fisher
-        self.n_samples = n_samples
-        self.random_state = random_state
+        store_arguments(locals())
 
     def _check_parameters(self):
         if self.fisher == "empirical" and self.n_samples != "auto":

@@ -8,6 +8,7 @@ from sklearn.utils import check_consistent_length
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import column_or_1d
 
+from ..._utils.arguments import store_arguments
 from ..._utils.kept import MEMORY_LIMIT
 from ..._utils.labels import equal_shares, positions
 from ..._utils.rows import check_rows, n_rows
@@ -72,20 +73,7 @@ class GaussianAttributor(BaseAttributor):
         batch_size="auto",
         verbose=0,
     ):
-        super().__init__(
-            estimator,
-            candidates=candidates,
-            forward=forward,
-            prefit=prefit,
-            memory=memory,
-            memory_limit=memory_limit,
-            batch_size=batch_size,
-            verbose=verbose,
-        )
-        self.noise_variance = noise_variance
-        self.measurement = measurement
-        self.features = features
-        self.ntk_parameterization = ntk_parameterization
+        store_arguments(locals())
 
     def _check_parameters(self):
         _in_kernel_units(self.noise_variance, 1.0)

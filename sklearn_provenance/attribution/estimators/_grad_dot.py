@@ -4,6 +4,7 @@ import numbers
 
 from sklearn.utils._param_validation import Interval, StrOptions
 
+from ..._utils.arguments import store_arguments
 from ..._utils.kept import MEMORY_LIMIT
 from ...tangent._outputs import MEASUREMENTS
 from ..features import make_features
@@ -99,18 +100,7 @@ class GradDotAttributor(PointwiseAttributor):
         batch_size="auto",
         verbose=0,
     ):
-        super().__init__(
-            estimator,
-            candidates=candidates,
-            forward=forward,
-            prefit=prefit,
-            memory=memory,
-            memory_limit=memory_limit,
-            batch_size=batch_size,
-            verbose=verbose,
-        )
-        self.measurement = measurement
-        self.ntk_parameterization = ntk_parameterization
+        store_arguments(locals())
 
     def _make_features(self, X, y):
         settings = self._settings(

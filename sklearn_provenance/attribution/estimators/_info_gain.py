@@ -2,7 +2,7 @@
 
 from sklearn.utils._param_validation import HasMethods, StrOptions
 
-from ..._utils.arguments import whole
+from ..._utils.arguments import store_arguments, whole
 from ..._utils.kept import MEMORY_LIMIT
 from ...tangent import TangentFeatures
 from ..rules._gain import GainRule
@@ -105,23 +105,7 @@ class InfoGainAttributor(GaussianAttributor):
         batch_size="auto",
         verbose=0,
     ):
-        super().__init__(
-            estimator,
-            noise_variance=noise_variance,
-            candidates=candidates,
-            measurement=measurement,
-            features=features,
-            ntk_parameterization=ntk_parameterization,
-            forward=forward,
-            prefit=prefit,
-            memory=memory,
-            memory_limit=memory_limit,
-            batch_size=batch_size,
-            verbose=verbose,
-        )
-        self.solver = solver
-        self.pool_size = pool_size
-        self.index = index
+        store_arguments(locals())
 
     def _check_parameters(self):
         super()._check_parameters()

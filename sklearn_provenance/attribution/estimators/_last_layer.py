@@ -4,6 +4,7 @@ import numbers
 
 from sklearn.utils._param_validation import Interval, StrOptions
 
+from ..._utils.arguments import store_arguments
 from ..._utils.kept import MEMORY_LIMIT
 from ..features._penultimate import last_layer_inputs
 from ..rules._last_layer import InfluenceRule, RepresenterRule
@@ -117,18 +118,7 @@ class LastLayerAttributor(PointwiseAttributor):
         batch_size="auto",
         verbose=0,
     ):
-        super().__init__(
-            estimator,
-            candidates=candidates,
-            forward=forward,
-            prefit=prefit,
-            memory=memory,
-            memory_limit=memory_limit,
-            batch_size=batch_size,
-            verbose=verbose,
-        )
-        self.kind = kind
-        self.damping = damping
+        store_arguments(locals())
 
     def _make_features(self, X, y):
         model = self._fitted_model()

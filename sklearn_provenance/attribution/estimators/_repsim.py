@@ -2,6 +2,7 @@
 
 from sklearn.utils._param_validation import HasMethods, StrOptions
 
+from ..._utils.arguments import store_arguments
 from ..._utils.kept import MEMORY_LIMIT
 from ..features import make_features
 from ..features._leaves import LeafFeatures
@@ -91,17 +92,7 @@ class RepSimAttributor(PointwiseAttributor):
         batch_size="auto",
         verbose=0,
     ):
-        super().__init__(
-            estimator,
-            candidates=candidates,
-            forward=forward,
-            prefit=prefit,
-            memory=memory,
-            memory_limit=memory_limit,
-            batch_size=batch_size,
-            verbose=verbose,
-        )
-        self.features = features
+        store_arguments(locals())
 
     def _make_features(self, X, y):
         model = self._fitted_model()
