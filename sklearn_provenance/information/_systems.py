@@ -17,7 +17,7 @@ from ._selection import (
     select,
     select_each,
 )
-from ._validation import check_resolved, check_rows, check_scale, nats_of, ratio
+from ._validation import check_resolved, check_rows, check_scale, nats_of
 from ._weight_space import FeaturePosterior, path_reductions
 
 RULES = ("info_gain", "info_loss", "linear_response")
@@ -153,11 +153,11 @@ class KernelSystem(GreedySystem):
         generator = torch.Generator().manual_seed(0)
         direction = torch.randn(len(kernel), generator=generator, dtype=kernel.dtype)
 
-        def difference(row, others):
+        def same(row, others):
             gap = variance[row] + variance[others] - 2 * kernel[row, others]
-            return ratio(gap.clamp(min=0.0), variance[row])
+            return gap <= COPY * variance[row]
 
-        return kernel @ direction.to(kernel.device), difference
+        return kernel @ direction.to(kernel.device), same
 
     def _n_queries(self, queries):
         return len(queries[0])
@@ -224,12 +224,12 @@ class ColumnSystem(GreedySystem):
         probe = self.columns(torch.arange(min(8, self.n_rows), device=self.device))
         weights = torch.linspace(1, 2, len(probe), dtype=probe.dtype, device=self.device)
 
-        def difference(row, others):
+        def same(row, others):
             gap = self.row_variance[row] + self.row_variance[others]
             gap = gap - 2 * self.columns(row[None])[0, others]
-            return ratio(gap.clamp(min=0.0), self.row_variance[row])
+            return gap <= COPY * self.row_variance[row]
 
-        return weights @ probe, difference
+        return weights @ probe, same
 
     def _n_queries(self, queries):
         return len(queries[0])
@@ -283,10 +283,10 @@ class FeatureSystem(GreedySystem):
         generator = torch.Generator().manual_seed(0)
         direction = torch.randn(features.shape[1], generator=generator, dtype=features.dtype)
 
-        def difference(row, others):
-            return (features[others] != features[row]).any(1).to(features)
+        def same(row, others):
+            return (features[others] == features[row]).all(1)
 
-        return features @ direction.to(features.device), difference
+        return features @ direction.to(features.device), same
 
     def _n_queries(self, queries):
         return len(queries)
@@ -353,7 +353,7 @@ def split_candidates(candidates, n_queries, n_train, device, own=None):
     return rows, ~allowed[:, rows], torch.searchsorted(rows, own)
 
 
-def find_copies(probe, difference):
+def find_copies(probe, same):
     """First row that each row is a copy of, up to rounding; None where all rows differ.
 
     Copies are rows x and y with |φ_x - φ_y|² <= 8 ε |φ_x|².
@@ -362,8 +362,8 @@ def find_copies(probe, difference):
     ----------
     probe : Tensor of shape (n_rows,)
         An inner product of each φ with one direction: copies have about the same.
-    difference : callable
-        ``difference(row, others)`` gives |φ_x - φ_y|² / |φ_x|² of a row and others (m,).
+    same : callable
+        ``same(row, others)`` says which of the others (m,) are copies of a row.
 
     Returns
     -------
@@ -384,7 +384,7 @@ def find_copies(probe, difference):
         left = order[start:stop].sort().values
         while len(left) > 1:  # rows of one run that are no copies of its first form another run
             first, others = left[0], left[1:]
-            equal = difference(first, others) <= COPY
+            equal = same(first, others)
             copies[others[equal]] = first
             found |= bool(equal.any())
             left = others[~equal]

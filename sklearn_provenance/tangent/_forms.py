@@ -352,6 +352,12 @@ class Gradients:
         """The same in another precision."""
         return Gradients({number: form.cast(dtype) for number, form in self.forms.items()})
 
+    def copy_rows(self, source, to):
+        """Write the gradients of some rows over those of others, in place."""
+        for form in self.forms.values():
+            for tensor in form.tensors().values():
+                tensor[to.to(tensor.device)] = tensor[source.to(tensor.device)]
+
     def inner(self, other, result):
         """Add inner products (B, B') with the gradients of other rows to ``result``."""
         for number in sorted(self.forms.keys() & other.forms.keys()):

@@ -256,9 +256,7 @@ class TangentRows:
             own, first = numbers[rows], copies[rows]
             changed = (first != own) & (first >= rows.start)
             to, source = own[changed] - rows.start, first[changed] - rows.start
-            for form in gradients.forms.values():
-                for tensor in form.tensors().values():
-                    tensor[to.to(tensor.device)] = tensor[source.to(tensor.device)]
+            gradients.copy_rows(source, to)
 
     def _blocks(self, dtype, numbers, start=0, at_most=math.inf):
         """As :meth:`Stream._blocks`."""

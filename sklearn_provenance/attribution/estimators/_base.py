@@ -109,6 +109,11 @@ class BaseAttributor(FitMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
             label = None
         return self._kept((label, everything), lambda: self._fitted_rule(label, everything))
 
+    def _fitted_rule(self, label, everything):
+        """The rule, fitted on all rows as they are measured for a label, or on those of a class."""
+        rows = self._rows.at(label) if everything else self._rows.of_class(label)
+        return self._rule.fit(*rows)
+
     def _groups(self, queries, among_train=False):
         """Group queries by label, unless one rule answers all of them.
 

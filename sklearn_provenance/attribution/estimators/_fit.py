@@ -16,8 +16,8 @@ from ..._utils.kept import Kept
 from ..._utils.labels import positions
 from ..._utils.modules import state_sums
 from ..._utils.rows import axis_names, check_rows, copied, n_rows
+from ..features._base import TrainingRows
 from ..features._settings import Settings
-from ..features._training import TrainingRows
 from ..models import SUPPORTED, adapt
 
 
@@ -153,11 +153,6 @@ class FitMixin:
             return [(label, False) for label in np.unique(self._rows.labels)]
         # Features at each label would take a pass over all rows; queries may ask for one label.
         return [] if self._features.per_label else [(None, True)]
-
-    def _fitted_rule(self, label, everything):
-        """The rule, fitted on all rows as they are measured for a label, or on those of a class."""
-        rows = self._rows.at(label) if everything else self._rows.of_class(label)
-        return self._rule.fit(*rows)
 
     def _measured_at(self, y):
         """Positions of classes; targets of a regression as they are."""

@@ -17,7 +17,6 @@ from ...tangent._cache import Cache
 from ...tangent._outputs import MEASUREMENTS
 from ..features import make_features
 from ..models import adapt, measured_model
-from ..rules._base import has_few_components
 from ._base import BaseAttributor
 
 # noise_variance="scale" in units of the mean kernel diagonal: where rows named by InfoGain were
@@ -261,7 +260,7 @@ class GaussianAttributor(BaseAttributor):
 
 def density_of(points, targets, queries, query_targets):
     """The density of held-out targets for any σ², and the mean kernel diagonal."""
-    if has_few_components(points):
+    if points.n_components < min(len(points), points.most_components):
         phi, phi_queries = points.matrix(), queries.matrix()
         system = density_system_features(phi, targets, phi_queries, query_targets)
         return system, phi.square().sum(1).mean()

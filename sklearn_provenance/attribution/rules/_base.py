@@ -119,8 +119,9 @@ class GaussianRule(Rule):
         self.noise_variance, self.memory_limit = noise_variance, memory_limit
 
     def _fit(self):
-        self.explicit = has_few_components(self.points)
         self.n_components = self.points.n_components
+        n_rows, most = len(self.points.labels), self.points.most_components
+        self.explicit = self.n_components < min(n_rows, most)
 
     def asked(self, queries):
         """Queries as systems take them: features, or the kernel with the rows and variances."""
@@ -190,8 +191,3 @@ class GreedyRule(GaussianRule):
             n = len(self.points.labels)
             allowed = torch.zeros(n, dtype=torch.bool).index_fill(0, rows, True)
         return self.system.pick(self.asked(queries), k, allowed, own)
-
-
-def has_few_components(points):
-    """Whether features are fewer than rows, so that no kernel is needed."""
-    return points.n_components < min(len(points.labels), points.most_components)
