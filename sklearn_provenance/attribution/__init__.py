@@ -5,6 +5,7 @@ References
 [IT] Tailor, Felicioni, Ciosek (2026). Bayesian information-theoretic training data attribution.
 """
 
+from .estimators._boostin import BoostInAttributor
 from .estimators._ekfac import EKFACAttributor
 from .estimators._forest import ForestAttributor
 from .estimators._grad_dot import GradDotAttributor
@@ -20,6 +21,7 @@ from .estimators._trak import TRAKAttributor
 
 __all__ = [
     "AttributionSampler",
+    "BoostInAttributor",
     "EKFACAttributor",
     "ForestAttributor",
     "GradDotAttributor",

@@ -3,6 +3,7 @@
 import pytest
 from sklearn.base import clone
 from sklearn.ensemble import (
+    GradientBoostingClassifier,
     GradientBoostingRegressor,
     HistGradientBoostingClassifier,
     IsolationForest,
@@ -15,6 +16,7 @@ from sklearn.utils import estimator_checks
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from sklearn_provenance.attribution import (
+    BoostInAttributor,
     EKFACAttributor,
     ForestAttributor,
     GradDotAttributor,
@@ -37,6 +39,7 @@ pytestmark = [
 
 
 ATTRIBUTORS = [
+    BoostInAttributor(GradientBoostingClassifier(n_estimators=3, random_state=0)),
     EKFACAttributor(LogisticRegression()),
     ForestAttributor(DecisionTreeClassifier(random_state=0)),
     GradDotAttributor(LogisticRegression()),
@@ -51,6 +54,15 @@ ATTRIBUTORS = [
 ]
 
 
+def expected_failures(attributor):
+    """Checks that fail as they do for the estimator inside."""
+    if not isinstance(attributor, BoostInAttributor):
+        return {}
+    reason = "GradientBoosting of scikit-learn takes weights otherwise than copies of rows"
+    kinds = "dense", "sparse"
+    return {f"check_sample_weight_equivalence_on_{kind}_data": reason for kind in kinds}
+
+
 @parametrize_with_checks(
     [
         *ATTRIBUTORS,
@@ -58,12 +70,14 @@ ATTRIBUTORS = [
         LastLayerAttributor(LogisticRegression(), kind="representer"),
         InfoGainAttributor(RandomForestClassifier(5, random_state=0)),
         InfoGainAttributor(RandomForestRegressor(5, random_state=0)),
+        BoostInAttributor(GradientBoostingRegressor(n_estimators=5, random_state=0)),
         ForestAttributor(RandomForestRegressor(5, bootstrap=False, random_state=0)),
         InfoLossAttributor(GradientBoostingRegressor(n_estimators=5, random_state=0)),
         InfoGainAttributor(IsolationForest(n_estimators=5, random_state=0)),
         RepSimAttributor(HistGradientBoostingClassifier(max_iter=5)),
         RandomAttributor(RandomForestRegressor(5, random_state=0)),
-    ]
+    ],
+    expected_failed_checks=expected_failures,
 )
 def test_estimator(estimator, check):
     check(estimator)

@@ -1,23 +1,20 @@
 """Forests: the exact weight of each training row in a prediction."""
 
-import copy
-
 import numpy as np
-from sklearn.base import clone
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted
+from sklearn.utils.validation import check_is_fitted
 
-from ..._utils.fitted import is_fitted
 from ..._utils.kept import MEMORY_LIMIT
-from ..._utils.rows import check_rows, n_rows
+from ..._utils.rows import check_rows
 from ..features._forest import ForestFeatures, check_forest
 from ..rules._forest import ForestRule
 from ._base import BaseAttributor
 from ._docs import documented
 from ._pointwise import PointwiseAttributor
+from ._weighted import WeightedFit, check_row_numbers
 
 
 @documented
-class ForestAttributor(PointwiseAttributor):
+class ForestAttributor(WeightedFit, PointwiseAttributor):
     """Decompose the predictions of a forest into weights of its training rows, exactly.
 
     The value of a leaf is the weighted mean of the targets of its training rows, and a forest
@@ -48,6 +45,7 @@ class ForestAttributor(PointwiseAttributor):
 
     See Also
     --------
+    BoostInAttributor : Influence of rows on the predictions of gradient boosting.
     InfoGainAttributor : Rows in the same leaves that together tell the most.
 
     Notes
@@ -106,50 +104,6 @@ class ForestAttributor(PointwiseAttributor):
             verbose=verbose,
         )
 
-    def fit(self, X, y, sample_id=None, sample_weight=None):
-        """Find what each training row weighs in the leaves, and fit the forest if it is not fitted.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_train, ...)
-            Rows as the estimator takes them.
-        y : array-like of shape (n_train,)
-            Their labels or targets.
-        sample_id : array-like of shape (n_train,), default=None
-            Your own identifiers of the rows. None takes the index of a data frame, unless it just
-            counts the rows.
-        sample_weight : array-like of shape (n_train,), default=None
-            Weights that the estimator was fitted with, or is to be fitted with. A fitted forest of
-            scikit-learn 1.9 keeps its own.
-
-        Returns
-        -------
-        self : object
-            The fitted attributor.
-
-        Raises
-        ------
-        TypeError
-            If the estimator is no forest, or has several targets.
-        ValueError
-            If its leaves do not hold the means of these rows, or hold no means.
-        sklearn.exceptions.NotFittedError
-            With ``prefit=True`` or a FrozenEstimator, if the estimator is not fitted.
-        """
-        fresh = copy.copy(self)  # a fit that fails changes nothing
-        fresh._sample_weight = sample_weight
-        BaseAttributor.fit(fresh, X, y, sample_id)
-        self.__dict__ = fresh.__dict__
-        return self
-
-    def _resolve(self, estimator, X, y):
-        if self._sample_weight is not None:
-            rows = np.empty((n_rows(X), 1))
-            self._sample_weight = _check_sample_weight(self._sample_weight, rows, dtype=np.float64)
-            if self.prefit is False or (self.prefit == "auto" and not is_fitted(estimator)):
-                return clone(estimator).fit(X, y, sample_weight=self._sample_weight)
-        return super()._resolve(estimator, X, y)
-
     def _make_features(self, X, y):
         model = self._fitted_model()
         check_forest(model)
@@ -202,14 +156,9 @@ class ForestAttributor(PointwiseAttributor):
             If rows holds no numbers of training rows.
         """
         check_is_fitted(self)
-        rows = np.asarray(rows)
-        n_train = len(self.training_.y)
-        if rows.ndim != 1 or (len(rows) and rows.dtype.kind not in "iu"):
-            raise ValueError(f"rows must be a list of row numbers, got {rows!r}")
-        if len(rows) and not (rows.min() >= 0 and rows.max() < n_train):
-            raise ValueError(f"rows must be between 0 and {n_train - 1}, got {rows.tolist()}")
+        rows = check_row_numbers(rows, len(self.training_.y))
         queries = self._queries(check_rows(self, X))
-        weights = self._rule.weights_without(queries, rows.astype(np.intp))
+        weights = self._rule.weights_without(queries, rows)
         outputs = weights @ self._features.targets(self.training_.y)
         outputs[np.diff(weights.indptr) == 0] = np.nan
         return outputs[:, 0] if self.classes_ is None else outputs

@@ -2,9 +2,12 @@
 
 import numpy as np
 from lightgbm import LGBMClassifier, LGBMRegressor
+from sklearn.utils import compute_sample_weight
 from sklearn.utils.validation import check_is_fitted
 
+from ...information._losses import LogisticLoss, MultinomialLoss, SquaredLoss
 from ._base import adapt
+from ._boosting import Newton, all_rows, newton_steps, refuse
 from ._trees import BoostedTrees, tree_model
 
 
@@ -51,3 +54,39 @@ def leaf_values(tree):
 def _(estimator):
     check_is_fitted(estimator)
     return tree_model(estimator, LightGBMTrees(estimator))
+
+
+@newton_steps.register(LGBMClassifier)
+@newton_steps.register(LGBMRegressor)
+def _(estimator, y, positions, sample_weight):
+    if estimator.boosting_type != "gbdt":
+        refuse(estimator, "boosting_type", "'gbdt'", "whose trees are added as they are")
+    if estimator.subsample_freq > 0:
+        all_rows(estimator)
+    if estimator.reg_alpha != 0:
+        refuse(estimator, "reg_alpha", "0", "so that leaves take Newton steps")
+    extra, factor = estimator.get_params(), 1.0
+    objective, weights = estimator.objective_, None
+    if estimator.class_weight is not None:
+        weights = compute_sample_weight(estimator.class_weight, y)
+    total = np.ones(len(y)) if weights is None else weights
+    total = total if sample_weight is None else total * sample_weight
+    if objective == "binary":
+        loss = LogisticLoss()
+        positive = np.average(positions, weights=total)
+        base = np.array([np.log(positive / (1 - positive))])
+    elif objective in ("multiclass", "softmax"):
+        loss, n_classes = MultinomialLoss(), estimator.n_classes_
+        factor = n_classes / (n_classes - 1)
+        own = positions[:, None] == np.arange(n_classes)
+        base = np.log(np.maximum(np.average(own, axis=0, weights=total), 1e-15))
+    elif objective in ("regression", "l2", "mse", "mean_squared_error"):
+        loss = SquaredLoss()
+        base = np.array([np.average(y, weights=total)])
+    else:
+        allowed = "'binary', 'multiclass' or 'regression'"
+        refuse(estimator, "objective", allowed, "whose gradients are known here")
+    if extra.get("boost_from_average", True) is False:
+        base = np.zeros_like(base)
+    l2 = estimator.reg_lambda
+    return Newton(loss, hessian_factor=factor, l2=l2, row_weights=weights, base=base)

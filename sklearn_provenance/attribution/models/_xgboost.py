@@ -6,7 +6,9 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 from xgboost import XGBClassifier, XGBRegressor
 
+from ...information._losses import LogisticLoss, MultinomialLoss, SquaredLoss
 from ._base import adapt
+from ._boosting import Newton, all_rows, newton_steps, refuse
 from ._trees import BoostedTrees, NodeNumbers, tree_model
 
 
@@ -69,3 +71,33 @@ def base_outputs(learner, n_outputs):
 def _(estimator):
     check_is_fitted(estimator)
     return tree_model(estimator, XGBoostTrees(estimator))
+
+
+@newton_steps.register(XGBClassifier)
+@newton_steps.register(XGBRegressor)
+def _(estimator, y, positions, sample_weight):
+    all_rows(estimator)
+    learner = json.loads(estimator.get_booster().save_config())["learner"]
+    boosting, training = (
+        learner["gradient_booster"],
+        learner["gradient_booster"]["tree_train_param"],
+    )
+    if int(boosting["gbtree_model_param"]["num_parallel_tree"]) > 1:
+        refuse(estimator, "num_parallel_tree", "1", "so that trees are added one by one")
+    for name in ("reg_alpha", "max_delta_step"):
+        if float(training[name]) != 0:
+            refuse(estimator, name, "0", "so that leaves take Newton steps")
+    objective, weights, factor = learner["objective"]["name"], None, 1.0
+    if objective == "binary:logistic":
+        loss = LogisticLoss()
+        scale = float(learner["objective"]["reg_loss_param"]["scale_pos_weight"])
+        weights = np.where(positions == 1, scale, 1.0)
+    elif objective in ("multi:softprob", "multi:softmax"):
+        loss, factor = MultinomialLoss(), 2.0
+    elif objective == "reg:squarederror":
+        loss = SquaredLoss()
+    else:
+        allowed = "'binary:logistic', 'multi:softprob' or 'reg:squarederror'"
+        refuse(estimator, "objective", allowed, "whose gradients are known here")
+    l2 = float(training["reg_lambda"])
+    return Newton(loss, hessian_factor=factor, l2=l2, row_weights=weights)
