@@ -146,14 +146,17 @@ def run_pytest(tree, output, tests, first):
     sys.exit(int(pytest.main([*options, *tests])))
 
 
-def judge(tree, fault, timeout):
-    """What became of a fault, and the test that saw it or ''."""
-    source = (ROOT / fault.file).read_text()
+def judge(tree, fault, timeout, named=False):
+    """What became of a fault, and the test that saw it or ''.
+
+    ``named`` runs only the tests that the fault names.
+    """
+    source = (tree.path / fault.file).read_text()
     try:
         changed = with_fault(source, fault)
     except ValueError as error:
         return f"gone: {error}", ""
-    room = tests_of_room(fault.file, tree.path)
+    room = [] if named else tests_of_room(fault.file, tree.path)
     try:
         tree.write(fault.file, changed)
         for tests in filter(None, (fault.tests, room)):
@@ -173,6 +176,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--faults", type=Path, default=Path(__file__).with_name("faults.toml"))
     parser.add_argument("--only", nargs="*", default=[], help="parts of a file's path")
+    parser.add_argument("--named", action="store_true", help="not the folders of the files")
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--timeout", type=float, default=900, help="seconds for one run of tests")
     parser.add_argument("--output", type=Path, help="CSV file")
@@ -182,7 +186,7 @@ def main():
     faults = read_faults(arguments.faults)
     if arguments.only:
         faults = [f for f in faults if any(word in f.file for word in arguments.only)]
-    rows = check(faults) if arguments.check else run(faults, arguments.jobs, arguments.timeout)
+    rows = check(faults) if arguments.check else run(faults, arguments)
     if arguments.output:
         with arguments.output.open("w", newline="") as file:
             writer = csv.writer(file, lineterminator="\n")
@@ -207,19 +211,19 @@ def check(faults):
     return rows
 
 
-def run(faults, n_jobs, timeout):
+def run(faults, arguments):
     """A row for each fault, by what the tests made of it."""
     rows = {}
-    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(n_jobs) as pool:
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(arguments.jobs) as pool:
         trees = SimpleQueue()
-        for number in range(n_jobs):
+        for number in range(arguments.jobs):
             trees.put(Tree(Path(folder) / str(number)))
 
         def work(fault):
             tree = trees.get()
             start = time.monotonic()
             try:
-                outcome, test = judge(tree, fault, timeout)
+                outcome, test = judge(tree, fault, arguments.timeout, arguments.named)
             finally:
                 trees.put(tree)
             return fault.file, fault.old, fault.new, outcome, test, round(time.monotonic() - start)

@@ -10,9 +10,9 @@ COUNTS = {"Ann_A": 1, "Bob_B": 8, "Cem_C": 2, "Dia_D_Jr": 25, "Eve_E": 30}
 
 
 def _write(home, file, counts, shape):
-    """Write an archive in which the first two pixels of a picture hold its row."""
+    """Write an archive in which a picture's first pixel holds its row, by falling numbers."""
     labels = np.repeat(np.arange(len(counts)), list(counts.values())).astype(np.int16)
-    numbers = np.concatenate([np.arange(1, n + 1) for n in counts.values()]).astype(np.int16)
+    numbers = np.concatenate([np.arange(n, 0, -1) for n in counts.values()]).astype(np.int16)
     images = np.zeros((len(labels), *shape), dtype=np.uint8)
     images.reshape(len(labels), -1)[:, 0] = np.arange(len(labels))
     (home / "lfw").mkdir(exist_ok=True)
@@ -36,7 +36,7 @@ def test_all_grey_faces_in_order(home):
     assert_array_equal(bunch.index, np.arange(66))
     assert_array_equal(np.bincount(bunch.target), list(COUNTS.values()))
     assert bunch.target_names.tolist() == ["Ann A", "Bob B", "Cem C", "Dia D Jr", "Eve E"]
-    assert bunch.image_number[:5].tolist() == [1, 1, 2, 3, 4]
+    assert bunch.image_number[:5].tolist() == [1, 8, 7, 6, 5]
     assert "research only" in bunch.DESCR
 
 

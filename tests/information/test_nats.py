@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sklearn_provenance import information as info
+from sklearn_provenance.information._weight_space import FeaturePosterior
 
 from . import reference
 from .reference import EPS, as_float, problems
@@ -229,3 +230,17 @@ def test_a_query_without_variance_learns_nothing():
         info.greedy_features(*features, 2)[1],
     ):
         assert (nats == 0).all()
+
+
+@pytest.mark.parametrize("noise", [1e-3, 1e-2, 1.0])
+def test_what_rows_leave_unexplained_stays_above_its_bound(noise):
+    """σ² - v_x is σ² / 1e15 of these rows, fewer digits than σ² has, and at least σ⁴ / (σ² + k)."""
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        phi = torch.from_numpy(1e6 * np.linalg.qr(rng.normal(size=(8, 8)))[0])
+        _, margin = FeaturePosterior(phi, noise).rows()
+        row_variance = phi.square().sum(1)
+        assert (margin >= noise * (noise / (noise + row_variance))).all()
+        loss = info.pointwise_information_loss_features(phi, phi[:2], noise)
+        assert loss.isfinite().all()
+        assert (loss >= 0).all()

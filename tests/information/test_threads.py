@@ -74,3 +74,21 @@ def test_the_last_to_leave_gives_threads_back(three_threads):
     assert torch.get_num_threads() == 1
     second.__exit__(None, None, None)
     assert torch.get_num_threads() == 3
+
+
+def test_what_is_kept_is_kept_for_its_rows():
+    """Questions about as many other rows, before and after."""
+    phi = torch.randn(12, 20, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    kernel, queries = phi @ phi.mT, (phi[:2] @ phi.mT, phi[:2].square().sum(1))
+    posterior, system = KernelPosterior(kernel, 1.0), KernelSystem(kernel, 1.0, "info_loss")
+    for rows in ([0, 1, 2], [3, 4, 5], [5, 4, 3], [0, 1, 2]):
+        rows = torch.tensor(rows)
+        fresh = KernelPosterior(kernel, 1.0)
+        assert torch.equal(posterior.loss(queries, rows), fresh.loss(queries, rows))
+        assert torch.equal(posterior.cosine(queries, rows), fresh.cosine(queries, rows))
+        mask = torch.zeros(12, dtype=torch.bool).index_fill(0, rows, True)
+        fresh = KernelSystem(kernel, 1.0, "info_loss")
+        for kept, new in zip(
+            system.pick(queries, 2, mask), fresh.pick(queries, 2, mask), strict=True
+        ):
+            assert torch.equal(kept, new)

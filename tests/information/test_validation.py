@@ -142,3 +142,11 @@ def test_kernels_of_no_features_are_refused():
             call(*impossible)
     with pytest.raises(ValueError, match="not positive semi-definite"):
         info.greedy(*impossible, 1)
+
+
+def test_the_largest_row_decides_whether_noise_is_lost():
+    kernel = torch.diag(torch.tensor([1e-3, 1.0, 1e20], dtype=torch.float64))
+    cross, prior = torch.zeros(1, 3), torch.ones(1)
+    with pytest.raises(ValueError, match="noise_variance=1 is too small"):
+        info.posterior_variance(kernel, cross, prior, 1.0)
+    assert info.posterior_variance(kernel, cross, prior, 1e5).tolist() == [1.0]

@@ -25,6 +25,8 @@ def test_check_estimator(estimator, check):
     check(estimator)
 
 
+# The checks of pandas fit to frames and transform arrays, and the other way round.
+@pytest.mark.filterwarnings("ignore:X .* feature names, but")
 @pytest.mark.parametrize("estimator", ESTIMATORS, ids=[*ARCHITECTURES, "autoencoder"])
 @pytest.mark.parametrize(
     "check",

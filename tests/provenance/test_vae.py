@@ -194,8 +194,8 @@ def test_a_gaussian_bound_is_a_density_in_the_units_of_X(iris):
 def test_a_bound_of_a_gaussian_is_below_and_near_its_log_density():
     rng = np.random.default_rng(0)
     factor = rng.standard_normal((2, 5))
-    X = 3 * (rng.standard_normal((2000, 2)) @ factor + 0.5 * rng.standard_normal((2000, 5)))
-    vae = quick_vae(2, max_epochs=30).fit(X, np.zeros(2000))
+    X = 3 * (rng.standard_normal((600, 2)) @ factor + 0.5 * rng.standard_normal((600, 5)))
+    vae = quick_vae(2, max_epochs=50).fit(X, np.zeros(600))
     covariance = 9 * (factor.T @ factor + 0.25 * np.eye(5))
     density = -0.5 * (
         np.einsum("ij,jk,ik->i", X, np.linalg.inv(covariance), X)

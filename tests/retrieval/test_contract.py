@@ -229,3 +229,13 @@ def test_a_name_that_is_not_known(index):
 def test_an_object_that_is_no_index(index):
     with pytest.raises(TypeError, match="None, 'exact', 'faiss' or an object with build"):
         make_index(index)
+
+
+@pytest.mark.parametrize("scale", [1e-200, 1e200])
+def test_queries_whose_squares_leave_the_range_of_numbers(index, data, scale):
+    rows, queries = (np.asarray(part, dtype=np.float64) for part in data)
+    index.build(rows)
+    expected, products = index.search(queries, 3)
+    found, scaled = index.search(scale * queries, 3)
+    np.testing.assert_array_equal(found, expected)
+    np.testing.assert_allclose(scaled, scale * products, rtol=1e-10)

@@ -381,6 +381,24 @@ def test_small_gradients_do_not_underflow():
     assert closeness(single, double) < 1e-4
 
 
+def test_a_batch_without_gradients_adds_nothing():
+    """Hidden units that are silent for all rows of a batch."""
+    network = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2)).double()
+    with torch.no_grad():
+        network[0].weight.abs_()
+        network[0].bias.zero_()
+    x = torch.rand(8, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) + 0.1
+    x[4:] *= -1
+    model, labels = TangentModel(network), torch.arange(8) % 2
+    both = fit_fisher(model, x, given_labels(labels), batch_size=4)
+    whole = fit_fisher(model, x, given_labels(labels), batch_size=8)
+    first = fit_fisher(model, x[:4], given_labels(labels[:4]), batch_size=4)
+    for number, layer in both.items():
+        torch.testing.assert_close(layer.moments.sum(), whole[number].moments.sum())
+    silent = next(iter(both))
+    torch.testing.assert_close(2 * both[silent].moments.sum(), first[silent].moments.sum())
+
+
 def test_layers_that_change_their_form_between_batches():
     torch.manual_seed(0)
     network, x, labels = Routed().double(), torch.randn(16, 6).double(), torch.arange(16) % 3

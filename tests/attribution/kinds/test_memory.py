@@ -11,6 +11,8 @@ import pytest
 import torch
 from torch import nn
 
+from sklearn_provenance.attribution.rules import _gain
+
 from .conftest import ATTRIBUTORS, answers, assert_same, every_attributor, network
 
 
@@ -46,14 +48,20 @@ def test_answers_do_not_depend_on_the_limit(name, module, data, limit, candidate
     assert_same(answers(attributor, queries), expected, exact=False)
 
 
-def test_columns_are_exact(module, data):
+def test_columns_are_exact(module, data, monkeypatch):
     """Where the kernel does not fit, InfoGain computes the columns of its picks alone."""
     X, y, queries = data
+
+    def refused(*arguments):
+        raise AssertionError("the kernel of all rows was computed")
+
     for name in ("gain", "gain of margins", "gain, linear response"):
         make = ATTRIBUTORS[name].make
         expected = make(module, candidates="all").fit(X, y).explain(queries, k=24)
         attributor = make(module, candidates="all", memory_limit=100).fit(X, y)
-        found = attributor.explain(queries, k=24)
+        with monkeypatch.context() as patch:
+            patch.setattr(_gain, "KernelSystem", refused)
+            found = attributor.explain(queries, k=24)
         np.testing.assert_array_equal(found.indices, expected.indices)
         np.testing.assert_allclose(found.scores, expected.scores, rtol=1e-6, atol=1e-12)
         np.testing.assert_array_equal(found.n_tied, expected.n_tied)
@@ -105,6 +113,18 @@ def test_what_does_not_fit_is_refused_before_it_starts():
         with pytest.raises(MemoryError, match="memory_limit"):
             attributor.fit(X, y).explain(X[:2], k=2)
         assert sum(n_calls) < 2 * 302  # a pass over rows and queries at most, and no kernel
+
+
+@pytest.mark.parametrize(("name", "n_kernels"), [("loss", 1), ("RelatIF", 2)])
+def test_fit_refuses_a_kernel_more_than_the_limit(name, n_kernels):
+    """RelatIF asks the kernel for variances of rows after it was factorised: two of them."""
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(60, 80)), np.arange(60) % 2
+    module, size = nn.Linear(80, 2).double(), 8 * n_kernels * 60**2
+    make = ATTRIBUTORS[name].make
+    with pytest.raises(MemoryError, match="memory_limit"):
+        make(module, candidates="all", memory_limit=size - 1).fit(X, y)
+    make(module, candidates="all", memory_limit=size).fit(X, y).explain(X[:2], k=2)
 
 
 PEAK = """
