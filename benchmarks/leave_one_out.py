@@ -48,14 +48,13 @@ N_SETS, SET_SIZE = 5, 50
 
 def split(X, y, n_train, n_queries, seed):
     order = np.random.default_rng(seed).permutation(len(y))
+    n_train = min(n_train, len(y) - n_queries)
     train, queries = order[:n_train], order[n_train : n_train + n_queries]
     return X[train], y[train], X[queries], y[queries]
 
 
 def table(loader, n_train, n_queries, seed):
-    X, y, Xq, yq = split(
-        *loader(), min(n_train, 120 if loader is wine else n_train), n_queries, seed
-    )
+    X, y, Xq, yq = split(*loader(), n_train, n_queries, seed)
     X, Xq = standardise(X, Xq)
     return np.nan_to_num(X), y, np.nan_to_num(Xq), yq
 
@@ -88,7 +87,7 @@ def texts(n_train, n_queries, seed):
     data = load_rte("train")
     joined = np.array([" ".join(pair) for pair in data.data], dtype=object)
     X, y, Xq, yq = split(joined, data.target, n_train, n_queries, seed)
-    vectors = TfidfVectorizer().fit(X)
+    vectors = TfidfVectorizer(min_df=2).fit(X)
     return vectors.transform(X), y, vectors.transform(Xq), yq
 
 

@@ -12,6 +12,7 @@ from ._newton import (
     BLOCK,
     LEVERAGE_ONE,
     NoMinimumError,
+    Point,
     add_penalty,
     fix_gauge,
     invert,
@@ -22,12 +23,37 @@ from ._newton import (
 _SLOW = 0.1
 
 
+# Where curvatures have changed by more, the Hessian is computed anew.
+_DRIFT = 0.01
+# Newton decrement, relative to the size of F, that a minimum on the way must have.
+_CLOSE = 1e-13
+
+
+class _Inverse:
+    """An inverse Hessian (p, p), and what rows that have gone since have added to it."""
+
+    def __init__(self, matrix, added=()):
+        self.matrix = matrix
+        self.added = added  # pairs of B (p, K) and G (K, K), which stand for B G B^T
+
+    def times(self, vectors):
+        """The inverse times vectors (m, p)."""
+        product = vectors @ self.matrix
+        for columns, middle in self.added:
+            product += (vectors @ columns) @ middle @ columns.T
+        return product
+
+    def plus(self, columns, middle):
+        """With another term."""
+        return _Inverse(self.matrix, (*self.added, (columns, middle)))
+
+
 @dataclass(eq=False)
 class _Kind:
     """Rows whose removal changes the weights of the others alike: those of a class."""
 
     rows: np.ndarray  # (m,) row numbers
-    inverse: np.ndarray  # A^-1, (p, p)
+    inverse: _Inverse  # A^-1
     directions: np.ndarray  # A^-1 D, (n_directions, K, d)
     amounts: np.ndarray  # f, (m, n_directions)
     penalty_change: np.ndarray  # (m,) relative change of ρ
@@ -51,7 +77,13 @@ class LeaveOneOut:
     def __init__(self, minimum):
         self.minimum = minimum
         self.problem = minimum.problem
+        self._curvature = self._curvature_now()
         self._kinds = [self._kind(rows) for rows in self._rows_by_kind()]
+
+    def _curvature_now(self):
+        """Curvature of each row (n,), summed over outputs."""
+        traces = np.einsum("nkk->n", self.minimum.row_curvatures)
+        return self.minimum.weights * traces
 
     def _rows_by_kind(self):
         kept = np.ones(self.problem.n_rows, dtype=bool)
@@ -78,20 +110,22 @@ class LeaveOneOut:
     def _class(self, rows):
         return self.problem.balance.class_of[rows[0]]
 
-    def _kind(self, rows):
+    def _kind(self, rows, earlier=None):
+        """What is known of rows; the inverse and M of an earlier kind are taken as they are."""
         minimum, problem = self.minimum, self.problem
         penalty_change, balance_change = self._changes(rows)
         directions = [minimum.gradient]
         amounts = [np.ones(len(rows))]
-        hessian = minimum.hessian()
+        hessian = minimum.hessian() if earlier is None else None
         own_weights = minimum.weights[rows].copy()
         class_rows = None
         if problem.averaged:
             gradient = minimum.penalty_scale * problem.penalty_gradient(minimum.theta)
             directions.append(gradient)
             amounts.append(penalty_change)
-            change = _mean(penalty_change) * minimum.penalty_scale
-            add_penalty(hessian, change * problem.penalty)
+            if earlier is None:
+                change = _mean(penalty_change) * minimum.penalty_scale
+                add_penalty(hessian, change * problem.penalty)
         if problem.balance is not None:
             weighted = problem.balance.weighted
             class_rows = weighted & (problem.balance.class_of == self._class(rows))
@@ -99,16 +133,20 @@ class LeaveOneOut:
                 weights = minimum.weights * where
                 directions.append(minimum.loss_gradient(weights))
                 amounts.append(change)
-                hessian += _mean(change) * minimum.loss_hessian(weights)
+                if earlier is None:
+                    hessian += _mean(change) * minimum.loss_hessian(weights)
             if weighted[rows[0]]:  # and so are all of the class
                 own_weights *= 1 + balance_change.sum(1)
-        fix_gauge(hessian, problem.gauge)
-        inverse = invert(hessian)
+        if earlier is None:
+            fix_gauge(hessian, problem.gauge)
+            matrix = invert(hessian)
+            inverse, cross = _Inverse(matrix), self._cross(rows, matrix)
+        else:
+            inverse, cross = earlier
         directions = np.stack(directions)
         flat = directions.reshape(len(directions), -1)
-        directions = (flat @ inverse).reshape(directions.shape)
+        directions = inverse.times(flat).reshape(directions.shape)
         amounts = np.stack(amounts, 1)
-        cross = self._cross(rows, inverse)
         curvatures = own_weights[:, None, None] * minimum.row_curvatures[rows]
         gains = _gains(curvatures, cross)
         gradients = own_weights[:, None] * minimum.row_gradients[rows]  # s g, (m, K)
@@ -162,17 +200,70 @@ class LeaveOneOut:
         """
         n_outputs, d = self.minimum.theta.shape
         changes = np.full((self.problem.n_rows, n_outputs), np.nan)
+        of_outputs = np.einsum("kl,d->kld", np.eye(n_outputs), query).reshape(n_outputs, -1)
         for kind in self._kinds:
-            blocks = kind.inverse.reshape(n_outputs, d, n_outputs, d)
             part = kind.amounts @ (kind.directions @ query)  # (m, K)
             design = self.problem.design[kind.rows]
+            solved = kind.inverse.times(of_outputs).reshape(n_outputs, n_outputs, d)  # Φ_* A^-1
             for k in range(n_outputs):
-                # Row k of Φ_* A^-1, and what it is with each row and output.
-                solved = (query @ blocks[k].reshape(d, -1)).reshape(n_outputs, d)
-                products = np.asarray(design @ solved.T)  # (m, K)
-                part[:, k] += (products * kind.coefficients).sum(1)
+                part[:, k] += (np.asarray(design @ solved[k].T) * kind.coefficients).sum(1)
             changes[kind.rows] = part
         return changes
+
+    def without(self, row):
+        """Newton steps from the minimum without a row, to those without another too.
+
+        The inverse Hessian is updated by the row's part of it. Where curvatures have changed much
+        since it was computed, or steps with it do not arrive, everything is computed anew.
+
+        Parameters
+        ----------
+        row : int
+            Row number, none of those left out already.
+
+        Returns
+        -------
+        LeaveOneOut
+            At the minimum without the row.
+
+        Raises
+        ------
+        NoMinimumError
+            If there is no unique minimum without it.
+        """
+        removed = np.append(self.minimum.removed, row)
+        theta = self.parameters(np.array([row]))[0]
+        if not np.isfinite(theta).all():
+            raise NoMinimumError("the row alone determines a parameter")
+        point = Point(self.problem, removed, theta)
+        kinds = [self._updated(kind, row) for kind in self._kinds]
+        point, arrived = _follow(point, kinds[0][1])
+        other = object.__new__(LeaveOneOut)
+        other.problem, other.minimum, other._curvature = self.problem, point, self._curvature
+        kept = point.weights != 0
+        change = np.abs(other._curvature_now() - self._curvature)[kept].sum()
+        if not arrived or change > _DRIFT * self._curvature[kept].sum():
+            return LeaveOneOut(minimise(self.problem, point.theta, removed, tolerance=1e-12))
+        other._kinds = [other._kind(rows, (inv, cross)) for rows, inv, cross in kinds if len(rows)]
+        return other
+
+    def _updated(self, kind, row):
+        """Rows of a kind, inverse and M without a row."""
+        n_outputs, d = self.minimum.theta.shape
+        phi = self.problem.design[[row]]
+        curvature = self.minimum.weights[row] * self.minimum.row_curvatures[row]
+        columns = kind.inverse.times(_each_output(phi, n_outputs)).T  # A^-1 Φ_j^T, (p, K)
+        own = _each_output(phi, n_outputs) @ columns  # Φ_j A^-1 Φ_j^T
+        middle = _gains(curvature[None], own[None])[0]
+        if not np.isfinite(middle).all():
+            raise NoMinimumError("the row alone determines a parameter")
+        stay = kind.rows != row
+        rows = kind.rows[stay]
+        design = self.problem.design[rows]
+        parts = [np.asarray(design @ block) for block in columns.reshape(n_outputs, d, n_outputs)]
+        products = np.stack(parts, 1)  # Φ_i A^-1 Φ_j^T, (m, K, K)
+        cross = kind.cross[stay] + np.einsum("mka,ab,mlb->mkl", products, middle, products)
+        return rows, kind.inverse.plus(columns, middle), cross
 
     def parameters(self, rows, n_steps=1, n_solved=0):
         """Parameters without each of some rows.
@@ -224,20 +315,20 @@ class LeaveOneOut:
 
         Also the size of the last step, relative to the first (m,); 0 if there is only one.
         """
-        scale = np.sqrt(np.diag(kind.inverse))  # of parameters
+        scale = np.sqrt(np.diag(kind.inverse.matrix))  # of parameters
         design = self.problem.design[kind.rows[at]]
-        change = _outer(kind.coefficients[at], design) @ kind.inverse  # (m, p)
+        change = kind.inverse.times(_outer(kind.coefficients[at], design))  # (m, p)
         flat = kind.directions.reshape(len(kind.directions), -1)
         change += kind.amounts[at] @ flat
         first, last = np.abs(change / scale).max(1), np.zeros(len(at))
         theta = self.minimum.theta - change.reshape(len(at), *self.minimum.theta.shape)
         for _ in range(n_steps - 1):
             gradient = self._gradient_without(kind, at, theta).reshape(len(at), -1)
-            change = gradient @ kind.inverse
+            change = kind.inverse.times(gradient)
             shaped = change.reshape(theta.shape)
             moved = outputs_of_rows(design, shaped)  # (m, K)
             coefficients = np.einsum("mkl,ml->mk", kind.gains[at], moved)
-            change += _outer(coefficients, design) @ kind.inverse
+            change += kind.inverse.times(_outer(coefficients, design))
             theta = theta - change.reshape(theta.shape)
             last = np.abs(change / scale).max(1)
         with np.errstate(invalid="ignore"):
@@ -277,6 +368,24 @@ class LeaveOneOut:
         return values
 
 
+def _follow(point, inverse):
+    """Steps with one inverse Hessian towards a minimum, and whether they arrive."""
+    for _ in range(4):
+        flat = point.gradient.reshape(1, -1)
+        step = inverse.times(flat)
+        decrement = float((step * flat).sum())
+        point = point.moved(point.theta - step.reshape(point.theta.shape))
+        if abs(decrement) <= _CLOSE * point.size:
+            return point, True
+    return point, False
+
+
+def _each_output(phi, n_outputs):
+    """I_K ⊗ φ^T, (K, p), of a row (1, d) that may be sparse."""
+    phi = phi.toarray() if issparse(phi) else phi
+    return np.kron(np.eye(n_outputs), phi)
+
+
 def _mean(changes):
     """Mean of changes that are finite."""
     finite = changes[np.isfinite(changes)]
@@ -287,6 +396,9 @@ def _gains(curvatures, cross):
     """(I - S M)^-1 S of each row, (m, K, K); nan where that is singular."""
     n_outputs = curvatures.shape[1]
     systems = np.eye(n_outputs) - curvatures @ cross
+    if n_outputs == 1:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.where(np.abs(systems) > LEVERAGE_ONE, curvatures / systems, np.nan)
     determinants = np.linalg.det(systems)
     singular = ~(np.abs(determinants) > LEVERAGE_ONE)
     systems[singular] = np.eye(n_outputs)

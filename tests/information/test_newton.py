@@ -225,6 +225,55 @@ def test_removal_goes_on_from_a_minimum_without_rows(name):
     assert np.isfinite(changes[rows]).all()
 
 
+@settings(max_examples=15)
+@given(
+    seed=st.integers(0, 10**6),
+    name=st.sampled_from(SMOOTH),
+    averaged=st.booleans(),
+    balanced=st.booleans(),
+    sparse=st.booleans(),
+)
+def test_updates_row_after_row_are_as_from_the_beginning(seed, name, averaged, balanced, sparse):
+    problem = make_problem(name, seed, n=40, averaged=averaged, balanced=balanced, weighted=True)
+    if sparse:
+        fields = {key: getattr(problem, key) for key in ConvexProblem.__dataclass_fields__}
+        problem = ConvexProblem(**fields | {"design": csr_matrix(problem.design)})
+    removal = LeaveOneOut(minimise(problem, start(problem)))
+    query = np.random.default_rng(seed).normal(size=problem.design.shape[1])
+    picked = [31, 5, 17, 8, 22]
+    for number, row in enumerate(picked, 1):
+        removal = removal.without(row)
+        fresh = LeaveOneOut(minimise(problem, start(problem), picked[:number]))
+        size = abs(fresh.minimum.outputs).max()
+        ours, theirs = (
+            outputs - outputs.mean(1, keepdims=True) * (problem.n_outputs > 1)
+            for outputs in (removal.minimum.outputs, fresh.minimum.outputs)
+        )
+        np.testing.assert_allclose(ours, theirs, atol=1e-5 * size)
+        changes = removal.output_changes(query), fresh.output_changes(query)
+        rows = np.setdiff1d(np.arange(40), picked[:number])
+        assert np.isnan(changes[0][picked[:number]]).all()
+        # The Hessian may be that of some rows ago.
+        biggest = np.nanmax(abs(changes[1]))
+        np.testing.assert_allclose(changes[0][rows], changes[1][rows], atol=0.1 * biggest)
+
+
+def test_updates_are_exact_for_the_squared_loss():
+    problem = make_problem("squared", 7, n=30)
+    removal = LeaveOneOut(minimise(problem, start(problem)))
+    query = np.ones(problem.design.shape[1])
+    for row in (3, 9, 21, 0):
+        removal = removal.without(row)
+    fresh = LeaveOneOut(minimise(problem, start(problem), [0, 3, 9, 21]))
+    np.testing.assert_allclose(removal.minimum.theta, fresh.minimum.theta, atol=1e-11)
+    changes = removal.output_changes(query), fresh.output_changes(query)
+    np.testing.assert_allclose(*changes, atol=1e-11)
+    np.testing.assert_allclose(removal.leverages, fresh.leverages, atol=1e-11)
+    rows = np.array([1, 7])
+    theta = removal.parameters(rows), fresh.parameters(rows)
+    np.testing.assert_allclose(*theta, atol=1e-11)
+
+
 @pytest.mark.parametrize("name", ["logistic", "multinomial", "squared"])
 def test_sparse_rows_give_the_same(name):
     dense = make_problem(name, 3, balanced=True)

@@ -19,7 +19,7 @@ from ..objectives._minima import Minima, RowByRow, distance_from_minimum
 from ._fit import TrainingData
 
 # Outputs farther from those at the minimum, relative to their spread, are worth a warning.
-_FAR = 0.02
+_FAR = 0.05
 
 
 class InfluenceFitMixin:
@@ -51,6 +51,8 @@ class InfluenceFitMixin:
         ------
         TypeError
             If no smooth convex objective of the estimator is known.
+        MemoryError
+            If there are more than 16384 parameters, or as many rows of a kernel.
         ValueError
             If the objective is not smooth, or has no minimum or more than one.
         sklearn.exceptions.NotFittedError

@@ -10,6 +10,9 @@ from scipy.linalg import lapack, solve_triangular
 from scipy.sparse import csr_matrix, hstack, issparse
 from sklearn.utils.extmath import safe_sparse_dot
 
+# Rows and columns of the largest matrix that is inverted: 2 GB.
+MOST_PARAMETERS = 16384
+
 
 @dataclass(frozen=True, eq=False)
 class LinearDesign:
@@ -101,6 +104,12 @@ class KernelDesign:
     @classmethod
     def of(cls, X, kernel, intercept=None):
         """The design of training rows X with ``kernel(X, Z)``, and its features (n, r)."""
+        if X.shape[0] > MOST_PARAMETERS:
+            raise MemoryError(
+                f"more features than rows, or a kernel, take a matrix of all pairs of rows, of "
+                f"which there must be at most {MOST_PARAMETERS}; got {X.shape[0]}. Use fewer "
+                "features, by max_features of a vectorizer or TruncatedSVD, or fewer rows"
+            )
         matrix = np.array(kernel(X, X), dtype=np.float64, order="F")
         own = np.diag(matrix).copy()
         factor, order, rank, _ = lapack.dpstrf(matrix, lower=True, overwrite_a=True)

@@ -9,11 +9,10 @@ from tqdm.auto import tqdm
 
 from ...information._leave_one_out import LeaveOneOut, outputs_of_rows
 from ...information._newton import NoMinimumError, Point, minimise
+from ._design import MOST_PARAMETERS
 
 # Floating point operations that Newton steps beyond the first may take: some seconds.
 _AFFORDABLE = 2e10
-# A minimum from which others start again needs fewer digits than one that is shown.
-_ON_THE_WAY = 1e-12
 
 
 class Minima:
@@ -27,14 +26,20 @@ class Minima:
         The minimum of each part.
     """
 
-    def __init__(self, objective, points):
+    def __init__(self, objective, points, leave_one_out=None):
         self.objective = objective
         self.points = points
-        self._leave_one_out = None
+        self._leave_one_out = leave_one_out
 
     @classmethod
     def of(cls, objective):
         """Minima with all rows, from the parameters of the fitted estimator."""
+        size = max(part.theta.size for part in objective.parts)
+        if size > MOST_PARAMETERS:
+            raise MemoryError(
+                f"the Hessian must have at most {MOST_PARAMETERS} rows and columns to fit; got "
+                f"{size} parameters. Use fewer features, by feature selection or TruncatedSVD"
+            )
         return cls(objective, [minimise(part.problem, part.theta) for part in objective.parts])
 
     @property
@@ -47,15 +52,16 @@ class Minima:
         """Rows that are left out."""
         return self.points[0].removed
 
-    def without(self, rows, *, starts=None, tolerance=1e-16):
-        """Minima without more rows, from the parameters of each part in ``starts`` if given."""
+    def without(self, rows):
+        """Minima without more rows."""
         removed = np.union1d(self.removed, rows).astype(np.int64)
-        starts = [point.theta for point in self.points] if starts is None else starts
-        points = [
-            minimise(point.problem, start, removed, tolerance=tolerance)
-            for point, start in zip(self.points, starts, strict=True)
-        ]
+        points = [minimise(point.problem, point.theta, removed) for point in self.points]
         return Minima(self.objective, points)
+
+    def without_row(self, row):
+        """Minima without one more row, by an update of what is known for each row."""
+        steps = [removal.without(row) for removal in self.leave_one_out]
+        return Minima(self.objective, [removal.minimum for removal in steps], steps)
 
     def designs(self, X):
         """Rows of each part's problem, (n_queries, d) each, from rows as users give them."""
@@ -226,9 +232,8 @@ def pick_jointly(minima, query, label, k, allowed, sign=1):
         if gains[best] == -np.inf:
             break
         allowed[best] = False
-        starts = [theta[0] for theta in minima.parameters_without(np.array([best]), 1)]
         try:
-            minima = minima.without([best], starts=starts, tolerance=_ON_THE_WAY)
+            minima = minima.without_row(best)
         except NoMinimumError:  # it is the last row that holds a parameter or a class
             continue
         before, margin = margin, response.margin(minima.outputs(designs)[0], label)
