@@ -7,7 +7,7 @@ takes the model, and of the package's attributors of one checkpoint. Rank correl
 over queries; the slope is that of the truth over the scores; ``error`` is the root mean square
 error relative to that of a score of 0. Without 50 rows at a time, ``set_error`` is the mean
 absolute error of ``predict_without``, relative to the mean absolute change, in margins; for other
-methods, of the sum of scores.
+methods, of the sum of scores. What is below 1e-6 of the largest change counts as 0.
 """
 
 import time

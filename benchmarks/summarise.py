@@ -37,6 +37,7 @@ COPIED = {
         "ratio_highest",
     ],
     "training_memory": ["case", "hand_written_peak_mb", "estimator_peak_mb"],
+    "influence_cost": ["data", "step", "seconds", "cpu_seconds", "extra_peak_mb"],
     "explaining": ["architecture", "call", "seconds", "extra_peak_mb", "full_matrix_mb"],
     "retrieval": [
         "data",
@@ -134,6 +135,29 @@ def noise_variance():
     return {"noise_variance": best[columns]}
 
 
+def leave_one_out():
+    """Influence on every estimator, and the rank correlations of other methods."""
+    frame = pd.read_csv(RESULTS / "leave_one_out.csv")
+    frame = frame[frame["size"] == "full"]
+    ours = frame[frame["method"] == "Influence"].set_index(["set", "estimator"])
+    table = pd.DataFrame(index=ours.index)
+    table["rank correlation"] = ours["spearman"].map("{:.4f}".format)
+    table["slope"] = ours["slope"].map("{:.6f}".format)
+    table["error of 50 rows"] = ours["set_error"].map("{:.0e}".format)
+    for method in ("pyinfluence", "last layer", "EK-FAC", "TRAK"):
+        others = frame[frame["method"] == method].set_index(["set", "estimator"])["spearman"]
+        table[method] = others.map(lambda rank: "" if pd.isna(rank) else f"{rank:.3f}")
+    return {"leave_one_out": table.reset_index()}
+
+
+def joint_removal():
+    """Fall of the margin, a column per pair of digits."""
+    frame = pd.read_csv(RESULTS / "joint_removal.csv")
+    table = frame.pivot_table(index="method", columns="pair", values="fall", sort=False)
+    table["mean"] = table.mean(axis=1)
+    return {"joint_removal": table.map("{:.2f}".format).reset_index()}
+
+
 def exponents(curve, varied):
     """Slope of log seconds over log size between the last three points of a curve."""
     curve = curve.sort_values(varied).tail(3)
@@ -187,7 +211,7 @@ def write_tables(folder):
             tables[name] = pd.read_csv(RESULTS / f"{name}.csv")[columns]
     if (RESULTS / "defaults.csv").exists():
         tables |= defaults()
-    for table in (attribution, noise_variance):
+    for table in (attribution, noise_variance, leave_one_out, joint_removal):
         if (RESULTS / f"{table.__name__}.csv").exists():
             tables |= table()
     for table in (*TABLES, *INSPECTION, *GENERATION):
