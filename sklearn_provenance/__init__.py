@@ -1,5 +1,6 @@
 """Which training examples is this prediction made of?"""
 
+from ._utils.training import TrainingData
 from .attribution import InfluenceAttributor, InfoGainAttributor, InfoLossAttributor
 from .explanation import Explanation, ExplanationDisplay, explain
 from .provenance import ProvenanceClassifier, ProvenanceVAE
@@ -14,6 +15,7 @@ __all__ = [
     "ProvenanceClassifier",
     "ProvenanceVAE",
     "TangentFeatures",
+    "TrainingData",
     "explain",
 ]
 __version__ = "0.1.0.dev0"

@@ -102,3 +102,30 @@ except ImportError as error:
     )
     extra = "plot" if module == "matplotlib" else "frame"
     assert f"sklearn-provenance[{extra}]" in done.stdout
+
+
+# What takes long to import, or need not be installed, and is of no use before a first call.
+HEAVY = [
+    *("catboost", "faiss", "jinja2", "lightgbm", "matplotlib", "pandas", "PIL", "polars"),
+    *("scipy.stats", "skorch", "transformers", "xgboost"),
+    *("sklearn.cluster", "sklearn.decomposition", "sklearn.ensemble", "sklearn.feature_selection"),
+    *("sklearn.linear_model", "sklearn.manifold", "sklearn.metrics", "sklearn.model_selection"),
+    *("sklearn.neighbors", "sklearn.neural_network", "sklearn.svm", "sklearn.tree"),
+]
+
+
+def test_the_package_adds_little_to_torch_and_scikit_learn():
+    # Some versions of torch and scikit-learn import some of these by themselves.
+    script = """
+import sys
+import sklearn.pipeline, torch
+before = set(sys.modules)
+import sklearn_provenance
+print(*sorted(set(sys.modules) - before))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    added = done.stdout.split()
+    assert "sklearn_provenance.provenance" in added
+    assert [name for name in HEAVY if name in added] == []

@@ -9,6 +9,7 @@ from sklearn.utils._missing import is_pandas_na, is_scalar_nan
 from sklearn.utils._param_validation import HasMethods, Interval, InvalidParameterError
 from sklearn.utils.validation import _num_samples
 from torch import nn
+from torch.utils.data import DataLoader, Dataset
 
 
 class NoBool(Interval):
@@ -44,16 +45,60 @@ class Rows(HasMethods):
     def is_satisfied_by(self, val):
         if isinstance(val, str | bytes | set | Mapping):
             return isinstance(val, Mapping) and len(val) > 0
+        if is_loader(val) or is_masked(val):
+            return False
         try:
             return _num_samples(val) > 0
         except TypeError:
             return False
 
     def __str__(self):
-        return "an array-like, data frame, sparse matrix or tensor with at least one row"
+        return (
+            "an array-like without a mask, data frame, sparse matrix or tensor with at least one "
+            "row (of a Dataset or DataLoader the rows themselves)"
+        )
 
 
 ROWS = Rows()
+
+
+def is_loader(values):
+    """Whether values are torch's way to rows, and not the rows."""
+    return isinstance(values, DataLoader | Dataset)
+
+
+def is_masked(values):
+    """Whether values are a masked array, whose mask is lost wherever it becomes an array."""
+    return isinstance(values, np.ma.MaskedArray)
+
+
+def check_readable(values, name):
+    """Raise where something of values would be dropped without a word.
+
+    Parameters
+    ----------
+    values : object
+        Rows, labels or numbers.
+    name : str
+        What the caller calls them.
+
+    Raises
+    ------
+    TypeError
+        If they are a Dataset or DataLoader of torch.
+    ValueError
+        If they are a masked array.
+    """
+    if is_loader(values):
+        raise TypeError(
+            f"{name} must hold the rows; got a {type(values).__name__}. Pass the rows themselves, "
+            "for instance torch.stack([x for x, _ in dataset])"
+        )
+    if is_masked(values):
+        raise ValueError(
+            f"{name} must not be a masked array, because its mask would be ignored. Fill it with "
+            f"{name}.filled(value), or impute"
+        )
 
 
 def check_kind(value, kind, name):
@@ -86,6 +131,7 @@ def check_labels(y, name, n_rows, of="X"):
     ValueError
         If there are more or fewer, or some are missing.
     """
+    check_readable(y, name)
     if isinstance(y, torch.Tensor):
         y = y.detach().cpu()
     labels = np.asarray(y)
@@ -139,6 +185,7 @@ def check_numbers(values, name, shape, infinite=False):
     ValueError
         If there are others, or some are nan or infinite.
     """
+    check_readable(values, name)
     try:
         numbers = np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError) as error:

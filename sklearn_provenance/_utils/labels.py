@@ -29,8 +29,9 @@ def positions(classes, labels, name):
     place = {label: i for i, label in enumerate(classes.tolist())}
     found = np.array([place.get(label, -1) for label in labels.tolist()], dtype=np.int64)
     if (found < 0).any():
+        unknown = labels[found < 0].tolist()[0]
         raise ValueError(
-            f"{name} holds the label {labels[found < 0][0]!r}, which the model does not know; its "
+            f"{name} holds the label {unknown!r}, which the model does not know; its "
             f"classes are {classes.tolist()}"
         )
     return found

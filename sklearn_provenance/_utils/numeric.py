@@ -5,36 +5,27 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 from scipy.sparse import issparse
-from torch.utils.data import DataLoader, Dataset
 
+from .arguments import check_readable
 from .rows import n_rows
 
 
-def as_given(X):
+def as_given(X, name="X"):
     """X without the gradient of tensors, refused where something of it would be dropped."""
-    if isinstance(X, Mapping):
-        return {key: as_given(value) for key, value in X.items()}
-    if isinstance(X, DataLoader | Dataset):
-        raise TypeError(
-            f"X must hold the rows; got a {type(X).__name__}. Pass the rows themselves, for "
-            "instance torch.stack([x for x, _ in dataset])"
-        )
-    if isinstance(X, np.ma.MaskedArray):
-        raise ValueError(
-            "X must not be a masked array, because its mask would be ignored. Fill it with "
-            "X.filled(value), or impute"
-        )
+    if isinstance(X, Mapping) and not issparse(X):  # a matrix in DOK format is both
+        return {key: as_given(value, name) for key, value in X.items()}
+    check_readable(X, name)
     if isinstance(X, list | tuple) and X and all(isinstance(row, torch.Tensor) for row in X):
         X = torch.stack(list(X))
     if isinstance(X, torch.Tensor):
         if X.is_meta or X.layout != torch.strided:
             raise ValueError(
-                f"X must be a dense tensor with values; got a tensor on {X.device} with layout "
-                f"{X.layout}. Pass a dense tensor or a SciPy sparse matrix"
+                f"{name} must be a dense tensor with values; got a tensor on {X.device} with "
+                f"layout {X.layout}. Pass a dense tensor or a SciPy sparse matrix"
             )
         X = X.detach()
     if "complex" in str(getattr(X, "dtype", "")):
-        raise ValueError(f"X must be real; got {X.dtype}")
+        raise ValueError(f"Complex data not supported: {name} must be real; got {X.dtype}")
     return X
 
 

@@ -13,6 +13,8 @@ from sklearn.utils.validation import (
     _get_feature_names,
 )
 
+from .arguments import check_readable
+
 IMAGE_CHANNELS = (1, 3, 4)
 
 
@@ -38,6 +40,7 @@ def check_rows(estimator, X, reset=False):
     ValueError
         If X is one row, or none, or has other features than the estimator has seen.
     """
+    check_readable(X, "X")
     if issparse(X):
         X = X.tocsr()
     elif not hasattr(X, "shape") and not isinstance(X, Mapping):

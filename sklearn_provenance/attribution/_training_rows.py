@@ -4,24 +4,20 @@ import numpy as np
 from sklearn.utils.validation import _num_samples
 
 from .._utils.arguments import check_labels
-from .estimators._base import BaseAttributor
+from .._utils.training import TrainingData
 
 
 def check_rows(attributors, X, y):
     """Labels of the rows as an array; raise unless attributors were fitted on these rows."""
     y = check_labels(y, "y", _num_samples(X))
     for name, attributor in attributors.items():
-        if not isinstance(attributor, BaseAttributor):
+        training = getattr(attributor, "training_", None)
+        if not isinstance(training, TrainingData):
             continue  # nothing says what it was fitted on
-        theirs = fitted_rows(attributor)[1]
+        theirs = training.y
         if not np.array_equal(theirs, y):
             raise ValueError(
                 f"{name!r} was fitted on {len(theirs)} rows that are not those of X and y "
                 f"({len(y)} rows): give the X and y that were given to its fit."
             )
     return y
-
-
-def fitted_rows(attributor):
-    """The X and y that an attributor was fitted on."""
-    return attributor.training_.X, attributor.training_.y

@@ -10,7 +10,6 @@ from torch import nn
 
 from .._utils.arguments import as_seeds, check_sizes, whole
 from .._utils.hashing import fingerprint
-from ..attribution._training_rows import fitted_rows
 from ..retraining._constraints import MODEL, TRAINING
 from ..retraining._copies import check_retrainable, is_estimator
 from ..retraining._removals import Removals
@@ -182,7 +181,7 @@ class BrittlenessScorer:
         if isinstance(estimator, Pipeline):
             X = estimator[:-1].transform(X)
             estimator = estimator[-1]
-        X_train, y_train = fitted_rows(estimator)
+        X_train, y_train = estimator.training_.X, estimator.training_.y
         sizes = check_sizes(self.size, len(y_train) - 1)
         queries = self._draw(estimator, X, y)
         X = _safe_indexing(X, queries)

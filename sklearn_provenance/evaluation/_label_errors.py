@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.metrics import roc_auc_score
 from sklearn.utils._param_validation import validate_params
 
-from .._utils.arguments import check_numbers, real
+from .._utils.arguments import check_numbers, check_readable, real
 from .._utils.displays import LinesDisplay
 from .._utils.plotting import COLORS
 from .._utils.results import Result
@@ -93,6 +93,7 @@ def label_error_ranking(scores_by_method, is_error, *, inspected=(0.1, 0.2)):
             f"scores_by_method must hold the baseline {LOSS!r}, which is label_loss(model, X, y); "
             f"it has {list(scores_by_method)}."
         )
+    check_readable(is_error, "is_error")
     is_error = np.asarray(is_error)
     if is_error.dtype != bool or is_error.ndim != 1 or is_error.all() or not is_error.any():
         raise ValueError(

@@ -162,7 +162,7 @@ def realism(
             raise TypeError(f"vae must be a fitted ProvenanceVAE, got {vae!r}.")
     check_is_fitted(vae)
     rng = check_random_state(random_state)
-    X_reference = vae._as_given(vae._fit_X) if X_reference is None else np.asarray(X_reference)
+    X_reference = np.asarray(vae.training_.X if X_reference is None else X_reference)
     reference = _features(features, X_reference)
 
     samples, codes = vae.sample(n_samples, random_state=rng, return_codes=True)

@@ -1,7 +1,6 @@
 """Relative information: how near the sets of other rules come to those of greedy InfoLoss."""
 
 import numpy as np
-import torch
 from sklearn.utils._param_validation import validate_params
 from sklearn.utils.validation import check_is_fitted
 
@@ -10,8 +9,7 @@ from .._utils.displays import LinesDisplay
 from .._utils.results import Result
 from .._utils.tables import Table, heads, mean_and_error, number_cells, text_table
 from ..attribution import InfoLossAttributor
-from ..attribution._training_rows import check_rows, fitted_rows
-from ..information import leave_out_system
+from ..attribution._training_rows import check_rows
 from ._protocol import as_attributors, check_queries, picked_rows
 
 
@@ -96,7 +94,7 @@ def relative_information(
     """
     check_is_fitted(reference)
     attributors = as_attributors(attributors, "explain")
-    y = check_rows(attributors, *fitted_rows(reference))
+    y = check_rows(attributors, reference.training_.X, reference.training_.y)
     sizes = check_sizes(sizes, len(y) - 1)
     y_queries = reference.predict(X_queries) if y_queries is None else y_queries
     y_queries = check_queries(X_queries, y_queries)
@@ -104,7 +102,7 @@ def relative_information(
     picks = np.stack(
         [picked_rows(name, a, X_queries, y_queries, int(sizes[-1])) for name, a in named.items()]
     )
-    nats = information_lost(reference, X_queries, y_queries, picks)[..., sizes - 1]
+    nats = reference.information_lost(X_queries, picks, y_queries)[..., sizes - 1]
     reference_nats, nats = nats[0], nats[1:]
     with np.errstate(invalid="ignore"):
         ratios = nats / reference_nats
@@ -132,52 +130,6 @@ def relative_information(
         ratios=ratios,
         **values,
     )
-
-
-def information_lost(reference, X_queries, y_queries, picks):
-    """Nats about queries that are lost with the first row, the first two, and so on.
-
-    Parameters
-    ----------
-    reference : InfoLossAttributor
-        Gives the kernel and the noise variance.
-    X_queries, y_queries : array-like of shape (n_queries, ...) and (n_queries,)
-        Queries and the labels that are explained.
-    picks : ndarray of shape (n_methods, n_queries, k), int
-        Rows that each method names.
-
-    Returns
-    -------
-    nats : ndarray of shape (n_methods, n_queries, k)
-        I_IL of the first 1 to k rows.
-    """
-    nats = np.empty(picks.shape)
-    queries = reference._queries(X_queries, y_queries)
-    for label in np.unique(queries.labels.numpy()):
-        numbers = np.flatnonzero(queries.labels.numpy() == label)
-        rows, points = reference._rows.at(label)[0], queries.take(numbers)
-        kernels = rows.inner(), points.inner(rows), points.norms()
-        wanted, places = np.unique(picks[:, numbers], return_inverse=True)
-        places = torch.as_tensor(places.reshape(len(picks), len(numbers), -1))
-        precision, weights, variance = leave_out_system(
-            *kernels, reference.noise_variance_, torch.as_tensor(wanted)
-        )
-        for query, number in enumerate(numbers):
-            at = places[:, query].to(precision.device)  # (n_methods, k)
-            block = precision[at[:, :, None], at[:, None, :]]  # P_SS of each method
-            # The first m entries of L^-1 u_S depend on the first m rows alone, so that one factor
-            # holds u_S^T (P_SS)^-1 u_S of every m.
-            factor, failed = torch.linalg.cholesky_ex(block)
-            if failed.any():
-                raise ValueError(
-                    f"noise_variance_={reference.noise_variance_:.3g} of the reference is lost in "
-                    "rounding beside its kernel; choose a larger one."
-                )
-            solved = torch.linalg.solve_triangular(factor, weights[query, at, None], upper=False)
-            gain = solved[..., 0].square().cumsum(1)
-            ratio = torch.where(gain == 0, 0.0, gain / variance[query])
-            nats[:, number] = (0.5 * torch.log1p(ratio)).cpu().numpy()
-    return nats
 
 
 def _figure(result, **style):

@@ -5,7 +5,7 @@ import inspect
 import numpy as np
 from sklearn.utils._param_validation import validate_params
 
-from .._utils.arguments import ROWS, whole
+from .._utils.arguments import ROWS, check_readable, whole
 from .._utils.displays import PointsDisplay
 from .._utils.results import Result
 from .._utils.tables import Table, mean_and_error, plus_minus, text_table
@@ -157,6 +157,7 @@ def backdoor_retrieval(attributors, X_queries, y_queries, relevant, *, k=50, mrr
 
 
 def _check_relevant(relevant, n_queries):
+    check_readable(relevant, "relevant")
     relevant = np.asarray(relevant)
     if relevant.dtype != bool or relevant.ndim not in (1, 2):
         raise ValueError(

@@ -14,7 +14,7 @@ from .._utils.labels import majority
 from .._utils.results import Result
 from .._utils.tables import Table, heads, mean_and_error, number_cells, standard_error, text_table
 from ..datasets import DISTORTIONS, distort
-from ..explanation._explain import _open, explain
+from ..explanation._explain import explain, unwrap
 from ..provenance._input import image_layout
 
 CLEAN = "clean"
@@ -237,7 +237,7 @@ def _measure(classifiers, X, y, k):
 
 def _explains(classifier):
     try:
-        _open(classifier)
+        unwrap(classifier)
     except TypeError:
         return False
     return True

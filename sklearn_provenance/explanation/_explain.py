@@ -2,7 +2,6 @@
 
 import numpy as np
 from sklearn.base import ClassifierMixin
-from sklearn.feature_selection import SelectorMixin
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer
@@ -67,7 +66,7 @@ def explain(estimator, X, k=5):
     array([[10. ,  0.1],
            [20. ,  0.1]])
     """
-    found, pipelines = _open(estimator)
+    found, pipelines = unwrap(estimator)
     check_is_fitted(found)
     rows = X
     if X is not None:
@@ -98,7 +97,7 @@ def explain(estimator, X, k=5):
     )
 
 
-def _open(estimator):
+def unwrap(estimator):
     """Return the estimator that explains, and the pipelines in front of it, outermost first."""
     path, pipelines = [type(estimator).__name__], []
     inner = estimator
@@ -161,7 +160,7 @@ def _can_undo(step):
         return all(_can_undo(inner) for _, inner in step.steps)
     if isinstance(step, FunctionTransformer):
         return step.func is None or step.inverse_func is not None
-    return hasattr(step, "inverse_transform") and not isinstance(step, SelectorMixin)
+    return hasattr(step, "inverse_transform") and not hasattr(step, "get_support")
 
 
 def _names_out(pipeline):

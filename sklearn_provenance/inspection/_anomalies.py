@@ -9,7 +9,7 @@ from .._utils.tables import Table, text_table
 from ..explanation._rows import clip, plain
 from ._debugging import SCORE_NAMES, anomaly_scores
 from ._rows_display import RowsDisplay
-from ._shared import open_classifier, pictures, training_labels
+from ._shared import open_classifier, pictures
 
 
 @validate_params(
@@ -79,16 +79,17 @@ def anomaly_ranking(classifier, by="distance", *, k=10):
     True
     """
     classifier = open_classifier(classifier)[0]
+    training = classifier.training_
     if isinstance(by, str):
         scores, name = anomaly_scores(classifier, method=by, k=k), SCORE_NAMES[by]
     else:
-        scores, name = check_numbers(by, "by", (len(classifier._fit_X),)).copy(), "score"
+        scores, name = check_numbers(by, "by", (len(training),)).copy(), "score"
     return AnomalyRanking(
         scores,
-        training_labels(classifier),
+        training.y,
         name,
-        sample_id=classifier._sample_id,
-        images=pictures(classifier, classifier._fit_X),
+        sample_id=training.sample_id,
+        images=pictures(classifier, training.X),
     )
 
 

@@ -6,8 +6,7 @@ from sklearn.utils._param_validation import validate_params
 
 from .._utils.arguments import ROWS
 from ..attribution._suspicion import label_disagreement
-from ._certainty import index_certainty
-from ._shared import index_branch_features, open_classifier, training_labels
+from ._shared import index_branch_features, open_classifier
 
 SCORE_NAMES = {
     "distance": "distance to neighbours",
@@ -65,7 +64,8 @@ def index_entropy(classifier, X=None):
     >>> entropy.shape, bool(entropy.max() < 3.92)  # log of the 50 rows of a class
     ((150,), True)
     """
-    return index_certainty(*open_classifier(classifier, X))[1]
+    classifier, X = open_classifier(classifier, X)
+    return classifier.index_certainty(X)[1]
 
 
 def anomaly_scores(classifier, X=None, *, method, k, neighbors=None):
@@ -100,18 +100,18 @@ def anomaly_scores(classifier, X=None, *, method, k, neighbors=None):
         raise ValueError(f"{method!r} is no score; expected one of {', '.join(SCORE_NAMES)}")
     if method == "distance":
         neighbors = neighbors or feature_neighbors(classifier, k)
-        queries = None if X is None else index_branch_features(classifier, classifier._rows(X))
+        queries = None if X is None else index_branch_features(classifier, X)
         return neighbors.kneighbors(queries)[0].mean(axis=1)
     if method == "disagreement":
-        if classifier.architecture == "class_conditional" and classifier.routing == "hard":
+        if classifier.candidates_ == "same_class":
             raise ValueError(
                 "disagreement asks exemplars for their labels, and under hard routing all have the "
                 'predicted one. Take another architecture, or read this network with routing="soft"'
             )
         explanation = classifier.explain(X, k=k)
-        labels = training_labels(classifier) if X is None else explanation.query_labels
+        labels = classifier.training_.y if X is None else explanation.query_labels
         return np.nan_to_num(label_disagreement(explanation, labels), nan=1.0)
-    log_confidence, entropy = index_certainty(classifier, X)
+    log_confidence, entropy = classifier.index_certainty(X)
     if method == "entropy":
         return np.nan_to_num(entropy, nan=np.log(len(classifier.index_)))
     if method == "low_entropy":
@@ -121,8 +121,9 @@ def anomaly_scores(classifier, X=None, *, method, k, neighbors=None):
 
 def feature_neighbors(classifier, k):
     """Search for the k nearest training rows in the features of the index branch."""
-    n_train = len(classifier._fit_X)
+    training = classifier.training_
+    n_train = len(training)
     if k >= n_train:
         raise ValueError(f"k must be less than the number of training rows, {n_train}; got {k}")
-    features = index_branch_features(classifier, classifier._fit_X)
+    features = index_branch_features(classifier, training.X)
     return NearestNeighbors(n_neighbors=k).fit(features)

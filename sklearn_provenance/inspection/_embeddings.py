@@ -10,10 +10,11 @@ from sklearn.utils._param_validation import StrOptions, validate_params
 
 from .._utils.arguments import ROWS, check_labels, whole
 from .._utils.results import Result
+from .._utils.rows import n_rows, take_rows
 from .._utils.tables import Table, text_table
 from ..explanation._rows import clip, plain
 from ._clusters_display import ClustersDisplay
-from ._shared import index_branch_features, open_classifier, pictures, training_labels
+from ._shared import index_branch_features, open_classifier, pictures
 
 _NAMES = {"tsne": "t-SNE", "pca": "PCA"}
 
@@ -132,13 +133,12 @@ def embedding_clusters(
     if np.ndim(label) or label is None:
         raise ValueError(f"label must be one class, got {label!r}")
     classifier, X = open_classifier(classifier, X)
-    known_labels = training_labels(classifier)
+    training = classifier.training_
     if X is None:
-        all_rows, y = classifier._fit_X, known_labels
+        X, y = training.X, training.y
     else:
-        all_rows = classifier._rows(X)
-        y = check_labels(y, "y", len(all_rows))
-    numbers, known = np.flatnonzero(y == label), np.flatnonzero(known_labels == label)
+        y = check_labels(y, "y", n_rows(X))
+    numbers, known = np.flatnonzero(y == label), training.of_class(label)
     for name, found in (("row", numbers), ("training row", known)):
         if not len(found):
             raise ValueError(
@@ -151,16 +151,17 @@ def embedding_clusters(
         )
 
     rng = check_random_state(random_state)
-    features = index_branch_features(classifier, all_rows[numbers])
+    features = index_branch_features(classifier, take_rows(X, numbers))
     kmeans = KMeans(n_clusters, n_init=10, random_state=rng).fit(features)
-    known_features = index_branch_features(classifier, classifier._fit_X[known])
+    known_features = index_branch_features(classifier, training.take(known).X)
     distances = pairwise_distances(kmeans.cluster_centers_, known_features)
     own = distances.argmin(axis=0) == np.arange(n_clusters)[:, None]
     distances = np.where(own, distances, np.nan)  # others may be close, but show another cluster
     nearest = np.argsort(distances, axis=1, kind="stable")[:, :n_exemplars]
     distances = np.take_along_axis(distances, nearest, axis=1)
     exemplars = np.where(np.isnan(distances), -1, known[nearest])
-    sample_id = classifier._sample_id
+    shown = training.take(exemplars.ravel())
+    sample_id = shown.sample_id
     return _result(
         label=label,
         rows=numbers,
@@ -169,8 +170,8 @@ def embedding_clusters(
         distances=np.linalg.norm(features - kmeans.cluster_centers_[kmeans.labels_], axis=1),
         exemplars=exemplars,
         exemplar_distances=distances,
-        exemplar_sample_id=None if sample_id is None else sample_id[exemplars],
-        exemplar_images=pictures(classifier, classifier._fit_X[exemplars.ravel()]),
+        exemplar_sample_id=None if sample_id is None else sample_id.reshape(exemplars.shape),
+        exemplar_images=pictures(classifier, shown.X),
         embedding=embedding,
     )
 

@@ -9,8 +9,7 @@ from sklearn.utils.validation import _num_samples
 from tqdm.auto import tqdm
 
 from .._utils.arguments import ROWS
-from .._utils.hashing import row_digests
-from ._certainty import class_certainty, index_certainty, open_provenance
+from ._certainty import class_certainty, open_provenance
 from ._membership_result import MembershipResult
 from ._shared import open_classifier
 
@@ -126,22 +125,23 @@ def membership_inference(classifiers, X_members, X_nonmembers, *, verbose=0):
 
 
 def _index_certainty(classifier, X):
-    return index_certainty(*open_classifier(classifier, X))
+    classifier, X = open_classifier(classifier, X)
+    return classifier.index_certainty(X)
 
 
 def _check_rows(name, classifier, X_members, X_nonmembers):
     """Raise unless members are rows with an output; warn of non-members that are training rows."""
-    known = _names(classifier._fit_X)
-    named = {known[i] for i in classifier.index_} if classifier.lambda_index > 0 else set(known)
-    strangers = sum(row not in named for row in _names(classifier._rows(X_members)))
+    members = classifier.find_training_rows(X_members)
+    known = classifier.find_training_rows(classifier.training_.X)  # copies: the first of them
+    named = known[classifier.index_] if classifier.lambda_index > 0 else known
+    strangers = int((~np.isin(members, named)).sum())
     if strangers:
         raise ValueError(
             f"{strangers} of {_num_samples(X_members)} rows of X_members are no training rows with "
             f"an output (index_) of {name or type(classifier).__name__!r}. Give rows of the X that "
             "fit got, as they were."
         )
-    known = set(known)
-    twins = sum(row in known for row in _names(classifier._rows(X_nonmembers)))
+    twins = int((classifier.find_training_rows(X_nonmembers) >= 0).sum())
     if twins:
         warnings.warn(
             f"{twins} of {_num_samples(X_nonmembers)} rows of X_nonmembers equal training rows of "
@@ -149,7 +149,3 @@ def _check_rows(name, classifier, X_members, X_nonmembers):
             UserWarning,
             stacklevel=3,
         )
-
-
-def _names(rows):
-    return [digest.tobytes() for digest in row_digests(rows)]

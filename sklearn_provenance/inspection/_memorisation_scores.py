@@ -1,12 +1,13 @@
 """Accuracies of a provenance network on its training rows and on others."""
 
+from warnings import catch_warnings, filterwarnings
+
 import numpy as np
-import torch
 from sklearn.utils._param_validation import validate_params
 
 from .._utils.arguments import ROWS, check_labels, whole
 from .._utils.labels import majority
-from ..provenance._inference import batches, nearest_rows, store
+from .._utils.rows import n_rows
 from ._shared import open_classifier
 
 
@@ -77,22 +78,21 @@ def memorisation_scores(estimator, X_test, y_test, *, k=5):
     True
     """
     classifier, X_test = open_classifier(estimator, X_test, "estimator")
-    index, classes = classifier._index, classifier.classes_
-    sizes = as_sizes(k, index.n_outputs)
-    rows = classifier._rows(X_test)
-    y_test = check_labels(y_test, "y_test", len(rows), "X_test")
+    own = classifier.index_
+    sizes = as_sizes(k, len(own))
+    y_test = check_labels(y_test, "y_test", n_rows(X_test), "X_test")
 
-    own, own_rows = index.rows, classifier._fit_X[index.rows]
-    named, right, on_train = _exemplars(classifier, own_rows, classes[index.labels], sizes)
+    training = classifier.training_.take(own)
+    named, right, on_train = _exemplars(classifier, training.X, training.y, sizes)
     itself = named == own
     scores = {
         "index_accuracy": itself,
         "sampled_target_accuracy": _target_share(classifier, named),
-        "local_index_accuracy": _local_hits(classifier, own_rows),
+        "local_index_accuracy": classifier.predict_index(training.X, training.y) == own,
         "attribution_accuracy": itself & right,
     }
     scores |= {f"train_{name}": values for name, values in on_train.items()}
-    on_test = _exemplars(classifier, rows, y_test, sizes)[2]
+    on_test = _exemplars(classifier, X_test, y_test, sizes)[2]
     scores |= {f"test_{name}": values for name, values in on_test.items()}
     return {name: float(np.mean(values)) for name, values in scores.items()}
 
@@ -108,43 +108,28 @@ def as_sizes(k, n_outputs):
     return tuple(int(s) for s in sizes)
 
 
-def _exemplars(classifier, rows, y, sizes):
+def _exemplars(classifier, X, y, sizes):
     """The row named first, whether the class is right, and measures by name, of each row."""
-    named, _, predicted = nearest_rows(
-        classifier.net_.module_, classifier._index, rows, max(sizes), classifier.routing
-    )
-    class_right = classifier.classes_[predicted] == y
-    right = (classifier.classes_[classifier._fit_y[named]] == y[:, None]) & (named >= 0)
+    with catch_warnings():
+        filterwarnings("ignore", ".*candidates", UserWarning)  # padding counts as wrong
+        explanation = classifier.explain(X, k=max(sizes))
+    named, labels = explanation.indices, explanation.exemplar_labels
+    class_right = explanation.query_labels == y
+    right = (labels == y[:, None]) & (named >= 0)
     measures = {"class_accuracy": class_right, "top1": right[:, 0]}
+    encoded = np.searchsorted(classifier.classes_, labels)
     for size in sizes:
-        first = majority(classifier._fit_y[named[:, :size]], named[:, :size] >= 0)
-        measures[f"majority@{size}"] = right[np.arange(len(rows)), first]
+        first = majority(encoded[:, :size], named[:, :size] >= 0)
+        measures[f"majority@{size}"] = right[np.arange(len(y)), first]
         measures[f"any@{size}"] = right[:, :size].any(1)
     return named[:, 0], class_right, measures
 
 
 def _target_share(classifier, named):
     """Probability that the row named is drawn as the target by Eq. 1, for each own row."""
-    index = classifier._index
-    others = index.sizes[index.labels] - 1
+    own, y = classifier.index_, classifier.training_.y
+    _, labels, counts = np.unique(y[own], return_inverse=True, return_counts=True)
+    others = counts[labels] - 1
     alpha = np.where(others > 0, classifier.alpha, 0.0)
-    mate = classifier._fit_y[named] == index.labels
-    share = np.where(mate, alpha / np.maximum(others, 1), 0.0)
-    return np.where(named == index.rows, 1 - alpha, share)
-
-
-def _local_hits(classifier, rows):
-    """Whether each own row is the most probable among those of its class."""
-    net, index = classifier.net_, classifier._index
-    module = net.module_
-    members = torch.as_tensor(index.members, device=net.device)
-    labels, local = (torch.as_tensor(a, device=net.device) for a in (index.labels, index.local))
-    hits = np.empty(len(rows), dtype=bool)
-    for batch, numbers, x in batches(module, rows, index.n_outputs):
-        label, own = labels[numbers], local[numbers]
-        logits = module(x, label).index_logits
-        if module.architecture != "class_conditional":
-            mates = members[label]  # (B, M)
-            logits = logits.gather(1, mates.clamp(min=0)).masked_fill(mates < 0, -torch.inf)
-        store(hits, batch, logits.argmax(1) == own)
-    return hits
+    share = np.where(y[named] == y[own], alpha / np.maximum(others, 1), 0.0)
+    return np.where(named == own, 1 - alpha, share)

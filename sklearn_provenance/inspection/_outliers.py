@@ -9,12 +9,11 @@ from sklearn.utils import _safe_indexing
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 
-from .._utils.arguments import real, whole
+from .._utils.arguments import check_readable, real, whole
 from .._utils.fitted import is_fitted, resolve
-from .._utils.hashing import row_digests
 from .._utils.restored import restored_on_error
 from ._debugging import SCORE_NAMES, anomaly_scores, feature_neighbors
-from ._shared import open_classifier, training_labels
+from ._shared import open_classifier
 
 
 class ProvenanceOutlierDetector(OutlierMixin, BaseEstimator):
@@ -147,9 +146,10 @@ default="distance"
         self.estimator_ = resolve(self.estimator, self.prefit, X, y)
         classifier, X = open_classifier(self.estimator_, X, "estimator")
         self._routing = classifier.routing
-        known, labels = classifier._fit_X, training_labels(classifier)
-        same_rows = np.array_equal(classifier._rows(X), known)
-        if same_rows and y is not None and not np.array_equal(column_or_1d(y), labels):
+        training = classifier.training_
+        self._first = classifier.find_training_rows(training.X)
+        same_rows = np.array_equal(classifier.find_training_rows(X), self._first)
+        if same_rows and y is not None and not np.array_equal(column_or_1d(y), training.y):
             raise ValueError(
                 "the estimator was fitted to these rows with other labels than y. Fit it anew, "
                 "with prefit=False, or give the labels that it was fitted with"
@@ -158,8 +158,6 @@ default="distance"
         if self.method == "distance":
             self._neighbors = feature_neighbors(classifier, self.k)
         self._known_scores = -self._anomaly(classifier)
-        # Of equal rows the first counts.
-        self._number = {row: len(known) - 1 - i for i, row in enumerate(_names(known[::-1]))}
         self._fit_scores = self._scores(classifier, X)
         self.offset_ = float(np.percentile(self._fit_scores, 100 * self.contamination))
         return self
@@ -179,7 +177,8 @@ default="distance"
         outlier : ndarray of shape (n,)
             -1 for outliers, 1 for the others.
         """
-        return _signs(self.fit(X, y)._fit_scores - self.offset_)
+        self.fit(X, y)
+        return _signs(self._fit_scores - self.offset_)
 
     def score_samples(self, X):
         """Score rows, lower where they are more anomalous.
@@ -237,6 +236,7 @@ default="distance"
 
     def _check_X(self, X, reset=False):
         """X as something with a shape; the estimator checks what it holds."""
+        check_readable(X, "X")
         X = X if hasattr(X, "shape") else np.asarray(X)
         if X.ndim < 2:
             raise ValueError(
@@ -253,10 +253,9 @@ default="distance"
 
     def _scores(self, classifier, X):
         """Scores of training rows by the others, of other rows as they are."""
-        rows = classifier._rows(X)
-        if np.array_equal(rows, classifier._fit_X):  # equal rows may have different labels
+        numbers = classifier.find_training_rows(X)  # of equal training rows the first
+        if np.array_equal(numbers, self._first):  # equal rows may have different labels
             return self._known_scores.copy()
-        numbers = np.array([self._number.get(row, -1) for row in _names(rows)])
         scores = self._known_scores[numbers]
         new = np.flatnonzero(numbers < 0)
         if len(new):
@@ -268,10 +267,6 @@ default="distance"
         tags.target_tags.required = True
         tags.input_tags.sparse = True  # as a ProvenanceClassifier takes
         return tags
-
-
-def _names(rows):
-    return [digest.tobytes() for digest in row_digests(rows)]
 
 
 def _signs(decision):

@@ -11,14 +11,13 @@ from sklearn.utils._param_validation import StrOptions, validate_params
 
 from .._utils.arguments import ROWS, check_labels, whole
 from ..explanation._cards import marks
-from ..explanation._explain import _open, explain
+from ..explanation._explain import explain, unwrap
 from ..explanation._page import check_target, page, write_page
 from ..explanation._rows import clip, plain
 from ..explanation._sections import query_section, target_namer
 from ..explanation._targets import are_numbers, has, subtract, write_number
 from ..explanation._templates import Markup, render
 from ..explanation._views import RowViews, words
-from ..provenance import ProvenanceClassifier
 from ._report_suspicion import suspicious_section
 
 _MAX_LINKS = 12
@@ -136,7 +135,7 @@ def report(
     if isinstance(fitted, type):
         raise TypeError(f"fitted must be a fitted estimator, got the class {fitted.__name__}")
     try:
-        inner, _ = _open(fitted)
+        inner, _ = unwrap(fitted)
     except TypeError as error:
         raise TypeError(f"fitted must have an explain method: {error}") from error
     explanation = explain(fitted, X_test, k=k)
@@ -180,8 +179,6 @@ def report(
 
 def _exemplars_agree(inner):
     """Whether an estimator names rows of the query's label only."""
-    if isinstance(inner, ProvenanceClassifier):
-        return inner.architecture == "class_conditional" and inner.routing == "hard"
     return getattr(inner, "candidates_", "all") == "same_class"
 
 

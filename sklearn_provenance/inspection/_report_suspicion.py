@@ -4,9 +4,10 @@ from warnings import catch_warnings, filterwarnings
 
 import numpy as np
 
+from .._utils.arguments import check_readable
 from .._utils.rows import take_rows
+from .._utils.training import TrainingData
 from ..attribution._suspicion import label_disagreement, label_loss
-from ..attribution._training_rows import fitted_rows
 from ..attribution.estimators._base import BaseAttributor
 from ..explanation import Explanation
 from ..explanation._cards import cards
@@ -15,7 +16,6 @@ from ..explanation._targets import are_numbers
 from ..explanation._templates import render
 from ..explanation._views import words
 from ..provenance import ProvenanceClassifier
-from ._shared import training_labels
 
 DISAGREEMENT = "label disagreement"
 LOSS = "loss of the given label"
@@ -58,7 +58,7 @@ def suspicious_section(
     ValueError
         If ``suspicious`` has the wrong shape, or is neither "auto" nor numbers.
     """
-    known = isinstance(inner, BaseAttributor | ProvenanceClassifier)
+    known = isinstance(getattr(inner, "training_", None), TrainingData)
     if isinstance(suspicious, str) and suspicious != "auto":
         raise ValueError(f'suspicious must be "auto", an array or None, got {suspicious!r}')
     if isinstance(suspicious, str) and not known:
@@ -67,7 +67,7 @@ def suspicious_section(
         return _section([note])
     labels = others = None
     if known:
-        labels = _given_labels(inner)
+        labels = inner.training_.y
         others = _by_the_others(inner, len(labels), k)
     if isinstance(suspicious, str):
         if are_numbers(explanation):
@@ -102,8 +102,7 @@ def suspicious_section(
         )
     part = _explained(rows, labels, others, explanation)
     names = [f"Training row {row}" for row in rows]
-    own = isinstance(inner, BaseAttributor)
-    ids = inner.training_.sample_id if own else getattr(inner, "_sample_id", None)
+    ids = inner.training_.sample_id if known else None
     if ids is not None:
         names = [f"{name}, id {words(ids[row])}" for name, row in zip(names, rows, strict=True)]
     facts = [
@@ -132,10 +131,6 @@ def _section(notes, written=()):
     return render("report_suspicious.html", __package__, notes=notes, cards=written)
 
 
-def _given_labels(inner):
-    return fitted_rows(inner)[1] if isinstance(inner, BaseAttributor) else training_labels(inner)
-
-
 def _by_the_others(inner, n_train, k):
     """Explain every training row by the other ones."""
     n_named = len(inner.index_) if isinstance(inner, ProvenanceClassifier) else n_train
@@ -157,9 +152,7 @@ def _measures(inner, labels, others, by_construction):
         if by_construction:
             notes.append("Here it is 0 or 1, because only rows of the predicted class are named. ")
     try:
-        with catch_warnings():
-            filterwarnings("ignore", "X does not have valid feature names", UserWarning)
-            measures[LOSS] = label_loss(inner, _fitted_X(inner), labels)
+        measures[LOSS] = label_loss(inner, inner.training_.X, labels)
     except TypeError:
         notes.append("The model gives no probabilities, so there is no loss. ")
     return measures, notes
@@ -173,6 +166,7 @@ def _measures_of_numbers(inner, targets):
 
 
 def _check_scores(suspicious, n_train):
+    check_readable(suspicious, "suspicious")
     scores = np.asarray(suspicious)
     if scores.shape != (n_train,) or scores.dtype.kind not in "biuf" or np.isnan(scores).any():
         raise ValueError(
@@ -212,8 +206,3 @@ def _predicted(inner, others, rows):
     if isinstance(inner, ProvenanceClassifier):
         return others.query_labels[rows]
     return inner.predict(take_rows(inner.training_.X, rows))
-
-
-def _fitted_X(inner):
-    """The rows that an attributor or a provenance network was fitted on."""
-    return inner.training_.X if isinstance(inner, BaseAttributor) else inner._fit_X

@@ -2,10 +2,9 @@
 
 import numpy as np
 
+from .._utils.rows import image_layout
 from ..explanation._images import brightness
 from ..explanation._rows import as_images
-from ..provenance._inference import index_features
-from ..provenance._input import image_layout
 from ._certainty import open_provenance
 
 
@@ -47,38 +46,34 @@ def open_classifier(estimator, X=None, name="classifier"):
     return classifier, X
 
 
-def training_labels(classifier):
-    """Labels of the training rows of a ProvenanceClassifier, as they were given."""
-    return classifier.classes_[classifier._fit_y]
-
-
-def index_branch_features(classifier, rows):
-    """What ``transform`` returns, for rows as the classifier holds them, in double precision.
+def index_branch_features(classifier, X):
+    """Features of the index branch in double precision, whatever ``set_output`` asks for.
 
     In single precision distances would depend on what a row is batched with.
     """
-    return index_features(classifier.net_.module_, classifier._index, rows).astype(np.float64)
+    return np.asarray(classifier.transform(X), dtype=np.float64)
 
 
-def pictures(classifier, rows):
+def pictures(classifier, X):
     """Rows of a classifier as images.
 
     Parameters
     ----------
     classifier : ProvenanceClassifier
         Fitted.
-    rows : ndarray of shape (n, n_features)
-        Rows as it holds them.
+    X : array-like of shape (n, ...)
+        Rows as in its ``training_``.
 
     Returns
     -------
     ndarray of shape (n, H, W) or (n, H, W, C), or None
         None if rows are not images, or have a number of channels that cannot be drawn.
     """
-    if classifier._user_shape is None or classifier.input_shape_[0] not in (1, 3, 4):
+    channels, *size = classifier.input_shape_
+    if len(size) != 2 or channels not in (1, 3, 4):
         return None
-    shape = image_layout(classifier._user_shape)[0]
-    return as_images(rows.reshape(-1, *shape), classifier.input_shape_)
+    shape, _ = image_layout(classifier.training_.row_shape)
+    return as_images(np.asarray(X).reshape(-1, *shape), classifier.input_shape_)
 
 
 def draw_images(panels, images):

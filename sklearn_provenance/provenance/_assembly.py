@@ -6,7 +6,7 @@ from .._utils.arguments import as_device
 from .._utils.rows import image_layout
 from ._backbones import MLP_DEPTH
 from ._network import ProvenanceNetwork
-from ._training import ProvenanceLoss, build_net, update_training
+from ._training import ProvenanceLoss
 
 STRUCTURE = (
     "architecture",
@@ -25,6 +25,8 @@ _LOSS_PARAMETERS = ("alpha", "mixing", "lambda_class", "lambda_index", "label_sm
 
 def assemble_net(clf, seed):
     """The net of a classifier whose data have been validated, with fresh weights."""
+    from ._net import build_net
+
     index, device = clf._index, as_device(clf.device)
     shape, axes = stored_layout(clf)
     backbone = choose_backbone(clf.backbone, shape)
@@ -61,6 +63,8 @@ def assemble_net(clf, seed):
 
 def update_net(clf):
     """Bring hyperparameters that may change between warm starts to the net."""
+    from ._net import update_training
+
     net = clf.net_
     update_training(net, clf)
     for name in _LOSS_PARAMETERS:

@@ -4,17 +4,17 @@ import numpy as np
 import torch
 from sklearn.base import ClassifierMixin
 from sklearn.utils._param_validation import Interval, RealNotInt, StrOptions
-from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from .._utils.arguments import real, whole
 from ._assembly import STRUCTURE, assemble_net, network_structure, update_net
 from ._backbones import SIZES
 from ._estimator import ProvenanceEstimator
-from ._inference import class_proba, index_features, index_proba, nearest_rows
+from ._index_branch import IndexBranchMixin
+from ._inference import class_proba, index_features
 
 
-class ProvenanceClassifier(ClassifierMixin, ProvenanceEstimator):
+class ProvenanceClassifier(IndexBranchMixin, ClassifierMixin, ProvenanceEstimator):
     """A neural classifier that names the training rows behind each prediction.
 
     Beside its class branch the network has an index branch with one output per training row,
@@ -111,6 +111,11 @@ default="class_conditional"
         Shape of one input of the network, (n_features,) or (channels, height, width).
     index_ : ndarray of shape (n_outputs,)
         Training rows that have an output, in increasing order.
+    training_ : TrainingData
+        Rows ``X``, labels ``y`` and ``sample_id`` that it was trained on.
+    candidates_ : {"same_class", "all"}
+        Rows that may be named for a query: "same_class", those of its predicted class, in a
+        class-conditional network under hard routing.
     history_ : list of dict
         Mean losses in nats, accuracies with dropout on, learning rate and seconds per epoch.
     net_ : skorch.NeuralNet
@@ -255,7 +260,7 @@ default="class_conditional"
 
     def _training_rows(self):
         rows = super()._training_rows()
-        if self.architecture != "single_branch":
+        if self.net_.module_.has_class_branch:
             return rows
         kept = torch.as_tensor(self.index_)
         return tuple(values[kept] for values in rows)
@@ -293,38 +298,6 @@ default="class_conditional"
         rows = self._rows(X)
         return class_proba(self.net_.module_, self._index, rows)
 
-    def predict_index(self, X):
-        """The training row of largest probability.
-
-        Parameters
-        ----------
-        X : array-like
-            Rows or images as in :meth:`fit`.
-
-        Returns
-        -------
-        indices : ndarray of shape (n,)
-            Rows of the X given to fit.
-        """
-        rows = self._rows(X)
-        return nearest_rows(self.net_.module_, self._index, rows, 1, self.routing)[0][:, 0]
-
-    def index_proba(self, X):
-        """Probability of every training row.
-
-        Parameters
-        ----------
-        X : array-like
-            Rows or images as in :meth:`fit`.
-
-        Returns
-        -------
-        proba : ndarray of shape (n, n_training_rows), float32
-            Rows sum to 1. :meth:`explain` and :meth:`kneighbors` do without this matrix.
-        """
-        rows = self._rows(X)
-        return index_proba(self.net_.module_, self._index, rows, self.routing)
-
     def transform(self, X):
         """Penultimate features of the index branch.
 
@@ -340,33 +313,6 @@ default="class_conditional"
         """
         rows = self._rows(X)
         return index_features(self.net_.module_, self._index, rows)
-
-    def kneighbors(self, X=None, n_neighbors=5, return_distance=True):
-        """The training rows of largest probability, as neighbours.
-
-        Parameters
-        ----------
-        X : array-like, default=None
-            Queries as in :meth:`fit`; None takes the training rows, none its own neighbour.
-        n_neighbors : int, default=5
-            Neighbours per query.
-        return_distance : bool, default=True
-            Whether to return distances.
-
-        Returns
-        -------
-        distances : ndarray of shape (n, n_neighbors)
-            -log p of each neighbour in nats, ascending; inf pads. Only with ``return_distance``.
-        indices : ndarray of shape (n, n_neighbors)
-            Rows of the X given to fit; -1 pads.
-        """
-        rows, exclude = self._queries(X)
-        indices, log_proba, _ = self._nearest(
-            self.net_.module_, rows, exclude, n_neighbors, "n_neighbors"
-        )
-        if not return_distance:
-            return indices
-        return np.nan_to_num(-log_proba, nan=np.inf), indices
 
     def explain(self, X=None, k=5):
         """Name the training rows behind predictions.
@@ -391,9 +337,8 @@ default="class_conditional"
             If k is larger than the number of training rows that can be named.
         """
         rows, exclude = self._queries(X)
-        module = self.net_.module_
-        found = self._nearest(module, rows, exclude, k)
-        method = f"{module.architecture.replace('_', '-')} network"
+        found = self._nearest(rows, exclude, k)
+        method = f"{self.net_.module_.architecture.replace('_', '-')} network"
         return self._explanation(rows, *found, method)
 
     @classmethod
@@ -421,10 +366,3 @@ default="class_conditional"
             If :meth:`save` did not write the file, or the backbone does not fit to it.
         """
         return cls._load(path, backbone, device)
-
-    def _queries(self, X):
-        """Rows, and the training row that each is where X is None."""
-        if X is None:
-            check_is_fitted(self)
-            return self._fit_X, np.arange(len(self._fit_X))
-        return self._rows(X), None

@@ -18,21 +18,23 @@ from sklearn.preprocessing import LabelEncoder
 from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d
-from skorch.history import History
 
-from .._utils.arguments import as_device
+from .._utils.arguments import as_device, check_readable
 from .._utils.restored import restored_generators, restored_on_error
 from .._utils.rows import image_layout
 from ..explanation import Explanation
 from ._index import ClassIndex
 from ._inference import nearest_rows
 from ._input import validate_rows
+from ._known_rows import KnownRowsMixin
 from ._persistence import load_state, load_weights, reading, save_estimator
 from ._subset import index_rows
-from ._training import DeviceRows, train
+from ._training import DeviceRows
 
 
-class ProvenanceEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class ProvenanceEstimator(
+    KnownRowsMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
+):
     """An estimator around a network with one output per training row.
 
     Subclasses say which network: they have the class attributes and methods that raise
@@ -87,6 +89,8 @@ class ProvenanceEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
 
     def _fit(self, X, y, sample_id):
         before = self.__dict__.copy() if self.warm_start and hasattr(self, "net_") else None
+        check_readable(y, "y")
+        check_readable(sample_id, "sample_id")
         X, y = validate_rows(self, X, y, reset=True)
         self._check_labels(y)
         y = column_or_1d(y, warn=True)
@@ -165,6 +169,8 @@ class ProvenanceEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
 
     @classmethod
     def _load(cls, path, backbone, device):
+        from skorch.history import History
+
         state, weights = load_state(path, cls, backbone)
         self = cls(**dict(state["params"], device=device))
         self.classes_, self.index_ = state["classes"], state["index"]
@@ -217,6 +223,8 @@ class ProvenanceEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
         return X, label, output, local
 
     def _train(self, order_seed, step_seed):
+        from ._net import train
+
         net = self.net_
         # A module of the user's, unlike our own, draws from the global generators.
         is_theirs = not isinstance(getattr(self, "backbone", "auto"), str)
@@ -238,8 +246,13 @@ class ProvenanceEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
                 stacklevel=5,
             )
 
-    def _nearest(self, module, rows, exclude, k, name="k"):
-        """The k most probable training rows of what a part of the network reads, log-probabilities
+    @property
+    def _index_network(self):
+        """The part of the network with the index branch."""
+        return self.net_.module_
+
+    def _nearest(self, rows, exclude, k, name="k"):
+        """The k most probable training rows of what the index network reads, log-probabilities
         and predicted classes, encoded."""
         n_candidates = len(self.index_) - (exclude is not None)
         if not isinstance(k, numbers.Integral) or isinstance(k, bool):
@@ -249,7 +262,7 @@ class ProvenanceEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
                 f"{name} must be between 1 and {n_candidates}, the training rows that can be "
                 f"named; got {k}"
             )
-        found = nearest_rows(module, self._index, rows, int(k), self.routing, exclude)
+        found = nearest_rows(self._index_network, self._index, rows, int(k), self.routing, exclude)
         short = int((found[0][:, -1] < 0).sum())
         if short:
             warnings.warn(
@@ -278,14 +291,6 @@ class ProvenanceEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
             score_name="index probability",
             targets="labels",
         )
-
-    def _as_given(self, rows):
-        """Flat rows in the shape of those that fit was given."""
-        return rows if self._fit_flat else rows.reshape(-1, *self._user_shape)
-
-    def _rows(self, X):
-        check_is_fitted(self)
-        return validate_rows(self, X, reset=False)
 
     def __sklearn_is_fitted__(self):
         return hasattr(self, "net_")

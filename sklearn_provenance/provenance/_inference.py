@@ -1,12 +1,14 @@
 """Reading a trained provenance network, a batch at a time.
 
 No function here holds more than one batch of rows x outputs unless that is what it returns.
+[PN] is "Provenance Networks: End-to-End Exemplar-Based Explainability".
 """
 
 import numpy as np
 import torch
 
 from .._utils.modules import evaluation_mode
+from ..information._certainty import certainty
 
 # Values per batch of index logits: 64 MB in single precision.
 _BATCH_VALUES = 2**24
@@ -31,13 +33,13 @@ def class_proba(module, index, rows):
         From the class branch; in a single branch the index probability of each class's rows.
     """
     proba = np.empty((len(rows), len(index.sizes)), dtype=np.float32)
-    if module.architecture == "single_branch":
-        by_class = _class_sums(index, _device(module))
-        for batch, _, x in batches(module, rows, index.n_outputs):
-            store(proba, batch, _class_mass(_outputs(module, x).index_logits, by_class))
-    else:
+    if module.has_class_branch:
         for batch, _, x in batches(module, rows, len(index.sizes)):
             store(proba, batch, checked(module.class_logits(x)).softmax(1))
+        return proba
+    by_class = _class_sums(index, _device(module))
+    for batch, _, x in batches(module, rows, index.n_outputs):
+        store(proba, batch, _class_mass(_outputs(module, x).index_logits, by_class))
     return proba
 
 
@@ -135,6 +137,66 @@ def nearest_rows(module, index, rows, k, routing, exclude=None):
     return indices, log_proba, predicted
 
 
+def nearest_in_class(module, index, rows, labels):
+    """The training row of largest probability among those of a class that is given.
+
+    Parameters
+    ----------
+    module, index, rows
+        As in :func:`class_proba`.
+    labels : ndarray of shape (n,)
+        Encoded class of each row. A class-conditional branch is told it ([PN] Eq. 21).
+
+    Returns
+    -------
+    indices : ndarray of shape (n,), int64
+        Training rows of that class.
+    """
+    indices = np.empty(len(rows), dtype=np.int64)
+    device = _device(module)
+    members = torch.as_tensor(index.members, device=device)
+    training_rows = torch.as_tensor(index.rows, device=device)
+    labels = torch.as_tensor(labels, device=device)
+    for batch, numbers, x in batches(module, rows, index.n_outputs):
+        label = labels[numbers]
+        mates = members[label]  # (B, M)
+        logits = checked(module(x, label).index_logits)
+        if not module.index_per_class:
+            logits = logits.gather(1, mates.clamp(min=0)).masked_fill(mates < 0, -torch.inf)
+        outputs = mates.gather(1, logits.argmax(1, keepdim=True))[:, 0]
+        store(indices, batch, training_rows[outputs])
+    return indices
+
+
+def index_certainty(module, index, rows, routing, exclude=None):
+    """Log-confidence and entropy of the index probabilities, without an n x N matrix.
+
+    Parameters
+    ----------
+    module, index, rows, routing, exclude
+        As in :func:`nearest_rows`.
+
+    Returns
+    -------
+    log_confidence, entropy : ndarray of shape (n,), float64
+        As :func:`~sklearn_provenance.information._certainty.certainty` gives them. nan where no
+        training row is left.
+    """
+    log_confidence, entropy = np.empty(len(rows)), np.empty(len(rows))
+    device = _device(module)
+    by_class = _class_sums(index, device)
+    members = torch.as_tensor(index.members, device=device)
+    if exclude is not None:
+        exclude = torch.as_tensor(index.output_of_row[exclude], device=device)
+    for batch, numbers, x in batches(module, rows, index.n_outputs):
+        without = None if exclude is None else exclude[numbers]
+        log_p, _, _ = _log_proba(module, members, by_class, x, routing, without)
+        found = certainty(log_p)
+        store(log_confidence, batch, found[0])
+        store(entropy, batch, found[1])
+    return log_confidence, entropy
+
+
 def batches(module, rows, n_values=0):
     """Batches as (slice of rows, numbers of the rows in x, x on the device).
 
@@ -196,7 +258,7 @@ def _class_mass(index_logits, by_class):
 def _log_proba(module, members, by_class, x, routing, exclude=None):
     """Log-probabilities (B, columns), the class whose local outputs the columns are, if any, and
     what the class is predicted from (B, C)."""
-    if module.architecture == "class_conditional" and routing == "soft":
+    if module.index_per_class and routing == "soft":
         per_class = module.index_logits_per_class(x)
         class_scores = checked(next(per_class))
         log_class = class_scores.log_softmax(1)

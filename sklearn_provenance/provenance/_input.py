@@ -9,6 +9,7 @@ import torch
 from scipy.sparse import issparse
 from sklearn.utils.validation import validate_data
 
+from .._utils.numeric import as_given
 from .._utils.rows import image_layout
 
 _LARGE = 2**31  # bytes
@@ -48,7 +49,7 @@ def validate_rows(estimator, X, y="no_validation", *, reset):
     ValueError
         If the shape is wrong or ambiguous, or the range disagrees with the one seen in fit.
     """
-    X = given = _as_array(X)
+    X = given = _as_array(as_given(X))
     ndim = getattr(X, "ndim", 2)
     if reset and estimator.input_shape is not None:
         _check_input_shape(estimator.input_shape)
@@ -112,7 +113,7 @@ def unit_scale(X):
 
 def _as_array(X):
     if isinstance(X, torch.Tensor):
-        return X.detach().cpu().numpy()
+        return X.cpu().numpy()
     if issparse(X):
         return _densified(X)
     if isinstance(X, list | tuple) and len(X) and np.ndim(X[0]) in (2, 3):

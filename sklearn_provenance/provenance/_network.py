@@ -54,6 +54,13 @@ class ProvenanceNetwork(MixedPrecision):
         Type for automatic mixed precision; None computes in single precision.
     amp_device : str, default="cpu"
         Kind of device on which it is used.
+
+    Attributes
+    ----------
+    has_class_branch : bool
+        Whether classes have logits of their own.
+    index_per_class : bool
+        Whether index logits are those of one class's rows, in local order.
     """
 
     def __init__(
@@ -75,9 +82,10 @@ class ProvenanceNetwork(MixedPrecision):
     ):
         super().__init__(amp_dtype, amp_device)
         self.architecture = architecture
+        self.has_class_branch = architecture != "single_branch"
+        self.index_per_class = architecture == "class_conditional"
         n_classes = len(sizes)
-        conditional = architecture == "class_conditional"
-        self.conditioning = conditional and class_conditioning
+        self.conditioning = self.index_per_class and class_conditioning
         units = layout(width, architecture, backbone, dropout)
 
         self.scaling = InputScaling(user_shape, axes, input_scale)
@@ -86,7 +94,7 @@ class ProvenanceNetwork(MixedPrecision):
         shared = len(stages) if sharing_level is None else sharing_level
         self.shared = nn.Sequential(*stages[:shared])
         own_stages = stages[shared:]
-        if architecture != "single_branch":
+        if self.has_class_branch:
             hidden, n_hidden = hidden_layers(n_features, units.class_hidden, generator)
             output = linear(n_hidden, n_classes, generator)
             self.class_branch = nn.Sequential(*own_stages, hidden, output)
@@ -96,10 +104,10 @@ class ProvenanceNetwork(MixedPrecision):
         n_input = n_features + (n_classes if self.conditioning else 0)
         self.index_hidden, n_hidden = hidden_layers(n_input, units.index_hidden, generator)
         self.index_dropout = Dropout(units.index_dropout)
-        if conditional and heads == "per_class":
+        if self.index_per_class and heads == "per_class":
             self.index_head = ClassHeads(n_hidden, list(sizes), generator)
         else:
-            n_outputs = max(sizes) if conditional else sum(sizes)
+            n_outputs = max(sizes) if self.index_per_class else sum(sizes)
             self.index_head = index_layer(n_hidden, n_outputs, generator)
         self.n_index_features = n_hidden
         self.register_buffer("sizes", torch.as_tensor(sizes), persistent=False)
@@ -113,9 +121,9 @@ class ProvenanceNetwork(MixedPrecision):
         with self._autocast(x):
             trunk = self.shared(self.scaling(x))
             class_logits = None
-            if self.architecture != "single_branch":
+            if self.has_class_branch:
                 class_logits = self.class_branch(trunk).float()  # (B, C)
-            if self.architecture != "class_conditional":
+            if not self.index_per_class:
                 label = None
             elif label is None:
                 label = class_logits.argmax(1)

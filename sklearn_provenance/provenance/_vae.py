@@ -10,6 +10,7 @@ from sklearn.utils._param_validation import StrOptions, validate_params
 from sklearn.utils.validation import check_is_fitted
 
 from .._utils.arguments import real, whole
+from .._utils.numeric import as_given
 from ._backbones import SIZES
 from ._estimator import ProvenanceEstimator
 from ._inference import batches, checked, class_proba, store
@@ -95,6 +96,11 @@ class ProvenanceVAE(ProvenanceEstimator):
         Shape of one input of the network, (n_features,) or (channels, height, width).
     index_ : ndarray of shape (n,)
         Training rows that have an output: all.
+    training_ : TrainingData
+        Rows ``X``, labels ``y`` and ``sample_id`` that it was trained on.
+    candidates_ : {"same_class", "all"}
+        Rows that may be named for a query: "same_class", those of its predicted class, under hard
+        routing.
     likelihood_ : {"bernoulli", "gaussian"}
         The distribution in use.
     history_ : list of dict
@@ -206,6 +212,10 @@ class ProvenanceVAE(ProvenanceEstimator):
         return "bernoulli" if self.net_.module_.decoder.log_noise is None else "gaussian"
 
     @property
+    def _index_network(self):
+        return self.net_.module_.decoder
+
+    @property
     def _n_features_out(self):
         return self._structure["latent_dim"]
 
@@ -307,7 +317,7 @@ class ProvenanceVAE(ProvenanceEstimator):
             Class labels.
         """
         Z = self._encode(self._rows(X))
-        proba = class_proba(self.net_.module_.decoder, self._index, Z)
+        proba = class_proba(self._index_network, self._index, Z)
         return self.classes_[proba.argmax(1)]
 
     def explain(self, X=None, k=5):
@@ -332,12 +342,8 @@ class ProvenanceVAE(ProvenanceEstimator):
         ValueError
             If k is larger than the number of training rows that can be named.
         """
-        if X is None:
-            check_is_fitted(self)
-            rows, exclude = self._fit_X, np.arange(len(self._fit_X))
-        else:
-            rows, exclude = self._rows(X), None
-        found = self._nearest(self.net_.module_.decoder, self._encode(rows), exclude, k)
+        rows, exclude = self._queries(X)
+        found = self._nearest(self._encode(rows), exclude, k)
         return self._explanation(rows, *found, "provenance autoencoder")
 
     def explain_latent(self, Z, k=5):
@@ -362,7 +368,7 @@ class ProvenanceVAE(ProvenanceEstimator):
             another number of dimensions.
         """
         Z = self._codes(Z)
-        found = self._nearest(self.net_.module_.decoder, Z, None, k)
+        found = self._nearest(Z, None, k)
         return self._explanation(self._decode(Z), *found, "provenance autoencoder")
 
     def score_samples(self, X):
@@ -456,6 +462,8 @@ class ProvenanceVAE(ProvenanceEstimator):
 
     def _codes(self, Z):
         check_is_fitted(self)
+        Z = as_given(Z, "codes")
+        Z = Z.cpu() if isinstance(Z, torch.Tensor) else Z
         Z = check_array(Z, dtype=np.float32, input_name="codes")
         if Z.shape[1] != self._n_features_out:
             raise ValueError(

@@ -6,13 +6,14 @@ import torch
 from .._utils.arguments import as_device
 from ._assembly import amp_dtype, choose_backbone, stored_layout
 from ._input import unit_scale
-from ._training import build_net, update_training
 from ._vae_loss import VAELoss
 from ._vae_network import VAENetwork
 
 
 def assemble_net(vae, seed):
     """The net of an autoencoder whose data have been validated, with fresh weights."""
+    from ._net import build_net
+
     index, device = vae._index, as_device(vae.device)
     shape, axes = stored_layout(vae)
     likelihood = _likelihood(vae)
@@ -42,6 +43,8 @@ def assemble_net(vae, seed):
 
 def update_net(vae):
     """Bring hyperparameters that may change between warm starts to the net."""
+    from ._net import update_training
+
     net = vae.net_
     update_training(net, vae)
     net.criterion_.lambda_gen, net.criterion_.lambda_cls = vae.lambda_gen, vae.lambda_cls

@@ -161,7 +161,8 @@ class Decoder(nn.Module):
         Source of the initial weights.
     """
 
-    architecture = "class_conditional"
+    has_class_branch = True  # as networks of the classifier answer
+    index_per_class = True
 
     def __init__(self, stem, pool, render, n_features, members, heads, likelihood, generator):
         super().__init__()

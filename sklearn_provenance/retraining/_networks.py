@@ -4,6 +4,7 @@ import numpy as np
 import torch
 
 from .._utils.arguments import check_weights
+from ..tangent._read_logits import warn_of_probabilities
 
 
 def first_logits(module, name, x):
@@ -22,6 +23,7 @@ def first_logits(module, name, x):
             f"It says: {error}"
         ) from error
     check_logits(logits, len(x))
+    warn_of_probabilities(logits)
     return logits
 
 

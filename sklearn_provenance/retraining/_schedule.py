@@ -10,7 +10,7 @@ import torch
 from sklearn.utils._param_validation import StrOptions, validate_parameter_constraints
 from torch import nn
 
-from .._utils.arguments import real, whole
+from .._utils.arguments import check_readable, real, whole
 
 OPTIMIZERS = ("sgd", "adamw")
 BATCHES = ("common", "own")
@@ -276,6 +276,7 @@ def group_batches(masks, seeds, recipe, block=64):
 
 def check_masks(masks, n_rows):
     """Masks as an array of bool (n_copies, n_rows)."""
+    check_readable(masks, "masks")
     try:
         masks = np.asarray(masks)
     except ValueError as error:

@@ -7,6 +7,8 @@ import torch
 from scipy.sparse import issparse
 from torch import nn
 
+from .._utils.arguments import check_readable
+
 
 def as_batch(X, model):
     """Tensors on the network's device.
@@ -29,6 +31,7 @@ def as_batch(X, model):
         return map_structure(X, lambda part: as_batch(part, model))
     if isinstance(X, OnDemand):
         return X[slice(None)]
+    check_readable(X, "X")
     if issparse(X):
         X = X.toarray()
     if isinstance(X, torch.Tensor):

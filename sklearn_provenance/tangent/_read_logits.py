@@ -49,7 +49,7 @@ class ReadLogits:
         """
         outputs = self.outputs(module, x)
         logits = as_logits(outputs, n_rows(x), self.first)
-        _warn_of_probabilities(logits)
+        warn_of_probabilities(logits)
         plain = logits is outputs and self.forward is None and isinstance(x, torch.Tensor)
         tensor = logits_of(outputs, self.first)
         n_outputs = 1 if tensor.numel() == n_rows(x) else logits.shape[1]
@@ -103,7 +103,7 @@ def binary_logits(z):
     return torch.cat([-z / 2, z / 2], 1)
 
 
-def _warn_of_probabilities(logits):
+def warn_of_probabilities(logits):
     """Warn of a module that ends in a softmax; its gradients are not those of its logits."""
     if (logits >= 0).all() and ((logits.sum(1) - 1).abs() < 1e-4).all():
         warnings.warn(

@@ -10,7 +10,8 @@ from sklearn.datasets import load_iris
 from sklearn.naive_bayes import GaussianNB
 
 from sklearn_provenance import ProvenanceClassifier
-from sklearn_provenance.inspection._certainty import certainty, class_certainty, index_certainty
+from sklearn_provenance.information._certainty import certainty
+from sklearn_provenance.inspection._certainty import class_certainty
 from sklearn_provenance.provenance import _inference
 
 ARCHITECTURES = ["class_conditional", "class_independent", "single_branch"]
@@ -79,7 +80,7 @@ def test_branches_of_networks(architecture, subset, routing, iris, monkeypatch):
         random_state=0,
     ).fit(X, y)
     pairs = [
-        (index_certainty(clf, X), clf.index_proba(X)),
+        (clf.index_certainty(X), clf.index_proba(X)),
         (class_certainty(clf, X), clf.predict_proba(X)),
     ]
     for found, proba in pairs:
@@ -93,7 +94,7 @@ def test_branches_of_networks(architecture, subset, routing, iris, monkeypatch):
         "forward",
         lambda self, x, *args: batches.append(len(x)) or forward(self, x, *args),
     )
-    np.testing.assert_allclose(index_certainty(clf, X), pairs[0][0], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(clf.index_certainty(X), pairs[0][0], rtol=1e-5, atol=1e-6)
     if (architecture, routing) != ("class_conditional", "soft"):
         assert max(batches) <= 16  # 7 rows, which are repeated up to 16
 

@@ -1,6 +1,7 @@
 """Copies of networks against training written down plainly."""
 
 import copy
+import warnings
 
 import numpy as np
 import pytest
@@ -428,3 +429,18 @@ def test_cuda(make, group_size):
     if make is not dropout:
         expected = references(module, X, y, masks, X_eval, recipe)
         np.testing.assert_allclose(result.outputs, expected, rtol=0, atol=1e-8)
+
+
+@pytest.mark.filterwarnings("ignore:The module returns numbers that look like probabilities")
+def test_a_network_that_ends_in_a_softmax_is_pointed_out():
+    X, y = np.random.default_rng(0).normal(size=(12, 2)).astype(np.float32), np.arange(12) % 2
+    network = nn.Sequential(nn.Linear(2, 2), nn.Softmax(1))
+    options = {"X_eval": X[:2], "recipe": Recipe(max_epochs=1), "device": "cpu"}
+    masks = np.ones((1, 12), dtype=bool)
+    with pytest.warns(UserWarning, match="look like probabilities"):
+        retrain(network, X, y, masks, **options)
+    # What the warning advises leaves nothing to warn of.
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        retrain(network, X, y, masks, forward=lambda module, x: module(x).log(), **options)
+        retrain(network[0], X, y, masks, **options)

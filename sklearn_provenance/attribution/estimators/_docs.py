@@ -81,6 +81,9 @@ estimator_ : estimator or torch.nn.Module
     "classes_": """\
 classes_ : ndarray of shape (n_classes,) or None
     Its class labels, in the order of the logits; None of a regressor.""",
+    "training_": """\
+training_ : TrainingData
+    Rows ``X``, labels ``y`` and ``sample_id`` that were given to fit.""",
     "candidates_": """\
 candidates_ : {"same_class", "all"}
     ``candidates`` in use.""",

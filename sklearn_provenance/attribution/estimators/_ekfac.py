@@ -62,7 +62,7 @@ class EKFACAttributor(PointwiseAttributor):
 
     Attributes
     ----------
-    {estimator_} {classes_} {candidates_}
+    {estimator_} {training_} {classes_} {candidates_}
     damping_ : dict
         λ of each layer, by the name of its first parameter.
     n_samples_ : int, "exact" or None

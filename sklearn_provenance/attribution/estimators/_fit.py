@@ -2,7 +2,6 @@
 
 import copy
 from functools import partial
-from typing import Any, NamedTuple
 
 import numpy as np
 from sklearn.base import _fit_context
@@ -11,22 +10,16 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import column_or_1d
 from torch import nn
 
+from ..._utils.arguments import check_readable
 from ..._utils.fitted import predicts_numbers, resolve
 from ..._utils.kept import Kept
 from ..._utils.labels import positions
 from ..._utils.modules import state_sums
 from ..._utils.rows import axis_names, check_rows, copied, n_rows
+from ..._utils.training import TrainingData
 from ..features._base import TrainingRows
 from ..features._settings import Settings
 from ..models import SUPPORTED, adapt
-
-
-class TrainingData(NamedTuple):
-    """The rows that an attributor was fitted on, as they were given."""
-
-    X: Any  # (n_train, ...)
-    y: np.ndarray  # (n_train,)
-    sample_id: np.ndarray | None  # (n_train,)
 
 
 class FitMixin:
@@ -76,6 +69,8 @@ class FitMixin:
 
     def _fit(self, X, y, sample_id):
         self._check_parameters()
+        check_readable(y, "y")
+        check_readable(sample_id, "sample_id")
         X, y = check_rows(self, X, reset=True), self._check_targets(y)
         check_consistent_length(np.empty(n_rows(X)), y)
         if sample_id is None:

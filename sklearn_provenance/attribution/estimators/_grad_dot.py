@@ -36,7 +36,7 @@ class GradDotAttributor(PointwiseAttributor):
 
     Attributes
     ----------
-    {estimator_} {classes_} {candidates_}
+    {estimator_} {training_} {classes_} {candidates_}
     coverage_ : Coverage
         How the gradient of each of its parameters is computed.
     {n_features_in_} {feature_names_in_}

@@ -2,7 +2,6 @@
 
 import numpy as np
 from sklearn.base import BaseEstimator
-from sklearn.metrics import accuracy_score, r2_score
 from sklearn.utils import (
     ClassifierTags,
     RegressorTags,
@@ -230,6 +229,8 @@ class InfluenceAttributor(InfluenceFitMixin, DiagnosticsMixin, BaseEstimator):
         score : float
             It says nothing of the attribution.
         """
+        from sklearn.metrics import accuracy_score, r2_score
+
         measure = accuracy_score if hasattr(self, "classes_") else r2_score
         return measure(y, self.predict(X), sample_weight=sample_weight)
 

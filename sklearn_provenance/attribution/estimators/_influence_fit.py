@@ -13,10 +13,10 @@ from sklearn.utils.validation import _check_sample_weight, column_or_1d
 
 from ..._utils.fitted import is_fitted, predicts_numbers, resolve
 from ..._utils.rows import axis_names, check_rows, n_rows
+from ..._utils.training import TrainingData
 from ...information._newton import NoMinimumError
 from ..objectives import objective
 from ..objectives._minima import Minima, RowByRow, distance_from_minimum
-from ._fit import TrainingData
 
 # Outputs farther from those at the minimum, relative to their spread, are worth a warning.
 _FAR = 0.05

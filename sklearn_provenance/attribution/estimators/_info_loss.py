@@ -1,5 +1,10 @@
 """InfoLoss: which training rows a prediction would miss most."""
 
+import numpy as np
+import torch
+from sklearn.utils.validation import check_is_fitted
+
+from ..._utils.rows import check_rows
 from ..rules._loss import LossRule
 from ._docs import documented
 from ._gaussian import GaussianAttributor
@@ -27,8 +32,8 @@ class InfoLossAttributor(GaussianAttributor):
 
     Attributes
     ----------
-    {estimator_} {classes_} {candidates_} {noise_variance_} {features_} {coverage_}
-    {n_features_in_} {feature_names_in_}
+    {estimator_} {training_} {classes_} {candidates_} {noise_variance_} {features_}
+    {coverage_} {n_features_in_} {feature_names_in_}
 
     See Also
     --------
@@ -54,6 +59,64 @@ class InfoLossAttributor(GaussianAttributor):
     >>> attributor.explain(X[:2], k=3).indices.shape
     (2, 3)
     """
+
+    def information_lost(self, X, rows, y=None):
+        """Information about queries that is lost with the first row, the first two, and so on.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_queries, ...)
+            Queries.
+        rows : array-like of shape (n_queries, k) or (n_sets, n_queries, k)
+            Training rows that are withheld for each query, different ones, of any class; several
+            sets of them share what is computed of the training rows.
+        y : array-like of shape (n_queries,), default=None
+            Labels to explain; None explains the predicted ones.
+
+        Returns
+        -------
+        nats : ndarray of the shape of ``rows``
+            I_IL of the first 1 to k rows given all training rows.
+
+        Raises
+        ------
+        ValueError
+            If ``rows`` does not hold different rows for each query, y holds a label that the model
+            does not know, or the noise variance is lost in rounding beside the kernel.
+        MemoryError
+            If the kernel of the training rows is larger than ``memory_limit``.
+        """
+        check_is_fitted(self)
+        queries = self._queries(check_rows(self, X), y)
+        sets = self._check_sets(rows, len(queries))
+        nats = np.empty(sets.shape)
+        labels = queries.labels.numpy()
+        shared = not self._features.per_label
+        for label in [None] if shared else np.unique(labels):
+            numbers = np.arange(len(labels)) if shared else np.flatnonzero(labels == label)
+            rule = self._rule_at(label, everything=True)
+            lost = rule.lost(queries.take(numbers), torch.as_tensor(sets[:, numbers]))
+            nats[:, numbers] = lost.cpu().numpy()
+        return nats.reshape(np.shape(rows))
+
+    def _check_sets(self, rows, n_queries):
+        """Rows that are withheld (n_sets, n_queries, k)."""
+        sets = np.asarray(rows)
+        fits = sets.ndim in (2, 3) and sets.shape[-2] == n_queries and sets.dtype.kind in "iu"
+        if not fits:
+            raise ValueError(
+                f"rows must hold row numbers for each of the {n_queries} queries, in shape "
+                f"({n_queries}, k) or (n_sets, {n_queries}, k); got shape {sets.shape} of type "
+                f"{sets.dtype}"
+            )
+        sets = sets.reshape(-1, *sets.shape[-2:]).astype(np.int64)
+        n_train = len(self.training_)
+        ordered = np.sort(sets, axis=-1)
+        if ((sets < 0) | (sets >= n_train)).any() or (np.diff(ordered) == 0).any():
+            raise ValueError(
+                f"rows must be different training rows for each query, from 0 to {n_train - 1}"
+            )
+        return sets
 
     def _make_rule(self):
         return LossRule(self._scale(LossRule), self.memory_limit)

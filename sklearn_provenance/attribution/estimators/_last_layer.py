@@ -38,7 +38,7 @@ class LastLayerAttributor(PointwiseAttributor):
 
     Attributes
     ----------
-    {estimator_} {classes_} {candidates_}
+    {estimator_} {training_} {classes_} {candidates_}
     damping_ : float
         What is added to the Hessian's diagonal, with ``kind="influence"``.
     scale_ : float

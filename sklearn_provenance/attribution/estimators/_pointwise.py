@@ -2,7 +2,6 @@
 
 import numpy as np
 import torch
-from sklearn.metrics import accuracy_score, r2_score
 
 from ..._utils.labels import equal_shares
 from ..._utils.rows import check_rows
@@ -104,6 +103,8 @@ class PointwiseAttributor(PointwiseSelection, BaseAttributor):
         score : float
             Share of rows whose label is predicted; R² of a regressor's predictions.
         """
+        from sklearn.metrics import accuracy_score, r2_score
+
         if self.classes_ is None:
             return r2_score(y, self.predict(X), sample_weight=sample_weight)
         return accuracy_score(y, self.predict(X), sample_weight=sample_weight)

@@ -34,7 +34,7 @@ class RandomAttributor(PointwiseAttributor, auto_wrap_output_keys=None):
     {estimator_}
     classes_ : ndarray of shape (n_classes,)
         Its class labels.
-    {candidates_}
+    {training_} {candidates_}
     {n_features_in_} {feature_names_in_}
 
     See Also

@@ -36,8 +36,8 @@ class RelatIFAttributor(PointwiseSelection, GaussianAttributor):
 
     Attributes
     ----------
-    {estimator_} {classes_} {candidates_} {noise_variance_} {features_} {coverage_}
-    {n_features_in_} {feature_names_in_}
+    {estimator_} {training_} {classes_} {candidates_} {noise_variance_} {features_}
+    {coverage_} {n_features_in_} {feature_names_in_}
 
     See Also
     --------

@@ -40,7 +40,7 @@ class RepSimAttributor(PointwiseAttributor):
 
     Attributes
     ----------
-    {estimator_} {classes_} {candidates_}
+    {estimator_} {training_} {classes_} {candidates_}
     features_ : object
         What gives the features, fitted.
     {n_features_in_} {feature_names_in_}

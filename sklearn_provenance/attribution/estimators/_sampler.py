@@ -5,7 +5,6 @@ import numbers
 import numpy as np
 from scipy.sparse import issparse
 from sklearn.base import BaseEstimator, _fit_context, clone
-from sklearn.model_selection import train_test_split
 from sklearn.utils import _safe_indexing, get_tags
 from sklearn.utils._param_validation import HasMethods, Interval, RealNotInt
 from sklearn.utils.multiclass import check_classification_targets
@@ -127,6 +126,8 @@ class AttributionSampler(BaseEstimator):
         n_samples = _count(self.n_samples, n)
         rows = queries = np.arange(n)
         if self.query_size is not None:
+            from sklearn.model_selection import train_test_split
+
             rows, queries = train_test_split(
                 rows,
                 test_size=_count(self.query_size, n),

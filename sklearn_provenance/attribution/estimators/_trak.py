@@ -60,7 +60,7 @@ class TRAKAttributor(PointwiseAttributor):
         The model or models in use. A list predicts the class of the largest mean probability.
     classes_ : ndarray of shape (n_classes,)
         Class labels, in the order of the logits.
-    {candidates_}
+    {training_} {candidates_}
     ridge_ : ndarray of shape (n_models,)
         λ in use.
     features_ : list of TangentFeatures

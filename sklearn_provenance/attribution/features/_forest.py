@@ -5,10 +5,7 @@ Shapes in comments: n training rows, T trees, L leaves of all trees.
 
 import numpy as np
 from scipy.sparse import csr_matrix
-from sklearn.ensemble._forest import BaseForest
-from sklearn.tree import BaseDecisionTree
 
-from ..models._in_bag import in_bag_weights
 from ._leaves import LeafFeatures
 
 _SUPPORTED = (
@@ -57,6 +54,8 @@ class ForestFeatures(LeafFeatures):
         self.shares = self._shares(inputs, y, sample_weight)
 
     def _shares(self, leaves, y, sample_weight):
+        from ..models._in_bag import in_bag_weights  # imports trees, which take a while
+
         targets = self.targets(y)  # (n, n_outputs)
         n_samples = getattr(self.forest, "_n_samples", len(y))
         if n_samples != len(y):
@@ -98,6 +97,9 @@ class ForestFeatures(LeafFeatures):
 
 def check_forest(model):
     """The forest of a model, whose leaves must hold weighted means of their rows' targets."""
+    from sklearn.ensemble._forest import BaseForest
+    from sklearn.tree import BaseDecisionTree
+
     forest = getattr(model.trees, "estimator", model.estimator)
     if not isinstance(forest, BaseForest | BaseDecisionTree):
         raise TypeError(f"estimator must be {_SUPPORTED}; got {type(forest).__name__}")

@@ -6,9 +6,11 @@ takes a fitted estimator and returns a :class:`FittedModel`::
     @adapt.register(MyClassifier)
     def _(estimator):
         return FittedModel(estimator, classes=estimator.classes_, module=estimator.network_)
+
+Families of other packages are imported when the first of their estimators is adapted.
 """
 
-from . import _containers, _linear, _mlp, _provenance, _skorch, _torch, _trees  # noqa: F401
+from . import _containers, _provenance, _torch  # noqa: F401
 from ._base import SUPPORTED, FittedModel, Linear, adapt, measured_model
 
 __all__ = ["SUPPORTED", "FittedModel", "Linear", "adapt", "measured_model"]

@@ -4,12 +4,12 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import singledispatch
-from importlib import import_module
 from typing import NamedTuple
 
 import numpy as np
 from torch import nn
 
+from ..._utils.families import import_family
 from ..._utils.fitted import predicts_numbers
 from ..._utils.modules import evaluation
 from ..._utils.numeric import as_given, as_ndarray
@@ -181,18 +181,18 @@ class FittedModel:
         return replace(self, classes=classes, forward=forward, n_outputs=n_outputs)
 
 
-# Modules that register estimators of optional packages.
-_OPTIONAL = {"xgboost": "_xgboost", "lightgbm": "_lightgbm", "catboost": "_catboost"}
-
-
-def _import_family(estimator):
-    """Import what registers the estimator's class, if that belongs to an optional package."""
-    for cls in type(estimator).__mro__:
-        package = cls.__module__.partition(".")[0]
-        if package in _OPTIONAL:
-            import_module(f".{_OPTIONAL[package]}", __package__)
-            return adapt.dispatch(type(estimator)) is not adapt.dispatch(object)
-    return False
+# Files that register estimators, by the package that defines these or a base of theirs.
+_FAMILIES = {
+    "catboost": ("_catboost",),
+    "lightgbm": ("_lightgbm",),
+    "sklearn.dummy": ("_trees",),
+    "sklearn.ensemble": ("_trees",),
+    "sklearn.linear_model": ("_linear",),
+    "sklearn.neural_network": ("_mlp",),
+    "sklearn.tree": ("_trees",),
+    "skorch": ("_skorch",),
+    "xgboost": ("_xgboost",),
+}
 
 
 @singledispatch
@@ -216,7 +216,7 @@ def adapt(estimator):
     TypeError
         If the estimator is no classifier that attribution can use.
     """
-    if _import_family(estimator):
+    if import_family(adapt, estimator, _FAMILIES, __package__):
         return adapt(estimator)
     if hasattr(estimator, "best_estimator_"):  # a search, of scikit-learn or not
         from ._containers import contained

@@ -38,7 +38,7 @@ class ProvenanceModel(FittedModel):
 def _(estimator):
     check_is_fitted(estimator)
     n_outputs, forward = len(estimator.classes_), class_branch
-    if estimator.architecture == "single_branch":
+    if not estimator.net_.module_.has_class_branch:
         labels = estimator._index.labels
         n_outputs, forward = len(labels), SingleBranch(labels, len(estimator.classes_))
     return ProvenanceModel(

@@ -1,18 +1,10 @@
 """What estimators minimise over their training rows, one file for each family.
 
 :func:`objective` finds the family by the type of the estimator. To add one, register a function
-that takes a fitted estimator and its training rows, and returns an :class:`Objective`.
+that takes a fitted estimator and its training rows, and returns an :class:`Objective`. A
+file of this package is imported with the first estimator of its family.
 """
 
-from . import (  # noqa: F401
-    _glm,
-    _kernel,
-    _logistic,
-    _one_vs_rest,
-    _sgd,
-    _squared,
-    _svm,
-)
 from ._base import SUPPORTED, Objective, Part, objective
 from ._responses import Response
 

@@ -9,6 +9,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from ..._utils.families import import_family
 from ..._utils.labels import positions
 from ..._utils.numeric import as_given
 from ...information._newton import ConvexProblem
@@ -59,6 +60,16 @@ class Objective:
     assumptions: tuple = ()
 
 
+# Files that register estimators, by the part of scikit-learn that defines these or their bases.
+_FAMILIES = {
+    "sklearn.gaussian_process": ("_kernel",),
+    "sklearn.kernel_ridge": ("_kernel",),
+    "sklearn.linear_model": ("_glm", "_logistic", "_sgd", "_squared"),
+    "sklearn.multiclass": ("_one_vs_rest",),
+    "sklearn.svm": ("_svm",),
+}
+
+
 @singledispatch
 def objective(estimator, X, y, sample_weight=None):
     """State what a fitted estimator minimised over training rows, by its type.
@@ -88,6 +99,8 @@ def objective(estimator, X, y, sample_weight=None):
     ValueError
         If the parameters of the estimator make its objective one that is not smooth.
     """
+    if import_family(objective, estimator, _FAMILIES, __package__):
+        return objective(estimator, X, y, sample_weight)
     if hasattr(estimator, "best_estimator_"):  # a search, of scikit-learn or not
         inner = objective(estimator.best_estimator_, X, y, sample_weight)
         return assuming(inner, "the parameters that the search chose are held fixed")

@@ -1,5 +1,8 @@
 """InfoLoss: rows that a query would miss most, given all the others."""
 
+import torch
+
+from ...information import leave_out_system
 from ...information._systems import KernelSystem
 from ._base import GreedyRule
 
@@ -30,3 +33,40 @@ class LossRule(GreedyRule):
     def scores(self, queries, rows=None, own=None):
         """Information loss of every row alone, in nats."""
         return self.system.posterior.loss(self.asked(queries), self.every(rows))
+
+    def lost(self, queries, sets):
+        """Information about queries that is lost with the first rows of sets.
+
+        Parameters
+        ----------
+        queries : points
+            Queries.
+        sets : Tensor of shape (n_sets, n_queries, k), int64
+            Rows that are withheld for each query, all different.
+
+        Returns
+        -------
+        Tensor of shape (n_sets, n_queries, k)
+            Nats lost with the first 1 to k rows.
+        """
+        self.check_kernel_fits(len(self.points))
+        kernels = self.points.inner(), queries.inner(self.points), queries.norms()
+        wanted, places = sets.unique(return_inverse=True)
+        precision, weights, variance = leave_out_system(*kernels, self.noise_variance, wanted)
+        nats = torch.empty(sets.shape, dtype=torch.float64)
+        for query in range(sets.shape[1]):
+            at = places[:, query].to(precision.device)  # (n_sets, k)
+            block = precision[at[:, :, None], at[:, None, :]]  # P_SS of each set
+            # The first m entries of L^-1 u_S depend on the first m rows alone, so that one factor
+            # holds u_S^T (P_SS)^-1 u_S of every m.
+            factor, failed = torch.linalg.cholesky_ex(block)
+            if failed.any():
+                raise ValueError(
+                    f"noise_variance_={self.noise_variance:.3g} is lost in rounding beside the "
+                    "kernel; choose a larger one"
+                )
+            solved = torch.linalg.solve_triangular(factor, weights[query, at, None], upper=False)
+            gain = solved[..., 0].square().cumsum(1)
+            ratio = torch.where(gain == 0, 0.0, gain / variance[query])
+            nats[:, query] = (0.5 * torch.log1p(ratio)).cpu()
+        return nats

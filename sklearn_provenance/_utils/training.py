@@ -1,0 +1,91 @@
+"""The rows that a model was trained on, as one object for every kind of estimator."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .rows import n_rows, take_rows
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class TrainingData:
+    """Rows that an estimator was fitted on, with their labels.
+
+    Fitted attributors and provenance estimators have it as ``training_``.
+
+    Parameters
+    ----------
+    X : array-like of shape (n_train, ...)
+        The rows in a form that the methods of the estimator take.
+    y : ndarray of shape (n_train,)
+        Their labels as they were given to ``fit``, or their targets in a regression.
+    sample_id : ndarray of shape (n_train,), default=None
+        Your own identifiers of the rows.
+    row_shape : tuple of int, default=None
+        Shape of one row: that of an image also where ``X`` holds flat images. None takes it from
+        ``X``, and stays None where rows have no shape, as texts.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from sklearn_provenance import InfoGainAttributor
+    >>> X, y = load_iris(return_X_y=True)
+    >>> training = InfoGainAttributor(LogisticRegression(max_iter=1000)).fit(X, y).training_
+    >>> training
+    TrainingData(n_rows=150, row_shape=(4,))
+    >>> training.of_class(2)[:3]
+    array([100, 101, 102])
+    >>> training.take([0, 50]).y
+    array([0, 1])
+    """
+
+    X: Any
+    y: np.ndarray
+    sample_id: np.ndarray | None = None
+    row_shape: tuple | None = None
+
+    def __post_init__(self):
+        if self.row_shape is None and len(getattr(self.X, "shape", ())) > 1:
+            object.__setattr__(self, "row_shape", tuple(self.X.shape[1:]))
+
+    def __len__(self):
+        return n_rows(self.X)
+
+    def of_class(self, label):
+        """Return the rows with a label.
+
+        Parameters
+        ----------
+        label : object
+            One label.
+
+        Returns
+        -------
+        ndarray of shape (n,), int64
+            Row numbers, ascending; empty where no row has the label.
+        """
+        return np.flatnonzero(self.y == label)
+
+    def take(self, rows):
+        """Return some of the rows.
+
+        Parameters
+        ----------
+        rows : array-like of shape (n,)
+            Row numbers, or a mask of shape (n_train,).
+
+        Returns
+        -------
+        TrainingData
+            These rows, with their labels and identifiers.
+        """
+        rows = np.asarray(rows)
+        if rows.dtype != bool:
+            rows = rows.astype(np.int64)
+        sample_id = None if self.sample_id is None else self.sample_id[rows]
+        return TrainingData(take_rows(self.X, rows), self.y[rows], sample_id, self.row_shape)
+
+    def __repr__(self):
+        return f"TrainingData(n_rows={len(self)}, row_shape={self.row_shape})"

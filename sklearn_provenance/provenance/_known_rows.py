@@ -1,0 +1,77 @@
+"""The training rows of a provenance estimator, as its user sees them."""
+
+import numpy as np
+from sklearn.utils.validation import check_is_fitted
+
+from .._utils.copies import first_equal
+from .._utils.hashing import row_digests
+from .._utils.training import TrainingData
+from ._input import validate_rows
+
+
+class KnownRowsMixin:
+    """What estimators say of the rows that they were trained on.
+
+    A subclass has ``_index_network``, the part of its network with the index branch.
+    """
+
+    @property
+    def training_(self):
+        """The training rows, their labels and identifiers."""
+        check_is_fitted(self)
+        shape = (self.n_features_in_,) if self._user_shape is None else self._user_shape
+        rows = self._with_names(self._as_given(self._fit_X))
+        return TrainingData(rows, self.classes_[self._fit_y], self._sample_id, shape)
+
+    @property
+    def candidates_(self):
+        """Rows that may be named for a query: "same_class", those of its predicted class, or
+        "all"."""
+        check_is_fitted(self)
+        local = self._index_network.index_per_class and self.routing == "hard"
+        return "same_class" if local else "all"
+
+    def find_training_rows(self, X):
+        """Find the training row that each row equals.
+
+        Parameters
+        ----------
+        X : array-like
+            Rows or images as in :meth:`fit`.
+
+        Returns
+        -------
+        indices : ndarray of shape (n,), int64
+            The first training row with exactly the same values; -1 where there is none.
+        """
+        rows = self._rows(X)
+        n_train = len(self._fit_X)
+        digests = np.concatenate([row_digests(self._fit_X), row_digests(rows)])
+        first = first_equal(digests)[n_train:]
+        return np.where(first < n_train, first, -1)
+
+    def _as_given(self, rows):
+        """Flat rows in the shape of those that fit was given."""
+        return rows if self._fit_flat else rows.reshape(-1, *self._user_shape)
+
+    def _with_names(self, rows):
+        """Rows as a data frame where fit was given one, so that methods know their columns."""
+        names = getattr(self, "feature_names_in_", None)
+        if names is None:
+            return rows
+        try:
+            import pandas as pd
+        except ImportError:  # fit was given a frame of another package
+            return rows
+        return pd.DataFrame(rows, columns=names, copy=False)
+
+    def _rows(self, X):
+        check_is_fitted(self)
+        return validate_rows(self, X, reset=False)
+
+    def _queries(self, X):
+        """Rows, and the training row that each is where X is None."""
+        if X is None:
+            check_is_fitted(self)
+            return self._fit_X, np.arange(len(self._fit_X))
+        return self._rows(X), None
