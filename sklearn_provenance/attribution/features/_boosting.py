@@ -8,7 +8,6 @@ import torch
 
 from ...information._softmax import measurement_gradient
 from ...tangent._points import SparsePoints
-from ..models._boosting import newton_steps
 from ._leaves import LeafFeatures
 
 # How near a step taken again must be to the value of its leaf, in units of the largest step that
@@ -48,6 +47,8 @@ class BoostInFeatures(LeafFeatures):
     rows_differ = True
 
     def __init__(self, model, leaves, y, labels, sample_weight, measurement):
+        from ..models._boosting import newton_steps  # imports trees, which take a while
+
         super().__init__(model)
         self.per_label = self.by_output = False
         self.measurement = measurement
@@ -200,6 +201,8 @@ class BoostInFeatures(LeafFeatures):
 
 def check_boosting(model):
     """Refuse a model that is no boosting whose steps can be taken again."""
+    from ..models._boosting import newton_steps
+
     estimator = getattr(model.trees, "estimator", model.estimator)
     unknown = newton_steps.dispatch(object)
     if newton_steps.dispatch(type(estimator)) is unknown:
