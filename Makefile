@@ -10,8 +10,11 @@ INSTALL = $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.
 demo: $(VENV)/.base
 	OMP_WAIT_POLICY=PASSIVE $(BIN)/python examples/plot_demo.py --output demo.png
 
+# On several cores and in random order; pytest --randomly-seed=N repeats an order.
+# The processes share the cores, so each of them runs one thread.
 test: $(VENV)/.test lint
-	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal \
+		--cov --cov-report=term:skip-covered
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .

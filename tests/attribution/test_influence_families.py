@@ -157,6 +157,7 @@ def test_gradient_descent_is_taken_at_its_minimum(model, same, data):
     np.testing.assert_allclose(attributor.predict_without(Xq, rows), expected, rtol=1e-4)
 
 
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_gradient_descent_against_the_rest():
     Xq, yq, X, y = DATA["classes"]
     for loss in ("log_loss", "squared_hinge", "modified_huber", "squared_error"):
@@ -199,6 +200,7 @@ REFUSED = {
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.filterwarnings("ignore:Singular matrix in solving dual problem")
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_is_refused(name):
     model, data, message = REFUSED[name]
