@@ -3,7 +3,7 @@
 from ._utils.training import TrainingData
 from .attribution import InfluenceAttributor, InfoGainAttributor, InfoLossAttributor
 from .explanation import Explanation, ExplanationDisplay, explain
-from .provenance import ProvenanceClassifier, ProvenanceVAE
+from .provenance import ProvenanceClassifier, ProvenanceRegressor, ProvenanceVAE
 from .tangent import TangentFeatures
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "InfoGainAttributor",
     "InfoLossAttributor",
     "ProvenanceClassifier",
+    "ProvenanceRegressor",
     "ProvenanceVAE",
     "TangentFeatures",
     "TrainingData",

@@ -1,4 +1,4 @@
-"""From the hyperparameters of a classifier to its skorch net."""
+"""From hyperparameters to a skorch net, for estimators with a branch for the task."""
 
 import torch
 
@@ -25,27 +25,13 @@ _LOSS_PARAMETERS = ("alpha", "mixing", "lambda_class", "lambda_index", "label_sm
 
 def assemble_net(clf, seed):
     """The net of a classifier whose data have been validated, with fresh weights."""
-    from ._net import build_net
-
     index, device = clf._index, as_device(clf.device)
-    shape, axes = stored_layout(clf)
-    backbone = choose_backbone(clf.backbone, shape)
-    _check_network(clf, backbone)
     network = {
+        **shared_network_arguments(clf, seed, device),
         "architecture": clf.architecture,
-        "user_shape": shape,
-        "axes": axes,
-        "input_scale": clf._input_scale,
         "sizes": index.sizes.tolist(),
-        "generator": torch.Generator().manual_seed(seed),
-        "backbone": backbone,
-        "width": clf.width,
-        "dropout": clf.dropout,
-        "sharing_level": clf.sharing_level,
         "heads": clf.heads,
         "class_conditioning": clf.class_conditioning,
-        "amp_device": device.type,
-        "amp_dtype": amp_dtype(clf.precision, device),
     }
     conditional = clf.architecture == "class_conditional"
     loss = {
@@ -53,31 +39,64 @@ def assemble_net(clf, seed):
         "sizes": torch.as_tensor(index.sizes),
         **{name: getattr(clf, name) for name in _LOSS_PARAMETERS},
     }
-    options = {"lr": clf.lr, "weight_decay": clf.weight_decay, "betas": (0.9, 0.999)}
-    if clf.lr_index is not None:
-        options["param_groups"] = [("index_*", {"lr": clf.lr_index})]
-    return build_net(
-        clf, ProvenanceNetwork, network, ProvenanceLoss, loss, torch.optim.AdamW, options, device
-    )
+    return build_branched_net(clf, ProvenanceNetwork, network, ProvenanceLoss, loss, device)
 
 
 def update_net(clf):
     """Bring hyperparameters that may change between warm starts to the net."""
+    update_branched_net(clf, _LOSS_PARAMETERS)
+
+
+def shared_network_arguments(estimator, seed, device):
+    """Arguments that all networks with a branch for the task and an index branch take."""
+    shape, axes = stored_layout(estimator)
+    backbone = choose_backbone(estimator.backbone, shape)
+    _check_network(estimator, backbone)
+    return {
+        "user_shape": shape,
+        "axes": axes,
+        "input_scale": estimator._input_scale,
+        "generator": torch.Generator().manual_seed(seed),
+        "backbone": backbone,
+        "width": estimator.width,
+        "dropout": estimator.dropout,
+        "sharing_level": estimator.sharing_level,
+        "amp_device": device.type,
+        "amp_dtype": amp_dtype(estimator.precision, device),
+    }
+
+
+def build_branched_net(estimator, module, network, criterion, loss, device):
+    """The net of such a network, trained by AdamW."""
+    from ._net import build_net
+
+    options = {"lr": estimator.lr, "weight_decay": estimator.weight_decay, "betas": (0.9, 0.999)}
+    if estimator.lr_index is not None:
+        options["param_groups"] = [("index_*", {"lr": estimator.lr_index})]
+    return build_net(
+        estimator, module, network, criterion, loss, torch.optim.AdamW, options, device
+    )
+
+
+def update_branched_net(estimator, loss_parameters):
+    """Bring hyperparameters that may change between warm starts to such a net."""
     from ._net import update_training
 
-    net = clf.net_
-    update_training(net, clf)
-    for name in _LOSS_PARAMETERS:
-        setattr(net.criterion_, name, getattr(clf, name))
-    rates = [clf.lr] if clf.lr_index is None else [clf.lr_index, clf.lr]
+    net = estimator.net_
+    update_training(net, estimator)
+    for name in loss_parameters:
+        setattr(net.criterion_, name, getattr(estimator, name))
+    rates = [estimator.lr]
+    if estimator.lr_index is not None:
+        rates = [estimator.lr_index, estimator.lr]
     for group, rate in zip(net.optimizer_.param_groups, rates, strict=True):
-        group.update(initial_lr=rate, weight_decay=clf.weight_decay)
+        group.update(initial_lr=rate, weight_decay=estimator.weight_decay)
 
 
-def network_structure(clf):
+def network_structure(estimator):
     """What may not change between warm starts, and what a saved network needs."""
-    structure = {name: getattr(clf, name) for name in STRUCTURE}
-    structure["lr_index"] = "own" if clf.lr_index is not None else "the same"
+    structure = {name: getattr(estimator, name) for name in estimator._STRUCTURE}
+    structure["lr_index"] = "own" if estimator.lr_index is not None else "the same"
     return structure
 
 
@@ -111,19 +130,20 @@ def amp_dtype(precision, device):
     return torch.bfloat16 if precision == "bfloat16" else None
 
 
-def _check_network(clf, backbone):
-    if backbone == "mlp" and clf.width == "paper":
+def _check_network(estimator, backbone):
+    if backbone == "mlp" and estimator.width == "paper":
         raise ValueError(
             "width='paper' names the convolutional networks of the paper; rows take 'small', "
             "'medium', 'large' or 'xlarge'"
         )
-    if clf.sharing_level is not None:
+    if estimator.sharing_level is not None:
         if not isinstance(backbone, str):
             raise ValueError(
                 "sharing_level needs a built-in backbone; the branches share the whole of a "
                 "backbone of your own"
             )
-        if backbone == "mlp" and clf.sharing_level > MLP_DEPTH:
+        if backbone == "mlp" and estimator.sharing_level > MLP_DEPTH:
             raise ValueError(
-                f"sharing_level={clf.sharing_level}, but the MLP backbone has {MLP_DEPTH} layers"
+                f"sharing_level={estimator.sharing_level}, but the MLP backbone has {MLP_DEPTH} "
+                "layers"
             )

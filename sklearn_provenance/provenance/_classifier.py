@@ -6,15 +6,17 @@ from sklearn.base import ClassifierMixin
 from sklearn.utils._param_validation import Interval, RealNotInt, StrOptions
 from torch import nn
 
-from .._utils.arguments import real, whole
+from .._utils.arguments import check_labels, real, whole
+from .._utils.labels import positions
 from ._assembly import STRUCTURE, assemble_net, network_structure, update_net
 from ._backbones import SIZES
 from ._estimator import ProvenanceEstimator
 from ._index_branch import IndexBranchMixin
-from ._inference import class_proba, index_features
+from ._inference import class_proba, index_features, nearest_in_class
+from ._targets import ClassTargets
 
 
-class ProvenanceClassifier(IndexBranchMixin, ClassifierMixin, ProvenanceEstimator):
+class ProvenanceClassifier(IndexBranchMixin, ClassTargets, ClassifierMixin, ProvenanceEstimator):
     """A neural classifier that names the training rows behind each prediction.
 
     Beside its class branch the network has an index branch with one output per training row,
@@ -242,10 +244,6 @@ default="class_conditional"
         self.warm_start = warm_start
         self.verbose = verbose
 
-    @property
-    def _n_features_out(self):
-        return self.net_.module_.n_index_features
-
     def _assemble_net(self, seed):
         return assemble_net(self, seed)
 
@@ -255,15 +253,18 @@ default="class_conditional"
     def _network_structure(self):
         return network_structure(self)
 
-    def _schedule(self):
-        return self.warmup_epochs, self.decay_epochs
+    @property
+    def _method(self):
+        return f"{self.net_.module_.architecture.replace('_', '-')} network"
 
     def _training_rows(self):
-        rows = super()._training_rows()
+        inputs, target = super()._training_rows()
         if self.net_.module_.has_class_branch:
-            return rows
+            return inputs, target
         kept = torch.as_tensor(self.index_)
-        return tuple(values[kept] for values in rows)
+        return tuple(
+            {name: values[kept] for name, values in part.items()} for part in (inputs, target)
+        )
 
     def predict(self, X):
         """Predict classes.
@@ -298,6 +299,33 @@ default="class_conditional"
         rows = self._rows(X)
         return class_proba(self.net_.module_, self._index, rows)
 
+    def predict_index(self, X, y=None):
+        """The training row of largest probability.
+
+        Parameters
+        ----------
+        X : array-like
+            Rows or images as in :meth:`fit`.
+        y : array-like of shape (n,), default=None
+            Classes of the rows: only training rows of a row's class count then, and a
+            class-conditional network is told the class. None leaves the class to the network.
+
+        Returns
+        -------
+        indices : ndarray of shape (n,)
+            Rows of the X given to fit.
+
+        Raises
+        ------
+        ValueError
+            If y does not have a class of ``classes_`` for each row.
+        """
+        if y is None:
+            return super().predict_index(X)
+        rows = self._rows(X)
+        labels = positions(self.classes_, check_labels(y, "y", len(rows)), "y")
+        return nearest_in_class(self._index_network, self._index, rows, labels)
+
     def transform(self, X):
         """Penultimate features of the index branch.
 
@@ -313,33 +341,6 @@ default="class_conditional"
         """
         rows = self._rows(X)
         return index_features(self.net_.module_, self._index, rows)
-
-    def explain(self, X=None, k=5):
-        """Name the training rows behind predictions.
-
-        Parameters
-        ----------
-        X : array-like, default=None
-            Queries as in :meth:`fit`; None explains every training row by the others.
-        k : int, default=5
-            Training rows per query.
-
-        Returns
-        -------
-        explanation : Explanation
-            Row numbers of the X given to fit and their probabilities, best first. Where the
-            predicted class has fewer than k rows the rest is padded with -1 and nan, with a
-            warning.
-
-        Raises
-        ------
-        ValueError
-            If k is larger than the number of training rows that can be named.
-        """
-        rows, exclude = self._queries(X)
-        found = self._nearest(rows, exclude, k)
-        method = f"{self.net_.module_.architecture.replace('_', '-')} network"
-        return self._explanation(rows, *found, method)
 
     @classmethod
     def load(cls, path, *, backbone=None, device="auto"):

@@ -14,10 +14,8 @@ from sklearn.base import (
     _fit_context,
 )
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.preprocessing import LabelEncoder
 from sklearn.utils import check_random_state
-from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, column_or_1d
+from sklearn.utils.validation import check_is_fitted
 
 from .._utils.arguments import as_device, check_readable
 from .._utils.restored import restored_generators, restored_on_error
@@ -39,11 +37,11 @@ class ProvenanceEstimator(
 
     Subclasses say which network: they have the class attributes and methods that raise
     NotImplementedError here, and the parameters ``input_shape``, ``lr``, ``max_epochs``,
-    ``random_state``, ``routing``, ``verbose`` and ``warm_start``.
+    ``random_state``, ``verbose`` and ``warm_start``. What ``y`` is, they take from
+    :class:`ClassTargets` or :class:`NumericTargets`.
     """
 
     _STRUCTURE: tuple = ()  # parameters that may not change between warm starts
-    _LEAST_CLASSES = 1
 
     def _assemble_net(self, seed):
         """The net for the data that were validated, with fresh weights."""
@@ -69,7 +67,7 @@ class ProvenanceEstimator(
             before. A sparse matrix becomes dense, with four bytes for each value, and with a
             warning above 2 GiB; the estimator keeps the dense rows.
         y : array-like of shape (n,)
-            Class labels.
+            Class labels; targets in a regression, also of shape (n, n_targets).
         sample_id : array-like of shape (n,), default=None
             Your own identifiers of the rows, handed on to every :class:`Explanation`.
 
@@ -91,20 +89,11 @@ class ProvenanceEstimator(
         before = self.__dict__.copy() if self.warm_start and hasattr(self, "net_") else None
         check_readable(y, "y")
         check_readable(sample_id, "sample_id")
-        X, y = validate_rows(self, X, y, reset=True)
-        self._check_labels(y)
-        y = column_or_1d(y, warn=True)
-        encoder = LabelEncoder()
-        encoded = encoder.fit_transform(y)
-        self.classes_ = encoder.classes_
-        n_classes = len(self.classes_)
-        if n_classes < self._LEAST_CLASSES:
-            raise ValueError(
-                f"y has one class, {self.classes_[0]!r}; a classifier needs at least 2 classes"
-            )
+        X, y = validate_rows(self, X, y, reset=True, **self._Y_CHECKS)
+        self._learn_targets(y)
         if len(X) < 2:
             raise ValueError("n_samples=1; training needs at least 2 rows")
-        self._fit_X, self._fit_y = X, encoded
+        self._fit_X = X
         if sample_id is not None:
             sample_id = np.array(sample_id)
             if sample_id.shape != (len(X),):
@@ -117,10 +106,10 @@ class ProvenanceEstimator(
         rng = check_random_state(self.random_state)
         init_seed, order_seed, step_seed = (int(s) for s in rng.randint(2**31 - 1, size=3))
         if before is None or len(before["_fit_y"]) != len(y):
-            rows = index_rows(getattr(self, "index_subset", None), encoded, n_classes, rng)
+            rows = index_rows(getattr(self, "index_subset", None), *self._strata, rng)
         else:
             rows = before["index_"]
-        self._index = ClassIndex.from_labels(encoded, n_classes, rows)
+        self._index = ClassIndex.from_labels(*self._strata, rows)
         self.index_ = self._index.rows
         if before is None:
             self.net_ = self._assemble_net(init_seed)
@@ -134,8 +123,10 @@ class ProvenanceEstimator(
         self._train(order_seed, step_seed)
         return self
 
-    def _check_labels(self, y):
-        check_classification_targets(y)
+    @property
+    def _routing(self):
+        """How index probability is spread over classes, where there are classes."""
+        return getattr(self, "routing", "hard")
 
     @property
     def input_shape_(self):
@@ -173,15 +164,16 @@ class ProvenanceEstimator(
 
         state, weights = load_state(path, cls, backbone)
         self = cls(**dict(state["params"], device=device))
-        self.classes_, self.index_ = state["classes"], state["index"]
+        self.index_ = state["index"]
+        self._restore_targets(state)
         self._sample_id = state["sample_id"]
         if state["feature_names"] is not None:
             self.feature_names_in_ = state["feature_names"]
         self._user_shape, self._fit_flat = state["user_shape"], state["fit_flat"]
         self._input_scale, self._fit_max = state["input_scale"], state["fit_max"]
-        self._fit_X, self._fit_y = state["fit_X"], state["fit_y"]
+        self._fit_X = state["fit_X"]
         self.n_features_in_ = self._fit_X.shape[1]
-        self._index = ClassIndex.from_labels(self._fit_y, len(self.classes_), self.index_)
+        self._index = ClassIndex.from_labels(*self._strata, self.index_)
         as_device(device)  # no fault of the file
         with reading(path):
             net = self._assemble_net(seed=0)
@@ -198,12 +190,12 @@ class ProvenanceEstimator(
 
     def _check_continuation(self, before):
         same = all(
-            np.array_equal(before[name], getattr(self, name))
+            np.array_equal(before.get(name), getattr(self, name, None))
             for name in ("classes_", "_fit_y", "_fit_X", "_user_shape", "_input_scale")
         )
         if not same:
             raise ValueError(
-                "warm_start=True goes on training with the same rows and classes; they changed. "
+                "warm_start=True goes on training with the same rows and targets; they changed. "
                 "Use warm_start=False to start anew"
             )
         old, new = before["_structure"], self._network_structure()
@@ -213,14 +205,6 @@ class ProvenanceEstimator(
                 f"warm_start=True keeps the network, but {', '.join(changed)} changed. Use "
                 "warm_start=False to start anew"
             )
-
-    def _training_rows(self):
-        """Rows and targets that the network is trained on."""
-        index = self._index
-        X, label = torch.tensor(self._fit_X), torch.as_tensor(self._fit_y)
-        output = torch.as_tensor(index.output_of_row)
-        local = torch.as_tensor(index.local)[output.clamp(min=0)].where(output >= 0, 0)
-        return X, label, output, local
 
     def _train(self, order_seed, step_seed):
         from ._net import train
@@ -262,7 +246,9 @@ class ProvenanceEstimator(
                 f"{name} must be between 1 and {n_candidates}, the training rows that can be "
                 f"named; got {k}"
             )
-        found = nearest_rows(self._index_network, self._index, rows, int(k), self.routing, exclude)
+        found = nearest_rows(
+            self._index_network, self._index, rows, int(k), self._routing, exclude, self._decide
+        )
         short = int((found[0][:, -1] < 0).sum())
         if short:
             warnings.warn(
@@ -281,15 +267,15 @@ class ProvenanceEstimator(
             indices,
             np.exp(log_proba),
             sample_id=None if self._sample_id is None else self._sample_id[indices],
-            exemplar_labels=self.classes_[self._fit_y[indices]],
-            query_labels=self.classes_[predicted],
+            exemplar_labels=self._labels_of(indices),
+            query_labels=self._predicted_labels(predicted),
             queries=rows.reshape(-1, *shape) if images else rows,
             training_data=self._fit_X.reshape(-1, *shape) if images else self._fit_X,
             image_shape=self.input_shape_ if images else None,
             feature_names=getattr(self, "feature_names_in_", None),
             method=method,
             score_name="index probability",
-            targets="labels",
+            targets=self._KIND,
         )
 
     def __sklearn_is_fitted__(self):

@@ -1,42 +1,36 @@
-"""What a classifier reads from its index branch: rows, their probabilities, how sure it is."""
+"""What estimators read from their index branch: rows, their probabilities, how sure it is."""
 
 import numpy as np
 
-from .._utils.arguments import check_labels
-from .._utils.labels import positions
-from ._inference import index_certainty, index_proba, nearest_in_class, nearest_rows
+from ._inference import index_certainty, index_proba, nearest_rows
 
 
 class IndexBranchMixin:
-    """Methods of a :class:`ProvenanceEstimator` that takes rows to its index branch."""
+    """Methods of a :class:`ProvenanceEstimator` that takes rows to its index branch.
 
-    def predict_index(self, X, y=None):
+    A subclass has ``_method``, what its explanations say of the network, and the parameters
+    ``warmup_epochs`` and ``decay_epochs``.
+    """
+
+    @property
+    def _n_features_out(self):
+        return self.net_.module_.n_index_features
+
+    def predict_index(self, X):
         """The training row of largest probability.
 
         Parameters
         ----------
         X : array-like
             Rows or images as in :meth:`fit`.
-        y : array-like of shape (n,), default=None
-            Classes of the rows: only training rows of a row's class count then, and a
-            class-conditional network is told the class. None leaves the class to the network.
 
         Returns
         -------
         indices : ndarray of shape (n,)
             Rows of the X given to fit.
-
-        Raises
-        ------
-        ValueError
-            If y does not have a class of ``classes_`` for each row.
         """
         rows = self._rows(X)
-        network, index = self._index_network, self._index
-        if y is None:
-            return nearest_rows(network, index, rows, 1, self.routing)[0][:, 0]
-        labels = positions(self.classes_, check_labels(y, "y", len(rows)), "y")
-        return nearest_in_class(network, index, rows, labels)
+        return nearest_rows(self._index_network, self._index, rows, 1, self._routing)[0][:, 0]
 
     def index_proba(self, X):
         """Probability of every training row.
@@ -52,7 +46,7 @@ class IndexBranchMixin:
             Rows sum to 1. :meth:`explain` and :meth:`kneighbors` do without this matrix.
         """
         rows = self._rows(X)
-        return index_proba(self._index_network, self._index, rows, self.routing)
+        return index_proba(self._index_network, self._index, rows, self._routing)
 
     def index_certainty(self, X=None):
         """Measure how sure the index branch is, a batch of rows at a time.
@@ -72,7 +66,7 @@ class IndexBranchMixin:
             Entropy of the index probabilities in nats; nan where no training row is left.
         """
         rows, exclude = self._queries(X)
-        return index_certainty(self._index_network, self._index, rows, self.routing, exclude)
+        return index_certainty(self._index_network, self._index, rows, self._routing, exclude)
 
     def kneighbors(self, X=None, n_neighbors=5, return_distance=True):
         """The training rows of largest probability, as neighbours.
@@ -98,3 +92,32 @@ class IndexBranchMixin:
         if not return_distance:
             return indices
         return np.nan_to_num(-log_proba, nan=np.inf), indices
+
+    def explain(self, X=None, k=5):
+        """Name the training rows behind predictions.
+
+        Parameters
+        ----------
+        X : array-like, default=None
+            Queries as in :meth:`fit`; None explains every training row by the others.
+        k : int, default=5
+            Training rows per query.
+
+        Returns
+        -------
+        explanation : Explanation
+            Row numbers of the X given to fit and their probabilities, best first. In a network
+            that names rows of one class, where that class has fewer than k rows the rest is padded
+            with -1 and nan, with a warning.
+
+        Raises
+        ------
+        ValueError
+            If k is larger than the number of training rows that can be named.
+        """
+        rows, exclude = self._queries(X)
+        found = self._nearest(rows, exclude, k)
+        return self._explanation(rows, *found, self._method)
+
+    def _schedule(self):
+        return self.warmup_epochs, self.decay_epochs

@@ -43,6 +43,29 @@ def class_proba(module, index, rows):
     return proba
 
 
+def regression_values(module, rows, n_targets):
+    """Standardised targets.
+
+    Parameters
+    ----------
+    module : RegressionNetwork
+        Trained.
+    rows : ndarray of shape (n, n_features)
+        Validated input.
+    n_targets : int
+        Targets per row.
+
+    Returns
+    -------
+    values : ndarray of shape (n, n_targets), float32
+        From the output branch.
+    """
+    values = np.empty((len(rows), n_targets), dtype=np.float32)
+    for batch, _, x in batches(module, rows):
+        store(values, batch, checked(module.values(x)))
+    return values
+
+
 def index_features(module, index, rows):
     """Penultimate features of the index branch.
 
@@ -94,7 +117,7 @@ def index_proba(module, index, rows, routing):
     return proba
 
 
-def nearest_rows(module, index, rows, k, routing, exclude=None):
+def nearest_rows(module, index, rows, k, routing, exclude=None, decide=None):
     """The k training rows of largest probability.
 
     Parameters
@@ -106,6 +129,8 @@ def nearest_rows(module, index, rows, k, routing, exclude=None):
     exclude : ndarray of shape (n,), default=None
         Training row that each query may not name; the others' probabilities are normalised
         without it.
+    decide : callable, default=None
+        Takes class scores (B, C), or the outputs (B, T) of a regression, to predictions (B, ...).
 
     Returns
     -------
@@ -113,12 +138,12 @@ def nearest_rows(module, index, rows, k, routing, exclude=None):
         Training rows, most probable first; -1 pads.
     log_proba : ndarray of shape (n, k), float64
         Their log-probabilities; nan pads.
-    predicted : ndarray of shape (n,), int64
-        Predicted classes, encoded.
+    predicted : ndarray of shape (n, ...)
+        What ``decide`` gives; None without it.
     """
     indices = np.full((len(rows), k), -1, dtype=np.int64)
     log_proba = np.full((len(rows), k), np.nan)
-    predicted = np.empty(len(rows), dtype=np.int64)
+    predicted = []
     device = _device(module)
     by_class = _class_sums(index, device)
     members = torch.as_tensor(index.members, device=device)
@@ -127,14 +152,15 @@ def nearest_rows(module, index, rows, k, routing, exclude=None):
         exclude = torch.as_tensor(index.output_of_row[exclude], device=device)
     for batch, numbers, x in batches(module, rows, index.n_outputs):
         without = None if exclude is None else exclude[numbers]
-        log_p, label, class_scores = _log_proba(module, members, by_class, x, routing, without)
-        store(predicted, batch, class_scores.argmax(1))
+        log_p, label, scores = _log_proba(module, members, by_class, x, routing, without)
+        if decide is not None:
+            predicted.append(decide(scores)[: batch.stop - batch.start].cpu().numpy())
         top, columns = log_p.topk(min(k, log_p.shape[1]), dim=1)
         outputs = columns if label is None else members[label].gather(1, columns)
         found = training_rows[outputs.clamp(min=0)].masked_fill(~top.isfinite(), -1)
         store(indices[:, : top.shape[1]], batch, found)
         store(log_proba[:, : top.shape[1]], batch, top.masked_fill(~top.isfinite(), torch.nan))
-    return indices, log_proba, predicted
+    return indices, log_proba, np.concatenate(predicted) if predicted else None
 
 
 def nearest_in_class(module, index, rows, labels):
@@ -234,9 +260,9 @@ def checked(outputs):
 
 def _outputs(module, x):
     output = module(x)
-    for logits in (output.index_logits, output.class_logits):
-        if logits is not None:
-            checked(logits)
+    for values in (output.index_logits, output.task):
+        if values is not None:
+            checked(values)
     return output
 
 
@@ -257,11 +283,11 @@ def _class_mass(index_logits, by_class):
 
 def _log_proba(module, members, by_class, x, routing, exclude=None):
     """Log-probabilities (B, columns), the class whose local outputs the columns are, if any, and
-    what the class is predicted from (B, C)."""
+    what is predicted from: class scores (B, C) or outputs (B, T)."""
     if module.index_per_class and routing == "soft":
         per_class = module.index_logits_per_class(x)
-        class_scores = checked(next(per_class))
-        log_class = class_scores.log_softmax(1)
+        scores = checked(next(per_class))
+        log_class = scores.log_softmax(1)
         log_p = torch.empty(len(x), int(members.max()) + 1, device=x.device)
         for c, logits in enumerate(map(checked, per_class)):
             own = members[c][members[c] >= 0]
@@ -269,11 +295,11 @@ def _log_proba(module, members, by_class, x, routing, exclude=None):
         label = None
     else:
         output = _outputs(module, x)
-        log_p, label, class_scores = output.index_logits, output.label, output.class_logits
-        if class_scores is None:
-            class_scores = _class_mass(log_p, by_class)
+        log_p, label, scores = output.index_logits, output.label, output.task
+        if scores is None:
+            scores = _class_mass(log_p, by_class)
     if exclude is not None:
         columns = torch.arange(log_p.shape[1], device=x.device)
         outputs = columns if label is None else members[label]
         log_p = log_p.masked_fill((outputs == exclude[:, None]) & (outputs >= 0), -torch.inf)
-    return log_p.log_softmax(1), label, class_scores
+    return log_p.log_softmax(1), label, scores

@@ -15,7 +15,7 @@ from .._utils.rows import image_layout
 _LARGE = 2**31  # bytes
 
 
-def validate_rows(estimator, X, y="no_validation", *, reset):
+def validate_rows(estimator, X, y="no_validation", *, reset, **y_checks):
     """Check input and bring it to flat rows of uint8 or float32.
 
     On ``reset`` the layout is learned: ``estimator._user_shape`` is the shape of an image as the
@@ -35,6 +35,8 @@ def validate_rows(estimator, X, y="no_validation", *, reset):
         Labels, checked along with X.
     reset : bool
         True in fit.
+    **y_checks
+        Further arguments of scikit-learn's ``validate_data``, about ``y``.
 
     Returns
     -------
@@ -75,7 +77,7 @@ def validate_rows(estimator, X, y="no_validation", *, reset):
     _check_not_one_image(estimator, X, reset)
     kwargs = {"dtype": np.uint8 if is_bytes else np.float32, "order": "C"}
     without_y = isinstance(y, str) and y == "no_validation"
-    checked = validate_data(estimator, X, y, reset=reset, **kwargs)
+    checked = validate_data(estimator, X, y, reset=reset, **kwargs, **y_checks)
     X, y = (checked, None) if without_y else checked
     if reset and np.may_share_memory(X, np.asarray(given)):
         X = X.copy()

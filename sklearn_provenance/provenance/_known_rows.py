@@ -21,14 +21,14 @@ class KnownRowsMixin:
         check_is_fitted(self)
         shape = (self.n_features_in_,) if self._user_shape is None else self._user_shape
         rows = self._with_names(self._as_given(self._fit_X))
-        return TrainingData(rows, self.classes_[self._fit_y], self._sample_id, shape)
+        return TrainingData(rows, self._given_targets, self._sample_id, shape)
 
     @property
     def candidates_(self):
         """Rows that may be named for a query: "same_class", those of its predicted class, or
         "all"."""
         check_is_fitted(self)
-        local = self._index_network.index_per_class and self.routing == "hard"
+        local = self._index_network.index_per_class and self._routing == "hard"
         return "same_class" if local else "all"
 
     def find_training_rows(self, X):

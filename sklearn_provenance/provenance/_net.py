@@ -41,7 +41,8 @@ class Progress(Callback):
 
     def on_epoch_end(self, net, **kwargs):
         last = net.history[-1]
-        names = [name for name in ("class_accuracy", "index_accuracy") if name in last]
+        names = ("class_accuracy", "output_loss", "index_accuracy")
+        names = [name for name in names if name in last]
         self.bar_.set_postfix({name: f"{last[name]:.3f}" for name in names})
         self.bar_.update()
 

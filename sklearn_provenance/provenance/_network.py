@@ -30,8 +30,78 @@ class NetworkOutput(NamedTuple):
     index_features: torch.Tensor  # (B, F), what the last layer of the index branch sees
     label: torch.Tensor | None  # (B,) the class that index_logits are local to, if they are
 
+    @property
+    def task(self):
+        """What is predicted from; None in a single branch."""
+        return self.class_logits
 
-class ProvenanceNetwork(MixedPrecision):
+
+class BranchedNetwork(MixedPrecision):
+    """A backbone from which a branch for the task and an index branch go out.
+
+    Subclasses call :meth:`_build_stages` and :meth:`_build_index_hidden` in this order, and add the
+    last layer of the index branch.
+
+    Parameters
+    ----------
+    user_shape : tuple of int
+        Shape of one stored row before it was flattened.
+    axes : tuple of int or None
+        Transposition of a batch of such rows to channels-first order, if they need one.
+    input_scale : float
+        Factor for stored values.
+    amp_dtype : torch.dtype or None
+        Type for automatic mixed precision; None computes in single precision.
+    amp_device : str
+        Kind of device on which it is used.
+    """
+
+    def __init__(self, user_shape, axes, input_scale, amp_dtype, amp_device):
+        super().__init__(amp_dtype, amp_device)
+        self.scaling = InputScaling(user_shape, axes, input_scale)
+
+    def _build_stages(self, backbone, units, sharing_level, n_task_outputs, generator):
+        """Add the shared stages and those of the index branch alone.
+
+        Returns the branch of the task, None without task outputs, and the number of features that
+        the stages give.
+        """
+        input_shape = self.scaling.output_shape
+        stages, n_features = make_stages(backbone, input_shape, units, generator)
+        shared = len(stages) if sharing_level is None else sharing_level
+        self.shared = nn.Sequential(*stages[:shared])
+        own_stages, task_branch = stages[shared:], None
+        if n_task_outputs:
+            hidden, n_hidden = hidden_layers(n_features, units.class_hidden, generator)
+            output = linear(n_hidden, n_task_outputs, generator)
+            task_branch = nn.Sequential(*own_stages, hidden, output)
+            if own_stages:
+                own_stages = make_stages(backbone, input_shape, units, generator)[0][shared:]
+        self.index_stages = nn.Sequential(*own_stages)
+        return task_branch, n_features
+
+    def _build_index_hidden(self, n_input, units, generator):
+        """Add the hidden layers of the index branch."""
+        self.index_hidden, self.n_index_features = hidden_layers(
+            n_input, units.index_hidden, generator
+        )
+        self.index_dropout = Dropout(units.index_dropout)
+
+    @property
+    def values_per_row(self):
+        """Numbers that a forward pass holds per row, roughly: the widest layer."""
+        widest = max(sum(p.shape[:1]) for p in self.parameters())
+        shape = self.scaling.output_shape
+        return widest if len(shape) == 1 else max(widest, 64 * math.prod(shape[1:]))
+
+    def set_generator(self, generator):
+        """Make every dropout draw from one generator."""
+        for module in self.modules():
+            if isinstance(module, Dropout):
+                module.generator = generator
+
+
+class ProvenanceNetwork(BranchedNetwork):
     """A provenance network ([PN] 3, 7.1, 7.2, 7.6).
 
     Parameters
@@ -80,36 +150,29 @@ class ProvenanceNetwork(MixedPrecision):
         amp_dtype=None,
         amp_device="cpu",
     ):
-        super().__init__(amp_dtype, amp_device)
+        super().__init__(user_shape, axes, input_scale, amp_dtype, amp_device)
         self.architecture = architecture
         self.has_class_branch = architecture != "single_branch"
         self.index_per_class = architecture == "class_conditional"
         n_classes = len(sizes)
+        self.has_class_branch = architecture != "single_branch"
+        self.index_per_class = architecture == "class_conditional"
         self.conditioning = self.index_per_class and class_conditioning
         units = layout(width, architecture, backbone, dropout)
 
-        self.scaling = InputScaling(user_shape, axes, input_scale)
-        input_shape = self.scaling.output_shape
-        stages, n_features = make_stages(backbone, input_shape, units, generator)
-        shared = len(stages) if sharing_level is None else sharing_level
-        self.shared = nn.Sequential(*stages[:shared])
-        own_stages = stages[shared:]
-        if self.has_class_branch:
-            hidden, n_hidden = hidden_layers(n_features, units.class_hidden, generator)
-            output = linear(n_hidden, n_classes, generator)
-            self.class_branch = nn.Sequential(*own_stages, hidden, output)
-            if own_stages:
-                own_stages = make_stages(backbone, input_shape, units, generator)[0][shared:]
-        self.index_stages = nn.Sequential(*own_stages)
+        n_task_outputs = n_classes if self.has_class_branch else 0
+        class_branch, n_features = self._build_stages(
+            backbone, units, sharing_level, n_task_outputs, generator
+        )
+        if class_branch is not None:
+            self.class_branch = class_branch
         n_input = n_features + (n_classes if self.conditioning else 0)
-        self.index_hidden, n_hidden = hidden_layers(n_input, units.index_hidden, generator)
-        self.index_dropout = Dropout(units.index_dropout)
+        self._build_index_hidden(n_input, units, generator)
         if self.index_per_class and heads == "per_class":
-            self.index_head = ClassHeads(n_hidden, list(sizes), generator)
+            self.index_head = ClassHeads(self.n_index_features, list(sizes), generator)
         else:
             n_outputs = max(sizes) if self.index_per_class else sum(sizes)
-            self.index_head = index_layer(n_hidden, n_outputs, generator)
-        self.n_index_features = n_hidden
+            self.index_head = index_layer(self.n_index_features, n_outputs, generator)
         self.register_buffer("sizes", torch.as_tensor(sizes), persistent=False)
 
     def forward(self, x, label=None):
@@ -143,19 +206,6 @@ class ProvenanceNetwork(MixedPrecision):
             own = self.index_stages(trunk)
             for c in range(len(self.sizes)):
                 yield self._index_branch(own, torch.full((len(x),), c, device=x.device))[1]
-
-    @property
-    def values_per_row(self):
-        """Numbers that a forward pass holds per row, roughly: the widest layer."""
-        widest = max(sum(p.shape[:1]) for p in self.parameters())
-        shape = self.scaling.output_shape
-        return widest if len(shape) == 1 else max(widest, 64 * math.prod(shape[1:]))
-
-    def set_generator(self, generator):
-        """Make every dropout draw from one generator."""
-        for module in self.modules():
-            if isinstance(module, Dropout):
-                module.generator = generator
 
     def _index_branch(self, features, label):
         if self.conditioning:

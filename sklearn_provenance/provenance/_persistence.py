@@ -44,7 +44,7 @@ def save_estimator(estimator, path):
         "params": params,
         "backbone": backbone if isinstance(backbone, str) else _CUSTOM,
         "random_state": int(seed) if isinstance(seed, int | np.integer) else None,
-        "classes": _encode(estimator.classes_),
+        "classes": _encode(getattr(estimator, "classes_", None)),
         "sample_id": _encode(estimator._sample_id),
         "feature_names": _encode(getattr(estimator, "feature_names_in_", None)),
         "user_shape": estimator._user_shape,
@@ -134,7 +134,8 @@ def load_state(path, cls, backbone):
         for name in ("fit_X", "fit_y", "index"):
             state[name] = tensors.pop(name).numpy()
         _check_params(state, cls, tensors)
-        _check_rows(state, cls)
+        _check_rows(state)
+        cls._check_saved_targets(state)
     if state["backbone"] == _CUSTOM:
         if backbone is None:
             raise ValueError(
@@ -205,21 +206,36 @@ def _check_params(state, cls, weights):
     _require(fits, f"the weights do not fit latent_dim={size}")
 
 
-def _check_rows(state, cls):
-    X, y, index, classes = state["fit_X"], state["fit_y"], state["index"], state["classes"]
+def check_saved_labels(state, least_classes):
+    """Raise unless a state has a label of a class for each row, and outputs of every class."""
+    y, classes = state["fit_y"], state["classes"]
+    _require(classes is not None and classes.ndim == 1, "classes must be an array")
+    numbers_ = np.arange(len(classes))
+    _require(len(classes) >= least_classes, "it has too few classes")
+    _require(len(np.unique(classes)) == len(classes), "classes must be distinct")
+    fits = y.shape == state["fit_X"].shape[:1] and y.dtype.kind == "i"
+    _require(fits, "fit_y must be a label for each row")
+    _require(np.array_equal(np.unique(y), numbers_), "fit_y must have all classes and no other")
+    named = np.unique(y[state["index"]])
+    _require(np.array_equal(named, numbers_), "index must have all classes")
+
+
+def check_saved_numbers(state):
+    """Raise unless a state has finite targets for each row, and no classes."""
+    y, n_rows = state["fit_y"], len(state["fit_X"])
+    _require(state["classes"] is None, "a regression has no classes")
+    fits = y.ndim in (1, 2) and len(y) == n_rows and y.size > 0 and y.dtype == np.float64
+    _require(fits and np.isfinite(y).all(), "fit_y must be finite targets for each row")
+
+
+def _check_rows(state):
+    X, index = state["fit_X"], state["index"]
     _require(X.ndim == 2 and X.dtype in (np.uint8, np.float32), "fit_X must be rows")
     n, n_features = X.shape
     _require(n > 1 and n_features > 0 and np.isfinite(X).all(), "fit_X must be finite rows")
-    _require(classes is not None and classes.ndim == 1, "classes must be an array")
-    numbers_ = np.arange(len(classes))
-    _require(len(classes) >= cls._LEAST_CLASSES, "it has too few classes")
-    _require(len(np.unique(classes)) == len(classes), "classes must be distinct")
-    _require(y.shape == (n,) and y.dtype.kind == "i", "fit_y must be a label for each row")
-    _require(np.array_equal(np.unique(y), numbers_), "fit_y must have all classes and no other")
     ascending = index.ndim == 1 and index.dtype.kind == "i" and (np.diff(index) > 0).all()
     inside = ascending and len(index) > 0 and index[0] >= 0 and index[-1] < n
     _require(inside, "index must be distinct rows, in increasing order")
-    _require(np.array_equal(np.unique(y[index]), numbers_), "index must have all classes")
     for name, shape in (("sample_id", (n,)), ("feature_names", (n_features,))):
         value = state[name]
         _require(value is None or value.shape == shape, f"{name} must have shape {shape}")

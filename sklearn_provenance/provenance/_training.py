@@ -15,29 +15,28 @@ class DeviceRows(Dataset):
 
     Parameters
     ----------
-    x : Tensor of shape (n, n_features)
-        Rows as stored.
-    label, output, local : Tensor of shape (n,)
-        Encoded class, output that stands for the row (-1 for none), and its position in the class.
+    inputs : dict of str to Tensor of shape (n, ...)
+        Arguments of the network's forward pass; "x" holds the rows as stored.
+    target : dict of str to Tensor of shape (n, ...)
+        What the loss compares with.
     device : torch.device
         Where training runs.
     generator : torch.Generator
         Source of the order of rows.
     """
 
-    def __init__(self, x, label, output, local, device, generator):
-        self.x, self.label, self.output, self.local = (
-            t.to(device) for t in (x, label, output, local)
-        )
+    def __init__(self, inputs, target, device, generator):
+        self.inputs = {name: values.to(device) for name, values in inputs.items()}
+        self.target = {name: values.to(device) for name, values in target.items()}
+        self.device = device
         self.generator = generator
 
     def __len__(self):
-        return len(self.x)
+        return len(self.inputs["x"])
 
     def __getitem__(self, rows):
-        label = self.label[rows]
-        inputs = {"x": self.x[rows], "label": label}
-        return inputs, {"label": label, "output": self.output[rows], "local": self.local[rows]}
+        inputs = {name: values[rows] for name, values in self.inputs.items()}
+        return inputs, {name: values[rows] for name, values in self.target.items()}
 
 
 class ShuffledBatches:
@@ -49,7 +48,7 @@ class ShuffledBatches:
 
     def __iter__(self):
         order = torch.randperm(len(self.dataset), generator=self.dataset.generator)
-        order = order.to(self.dataset.x.device)
+        order = order.to(self.dataset.device)
         for rows in order.split(batch_sizes(len(order), self.batch_size)):
             yield self.dataset[rows]
 
@@ -90,6 +89,34 @@ class TrackedLoss(nn.Module):
         self.add("class_accuracy", (logits.detach().argmax(1) == label).sum(), len(label))
         return loss
 
+    def index_loss(self, losses, guess, own, drawn=None):
+        """Mean index loss of the rows that have an output.
+
+        Parameters
+        ----------
+        losses : Tensor of shape (n,)
+            Index loss of each row in nats.
+        guess : Tensor of shape (n,)
+            Position of the largest logit.
+        own : Tensor of shape (n,)
+            Position of the row itself; -1 for a row without an output.
+        drawn : Tensor of shape (n,), default=None
+            Position of the sampled target, if targets were drawn.
+
+        Returns
+        -------
+        loss : Tensor of shape ()
+            0 if no row has an output.
+        """
+        indexed = own >= 0
+        n_indexed = indexed.sum()
+        losses = losses.masked_fill(~indexed, 0)
+        self.add("index_loss", losses.detach().sum(), n_indexed)
+        self.add("index_accuracy", ((guess == own) & indexed).sum(), n_indexed)
+        if drawn is not None:
+            self.add("sampled_target_accuracy", ((guess == drawn) & indexed).sum(), n_indexed)
+        return losses.sum() / n_indexed.clamp(min=1)
+
     def add(self, name, total, count):
         """Add to the sum of a term and to the number of rows that it is over."""
         old_total, old_count = self._totals.get(name, (0, 0))
@@ -127,8 +154,6 @@ class ProvenanceLoss(TrackedLoss):
 
     def _index_loss(self, logits, target):
         label, own, local = target["label"], target["output"], target["local"]
-        indexed = own >= 0
-        n_indexed = indexed.sum()
         sizes = self.sizes[label]
         targets = None
         if self.mixing == "sampled":
@@ -136,16 +161,13 @@ class ProvenanceLoss(TrackedLoss):
         members = None if self.members is None else self.members[label]  # (B, M)
         losses = index_cross_entropy(
             logits, local, sizes, self.alpha, self.label_smoothing, targets, members
-        ).masked_fill(~indexed, 0)
-
-        self.add("index_loss", losses.detach().sum(), n_indexed)
-        guess = logits.detach().argmax(1)
-        right = guess == (local if self.members is None else own)
-        self.add("index_accuracy", (right & indexed).sum(), n_indexed)
-        if targets is not None:
-            drawn = targets if members is None else members.gather(1, targets[:, None])[:, 0]
-            self.add("sampled_target_accuracy", ((guess == drawn) & indexed).sum(), n_indexed)
-        return losses.sum() / n_indexed.clamp(min=1)
+        )
+        drawn = targets
+        if members is None:
+            own = local.where(own >= 0, -1)
+        elif targets is not None:
+            drawn = members.gather(1, targets[:, None])[:, 0]
+        return self.index_loss(losses, logits.detach().argmax(1), own, drawn)
 
 
 class WarmupStepDecay:

@@ -14,6 +14,7 @@ from .._utils.numeric import as_given
 from ._backbones import SIZES
 from ._estimator import ProvenanceEstimator
 from ._inference import batches, checked, class_proba, store
+from ._targets import ClassTargets
 from ._vae_assembly import assemble_net, update_net
 from ._vae_loss import divergence, negative_log_likelihood
 from ._vae_network import VAEOutput
@@ -21,7 +22,7 @@ from ._vae_network import VAEOutput
 _N_DRAWS = 16  # codes per row of the evidence lower bound
 
 
-class ProvenanceVAE(ProvenanceEstimator):
+class ProvenanceVAE(ClassTargets, ProvenanceEstimator):
     """A variational autoencoder that names the training rows behind each image or code.
 
     From an intermediate feature of the decoder, a class head and index heads predict the class

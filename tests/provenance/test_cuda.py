@@ -7,9 +7,9 @@ import pytest
 import torch
 from skorch.callbacks import Callback
 
-from sklearn_provenance import ProvenanceClassifier, ProvenanceVAE
+from sklearn_provenance import ProvenanceClassifier, ProvenanceRegressor, ProvenanceVAE
 
-from .conftest import ARCHITECTURES, quick, quick_vae
+from .conftest import ARCHITECTURES, quick, quick_regressor, quick_vae
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 
@@ -66,3 +66,20 @@ def test_an_autoencoder_on_the_gpu(tmp_path, precision):
     vae.save(tmp_path / "vae")
     on_cpu = ProvenanceVAE.load(tmp_path / "vae", device="cpu")
     np.testing.assert_allclose(on_cpu.transform(X), vae.transform(X), atol=0.1)
+
+
+@pytest.mark.parametrize("mixing", ["expected", "sampled"])
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_regressor_on_the_gpu(diabetes, tmp_path, precision, mixing):
+    X, y = diabetes
+    reg = quick_regressor(
+        device="cuda", precision=precision, mixing=mixing, warm_start=True, index_subset=0.5
+    )
+    reg.set_params(max_epochs=30).fit(X, y).set_params(target_neighbors=9).fit(X, y)
+    assert next(reg.net_.module_.parameters()).is_cuda
+    assert reg.net_.criterion_.radii.is_cuda
+    assert reg.score(X, y) > 0.6
+    assert reg.explain(k=3).indices.shape == (200, 3)
+    reg.save(tmp_path / "reg")
+    on_cpu = ProvenanceRegressor.load(tmp_path / "reg", device="cpu")
+    np.testing.assert_allclose(on_cpu.predict(X), reg.predict(X), rtol=0.05)

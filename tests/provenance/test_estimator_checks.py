@@ -4,7 +4,7 @@ import pytest
 from sklearn.utils import estimator_checks
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from sklearn_provenance import ProvenanceClassifier, ProvenanceVAE
+from sklearn_provenance import ProvenanceClassifier, ProvenanceRegressor, ProvenanceVAE
 
 ARCHITECTURES = ["class_conditional", "class_independent", "single_branch"]
 
@@ -16,6 +16,7 @@ def quick(architecture, **params):
 
 ESTIMATORS = [
     *(quick(architecture) for architecture in ARCHITECTURES),
+    ProvenanceRegressor(width="small", max_epochs=20, warmup_epochs=1),
     ProvenanceVAE(4, width="small", max_epochs=3),
 ]
 
@@ -27,7 +28,7 @@ def test_check_estimator(estimator, check):
 
 # The checks of pandas fit to frames and transform arrays, and the other way round.
 @pytest.mark.filterwarnings("ignore:X .* feature names, but")
-@pytest.mark.parametrize("estimator", ESTIMATORS, ids=[*ARCHITECTURES, "autoencoder"])
+@pytest.mark.parametrize("estimator", ESTIMATORS, ids=[*ARCHITECTURES, "regressor", "autoencoder"])
 @pytest.mark.parametrize(
     "check",
     [

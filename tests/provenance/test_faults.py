@@ -8,7 +8,7 @@ import torch
 from skorch.callbacks import Callback
 from torch import nn
 
-from sklearn_provenance import ProvenanceClassifier, ProvenanceVAE
+from sklearn_provenance import ProvenanceClassifier, ProvenanceRegressor, ProvenanceVAE
 
 X = np.random.default_rng(0).normal(size=(30, 4)).astype(np.float32)
 Y = np.arange(30) % 3
@@ -30,12 +30,17 @@ def classifier(**params):
     return ProvenanceClassifier(**options | params)
 
 
+def regressor(**params):
+    options = {"width": "small", "max_epochs": 2, "device": "cpu", "random_state": 0}
+    return ProvenanceRegressor(**options | params)
+
+
 def vae(**params):
     options = {"width": "small", "latent_dim": 2, "max_epochs": 2, "device": "cpu"}
     return ProvenanceVAE(**options | {"random_state": 0} | params)
 
 
-@pytest.mark.parametrize("make", [classifier, vae])
+@pytest.mark.parametrize("make", [classifier, regressor, vae])
 @pytest.mark.parametrize(
     ("params", "message"),
     [
@@ -53,7 +58,7 @@ def test_a_training_that_diverges_leaves_the_estimator_as_it_was(make, params, m
     assert not [name for name in vars(fresh) if name.endswith("_")]
     fitted = make(warm_start=warm_start).fit(X, Y)
     before = fitted.transform(X), vars(fitted).copy(), len(fitted.history_)
-    if "lr" in params and warm_start and make is classifier:
+    if "lr" in params and warm_start and make is not vae:
         params = params | {"warmup_epochs": 0, "decay_epochs": 1000}
     fitted.set_params(**params)
     with pytest.raises(ValueError, match=message):
@@ -74,6 +79,16 @@ def test_predicting_with_spoilt_weights_is_an_error(architecture, value):
     Spoil(value).on_train_end(clf.net_)
     calls = [clf.predict, clf.predict_proba, clf.predict_index, clf.index_proba, clf.transform]
     for call in [*calls, clf.explain, clf.kneighbors, clf.set_params(routing="soft").explain]:
+        with pytest.raises(ValueError, match="NaN or infinite"):
+            call(X)
+
+
+@pytest.mark.parametrize("value", [np.nan, 1e38])
+def test_regressing_with_spoilt_weights_is_an_error(value):
+    reg = regressor().fit(X, Y)
+    Spoil(value).on_train_end(reg.net_)
+    calls = [reg.predict, reg.predict_index, reg.index_proba, reg.transform, reg.explain]
+    for call in [*calls, reg.kneighbors]:
         with pytest.raises(ValueError, match="NaN or infinite"):
             call(X)
 
@@ -172,7 +187,7 @@ def test_a_backbone_changes_nothing_of_the_users(fails):
     assert states() == before
 
 
-@pytest.mark.parametrize("make", [classifier, vae])
+@pytest.mark.parametrize("make", [classifier, regressor, vae])
 @pytest.mark.parametrize(
     "change",
     [{"max_epochs": True}, {"lr": True}, {"lr": np.inf}, {"batch_size": True}, {"device": "bad"}],

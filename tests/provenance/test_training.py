@@ -41,8 +41,8 @@ def test_schedule_warms_up_then_decays_by_steps():
 
 def test_every_epoch_sees_every_row_once_in_another_order():
     n = 23
-    x, zero = torch.arange(n)[:, None], torch.zeros(n, dtype=torch.long)
-    rows = DeviceRows(x, zero, zero, zero, "cpu", torch.Generator().manual_seed(0))
+    x = torch.arange(n)[:, None]
+    rows = DeviceRows({"x": x}, {}, "cpu", torch.Generator().manual_seed(0))
     epochs = []
     for _ in range(2):
         batches = [inputs["x"][:, 0] for inputs, _ in ShuffledBatches(rows, 5)]
