@@ -21,6 +21,10 @@ RESULTS = Path(__file__).parent / "results"
 # Per file: the columns that name a line, and the columns averaged over seeds.
 SEEDED = {
     "digits": (["data", "model"], ["test_accuracy", "index_accuracy", "seconds"]),
+    "provenance_regressor": (
+        ["data", "model"],
+        ["r2", "r2_named", "r2_mass", "r2_embeddings", "index_accuracy"],
+    ),
     "fashion_mnist": (
         ["n_train", "epochs", "parameters"],
         ["test_accuracy", "index_accuracy", "exemplars_right", "seconds"],
