@@ -29,6 +29,10 @@ SEEDED = {
         ["n_train", "epochs", "parameters"],
         ["test_accuracy", "index_accuracy", "exemplars_right", "seconds"],
     ),
+    "trees": (
+        ["data", "model", "measure", "method"],
+        ["leave_one_out", "removed_10", "removed_20"],
+    ),
 }
 COPIED = {
     "training_overhead": [
