@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .rows import n_rows, take_rows
 
@@ -50,10 +51,10 @@ class TrainingData:
         if self.row_shape is None and len(getattr(self.X, "shape", ())) > 1:
             object.__setattr__(self, "row_shape", tuple(self.X.shape[1:]))
 
-    def __len__(self):
+    def __len__(self) -> int:
         return n_rows(self.X)
 
-    def of_class(self, label):
+    def of_class(self, label: object) -> np.ndarray:
         """Return the rows with a label.
 
         Parameters
@@ -68,7 +69,7 @@ class TrainingData:
         """
         return np.flatnonzero(self.y == label)
 
-    def take(self, rows):
+    def take(self, rows: ArrayLike) -> "TrainingData":
         """Return some of the rows.
 
         Parameters

@@ -1,7 +1,12 @@
 """ProvenanceClassifier: a classifier that names the training rows behind its predictions."""
 
+from collections.abc import Callable
+from os import PathLike
+from typing import Any, Literal, Self
+
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from sklearn.base import ClassifierMixin
 from sklearn.utils._param_validation import Interval, RealNotInt, StrOptions
 from torch import nn
@@ -185,36 +190,38 @@ default="class_conditional"
 
     def __init__(
         self,
-        architecture="class_conditional",
+        architecture: Literal[
+            "class_conditional", "class_independent", "single_branch"
+        ] = "class_conditional",
         *,
-        alpha=0.3,
-        mixing="expected",
-        backbone="auto",
-        width="medium",
-        dropout=0.0,
-        sharing_level=None,
-        heads="shared",
-        class_conditioning=True,
-        routing="hard",
-        input_shape=None,
-        index_subset=None,
-        lambda_class=1.0,
-        lambda_index=1.0,
-        label_smoothing=0.05,
-        lr=2e-3,
-        lr_index=None,
-        weight_decay=2e-5,
-        batch_size="auto",
-        max_epochs=40,
-        warmup_epochs=3,
-        decay_epochs=8,
-        device="auto",
-        precision="auto",
-        callbacks=None,
-        random_state=None,
-        warm_start=False,
-        verbose=0,
-    ):
+        alpha: float = 0.3,
+        mixing: Literal["expected", "sampled"] = "expected",
+        backbone: str | nn.Module | Callable[[], nn.Module] = "auto",
+        width: Literal["small", "medium", "large", "xlarge", "paper"] = "medium",
+        dropout: float = 0.0,
+        sharing_level: int | None = None,
+        heads: Literal["shared", "per_class"] = "shared",
+        class_conditioning: bool = True,
+        routing: Literal["hard", "soft"] = "hard",
+        input_shape: tuple[int, ...] | list[int] | None = None,
+        index_subset: float | int | ArrayLike | None = None,
+        lambda_class: float = 1.0,
+        lambda_index: float = 1.0,
+        label_smoothing: float = 0.05,
+        lr: float = 2e-3,
+        lr_index: float | None = None,
+        weight_decay: float = 2e-5,
+        batch_size: int | Literal["auto"] = "auto",
+        max_epochs: int = 40,
+        warmup_epochs: int = 3,
+        decay_epochs: int = 8,
+        device: str | torch.device = "auto",
+        precision: Literal["auto", "float32", "bfloat16"] = "auto",
+        callbacks: list | None = None,
+        random_state: int | np.random.RandomState | None = None,
+        warm_start: bool = False,
+        verbose: int | bool = 0,
+    ) -> None:
         self.architecture = architecture
         self.alpha = alpha
         self.mixing = mixing
@@ -266,7 +273,7 @@ default="class_conditional"
             {name: values[kept] for name, values in part.items()} for part in (inputs, target)
         )
 
-    def predict(self, X):
+    def predict(self, X: Any) -> np.ndarray:
         """Predict classes.
 
         Parameters
@@ -282,7 +289,7 @@ default="class_conditional"
         proba = self.predict_proba(X)
         return self.classes_[proba.argmax(1)]
 
-    def predict_proba(self, X):
+    def predict_proba(self, X: Any) -> np.ndarray:
         """Class probabilities.
 
         Parameters
@@ -299,7 +306,7 @@ default="class_conditional"
         rows = self._rows(X)
         return class_proba(self.net_.module_, self._index, rows)
 
-    def predict_index(self, X, y=None):
+    def predict_index(self, X: Any, y: Any = None) -> np.ndarray:
         """The training row of largest probability.
 
         Parameters
@@ -326,7 +333,7 @@ default="class_conditional"
         labels = positions(self.classes_, check_labels(y, "y", len(rows)), "y")
         return nearest_in_class(self._index_network, self._index, rows, labels)
 
-    def transform(self, X):
+    def transform(self, X: Any) -> Any:
         """Penultimate features of the index branch.
 
         Parameters
@@ -343,7 +350,13 @@ default="class_conditional"
         return index_features(self.net_.module_, self._index, rows)
 
     @classmethod
-    def load(cls, path, *, backbone=None, device="auto"):
+    def load(
+        cls,
+        path: str | PathLike,
+        *,
+        backbone: nn.Module | Callable[[], nn.Module] | None = None,
+        device: str | torch.device = "auto",
+    ) -> Self:
         """Read a classifier that :meth:`save` wrote.
 
         Parameters

@@ -4,6 +4,8 @@ import copy
 import numbers
 import warnings
 from contextlib import nullcontext
+from os import PathLike
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -56,7 +58,7 @@ class ProvenanceEstimator(
         raise NotImplementedError
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y, sample_id=None):
+    def fit(self, X: Any, y: Any, sample_id: Any = None) -> Self:
         """Train the network.
 
         Parameters
@@ -129,13 +131,13 @@ class ProvenanceEstimator(
         return getattr(self, "routing", "hard")
 
     @property
-    def input_shape_(self):
+    def input_shape_(self) -> tuple[int, ...]:
         """Shape of one input of the network, (n_features,) or (channels, height, width)."""
         check_is_fitted(self)
         return self.net_.module_.scaling.output_shape
 
     @property
-    def history_(self):
+    def history_(self) -> list[dict]:
         """Mean losses, accuracies, learning rate and seconds of each epoch."""
         check_is_fitted(self)
         skipped = ("batches", "train_batch_count", "train_loss_best")
@@ -144,7 +146,7 @@ class ProvenanceEstimator(
             for epoch in self.net_.history
         ]
 
-    def save(self, path):
+    def save(self, path: str | PathLike) -> None:
         """Write the fitted estimator to one safetensors file.
 
         The file holds no pickle. It holds the training rows, which explanations show, so it is as

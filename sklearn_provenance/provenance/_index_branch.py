@@ -1,7 +1,10 @@
 """What estimators read from their index branch: rows, their probabilities, how sure it is."""
 
+from typing import Any
+
 import numpy as np
 
+from ..explanation import Explanation
 from ._inference import index_certainty, index_proba, nearest_rows
 
 
@@ -16,7 +19,7 @@ class IndexBranchMixin:
     def _n_features_out(self):
         return self.net_.module_.n_index_features
 
-    def predict_index(self, X):
+    def predict_index(self, X: Any) -> np.ndarray:
         """The training row of largest probability.
 
         Parameters
@@ -32,7 +35,7 @@ class IndexBranchMixin:
         rows = self._rows(X)
         return nearest_rows(self._index_network, self._index, rows, 1, self._routing)[0][:, 0]
 
-    def index_proba(self, X):
+    def index_proba(self, X: Any) -> np.ndarray:
         """Probability of every training row.
 
         Parameters
@@ -48,7 +51,7 @@ class IndexBranchMixin:
         rows = self._rows(X)
         return index_proba(self._index_network, self._index, rows, self._routing)
 
-    def index_certainty(self, X=None):
+    def index_certainty(self, X: Any = None) -> tuple[np.ndarray, np.ndarray]:
         """Measure how sure the index branch is, a batch of rows at a time.
 
         Parameters
@@ -68,7 +71,9 @@ class IndexBranchMixin:
         rows, exclude = self._queries(X)
         return index_certainty(self._index_network, self._index, rows, self._routing, exclude)
 
-    def kneighbors(self, X=None, n_neighbors=5, return_distance=True):
+    def kneighbors(
+        self, X: Any = None, n_neighbors: int = 5, return_distance: bool = True
+    ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
         """The training rows of largest probability, as neighbours.
 
         Parameters
@@ -93,7 +98,7 @@ class IndexBranchMixin:
             return indices
         return np.nan_to_num(-log_proba, nan=np.inf), indices
 
-    def explain(self, X=None, k=5):
+    def explain(self, X: Any = None, k: int = 5) -> Explanation:
         """Name the training rows behind predictions.
 
         Parameters

@@ -1,5 +1,7 @@
 """The training rows of a provenance estimator, as its user sees them."""
 
+from typing import Any
+
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
@@ -16,7 +18,7 @@ class KnownRowsMixin:
     """
 
     @property
-    def training_(self):
+    def training_(self) -> TrainingData:
         """The training rows, their labels and identifiers."""
         check_is_fitted(self)
         shape = (self.n_features_in_,) if self._user_shape is None else self._user_shape
@@ -24,14 +26,14 @@ class KnownRowsMixin:
         return TrainingData(rows, self._given_targets, self._sample_id, shape)
 
     @property
-    def candidates_(self):
+    def candidates_(self) -> str:
         """Rows that may be named for a query: "same_class", those of its predicted class, or
         "all"."""
         check_is_fitted(self)
         local = self._index_network.index_per_class and self._routing == "hard"
         return "same_class" if local else "all"
 
-    def find_training_rows(self, X):
+    def find_training_rows(self, X: Any) -> np.ndarray:
         """Find the training row that each row equals.
 
         Parameters

@@ -1,7 +1,12 @@
 """ProvenanceRegressor: a regressor that names the training rows behind its predictions."""
 
+from collections.abc import Callable
+from os import PathLike
+from typing import Any, Literal, Self
+
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from sklearn.base import RegressorMixin
 from sklearn.utils._param_validation import Interval, RealNotInt, StrOptions
 from torch import nn
@@ -195,35 +200,35 @@ class ProvenanceRegressor(IndexBranchMixin, NumericTargets, RegressorMixin, Prov
 
     def __init__(
         self,
-        loss="squared_error",
+        loss: Literal["squared_error", "huber"] = "squared_error",
         *,
-        alpha=0.3,
-        target_neighbors="auto",
-        mixing="expected",
-        huber_delta=1.0,
-        backbone="auto",
-        width="medium",
-        dropout=0.5,
-        sharing_level=None,
-        input_shape=None,
-        index_subset=None,
-        lambda_output=1.0,
-        lambda_index=1.0,
-        label_smoothing=0.05,
-        lr=2e-3,
-        lr_index=None,
-        weight_decay=2e-5,
-        batch_size="auto",
-        max_epochs=40,
-        warmup_epochs=3,
-        decay_epochs=8,
-        device="auto",
-        precision="auto",
-        callbacks=None,
-        random_state=None,
-        warm_start=False,
-        verbose=0,
-    ):
+        alpha: float = 0.3,
+        target_neighbors: float | int | Literal["auto"] = "auto",
+        mixing: Literal["expected", "sampled"] = "expected",
+        huber_delta: float = 1.0,
+        backbone: str | nn.Module | Callable[[], nn.Module] = "auto",
+        width: Literal["small", "medium", "large", "xlarge", "paper"] = "medium",
+        dropout: float = 0.5,
+        sharing_level: int | None = None,
+        input_shape: tuple[int, ...] | list[int] | None = None,
+        index_subset: float | int | ArrayLike | None = None,
+        lambda_output: float = 1.0,
+        lambda_index: float = 1.0,
+        label_smoothing: float = 0.05,
+        lr: float = 2e-3,
+        lr_index: float | None = None,
+        weight_decay: float = 2e-5,
+        batch_size: int | Literal["auto"] = "auto",
+        max_epochs: int = 40,
+        warmup_epochs: int = 3,
+        decay_epochs: int = 8,
+        device: str | torch.device = "auto",
+        precision: Literal["auto", "float32", "bfloat16"] = "auto",
+        callbacks: list | None = None,
+        random_state: int | np.random.RandomState | None = None,
+        warm_start: bool = False,
+        verbose: int | bool = 0,
+    ) -> None:
         self.loss = loss
         self.alpha = alpha
         self.target_neighbors = target_neighbors
@@ -261,7 +266,7 @@ class ProvenanceRegressor(IndexBranchMixin, NumericTargets, RegressorMixin, Prov
     def _network_structure(self):
         return network_structure(self)
 
-    def predict(self, X):
+    def predict(self, X: Any) -> np.ndarray:
         """Predict targets, by the output branch.
 
         Parameters
@@ -278,7 +283,7 @@ class ProvenanceRegressor(IndexBranchMixin, NumericTargets, RegressorMixin, Prov
         values = regression_values(self.net_.module_, rows, self._columns.shape[1])
         return self._in_units(values)
 
-    def transform(self, X):
+    def transform(self, X: Any) -> Any:
         """Penultimate features of the index branch.
 
         Parameters
@@ -295,7 +300,13 @@ class ProvenanceRegressor(IndexBranchMixin, NumericTargets, RegressorMixin, Prov
         return index_features(self.net_.module_, self._index, rows)
 
     @classmethod
-    def load(cls, path, *, backbone=None, device="auto"):
+    def load(
+        cls,
+        path: str | PathLike,
+        *,
+        backbone: nn.Module | Callable[[], nn.Module] | None = None,
+        device: str | torch.device = "auto",
+    ) -> Self:
         """Read a regressor that :meth:`save` wrote.
 
         Parameters

@@ -2,6 +2,8 @@
 
 import math
 import warnings
+from os import PathLike
+from typing import Any, Literal, Self
 
 import numpy as np
 import torch
@@ -11,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from .._utils.arguments import real, whole
 from .._utils.numeric import as_given
+from ..explanation import Explanation
 from ._backbones import SIZES
 from ._estimator import ProvenanceEstimator
 from ._inference import batches, checked, class_proba, store
@@ -167,26 +170,26 @@ class ProvenanceVAE(ClassTargets, ProvenanceEstimator):
 
     def __init__(
         self,
-        latent_dim=128,
+        latent_dim: int = 128,
         *,
-        backbone="auto",
-        width="medium",
-        heads="per_class",
-        routing="hard",
-        likelihood="auto",
-        input_shape=None,
-        lambda_gen=0.6,
-        lambda_cls=0.4,
-        lr=1e-3,
-        batch_size="auto",
-        max_epochs=70,
-        device="auto",
-        precision="auto",
-        callbacks=None,
-        random_state=None,
-        warm_start=False,
-        verbose=0,
-    ):
+        backbone: Literal["auto", "cnn", "mlp"] = "auto",
+        width: Literal["small", "medium", "large", "xlarge"] = "medium",
+        heads: Literal["shared", "per_class"] = "per_class",
+        routing: Literal["hard", "soft"] = "hard",
+        likelihood: Literal["auto", "bernoulli", "gaussian"] = "auto",
+        input_shape: tuple[int, ...] | list[int] | None = None,
+        lambda_gen: float = 0.6,
+        lambda_cls: float = 0.4,
+        lr: float = 1e-3,
+        batch_size: int | Literal["auto"] = "auto",
+        max_epochs: int = 70,
+        device: str | torch.device = "auto",
+        precision: Literal["auto", "float32", "bfloat16"] = "auto",
+        callbacks: list | None = None,
+        random_state: int | np.random.RandomState | None = None,
+        warm_start: bool = False,
+        verbose: int | bool = 0,
+    ) -> None:
         self.latent_dim = latent_dim
         self.backbone = backbone
         self.width = width
@@ -207,7 +210,7 @@ class ProvenanceVAE(ClassTargets, ProvenanceEstimator):
         self.verbose = verbose
 
     @property
-    def likelihood_(self):
+    def likelihood_(self) -> str:
         """The distribution in use, "bernoulli" or "gaussian"."""
         check_is_fitted(self)
         return "bernoulli" if self.net_.module_.decoder.log_noise is None else "gaussian"
@@ -220,7 +223,7 @@ class ProvenanceVAE(ClassTargets, ProvenanceEstimator):
     def _n_features_out(self):
         return self._structure["latent_dim"]
 
-    def transform(self, X):
+    def transform(self, X: Any) -> Any:
         """Codes: the means of the posteriors.
 
         Parameters
@@ -235,7 +238,7 @@ class ProvenanceVAE(ClassTargets, ProvenanceEstimator):
         """
         return self._encode(self._rows(X))
 
-    def inverse_transform(self, X):
+    def inverse_transform(self, X: Any) -> np.ndarray:
         """Decode codes.
 
         Parameters
@@ -251,7 +254,7 @@ class ProvenanceVAE(ClassTargets, ProvenanceEstimator):
         """
         return self._as_given(self._decode(self._codes(X)))
 
-    def reconstruct(self, X):
+    def reconstruct(self, X: Any) -> np.ndarray:
         """Encode and decode.
 
         Parameters
@@ -274,7 +277,13 @@ class ProvenanceVAE(ClassTargets, ProvenanceEstimator):
         },
         prefer_skip_nested_validation=True,
     )
-    def sample(self, n_samples=1, *, random_state=None, return_codes=False):
+    def sample(
+        self,
+        n_samples: int = 1,
+        *,
+        random_state: int | np.random.RandomState | None = None,
+        return_codes: bool = False,
+    ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
         """Generate rows or images from the prior.
 
         Parameters
@@ -304,7 +313,7 @@ class ProvenanceVAE(ClassTargets, ProvenanceEstimator):
         X = self.inverse_transform(Z)
         return (X, Z) if return_codes else X
 
-    def predict(self, X):
+    def predict(self, X: Any) -> np.ndarray:
         """Predict classes, by the class head at the codes of :meth:`transform`.
 
         Parameters
@@ -321,7 +330,7 @@ class ProvenanceVAE(ClassTargets, ProvenanceEstimator):
         proba = class_proba(self._index_network, self._index, Z)
         return self.classes_[proba.argmax(1)]
 
-    def explain(self, X=None, k=5):
+    def explain(self, X: Any = None, k: int = 5) -> Explanation:
         """Name the training rows that images or rows are made of, by their codes.
 
         Parameters
@@ -347,7 +356,7 @@ class ProvenanceVAE(ClassTargets, ProvenanceEstimator):
         found = self._nearest(self._encode(rows), exclude, k)
         return self._explanation(rows, *found, "provenance autoencoder")
 
-    def explain_latent(self, Z, k=5):
+    def explain_latent(self, Z: Any, k: int = 5) -> Explanation:
         """Name the training rows that samples are made of.
 
         Parameters
@@ -372,7 +381,7 @@ class ProvenanceVAE(ClassTargets, ProvenanceEstimator):
         found = self._nearest(Z, None, k)
         return self._explanation(self._decode(Z), *found, "provenance autoencoder")
 
-    def score_samples(self, X):
+    def score_samples(self, X: Any) -> np.ndarray:
         """Evidence lower bound of each row.
 
         Parameters
@@ -406,7 +415,7 @@ class ProvenanceVAE(ClassTargets, ProvenanceEstimator):
             elbo += rows.shape[1] * math.log(module.scaling.scale)
         return elbo
 
-    def score(self, X, y=None):
+    def score(self, X: Any, y: Any = None) -> float:
         """Mean evidence lower bound.
 
         Parameters
@@ -424,7 +433,7 @@ class ProvenanceVAE(ClassTargets, ProvenanceEstimator):
         return float(self.score_samples(X).mean())
 
     @classmethod
-    def load(cls, path, *, device="auto"):
+    def load(cls, path: str | PathLike, *, device: str | torch.device = "auto") -> Self:
         """Read an autoencoder that :meth:`save` wrote.
 
         Parameters

@@ -253,7 +253,18 @@ class Linearisation:
                 yield layer, self._sum_of_calls(layer, calls.pop(layer.number))
 
     def forms(self, labels):
-        """All factors at once, by number of the layer, at labels that are checked."""
+        """Compute all factors at once, at labels that are checked.
+
+        Parameters
+        ----------
+        labels : Tensor of shape (n,)
+            Label of each row.
+
+        Returns
+        -------
+        dict of Form
+            Factors by number of the layer.
+        """
         calls, forms, gradients = self._prepared(labels)
         for number, own in gradients.items():
             forms[number] = self.model.layers[number].join(own)
