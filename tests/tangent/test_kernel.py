@@ -177,3 +177,14 @@ def test_the_callers_inference_mode_does_not_matter():
     with torch.inference_mode():
         found = tangent_diagonal(TangentModel(network), x + 0, labels + 0)
     np.testing.assert_allclose(found, expected, rtol=1e-10)
+
+
+def test_rows_made_in_inference_mode_are_taken():
+    """Autograd cannot keep them: a copy of them it can."""
+    network, x, labels = build("mlp")
+    expected = (reference(network, x, labels) ** 2).sum(1)
+    with torch.inference_mode():
+        x = x + 0
+    assert x.is_inference()
+    found = tangent_diagonal(TangentModel(network), x, labels)
+    np.testing.assert_allclose(found, expected, rtol=1e-10)
