@@ -1,8 +1,9 @@
 """Which training examples is this prediction made of?"""
 
+from ._explain import explain
 from ._utils.training import TrainingData
 from .attribution import InfluenceAttributor, InfoGainAttributor, InfoLossAttributor
-from .explanation import Explanation, ExplanationDisplay, explain
+from .explanation import Explanation, ExplanationDisplay
 from .provenance import ProvenanceClassifier, ProvenanceRegressor, ProvenanceVAE
 from .tangent import TangentFeatures
 

@@ -15,7 +15,8 @@ PACKAGE = Path(sklearn_provenance.__file__).parent
 # attribution, too, may train again.
 LAYERS = [
     *("_utils", "datasets", "information", "retrieval", "tangent", "retraining"),
-    *("explanation", "provenance", "attribution", "evaluation", "inspection"),
+    *("explanation", "provenance", "attribution", "_explain", "evaluation"),
+    "inspection",
 ]
 
 

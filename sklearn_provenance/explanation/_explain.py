@@ -97,6 +97,15 @@ def explain(estimator, X, k=5):
     )
 
 
+def explains_itself(estimator):
+    """Whether an estimator, or one inside of its containers, has an ``explain`` method."""
+    try:
+        unwrap(estimator)
+    except TypeError:
+        return False
+    return True
+
+
 def unwrap(estimator):
     """Return the estimator that explains, and the pipelines in front of it, outermost first."""
     path, pipelines = [type(estimator).__name__], []

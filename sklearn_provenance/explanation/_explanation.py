@@ -70,6 +70,8 @@ class Explanation:
         Features that queries share with their exemplars, in linear methods: their parts of the
         inner product. A :class:`~sklearn_provenance.explanation.Contributions`, or for each query
         and each of its exemplars the parts by name: a mapping, or pairs (name, part).
+    reason : str, default=""
+        Why this method was chosen, where somebody chose it for the user.
 
     Attributes
     ----------
@@ -127,7 +129,7 @@ class Explanation:
     _ARGUMENTS = (
         *("indices", "scores", "sample_id", "exemplar_labels", "query_labels", "queries"),
         *("training_data", "image_shape", "feature_names", "query_id", "n_tied"),
-        *("method", "score_name", "true_labels", "targets", "contributions"),
+        *("method", "score_name", "true_labels", "targets", "contributions", "reason"),
     )
     _PER_QUERY = (
         *("indices", "scores", "sample_id", "exemplar_labels", "query_labels", "queries"),
@@ -137,6 +139,7 @@ class Explanation:
     contributions = None
     true_labels = None
     targets = "labels"
+    reason = ""
 
     def __init__(
         self,
@@ -157,6 +160,7 @@ class Explanation:
         true_labels=None,
         targets=None,
         contributions=None,
+        reason="",
     ):
         self.indices = indices
         self.scores = scores
@@ -174,6 +178,7 @@ class Explanation:
         self.true_labels = true_labels
         self.targets = targets
         self.contributions = contributions
+        self.reason = reason
         check_explanation(self)
 
     @property

@@ -26,6 +26,8 @@ def explanation_page(explanation, *, title, query_id=None, label_names=None, max
     lead += f", up to {explanation.k} exemplar{'s' * (explanation.k != 1)} each"
     if explanation.method:
         lead += f", named by {words(explanation.method)}"
+    if explanation.reason:
+        lead += f": {words(explanation.reason)}"
     return page(
         title,
         [("queries", "Queries and their exemplars", content)],

@@ -31,6 +31,8 @@ def write_text(explanation, n_queries):
     lines += [_query_line(explanation, query) for query in range(n_shown)]
     if explanation.n_queries > n_shown:
         lines.append(f"... {explanation.n_queries - n_shown} more queries")
+    if explanation.reason:
+        lines.append(clip(f"chosen because {plain(explanation.reason)}", _WIDTH, "..."))
     return "\n".join(lines)
 
 

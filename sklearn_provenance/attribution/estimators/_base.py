@@ -236,9 +236,10 @@ class BaseAttributor(FitMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
     def _warn_of_padding(self, indices):
         short, k = int((indices[:, -1] < 0).sum()), indices.shape[1]
         if short:
+            more = '. candidates="all" allows every training row' if self._same_class else ""
             warnings.warn(
                 f"{short} of {len(indices)} queries have fewer than k={k} candidates; the rest is "
-                'padded with -1 and nan. candidates="all" allows every training row',
+                f"padded with -1 and nan{more}",
                 UserWarning,
                 stacklevel=3,
             )

@@ -1,0 +1,149 @@
+"""explain: the natural method for any fitted estimator."""
+
+from sklearn.utils.validation import check_is_fitted
+
+from . import explanation
+from .attribution import (
+    BoostInAttributor,
+    EKFACAttributor,
+    ForestAttributor,
+    GradDotAttributor,
+    InfluenceAttributor,
+    InfoGainAttributor,
+    InfoLossAttributor,
+    LastLayerAttributor,
+    RelatIFAttributor,
+    RepSimAttributor,
+    TRAKAttributor,
+)
+
+METHODS = {
+    "forest_weights": ForestAttributor,
+    "influence": InfluenceAttributor,
+    "boostin": BoostInAttributor,
+    "info_gain": InfoGainAttributor,
+    "info_loss": InfoLossAttributor,
+    "relatif": RelatIFAttributor,
+    "trak": TRAKAttributor,
+    "ekfac": EKFACAttributor,
+    "last_layer": LastLayerAttributor,
+    "grad_dot": GradDotAttributor,
+    "repsim": RepSimAttributor,
+}
+# The first that takes the estimator is natural; the reason says what it has that the others lack.
+NATURAL = {
+    "forest_weights": "the predictions of {} are weighted sums over its training rows",
+    "influence": "{} minimises a smooth objective, so its fit without a row can be computed",
+    "boostin": "{} adds up steps of which the share of each training row is known",
+    "info_gain": "it works for any model with gradients or leaves, such as {}",
+}
+
+
+def explain(estimator, X, k=5, *, training=None, method="auto"):
+    """Explain predictions of any fitted estimator by the method that is natural for it.
+
+    An estimator with an ``explain`` method, such as a ProvenanceClassifier, explains itself, also
+    inside pipelines, searches and frozen estimators. Any other estimator is explained by an
+    attributor, which needs the training rows: a forest by the weights of its training rows, a
+    model that minimises a smooth objective by influence, boosting by BoostIn, and networks by
+    information gain.
+
+    Where an estimator explains itself inside of a pipeline whose steps can be undone, the
+    explanation shows the user's units: its ``queries`` are X, and its ``training_data`` maps rows
+    back when they are asked for. Where they cannot be undone, both stay in the space of the
+    estimator, so that a query and its exemplars remain comparable. Samplers of imbalanced-learn are
+    passed over, as they are at prediction.
+
+    Parameters
+    ----------
+    estimator : estimator or torch.nn.Module
+        Fitted. It is not changed.
+    X : array-like of shape (n_queries, ...) or None
+        Rows to explain, as the estimator takes them. None explains the training rows, each by the
+        others, where the method can.
+    k : int, default=5
+        Number of exemplars of each query.
+    training : tuple, default=None
+        The rows that the estimator was fitted on: (X_train, y_train), or with their names
+        (X_train, y_train, sample_id). Estimators that explain themselves keep them.
+    method : {"auto", "forest_weights", "influence", "boostin", "info_gain", "info_loss", \
+            "relatif", "trak", "ekfac", "last_layer", "grad_dot", "repsim"}, default="auto"
+        Method to use. Parameters of a method are those of its attributor in
+        :mod:`sklearn_provenance.attribution`; use that to change them.
+
+    Returns
+    -------
+    Explanation
+        Its ``method`` says which was used, and its ``reason`` why it was chosen.
+
+    Raises
+    ------
+    TypeError
+        If no method takes the estimator.
+    ValueError
+        If ``training`` is missing, or are not the rows that the estimator was fitted on, or the
+        method is unknown.
+    sklearn.exceptions.NotFittedError
+        If the estimator is not fitted.
+
+    See Also
+    --------
+    InfluenceAttributor : What a prediction would be without rows.
+    InfoGainAttributor : Rows that a prediction has its certainty from.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.ensemble import RandomForestClassifier
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from sklearn_provenance import explain
+    >>> X, y = load_iris(return_X_y=True)
+    >>> forest = RandomForestClassifier(random_state=0).fit(X, y)
+    >>> explain(forest, X[:2], k=3, training=(X, y)).method
+    'forest weights'
+    >>> exp = explain(LogisticRegression(max_iter=500).fit(X, y), X[:2], k=3, training=(X, y))
+    >>> exp.method
+    'influence'
+    >>> print(exp.reason)
+    LogisticRegression minimises a smooth objective, so its fit without a row can be computed
+    """
+    name = type(estimator).__name__
+    if method != "auto" and method not in METHODS:
+        raise ValueError(f"method must be 'auto' or one of {list(METHODS)}, got {method!r}")
+    if method == "auto" and explanation.explains_itself(estimator):
+        return explanation.explain(estimator, X, k)
+    if training is None:
+        raise ValueError(
+            f"explain needs the rows that {name} was fitted on, which it does not keep; pass "
+            "training=(X_train, y_train)"
+        )
+    if not isinstance(training, tuple) or len(training) not in (2, 3):
+        raise ValueError(
+            "training must be a tuple (X_train, y_train) or (X_train, y_train, sample_id), got "
+            f"{_shape_of(training)}"
+        )
+    if hasattr(estimator, "fit"):
+        check_is_fitted(estimator)
+    if method != "auto":
+        attributor = METHODS[method](estimator).fit(*training)
+        return attributor.explain(X, k=k)._replace(reason=f'method="{method}" was asked for')
+    *specific, general = NATURAL
+    for candidate in specific:
+        try:
+            attributor = METHODS[candidate](estimator).fit(*training)
+        except TypeError:  # of another family
+            continue
+        except ValueError as error:
+            error.add_note('method="info_gain" is another method for this estimator')
+            raise
+        return _with_reason(attributor, X, k, candidate, name)
+    return _with_reason(METHODS[general](estimator).fit(*training), X, k, general, name)
+
+
+def _with_reason(attributor, X, k, method, name):
+    return attributor.explain(X, k=k)._replace(reason=NATURAL[method].format(name))
+
+
+def _shape_of(training):
+    kind = type(training).__name__
+    return f"a tuple of {len(training)}" if isinstance(training, tuple) else f"a {kind}"

@@ -1,0 +1,128 @@
+"""explain finds the natural method for any fitted estimator, and says why."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import load_diabetes, load_iris
+from sklearn.ensemble import (
+    ExtraTreesRegressor,
+    GradientBoostingClassifier,
+    HistGradientBoostingRegressor,
+    RandomForestClassifier,
+    VotingClassifier,
+)
+from sklearn.exceptions import NotFittedError
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.model_selection import GridSearchCV
+from sklearn.neural_network import MLPClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from sklearn_provenance import InfluenceAttributor, InfoGainAttributor, explain
+from sklearn_provenance._explain import METHODS
+from sklearn_provenance.attribution import BoostInAttributor, ForestAttributor
+
+IRIS = load_iris(return_X_y=True)
+DIABETES = tuple(part[:150] for part in load_diabetes(return_X_y=True))
+LOGISTIC = LogisticRegression(max_iter=1000)
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+
+@pytest.mark.parametrize(
+    ("estimator", "data", "attributor"),
+    [
+        (RandomForestClassifier(10, random_state=0), IRIS, ForestAttributor),
+        (
+            make_pipeline(StandardScaler(), ExtraTreesRegressor(5, min_samples_leaf=5)),
+            DIABETES,
+            ForestAttributor,
+        ),
+        (LOGISTIC, IRIS, InfluenceAttributor),
+        (make_pipeline(StandardScaler(), Ridge()), DIABETES, InfluenceAttributor),
+        (GridSearchCV(LOGISTIC, {"C": [0.1, 1]}), IRIS, InfluenceAttributor),
+        (GradientBoostingClassifier(n_estimators=3), IRIS, BoostInAttributor),
+        (HistGradientBoostingRegressor(max_iter=3), DIABETES, BoostInAttributor),
+        (MLPClassifier((5,), max_iter=50, random_state=0), IRIS, InfoGainAttributor),
+    ],
+    ids=lambda value: type(value).__name__ if hasattr(value, "fit") else "",
+)
+def test_the_natural_method(estimator, data, attributor):
+    X, y = data
+    fitted = estimator.fit(X, y)
+    found = explain(fitted, X[:4], k=3, training=(X, y))
+    expected = attributor(fitted).fit(X, y).explain(X[:4], k=3)
+    np.testing.assert_array_equal(found.indices, expected.indices)
+    assert found.method == expected.method
+    assert type(estimator).__name__ in found.reason
+    assert f"chosen because {found.reason}"[:90] in repr(found)
+    assert found.reason in found.to_html()
+    assert found[:2].reason == found.reason
+
+
+def test_a_module_is_explained_by_information_gain():
+    torch.manual_seed(0)
+    module = torch.nn.Linear(4, 3)
+    X, y = IRIS
+    X = X.astype(np.float32)
+    found = explain(module, X[:2], k=2, training=(X, y, np.arange(150) + 1000))
+    assert found.method == "InfoGain"
+    np.testing.assert_array_equal(found.sample_id, found.indices + 1000)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_method_that_is_asked_for(method):
+    X, y = IRIS
+    estimator = LOGISTIC.fit(X, y)
+    if method == "forest_weights":
+        estimator = RandomForestClassifier(5, random_state=0).fit(X, y)
+    if method == "boostin":
+        estimator = GradientBoostingClassifier(n_estimators=2).fit(X, y)
+    found = explain(estimator, X[:2], k=2, training=(X, y), method=method)
+    expected = METHODS[method](estimator).fit(X, y).explain(X[:2], k=2)
+    np.testing.assert_array_equal(found.indices, expected.indices)
+    assert method in found.reason
+
+
+def test_training_rows_explain_each_other():
+    X, y = IRIS
+    found = explain(LOGISTIC.fit(X, y), None, k=2, training=(X, y))
+    assert found.indices.shape == (150, 2)
+    assert not (found.indices == np.arange(150)[:, None]).any()
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"training": None}, ValueError, r"fitted on, which it does not keep; pass training=\("),
+        ({"training": IRIS[0]}, ValueError, r"must be a tuple .*, got a ndarray"),
+        ({"training": (IRIS[0],)}, ValueError, "got a tuple of 1"),
+        ({"method": "gradients"}, ValueError, r"one of \['forest_weights', .*, got 'gradients'"),
+        ({"estimator": LogisticRegression()}, NotFittedError, "not fitted"),
+        (
+            {"estimator": LogisticRegression(C=0.1, l1_ratio=1, solver="saga").fit(*IRIS)},
+            ValueError,
+            "l1_ratio",
+        ),
+        (
+            {"estimator": VotingClassifier([("a", LOGISTIC)]).fit(*IRIS)},
+            TypeError,
+            "any other .* needs features=",
+        ),
+        ({"estimator": StandardScaler().fit(IRIS[0])}, TypeError, "estimator must be"),
+    ],
+)
+def test_refusals(change, error, message):
+    arguments = {"estimator": LOGISTIC.fit(*IRIS), "training": IRIS} | change
+    with pytest.raises(error, match=message) as caught:
+        explain(arguments.pop("estimator"), IRIS[0][:2], **arguments)
+    if message == "l1_ratio":
+        assert any("info_gain" in note for note in caught.value.__notes__)
+
+
+def test_rows_that_the_estimator_was_not_fitted_on_are_named():
+    X, y = IRIS
+    with pytest.warns(UserWarning, match="give all rows and weights that it was fitted with"):
+        explain(LOGISTIC.fit(X, y), X[:2], training=(X[::3], y[::3]))
+    with pytest.raises(ValueError, match="must be the rows"):
+        forest = RandomForestClassifier(5, random_state=0).fit(X, y)
+        explain(forest, X[:2], training=(X[::3], y[::3]))
