@@ -2,7 +2,6 @@
 
 from sklearn.utils.validation import check_is_fitted
 
-from . import explanation
 from .attribution import (
     BoostInAttributor,
     EKFACAttributor,
@@ -16,6 +15,8 @@ from .attribution import (
     RepSimAttributor,
     TRAKAttributor,
 )
+from .explanation._explain import explain as explained_by_itself
+from .explanation._explain import explains_itself
 
 METHODS = {
     "forest_weights": ForestAttributor,
@@ -100,7 +101,7 @@ def explain(estimator, X, k=5, *, training=None, method="auto"):
     >>> X, y = load_iris(return_X_y=True)
     >>> forest = RandomForestClassifier(random_state=0).fit(X, y)
     >>> explain(forest, X[:2], k=3, training=(X, y)).method
-    'forest weights'
+    'Forest'
     >>> exp = explain(LogisticRegression(max_iter=500).fit(X, y), X[:2], k=3, training=(X, y))
     >>> exp.method
     'influence'
@@ -110,8 +111,8 @@ def explain(estimator, X, k=5, *, training=None, method="auto"):
     name = type(estimator).__name__
     if method != "auto" and method not in METHODS:
         raise ValueError(f"method must be 'auto' or one of {list(METHODS)}, got {method!r}")
-    if method == "auto" and explanation.explains_itself(estimator):
-        return explanation.explain(estimator, X, k)
+    if method == "auto" and explains_itself(estimator):
+        return explained_by_itself(estimator, X, k)
     if training is None:
         raise ValueError(
             f"explain needs the rows that {name} was fitted on, which it does not keep; pass "

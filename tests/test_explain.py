@@ -99,7 +99,7 @@ def test_training_rows_explain_each_other():
         ({"method": "gradients"}, ValueError, r"one of \['forest_weights', .*, got 'gradients'"),
         ({"estimator": LogisticRegression()}, NotFittedError, "not fitted"),
         (
-            {"estimator": LogisticRegression(C=0.1, l1_ratio=1, solver="saga").fit(*IRIS)},
+            {"estimator": LogisticRegression(C=0.1, l1_ratio=1, solver="saga", tol=0.1).fit(*IRIS)},
             ValueError,
             "l1_ratio",
         ),
@@ -123,6 +123,6 @@ def test_rows_that_the_estimator_was_not_fitted_on_are_named():
     X, y = IRIS
     with pytest.warns(UserWarning, match="give all rows and weights that it was fitted with"):
         explain(LOGISTIC.fit(X, y), X[:2], training=(X[::3], y[::3]))
+    forest = RandomForestClassifier(5, random_state=0).fit(X, y)
     with pytest.raises(ValueError, match="must be the rows"):
-        forest = RandomForestClassifier(5, random_state=0).fit(X, y)
         explain(forest, X[:2], training=(X[::3], y[::3]))

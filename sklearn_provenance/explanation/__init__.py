@@ -1,8 +1,8 @@
 """Explanation: the training rows behind each prediction, as text, table, figure and page."""
 
 from ._contributions import Contributions
-from ._explain import explain, explains_itself
+from ._explain import explain
 from ._explanation import Explanation
 from ._plot import ExplanationDisplay
 
-__all__ = ["Contributions", "Explanation", "ExplanationDisplay", "explain", "explains_itself"]
+__all__ = ["Contributions", "Explanation", "ExplanationDisplay", "explain"]
