@@ -103,7 +103,7 @@ class NumericTargets:
         # Rounding alone makes a constant target deviate from its mean.
         constant = deviation <= 8 * np.finfo(np.float64).eps
         self._target_mean = unit * mean
-        self._target_scale = np.where(constant, 1.0, unit * deviation)
+        self._target_scale = np.where(constant, 0.0, unit * deviation)
 
     @property
     def _columns(self):
@@ -112,8 +112,9 @@ class NumericTargets:
 
     @property
     def _standardised(self):
-        """Targets of shape (n_train, n_targets) with mean 0 and standard deviation 1."""
-        return (self._columns - self._target_mean) / self._target_scale
+        """Targets of shape (n_train, n_targets) with mean 0 and standard deviation 1 or 0."""
+        scale = self._target_scale
+        return (self._columns - self._target_mean) / np.where(scale > 0, scale, np.inf)
 
     @property
     def _strata(self):

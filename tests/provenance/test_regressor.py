@@ -122,8 +122,8 @@ def test_predictions_are_in_the_units_of_y(diabetes, factor):
 def test_a_constant_target_is_predicted_exactly():
     X = np.random.default_rng(0).normal(size=(30, 3))
     for value in (0.0, 0.1, -3e9):
-        reg = quick_regressor(max_epochs=30).fit(X, np.full(30, value))
-        np.testing.assert_allclose(reg.predict(X), value, rtol=1e-6, atol=0.3)
+        reg = quick_regressor(max_epochs=2).fit(X, np.full(30, value))
+        np.testing.assert_array_equal(reg.predict(X), value)
         assert reg.explain(X, k=2).indices.shape == (30, 2)
 
 
