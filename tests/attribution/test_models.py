@@ -10,9 +10,9 @@ from sklearn.datasets import load_iris
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
-from sklearn.linear_model import LinearRegression, LogisticRegression, SGDClassifier
+from sklearn.linear_model import LogisticRegression, SGDClassifier
 from sklearn.multiclass import OneVsRestClassifier
-from sklearn.neighbors import KNeighborsClassifier
+from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
@@ -241,7 +241,7 @@ def test_data_frames_as_global_output_change_nothing(features):
 UNSUPPORTED = [
     KNeighborsClassifier(),
     OneVsRestClassifier(LogisticRegression(max_iter=500)),
-    LinearRegression(),
+    KNeighborsRegressor(),
     StandardScaler(),
 ]
 

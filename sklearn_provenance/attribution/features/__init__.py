@@ -8,6 +8,7 @@ from ...tangent import TangentFeatures
 from ...tangent._cache import Cache
 from ..models import SUPPORTED
 from ._base import ExactFeatures, Features, LinearFeatures
+from ._inputs import InputFeatures
 from ._leaves import leaf_features
 from ._rows import OwnRows
 from ._settings import sketch_of
@@ -40,6 +41,9 @@ def make_features(model, kind, X, y, settings, row_measurement=None):
             model = model.examined(model.inputs(take_rows(X, few_rows(n_rows(X)))))
         features = OwnRows(kind, model)
         return features, features.inputs(X)
+    plain = row_measurement is None and not callable(settings.measurement)
+    if model.input_bias is not None and isinstance(kind, str) and plain:
+        return InputFeatures(model), model.inputs(X)
     if model.trees is not None:
         return leaf_features(model, kind, settings, row_measurement), model.inputs(X)
     if model.module is None:

@@ -21,7 +21,7 @@ from ...tangent._run import run
 
 SUPPORTED = (
     "a ProvenanceClassifier, a skorch NeuralNetClassifier or NeuralNetBinaryClassifier, a "
-    "torch.nn.Module that maps a batch to logits, a scikit-learn linear classifier or "
+    "torch.nn.Module that maps a batch to logits, a scikit-learn linear model or "
     "MLPClassifier, trees of scikit-learn, XGBoost, LightGBM or CatBoost, or a Pipeline, search or "
     "FrozenEstimator around one of these; any other estimator needs features=, a transformer or "
     "callable that gives its feature rows"
@@ -58,6 +58,9 @@ class FittedModel:
         Coefficients of a linear model.
     trees : Trees, default=None
         The trees of an ensemble, whose leaves are compared.
+    input_bias : float, default=None
+        1 or 0, whether there is an intercept, of a model that is linear in its inputs and has no
+        logits.
     """
 
     estimator: object
@@ -67,6 +70,7 @@ class FittedModel:
     n_outputs: int | None = None
     linear: Linear | None = None
     trees: object | None = None
+    input_bias: float | None = None
 
     def inputs(self, X):
         """Turn the user's X into what the module takes.
@@ -187,8 +191,9 @@ _FAMILIES = {
     "lightgbm": ("_lightgbm",),
     "sklearn.dummy": ("_trees",),
     "sklearn.ensemble": ("_trees",),
-    "sklearn.linear_model": ("_linear",),
+    "sklearn.linear_model": ("_linear", "_inputs"),
     "sklearn.neural_network": ("_mlp",),
+    "sklearn.svm": ("_inputs",),
     "sklearn.tree": ("_trees",),
     "skorch": ("_skorch",),
     "xgboost": ("_xgboost",),
