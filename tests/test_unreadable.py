@@ -177,3 +177,33 @@ def test_tensors_with_a_gradient_are_read(fitted):
     np.testing.assert_array_equal(
         fitted.vae.explain_latent(codes, k=2).indices, fitted.vae.explain_latent(plain, k=2).indices
     )
+
+
+class Giving(nn.Module):
+    """A linear network that makes something else of its logits."""
+
+    def __init__(self, change):
+        super().__init__()
+        self.linear = nn.Linear(4, 3)
+        self.change = change
+
+    def forward(self, x):
+        return self.change(self.linear(x))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda z: z.to_sparse(), "a dense tensor of logits with values; got torch.sparse_coo"),
+        (lambda z: z.to("meta"), "a dense tensor of logits with values; .* the device meta"),
+        (lambda z: z + 0j, "real floating-point logits; got torch.complex64"),
+        (lambda z: z.long(), "real floating-point logits; got torch.int64"),
+        (lambda z: z[:, :0], "logits of shape"),
+        (lambda z: None, "a tensor of logits; got NoneType"),
+        (lambda z: {"features": z}, "without 'logits'"),
+    ],
+)
+def test_outputs_that_are_no_logits(change, message):
+    for cls in (InfoGainAttributor, RepSimAttributor):
+        with pytest.raises((TypeError, ValueError), match=message):
+            cls(Giving(change)).fit(X, Y)

@@ -62,6 +62,11 @@ def logits_of(outputs, first=False):
         )
     if not outputs.is_floating_point():
         raise ValueError(f"The module must return real floating-point logits; got {outputs.dtype}")
+    if outputs.layout is not torch.strided or outputs.is_meta:
+        raise ValueError(
+            f"The module must return a dense tensor of logits with values; got {outputs.layout} on "
+            f"the device {outputs.device}"
+        )
     return outputs
 
 
