@@ -223,6 +223,11 @@ def adapt(estimator):
     """
     if import_family(adapt, estimator, _FAMILIES, __package__):
         return adapt(estimator)
+    return predicting_model(estimator)
+
+
+def predicting_model(estimator):
+    """A model of which only predictions are known, or what a search has found."""
     if hasattr(estimator, "best_estimator_"):  # a search, of scikit-learn or not
         from ._containers import contained
 

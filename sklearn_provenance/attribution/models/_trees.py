@@ -19,7 +19,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ..._utils.fitted import predicts_numbers
 from ..._utils.numeric import as_given, as_ndarray
-from ._base import FittedModel, adapt
+from ._base import FittedModel, adapt, predicting_model
 
 
 class Trees(ABC):
@@ -273,7 +273,7 @@ def _(estimator):
 def _(estimator):
     check_is_fitted(estimator)
     if not all(isinstance(tree, BaseDecisionTree) for tree in estimator.estimators_):
-        return adapt.dispatch(object)(estimator)
+        return predicting_model(estimator)
     return tree_model(estimator, BaggedTrees(estimator))
 
 
