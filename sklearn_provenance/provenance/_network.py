@@ -152,8 +152,6 @@ class ProvenanceNetwork(BranchedNetwork):
     ):
         super().__init__(user_shape, axes, input_scale, amp_dtype, amp_device)
         self.architecture = architecture
-        self.has_class_branch = architecture != "single_branch"
-        self.index_per_class = architecture == "class_conditional"
         n_classes = len(sizes)
         self.has_class_branch = architecture != "single_branch"
         self.index_per_class = architecture == "class_conditional"
