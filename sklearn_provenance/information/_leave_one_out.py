@@ -11,11 +11,10 @@ from scipy.sparse import issparse
 from ._newton import (
     BLOCK,
     LEVERAGE_ONE,
+    FormedInverse,
     NoMinimumError,
     Point,
-    add_penalty,
-    fix_gauge,
-    invert,
+    make_inverse,
     minimise,
 )
 
@@ -29,23 +28,23 @@ _DRIFT = 0.01
 _CLOSE = 1e-13
 
 
-class _Inverse:
-    """An inverse Hessian (p, p), and what rows that have gone since have added to it."""
+class _Updated:
+    """An inverse Hessian, and what rows that have gone since have added to it."""
 
-    def __init__(self, matrix, added=()):
-        self.matrix = matrix
+    def __init__(self, base, added=()):
+        self.base = base
         self.added = added  # pairs of B (p, K) and G (K, K), which stand for B G B^T
 
     def times(self, vectors):
         """The inverse times vectors (m, p)."""
-        product = vectors @ self.matrix
+        product = self.base.times(vectors)
         for columns, middle in self.added:
             product += (vectors @ columns) @ middle @ columns.T
         return product
 
     def plus(self, columns, middle):
         """With another term."""
-        return _Inverse(self.matrix, (*self.added, (columns, middle)))
+        return _Updated(self.base, (*self.added, (columns, middle)))
 
 
 @dataclass(eq=False)
@@ -53,7 +52,7 @@ class _Kind:
     """Rows whose removal changes the weights of the others alike: those of a class."""
 
     rows: np.ndarray  # (m,) row numbers
-    inverse: _Inverse  # A^-1
+    inverse: object  # A^-1, with times(vectors)
     directions: np.ndarray  # A^-1 D, (n_directions, K, d)
     amounts: np.ndarray  # f, (m, n_directions)
     penalty_change: np.ndarray  # (m,) relative change of ρ
@@ -78,6 +77,7 @@ class LeaveOneOut:
         self.minimum = minimum
         self.problem = minimum.problem
         self._curvature = self._curvature_now()
+        self._estimated = None
         self._kinds = [self._kind(rows) for rows in self._rows_by_kind()]
 
     def _curvature_now(self):
@@ -116,31 +116,26 @@ class LeaveOneOut:
         penalty_change, balance_change = self._changes(rows)
         directions = [minimum.gradient]
         amounts = [np.ones(len(rows))]
-        hessian = minimum.hessian() if earlier is None else None
-        own_weights = minimum.weights[rows].copy()
+        weights, penalty = minimum.weights, minimum.penalty_scale * problem.penalty
+        own_weights = weights[rows].copy()
         class_rows = None
         if problem.averaged:
             gradient = minimum.penalty_scale * problem.penalty_gradient(minimum.theta)
             directions.append(gradient)
             amounts.append(penalty_change)
-            if earlier is None:
-                change = _mean(penalty_change) * minimum.penalty_scale
-                add_penalty(hessian, change * problem.penalty)
+            penalty = penalty * (1 + _mean(penalty_change))
         if problem.balance is not None:
             weighted = problem.balance.weighted
             class_rows = weighted & (problem.balance.class_of == self._class(rows))
             for where, change in zip((weighted, class_rows), balance_change.T, strict=True):
-                weights = minimum.weights * where
-                directions.append(minimum.loss_gradient(weights))
+                directions.append(minimum.loss_gradient(minimum.weights * where))
                 amounts.append(change)
-                if earlier is None:
-                    hessian += _mean(change) * minimum.loss_hessian(weights)
+                weights = weights + _mean(change) * minimum.weights * where
             if weighted[rows[0]]:  # and so are all of the class
                 own_weights *= 1 + balance_change.sum(1)
         if earlier is None:
-            fix_gauge(hessian, problem.gauge)
-            matrix = invert(hessian)
-            inverse, cross = _Inverse(matrix), self._cross(rows, matrix)
+            inverse = make_inverse(minimum, weights, penalty)
+            cross = self._cross(rows, inverse)
         else:
             inverse, cross = earlier
         directions = np.stack(directions)
@@ -172,7 +167,11 @@ class LeaveOneOut:
     def _cross(self, rows, inverse):
         """M (m, K, K): φ_i^T A^-1_kl φ_i of each row."""
         d, n_outputs = self.problem.design.shape[1], self.problem.n_outputs
-        blocks = inverse.reshape(n_outputs, d, n_outputs, d)
+        if self.problem.implicit:
+            if self._estimated is None:  # once, since kinds differ by a row's share
+                self._estimated = inverse.cross()
+            return self._estimated[rows]
+        blocks = inverse.matrix.reshape(n_outputs, d, n_outputs, d)
         cross = np.empty((len(rows), n_outputs, n_outputs))
         step = max(1, int(BLOCK / (8 * d)))
         for start in range(0, len(rows), step):
@@ -236,6 +235,8 @@ class LeaveOneOut:
         if not np.isfinite(theta).all():
             raise NoMinimumError("the row alone determines a parameter")
         point = Point(self.problem, removed, theta)
+        if self.problem.implicit:
+            return self._without_implicit(row, point)
         kinds = [self._updated(kind, row) for kind in self._kinds]
         point, arrived = _follow(point, kinds[0][1])
         other = object.__new__(LeaveOneOut)
@@ -245,6 +246,18 @@ class LeaveOneOut:
         if not arrived or change > _DRIFT * self._curvature[kept].sum():
             return LeaveOneOut(minimise(self.problem, point.theta, removed, tolerance=1e-12))
         other._kinds = [other._kind(rows, (inv, cross)) for rows, inv, cross in kinds if len(rows)]
+        return other
+
+    def _without_implicit(self, row, point):
+        """As :meth:`without`, where Hessians cost nothing to set up and M is estimated once."""
+        point = minimise(self.problem, point.theta, point.removed, tolerance=1e-12)
+        other = object.__new__(LeaveOneOut)
+        other.problem, other.minimum = self.problem, point
+        other._curvature, other._estimated = self._curvature, self._estimated
+        other._kinds = [
+            other._kind(rows, (point.inverse(), self._estimated[rows]))
+            for rows in other._rows_by_kind()
+        ]
         return other
 
     def _updated(self, kind, row):
@@ -263,7 +276,10 @@ class LeaveOneOut:
         parts = [np.asarray(design @ block) for block in columns.reshape(n_outputs, d, n_outputs)]
         products = np.stack(parts, 1)  # Φ_i A^-1 Φ_j^T, (m, K, K)
         cross = kind.cross[stay] + np.einsum("mka,ab,mlb->mkl", products, middle, products)
-        return rows, kind.inverse.plus(columns, middle), cross
+        inverse = kind.inverse
+        if not isinstance(inverse, _Updated):
+            inverse = _Updated(inverse)
+        return rows, inverse.plus(columns, middle), cross
 
     def parameters(self, rows, n_steps=1, n_solved=0):
         """Parameters without each of some rows.
@@ -315,12 +331,12 @@ class LeaveOneOut:
 
         Also the size of the last step, relative to the first (m,); 0 if there is only one.
         """
-        scale = np.sqrt(np.diag(kind.inverse.matrix))  # of parameters
         design = self.problem.design[kind.rows[at]]
         change = kind.inverse.times(_outer(kind.coefficients[at], design))  # (m, p)
         flat = kind.directions.reshape(len(kind.directions), -1)
         change += kind.amounts[at] @ flat
-        first, last = np.abs(change / scale).max(1), np.zeros(len(at))
+        scale = None if n_steps == 1 else _parameter_scale(kind.inverse)
+        first, last = _size(change, scale), np.zeros(len(at))
         theta = self.minimum.theta - change.reshape(len(at), *self.minimum.theta.shape)
         for _ in range(n_steps - 1):
             gradient = self._gradient_without(kind, at, theta).reshape(len(at), -1)
@@ -330,7 +346,7 @@ class LeaveOneOut:
             coefficients = np.einsum("mkl,ml->mk", kind.gains[at], moved)
             change += kind.inverse.times(_outer(coefficients, design))
             theta = theta - change.reshape(theta.shape)
-            last = np.abs(change / scale).max(1)
+            last = _size(change, scale)
         with np.errstate(invalid="ignore"):
             return theta, np.where(first > 0, last / np.where(first > 0, first, 1), 0)
 
@@ -354,6 +370,18 @@ class LeaveOneOut:
         return total.reshape(theta.shape) + penalty
 
     @property
+    def own_changes(self):
+        """By how much the outputs (n, K) of rows fall without themselves, to one step."""
+        changes = np.full((self.problem.n_rows, self.problem.n_outputs), np.nan)
+        for kind in self._kinds:
+            design = self.problem.design[kind.rows]
+            own = np.einsum("mkl,ml->mk", kind.cross, kind.coefficients)
+            for direction, amount in zip(kind.directions, kind.amounts.T, strict=True):
+                own += amount[:, None] * np.asarray(design @ direction.T)
+            changes[kind.rows] = own
+        return changes
+
+    @property
     def exact(self):
         """Whether one step is exact: the loss is quadratic, and rows of a kind weigh alike."""
         alike = all(np.ptp(kind.amounts, axis=0).max() < 1e-15 for kind in self._kinds)
@@ -366,6 +394,19 @@ class LeaveOneOut:
         for kind in self._kinds:
             values[kind.rows] = np.einsum("mkl,mlk->m", kind.curvatures, kind.cross)
         return values
+
+
+def _parameter_scale(inverse):
+    """Square roots of the diagonal (p,) of an inverse Hessian, or of what it is near to."""
+    base = inverse.base if isinstance(inverse, _Updated) else inverse
+    if isinstance(base, FormedInverse):
+        return np.sqrt(np.diag(base.matrix))
+    return 1 / np.sqrt(base.diagonal)
+
+
+def _size(change, scale):
+    """Largest change (m,) of a parameter in units of its scale; 0 if that is not asked for."""
+    return np.zeros(len(change)) if scale is None else np.abs(change / scale).max(1)
 
 
 def _follow(point, inverse):

@@ -35,10 +35,13 @@ import numpy as np
 from scipy.linalg import lapack
 from scipy.sparse import issparse
 
+from ._conjugate import ConjugateGradients
 from ._losses import Loss
 
 # Bytes that the temporary arrays of a block of rows may take.
 BLOCK = 64_000_000
+# Parameters whose Hessian is formed where rows are sparse.
+MOST_FORMED = 4096
 # A matrix whose reciprocal condition number is below this has no inverse to speak of.
 SINGULAR = 1e-14
 # Without a row whose 1 - leverage is below this, the system would be singular.
@@ -116,6 +119,11 @@ class ConvexProblem:
     def n_outputs(self):
         """Number of outputs."""
         return self.targets.shape[1]
+
+    @property
+    def implicit(self):
+        """Whether the Hessian is not formed, because rows are sparse and parameters many."""
+        return issparse(self.design) and self.design.shape[1] * self.n_outputs > MOST_FORMED
 
     def masses_without(self, removed):
         """Masses (n,) of rows, 0 for those removed."""
@@ -220,6 +228,11 @@ class Point:
         """Hessian (p, p) of the weighted sum of the losses."""
         return gram(self.problem.design, weights[:, None, None] * self.row_curvatures)
 
+    def inverse(self):
+        """What the inverse Hessian of F does to vectors."""
+        penalty = self.penalty_scale * self.problem.penalty
+        return make_inverse(self, self.weights, penalty)
+
     def hessian(self):
         """Hessian (p, p) of F."""
         hessian = self.loss_hessian(self.weights)
@@ -287,6 +300,44 @@ def invert(hessian):
     return inverse
 
 
+class FormedInverse:
+    """An inverse Hessian (p, p) that is there as a matrix."""
+
+    def __init__(self, matrix):
+        self.matrix = matrix
+
+    def times(self, vectors):
+        """The inverse times vectors (m, p)."""
+        return vectors @ self.matrix
+
+
+def make_inverse(point, weights, penalty):
+    """Invert the Hessian of a problem whose rows have weights (n,), with a penalty (d,).
+
+    Parameters
+    ----------
+    point : Point
+        Where the second derivatives are taken.
+    weights : ndarray of shape (n,)
+        Weights of rows.
+    penalty : ndarray of shape (d,)
+        Penalty of each output.
+
+    Returns
+    -------
+    FormedInverse or ConjugateGradients
+        With ``times(vectors)``.
+    """
+    problem = point.problem
+    if problem.implicit:
+        curvatures = weights[:, None, None] * point.row_curvatures
+        return ConjugateGradients(problem.design, curvatures, penalty, problem.gauge)
+    hessian = point.loss_hessian(weights)
+    add_penalty(hessian, penalty)
+    fix_gauge(hessian, problem.gauge)
+    return FormedInverse(invert(hessian))
+
+
 def minimise(problem, start, removed=(), *, tolerance=1e-16, max_steps=100):
     """Minimise a problem without some rows by Newton's method.
 
@@ -317,9 +368,7 @@ def minimise(problem, start, removed=(), *, tolerance=1e-16, max_steps=100):
     point = Point(problem, removed, np.asarray(start, dtype=np.float64))
     quadratic = problem.loss.quadratic
     for _ in range(max_steps):
-        hessian = point.hessian()
-        fix_gauge(hessian, problem.gauge)
-        inverse = invert(hessian)
+        inverse = point.inverse()
         direction = _times(inverse, point.gradient)
         decrement = float((direction * point.gradient).sum())
         if quadratic or decrement <= tolerance * point.size:
@@ -346,6 +395,5 @@ def _search(point, direction, decrement):
 
 
 def _times(inverse, gradient):
-    """An inverse Hessian (p, p) times gradients (..., K, d)."""
-    flat = gradient.reshape(*gradient.shape[:-2], -1)
-    return (flat @ inverse).reshape(gradient.shape)
+    """An inverse Hessian times a gradient (K, d)."""
+    return inverse.times(gradient.reshape(1, -1)).reshape(gradient.shape)

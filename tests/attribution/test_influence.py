@@ -32,6 +32,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from sklearn_provenance import InfluenceAttributor
+from sklearn_provenance.attribution.objectives import _linear
+from sklearn_provenance.information import _newton
 
 N_QUERIES, N_TRAIN = 6, 80
 TIGHT = {"tol": 1e-9, "max_iter": 20000}
@@ -449,3 +451,34 @@ class TestRefusals:
         with pytest.raises(ValueError, match="inconsistent"):
             attributor.fit(X, y[:20])
         np.testing.assert_array_equal(attributor.attribute(Xq), before)
+
+
+def test_many_sparse_rows_and_features(monkeypatch):
+    """Neither the Hessian nor all pairs of rows are formed; leverages are estimated."""
+    rng = np.random.default_rng(5)
+    X = csr_matrix(rng.normal(size=(150, 200)) * (rng.random((150, 200)) < 0.1))
+    y = (X @ rng.normal(size=200) + rng.normal(size=150) > 0).astype(int)
+    fitted = LogisticRegression(class_weight="balanced", **TIGHT).fit(X, y)
+    exact = InfluenceAttributor(fitted, n_steps=1).fit(X, y)
+    for module in (_newton, _linear):
+        monkeypatch.setattr(module, "MOST_FORMED", 10)
+    large = InfluenceAttributor(fitted).fit(X, y)
+    assert large.n_steps_ == 1
+    scores, expected = large.attribute(X[:9], y[:9]), exact.attribute(X[:9], y[:9])
+    np.testing.assert_allclose(scores, expected, atol=0.06 * abs(expected).max())
+    ranks = [spearmanr(a, b)[0] for a, b in zip(scores, expected, strict=True)]
+    assert np.mean(ranks) > 0.995
+    rows = np.arange(30)
+    outputs = large.predict_without(X[:9], rows), exact.predict_without(X[:9], rows)
+    np.testing.assert_allclose(*outputs, atol=1e-7)
+    exp = large.explain(X[:2], y[:2], k=4)
+    log_odds = [
+        np.log(large.predict_without(X[:1], some)[0, y[0]] ** -1 - 1)
+        for some in (exp.indices[0], [])
+    ]
+    assert exp.scores[0].sum() == pytest.approx(log_odds[0] - log_odds[1], rel=1e-4)
+    np.testing.assert_allclose(
+        large.self_influence_, exact.self_influence_, atol=0.1 * exact.self_influence_.max()
+    )
+    with pytest.raises(AttributeError, match="not formed"):
+        large.leverage_  # noqa: B018

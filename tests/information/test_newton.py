@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize
 from scipy.sparse import csr_matrix
 
+from sklearn_provenance.information import _newton
 from sklearn_provenance.information._leave_one_out import LeaveOneOut
 from sklearn_provenance.information._losses import (
     HuberLoss,
@@ -331,3 +332,64 @@ def test_inverse_of_columns_of_any_scale(seed):
     inverse = invert((factor.T @ factor) * scale[:, None] * scale)
     expected = np.linalg.inv(factor.T @ factor) / scale[:, None] / scale
     np.testing.assert_allclose(inverse, expected, rtol=1e-6, atol=0)
+
+
+class TestHessiansThatAreNotFormed:
+    """With conjugate gradients and estimated leverages, beside the same with a matrix."""
+
+    @staticmethod
+    def problems(monkeypatch, name, **kwargs):
+        dense = make_problem(name, 8, n=60, d=6, weighted=True, **kwargs)
+        fields = {key: getattr(dense, key) for key in ConvexProblem.__dataclass_fields__}
+        sparse = ConvexProblem(**fields | {"design": csr_matrix(dense.design)})
+        monkeypatch.setattr(_newton, "MOST_FORMED", 0)
+        assert sparse.implicit
+        assert not dense.implicit
+        return dense, sparse
+
+    @pytest.mark.parametrize("averaged", [False, True])
+    @pytest.mark.parametrize("name", SMOOTH)
+    def test_minima_are_the_same(self, monkeypatch, name, averaged):
+        dense, sparse = self.problems(monkeypatch, name, averaged=averaged, balanced=True)
+        for removed in ([], [4, 7, 30]):
+            expected = minimise(dense, start(dense), removed).outputs
+            found = minimise(sparse, start(sparse), removed).outputs
+            if dense.n_outputs > 1:
+                expected = expected - expected.mean(1, keepdims=True)
+                found = found - found.mean(1, keepdims=True)
+            np.testing.assert_allclose(found, expected, atol=1e-7 * abs(expected).max())
+
+    @pytest.mark.parametrize("balanced", [False, True])
+    @pytest.mark.parametrize("name", SMOOTH)
+    def test_steps_are_nearly_the_same(self, monkeypatch, name, balanced):
+        dense, sparse = self.problems(monkeypatch, name, balanced=balanced, averaged=balanced)
+        exact, estimated = (
+            LeaveOneOut(minimise(problem, start(problem))) for problem in (dense, sparse)
+        )
+        query = dense.design[0]
+        for number in range(3):
+            expected, found = exact.output_changes(query), estimated.output_changes(query)
+            if dense.n_outputs > 1:
+                expected = expected - expected.mean(1, keepdims=True)
+                found = found - found.mean(1, keepdims=True)
+            largest = np.nanmax(abs(expected))
+            np.testing.assert_allclose(found, expected, atol=0.15 * largest)
+            exact, estimated = exact.without(10 * number), estimated.without(10 * number)
+
+    def test_leverages_are_estimated_without_bias(self, monkeypatch):
+        dense, sparse = self.problems(monkeypatch, "multinomial")
+        minimum = minimise(dense, start(dense))
+        exact = LeaveOneOut(minimum).leverages
+        point = Point(sparse, [], minimum.theta)
+        cross = point.inverse().cross(n_probes=20000)
+        curvatures = sparse.weights[:, None, None] * point.row_curvatures
+        estimated = np.einsum("mkl,mlk->m", curvatures, cross)
+        np.testing.assert_allclose(estimated, exact, rtol=0.06)
+
+
+@pytest.mark.parametrize("name", ["squared", "multinomial", "Poisson"])
+def test_own_changes_are_those_of_each_row_as_query(name):
+    problem = make_problem(name, 9, balanced=True, averaged=True)
+    removal = LeaveOneOut(minimise(problem, start(problem)))
+    expected = [removal.output_changes(row)[i] for i, row in enumerate(problem.design)]
+    np.testing.assert_allclose(removal.own_changes, expected, atol=1e-10)

@@ -19,11 +19,7 @@ from ..._utils.labels import positions
 from ..._utils.rows import check_rows, n_rows, shown
 from ...explanation import Explanation
 from ...information._newton import NoMinimumError
-from ..objectives._minima import (
-    dense_row,
-    output_blocks,
-    pick_jointly,
-)
+from ..objectives._minima import dense_row, pick_jointly
 from ._influence_checks import (
     check_classes_left,
     check_k,
@@ -63,7 +59,8 @@ class InfluenceAttributor(InfluenceFitMixin, DiagnosticsMixin, BaseEstimator):
     n_steps : int or "auto", default="auto"
         Newton steps from the minimum with all rows to that without one. "auto" takes one where
         that is exact, or where two would take more than some seconds; otherwise two, and as many
-        as it needs for rows where two are not enough.
+        as it needs for rows where two are not enough. With more than 4096 sparse rows and
+        parameters it is always one.
     prefit : {"auto"} or bool, default="auto"
         Whether the estimator is fitted. "auto" uses a fitted one as it stands, and clones and
         fits another. False always fits a clone. A FrozenEstimator stays as it is.
@@ -259,12 +256,12 @@ class InfluenceAttributor(InfluenceFitMixin, DiagnosticsMixin, BaseEstimator):
         check_is_fitted(self)
         X = check_rows(self, X)
         labels = self._labels(X, y)
-        designs = self._minima.designs(X)
-        margins = self._minima.margins(self._minima.outputs(designs), labels)  # (n_queries,)
-        drops = np.empty((len(margins), self._minima.n_rows))
-        for rows, parameters in self._rows.blocks():
-            outputs = output_blocks(parameters, designs)  # (m, n_queries, K)
-            drops[:, rows] = (margins - self._minima.margins(outputs, labels)).T
+        minima = self._minima
+        designs = minima.designs(X)
+        if minima.implicit:
+            drops = minima.drops(designs, labels)
+        else:
+            drops = self._rows.drops(designs, labels)
         warn_of_nan(drops)
         if self.candidates == "same_class":
             drops[~self._candidates(labels)] = np.nan

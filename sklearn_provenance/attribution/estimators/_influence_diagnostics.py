@@ -1,12 +1,9 @@
 """Diagnostics of training rows, in the words of regression, for a fitted attributor."""
 
-import numpy as np
-
 from ..._utils.labels import positions
 from ...information._diagnostics import CaseDeletion
 from ...information._losses import SquaredLoss
 from ..objectives._design import LinearDesign
-from ..objectives._minima import own_outputs
 
 
 class DiagnosticsMixin:
@@ -26,6 +23,11 @@ class DiagnosticsMixin:
         """Diagnostics of the one problem of a generalised linear model."""
         minima = self._fitted_minima()
         part, point = minima.objective.parts[0], minima.points[0]
+        if point.problem.implicit:
+            raise AttributeError(
+                "leverage and what follows from it need the Hessian, which is not formed for so "
+                "many sparse rows and parameters"
+            )
         if len(minima.points) > 1 or point.problem.loss.family(point.outputs[:1]) is None:
             raise AttributeError(
                 "leverage and what follows from it are those of generalised linear models with "
@@ -93,10 +95,4 @@ class DiagnosticsMixin:
         labels = None
         if hasattr(self, "classes_"):
             labels = positions(self.classes_, self.training_.y, "y")
-        before = minima.margins(minima.outputs(minima.training_designs()), labels)
-        drops = np.empty(minima.n_rows)
-        for rows, parameters in self._rows.blocks():
-            outputs = own_outputs(parameters, minima.training_designs(), rows)
-            own = None if labels is None else labels[rows]
-            drops[rows] = before[rows] - minima.margins(outputs, own)
-        return drops
+        return minima.own_drops(labels) if minima.implicit else self._rows.own_drops(labels)

@@ -9,7 +9,7 @@ import numpy as np
 from scipy.sparse import issparse
 from sklearn.utils.class_weight import compute_class_weight
 
-from ...information._newton import Balance, ConvexProblem
+from ...information._newton import MOST_FORMED, Balance, ConvexProblem
 from ._base import Part
 from ._design import KernelDesign, LinearDesign, linear_kernel
 
@@ -80,7 +80,9 @@ def linear_part(X, fitted, strength, *, l1_strength=0.0, multinomial=False, unit
             of_intercept = 0.0 if fitted.free else l1_strength * np.sign(fitted.intercept)
             tilt = np.hstack([tilt, np.full((1, 1), of_intercept)])
     n, n_features = X.shape
-    if n_features > n and strength > 0 and columns is None and fitted.free:
+    # Many sparse rows stay as they are, and their Hessian is not formed.
+    few = not issparse(X) or n <= MOST_FORMED
+    if n_features > n and few and strength > 0 and columns is None and fitted.free:
         design, rows = KernelDesign.of(X, linear_kernel, fitted.column)
         theta = design.parameters_of_outputs(np.asarray(design.pivots @ fitted.coefficients.T))
         if fitted.column is not None:

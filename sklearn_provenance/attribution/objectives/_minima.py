@@ -34,7 +34,8 @@ class Minima:
     @classmethod
     def of(cls, objective):
         """Minima with all rows, from the parameters of the fitted estimator."""
-        size = max(part.theta.size for part in objective.parts)
+        formed = [part for part in objective.parts if not part.problem.implicit]
+        size = max((part.theta.size for part in formed), default=0)
         if size > MOST_PARAMETERS:
             raise MemoryError(
                 f"the Hessian must have at most {MOST_PARAMETERS} rows and columns to fit; got "
@@ -46,6 +47,11 @@ class Minima:
     def n_rows(self):
         """Number of rows, those that are left out among them."""
         return self.points[0].problem.n_rows
+
+    @property
+    def implicit(self):
+        """Whether Hessians are not formed, so that parameters without each row are not either."""
+        return any(point.problem.implicit for point in self.points)
 
     @property
     def removed(self):
@@ -91,7 +97,7 @@ class Minima:
     def affordable_steps(self):
         """Newton steps that are worth their cost: one where that is exact, else two or three."""
         removals = self.leave_one_out
-        if all(removal.exact for removal in removals):
+        if self.implicit or all(removal.exact for removal in removals):
             return 1
         cost = sum(
             point.problem.n_rows**2 * (4 * point.theta.size + 60 * len(point.theta))
@@ -113,6 +119,29 @@ class Minima:
     def parameters_without(self, rows, n_steps, n_solved=0):
         """Parameters (m, K, d) of each part without each of some rows."""
         return [removal.parameters(rows, n_steps, n_solved) for removal in self.leave_one_out]
+
+    def drops(self, designs, labels):
+        """Falls of margins (n_queries, n) without each row to one step, query by query."""
+        outputs = self.outputs(designs)
+        before = self.margins(outputs, labels)
+        drops = np.empty((len(outputs), self.n_rows))
+        for number, margin in enumerate(before):
+            query = [dense_row(design, number) for design in designs]
+            label = None if labels is None else labels[number]
+            after = self.objective.response.margin(outputs[number] - self.changes(query), label)
+            drops[number] = margin - after
+        return drops
+
+    def changes(self, query):
+        """By how much a query's outputs (n, K) fall without each row, to one step."""
+        parts = zip(self.leave_one_out, query, strict=True)
+        return np.hstack([removal.output_changes(row) for removal, row in parts])
+
+    def own_drops(self, labels):
+        """Falls of the margins (n,) of training rows without themselves, to one step."""
+        outputs = self.outputs(self.training_designs())
+        changes = np.hstack([removal.own_changes for removal in self.leave_one_out])
+        return self.margins(outputs, labels) - self.margins(outputs - changes, labels)
 
     def margins(self, outputs, labels):
         """Margins (..., n_queries) of outputs (..., n_queries, K) at the queries' labels."""
@@ -164,6 +193,26 @@ class RowByRow:
         for start in tqdm(range(0, n, step), desc="rows", disable=not self.verbose):
             rows = np.arange(start, min(start + step, n))
             yield rows, self._without(rows)
+
+    def drops(self, designs, labels):
+        """Falls of queries' margins (n_queries, n) without each row."""
+        margins = self.minima.margins(self.minima.outputs(designs), labels)  # (n_queries,)
+        drops = np.empty((len(margins), self.minima.n_rows))
+        for rows, parameters in self.blocks():
+            outputs = output_blocks(parameters, designs)  # (m, n_queries, K)
+            drops[:, rows] = (margins - self.minima.margins(outputs, labels)).T
+        return drops
+
+    def own_drops(self, labels):
+        """Falls of the margins (n,) of training rows without themselves."""
+        designs = self.minima.training_designs()
+        before = self.minima.margins(self.minima.outputs(designs), labels)
+        drops = np.empty(self.minima.n_rows)
+        for rows, parameters in self.blocks():
+            own = None if labels is None else labels[rows]
+            outputs = own_outputs(parameters, designs, rows)
+            drops[rows] = before[rows] - self.minima.margins(outputs, own)
+        return drops
 
     def _without(self, rows):
         share = int(self.n_solved * len(rows) / self.minima.n_rows)
@@ -224,9 +273,7 @@ def pick_jointly(minima, query, label, k, allowed, sign=1):
     picks, drops = [], []
     while len(picks) < k and allowed.any():
         outputs = minima.outputs(designs)[0]
-        removals = zip(minima.leave_one_out, query, strict=True)
-        changes = np.hstack([removal.output_changes(row) for removal, row in removals])  # (n, K)
-        gains = sign * (margin - response.margin(outputs - changes, label))
+        gains = sign * (margin - response.margin(outputs - minima.changes(query), label))
         gains = np.where(allowed & np.isfinite(gains), gains, -np.inf)
         best = int(np.argmax(gains))
         if gains[best] == -np.inf:
