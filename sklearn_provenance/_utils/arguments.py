@@ -301,3 +301,34 @@ def store_arguments(arguments):
     """
     own = arguments.pop("self")
     vars(own).update(arguments)
+
+
+def labels_and_k(y, k, default=5):
+    """Read ``explain(X, 3)`` as k=3, as provenance networks have it: a number is no labels.
+
+    Parameters
+    ----------
+    y : array-like of shape (n_queries,), int or None
+        Second argument of ``explain``.
+    k : int
+        Its third argument.
+    default : int, default=5
+        What k is where it was not given.
+
+    Returns
+    -------
+    y : array-like of shape (n_queries,) or None
+        Labels.
+    k : int
+        Rows per query.
+
+    Raises
+    ------
+    TypeError
+        If both are numbers.
+    """
+    if not isinstance(y, Integral) or isinstance(y, bool):
+        return y, k
+    if k != default:
+        raise TypeError(f"y must be labels, one for each query, where k is given too; got {y!r}")
+    return None, y

@@ -322,6 +322,13 @@ def test_training_rows_are_explained_by_the_others():
         attributor.explain(None, y)
 
 
+def test_a_number_in_second_place_is_k():
+    Xq, _, X, y = DATA["numbers"]
+    attributor = InfluenceAttributor(Ridge()).fit(X, y)
+    found, expected = attributor.explain(Xq, 3), attributor.explain(Xq, k=3)
+    np.testing.assert_array_equal(found.indices, expected.indices)
+
+
 def test_rows_of_each_query():
     Xq, _, X, y = DATA["numbers"]
     attributor = InfluenceAttributor(Ridge()).fit(X, y)

@@ -16,7 +16,7 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 from tqdm.auto import tqdm
 
-from ..._utils.arguments import store_arguments, whole
+from ..._utils.arguments import labels_and_k, store_arguments, whole
 from ..._utils.fitted import predicts_numbers
 from ..._utils.kept import MEMORY_LIMIT
 from ..._utils.modules import state_sums
@@ -150,7 +150,8 @@ class BaseAttributor(FitMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
             Queries. None explains every training row at its own label by the others, as if it had
             not been among the rows given to fit; the model is the one trained with it.
         y : array-like of shape (n_queries,), default=None
-            Labels to explain; None explains the predicted ones.
+            Labels to explain; None explains the predicted ones. A single integer is
+            k: ``explain(X, 3)``.
         k : int, default=5
             Training rows per query.
 
@@ -169,6 +170,7 @@ class BaseAttributor(FitMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
             If InfoLoss or RelatIF needs a kernel of the rows that is larger than ``memory_limit``.
         """
         self._check_fitted()
+        y, k = labels_and_k(y, k)
         k, training = self._check_k(k), self.training_
         if X is None and y is not None:
             raise ValueError(

@@ -12,7 +12,7 @@ from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 from tqdm.auto import tqdm
 
-from ..._utils.arguments import real, whole
+from ..._utils.arguments import labels_and_k, real, whole
 from ..._utils.fitted import predicts_numbers
 from ..._utils.kept import MEMORY_LIMIT
 from ..._utils.labels import positions
@@ -275,7 +275,8 @@ class InfluenceAttributor(InfluenceFitMixin, DiagnosticsMixin, BaseEstimator):
         X : array-like of shape (n_queries, ...), default=None
             Queries. None explains every training row at its own label by the others.
         y : array-like of shape (n_queries,), default=None
-            Labels whose margins are meant; None takes the predicted ones.
+            Labels whose margins are meant; None takes the predicted ones. A single
+            integer is k: ``explain(X, 3)``.
         k : int, default=5
             Training rows per query.
 
@@ -294,6 +295,7 @@ class InfluenceAttributor(InfluenceFitMixin, DiagnosticsMixin, BaseEstimator):
             not know, or y is given without X.
         """
         check_is_fitted(self)
+        y, k = labels_and_k(y, k)
         k = check_k(k, self._minima.n_rows)
         if X is None and y is not None:
             raise ValueError(

@@ -43,6 +43,16 @@ def test_explanations(name, module, data, candidates):
     assert explanation.score_name
 
 
+@every_attributor
+def test_a_number_in_second_place_is_k(name, module, data):
+    attributor, queries = fitted(name, module, data, "all")
+    found, expected = attributor.explain(queries, 3), attributor.explain(queries, k=3)
+    np.testing.assert_array_equal(found.indices, expected.indices)
+    assert found.indices.shape == (len(queries), 3)
+    with pytest.raises(TypeError, match="y must be labels, one for each query"):
+        attributor.explain(queries, 3, 4)
+
+
 @pytest.mark.parametrize("candidates", CANDIDATES)
 @every_attributor
 def test_scores(name, module, data, candidates):
