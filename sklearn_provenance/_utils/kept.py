@@ -117,6 +117,8 @@ def n_bytes(value, _seen=None):
         return value.numel() * value.element_size()
     if isinstance(value, np.ndarray):
         return 0 if isinstance(value, np.memmap) else value.nbytes
+    if issparse(value):
+        return sum(part.nbytes for part in vars(value).values() if isinstance(part, np.ndarray))
     if isinstance(value, dict):
         return sum(n_bytes(item, seen) for item in value.values())
     if isinstance(value, list | tuple):

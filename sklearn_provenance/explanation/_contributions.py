@@ -16,8 +16,8 @@ class Contributions:
     Parts of features in the inner products of queries and training rows.
 
     A linear method scores a training row r for a query q by an inner product, of which feature j
-    has the part ``weights[j] * queries[q, j] * training_data[r, j]``. Parts are computed when they
-    are asked for, one pair at a time, and sparse rows stay sparse.
+    has the part ``weights[j] * queries[q, j] * training_data[r, j]``, times the factor of the pair.
+    Parts are computed when they are asked for, one pair at a time, and sparse rows stay sparse.
 
     Parameters
     ----------
@@ -32,6 +32,9 @@ class Contributions:
         have the name of the column they came from.
     weights : array-like of shape (n_features,), default=None
         Weight of each feature; None is 1.
+    factors : array-like of shape (n_queries, k), default=None
+        What all parts of a query and one of its k exemplars are multiplied by, such as the inner
+        product of gradients of two outputs; None is 1.
 
     Raises
     ------
@@ -47,10 +50,11 @@ class Contributions:
     [('bird', 3.0), ('river', 2.0)]
     """
 
-    def __init__(self, queries, training_data, names, weights=None):
+    def __init__(self, queries, training_data, names, weights=None, factors=None):
         self.queries = _as_rows(queries, "queries")
         self.training_data = _as_rows(training_data, "training_data")
-        self.names = [str(name) for name in names]
+        # One array may serve many objects: names of all words take long to copy.
+        self.names = np.asarray(names, dtype=object)
         self.weights = None if weights is None else np.asarray(weights, dtype=np.float64)
         n_features = len(self.names)
         for name in ("queries", "training_data"):
@@ -62,12 +66,34 @@ class Contributions:
                 )
         if self.weights is not None and self.weights.shape != (n_features,):
             raise ValueError(f"weights must have shape ({n_features},), got {self.weights.shape}")
+        self.factors = None if factors is None else np.asarray(factors, dtype=np.float64)
+        if self.factors is not None and self.factors.shape[:1] != self.queries.shape[:1]:
+            raise ValueError(
+                f"factors must have one row for each of the {len(self)} queries, got shape "
+                f"{self.factors.shape}"
+            )
 
     def __len__(self):
         return self.queries.shape[0]
 
     def __getitem__(self, rows):
-        return type(self)(self.queries[rows], self.training_data, self.names, self.weights)
+        factors = None if self.factors is None else self.factors[rows]
+        return type(self)(self.queries[rows], self.training_data, self.names, self.weights, factors)
+
+    def named(self, names):
+        """Return the same parts with other names of the features.
+
+        Parameters
+        ----------
+        names : sequence of str of length n_features
+            What to call each feature.
+
+        Returns
+        -------
+        Contributions
+            Queries and training rows are shared.
+        """
+        return type(self)(self.queries, self.training_data, names, self.weights, self.factors)
 
     def check(self, indices):
         """Check that the training rows that an explanation names are there.
@@ -87,6 +113,11 @@ class Contributions:
             raise ValueError(
                 f"indices point to row {indices.max()}, but contributions has {n_train} training "
                 "rows"
+            )
+        if self.factors is not None and self.factors.shape != indices.shape:
+            raise ValueError(
+                f"factors of contributions must have the shape of indices, {indices.shape}, got "
+                f"{self.factors.shape}"
             )
 
     def parts(self, query, rank, row):
@@ -110,9 +141,11 @@ class Contributions:
             values = products[0, columns]
         if self.weights is not None:
             values = values * self.weights[columns]
+        if self.factors is not None:
+            values = values * self.factors[query, rank]
         found = {}
         for column, value in zip(columns, values, strict=True):
-            name = self.names[column]
+            name = str(self.names[column])
             found[name] = found.get(name, 0.0) + float(value)
         return found
 

@@ -7,7 +7,9 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils.validation import check_is_fitted
 
+from .._utils.feature_names import column_names, names_out
 from ._checks import check_rows, row_size
+from ._contributions import Contributions
 from ._rows import dense, take
 
 
@@ -76,6 +78,8 @@ def explain(estimator, X, k=5):
     if not pipelines:
         names = explanation.feature_names or getattr(X, "columns", None)
         return explanation._replace(feature_names=names)
+    contributions = _renamed(explanation.contributions, pipelines, X)
+    explanation = explanation._replace(contributions=contributions)
     if explanation.training_data is None:
         return explanation
 
@@ -95,6 +99,20 @@ def explain(estimator, X, k=5):
         image_shape=shape if shape and np.prod(shape) == row_size(training_data) else None,
         feature_names=getattr(X, "columns", getattr(pipelines[0], "feature_names_in_", None)),
     )
+
+
+def _renamed(contributions, pipelines, X):
+    """Name features as the user knows them, not as the columns that pipelines give.
+
+    Without such names there are no contributions, since a name may mean another column of X.
+    """
+    if not isinstance(contributions, Contributions):
+        return contributions
+    names = getattr(pipelines[0], "feature_names_in_", None) if X is None else column_names(X)
+    for pipeline in pipelines:
+        names = names_out(pipeline, names)
+    known = names is not None and len(names) == len(contributions.names)
+    return contributions.named(names) if known else None
 
 
 def explains_itself(estimator):

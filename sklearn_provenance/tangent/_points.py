@@ -43,6 +43,11 @@ class ExplicitPoints:
         return len(self.array)
 
     @property
+    def x(self):
+        """φ, as points that are outer products call their rows."""
+        return self.array
+
+    @property
     def n_components(self):
         """Columns of φ."""
         return self.array.shape[1]
@@ -147,6 +152,27 @@ class OuterPoints:
         x = self.x.multiply(self.x) if issparse(self.x) else np.square(self.x)
         squares = torch.as_tensor(np.asarray(x.sum(1)).ravel())
         return (self.scale * squares + self.bias) * self.gradient.square().sum(1)
+
+    def pair_factors(self, other, picks):
+        """What products of features are multiplied by in inner products of pairs.
+
+        The inner product of a pair is the sum of ``factor * x[j] * other.x[j]`` over the columns j,
+        and the part of the intercept.
+
+        Parameters
+        ----------
+        other : OuterPoints
+            Points of training rows.
+        picks : Tensor of shape (n, k), int64
+            Rows of ``other`` that each of the points is paired with; -1 for none.
+
+        Returns
+        -------
+        Tensor of shape (n, k)
+            Factors; undefined where picks is -1.
+        """
+        gradients = other.gradient[picks.clamp(min=0)]  # (n, k, O)
+        return self.scale * (gradients @ self.gradient[:, :, None])[:, :, 0]
 
     def inner(self, other=None):
         """Kernel (n, n_other)."""

@@ -20,8 +20,8 @@ from ..._utils.arguments import labels_and_k, store_arguments, whole
 from ..._utils.fitted import predicts_numbers
 from ..._utils.kept import MEMORY_LIMIT
 from ..._utils.modules import state_sums
-from ..._utils.rows import check_rows, n_rows
-from ...explanation import Explanation
+from ..._utils.rows import check_rows, copied, n_rows
+from ...explanation import Contributions, Explanation
 from ._fit import FitMixin
 
 
@@ -34,6 +34,17 @@ class QueryGroup(NamedTuple):
     fitted_on: np.ndarray | slice  # training rows that the rule's rows are
     rows: torch.Tensor | None  # those of the rule's rows that may be named; None for all
     own: torch.Tensor | None  # the rule's row that each query is, if queries are training rows
+
+
+class Picks(NamedTuple):
+    """The answer to a question: rows for each query."""
+
+    labels: np.ndarray  # (n_queries,) that queries are explained at
+    indices: np.ndarray  # (n_queries, k)
+    scores: np.ndarray  # (n_queries, k)
+    n_tied: np.ndarray  # (n_queries,)
+    factors: np.ndarray | None  # (n_queries, k) of features in inner products, if they have names
+    inputs: Any  # features (n_queries, n_features) of queries, where there are factors
 
 
 class BaseAttributor(FitMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -160,6 +171,8 @@ class BaseAttributor(FitMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         explanation : Explanation
             Row numbers of the X given to fit in order of selection, and their scores. Where a
             query has fewer than k candidates the rest is padded with -1 and nan, with a warning.
+            Where the model is linear in columns or words that have names, ``contributions`` are
+            their parts in the inner products of a query and its exemplars.
 
         Raises
         ------
@@ -177,7 +190,7 @@ class BaseAttributor(FitMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
                 "y was given without X: the training rows are explained at their own labels"
             )
         X = None if X is None else check_rows(self, X)
-        labels, indices, scores, n_tied = self._answer(X, y, k)
+        labels, indices, scores, n_tied, factors, inputs = self._answer(X, y, k)
         self._warn_of_padding(indices)
         shown = self._features.model.shown(training.X if X is None else X, training.X)
         return Explanation(
@@ -195,7 +208,14 @@ class BaseAttributor(FitMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
             method=self.method_,
             score_name=self._rule.unit,
             targets="numbers" if self.classes_ is None else "labels",
+            contributions=self._contributions(inputs, factors),
         )
+
+    def _contributions(self, inputs, factors):
+        """Parts of features in the inner products of picked pairs; None where they have none."""
+        if factors is None:
+            return None
+        return Contributions(inputs, self._rows.inputs, self._feature_names, factors=factors)
 
     def _answer(self, X, y, k):
         """Labels that queries are explained at, picks, their scores and ties.
@@ -204,7 +224,9 @@ class BaseAttributor(FitMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         """
         self._check_unchanged()
         kept = self._kept(("answer", X, y, k), lambda: self._pick(X, y, k))
-        return tuple(array.copy() for array in kept)  # users may write to theirs
+        # Users may write to their arrays; features are not handed out for that.
+        copies = (None if array is None else array.copy() for array in kept[:-1])
+        return Picks(*copies, inputs=kept.inputs)
 
     def _pick(self, X, y, k):
         """The answer, group by group."""
@@ -214,13 +236,22 @@ class BaseAttributor(FitMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         scores = np.full(indices.shape, np.nan)
         n_tied = np.zeros(len(indices), dtype=np.int64)
         train = np.arange(len(self.training_.y))
+        factors = inputs = None
+        if self._feature_names is not None:
+            factors = np.zeros(indices.shape)
         groups = self._groups(queries, among_train)
         for group in tqdm(groups, desc="classes", disable=not self.verbose):
             picked = group.rule.pick(group.queries, k, group.rows, group.own)
             picks, values, ties = (t.cpu().numpy() for t in picked)
             indices[group.numbers] = np.where(picks >= 0, train[group.fitted_on][picks], -1)
             scores[group.numbers], n_tied[group.numbers] = values, ties
-        return queries.labels.numpy(), indices, scores, n_tied
+            if factors is not None:
+                pairs = group.rule.pair_factors(group.queries, picked[0].cpu())
+                factors[group.numbers] = pairs.numpy()
+        if factors is not None:
+            # Users may write to their queries, which a linear model may take as they are.
+            inputs = self._rows.inputs if among_train else copied(queries.x)
+        return Picks(queries.labels.numpy(), indices, scores, n_tied, factors, inputs)
 
     def _check_fitted(self):
         """Raise unless fitted. The tags of all that is inside are read only where it is not."""

@@ -11,6 +11,7 @@ from sklearn.utils.validation import column_or_1d
 from torch import nn
 
 from ..._utils.arguments import check_readable
+from ..._utils.feature_names import column_names
 from ..._utils.fitted import predicts_numbers, resolve
 from ..._utils.kept import Kept
 from ..._utils.labels import positions
@@ -97,6 +98,7 @@ class FitMixin:
         modules = [model.users_module for model in self._features.models]
         self._watched = [(m, state_sums(m)) for m in modules if m is not None]
         self._rule = self._make_rule()
+        self._feature_names = self._names_of_features(X)
         self.method_ = self._rule.name
         self._rule.check(len(y), *self._features.components(self._rows.inputs))
         # Explanations find the rows ready, where these fit.
@@ -140,6 +142,14 @@ class FitMixin:
     def _make_rule(self):
         """The rule that scores rows."""
         raise NotImplementedError
+
+    def _names_of_features(self, X):
+        """Names of the features whose parts in inner products explanations know, or None."""
+        if not self._rule.is_inner_product:
+            return None
+        names = self._features.feature_names(column_names(X))
+        # A transformer of the user's may give another number of names than of columns.
+        return names if names is not None and len(names) == self._rows.inputs.shape[1] else None
 
     def _rule_keys(self):
         """(label, everything) of the rules whose rows fit has measured."""

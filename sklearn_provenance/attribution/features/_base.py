@@ -75,6 +75,21 @@ class Features(ABC):
         """Labels that the model predicts."""
         return self.model.predict(X)
 
+    def feature_names(self, names):
+        """Name the columns x of which inner products of points are sums.
+
+        Parameters
+        ----------
+        names : ndarray of shape (n_columns,) or None
+            Names of the columns of X; None where there are none.
+
+        Returns
+        -------
+        ndarray of shape (n_features,) or None
+            None where inner products are no such sums, or names are not known.
+        """
+        return None
+
     @property
     def models(self):
         """The models that features are computed from."""
@@ -254,6 +269,10 @@ class LinearFeatures(Features):
     def training_points(self, inputs, labels):
         """Points of training rows at labels (n,)."""
         return self._points(inputs, labels, self.row_measurement or self.measurement)
+
+    def feature_names(self, names):
+        """Name the columns of the model's inputs."""
+        return self.model.feature_names(names)
 
     def _points(self, inputs, labels, measurement):
         logits = linear_logits(self.head, inputs)

@@ -22,6 +22,10 @@ class InputFeatures(OwnRows):
         labels = torch.as_tensor(labels)
         return OuterPoints(inputs, gradient, 1.0, self.model.input_bias, labels, None)
 
+    def feature_names(self, names):
+        """Name the columns of the model's inputs."""
+        return self.model.feature_names(names)
+
     def n_features_out(self, inputs):
         """Columns of X, and the intercept."""
         return inputs.shape[1] + bool(self.model.input_bias)

@@ -83,6 +83,10 @@ class LinearInputs(Features):
         """The model as softmax regression."""
         return self._head
 
+    def feature_names(self, names):
+        """Name the columns of the model's inputs."""
+        return self.model.feature_names(names)
+
     def n_features_out(self, inputs):
         """Columns of the inputs."""
         return self.model.linear.coefficients.shape[1]

@@ -119,6 +119,21 @@ class FittedModel:
         with nullcontext() if self.module is None else evaluation(self.module):
             return as_ndarray(self.estimator.predict(as_given(X)))
 
+    def feature_names(self, names):
+        """Name the columns of :meth:`inputs`.
+
+        Parameters
+        ----------
+        names : ndarray of shape (n_columns,) or None
+            Names of the columns of X; None where there are none.
+
+        Returns
+        -------
+        ndarray of shape (n_features,) or None
+            Columns or words of the user's; None where they are not known.
+        """
+        return names
+
     def shown(self, *parts):
         """Parts of rows as an Explanation shows them, the shape of images, and names."""
         return shown(*parts)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, fields
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 
+from ..._utils.feature_names import names_out
 from ..._utils.numeric import as_given
 from ._base import SUPPORTED, FittedModel, adapt
 
@@ -32,6 +33,12 @@ class ContainedModel(FittedModel):
     def predict(self, X):
         """Predict labels as the inner model does."""
         return self.inner.predict(self._transform(X))
+
+    def feature_names(self, names):
+        """Name the columns of the inner model's inputs."""
+        for step in self.steps:
+            names = names_out(step, names)
+        return self.inner.feature_names(names)
 
     def shown(self, *parts):
         """Rows as the inner model shows them, if it is given the same."""

@@ -30,12 +30,16 @@ class Rule(ABC):
         Whether scores depend on rows that may not be named.
     counts_ties : bool
         Whether :meth:`pick` sees all rows, and so the ties with the last.
+    is_inner_product : bool
+        Whether queries and rows are compared by the inner product of their features alone, so that
+        features have parts in it.
     """
 
     name = ""
     unit = "score"
     needs_all_rows = False
     counts_ties = True
+    is_inner_product = False
 
     def check(self, n_rows, n_components, most_components):  # noqa: B027
         """Refuse rows that cannot be fitted within the budget."""
@@ -80,6 +84,18 @@ class Rule(ABC):
         kinds = self.copies if rows is None else self.copies[rows]
         return scores[:, first_of(kinds).to(scores.device)]
 
+    def pair_factors(self, queries, picks):
+        """What products of features are multiplied by in the inner products of picked pairs.
+
+        Only for rules with ``is_inner_product``, and points whose features have names.
+
+        Returns
+        -------
+        Tensor of shape (n_queries, k)
+            Factors; undefined where picks is -1.
+        """
+        raise NotImplementedError
+
     def total(self, queries):
         """Scores of all rows, added up over queries."""
         return self.settled(self.scores(queries)).sum(0)
@@ -113,6 +129,7 @@ class GaussianRule(Rule):
     is smaller. A kernel may take ``memory_limit`` bytes.
     """
 
+    is_inner_product = True
     rule = ""  # name in sklearn_provenance.information
 
     def __init__(self, noise_variance, memory_limit):
@@ -150,6 +167,10 @@ class GaussianRule(Rule):
                 f"{what} takes {needed / 1e9:.2g} GB, which must be at most memory_limit="
                 f"{self.memory_limit:.3g} bytes; {advice}, or raise memory_limit"
             )
+
+    def pair_factors(self, queries, picks):
+        """Factors of features in the kernel; see :class:`Rule`."""
+        return queries.pair_factors(self.points, picks)
 
     def every(self, rows):
         """Row numbers, of all rows where None."""

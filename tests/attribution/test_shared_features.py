@@ -1,0 +1,364 @@
+"""Words and columns that a query shares with its exemplars, by name."""
+
+import pickle
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.sparse import csr_array, issparse
+from sklearn.compose import ColumnTransformer, make_column_transformer
+from sklearn.decomposition import PCA, TruncatedSVD
+from sklearn.feature_extraction.text import (
+    CountVectorizer,
+    HashingVectorizer,
+    TfidfTransformer,
+    TfidfVectorizer,
+)
+from sklearn.feature_selection import SelectKBest
+from sklearn.frozen import FrozenEstimator
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.model_selection import GridSearchCV
+from sklearn.neural_network import MLPClassifier
+from sklearn.pipeline import make_pipeline, make_union
+from sklearn.preprocessing import (
+    FunctionTransformer,
+    KBinsDiscretizer,
+    OneHotEncoder,
+    StandardScaler,
+)
+
+from sklearn_provenance import explain
+from sklearn_provenance._utils.kept import n_bytes
+from sklearn_provenance.attribution import (
+    GradDotAttributor,
+    InfoGainAttributor,
+    InfoLossAttributor,
+    LastLayerAttributor,
+    RelatIFAttributor,
+    RepSimAttributor,
+)
+
+from ..pages import Page
+
+TEXTS = [
+    "The river rose after heavy rain",
+    "A bird sang near the River",
+    "Rain on the bridge",
+    "The bank sold bonds",
+    "Bonds fell and stocks rose",
+    "The market bought bonds",
+    "A late market rally",
+    "Heavy stocks, light rain",
+]
+TOPICS = np.array(["water", "water", "water", "money", "money", "money", "money", "water"])
+QUERIES = ["Is the river high, is the rain heavy?", "Who bought the bonds?"]
+METHODS = [
+    InfoGainAttributor,
+    InfoLossAttributor,
+    RelatIFAttributor,
+    GradDotAttributor,
+    RepSimAttributor,
+]
+
+
+@pytest.fixture(autouse=True)
+def _close_figures():
+    yield
+    plt.close("all")
+
+
+def words(text):
+    return set(CountVectorizer().build_analyzer()(text))
+
+
+def table(n=40):
+    """Two numeric columns, two of categories, and labels that depend on them."""
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(
+        {
+            "city": rng.choice(["Delft", "Gent", "Lille"], n),
+            "age": rng.normal(40, 10, n),
+            "pet": rng.choice(["cat", "dog"], n),
+            "income": rng.normal(3, 1, n),
+        }
+    )
+    return frame, np.where((frame["city"] == "Gent") ^ (frame["age"] > 42), "yes", "no")
+
+
+def encoder():
+    return make_column_transformer(
+        (OneHotEncoder(), ["city", "pet"]), (StandardScaler(), ["age", "income"])
+    )
+
+
+def shared_names(exp):
+    """Names of all features that some query shares with some exemplar."""
+    pairs = np.ndindex(exp.indices.shape)
+    return {name for pair in pairs for name, _ in exp.shared_features(*pair)}
+
+
+# Texts
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_names_the_words_of_a_tfidf_pipeline(method):
+    attributor = method(make_pipeline(TfidfVectorizer(), LogisticRegression())).fit(TEXTS, TOPICS)
+    exp = attributor.explain(QUERIES, k=3)
+    assert list(exp.queries) == QUERIES
+    assert list(exp.training_data) == TEXTS
+    assert issparse(exp.contributions.queries)
+    assert issparse(exp.contributions.training_data)
+    for query, rank in np.ndindex(exp.indices.shape):
+        shared = dict(exp.shared_features(query, rank))
+        assert set(shared) == words(QUERIES[query]) & words(TEXTS[exp.indices[query, rank]])
+
+
+def test_parts_are_those_of_the_inner_product():
+    model = make_pipeline(TfidfVectorizer(), LogisticRegression(fit_intercept=False))
+    model.fit(TEXTS, TOPICS)
+    for method in (GradDotAttributor, RepSimAttributor):
+        exp = method(model, candidates="all").fit(TEXTS, TOPICS).explain(QUERIES, k=8)
+        for query, rank in np.ndindex(exp.indices.shape):
+            parts = [part for _, part in exp.shared_features(query, rank)]
+            # Without an intercept these two scores are the inner products themselves.
+            assert sum(parts) == pytest.approx(exp.scores[query, rank], rel=1e-10, abs=1e-14)
+
+
+@pytest.mark.parametrize("measurement", ["label_logit", "margin"])
+@pytest.mark.parametrize("y", [TOPICS, np.arange(8) % 3], ids=["binary", "multiclass"])
+def test_parts_and_the_intercept_are_the_tangent_kernel(measurement, y):
+    settings = {"candidates": "all", "measurement": measurement, "ntk_parameterization": True}
+    model = make_pipeline(TfidfVectorizer(), LogisticRegression()).fit(TEXTS, y)
+    attributor = InfoGainAttributor(model, **settings).fit(TEXTS, y)
+    exp = attributor.explain(QUERIES, k=4)
+    for query in range(2):
+        # Rows are measured at the query's label, or at their own where the kernel is shared.
+        own = attributor._queries(QUERIES[query : query + 1])
+        label = exp.query_labels[query]
+        labels = np.full(8, label) if measurement == "label_logit" else y
+        rows = attributor._queries(TEXTS, labels)
+        kernel = own.inner(rows)[0].numpy()
+        intercept = (own.gradient @ rows.gradient.T)[0].numpy()
+        for rank, row in enumerate(exp.indices[query]):
+            parts = sum(part for _, part in exp.shared_features(query, rank))
+            assert parts == pytest.approx(kernel[row] - intercept[row], rel=1e-10, abs=1e-14)
+
+
+def test_training_rows_explained_by_the_others():
+    attributor = RepSimAttributor(make_pipeline(TfidfVectorizer(), LogisticRegression()))
+    exp = attributor.fit(TEXTS, TOPICS).explain(k=2)
+    for query, rank in np.ndindex(exp.indices.shape):
+        found = {name for name, _ in exp.shared_features(query, rank)}
+        assert found == words(TEXTS[query]) & words(TEXTS[exp.indices[query, rank]])
+
+
+def test_marks_words_in_pages_and_figures():
+    model = make_pipeline(TfidfVectorizer(stop_words="english"), LogisticRegression())
+    exp = InfoGainAttributor(model).fit(TEXTS, TOPICS).explain(QUERIES, k=2)
+    page = exp.to_html()
+    for query, rank in np.ndindex(exp.indices.shape):
+        for name, _ in exp.shared_features(query, rank):
+            spelt = next(w for w in TEXTS[exp.indices[query, rank]].split() if name in w.lower())
+            assert f">{spelt.strip(',')}</mark>" in page
+    Page(page)
+    marked = [
+        text.get_text()
+        for panel in exp.plot().axes_
+        for text in panel.texts
+        if text.get_bbox_patch() is not None
+    ]
+    assert {text.lower() for text in marked} >= shared_names(exp)
+
+
+PIPELINES = {
+    "counts": (CountVectorizer(), TfidfTransformer()),
+    "union": (make_union(CountVectorizer(), TfidfVectorizer(stop_words="english")),),
+    "selected": (TfidfVectorizer(), SelectKBest(k=12), StandardScaler(with_mean=False)),
+    "nested": (make_pipeline(FunctionTransformer(), CountVectorizer()), "passthrough"),
+    "frozen": (FrozenEstimator(TfidfVectorizer().fit(TEXTS)),),
+}
+
+
+@pytest.mark.parametrize("name", PIPELINES)
+def test_words_come_through_steps(name):
+    model = make_pipeline(*PIPELINES[name], LogisticRegression())
+    exp = RepSimAttributor(model).fit(TEXTS, TOPICS).explain(QUERIES, k=2)
+    found = shared_names(exp)
+    assert found
+    assert found <= set().union(*map(words, TEXTS))
+
+
+def test_words_come_through_a_search():
+    model = make_pipeline(TfidfVectorizer(), LogisticRegression())
+    search = GridSearchCV(model, {"logisticregression__C": [1.0, 10.0]}, cv=2)
+    exp = InfoGainAttributor(search).fit(TEXTS, TOPICS).explain(QUERIES, k=2)
+    assert "river" in shared_names(exp)
+
+
+def test_slices_and_pickles_keep_their_parts():
+    attributor = InfoLossAttributor(make_pipeline(TfidfVectorizer(), LogisticRegression()))
+    exp = attributor.fit(TEXTS, TOPICS).explain(QUERIES + QUERIES[:1], k=3)
+    expected = [exp.shared_features(1, rank) for rank in range(3)]
+    assert any(expected)
+    assert [exp[1].shared_features(0, rank) for rank in range(3)] == expected
+    assert [exp[[2, 1]].shared_features(1, rank) for rank in range(3)] == expected
+    again = pickle.loads(pickle.dumps(exp[1:]))
+    assert [again.shared_features(0, rank) for rank in range(3)] == expected
+    # An attributor that was pickled explains in the same way, and so does one asked again.
+    for other in (pickle.loads(pickle.dumps(attributor)), attributor):
+        exp = other.explain(QUERIES + QUERIES[:1], k=3)
+        assert [exp.shared_features(1, rank) for rank in range(3)] == expected
+
+
+def test_padding_has_no_parts():
+    attributor = InfoGainAttributor(make_pipeline(TfidfVectorizer(), LogisticRegression()))
+    attributor.fit(TEXTS[:4], TOPICS[:4])
+    with pytest.warns(UserWarning, match="fewer than k"):
+        exp = attributor.explain(QUERIES, ["money", "water"], k=2)
+    assert exp.indices[0, 1] == -1
+    assert exp.shared_features(0, 1) == []
+    assert exp.shared_features(1, 0)
+
+
+# Tables
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_names_the_columns_of_a_frame(method):
+    X, y = table()
+    exp = method(make_pipeline(encoder(), LogisticRegression())).fit(X, y).explain(X[:3], k=4)
+    assert list(exp.queries.columns) == list(X.columns)
+    assert shared_names(exp) <= set(X.columns)
+    for query, rank in np.ndindex(exp.indices.shape):
+        row = X.iloc[exp.indices[query, rank]]
+        found = dict(exp.shared_features(query, rank))
+        for name in ("city", "pet"):  # categories are shared where they are equal
+            assert (name in found) == (row[name] == X.iloc[query][name])
+        assert {"age", "income"} <= set(found)
+
+
+def test_parts_of_columns_add_up_to_the_cosine():
+    X, y = table()
+    exp = RepSimAttributor(make_pipeline(encoder(), LogisticRegression())).fit(X, y).explain(X[:3])
+    Z = encoder().fit(X).transform(X)
+    Z = Z.toarray() if issparse(Z) else np.asarray(Z)
+    Z /= np.linalg.norm(Z, axis=1, keepdims=True)
+    for query, rank in np.ndindex(exp.indices.shape):
+        parts = Z[query] * Z[exp.indices[query, rank]]
+        expected = {
+            "city": parts[:3].sum(), "pet": parts[3:5].sum(), "age": parts[5], "income": parts[6],
+        }  # fmt: skip
+        found = dict(exp.shared_features(query, rank))
+        assert found == pytest.approx({n: p for n, p in expected.items() if p}, rel=1e-10)
+
+
+def test_names_follow_columns_whose_order_or_output_changes():
+    X, y = table()
+    model = make_pipeline(
+        ColumnTransformer([("bins", KBinsDiscretizer(3), ["income"]), ("no", "drop", ["pet"])],
+                          remainder=FunctionTransformer(lambda X: X[["age"]])),
+        LogisticRegression(),
+    )  # fmt: skip
+    model.fit(X, y)
+    with pytest.raises(AttributeError, match="contributions was not given"):
+        # The function does not name what it gives, so that no name can be trusted.
+        InfoGainAttributor(model).fit(X, y).explain(X[:2]).shared_features(0)
+    encoded = make_pipeline(encoder().set_output(transform="pandas"), LogisticRegression())
+    encoder_of_frames = encoded[0].set_params(onehotencoder__sparse_output=False)
+    scaled = make_pipeline(encoder_of_frames, StandardScaler(), LogisticRegression()).fit(X, y)
+    turned = X[X.columns[::-1]]
+    parts = RepSimAttributor(scaled).fit(X, y).explain(X[:2])
+    assert shared_names(parts) == {"city", "age", "pet", "income"}
+    again = RepSimAttributor(scaled).fit(turned, y).explain(turned[:2])
+    assert again.shared_features(0, 0) == parts.shared_features(0, 0)
+    bins = make_column_transformer(
+        (KBinsDiscretizer(3, quantile_method="averaged_inverted_cdf"), ["income", "age"]),
+        ("drop", ["pet"]), remainder="drop",
+    )  # fmt: skip
+    exp = RepSimAttributor(make_pipeline(bins, LogisticRegression())).fit(X, y).explain(X[:2])
+    assert shared_names(exp) <= {"income", "age"}
+
+
+@pytest.mark.parametrize("convert", [np.asarray, csr_array])
+def test_columns_of_an_array_are_numbered(convert):
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(20, 4)), np.arange(20) % 3
+    exp = InfoGainAttributor(LogisticRegression()).fit(convert(X), y).explain(convert(X[:3]), k=2)
+    assert shared_names(exp) == {"x0", "x1", "x2", "x3"}
+    largest = np.abs(X[0] * X[exp.indices[0, 0]]).argmax()
+    assert exp.shared_features(0, 0, 1)[0][0] == f"x{largest}"
+
+
+def test_regressors_have_parts_too():
+    X, _ = table()
+    y = X["age"].to_numpy()
+    exp = InfoGainAttributor(make_pipeline(encoder(), Ridge())).fit(X, y).explain(X[:2])
+    assert {"age", "income"} <= shared_names(exp) <= set(X.columns)
+
+
+def test_a_pipeline_around_an_attributor_knows_words_and_columns():
+    X, y = table()
+    inner = make_pipeline(encoder(), RepSimAttributor(LogisticRegression())).fit(X, y)
+    expected = RepSimAttributor(make_pipeline(encoder(), LogisticRegression())).fit(X, y)
+    expected = expected.explain(X[:2])
+    found = explain(inner, X[:2])
+    assert found.shared_features(0, 0) == expected.shared_features(0, 0)
+    components = make_pipeline(PCA(2), RepSimAttributor(LogisticRegression()))
+    numbers = X[["age", "income"]].to_numpy()
+    assert explain(components.fit(numbers, y), numbers[:2]).contributions is None
+
+
+# No names
+
+
+class Nameless(TfidfVectorizer):
+    """A vectorizer that cannot name its columns."""
+
+    def get_feature_names_out(self, input_features=None):
+        raise ValueError("nobody knows")
+
+
+class Miscounting(TfidfVectorizer):
+    """A vectorizer that names fewer columns than it gives."""
+
+    def get_feature_names_out(self, input_features=None):
+        return super().get_feature_names_out()[:-1]
+
+
+UNKNOWN = {
+    "hashes": (HashingVectorizer(n_features=32),),
+    "scaled hashes": (HashingVectorizer(n_features=32), StandardScaler(with_mean=False)),
+    "components": (TfidfVectorizer(), TruncatedSVD(3, random_state=0)),
+    "one of two": (make_union(TfidfVectorizer(), HashingVectorizer(n_features=32)),),
+    "nameless": (Nameless(),),
+    "miscounting": (Miscounting(),),
+}
+
+
+@pytest.mark.parametrize("name", UNKNOWN)
+def test_without_names_there_are_no_contributions(name):
+    model = make_pipeline(*UNKNOWN[name], LogisticRegression())
+    exp = InfoGainAttributor(model).fit(TEXTS, TOPICS).explain(QUERIES, k=2)
+    assert exp.contributions is None
+    assert "<mark" not in exp.to_html()
+    exp.plot()
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_methods_and_models_without_such_an_inner_product_have_none():
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(20, 4)), np.arange(20) % 2
+    network = MLPClassifier((3,), max_iter=20, random_state=0)
+    for attributor in (
+        LastLayerAttributor(LogisticRegression()),
+        InfoGainAttributor(network),
+        RepSimAttributor(network),
+    ):
+        assert attributor.fit(X, y).explain(X[:2], k=2).contributions is None
+
+
+def test_features_of_queries_count_as_kept():
+    X = csr_array(np.eye(50))
+    # 50 numbers of 8 bytes, and 50 + 51 positions of 4 or 8.
+    assert n_bytes(X) == 50 * 8 + 101 * X.indices.itemsize
