@@ -50,6 +50,8 @@ class Contributions:
     [('bird', 3.0), ('river', 2.0)]
     """
 
+    factors = None  # of objects that were pickled before there were any
+
     def __init__(self, queries, training_data, names, weights=None, factors=None):
         self.queries = _as_rows(queries, "queries")
         self.training_data = _as_rows(training_data, "training_data")

@@ -280,6 +280,19 @@ def test_names_follow_columns_whose_order_or_output_changes():
     assert shared_names(exp) <= {"income", "age"}
 
 
+def test_words_and_columns_stand_side_by_side():
+    frame = pd.DataFrame({"text": TEXTS, "length": [len(t) for t in TEXTS], "id": range(8)})
+    columns = make_column_transformer(
+        (TfidfVectorizer(), "text"), ("drop", ["id"]), remainder="passthrough"
+    )
+    model = make_pipeline(columns, LogisticRegression(max_iter=1000))
+    exp = RepSimAttributor(model).fit(frame, TOPICS).explain(frame[:2], k=2)
+    for query, rank in np.ndindex(exp.indices.shape):
+        common = words(TEXTS[query]) & words(TEXTS[exp.indices[query, rank]])
+        assert {name for name, _ in exp.shared_features(query, rank)} == common | {"length"}
+    Page(exp.to_html())  # reads all of it, and fails where a tag is not closed
+
+
 @pytest.mark.parametrize("convert", [np.asarray, csr_array])
 def test_columns_of_an_array_are_numbered(convert):
     rng = np.random.default_rng(0)

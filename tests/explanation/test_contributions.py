@@ -105,6 +105,19 @@ def test_queries_are_taken_with_their_parts():
     assert listed[1].shared_features(0, 1) == []
 
 
+def test_factors_belong_to_pairs_and_go_with_their_queries():
+    parts = Contributions(
+        np.ones((2, 2)), [[1.0, 2.0], [3.0, 4.0]], list("ab"), [1, 10], [[1, 2], [0, -1]]
+    )
+    exp = Explanation([[0, 1], [1, 0]], [[1, 0.5]] * 2, contributions=parts)
+    assert exp.shared_features(0, 0) == [("b", 20.0), ("a", 1.0)]
+    assert exp.shared_features(0, 1) == [("b", 80.0), ("a", 6.0)]
+    assert exp[1].shared_features(0, 0) == []
+    assert exp[1].shared_features(0, 1) == [("b", -20.0), ("a", -1.0)]
+    renamed = exp._replace(contributions=parts.named(["c", "d"]))
+    assert renamed[1].shared_features(0, 1) == [("d", -20.0), ("c", -1.0)]
+
+
 @pytest.mark.parametrize(
     ("contributions", "error", "message"),
     [
@@ -130,6 +143,11 @@ def test_refuses_rows_that_do_not_fit():
         Contributions([1.0], [[1.0]], ["a"])
     with pytest.raises(ValueError, match=r"training_data must be numbers .* dtype <U1"):
         Contributions([[1.0]], [["a"]], ["a"])
+    with pytest.raises(ValueError, match=r"one row for each of the 1 queries, got shape \(2, 1\)"):
+        Contributions([[1.0]], [[1.0]], ["a"], factors=[[1], [2]])
+    parts = Contributions([[1.0]], [[1.0]], ["a"], factors=[[1, 2]])
+    with pytest.raises(ValueError, match=r"the shape of indices, \(1, 1\), got \(1, 2\)"):
+        Explanation([[0]], [[1.0]], contributions=parts)
     with pytest.raises(AttributeError, match="contributions was not given"):
         make().shared_features(0, 0)
 
