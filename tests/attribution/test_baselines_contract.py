@@ -209,7 +209,8 @@ def test_select_takes_the_largest_mean_score(model, data, name):
     np.testing.assert_array_equal(narrow, ranking[y[ranking] == 1][:5])
 
 
-@pytest.mark.parametrize("name", ["influence", "trak"])  # the others take leaves of trees
+# The others compare leaves.
+@pytest.mark.parametrize("name", ["ekfac", "graddot", "influence", "trak"])
 def test_classifiers_that_are_no_networks_are_refused(name):
     with pytest.raises(TypeError, match="RandomForestClassifier"):
         make(name, RandomForestClassifier(2)).fit(IRIS, SPECIES)
