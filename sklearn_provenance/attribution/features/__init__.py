@@ -10,6 +10,7 @@ from ..models import SUPPORTED
 from ._base import ExactFeatures, Features, LinearFeatures
 from ._inputs import InputFeatures
 from ._leaves import leaf_features
+from ._outputs import output_features
 from ._rows import OwnRows
 from ._settings import sketch_of
 from ._sketched import SketchedFeatures
@@ -44,6 +45,9 @@ def make_features(model, kind, X, y, settings, row_measurement=None):
     plain = row_measurement is None and not callable(settings.measurement)
     if model.input_bias is not None and isinstance(kind, str) and plain:
         return InputFeatures(model), model.inputs(X)
+    if model.network is not None and row_measurement is None:
+        inputs = model.inputs(X)
+        return output_features(model, kind, settings, inputs, y), inputs
     if model.trees is not None:
         return leaf_features(model, kind, settings, row_measurement), model.inputs(X)
     if model.module is None:

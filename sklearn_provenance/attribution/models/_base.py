@@ -20,11 +20,11 @@ from ...tangent._read_logits import ReadLogits, call
 from ...tangent._run import run
 
 SUPPORTED = (
-    "a ProvenanceClassifier, a skorch NeuralNetClassifier or NeuralNetBinaryClassifier, a "
-    "torch.nn.Module that maps a batch to logits, a scikit-learn linear model or "
-    "MLPClassifier, trees of scikit-learn, XGBoost, LightGBM or CatBoost, or a Pipeline, search or "
-    "FrozenEstimator around one of these; any other estimator needs features=, a transformer or "
-    "callable that gives its feature rows"
+    "a ProvenanceClassifier, a skorch NeuralNetClassifier, NeuralNetBinaryClassifier or "
+    "NeuralNetRegressor, a torch.nn.Module that maps a batch to logits, a scikit-learn linear "
+    "model, MLPClassifier or MLPRegressor, trees of scikit-learn, XGBoost, LightGBM or CatBoost, "
+    "or a Pipeline, search or FrozenEstimator around one of these; any other estimator needs "
+    "features=, a transformer or callable that gives its feature rows"
 )
 
 
@@ -61,6 +61,8 @@ class FittedModel:
     input_bias : float, default=None
         1 or 0, whether there is an intercept, of a model that is linear in its inputs and has no
         logits.
+    network : torch.nn.Module, default=None
+        Module of a regressor, which gives targets and no logits.
     """
 
     estimator: object
@@ -71,6 +73,7 @@ class FittedModel:
     linear: Linear | None = None
     trees: object | None = None
     input_bias: float | None = None
+    network: nn.Module | None = None
 
     def inputs(self, X):
         """Turn the user's X into what the module takes.
@@ -116,7 +119,8 @@ class FittedModel:
             Labels.
         """
         # skorch, among others, leaves a network in evaluation mode.
-        with nullcontext() if self.module is None else evaluation(self.module):
+        module = self.users_module
+        with nullcontext() if module is None else evaluation(module):
             return as_ndarray(self.estimator.predict(as_given(X)))
 
     def feature_names(self, names):
@@ -141,7 +145,7 @@ class FittedModel:
     @property
     def users_module(self):
         """The module, if it is the user's own, who may change it; None if there is none."""
-        return self.module
+        return self.module if self.network is None else self.network
 
     def with_forward(self, forward, logits=True):
         """Replace how outputs are computed.

@@ -1,16 +1,25 @@
-"""MLPClassifier of scikit-learn, rebuilt as a module."""
+"""MLPClassifier and MLPRegressor of scikit-learn, rebuilt as modules."""
 
 from dataclasses import dataclass
 
 import torch
-from sklearn.neural_network import MLPClassifier
+from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from ._base import adapt
 from ._linear import RebuiltModel, binary_forward, linear_layer, refuse_multilabel
 
+
+class _Exp(nn.Module):
+    """The inverse link of counts."""
+
+    def forward(self, x):
+        return x.exp()
+
+
 _ACTIVATIONS = {
+    "exp": _Exp,
     "identity": nn.Identity,
     "logistic": nn.Sigmoid,
     "tanh": nn.Tanh,
@@ -29,18 +38,35 @@ class MLPModel(RebuiltModel):
         return logits.softmax(1).argmax(1)
 
 
+def _layers(estimator):
+    """Layers of a network up to its last activation."""
+    layers = []
+    for weights, bias in zip(estimator.coefs_, estimator.intercepts_, strict=True):
+        layers += [linear_layer(weights.T, bias), _ACTIVATIONS[estimator.activation]()]
+    return layers[:-1]
+
+
 @adapt.register(MLPClassifier)
 def _(estimator):
     check_is_fitted(estimator)
     refuse_multilabel(estimator)
-    layers = []
-    for weights, bias in zip(estimator.coefs_, estimator.intercepts_, strict=True):
-        layers += [linear_layer(weights.T, bias), _ACTIVATIONS[estimator.activation]()]
     return MLPModel(
         estimator,
         classes=estimator.classes_,
-        # The last activation, softmax or logistic, turns logits into probabilities.
-        module=nn.Sequential(*layers[:-1]).eval(),
+        # Without the last activation, softmax or logistic, which makes probabilities of logits.
+        module=nn.Sequential(*_layers(estimator)).eval(),
         forward=binary_forward if estimator.n_outputs_ == 1 else None,
         n_outputs=estimator.n_outputs_,
     )
+
+
+@adapt.register(MLPRegressor)
+def _(estimator):
+    check_is_fitted(estimator)
+    if estimator.n_outputs_ != 1:
+        raise TypeError(
+            f"MLPRegressor was fitted on {estimator.n_outputs_} targets; attribution explains one. "
+            "Fit an estimator for each target"
+        )
+    last = _ACTIVATIONS[estimator.out_activation_]()
+    return RebuiltModel(estimator, network=nn.Sequential(*_layers(estimator), last).eval())

@@ -1,4 +1,4 @@
-"""Classifiers of skorch.
+"""Classifiers and regressors of skorch.
 
 Shapes in comments: B rows, C classes.
 """
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from skorch import NeuralNetBinaryClassifier, NeuralNetClassifier
+from skorch import NeuralNetBinaryClassifier, NeuralNetClassifier, NeuralNetRegressor
 from torch import nn
 
 from ..._utils.numeric import as_numbers
@@ -42,6 +42,16 @@ class BinarySkorchModel(SkorchModel):
             p = self.estimator._get_predict_nonlinearity()(logits[:, 1] - logits[:, 0])[:, 1]
         # NumPy compares in the precision of the probabilities.
         return torch.as_tensor(p.cpu().numpy() > self.estimator.threshold, dtype=torch.int64)
+
+
+@dataclass(frozen=True, eq=False)
+class SkorchRegressor(SkorchModel):
+    """A NeuralNetRegressor with one target."""
+
+    def predict(self, X):
+        """Predict targets (n,)."""
+        found = super().predict(X)
+        return found.ravel() if found.size == len(found) else found
 
 
 def log_output(module, x):
@@ -81,3 +91,8 @@ def _(estimator):
         forward=logit_output if probability else ReadLogits(first=True),
         n_outputs=1,
     )
+
+
+@adapt.register(NeuralNetRegressor)
+def _(estimator):
+    return SkorchRegressor(estimator, network=estimator.module_)

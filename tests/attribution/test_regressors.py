@@ -1,0 +1,166 @@
+"""Networks that predict numbers: φ is the gradient of the output, whatever the target."""
+
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import load_diabetes
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.neural_network import MLPRegressor
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from skorch import NeuralNetRegressor
+from torch import nn
+
+from sklearn_provenance import InfoGainAttributor, InfoLossAttributor, TangentFeatures
+from sklearn_provenance.attribution import (
+    EKFACAttributor,
+    GradDotAttributor,
+    LastLayerAttributor,
+    RelatIFAttributor,
+    RepSimAttributor,
+    TRAKAttributor,
+)
+
+pytestmark = pytest.mark.filterwarnings(
+    f"ignore::{ConvergenceWarning.__module__}.ConvergenceWarning"
+)
+X, Y = load_diabetes(return_X_y=True)
+X, Y = (X[:80] * 20).astype(np.float32), (Y[:80] / 50).astype(np.float32)
+QUERIES = X[::20]
+
+
+def mlp(**params):
+    params = {"hidden_layer_sizes": (4,), "max_iter": 50, "random_state": 0} | params
+    return MLPRegressor(**params).fit(X.astype(np.float64), Y)
+
+
+def skorch(**params):
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Linear(10, 4), nn.Tanh(), nn.Linear(4, 1))
+    params = {"max_epochs": 3, "verbose": 0, "train_split": None} | params
+    return NeuralNetRegressor(module, **params).fit(X, Y[:, None])
+
+
+MODELS = {
+    "MLPRegressor": mlp,
+    "pipeline": lambda: make_pipeline(StandardScaler(), mlp()).fit(X, Y),
+    "skorch": skorch,
+}
+
+
+def gradients(model, rows):
+    """Derivatives (n, P) of predictions by central differences, one parameter at a time."""
+    if isinstance(model, NeuralNetRegressor):
+        parameters = [p.detach().numpy() for p in model.module_.parameters()]
+    else:
+        parameters = [p for pair in zip(model.coefs_, model.intercepts_, strict=True) for p in pair]
+    columns, step = [], 1e-3
+    for parameter in parameters:
+        flat = parameter.reshape(-1)
+        for place in range(flat.size):
+            value, predictions = flat[place], []
+            for sign in (1, -1):
+                flat[place] = value + sign * step
+                predictions.append(np.ravel(model.predict(rows)).astype(np.float64))
+            flat[place] = value
+            columns.append((predictions[0] - predictions[1]) / (2 * step))
+    return np.stack(columns, 1)
+
+
+@pytest.mark.parametrize("make", [mlp, lambda: mlp(activation="tanh"), skorch])
+def test_features_are_the_gradients_of_predictions(make):
+    model = make()
+    attributor = InfoGainAttributor(model).fit(X, Y)
+    expected = gradients(model, QUERIES)
+    found = attributor.transform(QUERIES)
+    tolerance = 1e-6 if isinstance(model, MLPRegressor) else 2e-3  # single precision
+    np.testing.assert_allclose(
+        np.linalg.norm(found, axis=1), np.linalg.norm(expected, axis=1), rtol=tolerance
+    )
+    np.testing.assert_allclose(found @ found.T, expected @ expected.T, rtol=tolerance)
+
+
+@pytest.mark.skipif("loss" not in MLPRegressor().get_params(), reason="scikit-learn is too old")
+def test_counts_are_measured_after_the_inverse_link():
+    model = mlp(loss="poisson")
+    found = InfoGainAttributor(model).fit(X, Y).transform(QUERIES)
+    expected = gradients(model, QUERIES)
+    np.testing.assert_allclose(found @ found.T, expected @ expected.T, rtol=1e-5)
+
+
+@pytest.mark.parametrize("cls", [InfoGainAttributor, InfoLossAttributor, RelatIFAttributor])
+@pytest.mark.parametrize("name", MODELS)
+def test_answers_are_those_of_rows_of_ones_own(name, cls):
+    model = MODELS[name]()
+    found = cls(model).fit(X, Y)
+    expected = cls(model, features=found.transform).fit(X, Y)
+    a, b = found.explain(QUERIES, k=4), expected.explain(QUERIES, k=4)
+    np.testing.assert_array_equal(a.indices, b.indices)
+    np.testing.assert_allclose(a.scores, b.scores, rtol=1e-4)
+    np.testing.assert_allclose(a.query_labels, np.ravel(model.predict(QUERIES)))
+    np.testing.assert_array_equal(a.exemplar_labels, Y[a.indices])
+    assert a.targets == "numbers"
+    np.testing.assert_allclose(
+        found.attribute(QUERIES), expected.attribute(QUERIES), rtol=1e-3, atol=1e-6
+    )
+    np.testing.assert_allclose(
+        found.score(QUERIES, Y[::20]), expected.score(QUERIES, Y[::20]), rtol=1e-4
+    )
+    again = pickle.loads(pickle.dumps(found)).explain(QUERIES, k=4)
+    np.testing.assert_array_equal(again.indices, a.indices)
+    loo = found.explain(k=2)
+    assert not (loo.indices == np.arange(len(X))[:, None]).any()
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_sketched_features(name):
+    sketch = TangentFeatures(n_components=2048, random_state=0)
+    model = MODELS[name]()
+    found = InfoGainAttributor(model, features=sketch).fit(X, Y).transform(QUERIES)
+    exact = InfoGainAttributor(model).fit(X, Y).transform(QUERIES)
+    np.testing.assert_allclose(
+        found @ found.T, exact @ exact.T, rtol=0.2, atol=0.05 * (exact**2).sum(1).max()
+    )
+
+
+def test_a_measurement_of_ones_own():
+    model = skorch()
+    loss = lambda outputs, targets: (outputs[:, 0] - targets).square()  # noqa: E731
+    attributor = InfoGainAttributor(model, measurement=loss).fit(X, Y)
+    found = attributor._queries(QUERIES, Y[::20]).matrix().numpy()
+    residual = np.ravel(model.predict(QUERIES)) - Y[::20]
+    expected = 2 * residual[:, None] * InfoGainAttributor(model).fit(X, Y).transform(QUERIES)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+    with pytest.raises(ValueError, match="y must be given"):
+        attributor.explain(QUERIES)
+
+
+def test_weights_that_change_are_refused():
+    model = skorch()
+    attributor = InfoGainAttributor(model).fit(X, Y)
+    attributor.explain(QUERIES)
+    model.partial_fit(X, Y[:, None])
+    with pytest.raises(ValueError, match="have changed since"):
+        attributor.explain(QUERIES)
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize(
+    "cls",
+    [EKFACAttributor, GradDotAttributor, LastLayerAttributor, RepSimAttributor, TRAKAttributor],
+)
+def test_methods_of_classes_refuse_numbers(name, cls):
+    with pytest.raises(TypeError, match=r"compares classes|estimator must be"):
+        cls(MODELS[name]()).fit(X, Y)
+
+
+def test_several_outputs_are_refused():
+    model = MLPRegressor(hidden_layer_sizes=(4,), max_iter=5).fit(X, np.stack([Y, Y], 1))
+    with pytest.raises(TypeError, match="2 targets; attribution explains one"):
+        InfoGainAttributor(model).fit(X, Y)
+    wide = NeuralNetRegressor(nn.Linear(10, 2), max_epochs=1, verbose=0, train_split=None)
+    wide.fit(X, np.stack([Y, Y], 1))
+    with pytest.raises(ValueError, match="a regressor must have one output; got 2"):
+        InfoGainAttributor(wide).fit(X, Y)
