@@ -25,6 +25,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, MinMaxScaler, StandardScaler
 
 from sklearn_provenance import Explanation, explain
+from sklearn_provenance.explanation import explain as explain_by_itself
 
 PER_QUERY = (
     *("indices", "scores", "sample_id", "exemplar_labels", "query_labels", "queries"),
@@ -723,7 +724,7 @@ def test_rows_are_restored_only_when_asked_for():
 )
 def test_what_does_not_explain_is_named(estimator, path):
     with pytest.raises(TypeError, match=f"got {path}$"):
-        explain(estimator, Q)
+        explain_by_itself(estimator, Q)
 
 
 @pytest.mark.parametrize(
@@ -733,9 +734,9 @@ def test_what_does_not_explain_is_named(estimator, path):
 )
 def test_the_attributor_for_other_classifiers_is_named(estimator):
     with pytest.raises(TypeError, match=r"InfoGainAttributor\(estimator\).fit\(X_train, y_train\)"):
-        explain(estimator, Q)
+        explain_by_itself(estimator, Q)
     with pytest.raises(TypeError, match="inside a Pipeline or a search; got LinearRegression"):
-        explain(LinearRegression(), Q)
+        explain_by_itself(LinearRegression(), Q)
 
 
 @pytest.mark.parametrize("scaler_first", [True, False])
