@@ -115,11 +115,15 @@ def _renamed(contributions, pipelines, X):
     return contributions.named(names) if known else None
 
 
+class NoExplainError(TypeError):
+    """Nothing inside of an estimator has an ``explain`` method."""
+
+
 def explains_itself(estimator):
     """Whether an estimator, or one inside of its containers, has an ``explain`` method."""
     try:
         unwrap(estimator)
-    except TypeError:
+    except NoExplainError:
         return False
     return True
 
@@ -146,7 +150,7 @@ def unwrap(estimator):
                 "does not keep; fit it with refit=True"
             )
         else:
-            raise TypeError(_cannot_explain(inner, path))
+            raise NoExplainError(_cannot_explain(inner, path))
         path.append(type(inner).__name__)
 
 
