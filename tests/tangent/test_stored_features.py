@@ -108,7 +108,7 @@ def test_progress_of_a_resumed_transform(network, tmp_path, capsys):
     assert "15/23" in capsys.readouterr().err
 
 
-def test_what_does_not_matter_is_not_computed_again(network, tmp_path):
+def test_what_does_not_matter_is_not_computed_again(network, tmp_path, capsys):
     transformer(network, store=tmp_path).transform(X, Y)
     network.train()
     same = [
@@ -121,6 +121,7 @@ def test_what_does_not_matter_is_not_computed_again(network, tmp_path):
     ]
     for features, x, y in same:
         assert passed(lambda f=features, x=x, y=y: f.transform(x, y))[0] == 0
+    capsys.readouterr()  # the bar of verbose=True
     network.eval()
     features = transformer(network, store=tmp_path)
     assert passed(lambda: features.transform(X, Y))[0] == 0
