@@ -34,7 +34,10 @@ def test_a_class_without_a_docstring_stays_without_one():
     assert with_paragraphs(PARAGRAPHS)(type("Bare", (), {})).__doc__ is None
 
 
-@pytest.mark.parametrize("name", attribution.__all__)
+ATTRIBUTORS = [name for name in attribution.__all__ if name.endswith("Attributor")]
+
+
+@pytest.mark.parametrize("name", ATTRIBUTORS)
 def test_no_mark_is_left_in_a_public_docstring(name):
     doc = getattr(attribution, name).__doc__
     assert "\n    candidates : {" in doc
