@@ -21,7 +21,8 @@ def check_explanation(explanation):
     exp.true_labels = check_array("true_labels", exp.true_labels, (n_queries,))
     check_targets(exp)
     exp.query_id = check_array("query_id", exp.query_id, (n_queries,))
-    exp.contributions = check_contributions(exp.contributions, exp.indices)
+    if exp.contributions is not None:
+        exp.contributions = check_contributions(exp.contributions, exp.indices)
     exp.n_tied = check_counts("n_tied", exp.n_tied, (n_queries,))
     names = exp.feature_names
     if names is None:

@@ -198,7 +198,7 @@ def check_contributions(contributions, indices):
 
     Parameters
     ----------
-    contributions : Contributions, sequence or None
+    contributions : Contributions or sequence
         A sequence holds an entry for each query; it is a sequence with an entry for each exemplar,
         which is a mapping from names to parts, or a sequence of (name, part).
     indices : ndarray of shape (n_queries, k)
@@ -206,7 +206,7 @@ def check_contributions(contributions, indices):
 
     Returns
     -------
-    Contributions, ListedContributions or None
+    Contributions or ListedContributions
         As it was given, or as a list of lists of dicts.
 
     Raises
@@ -216,8 +216,6 @@ def check_contributions(contributions, indices):
     ValueError
         If the numbers of queries or exemplars disagree.
     """
-    if contributions is None:
-        return None
     if not isinstance(contributions, Contributions | ListedContributions):
         try:
             pairs = [
