@@ -5,6 +5,7 @@ import pickle
 import numpy as np
 import pytest
 import torch
+from sklearn.base import clone
 from sklearn.datasets import load_diabetes
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPRegressor
@@ -18,6 +19,7 @@ from sklearn_provenance.attribution import (
     EKFACAttributor,
     GradDotAttributor,
     LastLayerAttributor,
+    RandomAttributor,
     RelatIFAttributor,
     RepSimAttributor,
     TRAKAttributor,
@@ -154,6 +156,23 @@ def test_weights_that_change_are_refused():
 def test_methods_of_classes_refuse_numbers(name, cls):
     with pytest.raises(TypeError, match=r"compares classes|estimator must be"):
         cls(MODELS[name]()).fit(X, Y)
+
+
+@pytest.mark.parametrize(
+    "attributor",
+    [
+        RandomAttributor(mlp),
+        InfoGainAttributor(mlp, features=lambda rows: rows),
+        InfoGainAttributor(mlp),
+    ],
+    ids=["random", "own rows", "gradients"],
+)
+def test_predictions_that_are_not_finite_are_named(attributor):
+    model = mlp()
+    model.coefs_[0][0, 0] = np.nan
+    attributor = clone(attributor).set_params(estimator=model)
+    with pytest.raises(ValueError, match=r"(predictions|outputs) of rows .* are not finite"):
+        attributor.fit(X, Y).explain(QUERIES)
 
 
 def test_several_outputs_are_refused():

@@ -2,8 +2,11 @@
 
 from dataclasses import replace
 
+from ..._utils.rows import few_rows, n_rows, take_rows
 from ...tangent import TangentFeatures
 from ...tangent._cache import Cache
+from ...tangent._outputs import check_finite
+from ...tangent._run import run
 from ._base import ExactFeatures
 from ._rows import predicted
 from ._settings import sketch_of
@@ -64,6 +67,8 @@ def output_features(model, kind, settings, inputs, y):
     ------
     TypeError
         If the measurement needs classes.
+    ValueError
+        If the outputs of a few rows are not finite.
     """
     if settings.measurement == "margin":
         raise TypeError(
@@ -75,6 +80,9 @@ def output_features(model, kind, settings, inputs, y):
     if callable(settings.measurement):
         exact, sketched = ExactFeatures, SketchedFeatures
     else:
+        numbers = few_rows(n_rows(inputs))
+        outputs = one_output(run(network, take_rows(inputs, numbers)), numbers)
+        check_finite(outputs, "outputs", numbers)
         settings = replace(settings, measurement=one_output)
     if isinstance(kind, TangentFeatures):
         fitted = sketch_of(kind, network, settings).fit(inputs, y)

@@ -9,6 +9,7 @@ from sklearn.utils import check_array
 
 from ..._utils.labels import positions
 from ..._utils.rows import n_rows
+from ...tangent._outputs import check_finite
 from ...tangent._points import ExplicitPoints, SparsePoints
 from ._base import Features
 
@@ -66,5 +67,7 @@ def predicted(model, X):
     """Positions (n,) of the classes that a model predicts, or the numbers."""
     found = model.predict(X)
     if model.classes is None:
-        return np.asarray(found, dtype=np.float64)
+        found = np.asarray(found, dtype=np.float64)
+        check_finite(torch.as_tensor(found), "predictions")
+        return found
     return positions(model.classes, found, "the prediction")
