@@ -1,5 +1,7 @@
 """explain: the natural method for any fitted estimator."""
 
+from sklearn.frozen import FrozenEstimator
+from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
 from .attribution import (
@@ -137,12 +139,23 @@ def explain(estimator, X, k=5, *, training=None, method="auto"):
         except ValueError as error:
             error.add_note('method="info_gain" is another method for this estimator')
             raise
-        return _with_reason(attributor, X, k, candidate, name)
-    return _with_reason(METHODS[general](estimator).fit(*training), X, k, general, name)
+        return _with_reason(attributor, X, k, candidate)
+    return _with_reason(METHODS[general](estimator).fit(*training), X, k, general)
 
 
-def _with_reason(attributor, X, k, method, name):
+def _with_reason(attributor, X, k, method):
+    name = type(_innermost(attributor.estimator_)).__name__
     return attributor.explain(X, k=k)._replace(reason=NATURAL[method].format(name))
+
+
+def _innermost(estimator):
+    """What predicts inside of pipelines, searches and frozen estimators."""
+    if isinstance(estimator, Pipeline):
+        return _innermost(estimator.steps[-1][1])
+    if isinstance(estimator, FrozenEstimator):
+        return _innermost(estimator.estimator)
+    inner = getattr(estimator, "best_estimator_", None)
+    return estimator if inner is None else _innermost(inner)
 
 
 def _shape_of(training):
