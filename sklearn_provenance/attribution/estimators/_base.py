@@ -6,23 +6,19 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from sklearn.base import (
-    BaseEstimator,
-    ClassNamePrefixFeaturesOutMixin,
-    TransformerMixin,
-)
-from sklearn.utils import ClassifierTags, RegressorTags, check_consistent_length, get_tags
+from sklearn.base import BaseEstimator
+from sklearn.utils import check_consistent_length
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 from tqdm.auto import tqdm
 
 from ..._utils.arguments import labels_and_k, store_arguments, whole
-from ..._utils.fitted import predicts_numbers
 from ..._utils.kept import MEMORY_LIMIT
 from ..._utils.modules import state_sums
 from ..._utils.rows import check_rows, copied, n_rows
 from ...explanation import Contributions, Explanation
 from ._fit import FitMixin
+from ._predict import PredictMixin
 
 
 class QueryGroup(NamedTuple):
@@ -47,7 +43,7 @@ class Picks(NamedTuple):
     inputs: Any  # features (n_queries, n_features) of queries, where there are factors
 
 
-class BaseAttributor(FitMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class BaseAttributor(FitMixin, PredictMixin, BaseEstimator):
     """Base class of attributors: model, features and rule, in scikit-learn's shape.
 
     A subclass says what it compares (:meth:`_make_features`) and by which rule
@@ -78,23 +74,6 @@ class BaseAttributor(FitMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         verbose=0,
     ):
         store_arguments(locals())
-
-    def predict(self, X):
-        """Predict classes, or numbers, with the model in use.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_queries, ...)
-            Rows as the estimator takes them.
-
-        Returns
-        -------
-        y : ndarray of shape (n_queries,)
-            ``estimator_.predict(X)``; for a bare module the class of the largest logit, for a list
-            of models that of the largest mean probability.
-        """
-        self._check_fitted()
-        return self._features.predict(check_rows(self, X))
 
     def _queries(self, X, y=None):
         """Points of queries at the labels given, or predicted, by the model that fit has seen."""
@@ -332,46 +311,3 @@ class BaseAttributor(FitMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
             columns = columns if group.rows is None else columns[group.rows.numpy()]
             scores[np.ix_(group.numbers, columns)] = values
         return scores
-
-    def transform(self, X):
-        """Features of rows at the predicted label: what is compared with those of training rows.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_queries, ...)
-            Rows as the estimator takes them.
-
-        Returns
-        -------
-        features : ndarray of shape (n_queries, n_components)
-            One row per query.
-
-        Raises
-        ------
-        ValueError
-            If there would be too many columns, or the method compares no features.
-        """
-        self._check_fitted()
-        return self._transform(check_rows(self, X))
-
-    def _transform(self, X):
-        return self._features.transform(X)
-
-    @property
-    def _n_features_out(self):
-        return self._features.n_features_out(self._rows.inputs)
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        if predicts_numbers(self.estimator):
-            # Its score may be a density, which has no lower bound.
-            tags.estimator_type, tags.regressor_tags = "regressor", RegressorTags(poor_score=True)
-        else:
-            # It predicts classes, and cross-validation must keep all of them in every fold.
-            tags.estimator_type, tags.classifier_tags = "classifier", ClassifierTags()
-        tags.target_tags.required = True
-        # What a module takes is dense: sparse rows are converted batch by batch.
-        is_estimator = isinstance(self.estimator, BaseEstimator)
-        tags.input_tags.sparse = not is_estimator or get_tags(self.estimator).input_tags.sparse
-        tags.input_tags.allow_nan = is_estimator and get_tags(self.estimator).input_tags.allow_nan
-        return tags

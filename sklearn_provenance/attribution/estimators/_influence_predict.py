@@ -1,0 +1,99 @@
+"""What the estimator of an InfluenceAttributor predicts, with all rows and without some."""
+
+import numpy as np
+from sklearn.utils.validation import check_is_fitted
+
+from ..._utils.rows import check_rows, n_rows
+from ...information._newton import NoMinimumError
+from ._influence_checks import check_classes_left, check_removed
+
+
+class InfluencePredictMixin:
+    """Predictions and their score; a subclass has ``estimator_`` and ``_minima``."""
+
+    def predict(self, X):
+        """Predict with the model in use.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_queries, ...)
+            Rows as the estimator takes them.
+
+        Returns
+        -------
+        y : ndarray of shape (n_queries,)
+            ``estimator_.predict(X)``.
+        """
+        check_is_fitted(self)
+        return np.asarray(self.estimator_.predict(check_rows(self, X)))
+
+    def score(self, X, y, sample_weight=None):
+        """Accuracy of the model in use, or its R² if it is a regressor.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, ...)
+            Rows as the estimator takes them.
+        y : array-like of shape (n,)
+            Their labels or targets.
+        sample_weight : array-like of shape (n,), default=None
+            Weights of the rows.
+
+        Returns
+        -------
+        score : float
+            It says nothing of the attribution.
+        """
+        from sklearn.metrics import accuracy_score, r2_score
+
+        measure = accuracy_score if hasattr(self, "classes_") else r2_score
+        return measure(y, self.predict(X), sample_weight=sample_weight)
+
+    def predict_without(self, X, rows):
+        """Predict what the estimator would return if it were trained without rows.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_queries, ...)
+            Queries.
+        rows : array-like of int of shape (n_removed,) or (n_queries, n_removed)
+            Rows of the X given to ``fit`` that are removed together; with two axes, for each
+            query its own, -1 for none.
+
+        Returns
+        -------
+        outputs : ndarray of shape (n_queries, n_classes) or (n_queries,)
+            Probabilities of a classifier that has them, otherwise its decision function; of a
+            regressor its predictions.
+
+        Raises
+        ------
+        ValueError
+            If rows are not numbers of training rows, or the problem without them has no unique
+            minimum, for instance because a class has no rows left.
+        """
+        check_is_fitted(self)
+        X = check_rows(self, X)
+        designs = self._minima.designs(X)
+        rows = check_removed(rows, self._minima.n_rows, n_rows(X))
+        if rows.ndim == 1:
+            return self._answer_without(rows, designs)
+        answers = [
+            self._answer_without(some[some >= 0], [design[i : i + 1] for design in designs])
+            for i, some in enumerate(rows)
+        ]
+        return np.concatenate(answers)
+
+    def _answer_without(self, rows, designs):
+        minima, response = self._minima, self._minima.objective.response
+        if len(rows):
+            if hasattr(self, "classes_"):
+                check_classes_left(self.classes_, self.training_.y, rows)
+            try:
+                minima = minima.without(rows)
+            except NoMinimumError as error:
+                raise ValueError(
+                    f"the objective must have exactly one minimum without these {len(rows)} rows: "
+                    f"{error}"
+                ) from error
+        return response.answer(minima.outputs(designs))

@@ -1,0 +1,71 @@
+"""What an attributor predicts, transforms to and says of itself, as its model would."""
+
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils import ClassifierTags, RegressorTags, get_tags
+
+from ..._utils.fitted import predicts_numbers
+from ..._utils.rows import check_rows
+
+
+class PredictMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
+    """Predictions of the model in use, features of rows, and tags."""
+
+    def predict(self, X):
+        """Predict classes, or numbers, with the model in use.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_queries, ...)
+            Rows as the estimator takes them.
+
+        Returns
+        -------
+        y : ndarray of shape (n_queries,)
+            ``estimator_.predict(X)``; for a bare module the class of the largest logit, for a list
+            of models that of the largest mean probability.
+        """
+        self._check_fitted()
+        return self._features.predict(check_rows(self, X))
+
+    def transform(self, X):
+        """Features of rows at the predicted label: what is compared with those of training rows.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_queries, ...)
+            Rows as the estimator takes them.
+
+        Returns
+        -------
+        features : ndarray of shape (n_queries, n_components)
+            One row per query.
+
+        Raises
+        ------
+        ValueError
+            If there would be too many columns, or the method compares no features.
+        """
+        self._check_fitted()
+        return self._transform(check_rows(self, X))
+
+    def _transform(self, X):
+        return self._features.transform(X)
+
+    @property
+    def _n_features_out(self):
+        return self._features.n_features_out(self._rows.inputs)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        if predicts_numbers(self.estimator):
+            # Its score may be a density, which has no lower bound.
+            tags.estimator_type, tags.regressor_tags = "regressor", RegressorTags(poor_score=True)
+        else:
+            # It predicts classes, and cross-validation must keep all of them in every fold.
+            tags.estimator_type, tags.classifier_tags = "classifier", ClassifierTags()
+        tags.target_tags.required = True
+        # What a module takes is dense: sparse rows are converted batch by batch.
+        is_estimator = isinstance(self.estimator, BaseEstimator)
+        tags.input_tags.sparse = not is_estimator or get_tags(self.estimator).input_tags.sparse
+        tags.input_tags.allow_nan = is_estimator and get_tags(self.estimator).input_tags.allow_nan
+        return tags
