@@ -1,8 +1,7 @@
 """ProvenanceClassifier: a classifier that names the training rows behind its predictions."""
 
 from collections.abc import Callable
-from os import PathLike
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -348,35 +347,3 @@ default="class_conditional"
         """
         rows = self._rows(X)
         return index_features(self.net_.module_, self._index, rows)
-
-    @classmethod
-    def load(
-        cls,
-        path: str | PathLike,
-        *,
-        backbone: nn.Module | Callable[[], nn.Module] | None = None,
-        device: str | torch.device = "auto",
-    ) -> Self:
-        """Read a classifier that :meth:`save` wrote.
-
-        Parameters
-        ----------
-        path : str or path-like
-            File to read.
-        backbone : Module or callable, default=None
-            The backbone, if the classifier was saved with one of your own; its weights come from
-            the file.
-        device : str or torch.device, default="auto"
-            Where to compute.
-
-        Returns
-        -------
-        classifier : ProvenanceClassifier
-            Fitted; it predicts and explains as the saved one.
-
-        Raises
-        ------
-        ValueError
-            If :meth:`save` did not write the file, or the backbone does not fit to it.
-        """
-        return cls._load(path, backbone, device)

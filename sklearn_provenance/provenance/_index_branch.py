@@ -1,8 +1,12 @@
 """What estimators read from their index branch: rows, their probabilities, how sure it is."""
 
-from typing import Any
+from collections.abc import Callable
+from os import PathLike
+from typing import Any, Self
 
 import numpy as np
+import torch
+from torch import nn
 
 from ..explanation import Explanation
 from ._inference import index_certainty, index_proba, nearest_rows
@@ -123,6 +127,38 @@ class IndexBranchMixin:
         rows, exclude = self._queries(X)
         found = self._nearest(rows, exclude, k)
         return self._explanation(rows, *found, self._method)
+
+    @classmethod
+    def load(
+        cls,
+        path: str | PathLike,
+        *,
+        backbone: nn.Module | Callable[[], nn.Module] | None = None,
+        device: str | torch.device = "auto",
+    ) -> Self:
+        """Read an estimator that :meth:`save` wrote.
+
+        Parameters
+        ----------
+        path : str or path-like
+            File to read.
+        backbone : Module or callable, default=None
+            The backbone, if the estimator was saved with one of your own; its weights come from
+            the file.
+        device : str or torch.device, default="auto"
+            Where to compute.
+
+        Returns
+        -------
+        estimator : ProvenanceClassifier or ProvenanceRegressor
+            Fitted, of this class; it predicts and explains as the saved one.
+
+        Raises
+        ------
+        ValueError
+            If :meth:`save` did not write the file, or the backbone does not fit to it.
+        """
+        return cls._load(path, backbone, device)
 
     def _schedule(self):
         return self.warmup_epochs, self.decay_epochs

@@ -1,8 +1,7 @@
 """ProvenanceRegressor: a regressor that names the training rows behind its predictions."""
 
 from collections.abc import Callable
-from os import PathLike
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -298,38 +297,6 @@ class ProvenanceRegressor(IndexBranchMixin, NumericTargets, RegressorMixin, Prov
         """
         rows = self._rows(X)
         return index_features(self.net_.module_, self._index, rows)
-
-    @classmethod
-    def load(
-        cls,
-        path: str | PathLike,
-        *,
-        backbone: nn.Module | Callable[[], nn.Module] | None = None,
-        device: str | torch.device = "auto",
-    ) -> Self:
-        """Read a regressor that :meth:`save` wrote.
-
-        Parameters
-        ----------
-        path : str or path-like
-            File to read.
-        backbone : Module or callable, default=None
-            The backbone, if the regressor was saved with one of your own; its weights come from
-            the file.
-        device : str or torch.device, default="auto"
-            Where to compute.
-
-        Returns
-        -------
-        regressor : ProvenanceRegressor
-            Fitted; it predicts and explains as the saved one.
-
-        Raises
-        ------
-        ValueError
-            If :meth:`save` did not write the file, or the backbone does not fit to it.
-        """
-        return cls._load(path, backbone, device)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
