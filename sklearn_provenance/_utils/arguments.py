@@ -303,7 +303,16 @@ def store_arguments(arguments):
     vars(own).update(arguments)
 
 
-def labels_and_k(y, k, default=5):
+def check_k(k, n_train):
+    """Raise unless k is a number of training rows; k as an int."""
+    if not isinstance(k, Integral) or isinstance(k, bool):
+        raise TypeError(f"k must be an integer, got {k!r}")
+    if not 1 <= k <= n_train:
+        raise ValueError(f"k must be between 1 and {n_train}, the number of training rows; got {k}")
+    return int(k)
+
+
+def labels_and_k(y, k, n_train, default=5):
     """Read ``explain(X, 3)`` as k=3, as provenance networks have it: a number is no labels.
 
     Parameters
@@ -312,6 +321,8 @@ def labels_and_k(y, k, default=5):
         Second argument of ``explain``.
     k : int
         Its third argument.
+    n_train : int
+        Training rows, of which k may be all.
     default : int, default=5
         What k is where it was not given.
 
@@ -325,10 +336,14 @@ def labels_and_k(y, k, default=5):
     Raises
     ------
     TypeError
-        If both are numbers.
+        If both are numbers, or k is no integer.
+    ValueError
+        If there are not so many training rows.
     """
-    if not isinstance(y, Integral) or isinstance(y, bool):
-        return y, k
-    if k != default:
-        raise TypeError(f"y must be labels, one for each query, where k is given too; got {y!r}")
-    return None, y
+    if isinstance(y, Integral) and not isinstance(y, bool):
+        if k != default:
+            raise TypeError(
+                f"y must be labels, one for each query, where k is given too; got {y!r}"
+            )
+        y, k = None, y
+    return y, check_k(k, n_train)

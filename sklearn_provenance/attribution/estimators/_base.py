@@ -12,7 +12,7 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 from tqdm.auto import tqdm
 
-from ..._utils.arguments import labels_and_k, store_arguments, whole
+from ..._utils.arguments import check_k, labels_and_k, store_arguments, whole
 from ..._utils.kept import MEMORY_LIMIT
 from ..._utils.modules import state_sums
 from ..._utils.rows import check_rows, copied, n_rows
@@ -162,8 +162,8 @@ class BaseAttributor(FitMixin, PredictMixin, BaseEstimator):
             If InfoLoss or RelatIF needs a kernel of the rows that is larger than ``memory_limit``.
         """
         self._check_fitted()
-        y, k = labels_and_k(y, k)
-        k, training = self._check_k(k), self.training_
+        training = self.training_
+        y, k = labels_and_k(y, k, len(training.y))
         if X is None and y is not None:
             raise ValueError(
                 "y was given without X: the training rows are explained at their own labels"
@@ -257,14 +257,7 @@ class BaseAttributor(FitMixin, PredictMixin, BaseEstimator):
             )
 
     def _check_k(self, k):
-        if not isinstance(k, numbers.Integral) or isinstance(k, bool):
-            raise TypeError(f"k must be an integer, got {k!r}")
-        n_train = len(self.training_.y)
-        if not 1 <= k <= n_train:
-            raise ValueError(
-                f"k must be between 1 and {n_train}, the number of training rows; got {k}"
-            )
-        return int(k)
+        return check_k(k, len(self.training_.y))
 
     def _check_pool(self, queries, k):
         """Rows that may be selected for all queries together (n_train,), at least k of them."""

@@ -20,7 +20,6 @@ from ..._utils.rows import check_rows, n_rows, shown
 from ...explanation import Explanation
 from ..objectives._minima import dense_row, pick_jointly
 from ._influence_checks import (
-    check_k,
     warn_of_nan,
     warn_of_padding,
 )
@@ -257,8 +256,7 @@ class InfluenceAttributor(
             not know, or y is given without X.
         """
         check_is_fitted(self)
-        y, k = labels_and_k(y, k)
-        k = check_k(k, self._minima.n_rows)
+        y, k = labels_and_k(y, k, self._minima.n_rows)
         if X is None and y is not None:
             raise ValueError(
                 "y was given without X: the training rows are explained at their own labels"

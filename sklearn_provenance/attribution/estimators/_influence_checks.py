@@ -5,15 +5,6 @@ import warnings
 import numpy as np
 
 
-def check_k(k, n_train):
-    """The number of rows that are asked for, as an int."""
-    if not isinstance(k, int | np.integer) or isinstance(k, bool):
-        raise TypeError(f"k must be an integer, got {k!r}")
-    if not 1 <= k <= n_train:
-        raise ValueError(f"k must be between 1 and {n_train}, the number of training rows; got {k}")
-    return int(k)
-
-
 def check_removed(rows, n_train, n_queries):
     """Row numbers to remove, (n_removed,) or (n_queries, n_removed) with -1 for none."""
     rows = np.asarray(rows)
