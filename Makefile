@@ -19,6 +19,7 @@ test: $(VENV)/.test lint
 lint: $(VENV)/.test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 
 # The lower bounds of pyproject.toml; torch 2.6 comes with its CUDA libraries on Linux (6 GB).
 test-minimum:

@@ -19,7 +19,7 @@ from tqdm.auto import tqdm
 try:
     import fcntl
 except ImportError:  # Windows
-    fcntl = None
+    fcntl = None  # type: ignore[assignment]
     import msvcrt
 
 _FORMAT = "sklearn_provenance rows, version 2"

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 _REGISTRY = threading.Lock()
-_LOCKS = weakref.WeakKeyDictionary()  # module -> _Lock
+_LOCKS: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()  # module -> _Lock
 _NUMBERS = itertools.count()
 
 

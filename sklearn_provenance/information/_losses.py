@@ -16,7 +16,7 @@ class Loss:
     #: Whether the second derivative is the same everywhere, so that one Newton step is exact.
     quadratic = False
     #: Dispersion of the generalised linear model; None where it is estimated.
-    dispersion = None
+    dispersion: float | None = None
 
     def value(self, outputs, targets):
         """Losses (n,) of outputs (n, K)."""

@@ -17,7 +17,7 @@ from ._patches import BATCH_NORMS, normalised, unfold
 # Numbers that one batch may hold in layer factors (256 MB in single precision).
 _BUDGET = 2**26
 
-_KINDS = {}
+_KINDS: dict[type, type] = {}
 
 
 def register_layer(*types):
