@@ -3,6 +3,7 @@
 import importlib
 import inspect
 import pkgutil
+import typing
 
 import pytest
 
@@ -56,11 +57,8 @@ def test_a_public_signature_is_annotated(function):
     room = function.__module__.split(".")[1]
     if room in NOT_ANNOTATED:
         pytest.skip(f"{room} is not annotated yet")
-    missing = [
-        name
-        for name, parameter in inspect.signature(function).parameters.items()
-        if name not in {"self", "cls"} and parameter.annotation is inspect.Parameter.empty
-    ]
-    if inspect.signature(function).return_annotation is inspect.Signature.empty:
-        missing += ["return"] * (function.__name__ != "__init__")
-    assert not missing, f"without annotation: {', '.join(missing)}"
+    hints = typing.get_type_hints(inspect.unwrap(function))  # raises for names that do not exist
+    expected = set(inspect.signature(function).parameters) - {"self", "cls"}
+    if function.__name__ != "__init__":
+        expected.add("return")
+    assert expected <= set(hints), f"without annotation: {', '.join(expected - set(hints))}"

@@ -1,42 +1,14 @@
-"""Annotations of the public signatures, and what the package and its gates ship."""
+"""What the package and its gates ship."""
 
-import inspect
 import re
-import typing
 from pathlib import Path
 
 import pytest
 
 import sklearn_provenance
-from sklearn_provenance import (
-    ProvenanceClassifier,
-    ProvenanceRegressor,
-    ProvenanceVAE,
-    TrainingData,
-)
 
 PACKAGE = Path(sklearn_provenance.__file__).parent
 ROOT = PACKAGE.parent
-# Classes whose public methods are annotated; the others follow.
-ANNOTATED = [ProvenanceClassifier, ProvenanceRegressor, ProvenanceVAE, TrainingData]
-
-
-def methods(cls):
-    """Constructor and public methods of the package's own."""
-    for name, member in inspect.getmembers_static(cls):
-        function = getattr(member, "__func__", getattr(member, "fget", None) or member)
-        function = inspect.unwrap(function)  # of checks of parameters and of set_output
-        is_own = (getattr(function, "__module__", None) or "").startswith("sklearn_provenance")
-        is_public = name == "__init__" or not name.startswith("_")
-        if is_own and is_public and inspect.isfunction(function):
-            yield pytest.param(function, id=f"{cls.__name__}.{name}")
-
-
-@pytest.mark.parametrize("function", [m for cls in ANNOTATED for m in methods(cls)])
-def test_every_argument_has_a_type(function):
-    hints = typing.get_type_hints(function)  # raises for a name that does not exist
-    arguments = set(inspect.signature(function).parameters) - {"self", "cls"}
-    assert arguments | {"return"} == set(hints)
 
 
 def test_types_are_shipped():
