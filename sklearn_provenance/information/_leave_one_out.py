@@ -6,45 +6,26 @@ The formulas and shapes are those of ``_newton``.
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.sparse import issparse
 
-from ._newton import (
-    BLOCK,
-    LEVERAGE_ONE,
-    FormedInverse,
-    NoMinimumError,
-    Point,
-    make_inverse,
-    minimise,
+from ._newton import BLOCK, NoMinimumError, Point, make_inverse, minimise
+from ._row_algebra import (
+    UpdatedInverse,
+    each_output,
+    finite_mean,
+    gains_without,
+    outer_products,
+    outputs_of_rows,
+    parameter_scale,
+    relative_size,
+    row_products,
 )
 
 # Where the second step is a larger part of the first, few steps with one Hessian do not arrive.
 _SLOW = 0.1
-
-
 # Where curvatures have changed by more, the Hessian is computed anew.
 _DRIFT = 0.01
 # Newton decrement, relative to the size of F, that a minimum on the way must have.
 _CLOSE = 1e-13
-
-
-class _Updated:
-    """An inverse Hessian, and what rows that have gone since have added to it."""
-
-    def __init__(self, base, added=()):
-        self.base = base
-        self.added = added  # pairs of B (p, K) and G (K, K), which stand for B G B^T
-
-    def times(self, vectors):
-        """The inverse times vectors (m, p)."""
-        product = self.base.times(vectors)
-        for columns, middle in self.added:
-            product += (vectors @ columns) @ middle @ columns.T
-        return product
-
-    def plus(self, columns, middle):
-        """With another term."""
-        return _Updated(self.base, (*self.added, (columns, middle)))
 
 
 @dataclass(eq=False)
@@ -123,14 +104,14 @@ class LeaveOneOut:
             gradient = minimum.penalty_scale * problem.penalty_gradient(minimum.theta)
             directions.append(gradient)
             amounts.append(penalty_change)
-            penalty = penalty * (1 + _mean(penalty_change))
+            penalty = penalty * (1 + finite_mean(penalty_change))
         if problem.balance is not None:
             weighted = problem.balance.weighted
             class_rows = weighted & (problem.balance.class_of == self._class(rows))
             for where, change in zip((weighted, class_rows), balance_change.T, strict=True):
                 directions.append(minimum.loss_gradient(minimum.weights * where))
                 amounts.append(change)
-                weights = weights + _mean(change) * minimum.weights * where
+                weights = weights + finite_mean(change) * minimum.weights * where
             if weighted[rows[0]]:  # and so are all of the class
                 own_weights *= 1 + balance_change.sum(1)
         if earlier is None:
@@ -143,7 +124,7 @@ class LeaveOneOut:
         directions = inverse.times(flat).reshape(directions.shape)
         amounts = np.stack(amounts, 1)
         curvatures = own_weights[:, None, None] * minimum.row_curvatures[rows]
-        gains = _gains(curvatures, cross)
+        gains = gains_without(curvatures, cross)
         gradients = own_weights[:, None] * minimum.row_gradients[rows]  # s g, (m, K)
         drift = np.zeros_like(gradients)  # Φ_i of what the directions alone change
         for direction, amount in zip(directions, amounts.T, strict=True):
@@ -180,7 +161,7 @@ class LeaveOneOut:
             for k in range(n_outputs):
                 for j in range(k + 1):
                     product = np.asarray(design @ blocks[k, :, j])  # (m, d)
-                    cross[part, k, j] = _row_products(design, product)
+                    cross[part, k, j] = row_products(design, product)
                     cross[part, j, k] = cross[part, k, j]
         return cross
 
@@ -265,9 +246,9 @@ class LeaveOneOut:
         n_outputs, d = self.minimum.theta.shape
         phi = self.problem.design[[row]]
         curvature = self.minimum.weights[row] * self.minimum.row_curvatures[row]
-        columns = kind.inverse.times(_each_output(phi, n_outputs)).T  # A^-1 Φ_j^T, (p, K)
-        own = _each_output(phi, n_outputs) @ columns  # Φ_j A^-1 Φ_j^T
-        middle = _gains(curvature[None], own[None])[0]
+        columns = kind.inverse.times(each_output(phi, n_outputs)).T  # A^-1 Φ_j^T, (p, K)
+        own = each_output(phi, n_outputs) @ columns  # Φ_j A^-1 Φ_j^T
+        middle = gains_without(curvature[None], own[None])[0]
         if not np.isfinite(middle).all():
             raise NoMinimumError("the row alone determines a parameter")
         stay = kind.rows != row
@@ -277,8 +258,8 @@ class LeaveOneOut:
         products = np.stack(parts, 1)  # Φ_i A^-1 Φ_j^T, (m, K, K)
         cross = kind.cross[stay] + np.einsum("mka,ab,mlb->mkl", products, middle, products)
         inverse = kind.inverse
-        if not isinstance(inverse, _Updated):
-            inverse = _Updated(inverse)
+        if not isinstance(inverse, UpdatedInverse):
+            inverse = UpdatedInverse(inverse)
         return rows, inverse.plus(columns, middle), cross
 
     def parameters(self, rows, n_steps=1, n_solved=0):
@@ -332,11 +313,11 @@ class LeaveOneOut:
         Also the size of the last step, relative to the first (m,); 0 if there is only one.
         """
         design = self.problem.design[kind.rows[at]]
-        change = kind.inverse.times(_outer(kind.coefficients[at], design))  # (m, p)
+        change = kind.inverse.times(outer_products(kind.coefficients[at], design))  # (m, p)
         flat = kind.directions.reshape(len(kind.directions), -1)
         change += kind.amounts[at] @ flat
-        scale = None if n_steps == 1 else _parameter_scale(kind.inverse)
-        first, last = _size(change, scale), np.zeros(len(at))
+        scale = None if n_steps == 1 else parameter_scale(kind.inverse)
+        first, last = relative_size(change, scale), np.zeros(len(at))
         theta = self.minimum.theta - change.reshape(len(at), *self.minimum.theta.shape)
         for _ in range(n_steps - 1):
             gradient = self._gradient_without(kind, at, theta).reshape(len(at), -1)
@@ -344,9 +325,9 @@ class LeaveOneOut:
             shaped = change.reshape(theta.shape)
             moved = outputs_of_rows(design, shaped)  # (m, K)
             coefficients = np.einsum("mkl,ml->mk", kind.gains[at], moved)
-            change += kind.inverse.times(_outer(coefficients, design))
+            change += kind.inverse.times(outer_products(coefficients, design))
             theta = theta - change.reshape(theta.shape)
-            last = _size(change, scale)
+            last = relative_size(change, scale)
         with np.errstate(invalid="ignore"):
             return theta, np.where(first > 0, last / np.where(first > 0, first, 1), 0)
 
@@ -396,19 +377,6 @@ class LeaveOneOut:
         return values
 
 
-def _parameter_scale(inverse):
-    """Square roots of the diagonal (p,) of an inverse Hessian, or of what it is near to."""
-    base = inverse.base if isinstance(inverse, _Updated) else inverse
-    if isinstance(base, FormedInverse):
-        return np.sqrt(np.diag(base.matrix))
-    return 1 / np.sqrt(base.diagonal)
-
-
-def _size(change, scale):
-    """Largest change (m,) of a parameter in units of its scale; 0 if that is not asked for."""
-    return np.zeros(len(change)) if scale is None else np.abs(change / scale).max(1)
-
-
 def _follow(point, inverse):
     """Steps with one inverse Hessian towards a minimum, and whether they arrive."""
     for _ in range(4):
@@ -419,51 +387,3 @@ def _follow(point, inverse):
         if abs(decrement) <= _CLOSE * point.size:
             return point, True
     return point, False
-
-
-def _each_output(phi, n_outputs):
-    """I_K ⊗ φ^T, (K, p), of a row (1, d) that may be sparse."""
-    phi = phi.toarray() if issparse(phi) else phi
-    return np.kron(np.eye(n_outputs), phi)
-
-
-def _mean(changes):
-    """Mean of changes that are finite."""
-    finite = changes[np.isfinite(changes)]
-    return finite.mean() if len(finite) else 0.0
-
-
-def _gains(curvatures, cross):
-    """(I - S M)^-1 S of each row, (m, K, K); nan where that is singular."""
-    n_outputs = curvatures.shape[1]
-    systems = np.eye(n_outputs) - curvatures @ cross
-    if n_outputs == 1:
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return np.where(np.abs(systems) > LEVERAGE_ONE, curvatures / systems, np.nan)
-    determinants = np.linalg.det(systems)
-    singular = ~(np.abs(determinants) > LEVERAGE_ONE)
-    systems[singular] = np.eye(n_outputs)
-    gains = np.linalg.solve(systems, np.where(np.isfinite(curvatures), curvatures, 0))
-    gains[singular] = np.nan
-    return gains
-
-
-def _row_products(design, product):
-    """Inner products (m,) of the rows of two matrices, the first of which may be sparse."""
-    if issparse(design):
-        return np.asarray(design.multiply(product).sum(1)).ravel()
-    return np.einsum("md,md->m", design, product)
-
-
-def _outer(coefficients, design):
-    """e_i ⊗ φ_i of each row, (m, p)."""
-    design = design.toarray() if issparse(design) else design
-    return (coefficients[:, :, None] * design[:, None, :]).reshape(len(design), -1)
-
-
-def outputs_of_rows(design, theta):
-    """θ_i φ_i of each row with parameters of its own, (m, K)."""
-    if issparse(design):
-        parts = [_row_products(design, theta[:, k]) for k in range(theta.shape[1])]
-        return np.stack(parts, 1)
-    return np.einsum("mkd,md->mk", theta, design)

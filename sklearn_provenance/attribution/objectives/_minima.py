@@ -7,8 +7,9 @@ import numpy as np
 from scipy.sparse import issparse
 from tqdm.auto import tqdm
 
-from ...information._leave_one_out import LeaveOneOut, outputs_of_rows
+from ...information._leave_one_out import LeaveOneOut
 from ...information._newton import NoMinimumError, Point, minimise
+from ...information._row_algebra import outputs_of_rows
 from ._design import MOST_PARAMETERS
 
 # Floating point operations that Newton steps beyond the first may take: some seconds.
