@@ -1,13 +1,14 @@
-"""Finding the rows with the largest |inner product|, in memory or in a file.
+"""Find the rows with the largest |inner product|, in memory or in a file.
 
-An index is built on rows and searched with queries: which k rows x have the largest absolute value
-of q·x, for each query q? All indices share one contract, so that one can stand for another:
+A search index is built on rows and searched with queries: which k rows x have the largest absolute
+value of q·x, for each query q? All search indexes have the same two methods, so that one can
+replace another:
 
-- ``build(rows)`` refers to the rows and returns the index itself.
+- ``build(rows)`` refers to the rows and returns the search index itself.
 - ``search(queries, k)`` returns row numbers and signed inner products, the largest absolute product
   first.
 
-An object of one's own with these two methods serves as well, see :func:`make_index`.
+Any object with these two methods can be used instead, see :func:`make_index`.
 """
 
 from ._exact import ExactIndex

@@ -1,7 +1,11 @@
-"""What the indices share: validation, and products recomputed from the rows."""
+"""What the search indexes share: validation, and products recomputed from the rows."""
 
 from numbers import Integral
+from typing import Any, Self
 
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import NotFittedError
 
@@ -9,43 +13,47 @@ from ._rows import best_of, check_queries, check_rows, chunk_size, largest_norm,
 
 
 class RowIndex(BaseEstimator):
-    """Base class of the indices: subclasses find candidates, it ranks them exactly.
+    """Base class of search indexes: a subclass finds candidates, this class ranks them exactly.
 
     A subclass defines ``_build(rows, largest)`` and ``_candidates(directions, k)``.
     """
 
+    rows_: Any
+    largest_norm_: float
+
     _parameter_constraints = {"verbose": ["boolean"]}
 
-    def build(self, rows):
+    def build(self, rows: np.ndarray | torch.Tensor) -> Self:
         """Take rows to search in.
 
-        They are read once, chunk by chunk.
+        The rows are read once, chunk by chunk.
 
         Parameters
         ----------
         rows : ndarray, numpy.memmap or torch.Tensor of shape (n_rows, n_features)
-            Rows in single or double precision. The index refers to them and copies none, so they
-            must stay as they are.
+            Rows in single or double precision. The search index refers to them and copies none,
+            so they must not change.
 
         Returns
         -------
-        RowIndex
-            Itself.
+        self : RowIndex
+            The search index itself.
 
         Raises
         ------
         ValueError
-            If a parameter is out of range, the shape or type is none of these, or a row holds NaN
-            or infinity.
+            If a parameter is out of range, rows have another shape or type, or a row holds NaN or
+            infinity.
         """
         self._validate_params()
         rows = check_rows(rows)
         largest = largest_norm(rows, self._chunk_rows(rows), self.verbose)
         self._build(rows, largest)
-        self.rows_, self.largest_norm_ = rows, largest
+        self.rows_ = rows
+        self.largest_norm_ = largest
         return self
 
-    def search(self, queries, k):
+    def search(self, queries: ArrayLike, k: int) -> tuple[np.ndarray, np.ndarray]:
         """Find the rows with the largest absolute inner product with each query.
 
         Parameters
@@ -58,36 +66,45 @@ class RowIndex(BaseEstimator):
         Returns
         -------
         indices : ndarray of shape (n_queries, k), int64
-            Row numbers in order of decreasing absolute product; the lower number first where
-            products are equal.
+            Row numbers in order of decreasing absolute product. Of rows with equal products the
+            lower number comes first.
         products : ndarray of shape (n_queries, k), float64
             Inner products with their signs, computed from the rows in double precision.
 
         Raises
         ------
         NotFittedError
-            If nothing was built.
+            If ``build`` was not called before.
         ValueError
-            If k is out of range, queries do not fit the rows or are not finite, or products
-            overflow.
+            If k is out of range, queries have another number of features than the rows or are not
+            finite, or products overflow.
         """
         if not hasattr(self, "rows_"):
             raise NotFittedError(
-                f"This {type(self).__name__} holds no rows yet: call build(rows) first."
+                f"This {type(self).__name__} holds no rows yet: call build(rows) first"
             )
         n_rows, n_features = self.rows_.shape
         queries = check_queries(queries, n_features)
         if not isinstance(k, Integral) or isinstance(k, bool) or not 1 <= k <= n_rows:
             raise ValueError(
-                f"k must be an integer from 1 to the number of rows, {n_rows}, got {k!r}."
+                f"k must be an integer from 1 to the number of rows, {n_rows}; got {k!r}"
             )
         k = int(k)
-        return best_of(self.rows_, queries, self._candidates(unit_length(queries), k), k)
+        candidates = self._candidates(unit_length(queries), k)
+        return best_of(self.rows_, queries, candidates, k)
+
+    def _build(self, rows, largest):
+        """Prepare for searches in checked rows, of which the longest has the length ``largest``."""
+        raise NotImplementedError
+
+    def _candidates(self, directions, k):
+        """Find rows (n_queries, >= k) for queries of length 1; -1 stands for no row."""
+        raise NotImplementedError
 
     def _chunk_rows(self, rows):
         return chunk_size(rows)
 
 
 def with_spare(k, n_rows):
-    """Rows to find before the k best are told apart in double precision."""
+    """Count the rows to find before double precision decides which are the k best."""
     return min(n_rows, k + max(32, k // 2))

@@ -1,4 +1,6 @@
-"""ExactIndex: one pass over all rows, by chunks."""
+"""ExactIndex: one pass over all rows, chunk by chunk."""
+
+from typing import Literal
 
 import numpy as np
 import torch
@@ -8,30 +10,31 @@ from .._utils.arguments import whole
 from ._base import RowIndex, with_spare
 from ._rows import chunk_size, read_chunks
 
-# Bytes that a block of queries may take, and what each product with a row of a chunk takes at most
-# when many tie.
-_BLOCK_BYTES, _PRODUCT_BYTES = 2**26, 32
+# Bytes that a block of queries may take.
+_BLOCK_BYTES = 2**26
+# Bytes that each product of a query and a row takes at most, when many products tie.
+_PRODUCT_BYTES = 32
 
 
 class ExactIndex(RowIndex):
     """Exact search for the rows with the largest absolute inner product.
 
     A search reads all rows once, chunk by chunk, for all queries together. Rows may lie in a file
-    larger than memory, opened with ``numpy.load(path, mmap_mode="r")``, or on a GPU. Memory goes to
-    a few chunks, to products (64 MB at most) and to some 50 bytes for each row asked for. The
-    threads are those that torch uses.
+    larger than memory, opened with ``numpy.load(path, mmap_mode="r")``, or on a GPU. A search needs
+    memory for a few chunks, for products (64 MB at most) and about 50 bytes for each row that is
+    returned. It uses as many threads as torch does.
 
-    Rows in single precision are ranked by products in single precision first. Those that rounding
-    may have kept from the k best, by a bound that holds for every order of summation, are told
-    apart in double precision; a query with too many of them is searched again, in double precision
-    throughout. Equal rows tie exactly, and the lowest row numbers come first. Only where more than
-    some k / 2 (32 at least) other rows are as good as the k-th to within the rounding of double
-    precision, the lowest numbers are taken without looking at the last digits.
+    Rows in single precision are ranked by products in single precision first. A bound on rounding
+    errors, which holds for every order of summation, says which rows may be among the k best. These
+    are ranked again in double precision. A query with too many such rows is searched again in
+    double precision. Equal rows tie exactly, and the lowest row numbers come first. There is one
+    exception: if more than about k / 2 (at least 32) other rows equal the k-th up to the rounding
+    of double precision, the lowest numbers are taken and the last digits are not compared.
 
     Parameters
     ----------
     chunk_rows : int or "auto", default="auto"
-        Rows that are read at a time; ``"auto"`` takes 16 MB.
+        Rows that are read at a time; ``"auto"`` reads 16 MB.
     verbose : bool, default=False
         Whether to show progress.
 
@@ -48,7 +51,7 @@ class ExactIndex(RowIndex):
 
     Notes
     -----
-    A pickle of an index holds the rows, also those of a memory map.
+    A pickle of a search index holds the rows, also if they are a memory map.
 
     Examples
     --------
@@ -67,56 +70,69 @@ class ExactIndex(RowIndex):
         "chunk_rows": [whole(), StrOptions({"auto"})],
     }
 
-    def __init__(self, chunk_rows="auto", *, verbose=False):
+    def __init__(
+        self, chunk_rows: int | Literal["auto"] = "auto", *, verbose: bool = False
+    ) -> None:
         self.chunk_rows = chunk_rows
         self.verbose = verbose
 
     def _build(self, rows, largest):
-        pass  # a reference to the rows is all
+        """Do nothing: the search needs the rows only."""
 
     def _chunk_rows(self, rows):
-        return chunk_size(rows) if self.chunk_rows == "auto" else int(self.chunk_rows)
+        if self.chunk_rows == "auto":
+            return chunk_size(rows)
+        return int(self.chunk_rows)
 
     def _candidates(self, directions, k):
-        """All rows that rounding allows among the k best; -1 fills up."""
+        """Find all rows that may be among the k best, whatever rounding did."""
         n_found = with_spare(k, len(self.rows_))
         candidates = np.empty((len(directions), n_found), np.int64)
-        open_ = np.arange(len(directions))
+        undecided = np.arange(len(directions))  # queries
         for dtype in self._precisions():
             rounding = self._rounding(dtype)
-            scores, numbers = self._scan(directions[open_], n_found, dtype, rounding)
-            # Rounding moves the k-th score and a row's own, each in the scan and in float64.
+            scores, numbers = self._scan(directions[undecided], n_found, dtype, rounding)
+            # Rounding changes the k-th score and a row's score, each here and in float64.
             lowest = np.partition(scores, n_found - k, axis=1)[:, n_found - k] - 4 * rounding
             possible = scores >= lowest[:, None]
-            candidates[open_] = np.where(possible, numbers, -1)
-            # No row left out has more than the least score kept and a tie's width on either side.
+            candidates[undecided] = np.where(possible, numbers, -1)
+            # The rows that were not found score no more than the least of those that were, plus
+            # the width of a tie on either side.
             complete = scores.min(1, initial=np.inf) + 4 * rounding < lowest
-            open_ = open_[~complete]
-            if n_found == len(self.rows_) or not len(open_):
+            undecided = undecided[~complete]
+            if n_found == len(self.rows_) or not len(undecided):
                 break
         return candidates
 
     def _precisions(self):
-        """Precisions to search in, the second where the first cannot tell."""
+        """List the precisions to search in; the second decides what the first cannot."""
         single = str(self.rows_.dtype).endswith("float32") and 1e-15 < self.largest_norm_ < 1e15
         try:
             single &= torch.get_float32_matmul_precision() == "highest"
         except RuntimeError:  # precision is set for each backend, perhaps to less
             single = False
-        return [torch.float32, torch.float64] if single else [torch.float64]
+        if single:
+            return [torch.float32, torch.float64]
+        return [torch.float64]
 
     def _rounding(self, dtype):
-        """Largest error of a product with a query of length one, by rounding it and the sum."""
+        """Bound the rounding error of an inner product of a row and a query of length 1."""
         return (self.rows_.shape[1] + 2) * torch.finfo(dtype).eps / 2 * self.largest_norm_
 
     def _scan(self, directions, n_found, dtype, rounding):
-        """The rows with the largest scores |q·x|, ascending, and their scores."""
+        """Find the rows with the largest scores |q·x|, in ascending order of their numbers.
+
+        Returns
+        -------
+        scores, numbers : ndarray of shape (n_queries, n_found)
+            Scores and row numbers.
+        """
         rows = self.rows_
         size = self._chunk_rows(rows)
-        device = rows.device if isinstance(rows, torch.Tensor) else "cpu"
+        device = getattr(rows, "device", "cpu")
         queries = torch.from_numpy(directions).to(device, dtype)
-        # Scores below every other keep the places that are not yet taken.
-        shape = len(queries), n_found
+        # The score -inf marks a place where no row is yet: every row scores more.
+        shape = (len(queries), n_found)
         scores = torch.full(shape, -torch.inf, dtype=dtype, device=device)
         numbers = torch.full(shape, -1, device=device)
         step = max(1, _BLOCK_BYTES // (_PRODUCT_BYTES * (n_found + min(size, len(rows)))))
@@ -124,55 +140,62 @@ class ExactIndex(RowIndex):
             chunk = chunk.to(dtype)
             for i in range(0, len(queries), step):
                 block = slice(i, i + step)
-                found = scores[block], numbers[block]
-                products = (queries[block] @ chunk.mT).abs_()
-                scores[block], numbers[block] = _update(*found, products, start, 2 * rounding)
+                products = (queries[block] @ chunk.mT).abs_()  # (b, n_chunk)
+                scores[block], numbers[block] = _merge(
+                    scores[block], numbers[block], products, start, 2 * rounding
+                )
         return scores.double().cpu().numpy(), numbers.cpu().numpy()
 
 
-def _update(scores, numbers, products, start, tie):
-    """The n best of those found so far and a chunk, in ascending order of their numbers.
+def _merge(scores, numbers, products, start, tie):
+    """Take the n best of the rows that were found before and of a chunk.
 
     Parameters
     ----------
     scores, numbers : Tensor of shape (n_queries, n)
-        What is found so far, before row `start`.
+        The best rows before row `start`.
     products : Tensor of shape (n_queries, n_chunk)
         Scores of the rows from `start` on.
     start : int
+        Number of the first row of the chunk.
     tie : float
-        Scores that are within it of the n-th count as equal to it; the lowest numbers are taken.
+        Scores that differ from the n-th by no more than this count as equal to it. The lowest
+        numbers are taken.
 
     Returns
     -------
     scores, numbers : Tensor of shape (n_queries, n)
+        The best rows, in ascending order of their numbers.
     """
-    n, n_chunk = scores.shape[1], products.shape[1]
+    n = scores.shape[1]
+    n_chunk = products.shape[1]
     top = products.topk(min(n + 1, n_chunk))
     if not (top.values[:, 0] < torch.inf).all():  # NaN comes first
         raise ValueError(
-            "Inner products are not finite: rows have changed since they were given to build. "
-            "Build the index again."
+            "rows must not change after build, got inner products that are not finite; call build "
+            "again"
         )
     columns = top.indices[:, :n].sort(1).values
     all_scores = torch.cat([scores, products.gather(1, columns)], 1)
     all_numbers = torch.cat([numbers, columns + start], 1)
     kept, last = _largest(all_scores, n, tie)
-    best = all_scores.gather(1, kept), all_numbers.gather(1, kept)
+    best_scores = all_scores.gather(1, kept)
+    best_numbers = all_numbers.gather(1, kept)
     if n_chunk > n:
-        # Where the best of the chunk that were not looked at tie with the last, look at all.
+        # topk left rows of the chunk out. Where the best of them ties with the n-th, all rows of
+        # the chunk are compared, because the lowest numbers win.
         crowded = top.values[:, n] >= last - tie
         if crowded.any():
             all_scores = torch.cat([scores[crowded], products[crowded]], 1)
             kept, _ = _largest(all_scores, n, tie)
-            best[0][crowded] = all_scores.gather(1, kept)
-            found = numbers[crowded].gather(1, kept.clamp(max=n - 1))
-            best[1][crowded] = torch.where(kept < n, found, kept - n + start)
-    return best
+            best_scores[crowded] = all_scores.gather(1, kept)
+            before = numbers[crowded].gather(1, kept.clamp(max=n - 1))
+            best_numbers[crowded] = torch.where(kept < n, before, kept - n + start)
+    return best_scores, best_numbers
 
 
 def _largest(scores, n, tie):
-    """Positions of the n largest scores, ascending, and the n-th largest."""
+    """Find the positions of the n largest scores, in ascending order, and the n-th largest."""
     last = scores.topk(n).values[:, -1]
     above = scores > last[:, None] + tie
     equal = (scores >= last[:, None] - tie) & ~above

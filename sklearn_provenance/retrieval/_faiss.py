@@ -1,7 +1,8 @@
 """FaissIndex: FAISS, searched with both signs of each query."""
 
 from contextlib import contextmanager
-from math import isqrt
+from math import ceil, isqrt
+from typing import Literal
 
 import numpy as np
 import torch
@@ -9,26 +10,28 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import StrOptions
 
 from .._utils.arguments import whole
+from .._utils.types import RandomState
 from ._base import RowIndex, with_spare
 from ._rows import read_chunks, take
 
 _KINDS = {"flat": "Flat", "scalar_quantized": "SQ8", "inverted_file": "IVF{},Flat"}
-# Rows to learn from: for each list, and for the ranges of quantised features. FAISS asks for 39
-# rows in a list at least.
-_ROWS_PER_LIST = (39, 64)
-_ROWS_QUANTISED = 2**13
+# FAISS asks for at least 39 rows in a list.
+_LEAST_ROWS_PER_LIST = 39
+# Rows to learn from: for each list, and for the ranges of quantised features.
+_LEARNT_PER_LIST = 64
+_LEARNT_QUANTISED = 2**13
 
 
 class FaissIndex(RowIndex):
     """Search for the rows with the largest absolute inner product by FAISS, on the CPU.
 
     FAISS has no metric for absolute inner products, so it searches for each query and its negative.
-    It holds a copy of the rows in single precision (or in bytes) and finds somewhat more of them
-    than asked for; they are ranked by products in double precision, from the rows given to
-    ``build``. Products are therefore exact for every kind, and the order among the rows found.
-    What may be missing are rows that it did not find.
+    FAISS holds a copy of the rows in single precision (or in bytes) and finds somewhat more than k
+    of them. These are ranked by products in double precision, from the rows given to ``build``.
+    The products, and the order of the rows that were found, are therefore exact for every kind.
+    Only rows that FAISS did not find may be missing.
 
-    Needs the package faiss: ``pip install sklearn-provenance[faiss]``.
+    It needs the package faiss: ``pip install sklearn-provenance[faiss]``.
 
     Parameters
     ----------
@@ -37,18 +40,18 @@ class FaissIndex(RowIndex):
 
         - ``"flat"``: all rows, in single precision. Exact up to its rounding.
         - ``"scalar_quantized"``: all rows, in a byte for each number, a quarter of the memory.
-        - ``"inverted_file"``: rows in lists around centres that k-means finds, in single precision.
-          A search reads the lists whose centres have the largest products with a query.
+        - ``"inverted_file"``: rows in lists around centres of k-means, in single precision. A
+          search reads the lists whose centres have the largest products with a query.
     n_lists : int or "auto", default="auto"
-        Lists of ``"inverted_file"``. ``"auto"``: the square root of the number of rows, with 39
-        rows in a list on average at least.
+        Lists of ``"inverted_file"``. ``"auto"`` takes the square root of the number of rows, but
+        no more lists than leave 39 rows in each on average.
     n_probe : int or "auto", default="auto"
-        Lists of ``"inverted_file"`` that are read for each sign of a query; all if there are fewer.
-        ``"auto"``: an eighth of them. More lists find more of the right rows; all of them are as
-        exact as ``"flat"``. A query for which that finds fewer than k rows reads twice as many
-        until there are enough. It may be changed between searches.
+        Lists of ``"inverted_file"`` that are read for each sign of a query, or all if there are
+        fewer. ``"auto"`` reads an eighth of them. More lists find more of the right rows; all lists
+        are as exact as ``"flat"``. Where fewer than k rows are found, twice as many lists are read,
+        until there are enough. The parameter may be changed between searches.
     random_state : int, RandomState instance or None, default=0
-        Seed of what is learnt from a sample of rows.
+        Seed of k-means and of the sample of rows that FAISS learns from.
     verbose : bool, default=False
         Whether to show progress.
 
@@ -71,15 +74,15 @@ class FaissIndex(RowIndex):
     -----
     What an inverted file finds depends on the data: ``benchmarks/retrieval.py`` measures it on
     tangent features, where an eighth of the lists is enough, and on independent Gaussian rows,
-    where it finds about the share of the rows that it reads. An inverted file pays when few queries
-    are searched at a time or rows are many; :class:`ExactIndex` is faster than ``"flat"`` as one
-    product serves both signs. Graphs (HNSW) are not offered: on tangent features they find as much
-    as an inverted file in about the same time, but take longer to build, and no setting makes them
-    exact.
+    where an inverted file finds about the share of the rows that it reads. An inverted file pays
+    when few queries are searched at a time or rows are many. :class:`ExactIndex` is faster than
+    ``"flat"``, because one product serves both signs. Graphs (HNSW) are not offered: on tangent
+    features they find as much as an inverted file in about the same time, but take longer to build,
+    and no setting makes them exact.
 
-    Where several rows have equal products, which of them are among the k best may be arbitrary.
+    If several rows have equal products, any of them may be among the k best.
 
-    FAISS runs with as many threads as torch. On macOS, FAISS and torch from PyPI each bring an
+    FAISS uses as many threads as torch does. On macOS, FAISS and torch from PyPI each bring an
     OpenMP runtime, and crashes of processes that use both have been reported.
 
     Examples
@@ -98,8 +101,14 @@ class FaissIndex(RowIndex):
     }
 
     def __init__(
-        self, kind="flat", *, n_lists="auto", n_probe="auto", random_state=0, verbose=False
-    ):
+        self,
+        kind: Literal["flat", "scalar_quantized", "inverted_file"] = "flat",
+        *,
+        n_lists: int | Literal["auto"] = "auto",
+        n_probe: int | Literal["auto"] = "auto",
+        random_state: RandomState = 0,
+        verbose: bool = False,
+    ) -> None:
         self.kind = kind
         self.n_lists = n_lists
         self.n_probe = n_probe
@@ -108,7 +117,9 @@ class FaissIndex(RowIndex):
 
     def _build(self, rows, largest):
         faiss = _import_faiss()
-        lists = self._lists(len(rows)) if self.kind == "inverted_file" else None
+        lists = None
+        if self.kind == "inverted_file":
+            lists = self._lists(len(rows))
         index = faiss.index_factory(
             rows.shape[1], _KINDS[self.kind].format(lists), faiss.METRIC_INNER_PRODUCT
         )
@@ -116,28 +127,32 @@ class FaissIndex(RowIndex):
             self._train(index, rows, largest, lists)
             for _, chunk in read_chunks(rows, self._chunk_rows(rows), self.verbose):
                 index.add((chunk / largest).float().cpu().numpy())
-        self.index_, self.n_lists_ = index, lists
+        self.index_ = index
+        self.n_lists_ = lists
 
     def _lists(self, n_rows):
         if self.n_lists == "auto":
-            return max(1, min(isqrt(n_rows), n_rows // _ROWS_PER_LIST[0]))
+            return max(1, min(isqrt(n_rows), n_rows // _LEAST_ROWS_PER_LIST))
         if self.n_lists > n_rows:
-            raise ValueError(f"n_lists={self.n_lists} is more than the number of rows, {n_rows}.")
+            raise ValueError(
+                f"n_lists must be at most the number of rows, {n_rows}; got {self.n_lists}"
+            )
         return int(self.n_lists)
 
     def _probes(self):
         if self.n_probe == "auto":
-            return -(-self.n_lists_ // 8)
+            return ceil(self.n_lists_ / 8)
         return min(self.n_probe, self.n_lists_)
 
     def _train(self, index, rows, largest, lists):
         if index.is_trained:
             return
-        n_sample = _ROWS_PER_LIST[1] * lists if lists else _ROWS_QUANTISED
+        n_sample = _LEARNT_QUANTISED
         random = check_random_state(self.random_state)
         if lists:
+            n_sample = _LEARNT_PER_LIST * lists
             index.cp.seed = random.randint(2**31 - 1)
-            index.cp.min_points_per_centroid = 1  # else it warns, on stderr
+            index.cp.min_points_per_centroid = 1  # otherwise FAISS warns on stderr
         sample = np.arange(len(rows))
         if n_sample < len(rows):
             sample = np.sort(random.choice(len(rows), n_sample, replace=False))
@@ -153,19 +168,23 @@ class FaissIndex(RowIndex):
             if self.n_lists_ is None:
                 return _both_signs(self.index_, queries, n_found)
             found = np.empty((len(queries), 2 * n_found), np.int64)
-            open_, n_probe = np.arange(len(queries)), self._probes()
-            while len(open_):
+            n_probe = self._probes()
+            unfinished = np.arange(len(queries))
+            while len(unfinished):
                 search = faiss.SearchParametersIVF(nprobe=n_probe)
-                found[open_] = _both_signs(self.index_, queries[open_], n_found, search)
-                open_ = open_[(found[open_] >= 0).sum(1) < k]
-                n_probe = min(2 * n_probe, self.n_lists_)  # all lists hold all rows, so it ends
+                found[unfinished] = _both_signs(self.index_, queries[unfinished], n_found, search)
+                unfinished = unfinished[(found[unfinished] >= 0).sum(1) < k]
+                n_probe = min(2 * n_probe, self.n_lists_)  # all lists hold all rows: the loop ends
         return found
 
 
 def _both_signs(index, queries, n, params=None):
-    """Numbers of the n rows with the largest and the n with the smallest products, ascending.
+    """Find the n rows with the largest and the n with the smallest products.
 
-    -1 where there are fewer, and where a row is found twice.
+    Returns
+    -------
+    ndarray of shape (n_queries, 2 n), int64
+        Row numbers, ascending; -1 if there are fewer, and in place of a row's second appearance.
     """
     found = [index.search(sign * queries, n, params=params)[1] for sign in (1, -1)]
     found = np.sort(np.concatenate(found, axis=1), axis=1)
@@ -187,8 +206,8 @@ def _import_faiss():
 def _threads_of_torch(faiss):
     """Let FAISS use the threads that torch uses, and leave its setting as it was.
 
-    Both bring OpenMP. If torch was imported first they may share one runtime, where FAISS's setting
-    is torch's; otherwise FAISS has its own and would use all cores.
+    Both bring OpenMP. If torch was imported first, they may share one runtime and one setting;
+    otherwise FAISS has its own setting and would use all cores.
     """
     before = faiss.omp_get_max_threads()
     faiss.omp_set_num_threads(torch.get_num_threads())

@@ -1,6 +1,7 @@
-"""From a parameter to an index."""
+"""From a parameter to a search index."""
 
 from copy import deepcopy
+from typing import Any
 
 from sklearn.base import clone
 
@@ -10,21 +11,21 @@ from ._faiss import FaissIndex
 _NAMED = {"exact": ExactIndex, "faiss": FaissIndex}
 
 
-def make_index(index):
-    """Return an index that may be built, from what a user gave as the parameter `index`.
+def make_index(index: Any) -> Any:
+    """Return a search index that may be built, from the value of the parameter `index`.
 
     Parameters
     ----------
     index : {"exact", "faiss"}, object or None
-        A name for :class:`ExactIndex` or :class:`FaissIndex` with their defaults, or an object with
-        methods ``build(rows)``, that returns an index, and ``search(queries, k)``, that returns
-        row numbers and inner products. None means no index.
+        The name of :class:`ExactIndex` or :class:`FaissIndex` with their defaults, or an object
+        with two methods: ``build(rows)`` returns a search index, and ``search(queries, k)`` returns
+        row numbers and inner products. None means no search index.
 
     Returns
     -------
     object or None
-        An index that is not built yet. Of an object it is a copy (:func:`sklearn.base.clone` if it
-        has ``get_params``, :func:`copy.deepcopy` otherwise), so the user's own is left alone.
+        A search index that is not built yet. An object is copied (by :func:`sklearn.base.clone` if
+        it has ``get_params``, by :func:`copy.deepcopy` otherwise), so the user's is not changed.
 
     Raises
     ------
@@ -44,10 +45,12 @@ def make_index(index):
         return None
     if isinstance(index, str):
         if index not in _NAMED:
-            raise ValueError(f"index must be {accepted}, got {index!r}.")
+            raise ValueError(f"index must be {accepted}; got {index!r}")
         return _NAMED[index]()
     if isinstance(index, type):
-        raise TypeError(f"index must be {accepted}, got a class: give {index.__name__}().")
+        raise TypeError(f"index must be {accepted}; got a class. Pass {index.__name__}()")
     if not all(callable(getattr(index, method, None)) for method in ("build", "search")):
-        raise TypeError(f"index must be {accepted}, got {index!r}.")
-    return clone(index) if hasattr(index, "get_params") else deepcopy(index)
+        raise TypeError(f"index must be {accepted}; got {index!r}")
+    if hasattr(index, "get_params"):
+        return clone(index)
+    return deepcopy(index)

@@ -1,4 +1,4 @@
-"""Rows and queries: what is accepted, reading by chunks, inner products in double precision."""
+"""Rows and queries: checks, reading chunk by chunk, inner products in double precision."""
 
 import numpy as np
 import torch
@@ -6,30 +6,29 @@ from tqdm.auto import tqdm
 
 # Bytes of rows that are read or recomputed at a time.
 CHUNK_BYTES = 2**24
-# By bytes of a number: smaller lengths are no basis for a bound or a division, as numbers and
-# their squares underflow.
+# By bytes of a number. Numbers of rows that are shorter, or their squares, underflow: such a length
+# is no basis for a bound or a division.
 SMALLEST_NORM = {4: 1e-37, 8: 1e-150}
 
 
 def check_rows(rows):
     """Return rows as an ndarray or, from a GPU, a tensor that shares their memory."""
+    accepted = "rows must be a dense array of float32 or float64"
     if isinstance(rows, torch.Tensor):
         rows = rows.detach()
-        dense = rows.layout == torch.strided
-        known = rows.dtype in (torch.float32, torch.float64)
-        if dense and known and rows.device.type == "cpu":
-            rows = rows.numpy()
+        if rows.layout != torch.strided:
+            raise ValueError(f"{accepted}, got layout {rows.layout}; pass rows.to_dense()")
     else:
         rows = np.asarray(rows)
-        dense, known = True, rows.dtype in (np.float32, np.float64)
-    if not dense or not known:
-        got = f"an array of {rows.dtype}" if dense else f"layout {rows.layout}"
-        raise ValueError(f"Rows must be a dense array of float32 or float64, got {got}.")
+    if rows.dtype not in (torch.float32, torch.float64, np.float32, np.float64):
+        raise ValueError(f"{accepted}, got an array of {rows.dtype}")
     if rows.ndim != 2 or 0 in rows.shape:
         raise ValueError(
-            f"Rows must be an array of shape (n_rows, n_features) with at least one of each, got "
-            f"shape {tuple(rows.shape)}."
+            f"rows must be an array of shape (n_rows, n_features) with at least one of each, got "
+            f"shape {tuple(rows.shape)}"
         )
+    if isinstance(rows, torch.Tensor) and rows.device.type == "cpu":
+        return rows.numpy()
     return rows
 
 
@@ -39,21 +38,23 @@ def check_queries(queries, n_features):
         queries = queries.detach().cpu()
     queries = np.asarray(queries)
     if queries.dtype.kind not in "fiu":
-        raise ValueError(f"Queries must be real numbers, got an array of {queries.dtype}.")
+        raise ValueError(f"queries must be real numbers, got an array of {queries.dtype}")
     if queries.ndim != 2 or queries.shape[1] != n_features:
         raise ValueError(
-            f"Queries must have shape (n_queries, {n_features}), as the index holds rows of "
-            f"{n_features} features, got shape {queries.shape}."
+            f"queries must have shape (n_queries, {n_features}), because the search index holds "
+            f"rows of {n_features} features; got shape {queries.shape}"
         )
     queries = queries.astype(np.float64, order="C")
     finite = np.isfinite(queries).all(1)
     if not finite.all():
-        raise ValueError(f"Query {np.flatnonzero(~finite)[0]} holds NaN or infinity.")
+        raise ValueError(
+            f"queries must be finite. Query {np.flatnonzero(~finite)[0]} holds NaN or infinity"
+        )
     return queries
 
 
 def unit_length(queries):
-    """Queries divided by their length; zero stays zero."""
+    """Divide queries by their length; zero stays zero."""
     largest = np.abs(queries).max(1, keepdims=True, initial=0)
     queries = queries / np.where(largest > 0, largest, 1)  # no square overflows now
     length = np.linalg.norm(queries, axis=1, keepdims=True)
@@ -61,7 +62,7 @@ def unit_length(queries):
 
 
 def chunk_size(rows):
-    """Rows that fit into CHUNK_BYTES."""
+    """Count the rows that fit into CHUNK_BYTES."""
     return int(np.clip(CHUNK_BYTES // (rows.itemsize * rows.shape[1]), 1, 2**16))
 
 
@@ -71,8 +72,10 @@ def read_chunks(rows, size, verbose=False):
     for start in tqdm(starts, desc="rows", unit="chunk", disable=not verbose):
         chunk = rows[start : start + size]
         if not isinstance(chunk, torch.Tensor):
-            # torch takes no read-only memory, and some memory layouts it cannot describe.
-            chunk = torch.from_numpy(chunk if chunk.flags.carray else chunk.copy(order="C"))
+            if not chunk.flags.carray:
+                # torch takes no read-only memory, and cannot describe some memory layouts.
+                chunk = chunk.copy(order="C")
+            chunk = torch.from_numpy(chunk)
         yield start, chunk
 
 
@@ -84,7 +87,7 @@ def take(rows, numbers):
 
 
 def largest_norm(rows, size, verbose=False):
-    """Length of the longest row, at least SMALLEST_NORM; refuses rows that are not finite."""
+    """Return the length of the longest row, at least SMALLEST_NORM; refuse non-finite rows."""
     largest = SMALLEST_NORM[rows.itemsize]
     for start, chunk in read_chunks(rows, size, verbose):
         norms = torch.linalg.vector_norm(chunk, dim=1)
@@ -96,51 +99,53 @@ def largest_norm(rows, size, verbose=False):
             problem = "numbers whose squares overflow"
             if not torch.isfinite(chunk[row]).all():
                 problem = "NaN or infinity"
-            raise ValueError(f"Row {start + row} holds {problem}. Leave it out or correct it.")
+            raise ValueError(
+                f"rows must be finite. Row {start + row} holds {problem}; leave it out, or "
+                "correct it"
+            )
         largest = max(largest, float(norms.amax()))
     return largest
 
 
 def best_of(rows, queries, candidates, k):
-    """The k candidates of each query with the largest absolute products.
+    """Rank the candidates of each query by their absolute products, and take the k best.
 
-    Products are float64 sums over features whose order depends on nothing but the number of
-    features, so equal rows have equal products, wherever they are. (Matrix products do not
-    guarantee that.)
+    Products are sums over features in float64. The order of summation depends on the number of
+    features only, so equal rows have equal products. (Matrix products do not guarantee that.)
 
     Parameters
     ----------
     rows : ndarray or Tensor of shape (n_rows, n_features)
+        All rows.
     queries : ndarray of shape (n_queries, n_features), float64
+        Queries.
     candidates : ndarray of shape (n_queries, n_candidates), int64
-        Row numbers, ascending; -1 is skipped. At least k for each query.
+        Row numbers, ascending, at least k for each query; -1 is skipped.
     k : int
+        Rows to take for each query.
 
     Returns
     -------
     indices : ndarray of shape (n_queries, k), int64
+        Row numbers, the best first.
     products : ndarray of shape (n_queries, k), float64
+        Their inner products.
     """
     indices = np.empty((len(queries), k), np.int64)
     products = np.empty((len(queries), k))
     size = max(1, CHUNK_BYTES // (8 * rows.shape[1]))
     for i, (query, numbers) in enumerate(zip(queries, candidates, strict=True)):
         numbers = numbers[numbers >= 0]
-        values = np.concatenate(
-            [
-                np.einsum(
-                    "ij,j->i",
-                    take(rows, numbers[j : j + size]).astype(np.float64, copy=False),
-                    query,
-                )
-                for j in range(0, len(numbers), size)
-            ]
-        )
+        values = np.empty(len(numbers))
+        for j in range(0, len(numbers), size):
+            part = take(rows, numbers[j : j + size]).astype(np.float64, copy=False)
+            values[j : j + size] = np.einsum("ij,j->i", part, query)
         order = np.argsort(-np.abs(values), kind="stable")[:k]
-        indices[i], products[i] = numbers[order], values[order]
+        indices[i] = numbers[order]
+        products[i] = values[order]
     if not np.isfinite(products).all():
         raise ValueError(
-            "Inner products are not finite: they overflow, or rows have changed since they were "
-            "given to build."
+            "inner products must be finite; they overflow, or rows have changed since they were "
+            "given to build. Scale rows and queries down, or call build again"
         )
     return indices, products

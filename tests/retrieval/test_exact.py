@@ -151,7 +151,7 @@ def test_rows_that_change_after_building():
     rows = np.random.default_rng(0).normal(size=(20, 3))
     index = ExactIndex().build(rows)
     rows[3, 1] = np.nan
-    with pytest.raises(ValueError, match="have changed"):
+    with pytest.raises(ValueError, match="must not change after build"):
         index.search(np.ones((1, 3)), 2)
 
 

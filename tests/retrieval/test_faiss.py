@@ -101,7 +101,7 @@ def test_never_fewer_rows_than_asked_for(clusters, k):
 
 
 def test_more_lists_than_rows(clusters):
-    with pytest.raises(ValueError, match="n_lists=31 is more than the number of rows, 30"):
+    with pytest.raises(ValueError, match="n_lists must be at most the number of rows, 30; got 31"):
         FaissIndex("inverted_file", n_lists=31).build(clusters[0][:30])
 
 
@@ -200,7 +200,7 @@ def test_each_use_of_the_seed_counts(clusters, monkeypatch):
     """The rows that are learned from, and where k-means starts."""
     rows, queries = clusters
     lists = FaissIndex("inverted_file", n_lists=32, n_probe=1)  # learns from all 2000 rows
-    monkeypatch.setattr(_faiss, "_ROWS_QUANTISED", 20)
+    monkeypatch.setattr(_faiss, "_LEARNT_QUANTISED", 20)
     bytes_ = FaissIndex("scalar_quantized")  # has no other use
     for index in (lists, bytes_):
         zero, one = (
