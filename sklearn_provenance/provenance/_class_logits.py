@@ -1,6 +1,6 @@
-"""Class logits of provenance networks, without automatic mixed precision.
+"""Outputs of provenance networks, without automatic mixed precision.
 
-Shapes in comments: B rows.
+Shapes in comments: B rows, T targets.
 """
 
 from contextlib import contextmanager
@@ -29,6 +29,21 @@ class SingleBranch:
             logits = module(x).index_logits  # (B, n_outputs)
         columns = [torch.as_tensor(self.labels == c) for c in range(self.n_classes)]
         return torch.stack([logits[:, own].logsumexp(1) for own in columns], 1)
+
+
+@dataclass(frozen=True)
+class OutputBranch:
+    """Targets of a regression network in the units of y."""
+
+    mean: np.ndarray  # (T,), of the training targets
+    scale: np.ndarray  # (T,), their standard deviations
+
+    def __call__(self, module, x):
+        """Predictions (B, T)."""
+        with _single_precision(module):
+            values = module.values(x)  # standardised
+        mean, scale = (torch.as_tensor(part).to(values) for part in (self.mean, self.scale))
+        return mean + scale * values
 
 
 @contextmanager

@@ -14,7 +14,13 @@ from sklearn.preprocessing import StandardScaler
 from skorch import NeuralNetRegressor
 from torch import nn
 
-from sklearn_provenance import InfoGainAttributor, InfoLossAttributor, TangentFeatures
+from sklearn_provenance import (
+    InfoGainAttributor,
+    InfoLossAttributor,
+    ProvenanceRegressor,
+    TangentFeatures,
+    explain,
+)
 from sklearn_provenance.attribution import (
     EKFACAttributor,
     GradDotAttributor,
@@ -45,16 +51,30 @@ def skorch(**params):
     return NeuralNetRegressor(module, **params).fit(X, Y[:, None])
 
 
+def backbone():
+    return nn.Sequential(nn.Linear(10, 3), nn.Tanh())
+
+
+def provenance(**params):
+    params = {"backbone": backbone, "max_epochs": 3, "random_state": 0} | params
+    # Targets far from those that the network standardises.
+    return ProvenanceRegressor(**params).fit(X, 100 + 10 * Y)
+
+
 MODELS = {
     "MLPRegressor": mlp,
     "pipeline": lambda: make_pipeline(StandardScaler(), mlp()).fit(X, Y),
     "skorch": skorch,
+    "provenance": provenance,
 }
 
 
 def gradients(model, rows):
     """Derivatives (n, P) of predictions by central differences, one parameter at a time."""
-    if isinstance(model, NeuralNetRegressor):
+    if isinstance(model, ProvenanceRegressor):
+        named = model.net_.module_.named_parameters()
+        parameters = [p.detach().numpy() for name, p in named if "index" not in name]
+    elif isinstance(model, NeuralNetRegressor):
         parameters = [p.detach().numpy() for p in model.module_.parameters()]
     else:
         parameters = [p for pair in zip(model.coefs_, model.intercepts_, strict=True) for p in pair]
@@ -71,7 +91,7 @@ def gradients(model, rows):
     return np.stack(columns, 1)
 
 
-@pytest.mark.parametrize("make", [mlp, lambda: mlp(activation="tanh"), skorch])
+@pytest.mark.parametrize("make", [mlp, lambda: mlp(activation="tanh"), skorch, provenance])
 def test_features_are_the_gradients_of_predictions(make):
     model = make()
     attributor = InfoGainAttributor(model).fit(X, Y)
@@ -82,6 +102,14 @@ def test_features_are_the_gradients_of_predictions(make):
         np.linalg.norm(found, axis=1), np.linalg.norm(expected, axis=1), rtol=tolerance
     )
     np.testing.assert_allclose(found @ found.T, expected @ expected.T, rtol=tolerance)
+
+
+def test_a_provenance_network_is_explained_by_a_method_that_is_asked_for():
+    model = provenance()
+    found = explain(model, QUERIES, k=3, training=(X, Y), method="info_gain")
+    expected = InfoGainAttributor(model).fit(X, Y).explain(QUERIES, k=3)
+    np.testing.assert_array_equal(found.indices, expected.indices)
+    assert explain(model, QUERIES, k=3).method == "regression network"
 
 
 @pytest.mark.skipif("loss" not in MLPRegressor().get_params(), reason="scikit-learn is too old")

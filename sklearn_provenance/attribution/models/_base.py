@@ -20,11 +20,11 @@ from ...tangent._read_logits import ReadLogits, call
 from ...tangent._run import run
 
 SUPPORTED = (
-    "a ProvenanceClassifier, a skorch NeuralNetClassifier, NeuralNetBinaryClassifier or "
-    "NeuralNetRegressor, a torch.nn.Module that maps a batch to logits, a scikit-learn linear "
-    "model, MLPClassifier or MLPRegressor, trees of scikit-learn, XGBoost, LightGBM or CatBoost, "
-    "or a Pipeline, search or FrozenEstimator around one of these; any other estimator needs "
-    "features=, a transformer or callable that gives its feature rows"
+    "a ProvenanceClassifier or ProvenanceRegressor, a skorch NeuralNetClassifier, "
+    "NeuralNetBinaryClassifier or NeuralNetRegressor, a torch.nn.Module that maps a batch to "
+    "logits, a scikit-learn linear model, MLPClassifier or MLPRegressor, trees of scikit-learn, "
+    "XGBoost, LightGBM or CatBoost, or a Pipeline, search or FrozenEstimator around one of these; "
+    "any other estimator needs features=, a transformer or callable that gives its feature rows"
 )
 
 

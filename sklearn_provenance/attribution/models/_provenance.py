@@ -1,4 +1,4 @@
-"""ProvenanceClassifier."""
+"""ProvenanceClassifier and ProvenanceRegressor."""
 
 from dataclasses import dataclass
 
@@ -7,8 +7,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from ..._utils.numeric import as_given
 from ..._utils.rows import image_layout, shown
-from ...provenance import ProvenanceClassifier
-from ...provenance._class_logits import SingleBranch, class_branch
+from ...provenance import ProvenanceClassifier, ProvenanceRegressor
+from ...provenance._class_logits import OutputBranch, SingleBranch, class_branch
 from ._base import FittedModel, adapt
 
 
@@ -48,3 +48,10 @@ def _(estimator):
         forward=forward,
         n_outputs=n_outputs,
     )
+
+
+@adapt.register(ProvenanceRegressor)
+def _(estimator):
+    check_is_fitted(estimator)
+    branch = OutputBranch(estimator._target_mean, estimator._target_scale)
+    return ProvenanceModel(estimator, network=estimator.net_.module_, forward=branch)
