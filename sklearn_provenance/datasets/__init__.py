@@ -1,19 +1,19 @@
 """Loaders for the data sets that provenance and attribution are studied on.
 
-Every loader returns a :class:`~sklearn.utils.Bunch` whose arrays belong to the caller. Where the
-files are searched is told by ``data_home``, the environment variable ``SKLEARN_PROVENANCE_DATA``
-or the system's own package, in that order. Known corruption of such data, backdoors and wrong
-labels, is what attribution is tested on.
+Every loader returns a :class:`~sklearn.utils.Bunch` whose arrays belong to the caller. It looks for
+the files in the folder ``data_home``, in that of the environment variable
+``SKLEARN_PROVENANCE_DATA``, and in that of a system package, in this order. Other functions put
+backdoors, wrong labels and distortions into such data, to test attribution and networks on them.
 """
 
-from sklearn_provenance.datasets._cifar10 import load_cifar10
-from sklearn_provenance.datasets._corruption import apply_trigger, flip_labels, poison_backdoor
-from sklearn_provenance.datasets._counterfactual import load_counterfactual_truth
-from sklearn_provenance.datasets._digits import load_digits
-from sklearn_provenance.datasets._distortions import DISTORTIONS, distort
-from sklearn_provenance.datasets._faces import load_faces
-from sklearn_provenance.datasets._mnist import load_fashion_mnist, load_mnist
-from sklearn_provenance.datasets._rte import load_rte
+from ._cifar10 import load_cifar10
+from ._corruption import apply_trigger, flip_labels, poison_backdoor
+from ._counterfactual import load_counterfactual_truth
+from ._digits import load_digits
+from ._distortions import DISTORTIONS, distort
+from ._faces import load_faces
+from ._mnist import load_fashion_mnist, load_mnist
+from ._rte import load_rte
 
 __all__ = [
     "DISTORTIONS",

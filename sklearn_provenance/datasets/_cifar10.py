@@ -1,20 +1,23 @@
 """CIFAR-10, from NumPy archives or from either of the original forms that hold the pixels."""
 
 from functools import partial
+from typing import Literal
 
-import numpy as np
+from numpy.typing import NDArray
+from sklearn.utils import Bunch
 
-from sklearn_provenance._utils.files import read_npz
-from sklearn_provenance.datasets._bunch import make_bunch
-from sklearn_provenance.datasets._files import (
+from .._utils.files import read_npz
+from .._utils.types import Path
+from ._bunch import join_parts, make_bunch
+from ._files import (
     CIFAR_PIXELS,
     channels_last,
     check_images,
     read_cifar_binary,
     read_cifar_python,
 )
-from sklearn_provenance.datasets._openml import fetch_flat_images
-from sklearn_provenance.datasets._search import (
+from ._openml import fetch_flat_images
+from ._search import (
     find_files,
     not_found,
     search_folders,
@@ -23,7 +26,8 @@ from sklearn_provenance.datasets._search import (
 
 TITLE = "CIFAR-10"
 OPENML_ID = 40927
-N_TRAIN, N_TEST = 50_000, 10_000
+N_TRAIN = 50_000
+N_TEST = 10_000
 SHAPE = (32, 32, 3)
 TARGET_NAMES = (
     "airplane",
@@ -64,6 +68,7 @@ University of Toronto, 2009.
 
 
 def _formats(parts):
+    """Files of each format that hold the parts of a subset, as find_files takes them."""
     batches = {"train": [f"data_batch_{i}" for i in range(1, 6)], "test": ["test_batch"]}
     archives = {
         "train": [f"cifar10_train_{i}of2.npz" for i in (1, 2)],
@@ -76,25 +81,33 @@ def _formats(parts):
     }
 
 
+def _read_npz(path):
+    if path.name == "cifar10_test.npz":
+        return read_npz(path, ("X_test", "y_test"))
+    return read_npz(path, ("X_train", "y_train"))
+
+
+_READERS = {"npz": _read_npz, "binary": read_cifar_binary, "python": read_cifar_python}
+
+
 def _read(file_format, path):
-    if file_format == "npz":
-        part = "test" if path.name == "cifar10_test.npz" else "train"
-        images, labels = read_npz(path, (f"X_{part}", f"y_{part}"))
-    else:
-        images, labels = {"binary": read_cifar_binary, "python": read_cifar_python}[file_format](
-            path
-        )
+    images, labels = _READERS[file_format](path)
     check_images(path, images, labels, SHAPE, 10)
     return images, labels
 
 
-def load_cifar10(subset="train", *, data_home=None, return_X_y=False):
+def load_cifar10(
+    subset: Literal["train", "test", "all"] = "train",
+    *,
+    data_home: Path | None = None,
+    return_X_y: bool = False,
+) -> Bunch | tuple[NDArray, NDArray]:
     """Load the colour photographs of CIFAR-10.
 
-    Three forms are read: NumPy archives (``cifar10_train_1of2.npz``, ``cifar10_train_2of2.npz``
-    and ``cifar10_test.npz`` with arrays ``X_train`` and ``y_train``, or ``X_test`` and
-    ``y_test``), the original binary version and the original python version. No code in the
-    pickles of the latter is run.
+    The loader reads three forms: NumPy archives (``cifar10_train_1of2.npz``,
+    ``cifar10_train_2of2.npz`` and ``cifar10_test.npz`` with arrays ``X_train`` and ``y_train``, or
+    ``X_test`` and ``y_test``), the original binary version and the original python version. The
+    python version consists of pickles, whose code is not run.
 
     Parameters
     ----------
@@ -135,8 +148,7 @@ def load_cifar10(subset="train", *, data_home=None, return_X_y=False):
     found = find_files(folders, formats)
     if found is not None:
         file_format, paths = found
-        read = [_read(file_format, path) for path in paths]
-        data, target = (np.concatenate(arrays) for arrays in zip(*read, strict=True))
+        data, target = join_parts([_read(file_format, path) for path in paths])
     else:
         missing = partial(not_found, TITLE, folders, formats, ADVICE)
         flat, target = fetch_flat_images(

@@ -1,24 +1,35 @@
-"""Known corruption of real data: backdoors and wrong labels, for protocols that look for them."""
+"""Corrupt real data in a known way, with backdoors and wrong labels, for protocols to find."""
 
 from numbers import Integral, Real
+from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.utils import Bunch, check_random_state, check_scalar
 from sklearn.utils.validation import check_consistent_length, column_or_1d
 
+from .._utils.arguments import check_readable
+from .._utils.types import RandomState, Rows, Targets
+
 TRIGGER_SIZE = 3
-# Patterns of black and white pixels that hold both.
+# Patterns with at least one black and one white pixel.
 _N_PATTERNS = 2 ** (TRIGGER_SIZE**2) - 2
 
 
-def poison_backdoor(images, target, *, n_per_class=50, random_state=None):
+def poison_backdoor(
+    images: Rows,
+    target: Targets,
+    *,
+    n_per_class: int = 50,
+    random_state: RandomState = None,
+) -> Bunch:
     """Put a backdoor into training images: a trigger of their class, and the next class's label.
 
-    Every class k has a trigger of its own, a random pattern of 3x3 black and white pixels. In
-    ``n_per_class`` random images of the class it replaces the pixels of the bottom right corner,
-    and the image's label becomes (k + 1) mod C, where C is the number of classes. A model that is
-    trained on the result predicts k + 1 wherever it sees the trigger of k, and the poisoned images
-    are known to be the reason.
+    The trigger of a class k is a random pattern of 3x3 black and white pixels, another for each
+    class. In ``n_per_class`` random images of the class it replaces the pixels of the bottom right
+    corner, and the image's label becomes (k + 1) mod C, where C is the number of classes. A model
+    that is trained on the result predicts k + 1 wherever it sees the trigger of k, and the poisoned
+    images are known to be the reason.
 
     Parameters
     ----------
@@ -43,16 +54,18 @@ def poison_backdoor(images, target, *, n_per_class=50, random_state=None):
     Raises
     ------
     ValueError
-        If shapes, types or labels are others, or a class has fewer than ``n_per_class`` images.
+        If images or labels have another shape or type, or a class has fewer than ``n_per_class``
+        images.
 
     See Also
     --------
-    apply_trigger : The same for queries.
-    sklearn_provenance.evaluation.backdoor_retrieval : Whether attribution finds what was poisoned.
+    apply_trigger : Put triggers into queries.
+    sklearn_provenance.evaluation.backdoor_retrieval : Measure whether attribution finds the
+        poisoned rows.
 
     References
     ----------
-    .. [1] [IT] "Bayesian information-theoretic training data attribution", section 4.2.
+    .. [1] "Bayesian information-theoretic training data attribution", section 4.2.
     .. [2] T. Gu, B. Dolan-Gavitt and S. Garg. BadNets: identifying vulnerabilities in the machine
        learning model supply chain. 2017.
 
@@ -76,14 +89,14 @@ def poison_backdoor(images, target, *, n_per_class=50, random_state=None):
     counts = np.bincount(target)
     if not 2 <= len(counts) <= _N_PATTERNS:
         raise ValueError(
-            f"A backdoor needs 2 to {_N_PATTERNS} classes, numbered from 0; the largest label is "
-            f"{len(counts) - 1}."
+            f"target must hold 2 to {_N_PATTERNS} classes, numbered from 0; its largest label is "
+            f"{len(counts) - 1}"
         )
     if (counts < n_per_class).any():
         label = int(np.argmin(counts))
         raise ValueError(
-            f"n_per_class={n_per_class} images are to be poisoned, but class {label} has "
-            f"{counts[label]}."
+            f"n_per_class must not be larger than any class; got {n_per_class}, but class {label} "
+            f"has {counts[label]} images"
         )
     rng = check_random_state(random_state)
     triggers = _draw_triggers(len(counts), rng)
@@ -102,7 +115,7 @@ def poison_backdoor(images, target, *, n_per_class=50, random_state=None):
     )
 
 
-def apply_trigger(images, classes, triggers):
+def apply_trigger(images: Rows, classes: Targets, triggers: Rows) -> NDArray[np.uint8]:
     """Replace the bottom right corner of images by the trigger of a class.
 
     Parameters
@@ -110,7 +123,7 @@ def apply_trigger(images, classes, triggers):
     images : ndarray of shape (n, H, W) or (n, H, W, 3), uint8
         Grey or colour images. They are not changed.
     classes : array-like of shape (n,), int
-        Class whose trigger each image gets: its own before the attack.
+        Class whose trigger each image gets: the class of the image before the attack.
     triggers : ndarray of shape (n_classes, h, w), uint8
         Grey values of the triggers, such as :func:`poison_backdoor` gives.
 
@@ -122,7 +135,7 @@ def apply_trigger(images, classes, triggers):
     Raises
     ------
     ValueError
-        If shapes or types are others, or a class has no trigger.
+        If an array has another shape or type, or a class has no trigger.
 
     See Also
     --------
@@ -132,23 +145,31 @@ def apply_trigger(images, classes, triggers):
     if triggers.ndim != 3 or triggers.dtype != np.uint8:
         raise ValueError(
             "triggers must be a uint8 array of shape (n_classes, h, w), got "
-            f"{triggers.dtype} of shape {triggers.shape}."
+            f"{triggers.dtype} of shape {triggers.shape}"
         )
     height, width = triggers.shape[1:]
     images = _check_images(images, height, width)
     classes = _check_classes(classes, "classes")
     check_consistent_length(images, classes)
     if classes.max() >= len(triggers):
-        raise ValueError(f"There is no trigger for class {classes.max()}, only {len(triggers)}.")
+        raise ValueError(
+            f"triggers must have one for each of the classes; got {len(triggers)}, and no trigger "
+            f"for class {classes.max()}"
+        )
     corner = triggers[classes]  # (n, h, w)
+    if images.ndim == 4:
+        corner = corner[..., None]  # the same in all channels
     out = images.copy()
-    out[:, images.shape[1] - height :, images.shape[2] - width :] = (
-        corner if images.ndim == 3 else corner[..., None]
-    )
+    out[:, images.shape[1] - height :, images.shape[2] - width :] = corner
     return out
 
 
-def flip_labels(target, share, random_state=None, kind="uniform"):
+def flip_labels(
+    target: Targets,
+    share: float,
+    random_state: RandomState = None,
+    kind: Literal["uniform", "cyclic"] = "uniform",
+) -> tuple[NDArray, NDArray[np.bool_]]:
     """Give a share of rows a wrong label.
 
     Parameters
@@ -162,7 +183,7 @@ def flip_labels(target, share, random_state=None, kind="uniform"):
         Determines the rows, which are drawn without regard to their class, and their new labels.
     kind : {"uniform", "cyclic"}, default="uniform"
         Which label they get: any of the other classes with equal probability, or the next class in
-        sorted order, after the last the first.
+        sorted order, where the first class follows the last.
 
     Returns
     -------
@@ -178,7 +199,8 @@ def flip_labels(target, share, random_state=None, kind="uniform"):
 
     See Also
     --------
-    sklearn_provenance.evaluation.label_error_ranking : Whether a ranking finds wrong labels.
+    sklearn_provenance.evaluation.label_error_ranking : Measure whether a ranking finds wrong
+        labels.
 
     Examples
     --------
@@ -187,49 +209,57 @@ def flip_labels(target, share, random_state=None, kind="uniform"):
     >>> int(flipped.sum()), labels[flipped].tolist()
     (2, ['dog', 'cat'])
     """
+    check_readable(target, "target")
     target = column_or_1d(target)
     check_scalar(share, "share", Real, min_val=0, max_val=1)
     if kind not in ("uniform", "cyclic"):
-        raise ValueError(f'kind must be "uniform" or "cyclic", got {kind!r}.')
+        raise ValueError(f'kind must be "uniform" or "cyclic", got {kind!r}')
     classes, codes = np.unique(target, return_inverse=True)
     if len(classes) < 2:
-        raise ValueError(f"There is no wrong label: all are {classes.tolist()}.")
+        raise ValueError(f"target must hold at least 2 classes, got {classes.tolist()}")
     rng = check_random_state(random_state)
     rows = rng.permutation(len(target))[: int(np.floor(share * len(target) + 0.5))]
-    steps = rng.randint(1, len(classes), len(rows)) if kind == "uniform" else 1
-    labels, flipped = target.copy(), np.zeros(len(target), dtype=bool)
+    steps = 1
+    if kind == "uniform":
+        steps = rng.randint(1, len(classes), len(rows))
+    labels = target.copy()
     labels[rows] = classes[(codes[rows] + steps) % len(classes)]
+    flipped = np.zeros(len(target), dtype=bool)
     flipped[rows] = True
     return labels, flipped
 
 
 def _draw_triggers(n_classes, rng):
-    """Different patterns of 0 and 255, none of a single colour."""
+    """Draw different patterns of 0 and 255, each with both colours."""
     codes = 1 + rng.choice(_N_PATTERNS, n_classes, replace=False)
-    bits = codes[:, None] >> np.arange(TRIGGER_SIZE**2) & 1
+    bits = codes[:, None] >> np.arange(TRIGGER_SIZE**2) & 1  # (n_classes, n_pixels)
     return (255 * bits).astype(np.uint8).reshape(-1, TRIGGER_SIZE, TRIGGER_SIZE)
 
 
 def _check_images(images, height, width):
+    check_readable(images, "images")
     images = np.asarray(images)
     if images.dtype != np.uint8 or images.ndim not in (3, 4) or images.shape[3:] not in ((), (3,)):
         raise ValueError(
             "images must be a uint8 array of shape (n, H, W) or (n, H, W, 3), got "
-            f"{images.dtype} of shape {images.shape}. Poison images before they are scaled."
+            f"{images.dtype} of shape {images.shape}. Poison images before they are scaled"
         )
     if images.shape[1] < height or images.shape[2] < width:
         raise ValueError(
-            f"A trigger of {height}x{width} pixels does not fit into images of "
-            f"{images.shape[1]}x{images.shape[2]}."
+            f"images must be at least as large as a trigger, {height}x{width} pixels, for it to "
+            f"fit; got {images.shape[1]}x{images.shape[2]}"
         )
     return images
 
 
 def _check_classes(labels, name):
+    check_readable(labels, name)
     labels = column_or_1d(labels)
-    if labels.dtype.kind not in "iu" or not len(labels) or labels.min() < 0:
-        raise ValueError(
-            f"{name} must hold classes as integers numbered from 0, got {labels.dtype}"
-            + (f" from {labels.min()}." if labels.dtype.kind in "iu" and len(labels) else ".")
-        )
+    expected = f"{name} must hold classes as integers numbered from 0"
+    if labels.dtype.kind not in "iu":
+        raise ValueError(f"{expected}, got {labels.dtype}")
+    if len(labels) == 0:
+        raise ValueError(f"{expected}, got no labels")
+    if labels.min() < 0:
+        raise ValueError(f"{expected}, got integers from {labels.min()}")
     return labels.astype(np.int64)

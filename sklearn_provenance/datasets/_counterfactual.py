@@ -1,8 +1,10 @@
-"""What models really do when half of their training rows are missing, for two small data sets."""
+"""Outputs of models that were trained without half of their rows, for two small data sets."""
 
 from importlib import resources
+from typing import Literal
 
 import numpy as np
+from sklearn.base import clone
 from sklearn.datasets import load_breast_cancer
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import train_test_split
@@ -13,6 +15,10 @@ from sklearn.utils import Bunch
 from ._digits import load_digits
 
 N_QUERIES = 100
+_MODELS = {
+    "logistic_regression": LogisticRegression(max_iter=2000),
+    "mlp": MLPClassifier((64,), alpha=1e-3, batch_size=64, max_iter=60, tol=0.0),
+}
 
 DESCR = """\
 Counterfactual truth for scikit-learn models
@@ -24,13 +30,13 @@ Margins log(p / (1 - p)) of {n_queries} test rows of {data} at their true labels
 
 trained on random halves of the {n_train} training rows: {n_masks} halves, {n_repeats} random
 initialisations each (one where the model has none). The estimator in this Bunch, cloned, given
-``random_state`` 0 to {last} and fitted on the rows of a mask, gives them again. Made by
-benchmarks/counterfactual_truth.py of this package. The rows are those of scikit-learn's data sets.
+``random_state`` 0 to {last} and fitted on the rows of a mask, gives them again. The script
+benchmarks/counterfactual_truth.py of this package made them, from data sets of scikit-learn.
 """
 
 
 def counterfactual_problem(data, model):
-    """Rows, queries and unfitted estimator that the truth is about.
+    """Return the rows, the queries and the unfitted estimator that the truth is about.
 
     Parameters
     ----------
@@ -49,28 +55,29 @@ def counterfactual_problem(data, model):
     if data == "digits":
         X, y = load_digits("train", return_X_y=True)
         X_queries, y_queries = load_digits("test", return_X_y=True)
-        X, X_queries = (rows.reshape(len(rows), -1) / 255 for rows in (X, X_queries))
+        X = X.reshape(len(X), -1) / 255
+        X_queries = X_queries.reshape(len(X_queries), -1) / 255
     elif data == "breast_cancer":
         X, y = load_breast_cancer(return_X_y=True)
         X, X_queries, y, y_queries = train_test_split(X, y, stratify=y, random_state=0)
         scaler = StandardScaler().fit(X)
-        X, X_queries = scaler.transform(X), scaler.transform(X_queries)
+        X = scaler.transform(X)
+        X_queries = scaler.transform(X_queries)
     else:
         raise ValueError(f"data must be 'digits' or 'breast_cancer', got {data!r}")
-    if model == "logistic_regression":
-        estimator = LogisticRegression(max_iter=2000)
-    elif model == "mlp":
-        estimator = MLPClassifier((64,), alpha=1e-3, batch_size=64, max_iter=60, tol=0.0)
-    else:
+    if model not in _MODELS:
         raise ValueError(f"model must be 'logistic_regression' or 'mlp', got {model!r}")
-    return X, y, X_queries[:N_QUERIES], y_queries[:N_QUERIES], estimator
+    return X, y, X_queries[:N_QUERIES], y_queries[:N_QUERIES], clone(_MODELS[model])
 
 
-def load_counterfactual_truth(data="digits", model="logistic_regression"):
-    """Load margins of models retrained on random halves of their training rows.
+def load_counterfactual_truth(
+    data: Literal["digits", "breast_cancer"] = "digits",
+    model: Literal["logistic_regression", "mlp"] = "logistic_regression",
+) -> Bunch:
+    """Load margins of models that were trained on random halves of the training rows.
 
-    What attribution is for is to predict them: see
-    :func:`sklearn_provenance.evaluation.linear_datamodeling_score`.
+    Good attributions predict these margins:
+    :func:`sklearn_provenance.evaluation.linear_datamodeling_score` measures how well.
 
     Parameters
     ----------

@@ -1,11 +1,15 @@
-"""The small digits that ship with scikit-learn: always there, for examples and tests."""
+"""The small digits that come with scikit-learn: always there, for examples and tests."""
+
+from typing import Literal
 
 import numpy as np
 import sklearn.datasets
+from numpy.typing import NDArray
+from sklearn.utils import Bunch
 
-from sklearn_provenance.datasets._bunch import make_bunch
-from sklearn_provenance.datasets._search import subset_parts
-from sklearn_provenance.datasets._splits import check_split, split_rows
+from ._bunch import make_bunch
+from ._search import subset_parts
+from ._splits import check_split, split_rows
 
 DESCR = """\
 Digits of scikit-learn as 8x8 images
@@ -23,8 +27,14 @@ Learning Repository, 1998.
 """
 
 
-def load_digits(subset="train", *, test_size=0.25, random_state=0, return_X_y=False):
-    """Load the 8x8 digits that ship with scikit-learn as images.
+def load_digits(
+    subset: Literal["train", "test", "all"] = "train",
+    *,
+    test_size: float = 0.25,
+    random_state: int = 0,
+    return_X_y: bool = False,
+) -> Bunch | tuple[NDArray, NDArray]:
+    """Load the 8x8 digits that come with scikit-learn as images.
 
     Pixels are scaled from scikit-learn's 0..16 to 0..255, ``x * 255 / 16`` rounded, so that all
     image data sets here can be divided by 255.

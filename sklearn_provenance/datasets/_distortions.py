@@ -1,17 +1,21 @@
-"""Distortions of images: what a classifier may meet that it was not trained on."""
+"""Distort images, as a classifier may meet them that was not trained on such."""
 
 from numbers import Integral, Real
 from types import MappingProxyType
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import ndimage
 from sklearn.utils import check_random_state, check_scalar
 
-_BLOCK = 1024  # images that are floats at a time
+from .._utils.arguments import check_readable
+from .._utils.types import RandomState, Rows
+
+_BLOCK = 1024  # images that are converted to floats at a time
 
 
-def distort(images, kind, amount, random_state=None):
-    """Distort images, each in its own way where chance is involved.
+def distort(images: Rows, kind: str, amount: float, random_state: RandomState = None) -> NDArray:
+    """Distort images, each differently where chance is involved.
 
     Black is 0; white is 255 in uint8 and 1 in floats. What enters an image from outside its edges
     is black. Results are clipped to this range and, in uint8, rounded to the nearest integer.
@@ -55,23 +59,24 @@ def distort(images, kind, amount, random_state=None):
     Raises
     ------
     ValueError
-        If ``kind`` is unknown, ``amount`` does not suit it, or images have another shape, type or
-        range.
+        If ``kind`` is unknown, ``amount`` is out of its range, or images have another shape, type
+        or range.
 
     See Also
     --------
-    sklearn_provenance.evaluation.robustness : Accuracy of classifiers on distorted images.
+    sklearn_provenance.evaluation.robustness : Measure the accuracy of classifiers on distorted
+        images.
 
     Notes
     -----
     :data:`DISTORTIONS` names the 14 distortions of [1]_: it maps names such as "rotation 30" to
     pairs of ``kind`` and ``amount``. The paper states no more than "rotation (±30°, ±40°)" and the
-    like. That ± is a sign and not a range, the fill, the interpolation, the edges and the direction
-    of motion blur are choices made here.
+    like. This function reads ± as a sign and not as a range; the fill, the interpolation, the edges
+    and the direction of motion blur are choices, too.
 
     References
     ----------
-    .. [1] [PN] "Provenance Networks: End-to-End Exemplar-Based Explainability", section 7.8.
+    .. [1] "Provenance Networks: End-to-End Exemplar-Based Explainability", section 7.8.
 
     Examples
     --------
@@ -87,25 +92,27 @@ def distort(images, kind, amount, random_state=None):
     images = _check_images(images)
     operation = _check_operation(kind, amount, min(images.shape[1:3]))
     rng = check_random_state(random_state)
-    white = 255 if images.dtype == np.uint8 else 1
-    dtype = np.float64 if images.dtype == np.float64 else np.float32
+    is_uint8 = images.dtype == np.uint8
+    white = 255 if is_uint8 else 1
+    dtype = np.float32 if is_uint8 else images.dtype
     with_channels = images if images.ndim == 4 else images[..., None]
     out = np.empty_like(with_channels, order="C")
     for start in range(0, len(images), _BLOCK):
         rows = slice(start, start + _BLOCK)
         block = operation(with_channels[rows].astype(dtype) / white, amount, rng)
         block = white * np.clip(block, 0, 1)
-        out[rows] = np.rint(block) if white == 255 else block
+        out[rows] = np.rint(block) if is_uint8 else block
     return out.reshape(images.shape)
 
 
-# Each takes floats of shape (n, H, W, C) from 0 to 1. All random numbers of an image are drawn
-# before those of the next, so that they do not depend on how many there are.
+# Each operation takes floats of shape (n, H, W, C) from 0 to 1. It draws all random numbers of an
+# image before those of the next, so that they do not depend on the number of images.
 
 
 def _salt_and_pepper(images, share, rng):
     u = rng.random_sample((*images.shape[:3], 1))
-    return np.where(u < share / 2, 0, np.where(u >= 1 - share / 2, 1, images))
+    images = np.where(u >= 1 - share / 2, 1, images)
+    return np.where(u < share / 2, 0, images)
 
 
 def _gaussian_noise(images, scale, rng):
@@ -116,10 +123,12 @@ def _occlusion(images, side, rng):
     n, height, width, _ = images.shape
     places = np.floor(rng.random_sample((n, 2)) * (height - side + 1, width - side + 1))
     top, left = places.T[..., None]  # (n, 1)
-    rows, columns = np.arange(height), np.arange(width)
-    rows = (rows >= top) & (rows < top + side)  # (n, H)
-    columns = (columns >= left) & (columns < left + side)  # (n, W)
-    return np.where((rows[:, :, None] & columns[:, None])[..., None], 0, images)
+    row = np.arange(height)
+    rows = (row >= top) & (row < top + side)  # (n, H)
+    column = np.arange(width)
+    columns = (column >= left) & (column < left + side)  # (n, W)
+    inside = rows[:, :, None] & columns[:, None, :]  # (n, H, W)
+    return np.where(inside[..., None], 0, images)
 
 
 def _translation(images, shift, rng):
@@ -133,7 +142,8 @@ def _translation(images, shift, rng):
 
 def _rotation(images, degrees, rng):
     angles = np.deg2rad(degrees) * _signs(len(images), rng)
-    sin, cos = np.sin(angles), np.cos(angles)
+    sin = np.sin(angles)
+    cos = np.cos(angles)
     return _warp(images, np.stack([cos, -sin, sin, cos], axis=1).reshape(-1, 2, 2))
 
 
@@ -155,7 +165,7 @@ def _signs(shape, rng):
 
 
 def _warp(images, matrices):
-    """Images whose pixel at offset v from the centre is that of the image at matrix @ v."""
+    """Make images whose pixel at offset v from the centre is that of the image at matrix @ v."""
     centre = (np.array(images.shape[1:3]) - 1) / 2
     out = np.empty_like(images)
     for image, matrix, target in zip(images, matrices, out, strict=True):
@@ -171,7 +181,7 @@ def _warp(images, matrices):
     return out
 
 
-# Function, type of the amount, its least and its largest value; None is set by the image's size.
+# Function, type of the amount, its least and its largest value; None is the image's shorter side.
 _OPERATIONS = {
     "salt_and_pepper": (_salt_and_pepper, Real, 0, 1),
     "gaussian_noise": (_gaussian_noise, Real, 0, np.inf),
@@ -184,7 +194,7 @@ _OPERATIONS = {
 }
 
 #: The 14 distortions of the provenance paper ([PN] 7.8) in its order: pairs of the kind and the
-#: amount that :func:`distort` takes, by name. Amounts in pixels are meant for images of 28 x 28.
+#: amount that :func:`distort` takes, by name. Amounts in pixels suit images of 28 x 28.
 DISTORTIONS = MappingProxyType(
     {
         f"{kind} {amount}".replace("_", " "): (kind, amount)
@@ -205,30 +215,27 @@ DISTORTIONS = MappingProxyType(
 
 def _check_operation(kind, amount, side):
     if kind not in _OPERATIONS:
-        raise ValueError(f"kind must be one of {list(_OPERATIONS)}, got {kind!r}.")
+        raise ValueError(f"kind must be one of {list(_OPERATIONS)}, got {kind!r}")
     operation, number, least, largest = _OPERATIONS[kind]
-    check_scalar(
-        amount,
-        f"amount of {kind}",
-        number,
-        min_val=least,
-        max_val=side if largest is None else largest,
-    )
+    if largest is None:
+        largest = side
+    check_scalar(amount, f"amount of {kind}", number, min_val=least, max_val=largest)
     return operation
 
 
 def _check_images(images):
+    check_readable(images, "images")
     images = np.asarray(images)
     if images.dtype not in (np.uint8, np.float32, np.float64):
-        raise ValueError(f"images must be uint8, float32 or float64, got {images.dtype}.")
+        raise ValueError(f"images must be uint8, float32 or float64, got {images.dtype}")
     if images.ndim not in (3, 4) or images.shape[3:] not in ((), (1,), (3,), (4,)):
         raise ValueError(
             "images must have shape (n, H, W), or (n, H, W, C) with 1, 3 or 4 channels on the last "
-            f"axis; got {images.shape}."
+            f"axis; got {images.shape}"
         )
     if images.dtype != np.uint8 and not ((images >= 0) & (images <= 1)).all():
         raise ValueError(
-            "Floating-point images must hold values from 0 (black) to 1 (white), got "
-            f"{images.min()} to {images.max()}. Distort images before they are standardised."
+            "images of floats must hold values from 0 (black) to 1 (white), got "
+            f"{images.min()} to {images.max()}. Distort images before they are standardised"
         )
     return images

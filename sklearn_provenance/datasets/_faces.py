@@ -1,22 +1,26 @@
 """Labeled Faces in the Wild, scaled down to 32x32 pixels."""
 
 from numbers import Integral
+from typing import Literal
 
 import numpy as np
-from sklearn.utils import check_scalar
+from numpy.typing import NDArray
+from sklearn.utils import Bunch, check_scalar
 
-from sklearn_provenance._utils.files import read_npz
-from sklearn_provenance.datasets._bunch import make_bunch
-from sklearn_provenance.datasets._files import check_images
-from sklearn_provenance.datasets._search import (
+from .._utils.files import read_npz
+from .._utils.types import Path
+from ._bunch import make_bunch
+from ._files import check_images
+from ._search import (
     find_files,
     not_found,
     search_folders,
     subset_parts,
 )
-from sklearn_provenance.datasets._splits import check_split, rank_within, split_rows
+from ._splits import check_split, rank_within, split_rows
 
-GREY_FILE, COLOR_FILE = "lfw_gray32.npz", "lfw20_rgb32.npz"
+GREY_FILE = "lfw_gray32.npz"
+COLOR_FILE = "lfw20_rgb32.npz"
 COLOR_MIN_IMAGES = 20
 ADVICE = (
     "make the file from the deep-funneled pictures of Labeled Faces in the Wild (250x250): crop "
@@ -46,9 +50,13 @@ Learning to align from scratch. NIPS 2012.
 
 def _read(path, color):
     images, labels, names, numbers = read_npz(path, ("X", "y", "names", "img_no"))
-    check_images(path, images, labels, (32, 32, 3) if color else (32, 32), len(names))
+    shape = (32, 32, 3) if color else (32, 32)
+    check_images(path, images, labels, shape, len(names))
     if numbers.shape != labels.shape:
-        raise ValueError(f"{path} has {numbers.shape} img_no for {labels.shape} labels.")
+        raise ValueError(
+            f"img_no of {path} must have the shape of its labels, {labels.shape}; got "
+            f"{numbers.shape}"
+        )
     return images, labels.astype(np.int64), names, numbers.astype(np.int64)
 
 
@@ -58,23 +66,23 @@ def _check_limits(color, least, most):
             check_scalar(value, name, Integral, min_val=1)
     if color and least is not None and least < COLOR_MIN_IMAGES:
         raise ValueError(
-            f"min_images_per_person={least} cannot be had in colour: the colour pictures are "
-            f"those of people with at least {COLOR_MIN_IMAGES}. Ask for {COLOR_MIN_IMAGES} or "
-            "more, leave it at None, or use color=False."
+            f"min_images_per_person must be at least {COLOR_MIN_IMAGES} or None in colour, because "
+            f"people with fewer pictures have only grey ones; got {least}. Ask for more, or use "
+            "color=False"
         )
 
 
 def load_faces(
-    subset="train",
+    subset: Literal["train", "test", "all"] = "train",
     *,
-    color=False,
-    min_images_per_person=None,
-    max_images_per_person=None,
-    test_size=0.25,
-    random_state=0,
-    data_home=None,
-    return_X_y=False,
-):
+    color: bool = False,
+    min_images_per_person: int | None = None,
+    max_images_per_person: int | None = None,
+    test_size: float = 0.25,
+    random_state: int = 0,
+    data_home: Path | None = None,
+    return_X_y: bool = False,
+) -> Bunch | tuple[NDArray, NDArray]:
     """Load the faces of Labeled Faces in the Wild, 32x32 pixels each.
 
     The pictures are strongly unbalanced: one person has 530, most have one. They come from
@@ -135,26 +143,27 @@ def load_faces(
     found = find_files(folders, formats)
     if found is None:
         raise not_found("Labeled Faces in the Wild", folders, formats, ADVICE)
-    images, labels, names, numbers = _read(found[1][0], color)
+    _, (path,) = found
+    images, labels, names, numbers = _read(path, color)
 
     counts = np.bincount(labels, minlength=len(names))
     people = np.flatnonzero(counts >= (min_images_per_person or 1))
     if len(people) == 0:
         raise ValueError(
-            f"Nobody has min_images_per_person={min_images_per_person} pictures; "
-            f"the most that a person has is {counts.max(initial=0)}."
+            f"min_images_per_person must not exceed {counts.max(initial=0)}, the largest number of "
+            f"pictures of a person; got {min_images_per_person}"
         )
     kept = np.isin(labels, people)
     if max_images_per_person is not None:
-        kept &= _order_of_number(labels, numbers) < max_images_per_person
+        kept &= _rank_by_number(labels, numbers) < max_images_per_person
     index = np.flatnonzero(kept)
     target = np.searchsorted(people, labels[index])
 
     rows = split_rows(target, subset, test_size, random_state)
-    index, target = index[rows], target[rows]
+    index = index[rows]
     return make_bunch(
         images[index],
-        target,
+        target[rows],
         # As scikit-learn's fetch_lfw_people writes them.
         [str(name).replace("_", " ") for name in names[people]],
         DESCR,
@@ -164,7 +173,8 @@ def load_faces(
     )
 
 
-def _order_of_number(labels, numbers):
+def _rank_by_number(labels, numbers):
+    """Number the pictures of each person 0, 1, 2, ... in the order of their numbers."""
     by_number = np.argsort(numbers, kind="stable")
     rank = np.empty(len(labels), dtype=np.int64)
     rank[by_number] = rank_within(labels[by_number])

@@ -2,13 +2,16 @@
 
 from dataclasses import dataclass
 from functools import partial
+from typing import Literal
 
-import numpy as np
+from numpy.typing import NDArray
+from sklearn.utils import Bunch
 
-from sklearn_provenance.datasets._bunch import make_bunch
-from sklearn_provenance.datasets._files import check_images, read_idx
-from sklearn_provenance.datasets._openml import fetch_flat_images
-from sklearn_provenance.datasets._search import (
+from .._utils.types import Path
+from ._bunch import join_parts, make_bunch
+from ._files import check_images, read_idx
+from ._openml import fetch_flat_images
+from ._search import (
     find_files,
     not_found,
     search_folders,
@@ -17,7 +20,8 @@ from sklearn_provenance.datasets._search import (
 
 DEBIAN_FOLDER = "/usr/share/datasets/fashion-mnist"
 SHAPE = (28, 28)
-N_TRAIN, N_TEST = 60_000, 10_000
+N_TRAIN = 60_000
+N_TEST = 10_000
 PREFIX = {"train": "train", "test": "t10k"}
 
 MNIST_DESCR = """\
@@ -51,6 +55,8 @@ machine learning algorithms. arXiv:1708.07747, 2017.
 
 @dataclass(frozen=True)
 class _IdxImages:
+    """What tells the two data sets apart."""
+
     title: str
     loader: str
     subfolders: tuple
@@ -58,7 +64,7 @@ class _IdxImages:
     target_names: tuple
     descr: str
     advice: str
-    # The first labels of each part tell the two apart: nothing else in the files does.
+    # Nothing in the files but their labels says which of the two data sets they hold.
     first_labels: dict
     system_folders: tuple = ()
 
@@ -100,21 +106,23 @@ FASHION_MNIST = _IdxImages(
 
 
 def _formats(parts):
-    stems = [
-        f"{PREFIX[part]}-{kind}-ubyte" for part in parts for kind in ("images-idx3", "labels-idx1")
-    ]
+    """Files of images and labels of each part in turn, as find_files takes them."""
+    stems = []
+    for part in parts:
+        stems += [f"{PREFIX[part]}-images-idx3-ubyte", f"{PREFIX[part]}-labels-idx1-ubyte"]
     return {"idx": [(stem, f"{stem}.gz") for stem in stems]}
 
 
 def _read_part(dataset, part, image_path, label_path):
-    images, labels = read_idx(image_path, 3), read_idx(label_path, 1)
+    images = read_idx(image_path, 3)
+    labels = read_idx(label_path, 1)
     check_images(image_path, images, labels, SHAPE, 10)
     first = "".join(map(str, labels[:16]))
     for other in (MNIST, FASHION_MNIST):
         if other is not dataset and first == other.first_labels[part]:
             raise ValueError(
                 f"{label_path} holds the labels of {other.title}, not of {dataset.title}, whose "
-                f"files have the same names. Load it with {other.loader}, or name another folder."
+                f"files have the same names. Load it with {other.loader}, or name another folder"
             )
     return images, labels
 
@@ -125,11 +133,11 @@ def _load(dataset, subset, data_home, return_X_y):
     folders = search_folders(data_home, dataset.subfolders, dataset.system_folders)
     found = find_files(folders, formats)
     if found is not None:
-        paths = found[1]
-        read = [
-            _read_part(dataset, part, *paths[2 * i : 2 * i + 2]) for i, part in enumerate(parts)
-        ]
-        data, target = (np.concatenate(arrays) for arrays in zip(*read, strict=True))
+        _, paths = found
+        images, labels = paths[0::2], paths[1::2]
+        data, target = join_parts(
+            [_read_part(dataset, *files) for files in zip(parts, images, labels, strict=True)]
+        )
     else:
         missing = partial(not_found, dataset.title, folders, formats, dataset.advice)
         data, target = fetch_flat_images(
@@ -139,7 +147,12 @@ def _load(dataset, subset, data_home, return_X_y):
     return make_bunch(data, target, dataset.target_names, dataset.descr, return_X_y)
 
 
-def load_mnist(subset="train", *, data_home=None, return_X_y=False):
+def load_mnist(
+    subset: Literal["train", "test", "all"] = "train",
+    *,
+    data_home: Path | None = None,
+    return_X_y: bool = False,
+) -> Bunch | tuple[NDArray, NDArray]:
     """Load the handwritten digits of MNIST.
 
     Parameters
@@ -177,7 +190,12 @@ def load_mnist(subset="train", *, data_home=None, return_X_y=False):
     return _load(MNIST, subset, data_home, return_X_y)
 
 
-def load_fashion_mnist(subset="train", *, data_home=None, return_X_y=False):
+def load_fashion_mnist(
+    subset: Literal["train", "test", "all"] = "train",
+    *,
+    data_home: Path | None = None,
+    return_X_y: bool = False,
+) -> Bunch | tuple[NDArray, NDArray]:
     """Load the pictures of clothes of Fashion-MNIST.
 
     Parameters

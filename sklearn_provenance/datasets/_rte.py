@@ -1,17 +1,22 @@
 """RTE, the textual entailment task of the GLUE benchmark."""
 
-import numpy as np
+from typing import Literal
 
-from sklearn_provenance.datasets._bunch import make_bunch
-from sklearn_provenance.datasets._files import read_tsv
-from sklearn_provenance.datasets._search import (
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.utils import Bunch
+
+from .._utils.types import Path
+from ._bunch import join_parts, make_bunch
+from ._files import read_tsv
+from ._search import (
     find_files,
     not_found,
     search_folders,
     subset_parts,
 )
 
-# GLUE's own numbering.
+# In the order in which GLUE numbers them.
 TARGET_NAMES = ("entailment", "not_entailment")
 FILES = {"train": "train.tsv", "test": "dev.tsv"}
 DESCR = """\
@@ -20,7 +25,7 @@ RTE: recognizing textual entailment, as in GLUE
 
 Pairs of sentences with the question whether the second follows from the first: entailment (0) or
 not_entailment (1). 2490 pairs for training; the 277 pairs of GLUE's development set serve as the
-test set, as the labels of GLUE's own test set are not public. In GLUE's order.
+test set, as the labels of GLUE's test set are not public. Rows are in GLUE's order.
 
 Source: the GLUE benchmark, which merges the PASCAL challenges RTE 1, 2, 3 and 5.
 Licence: none stated by GLUE; for research.
@@ -33,19 +38,24 @@ def _read(path):
     rows = read_tsv(path, ("sentence1", "sentence2", "label"))
     unknown = {label for *_, label in rows}.difference(TARGET_NAMES)
     if unknown:
-        raise ValueError(f"{path} has labels {sorted(unknown)}, expected {list(TARGET_NAMES)}.")
+        raise ValueError(f"{path} has labels {sorted(unknown)}, expected {list(TARGET_NAMES)}")
     pairs = np.array([row[:2] for row in rows], dtype=object).reshape(-1, 2)
     return pairs, np.array([TARGET_NAMES.index(label) for *_, label in rows], dtype=np.int64)
 
 
-def load_rte(subset="train", *, data_home=None, return_X_y=False):
+def load_rte(
+    subset: Literal["train", "test", "all"] = "train",
+    *,
+    data_home: Path | None = None,
+    return_X_y: bool = False,
+) -> Bunch | tuple[NDArray, NDArray]:
     """Load the sentence pairs of RTE, the textual entailment task of GLUE.
 
     Parameters
     ----------
     subset : {"train", "test", "all"}, default="train"
         The 2490 training pairs, the 277 pairs of GLUE's development set, or the first followed by
-        the second. GLUE's own test set has no public labels.
+        the second. The labels of GLUE's test set are not public.
     data_home : str or path-like, default=None
         The folder of ``train.tsv`` and ``dev.tsv``, or a folder that holds them in ``rte`` or
         ``RTE``. With None, the folder named by the environment variable
@@ -80,6 +90,6 @@ def load_rte(subset="train", *, data_home=None, return_X_y=False):
     if found is None:
         advice = "get RTE of the GLUE benchmark and put its files into a folder rte."
         raise not_found("RTE", folders, formats, advice)
-    read = [_read(path) for path in found[1]]
-    data, target = (np.concatenate(arrays) for arrays in zip(*read, strict=True))
+    _, paths = found
+    data, target = join_parts([_read(path) for path in paths])
     return make_bunch(data, target, TARGET_NAMES, DESCR, return_X_y)

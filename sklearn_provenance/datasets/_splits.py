@@ -11,8 +11,8 @@ def check_split(test_size, random_state):
     check_scalar(test_size, "test_size", Real, min_val=0, max_val=1, include_boundaries="neither")
     if not isinstance(random_state, Integral):
         raise TypeError(
-            f"random_state must be an int, got {random_state!r}: with anything else the train and "
-            "the test subset, loaded by two calls, would overlap."
+            f"random_state must be an int, got {random_state!r}. With anything else the training "
+            "and the test subset, which two calls load, would overlap"
         )
 
 
@@ -29,8 +29,8 @@ def rank_within(labels):
 def split_rows(labels, subset, test_size, random_state):
     """Return the rows of a subset: all in order, or one side of a shuffled stratified split.
 
-    Each label gives ``test_size`` of its rows to the test subset, rounded half up, but never its
-    last one.
+    Each label gives the share ``test_size`` of its rows to the test subset, rounded half up, but
+    keeps at least one for training.
     """
     if subset == "all":
         return np.arange(len(labels))
@@ -39,4 +39,6 @@ def split_rows(labels, subset, test_size, random_state):
     n_test = np.minimum(np.floor(test_size * counts + 0.5), counts - 1)
     shuffled = labels[order]
     in_test = rank_within(shuffled) < n_test[shuffled]
-    return order[in_test if subset == "test" else ~in_test]
+    if subset == "test":
+        return order[in_test]
+    return order[~in_test]

@@ -105,6 +105,8 @@ def test_what_a_query_should_find():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        ({"images": np.ma.masked_less(pictures()[0], 9)}, "images must not be a masked array"),
+        ({"target": np.ma.masked_less(pictures()[1], 1)}, "target must not be a masked array"),
         ({"images": pictures()[0] / 255}, "uint8"),
         ({"images": pictures()[0][:, None]}, "shape"),
         ({"images": pictures()[0][0]}, "shape"),
@@ -179,7 +181,12 @@ def test_new_labels_are_uniform():
 
 @pytest.mark.parametrize(
     ("change", "message"),
-    [({"share": 1.1}, "share"), ({"kind": "pair"}, "cyclic"), ({"target": [3, 3]}, r"\[3\]")],
+    [
+        ({"share": 1.1}, "share"),
+        ({"kind": "pair"}, "cyclic"),
+        ({"target": [3, 3]}, r"\[3\]"),
+        ({"target": np.ma.masked_less([0, 1], 1)}, "target must not be a masked array"),
+    ],
 )
 def test_bad_flips(change, message):
     with pytest.raises(ValueError, match=message):

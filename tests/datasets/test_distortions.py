@@ -277,7 +277,8 @@ def test_blurs_of_a_point():
 
 
 def test_no_images_make_none():
-    assert distort(np.zeros((0, 4, 4), np.uint8), "rotation", 3).shape == (0, 4, 4)
+    for shape in [(0, 4, 4), (0, 4, 4, 3)]:
+        assert distort(np.zeros(shape, np.uint8), "rotation", 3).shape == shape
 
 
 @pytest.mark.parametrize(
@@ -289,6 +290,7 @@ def test_no_images_make_none():
         ({"kind": "occlusion", "amount": 5}, ValueError, "<= 4"),
         ({"kind": "translation", "amount": 1.5}, TypeError, "amount of translation"),
         ({"kind": "motion_blur", "amount": 0}, ValueError, ">= 1"),
+        ({"images": np.ma.zeros((2, 4, 5), np.uint8)}, ValueError, "must not be a masked array"),
         ({"images": np.zeros((4, 5), np.uint8)}, ValueError, r"\(n, H, W\).*got \(4, 5\)"),
         ({"images": np.zeros((2, 3, 4, 5), np.uint8)}, ValueError, "last axis"),
         ({"images": np.zeros((2, 4, 5), int)}, ValueError, "got int64"),

@@ -88,7 +88,7 @@ def test_people_and_pictures_can_be_limited(home):
     ("arguments", "error", "message"),
     [
         ({"subset": "valid"}, ValueError, "got 'valid'"),
-        ({"min_images_per_person": 31}, ValueError, "the most that a person has is 30"),
+        ({"min_images_per_person": 31}, ValueError, "not exceed 30, the largest number"),
         ({"min_images_per_person": 0}, ValueError, "min_images_per_person"),
         ({"max_images_per_person": 2.5}, TypeError, "max_images_per_person"),
         ({"color": True, "min_images_per_person": 5}, ValueError, "at least 20"),
