@@ -24,6 +24,15 @@ from ._density import (
     profiled_log_density_features,
 )
 from ._greedy import greedy, greedy_features
+from ._influence import (
+    greedy_influence,
+    greedy_influence_features,
+    joint_influence,
+    joint_influence_features,
+    most_influential_along,
+    pointwise_influence,
+    pointwise_influence_features,
+)
 from ._nats import (
     joint_information_gain,
     joint_information_gain_features,
@@ -56,6 +65,10 @@ __all__ = [
     "greedy_coreset",
     "greedy_coreset_features",
     "greedy_features",
+    "greedy_influence",
+    "greedy_influence_features",
+    "joint_influence",
+    "joint_influence_features",
     "joint_information_gain",
     "joint_information_gain_features",
     "joint_information_loss",
@@ -64,7 +77,10 @@ __all__ = [
     "linear_response",
     "linear_response_by_search",
     "linear_response_error_bound",
+    "most_influential_along",
     "noise_margin",
+    "pointwise_influence",
+    "pointwise_influence_features",
     "pointwise_information_gain",
     "pointwise_information_loss",
     "pointwise_information_loss_features",

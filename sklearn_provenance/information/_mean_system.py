@@ -1,0 +1,269 @@
+"""Rows made ready to say what a ridge regression predicts without them.
+
+A row j that is left out lowers the prediction at a query by c_j r_j / G_jj, and the rows i that
+stay get
+
+    c_i <- c_i - G_ij c_j / G_jj     r_i <- r_i - G_ij r_j / G_jj     G <- G - G_:j G_j: / G_jj
+
+This is the recurrence of InfoLoss, in which r takes the place of a second c: there the *variance*
+of the query rises by c_j² / G_jj. Two matrices may stand for G, as in :mod:`._selection`:
+
+    kernel     G = (K + λ I)^-1               c = G k_*              r = G t
+    features   G = λ (I - Φ H^-1 Φ^T)         c = λ Φ H^-1 φ_*       r = t - Φ θ
+
+with H = Φ^T Φ + λ I. Shapes in comments: B selections at a time, m rows, n_models models.
+"""
+
+from functools import cached_property
+
+import torch
+
+from ._ranking import first_of
+from ._selection import TIE, blocks
+from ._systems import FeatureSystem, KernelSystem, split_candidates
+
+
+class MeanSystem:
+    """A ridge system of one model, and the working residuals of its rows.
+
+    Parameters
+    ----------
+    system : KernelSystem or FeatureSystem
+        The rows, ready for InfoLoss with the noise variance λ.
+    residuals : Tensor of shape (n_rows,)
+        What the targets are above the predictions.
+    """
+
+    def __init__(self, system, residuals):
+        self.system = system
+        self.residuals = residuals
+        if isinstance(system, KernelSystem):
+            self.residuals = residuals / system.noise_variance  # G t
+
+    @classmethod
+    def from_features(cls, features, residuals, ridge, weights=None):
+        """The system of features (n_rows, n_features), whose rows may have weights."""
+        if weights is not None:
+            root = weights.sqrt()
+            features = features * root[:, None]
+            residuals = residuals * root
+        return cls(FeatureSystem(features, ridge, "info_loss"), residuals)
+
+    @classmethod
+    def from_kernel(cls, kernel, residuals, ridge, weights=None, overwrite=False):
+        """The system of a kernel (n_rows, n_rows); queries have to be weighted by the caller."""
+        if weights is not None:
+            root = weights.sqrt()
+            kernel = kernel * root[:, None] * root
+            residuals = residuals * root
+        system = KernelSystem(kernel, ridge, "info_loss", overwrite=overwrite)
+        return cls(system, residuals)
+
+    @cached_property
+    def copies(self):
+        """First row (n_rows,) with the same features and residual as each row; None if all differ.
+
+        Of these the first that is free is picked, whatever rounding makes of their scores.
+        """
+        alike = self.system.copies
+        if alike is None:
+            return None
+        pairs = torch.stack([alike.double(), self.residuals], 1).cpu()
+        kinds = pairs.unique(dim=0, return_inverse=True)[1]
+        return first_of(kinds).to(alike.device)
+
+    def prepare(self, queries, rows, n_picks):
+        """Start of a selection among rows: G, bytes that it takes for a row, c and r."""
+        start, row_bytes, covariance, _, diagonal = self.system._prepare(queries, rows, n_picks)
+        return start, row_bytes, covariance, self.residuals[rows], diagonal
+
+    def drops(self, queries, rows):
+        """Falls (n_queries, m) of the predictions at queries without each of some rows alone."""
+        covariance, diagonal = self._covariance(queries, rows)
+        return covariance * (self.residuals[rows] / diagonal)
+
+    def variance(self, queries):
+        """φ_*^T H^-1 φ_* (n_queries,) of queries."""
+        posterior = self.system.posterior
+        if isinstance(self.system, KernelSystem):
+            variance = posterior.queries(*queries)[1]
+        else:
+            variance = posterior.points(queries).square().sum(1)
+        return variance / self.system.noise_variance
+
+    def fixed_direction(self, queries, rows):
+        """u r and u² (n_queries, m) of rows, u = Φ H^-1 φ_*, and φ_*^T H^-1 φ_* (n_queries,)."""
+        covariance, _ = self._covariance(queries, rows)
+        residuals = self.residuals[rows]
+        if isinstance(self.system, KernelSystem):
+            residuals = residuals * self.system.noise_variance
+        else:
+            covariance = covariance / self.system.noise_variance
+        return covariance * residuals, covariance.square(), self.variance(queries)
+
+    def path(self, queries, sets):
+        """Falls of predictions with each row of a set, after those before it.
+
+        Parameters
+        ----------
+        queries : Tensor or tuple of Tensor
+            Queries as the system takes them.
+        sets : Tensor of shape (n_queries, k), int64
+            Rows that go in this order, different ones for each query; -1 is none.
+
+        Returns
+        -------
+        Tensor of shape (n_queries, k)
+            Falls, which add up to that without all rows of the set; 0 at -1.
+        """
+        wanted, places = sets.clamp(min=0).unique(return_inverse=True)
+        present = (sets >= 0).to(self.residuals.device)
+        places = places.to(self.residuals.device)
+        wanted = wanted.to(self.residuals.device)
+        gram, covariance = self._gram(queries, wanted)
+        residuals = self.residuals[wanted]
+        falls = covariance.new_zeros(sets.shape)
+        for number, (place, here) in enumerate(zip(places, present, strict=True)):
+            at = place[here]
+            # The first m entries of L^-1 c and L^-1 r depend on the first m rows alone.
+            factor = torch.linalg.cholesky(gram(at))
+            right = torch.stack([covariance[number, at], residuals[at]], 1)
+            solved = torch.linalg.solve_triangular(factor, right, upper=False)
+            falls[number, here] = solved[:, 0] * solved[:, 1]
+        return falls
+
+    def _covariance(self, queries, rows):
+        """c (n_queries, m) of rows, and the diagonal of G (m,)."""
+        posterior = self.system.posterior
+        if isinstance(self.system, KernelSystem):
+            columns = posterior.columns(rows)
+            solved, _ = posterior.queries(*queries)
+            return solved.mT @ columns, columns.square().sum(0)
+        points, diagonal, queries = posterior.rows_and_points(rows, queries)
+        return queries @ points.mT, diagonal
+
+    def _gram(self, queries, rows):
+        """A function of places among rows that gives their part of G, and c (n_queries, m)."""
+        posterior = self.system.posterior
+        if isinstance(self.system, KernelSystem):
+            columns = posterior.columns(rows)
+            solved, _ = posterior.queries(*queries)
+            return lambda at: columns[:, at].mT @ columns[:, at], solved.mT @ columns
+        points, diagonal, queries = posterior.rows_and_points(rows, queries)
+
+        def gram(at):
+            part = -(points[at] @ points[at].mT)
+            part.diagonal().copy_(diagonal[at])
+            return part
+
+        return gram, queries @ points.mT
+
+
+def pick_mean(systems, queries, k, sign=1, candidates=None, own=None):
+    """Pick k rows for each query greedily, whose removal moves the mean prediction most.
+
+    Parameters
+    ----------
+    systems : sequence of MeanSystem
+        The same rows as several models see them.
+    queries : sequence of Tensor or of tuple of Tensor
+        The queries as each system takes them.
+    k : int
+        Rows to pick.
+    sign : {1, -1}, default=1
+        1 lowers predictions, -1 raises them.
+    candidates : Tensor of shape (n_rows,) or (n_queries, n_rows), bool, default=None
+        Rows that may be picked; None allows all.
+    own : Tensor of shape (n_queries,), int64, default=None
+        The row that each query is, which is left out before anything is picked.
+
+    Returns
+    -------
+    picks : Tensor of shape (n_queries, k), int64
+        Rows in order of selection; -1 where there are no more.
+    falls : Tensor of shape (n_queries, k)
+        By how much each pick lowers the mean prediction, after those before it; nan at -1.
+    n_tied : Tensor of shape (n_queries,), int64
+        Rows left out that tie with the last pick.
+    """
+    first = systems[0].system
+    n_queries = first._n_queries(queries[0])
+    split = split_candidates(candidates, n_queries, first.n_rows, first.device, own)
+    rows, blocked, own = split
+    n_picks = min(k, len(rows))
+    picks = torch.full((n_queries, k), -1, dtype=torch.int64, device=first.device)
+    falls = torch.full((n_queries, k), torch.nan, dtype=torch.float64, device=first.device)
+    n_tied = torch.zeros(n_queries, dtype=torch.int64, device=first.device)
+    if not n_picks:
+        return picks, falls, n_tied
+    copies = systems[0].copies
+    if copies is not None:
+        copies = copies[rows]
+    n_conditioned = n_picks + (own is not None)
+    parts = [
+        system.prepare(asked, rows, n_queries * n_picks)
+        for system, asked in zip(systems, queries, strict=True)
+    ]
+    row_bytes = sum(part[1] for part in parts)
+    for block in blocks(n_queries, n_conditioned * row_bytes, first.device):
+        size = block.stop - block.start
+        states = [
+            _State(start(size, n_conditioned), covariance[block].clone(), residuals)
+            for start, _, covariance, residuals, _ in parts
+        ]
+        if own is not None:
+            for state in states:
+                state.remove(own[block])
+        found = _select(states, blocked[block], n_picks, sign, copies)
+        picks[block, :n_picks], falls[block, :n_picks], n_tied[block] = found
+    picks = torch.where(picks >= 0, rows[picks], -1)
+    if n_picks < k:
+        n_tied.zero_()
+    return picks, falls, n_tied
+
+
+class _State:
+    """One model's G, c and r of the selections of a block, given what has gone."""
+
+    def __init__(self, conditioning, covariance, residuals):
+        self.conditioning = conditioning
+        self.covariance = covariance  # (B, m)
+        self.residuals = residuals.repeat(len(covariance), 1)  # (B, m)
+
+    def gains(self):
+        """Falls (B, m) of predictions without each row that is left."""
+        return self.covariance * self.residuals / self.conditioning.diagonal
+
+    def remove(self, picks):
+        """Leave one row (B,) out of each selection; return by how much predictions fall (B,)."""
+        scaled, root = self.conditioning.condition(picks)  # l (B, m), sqrt(G_jj) (B, 1)
+        covariance = self.covariance.gather(1, picks[:, None]) / root
+        residual = self.residuals.gather(1, picks[:, None]) / root
+        self.covariance.addcmul_(scaled, covariance, value=-1)
+        self.residuals.addcmul_(scaled, residual, value=-1)
+        return (covariance * residual)[:, 0]
+
+
+def _select(states, blocked, n_picks, sign, copies):
+    """Picks, their falls (B, n_picks), and rows (B,) that tie with the last one."""
+    size = len(blocked)
+    barred = torch.zeros_like(states[0].covariance).masked_fill_(blocked, -torch.inf)
+    picks = torch.empty(size, n_picks, dtype=torch.int64, device=barred.device)
+    falls = barred.new_empty(size, n_picks)
+    n_tied = picks.new_zeros(size)
+    for done in range(n_picks):
+        score = sum(state.gains() for state in states)
+        score.mul_(sign).add_(barred)
+        best = score.amax(1, keepdim=True)
+        tied = score >= best - TIE * best.abs()
+        pick = tied.max(1).indices
+        if copies is not None:
+            pick = ((copies == copies[pick, None]) & (barred == 0)).max(1).indices
+        exhausted = best[:, 0] == -torch.inf
+        fall = sum(state.remove(pick) for state in states) / len(states)
+        picks[:, done] = pick.masked_fill(exhausted, -1)
+        falls[:, done] = fall.masked_fill(exhausted, torch.nan)
+        barred.scatter_(1, pick[:, None], -torch.inf)
+        if done == n_picks - 1:
+            n_tied = (tied.sum(1) - 1).clamp_(min=0).masked_fill_(exhausted, 0)
+    return picks, falls, n_tied
