@@ -1,11 +1,11 @@
-"""What every attributor does: take rows, resolve the model, shape the answers."""
+"""What every attributor does with queries: find their candidates, ask the rule, shape answers."""
 
 import numbers
-import warnings
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_consistent_length
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
@@ -16,24 +16,30 @@ from ..._utils.arguments import check_k, labels_and_k, store_arguments, whole
 from ..._utils.kept import MEMORY_LIMIT
 from ..._utils.modules import state_sums
 from ..._utils.rows import check_rows, copied, n_rows
+from ..._utils.types import Rows, Targets
 from ...explanation import Contributions, Explanation
 from ._fit import FitMixin
+from ._padding import warn_of_padding
 from ._predict import PredictMixin
 
 
 class QueryGroup(NamedTuple):
-    """Queries of one label, or all, and the rule that answers them."""
+    """Queries of one label, or all, and the rule that answers them.
+
+    A rule counts its rows from 0: where it was fitted on the rows of a class, its row 0 is the
+    first training row of that class.
+    """
 
     numbers: np.ndarray  # (n_queries,) of the X that is explained
     queries: Any  # their points
     rule: Any  # fitted on training rows
-    fitted_on: np.ndarray | slice  # training rows that the rule's rows are
-    rows: torch.Tensor | None  # those of the rule's rows that may be named; None for all
+    training_rows: np.ndarray  # (n_rows,) that the rule's rows are
+    candidates: torch.Tensor | None  # those of the rule's rows that may be named; None for all
     own: torch.Tensor | None  # the rule's row that each query is, if queries are training rows
 
 
 class Picks(NamedTuple):
-    """The answer to a question: rows for each query."""
+    """The rows that are named for each query."""
 
     labels: np.ndarray  # (n_queries,) that queries are explained at
     indices: np.ndarray  # (n_queries, k)
@@ -41,6 +47,25 @@ class Picks(NamedTuple):
     n_tied: np.ndarray  # (n_queries,)
     factors: np.ndarray | None  # (n_queries, k) of features in inner products, if they have names
     inputs: Any  # features (n_queries, n_features) of queries, where there are factors
+
+    def copied(self):
+        """Copy the arrays, to which users may write; they are not handed ``inputs``."""
+        arrays = (None if array is None else array.copy() for array in self[:-1])
+        return Picks(*arrays, inputs=self.inputs)
+
+
+def by_label(labels, apart):
+    """Yield each label and the positions that hold it; None and all positions unless ``apart``."""
+    if not apart:
+        yield None, np.arange(len(labels))
+        return
+    for label in np.unique(labels):
+        yield label, np.flatnonzero(labels == label)
+
+
+def base_constraints(*names):
+    """Constraints of those parameters of :class:`BaseAttributor` that a subclass takes."""
+    return {name: BaseAttributor._parameter_constraints[name] for name in names}
 
 
 class BaseAttributor(FitMixin, PredictMixin, BaseEstimator):
@@ -61,6 +86,12 @@ class BaseAttributor(FitMixin, PredictMixin, BaseEstimator):
         "verbose": ["verbose"],
     }
 
+    # What a subclass uses that does not take these parameters, such as one for trees.
+    forward = None
+    memory = None
+    memory_limit = MEMORY_LIMIT
+    batch_size = "auto"
+
     def __init__(
         self,
         estimator,
@@ -76,17 +107,17 @@ class BaseAttributor(FitMixin, PredictMixin, BaseEstimator):
         store_arguments(locals())
 
     def _queries(self, X, y=None):
-        """Points of queries at the labels given, or predicted, by the model that fit has seen."""
+        """Measure queries, by the model that fit has seen."""
         self._check_unchanged()
         return self._measured(X, y)
 
     def _measured(self, X, y):
-        """Points of queries at the labels given, or predicted."""
+        """Measure queries: their points at labels y, or at the predicted ones."""
         if y is None:
             if self.classes_ is None and self._features.needs_targets:
                 raise ValueError(
-                    "y must be given where targets are numbers, since measurement takes them; got "
-                    "None"
+                    "y must be given where targets are numbers, because measurement takes them; "
+                    "got None"
                 )
             return self._features.query(X)
         y = column_or_1d(y)
@@ -94,44 +125,55 @@ class BaseAttributor(FitMixin, PredictMixin, BaseEstimator):
         return self._features.query(X, self._measured_at(y))
 
     def _rule_at(self, label, everything):
-        """The rule for queries of one label, fitted on the rows of its class or on all."""
+        """The rule for queries of one label, fitted on all rows (``everything``) or on its class.
+
+        It is kept, within ``memory_limit``.
+        """
         if everything and not self._features.per_label:
             label = None
         return self._kept((label, everything), lambda: self._fitted_rule(label, everything))
 
     def _fitted_rule(self, label, everything):
-        """The rule, fitted on all rows as they are measured for a label, or on those of a class."""
-        rows = self._rows.at(label) if everything else self._rows.of_class(label)
-        return self._rule.fit(*rows)
+        """Fit the rule to all rows as they are measured for a label, or to those of a class."""
+        if everything:
+            points, copies = self._rows.at(label)
+        else:
+            points, copies = self._rows.of_class(label)
+        return self._rule.fit(points, copies)
 
     def _groups(self, queries, among_train=False):
         """Group queries by label, unless one rule answers all of them.
 
         ``among_train`` says that the queries are the training rows, in order.
         """
-        labels, of_train = queries.labels.numpy(), self._rows.labels
+        labels = queries.labels.numpy()
         same_class = self._same_class
         everything = self._rule.needs_all_rows or not same_class
-        shared = not same_class and not self._features.per_label
-        for label in [None] if shared else np.unique(labels):
-            numbers = np.arange(len(labels)) if shared else np.flatnonzero(labels == label)
-            class_rows = np.flatnonzero(of_train == label)
-            if same_class and not len(class_rows):
-                continue
+        for label, places in by_label(labels, same_class or self._features.per_label):
+            training_rows = np.arange(len(self._rows))
+            candidates = None
+            if same_class:
+                class_rows = np.flatnonzero(self._rows.labels == label)
+                if not len(class_rows):
+                    continue
+                if everything:
+                    candidates = torch.as_tensor(class_rows)
+                else:
+                    training_rows = class_rows
             rule = self._rule_at(label, everything)
-            rows = torch.as_tensor(class_rows) if same_class and everything else None
-            fitted_on = slice(None) if everything else class_rows
             # Kernels of queries and rows take a quarter of the budget at most.
-            step = max(1, int(self.memory_limit / 4 / (8 * len(rule.points.labels))))
-            for start in range(0, len(numbers), step):
-                part, own = numbers[start : start + step], None
+            step = max(1, int(self.memory_limit / 4 / (8 * len(training_rows))))
+            for start in range(0, len(places), step):
+                part = places[start : start + step]
+                points = queries
+                if len(part) < len(labels):
+                    points = queries.take(part)
+                own = None
                 if among_train:
-                    own = part if everything else np.searchsorted(class_rows, part)
-                    own = torch.as_tensor(own)
-                points = queries if len(part) == len(labels) else queries.take(part)
-                yield QueryGroup(part, points, rule, fitted_on, rows, own)
+                    own = torch.as_tensor(np.searchsorted(training_rows, part))
+                yield QueryGroup(part, points, rule, training_rows, candidates, own)
 
-    def explain(self, X=None, y=None, k=5):
+    def explain(self, X: Rows | None = None, y: Targets | None = None, k: int = 5) -> Explanation:
         """Name the training rows behind predictions.
 
         Parameters
@@ -162,75 +204,80 @@ class BaseAttributor(FitMixin, PredictMixin, BaseEstimator):
             If InfoLoss or RelatIF needs a kernel of the rows that is larger than ``memory_limit``.
         """
         self._check_fitted()
-        training = self.training_
-        y, k = labels_and_k(y, k, len(training.y))
-        if X is None and y is not None:
+        y, k = labels_and_k(y, k, len(self.training_.y))
+        if X is not None:
+            X = check_rows(self, X)
+        elif y is not None:
             raise ValueError(
                 "y was given without X: the training rows are explained at their own labels"
             )
-        X = None if X is None else check_rows(self, X)
-        labels, indices, scores, n_tied, factors, inputs = self._answer(X, y, k)
-        self._warn_of_padding(indices)
-        shown = self._features.model.shown(training.X if X is None else X, training.X)
+        picks = self._answer(X, y, k)
+        advice = '. candidates="all" allows every training row' if self._same_class else ""
+        warn_of_padding(picks.indices, "candidates", advice)
+        return self._explanation(X, picks)
+
+    def _explanation(self, X, picks):
+        """Shape picks for queries X, or for the training rows where X is None."""
+        training = self.training_
+        among_train = X is None
+        shown = self._features.model.shown(training.X if among_train else X, training.X)
+        query_labels, targets = picks.labels, "numbers"
+        if self.classes_ is not None:
+            query_labels, targets = self.classes_[picks.labels], "labels"
+        contributions = None
+        if picks.factors is not None:
+            contributions = Contributions(
+                picks.inputs, self._rows.inputs, self._feature_names, factors=picks.factors
+            )
         return Explanation(
-            indices,
-            scores,
-            sample_id=None if training.sample_id is None else training.sample_id[indices],
-            exemplar_labels=training.y[indices],
-            query_labels=labels if self.classes_ is None else self.classes_[labels],
-            query_id=training.sample_id if X is None else shown.row_names,
+            picks.indices,
+            picks.scores,
+            sample_id=None if training.sample_id is None else training.sample_id[picks.indices],
+            exemplar_labels=training.y[picks.indices],
+            query_labels=query_labels,
+            query_id=training.sample_id if among_train else shown.row_names,
             queries=shown.parts[0],
             training_data=shown.parts[1],
             image_shape=shown.image_shape,
             feature_names=getattr(self, "feature_names_in_", shown.column_names),
-            n_tied=n_tied if self._rule.counts_ties else None,
+            n_tied=picks.n_tied if self._rule.counts_ties else None,
             method=self.method_,
             score_name=self._rule.unit,
-            targets="numbers" if self.classes_ is None else "labels",
-            contributions=self._contributions(inputs, factors),
+            targets=targets,
+            contributions=contributions,
         )
 
-    def _contributions(self, inputs, factors):
-        """Parts of features in the inner products of picked pairs; None where they have none."""
-        if factors is None:
-            return None
-        return Contributions(inputs, self._rows.inputs, self._feature_names, factors=factors)
-
     def _answer(self, X, y, k):
-        """Labels that queries are explained at, picks, their scores and ties.
-
-        The same question again costs no more than finding its answer.
-        """
+        """Picks for queries X; the same question again costs no more than finding its answer."""
         self._check_unchanged()
-        kept = self._kept(("answer", X, y, k), lambda: self._pick(X, y, k))
-        # Users may write to their arrays; features are not handed out for that.
-        copies = (None if array is None else array.copy() for array in kept[:-1])
-        return Picks(*copies, inputs=kept.inputs)
+        return self._kept(("answer", X, y, k), lambda: self._pick(X, y, k)).copied()
 
     def _pick(self, X, y, k):
-        """The answer, group by group."""
+        """Picks, group by group."""
         among_train = X is None
         queries = self._rows.as_queries() if among_train else self._measured(X, y)
-        indices = np.full((len(queries.labels), k), -1, dtype=np.int64)
+        labels = queries.labels.numpy()
+        indices = np.full((len(labels), k), -1, dtype=np.int64)
         scores = np.full(indices.shape, np.nan)
         n_tied = np.zeros(len(indices), dtype=np.int64)
-        train = np.arange(len(self.training_.y))
-        factors = inputs = None
+        factors = None
         if self._feature_names is not None:
             factors = np.zeros(indices.shape)
         groups = self._groups(queries, among_train)
         for group in tqdm(groups, desc="classes", disable=not self.verbose):
-            picked = group.rule.pick(group.queries, k, group.rows, group.own)
+            picked = group.rule.pick(group.queries, k, group.candidates, group.own)
             picks, values, ties = (t.cpu().numpy() for t in picked)
-            indices[group.numbers] = np.where(picks >= 0, train[group.fitted_on][picks], -1)
-            scores[group.numbers], n_tied[group.numbers] = values, ties
+            indices[group.numbers] = np.where(picks >= 0, group.training_rows[picks], -1)
+            scores[group.numbers] = values
+            n_tied[group.numbers] = ties
             if factors is not None:
                 pairs = group.rule.pair_factors(group.queries, picked[0].cpu())
                 factors[group.numbers] = pairs.numpy()
+        inputs = None
         if factors is not None:
             # Users may write to their queries, which a linear model may take as they are.
             inputs = self._rows.inputs if among_train else copied(queries.x)
-        return Picks(queries.labels.numpy(), indices, scores, n_tied, factors, inputs)
+        return Picks(labels, indices, scores, n_tied, factors, inputs)
 
     def _check_fitted(self):
         """Raise unless fitted. The tags of all that is inside are read only where it is not."""
@@ -245,22 +292,11 @@ class BaseAttributor(FitMixin, PredictMixin, BaseEstimator):
                 "since; call fit again"
             )
 
-    def _warn_of_padding(self, indices):
-        short, k = int((indices[:, -1] < 0).sum()), indices.shape[1]
-        if short:
-            more = '. candidates="all" allows every training row' if self._same_class else ""
-            warnings.warn(
-                f"{short} of {len(indices)} queries have fewer than k={k} candidates; the rest is "
-                f"padded with -1 and nan{more}",
-                UserWarning,
-                stacklevel=3,
-            )
-
     def _check_k(self, k):
         return check_k(k, len(self.training_.y))
 
     def _check_pool(self, queries, k):
-        """Rows that may be selected for all queries together (n_train,), at least k of them."""
+        """Mask (n_train,) of the rows that may be selected for all queries; at least k of them."""
         allowed = np.ones(len(self._rows), dtype=bool)
         if self._same_class:
             allowed = np.isin(self._rows.labels, queries.labels.numpy())
@@ -271,7 +307,7 @@ class BaseAttributor(FitMixin, PredictMixin, BaseEstimator):
             )
         return allowed
 
-    def attribute(self, X, y=None):
+    def attribute(self, X: Rows, y: Targets | None = None) -> NDArray[np.float64]:
         """Score every training row alone.
 
         Parameters
@@ -296,11 +332,11 @@ class BaseAttributor(FitMixin, PredictMixin, BaseEstimator):
         self._check_fitted()
         queries = self._queries(check_rows(self, X), y)
         scores = np.full((len(queries), len(self._rows)), np.nan)
-        train = np.arange(len(self.training_.y))
         for group in self._groups(queries):
-            values = group.rule.scores(group.queries, group.rows)
-            values = group.rule.settled(values, group.rows).cpu().numpy()
-            columns = train[group.fitted_on]
-            columns = columns if group.rows is None else columns[group.rows.numpy()]
+            values = group.rule.scores(group.queries, group.candidates)
+            columns = group.training_rows
+            if group.candidates is not None:
+                columns = columns[group.candidates.numpy()]
+            values = group.rule.settled(values, group.candidates).cpu().numpy()
             scores[np.ix_(group.numbers, columns)] = values
         return scores

@@ -1,17 +1,20 @@
 """BoostIn: influence of training rows on the predictions of gradient boosting."""
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 from tqdm.auto import tqdm
 
+from ..._utils.arguments import store_arguments
 from ..._utils.kept import MEMORY_LIMIT
 from ..._utils.labels import positions
 from ..._utils.rows import check_rows
+from ..._utils.types import Rows, Targets
 from ..features._boosting import BoostInFeatures, check_boosting
 from ..features._rows import predicted
 from ..rules._products import DotRule
-from ._base import BaseAttributor
+from ._base import base_constraints
 from ._docs import documented
 from ._pointwise import PointwiseAttributor
 from ._weighted import WeightedFit, check_row_numbers
@@ -26,7 +29,7 @@ class BoostInRule(DotRule):
         self.unit = unit
 
     def settled(self, scores, rows=None):
-        """Scores as they are: copies of a row may have other weights, or be held out."""
+        """Leave scores as they are: copies of a row may have other weights, or be held out."""
         return scores
 
 
@@ -60,7 +63,7 @@ class BoostInAttributor(WeightedFit, PointwiseAttributor):
 
     Attributes
     ----------
-    {estimator_} {classes_} {candidates_}
+    {estimator_} {training_} {classes_} {candidates_}
     {n_features_in_} {feature_names_in_}
 
     See Also
@@ -97,9 +100,11 @@ class BoostInAttributor(WeightedFit, PointwiseAttributor):
     """
 
     _parameter_constraints: dict = {
-        name: BaseAttributor._parameter_constraints[name]
-        for name in ("estimator", "candidates", "prefit", "memory", "memory_limit", "verbose")
-    } | {"measurement": [StrOptions({"auto", "loss", "output"})]}
+        **base_constraints(
+            "estimator", "candidates", "prefit", "memory", "memory_limit", "verbose"
+        ),
+        "measurement": [StrOptions({"auto", "loss", "output"})],
+    }
 
     def __init__(
         self,
@@ -112,15 +117,7 @@ class BoostInAttributor(WeightedFit, PointwiseAttributor):
         memory_limit=MEMORY_LIMIT,
         verbose=0,
     ):
-        super().__init__(
-            estimator,
-            candidates=candidates,
-            prefit=prefit,
-            memory=memory,
-            memory_limit=memory_limit,
-            verbose=verbose,
-        )
-        self.measurement = measurement
+        store_arguments(locals())
 
     def _make_features(self, X, y):
         model = self._fitted_model()
@@ -132,19 +129,26 @@ class BoostInAttributor(WeightedFit, PointwiseAttributor):
             labels = np.asarray(y, dtype=np.float64)
         else:
             labels = positions(model.classes, y, "y")
-        inputs, weight = model.inputs(X), self._sample_weight
-        features = BoostInFeatures(model, inputs, y, labels, weight, self.measurement_)
+        inputs = model.inputs(X)
+        features = BoostInFeatures(model, inputs, y, labels, self._sample_weight, self.measurement_)
         return features, inputs
 
     def _make_rule(self):
-        kind = "output" if self.classes_ is None else "log odds"
-        return BoostInRule(f"BoostIn influence ({'loss' if self._of_loss else kind})")
+        if self._of_loss:
+            measured = "loss"
+        elif self.classes_ is None:
+            measured = "output"
+        else:
+            measured = "log odds"
+        return BoostInRule(f"BoostIn influence ({measured})")
 
     @property
     def _of_loss(self):
         return self.measurement_ == "loss"
 
-    def leaf_refit(self, X, y=None, rows=None):
+    def leaf_refit(
+        self, X: Rows, y: Targets | None = None, rows: ArrayLike | None = None
+    ) -> NDArray[np.float64]:
         """Compute what each training row alone changes, leaves refitted, structure held fixed.
 
         All leaves take their steps again without the row, round after round, at the outputs that
@@ -171,21 +175,23 @@ class BoostInAttributor(WeightedFit, PointwiseAttributor):
             If rows holds no numbers of training rows.
         """
         check_is_fitted(self)
-        features, own = self._features, self._rows
-        rows = check_row_numbers(np.arange(len(own)) if rows is None else rows, len(own))
+        features = self._features
+        training = self._rows
+        if rows is None:
+            rows = np.arange(len(training))
+        removed = check_row_numbers(rows, len(training))
         X = check_rows(self, X)
         labels = self._labels(X, y)
         leaves = features.inputs(X)
-        before = features.measured(features.final_outputs(leaves), labels)
-        scores = np.empty((len(leaves), len(rows)))
-        for place, row in enumerate(tqdm(rows, desc="rows", disable=not self.verbose)):
-            values = features.refitted(own.inputs, own.labels, [row])
-            scores[:, place] = before - features.measured(
-                features.final_outputs(leaves, values), labels
-            )
+        before = features.measured(features.final_outputs(leaves), labels)  # (n_queries,)
+        scores = np.empty((len(leaves), len(removed)))
+        for place, row in enumerate(tqdm(removed, desc="rows", disable=not self.verbose)):
+            values = features.refitted(training.inputs, training.labels, [row])
+            after = features.measured(features.final_outputs(leaves, values), labels)
+            scores[:, place] = before - after
         return scores
 
-    def predict_without(self, X, rows):
+    def predict_without(self, X: Rows, rows: ArrayLike) -> NDArray[np.float64]:
         """Predict outputs without some training rows, leaves refitted, structure held fixed.
 
         Parameters
@@ -206,15 +212,20 @@ class BoostInAttributor(WeightedFit, PointwiseAttributor):
             If rows holds no numbers of training rows.
         """
         check_is_fitted(self)
-        features, own = self._features, self._rows
-        rows = check_row_numbers(rows, len(own))
+        features = self._features
+        training = self._rows
+        removed = check_row_numbers(rows, len(training))
         leaves = features.inputs(check_rows(self, X))
-        values = features.refitted(own.inputs, own.labels, rows) if len(rows) else None
-        outputs = features.final_outputs(leaves, values)
-        return outputs[:, 0] if outputs.shape[1] == 1 else outputs
+        values = None  # those of the model
+        if len(removed):
+            values = features.refitted(training.inputs, training.labels, removed)
+        outputs = features.final_outputs(leaves, values)  # (n_queries, O)
+        if outputs.shape[1] == 1:
+            return outputs[:, 0]
+        return outputs
 
     def _labels(self, X, y):
-        """Labels or targets (n_queries,) that queries are measured at."""
+        """Find the labels or targets (n_queries,) that queries are measured at."""
         if y is not None:
             return self._measured_at(column_or_1d(y))
         if self._of_loss and self.classes_ is None:

@@ -2,6 +2,7 @@
 
 import copy
 from functools import partial
+from typing import Self
 
 import numpy as np
 from sklearn.base import _fit_context
@@ -18,6 +19,7 @@ from ..._utils.labels import positions
 from ..._utils.modules import state_sums
 from ..._utils.rows import axis_names, check_rows, copied, n_rows
 from ..._utils.training import TrainingData
+from ..._utils.types import Rows, Targets
 from ..features._base import TrainingRows
 from ..features._settings import Settings
 from ..models import SUPPORTED, adapt
@@ -28,7 +30,7 @@ class FitMixin:
 
     # The estimator is an estimator of its own, whose parameters are validated when it is fitted.
     @_fit_context(prefer_skip_nested_validation=False)
-    def fit(self, X, y, sample_id=None):
+    def fit(self, X: Rows, y: Targets, sample_id: Targets | None = None) -> Self:
         """Take the rows to attribute to, and fit the estimator if it is not fitted.
 
         Parameters
@@ -69,10 +71,12 @@ class FitMixin:
         return self
 
     def _fit(self, X, y, sample_id):
+        """Learn everything, in the order of the picture in CONTRIBUTING.rst."""
         self._check_parameters()
         check_readable(y, "y")
         check_readable(sample_id, "sample_id")
-        X, y = check_rows(self, X, reset=True), self._check_targets(y)
+        X = check_rows(self, X, reset=True)
+        y = self._check_targets(y)
         check_consistent_length(np.empty(n_rows(X)), y)
         if sample_id is None:
             sample_id, _ = axis_names(X)
@@ -94,7 +98,7 @@ class FitMixin:
         self._rows = TrainingRows(self._features, copied(inputs), labels, self._kept)
         if not self._features.per_label:
             self._rows.own()  # is kept; what cannot be used is refused here and not by a query
-        # Users may change the weights of modules of their own.
+        # Users may change the weights of modules of their own, which every query looks for.
         modules = [model.users_module for model in self._features.models]
         self._watched = [(m, state_sums(m)) for m in modules if m is not None]
         self._rule = self._make_rule()
@@ -108,6 +112,7 @@ class FitMixin:
         """Refuse parameters that are valid alone and make no sense together."""
 
     def _check_targets(self, y):
+        """Read y as labels, or as numbers where the estimator predicts numbers."""
         y = column_or_1d(y, warn=True)
         if predicts_numbers(self.estimator):
             return check_array(y, ensure_2d=False, dtype="numeric", input_name="y")
@@ -115,18 +120,22 @@ class FitMixin:
         return y
 
     def _resolve(self, estimator, X, y):
-        """The model in use."""
+        """The estimator itself, or a fitted clone of it."""
         if not isinstance(estimator, nn.Module) and not hasattr(estimator, "predict"):
             raise TypeError(f"estimator must be {SUPPORTED}; got {type(estimator).__name__}")
         return resolve(estimator, self.prefit, X, y, self.memory)
 
     def _fitted_model(self, estimator=None):
-        """The model in use as attribution sees it."""
-        model = adapt(self.estimator_ if estimator is None else estimator)
-        return model if self.forward is None else model.with_forward(self.forward)
+        """A fitted estimator, ``estimator_`` by default, as attribution sees it."""
+        if estimator is None:
+            estimator = self.estimator_
+        model = adapt(estimator)
+        if self.forward is not None:
+            model = model.with_forward(self.forward)
+        return model
 
     def _settings(self, **measured):
-        """What features need to know."""
+        """The parameters that features take, and how rows are measured."""
         return Settings(
             batch_size=self.batch_size,
             verbose=self.verbose,
@@ -136,31 +145,34 @@ class FitMixin:
         )
 
     def _make_features(self, X, y):
-        """Features of the model in use, and what they take for the training rows."""
+        """Make features of the model in use, and what their ``points`` takes for rows X."""
         raise NotImplementedError
 
     def _make_rule(self):
-        """The rule that scores rows."""
+        """Make the rule that scores rows, not yet fitted."""
         raise NotImplementedError
 
     def _names_of_features(self, X):
-        """Names of the features whose parts in inner products explanations know, or None."""
+        """Names of the features whose parts in inner products explanations show, or None."""
         if not self._rule.is_inner_product:
             return None
         names = self._features.feature_names(column_names(X))
         # A transformer of the user's may give another number of names than of columns.
-        return names if names is not None and len(names) == self._rows.inputs.shape[1] else None
+        if names is not None and len(names) != self._rows.inputs.shape[1]:
+            return None
+        return names
 
     def _rule_keys(self):
-        """(label, everything) of the rules whose rows fit has measured."""
-        everything = self._rule.needs_all_rows or not self._same_class
-        if not everything:
+        """List (label, everything), as `_rule_at` takes them, of rules whose rows are measured."""
+        if not self._rule.needs_all_rows and self._same_class:
             return [(label, False) for label in np.unique(self._rows.labels)]
-        # Features at each label would take a pass over all rows; queries may ask for one label.
-        return [] if self._features.per_label else [(None, True)]
+        if not self._features.per_label:
+            return [(None, True)]
+        # Each label would take a pass over all rows, and queries may ask for one of them.
+        return []
 
     def _measured_at(self, y):
-        """Positions of classes; targets of a regression as they are."""
+        """Positions of labels among the classes; targets of a regression as they are."""
         if self.classes_ is None:
             return np.array(y, dtype=np.float64)  # a copy that may be written to
         return positions(self.classes_, y, "y")

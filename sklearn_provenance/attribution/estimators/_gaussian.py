@@ -4,6 +4,7 @@ import numbers
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from sklearn.utils import check_consistent_length
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import column_or_1d
@@ -12,6 +13,7 @@ from ..._utils.arguments import store_arguments
 from ..._utils.kept import MEMORY_LIMIT
 from ..._utils.labels import equal_shares, positions
 from ..._utils.rows import check_rows, n_rows
+from ..._utils.types import Rows, Targets
 from ...information import density_system, density_system_features
 from ...tangent._cache import Cache
 from ...tangent._outputs import MEASUREMENTS
@@ -27,26 +29,28 @@ LARGEST_SCALE = 1e140
 
 
 def _in_kernel_units(noise_variance, diagonal):
-    """σ² of a number, of "scale", or of a multiple of the mean diagonal such as "3*diagonal"."""
+    """Read σ²: a number, "scale", or a multiple of the mean diagonal such as "3*diagonal"."""
     if not isinstance(noise_variance, str):
         return float(noise_variance)
     if noise_variance == "scale":
         return SCALE_CONSTANT * diagonal
     factor, star, word = noise_variance.rpartition("*")
+    if not star:
+        factor = 1.0
     try:
-        factor = float(factor) if star else 1.0
+        factor = float(factor)
     except ValueError:
         factor = 0.0
     if word.strip() != "diagonal" or not 0 < factor < np.inf:
         raise ValueError(
             "noise_variance must be a positive number, 'scale' or a positive multiple of the mean "
-            f"kernel diagonal such as '3*diagonal', got {noise_variance!r}"
+            f"kernel diagonal such as '3*diagonal'; got {noise_variance!r}"
         )
     return factor * diagonal
 
 
 class GaussianAttributor(BaseAttributor):
-    """What the rules in nats share: features, coresets and the score for choosing σ²."""
+    """Base of the attributors in nats: features, coresets and the score for choosing σ²."""
 
     _parameter_constraints: dict = {
         **BaseAttributor._parameter_constraints,
@@ -91,18 +95,19 @@ class GaussianAttributor(BaseAttributor):
         settings = self._settings(
             measurement=self.measurement, ntk_parameterization=self.ntk_parameterization
         )
-        model, kind = self._fitted_model(), self._kind()
-        features, inputs = make_features(model, kind, X, y, settings)
-        self.features_, self.coverage_ = features.fitted, features.coverage
+        features, inputs = make_features(self._fitted_model(), self._kind(), X, y, settings)
+        self.features_ = features.fitted
+        self.coverage_ = features.coverage
         return features, inputs
 
     def _kind(self):
-        """Where features come from."""
+        """Where features come from, as :func:`make_features` takes it."""
         return self.features
 
     def _scale(self, rule):
-        """σ² in units of the kernel, for a class of rules."""
-        rows, features = self._rows, self._features
+        """Find σ² in units of the kernel, for a class of rules; it is stored too."""
+        rows = self._rows
+        features = self._features
         if features.per_label and (rule.needs_all_rows or not self._same_class):
             # Rows are measured at the labels of queries, so points at their own are of no use.
             scale = features.norms(rows.inputs, rows.labels).mean().item()
@@ -118,7 +123,14 @@ class GaussianAttributor(BaseAttributor):
         self.noise_variance_ = _in_kernel_units(self.noise_variance, scale)
         return self.noise_variance_
 
-    def select(self, X_queries, k, y=None, balanced=False, normalize=True):
+    def select(
+        self,
+        X_queries: Rows,
+        k: int,
+        y: Targets | None = None,
+        balanced: bool = False,
+        normalize: bool = True,
+    ) -> NDArray[np.int64]:
         """Pick one subset of the training rows for all queries together.
 
         Every row, query or not, is measured at its own label; ``measurement="margin"`` and a small
@@ -156,7 +168,7 @@ class GaussianAttributor(BaseAttributor):
 
         References
         ----------
-        [IT] Eqs. 89-95.
+        [IT] Bayesian information-theoretic training data attribution, Eqs. 89-95.
         """
         self._check_fitted()
         k = self._check_k(k)
@@ -171,8 +183,8 @@ class GaussianAttributor(BaseAttributor):
         rule = self._rule.fit(*self._rows.at(None))
         return rule.select(queries, k, **options).cpu().numpy()
 
-    def score(self, X, y, sample_weight=None):
-        """Mean log predictive density of held-out labels, for choosing ``noise_variance``.
+    def score(self, X: Rows, y: Targets, sample_weight: Targets | None = None) -> float:
+        """Compute the log predictive density of held-out labels, to choose ``noise_variance``.
 
         The density is that of the Gaussian process with the tangent kernel, for one-hot targets
         centred with their training means, with the kernel's amplitude profiled out. With
@@ -211,61 +223,72 @@ class GaussianAttributor(BaseAttributor):
             sample_weight = torch.as_tensor(column_or_1d(sample_weight, dtype=np.float64))
         if self.classes_ is None:
             return self._score_numbers(X, column_or_1d(y, dtype=np.float64), sample_weight)
-        truth, own = positions(self.classes_, column_or_1d(y), "y"), self._rows.labels
+        truth = positions(self.classes_, column_or_1d(y), "y")
         check_consistent_length(np.empty(n_rows(X)), truth)
-        varying = [c for c in range(len(self.classes_)) if 0 < (own == c).sum() < len(own)]
-        if not varying:
+        counts = np.bincount(self._rows.labels, minlength=len(self.classes_))
+        varying = np.flatnonzero((counts > 0) & (counts < len(self._rows)))
+        if not len(varying):
             raise ValueError("score needs training rows of at least two classes")
-        per_label = self._features.per_label
-        inputs = self._features.inputs(X) if per_label else None
+        if not self._features.per_label:
+            queries = self._features.query(X)
+            return self._density_of_classes(queries, None, varying, truth, sample_weight)
+        inputs = self._features.inputs(X)
         total = 0.0
-        for columns in [[c] for c in varying] if per_label else [varying]:
-            if per_label:
-                queries = self._features.points(inputs, np.full_like(truth, columns[0]))
-            else:
-                queries = self._features.query(X)
-            points, _ = self._rows.at(columns[0])
-            targets = torch.as_tensor((own[:, None] == columns).astype(np.float64))
-            held_out = torch.as_tensor((truth[:, None] == columns).astype(np.float64))
-            system, scale = self._density(points, targets, queries, held_out)
-            ratio = self.noise_variance_ / scale
-            total += system.log_density(ratio[None], sample_weight).item()
+        for label in varying:
+            queries = self._features.points(inputs, np.full_like(truth, label))
+            total += self._density_of_classes(queries, label, [label], truth, sample_weight)
         return total
 
+    def _density_of_classes(self, queries, label, classes, truth, sample_weight):
+        """Compute the log density of one-hot targets, with rows measured at a label."""
+        targets = one_hot(self._rows.labels, classes)  # (n_train, n_classes)
+        held_out = one_hot(truth, classes)  # (n_queries, n_classes)
+        return self._log_density(queries, label, targets, held_out, sample_weight)
+
     def _score_numbers(self, X, y, sample_weight):
-        """Mean log predictive density of held-out targets that are numbers."""
+        """Compute the log predictive density of held-out targets that are numbers."""
         if self._features.needs_targets:
             raise ValueError("score needs classes, but the targets given to fit are numbers")
         check_consistent_length(np.empty(n_rows(X)), y)
-        points, _ = self._rows.at(None)
-        queries = self._features.query(X)
-        targets, held_out = (torch.as_tensor(t)[:, None] for t in (self._rows.labels, y))
+        targets = torch.as_tensor(self._rows.labels)[:, None]
         if not (targets != targets[0]).any():
             raise ValueError("score needs training rows with at least two targets")
-        system, scale = self._density(points, targets, queries, held_out)
-        ratio = self.noise_variance_ / scale
-        return system.log_density(ratio[None], sample_weight).item()
+        queries = self._features.query(X)
+        held_out = torch.as_tensor(y)[:, None]
+        return self._log_density(queries, None, targets, held_out, sample_weight)
 
-    def _density(self, points, targets, queries, held_out):
-        """Density of held-out targets; a grid over σ² with a memory makes it once."""
+    def _log_density(self, queries, label, targets, held_out, sample_weight):
+        """Compute the mean log density of held-out targets (n_queries, n_targets)."""
+        points, _ = self._rows.at(label)
 
         def make(*_):
             return density_of(points, targets, queries, held_out)
 
         if self.memory is None:
-            return make()
-        known = points.identity(), queries.identity(), targets, held_out
-        return Cache(self.memory, "density")("density", make, *known)
+            system, scale = make()
+        else:
+            # A grid over σ² makes the system once.
+            known = points.identity(), queries.identity(), targets, held_out
+            system, scale = Cache(self.memory, "density")("density", make, *known)
+        ratio = self.noise_variance_ / scale
+        return system.log_density(ratio[None], sample_weight).item()
+
+
+def one_hot(labels, classes):
+    """Indicate classes among labels (n,), as numbers (n, n_classes) in double precision."""
+    return torch.as_tensor((labels[:, None] == classes).astype(np.float64))
 
 
 def density_of(points, targets, queries, query_targets):
-    """The density of held-out targets for any σ², and the mean kernel diagonal."""
+    """Make the density of held-out targets for any σ², and the mean kernel diagonal."""
     if points.n_components < min(len(points), points.most_components):
-        phi, phi_queries = points.matrix(), queries.matrix()
-        system = density_system_features(phi, targets, phi_queries, query_targets)
+        phi = points.matrix()  # (n_train, n_components)
+        system = density_system_features(phi, targets, queries.matrix(), query_targets)
         return system, phi.square().sum(1).mean()
-    kernel, cross, variance = points.inner(), queries.inner(points), queries.norms()
-    targets, query_targets = (t.to(kernel.device) for t in (targets, query_targets))
-    variance = variance.to(kernel.device)
-    system = density_system(kernel, targets, cross, variance, query_targets)
+    kernel = points.inner()  # (n_train, n_train)
+    cross = queries.inner(points)  # (n_queries, n_train)
+    device = kernel.device
+    system = density_system(
+        kernel, targets.to(device), cross, queries.norms().to(device), query_targets.to(device)
+    )
     return system, kernel.diagonal().mean()

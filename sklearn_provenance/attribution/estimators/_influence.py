@@ -19,13 +19,11 @@ from ..._utils.labels import positions
 from ..._utils.rows import check_rows, n_rows, shown
 from ...explanation import Explanation
 from ..objectives._minima import dense_row, pick_jointly
-from ._influence_checks import (
-    warn_of_nan,
-    warn_of_padding,
-)
+from ._influence_checks import warn_of_nan
 from ._influence_diagnostics import DiagnosticsMixin
 from ._influence_fit import InfluenceFitMixin
 from ._influence_predict import InfluencePredictMixin
+from ._padding import warn_of_padding
 
 
 class InfluenceAttributor(
@@ -277,7 +275,7 @@ class InfluenceAttributor(
             picks, drops = self._pick(query, label, k, allowed[number])
             indices[number, : len(picks)] = picks
             scores[number, : len(drops)] = drops
-        warn_of_padding(indices)
+        warn_of_padding(indices, "rows that can be removed")
         (queries, training_data), _, row_names, names = shown(rows, training.X)
         if labels is None:
             explained = minima.objective.response.answer(minima.outputs(designs))

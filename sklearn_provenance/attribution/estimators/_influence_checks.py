@@ -49,15 +49,3 @@ def warn_of_nan(drops):
             UserWarning,
             stacklevel=3,
         )
-
-
-def warn_of_padding(indices):
-    """Say that some queries have fewer rows than were asked for."""
-    short, k = int((indices[:, -1] < 0).sum()), indices.shape[1]
-    if short:
-        warnings.warn(
-            f"{short} of {len(indices)} queries have fewer than k={k} rows that can be removed; "
-            "the rest is padded with -1 and nan",
-            UserWarning,
-            stacklevel=3,
-        )

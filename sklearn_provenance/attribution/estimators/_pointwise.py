@@ -1,18 +1,24 @@
-"""Methods that score each training row alone."""
+"""Attributors that score each training row alone."""
+
+from collections.abc import Sequence
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from ..._utils.labels import equal_shares
 from ..._utils.rows import check_rows
+from ..._utils.types import Rows, Targets
 from ..rules._base import largest
-from ._base import BaseAttributor
+from ._base import BaseAttributor, by_label
 
 
 class PointwiseSelection:
-    """Subsets for many queries from the sum of scores, for any attributor."""
+    """Picks subsets for many queries by the sum of scores."""
 
-    def select(self, X_queries, k, y=None, balanced=False):
+    def select(
+        self, X_queries: Rows, k: int, y: Targets | None = None, balanced: bool = False
+    ) -> NDArray[np.int64]:
         """Pick the rows whose scores, averaged over queries, are largest.
 
         Parameters
@@ -40,7 +46,13 @@ class PointwiseSelection:
         """
         return self.select_sizes(X_queries, [k], y, balanced)[0]
 
-    def select_sizes(self, X_queries, sizes, y=None, balanced=False):
+    def select_sizes(
+        self,
+        X_queries: Rows,
+        sizes: Sequence[int],
+        y: Targets | None = None,
+        balanced: bool = False,
+    ) -> list[NDArray[np.int64]]:
         """Pick subsets of several sizes from one ranking.
 
         Parameters
@@ -64,16 +76,15 @@ class PointwiseSelection:
         queries = self._queries(check_rows(self, X_queries), y)
         allowed = self._check_pool(queries, max(sizes))
         total = np.zeros(len(self._rows))
-        labels = queries.labels.numpy()
-        for label in np.unique(labels) if self._features.per_label else [None]:
-            part = queries if label is None else queries.take(np.flatnonzero(labels == label))
+        for label, places in by_label(queries.labels.numpy(), self._features.per_label):
+            part = queries if label is None else queries.take(places)
             total += self._rule_at(label, everything=True).total(part).cpu().numpy()
         ranking = largest(torch.as_tensor(total)[None], len(total))[0][0].numpy()
         ranking = ranking[allowed[ranking]]
         if not balanced:
             return [ranking[:k] for k in sizes]
         labels = self._rows.labels[ranking]
-        counts = np.bincount(labels, minlength=len(self.classes_))
+        counts = np.bincount(labels, minlength=len(self.classes_))  # candidates of each class
         place = np.empty_like(ranking)  # of each row within its class
         for label in np.flatnonzero(counts):
             place[labels == label] = np.arange(counts[label])
@@ -81,10 +92,10 @@ class PointwiseSelection:
 
 
 class PointwiseAttributor(PointwiseSelection, BaseAttributor):
-    """What methods share whose score of a subset is the sum over its rows."""
+    """Base of attributors whose score of a subset is the sum over its rows."""
 
-    def score(self, X, y, sample_weight=None):
-        """Accuracy of the model in use; R² of a regressor.
+    def score(self, X: Rows, y: Targets, sample_weight: Targets | None = None) -> float:
+        """Measure the accuracy of the model in use; R² of a regressor.
 
         It says nothing of the attribution, which the protocols of
         :mod:`sklearn_provenance.evaluation` measure.

@@ -1,16 +1,21 @@
 """What an attributor predicts, transforms to and says of itself, as its model would."""
 
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import ClassifierTags, RegressorTags, get_tags
 
 from ..._utils.fitted import predicts_numbers
 from ..._utils.rows import check_rows
+from ..._utils.types import Rows
 
 
 class PredictMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
     """Predictions of the model in use, features of rows, and tags."""
 
-    def predict(self, X):
+    def predict(self, X: Rows) -> NDArray[Any]:
         """Predict classes, or numbers, with the model in use.
 
         Parameters
@@ -27,7 +32,7 @@ class PredictMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         self._check_fitted()
         return self._features.predict(check_rows(self, X))
 
-    def transform(self, X):
+    def transform(self, X: Rows) -> NDArray[np.floating]:
         """Features of rows at the predicted label: what is compared with those of training rows.
 
         Parameters
@@ -53,19 +58,25 @@ class PredictMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
 
     @property
     def _n_features_out(self):
+        """Columns of `transform`, which ``get_feature_names_out`` names."""
         return self._features.n_features_out(self._rows.inputs)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         if predicts_numbers(self.estimator):
+            tags.estimator_type = "regressor"
             # Its score may be a density, which has no lower bound.
-            tags.estimator_type, tags.regressor_tags = "regressor", RegressorTags(poor_score=True)
+            tags.regressor_tags = RegressorTags(poor_score=True)
         else:
             # It predicts classes, and cross-validation must keep all of them in every fold.
-            tags.estimator_type, tags.classifier_tags = "classifier", ClassifierTags()
+            tags.estimator_type = "classifier"
+            tags.classifier_tags = ClassifierTags()
         tags.target_tags.required = True
-        # What a module takes is dense: sparse rows are converted batch by batch.
-        is_estimator = isinstance(self.estimator, BaseEstimator)
-        tags.input_tags.sparse = not is_estimator or get_tags(self.estimator).input_tags.sparse
-        tags.input_tags.allow_nan = is_estimator and get_tags(self.estimator).input_tags.allow_nan
+        if isinstance(self.estimator, BaseEstimator):
+            taken = get_tags(self.estimator).input_tags
+            tags.input_tags.sparse = taken.sparse
+            tags.input_tags.allow_nan = taken.allow_nan
+        else:
+            tags.input_tags.sparse = True  # a module takes dense rows, converted batch by batch
+            tags.input_tags.allow_nan = False
         return tags

@@ -3,10 +3,11 @@
 import numpy as np
 from sklearn.utils import check_random_state
 
+from ..._utils.arguments import store_arguments
 from ..._utils.hashing import row_digests
 from ..features import make_features
 from ..rules._random import RandomRule
-from ._base import BaseAttributor
+from ._base import base_constraints
 from ._docs import documented
 from ._pointwise import PointwiseAttributor
 
@@ -16,9 +17,9 @@ class RandomAttributor(PointwiseAttributor, auto_wrap_output_keys=None):
     """Name training rows at random, the baseline that every method has to beat.
 
     Scores are independent and uniform between 0 and 1; they say nothing about the model. They are
-    drawn anew for each query, from what the query holds and ``random_state``: the same row gets
-    the same answer in any batch and in any order. The features of no row are compared, so there is
-    no ``transform``.
+    drawn anew for each query, from what the query holds and ``random_state``: the same query gets
+    the same answer in any batch and in any order. No features are compared, so there is no
+    ``transform``.
 
     Parameters
     ----------
@@ -57,9 +58,9 @@ class RandomAttributor(PointwiseAttributor, auto_wrap_output_keys=None):
     """
 
     _parameter_constraints: dict = {
-        name: BaseAttributor._parameter_constraints[name]
-        for name in ("estimator", "candidates", "forward", "prefit", "verbose")
-    } | {"random_state": ["random_state"]}
+        **base_constraints("estimator", "candidates", "forward", "prefit", "verbose"),
+        "random_state": ["random_state"],
+    }
 
     def __init__(
         self,
@@ -71,13 +72,10 @@ class RandomAttributor(PointwiseAttributor, auto_wrap_output_keys=None):
         prefit="auto",
         verbose=0,
     ):
-        super().__init__(
-            estimator, candidates=candidates, forward=forward, prefit=prefit, verbose=verbose
-        )
-        self.random_state = random_state
+        store_arguments(locals())
 
     def _make_features(self, X, y):
-        return make_features(self._fitted_model(), _row_numbers, X, y, self._settings())
+        return make_features(self._fitted_model(), row_numbers, X, y, self._settings())
 
     def _make_rule(self):
         seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
@@ -95,5 +93,6 @@ class RandomAttributor(PointwiseAttributor, auto_wrap_output_keys=None):
         return tags
 
 
-def _row_numbers(X):
+def row_numbers(X):
+    """Turn what each row holds into numbers, as features that the rule seeds its scores with."""
     return row_digests(X).astype(np.float64)

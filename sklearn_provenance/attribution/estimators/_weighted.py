@@ -1,6 +1,7 @@
-"""Attributors of trees, which need the weights that an estimator was fitted with."""
+"""What attributors of trees share: the sample weights that the estimator was fitted with."""
 
 import copy
+from typing import Self
 
 import numpy as np
 from sklearn.base import clone
@@ -8,13 +9,20 @@ from sklearn.utils.validation import _check_sample_weight
 
 from ..._utils.fitted import is_fitted
 from ..._utils.rows import n_rows
+from ..._utils.types import Rows, Targets
 from ._base import BaseAttributor
 
 
 class WeightedFit:
     """``fit`` with weights of the rows, to be inherited before :class:`BaseAttributor`."""
 
-    def fit(self, X, y, sample_id=None, sample_weight=None):
+    def fit(
+        self,
+        X: Rows,
+        y: Targets,
+        sample_id: Targets | None = None,
+        sample_weight: Targets | None = None,
+    ) -> Self:
         """Find what each training row did in the leaves, and fit the estimator if it is not fitted.
 
         Parameters
@@ -60,10 +68,13 @@ class WeightedFit:
 
 
 def check_row_numbers(rows, n_train):
-    """Row numbers (n_rows,) of training rows, as integers."""
+    """Raise unless rows are numbers of training rows; return them as integers (n_rows,)."""
     rows = np.asarray(rows)
     if rows.ndim != 1 or (len(rows) and rows.dtype.kind not in "iu"):
-        raise ValueError(f"rows must be a list of row numbers, got {rows!r}")
+        raise ValueError(f"rows must be a list of row numbers; got {rows!r}")
     if len(rows) and (rows.min() < 0 or rows.max() >= n_train):
-        raise ValueError(f"rows must be between 0 and {n_train - 1}, got {rows.tolist()}")
+        raise ValueError(
+            f"rows must be between 0 and {n_train - 1}, the numbers of training rows; got "
+            f"{rows.min()} to {rows.max()}"
+        )
     return rows.astype(np.intp)
