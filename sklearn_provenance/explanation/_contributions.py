@@ -8,6 +8,8 @@ from scipy.sparse import csr_array, issparse
 
 from ._rows import format_number
 
+# The name under which the part of an intercept is listed.
+INTERCEPT = "(intercept)"
 N_PARTS = 8  # features that are named and marked for an exemplar
 
 
@@ -145,11 +147,7 @@ class Contributions:
             values = values * self.weights[columns]
         if self.factors is not None:
             values = values * self.factors[query, rank]
-        found = {}
-        for column, value in zip(columns, values, strict=True):
-            name = str(self.names[column])
-            found[name] = found.get(name, 0.0) + float(value)
-        return found
+        return sum_by_name(self.names, columns, values)
 
     def _product(self, query, row):
         """Multiply a query and a training row feature by feature, in double precision."""
@@ -158,6 +156,30 @@ class Contributions:
         if issparse(one) or issparse(other):
             return csr_array(one).multiply(csr_array(other)).tocsr()
         return one * other
+
+
+def sum_by_name(names, columns, values):
+    """Add the parts of columns that have one name.
+
+    Parameters
+    ----------
+    names : ndarray of shape (n_features,)
+        Name of each column.
+    columns : ndarray of int of shape (n,)
+        Columns that have a part.
+    values : ndarray of shape (n,)
+        Their parts.
+
+    Returns
+    -------
+    dict of str to float
+        The sum of each name.
+    """
+    sums = {}
+    for column, value in zip(columns, values, strict=True):
+        name = str(names[column])
+        sums[name] = sums.get(name, 0.0) + float(value)
+    return sums
 
 
 class ListedContributions:
@@ -345,7 +367,9 @@ def mark_words(text, parts):
     list of Run
         Which are the text when they are joined.
     """
-    sizes = {" ".join(_words(name)): part for name, part in parts if _words(name)}
+    sizes = {
+        " ".join(_words(name)): part for name, part in parts if _words(name) and name != INTERCEPT
+    }
     if not sizes or not text:
         return [Run(text)] if text else []
     longest_first = sorted(sizes, key=len, reverse=True)

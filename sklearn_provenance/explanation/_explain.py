@@ -9,7 +9,6 @@ from sklearn.utils.validation import check_is_fitted
 
 from .._utils.feature_names import column_names, names_out
 from ._checks import check_rows, row_size
-from ._contributions import Contributions
 from ._rows import dense, take
 
 
@@ -106,7 +105,7 @@ def _renamed(contributions, pipelines, X):
 
     Without such names there are no contributions, since a name may mean another column of X.
     """
-    if not isinstance(contributions, Contributions):
+    if not hasattr(contributions, "named"):
         return contributions
     names = getattr(pipelines[0], "feature_names_in_", None) if X is None else column_names(X)
     for pipeline in pipelines:

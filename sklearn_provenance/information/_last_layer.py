@@ -106,6 +106,23 @@ def influence(factor, query_gradients, query_features, gradients, features):
     return scores
 
 
+def weight_changes(factor, gradients, features):
+    """H^-1 (g_i ⊗ z_i) of rows, (n, O, F): how each moves the weights.
+
+    Parameters
+    ----------
+    factor : Tensor of shape (O·F, O·F)
+        Of :func:`damped_hessian`.
+    gradients : Tensor of shape (n, O)
+        g, in the outputs.
+    features : Tensor of shape (n, F)
+        z.
+    """
+    directions = gradients[:, :, None] * features[:, None]  # (n, O, F)
+    solved = torch.cholesky_solve(directions.flatten(1).mT, factor).mT
+    return solved.reshape(directions.shape)
+
+
 def gradients_without_own(factor, gradients, logits, features):
     """Gradients g' (n, O) with H^-1 (g' ⊗ z) = (H - A ⊗ z z^T)^-1 (g ⊗ z).
 

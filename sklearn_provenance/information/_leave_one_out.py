@@ -86,6 +86,7 @@ class LeaveOneOut:
             everywhere = -own / total
             # Nothing is left of a class with one row; that row's answer is nan.
             of_own = (1 + everywhere) * own / (of_class - own)
+            of_own[~np.isfinite(of_own)] = np.nan  # infinities would warn on the way
         return penalty, np.stack([everywhere, of_own], 1)
 
     def _class(self, rows):

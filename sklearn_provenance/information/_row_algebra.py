@@ -60,8 +60,10 @@ def gains_without(curvatures, cross):
     if n_outputs == 1:
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.where(np.abs(systems) > LEVERAGE_ONE, curvatures / systems, np.nan)
-    determinants = np.linalg.det(systems)
-    singular = ~(np.abs(determinants) > LEVERAGE_ONE)
+    # A row alone in its class has a curvature of nan, which LAPACK would warn of.
+    singular = ~np.isfinite(systems).all((1, 2))
+    systems[singular] = 0
+    singular |= ~(np.abs(np.linalg.det(systems)) > LEVERAGE_ONE)
     systems[singular] = np.eye(n_outputs)
     gains = np.linalg.solve(systems, np.where(np.isfinite(curvatures), curvatures, 0))
     gains[singular] = np.nan

@@ -17,8 +17,17 @@ from sklearn.feature_extraction.text import (
 )
 from sklearn.feature_selection import SelectKBest
 from sklearn.frozen import FrozenEstimator
-from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.kernel_ridge import KernelRidge
+from sklearn.linear_model import (
+    Lasso,
+    LinearRegression,
+    LogisticRegression,
+    PoissonRegressor,
+    Ridge,
+    RidgeClassifier,
+)
 from sklearn.model_selection import GridSearchCV
+from sklearn.multiclass import OneVsRestClassifier
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline, make_union
 from sklearn.preprocessing import (
@@ -27,11 +36,13 @@ from sklearn.preprocessing import (
     OneHotEncoder,
     StandardScaler,
 )
+from sklearn.svm import LinearSVC
 
 from sklearn_provenance import explain
 from sklearn_provenance._utils.kept import n_bytes
 from sklearn_provenance.attribution import (
     GradDotAttributor,
+    InfluenceAttributor,
     InfoGainAttributor,
     InfoLossAttributor,
     LastLayerAttributor,
@@ -358,13 +369,148 @@ def test_without_names_there_are_no_contributions(name):
     exp.plot()
 
 
+# Parts of scores that are no inner product
+
+
+def sums_of_parts(exp):
+    """Sum (n_queries, k) of the parts of all features in each score."""
+    sums = np.full(exp.indices.shape, np.nan)
+    for pair in np.ndindex(exp.indices.shape):
+        if exp.indices[pair] >= 0:
+            sums[pair] = sum(part for _, part in exp.shared_features(*pair))
+    return sums
+
+
+CLASSIFIERS = {
+    "logistic": LogisticRegression(),
+    "balanced": LogisticRegression(class_weight="balanced"),
+    "no intercept": LogisticRegression(fit_intercept=False),
+    "ridge": RidgeClassifier(),
+    "hinge": LinearSVC(),
+    "one against rest": OneVsRestClassifier(LogisticRegression(C=3.0)),
+}
+
+
+@pytest.mark.parametrize("direction", ["down", "any"])
+@pytest.mark.parametrize("n_classes", [2, 3])
+@pytest.mark.parametrize("name", CLASSIFIERS)
+def test_words_in_influence_add_up_to_the_score(name, n_classes, direction):
+    rows, y = 2 * TEXTS, np.arange(16) % 5 % n_classes
+    model = make_pipeline(TfidfVectorizer(), CLASSIFIERS[name])
+    exp = InfluenceAttributor(model, direction=direction).fit(rows, y).explain(QUERIES, k=2)
+    np.testing.assert_allclose(sums_of_parts(exp), exp.scores, rtol=1e-9, atol=1e-12)
+    assert issparse(exp.contributions.pairs[0])
+    for query, rank in np.ndindex(exp.indices.shape):
+        found = {name for name, _ in exp.shared_features(query, rank)}
+        assert found - {"(intercept)"} <= words(QUERIES[query])
+        assert ("(intercept)" in found) == (name != "no intercept")
+
+
+def test_a_words_part_is_the_change_of_its_coefficient_after_training_again():
+    vectorizer = TfidfVectorizer().fit(TEXTS)
+    model = make_pipeline(FrozenEstimator(vectorizer), LogisticRegression(C=5.0, tol=1e-10))
+    model.fit(TEXTS, TOPICS)
+    exp = InfluenceAttributor(model).fit(TEXTS, TOPICS).explain(QUERIES, k=1)
+    for query, row in enumerate(exp.indices[:, 0]):
+        kept = np.arange(8) != row
+        again = make_pipeline(FrozenEstimator(vectorizer), LogisticRegression(C=5.0, tol=1e-10))
+        again.fit([t for t, k in zip(TEXTS, kept, strict=True) if k], TOPICS[kept])
+        change = (model[-1].coef_ - again[-1].coef_)[0]
+        sign = 1 if exp.query_labels[query] == model.classes_[1] else -1
+        parts = sign * change * vectorizer.transform(QUERIES).toarray()[query]
+        expected = dict(zip(vectorizer.get_feature_names_out(), parts, strict=True))
+        found = dict(exp.shared_features(query))
+        del found["(intercept)"]
+        assert found == pytest.approx({n: p for n, p in expected.items() if p}, abs=1e-6)
+
+
+@pytest.mark.parametrize("most_formed", [50, 4096], ids=["products", "kernel"])
+def test_words_of_influence_where_they_outnumber_texts(most_formed, monkeypatch):
+    # The Hessian is not formed, or parameters are those of a kernel's features.
+    monkeypatch.setattr("sklearn_provenance.information._newton.MOST_FORMED", most_formed)
+    monkeypatch.setattr(
+        "sklearn_provenance.attribution.objectives._linear.MOST_FORMED", most_formed
+    )
+    rng = np.random.default_rng(0)
+    vocabulary = np.array([f"w{number}" for number in range(400)])
+    texts = [" ".join(rng.choice(vocabulary, 30)) for _ in range(80)]
+    model = make_pipeline(TfidfVectorizer(), LogisticRegression(C=10.0, tol=1e-9))
+    exp = InfluenceAttributor(model).fit(texts, rng.random(80) < 0.5).explain(texts[:2], k=2)
+    np.testing.assert_allclose(sums_of_parts(exp), exp.scores, rtol=1e-6, atol=1e-10)
+    assert exp.indices[0, 0] == 0  # a text rests on itself
+    assert {name for name, _ in exp.shared_features(0, 0, 20)} <= words(texts[0])
+
+
+REGRESSORS = {
+    "ridge": Ridge(),
+    "poisson": PoissonRegressor(),
+    "few columns": Lasso(alpha=0.02),
+    "none fixed": LinearRegression(fit_intercept=False),
+}
+
+
+@pytest.mark.parametrize("name", REGRESSORS)
+def test_columns_in_influence_add_up_to_the_score(name):
+    X, _ = table()
+    y = X["income"].to_numpy().clip(0) + (X["city"] == "Gent")
+    numbers = make_column_transformer((OneHotEncoder(drop="first"), ["city", "pet"]),
+                                      (StandardScaler(), ["age"]))  # fmt: skip
+    exp = InfluenceAttributor(make_pipeline(numbers, REGRESSORS[name])).fit(X, y)
+    exp = exp.explain(X[:4], k=3)
+    np.testing.assert_allclose(sums_of_parts(exp), exp.scores, rtol=1e-9, atol=1e-12)
+    assert shared_names(exp) <= {"city", "pet", "age", "(intercept)"}
+
+
+def test_influence_of_other_designs_has_no_parts_or_those_of_columns_in_use():
+    X, y = table()
+    numbers = X[["age", "income"]].to_numpy()
+    exp = InfluenceAttributor(KernelRidge(kernel="rbf")).fit(numbers, X["age"]).explain(numbers[:2])
+    assert exp.contributions is None
+    hashed = make_pipeline(HashingVectorizer(n_features=64), LogisticRegression())
+    assert InfluenceAttributor(hashed).fit(TEXTS, TOPICS).explain(QUERIES).contributions is None
+
+
+def test_a_pipeline_around_influence_names_words():
+    inner = make_pipeline(TfidfVectorizer(), InfluenceAttributor(LogisticRegression()))
+    exp = explain(inner.fit(TEXTS, TOPICS), QUERIES, k=2)
+    expected = InfluenceAttributor(make_pipeline(TfidfVectorizer(), LogisticRegression()))
+    expected = expected.fit(TEXTS, TOPICS).explain(QUERIES, k=2)
+    assert dict(exp.shared_features(0, 0)) == pytest.approx(dict(expected.shared_features(0, 0)))
+    assert exp[1:].shared_features(0, 1) == exp.shared_features(1, 1)
+    again = pickle.loads(pickle.dumps(exp))
+    assert again.shared_features(1, 1) == exp.shared_features(1, 1)
+
+
+@pytest.mark.parametrize("kind", ["influence", "representer"])
+@pytest.mark.parametrize("y", [TOPICS, np.arange(8) % 3], ids=["two", "three"])
+@pytest.mark.parametrize("among_train", [False, True])
+def test_words_in_the_last_layer_add_up_to_the_score(kind, y, among_train):
+    model = make_pipeline(TfidfVectorizer(), LogisticRegression())
+    attributor = LastLayerAttributor(model, kind=kind, candidates="all").fit(TEXTS, y)
+    exp = attributor.explain(None if among_train else QUERIES, k=3)
+    np.testing.assert_allclose(sums_of_parts(exp), exp.scores, rtol=1e-9, atol=1e-12)
+    for query, rank in np.ndindex(exp.indices.shape):
+        text = TEXTS[query] if among_train else QUERIES[query]
+        found = {name for name, _ in exp.shared_features(query, rank)} - {"(intercept)"}
+        assert found <= words(text)
+        if kind == "representer":
+            assert found == words(text) & words(TEXTS[exp.indices[query, rank]])
+
+
+def test_the_intercept_is_no_word():
+    model = make_pipeline(TfidfVectorizer(), LogisticRegression())
+    attributor = InfluenceAttributor(model).fit(TEXTS, TOPICS)
+    exp = attributor.explain(["The intercept of the river"], k=2)
+    assert ">intercept</mark>" not in exp.to_html()
+
+
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_methods_and_models_without_such_an_inner_product_have_none():
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(20, 4)), np.arange(20) % 2
     network = MLPClassifier((3,), max_iter=20, random_state=0)
     for attributor in (
-        LastLayerAttributor(LogisticRegression()),
+        LastLayerAttributor(network),
         InfoGainAttributor(network),
         RepSimAttributor(network),
     ):

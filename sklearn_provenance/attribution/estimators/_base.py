@@ -18,6 +18,7 @@ from ..._utils.modules import state_sums
 from ..._utils.rows import check_rows, copied, n_rows
 from ..._utils.types import Rows, Targets
 from ...explanation import Contributions, Explanation
+from ...explanation._pair_contributions import PairContributions
 from ._fit import FitMixin
 from ._padding import warn_of_padding
 from ._predict import PredictMixin
@@ -47,11 +48,12 @@ class Picks(NamedTuple):
     n_tied: np.ndarray  # (n_queries,)
     factors: np.ndarray | None  # (n_queries, k) of features in inner products, if they have names
     inputs: Any  # features (n_queries, n_features) of queries, where there are factors
+    parts: PairContributions | None  # of features in scores, where there are no factors
 
     def copied(self):
-        """Copy the arrays, to which users may write; they are not handed ``inputs``."""
-        arrays = (None if array is None else array.copy() for array in self[:-1])
-        return Picks(*arrays, inputs=self.inputs)
+        """Copy the arrays, to which users may write; they are not handed features and parts."""
+        arrays = (None if array is None else array.copy() for array in self[:-2])
+        return Picks(*arrays, inputs=self.inputs, parts=self.parts)
 
 
 def by_label(labels, apart):
@@ -193,7 +195,7 @@ class BaseAttributor(FitMixin, PredictMixin, BaseEstimator):
             Row numbers of the X given to fit in order of selection, and their scores. Where a
             query has fewer than k candidates the rest is padded with -1 and nan, with a warning.
             Where the model is linear in columns or words that have names, ``contributions`` are
-            their parts in the inner products of a query and its exemplars.
+            their parts in the inner products of a query and its exemplars, or in their scores.
 
         Raises
         ------
@@ -224,7 +226,7 @@ class BaseAttributor(FitMixin, PredictMixin, BaseEstimator):
         query_labels, targets = picks.labels, "numbers"
         if self.classes_ is not None:
             query_labels, targets = self.classes_[picks.labels], "labels"
-        contributions = None
+        contributions = picks.parts
         if picks.factors is not None:
             contributions = Contributions(
                 picks.inputs, self._rows.inputs, self._feature_names, factors=picks.factors
@@ -260,9 +262,12 @@ class BaseAttributor(FitMixin, PredictMixin, BaseEstimator):
         indices = np.full((len(labels), k), -1, dtype=np.int64)
         scores = np.full(indices.shape, np.nan)
         n_tied = np.zeros(len(indices), dtype=np.int64)
-        factors = None
+        factors = parts = None
         if self._feature_names is not None:
-            factors = np.zeros(indices.shape)
+            if self._rule.has_pair_parts:
+                parts = PairContributions.empty(indices.shape, self._feature_names)
+            else:
+                factors = np.zeros(indices.shape)
         groups = self._groups(queries, among_train)
         for group in tqdm(groups, desc="classes", disable=not self.verbose):
             picked = group.rule.pick(group.queries, k, group.candidates, group.own)
@@ -273,11 +278,14 @@ class BaseAttributor(FitMixin, PredictMixin, BaseEstimator):
             if factors is not None:
                 pairs = group.rule.pair_factors(group.queries, picked[0].cpu())
                 factors[group.numbers] = pairs.numpy()
+            if parts is not None:
+                of_group = group.rule.pair_parts(group.queries, picked[0].cpu(), group.own)
+                parts.put(group.numbers, *of_group)
         inputs = None
         if factors is not None:
             # Users may write to their queries, which a linear model may take as they are.
             inputs = self._rows.inputs if among_train else copied(queries.x)
-        return Picks(labels, indices, scores, n_tied, factors, inputs)
+        return Picks(labels, indices, scores, n_tied, factors, inputs, parts)
 
     def _check_fitted(self):
         """Raise unless fitted. The tags of all that is inside are read only where it is not."""

@@ -153,8 +153,8 @@ class FitMixin:
         raise NotImplementedError
 
     def _names_of_features(self, X):
-        """Names of the features whose parts in inner products explanations show, or None."""
-        if not self._rule.is_inner_product:
+        """Names of the features whose parts in scores explanations show, or None."""
+        if not (self._rule.is_inner_product or self._rule.has_pair_parts):
             return None
         names = self._features.feature_names(column_names(X))
         # A transformer of the user's may give another number of names than of columns.

@@ -13,11 +13,13 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d
 from tqdm.auto import tqdm
 
 from ..._utils.arguments import labels_and_k, real, whole
+from ..._utils.feature_names import column_names
 from ..._utils.fitted import predicts_numbers
 from ..._utils.kept import MEMORY_LIMIT
 from ..._utils.labels import positions
 from ..._utils.rows import check_rows, n_rows, shown
 from ...explanation import Explanation
+from ..objectives._column_parts import ColumnParts
 from ..objectives._minima import dense_row, pick_jointly
 from ._influence_checks import warn_of_nan
 from ._influence_diagnostics import DiagnosticsMixin
@@ -129,6 +131,14 @@ class InfluenceAttributor(
     What :meth:`explain` finds is a set: it removes the row whose removal moves the margin most,
     solves the problem without it, and goes on from there. Scores are marginal and add up to the
     fall of the margin when all k rows are gone.
+
+    Of a linear model each column of the query has a part in a score: by how much its coefficient
+    changes when the row goes, times the query's value. In text this is a word of the query; the
+    words that it shares with the row have the largest parts, and others have some through the
+    inverse Hessian. Columns of a dense table count from their means. Together with the
+    intercept's, which is named "(intercept)", the parts add up to the score: where the margin is
+    not linear in the outputs, changes of outputs are multiplied by the mean of its gradient on
+    the way.
 
     References
     ----------
@@ -245,7 +255,8 @@ class InfluenceAttributor(
             Rows in the order in which they were picked. A score is the fall of the margin with
             that row, after those before it; scores add up to the fall when all k rows are gone.
             Where fewer than k rows can be removed, the rest is padded with -1 and nan, with a
-            warning.
+            warning. Where the model is linear in columns or words that have names,
+            ``contributions`` are their parts of each score (see the notes).
 
         Raises
         ------
@@ -267,14 +278,18 @@ class InfluenceAttributor(
         allowed = self._candidates(labels, n_rows(rows))
         indices = np.full((n_rows(rows), k), -1, dtype=np.int64)
         scores = np.full(indices.shape, np.nan)
+        columns = ColumnParts.of(minima.objective, rows, column_names(rows))
+        parts = []
         for number in tqdm(range(len(indices)), desc="queries", disable=not self.verbose):
             if among_train:
                 allowed[number, number] = False
             query = [dense_row(design, number) for design in designs]
             label = None if labels is None else labels[number]
-            picks, drops = self._pick(query, label, k, allowed[number])
-            indices[number, : len(picks)] = picks
-            scores[number, : len(drops)] = drops
+            removal = self._pick(query, label, k, allowed[number])
+            indices[number, : len(removal.rows)] = removal.rows
+            scores[number, : len(removal.drops)] = removal.drops
+            if columns is not None:
+                parts.append(columns.of_removal(number, label, removal, k))
         warn_of_padding(indices, "rows that can be removed")
         (queries, training_data), _, row_names, names = shown(rows, training.X)
         if labels is None:
@@ -294,15 +309,16 @@ class InfluenceAttributor(
             feature_names=getattr(self, "feature_names_in_", names),
             method="influence",
             score_name=minima.objective.response.score_name,
+            contributions=None if columns is None else columns.contributions(parts),
         )
 
     def _pick(self, query, label, k, allowed):
-        """Rows and their marginal drops in the direction that was asked for."""
+        """Rows and the way they move the margin in the direction that was asked for."""
         if self.direction != "any":
             sign = 1 if self.direction == "down" else -1
             return pick_jointly(self._minima, query, label, k, allowed, sign)
         down, up = (pick_jointly(self._minima, query, label, k, allowed, s) for s in (1, -1))
-        return down if sum(down[1]) >= -sum(up[1]) else up
+        return down if sum(down.drops) >= -sum(up.drops) else up
 
     def _labels(self, X, y):
         """Positions of labels, given or predicted; None for a regressor."""

@@ -75,6 +75,11 @@ class LastLayerAttributor(PointwiseAttributor):
 
     With ``explain(X=None)`` the Hessian is that of the other rows.
 
+    Where the model itself is linear, each column of a query has a part in the influence of a row:
+    its value, times how much the row moves the column's coefficients. In text these are words of
+    the query, those that it shares with the row in front. Parts and the intercept's, which is
+    named "(intercept)", add up to the score; those of a representer value add up without one.
+
     References
     ----------
     Koh, Liang (2017). Understanding black-box predictions via influence functions, ICML.

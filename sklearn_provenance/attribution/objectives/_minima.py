@@ -3,6 +3,8 @@
 Shapes in comments: n rows, m of them at a time, d columns, K outputs of all parts together.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 from scipy.sparse import issparse
 from tqdm.auto import tqdm
@@ -239,6 +241,15 @@ def own_outputs(parameters, designs, rows):
     return np.hstack([outputs_of_rows(design[rows], theta) for theta, design in pairs])
 
 
+class JointRemoval(NamedTuple):
+    """Rows whose joint removal moves a query's margin, and the way there."""
+
+    rows: list  # in the order in which they were picked
+    drops: list  # by how much the margin falls with each, after those before it
+    outputs: np.ndarray  # (n_rows + 1, K) of the query: with all rows, and after each pick
+    parameters: list  # of the same states: θ (K, d) of each part
+
+
 def pick_jointly(minima, query, label, k, allowed, sign=1):
     """Pick rows whose joint removal moves a query's margin most, greedily.
 
@@ -262,19 +273,19 @@ def pick_jointly(minima, query, label, k, allowed, sign=1):
 
     Returns
     -------
-    picks : list of int
-        Rows in the order in which they were picked; fewer than k if no other can be removed.
-    drops : list of float
-        By how much the margin falls with each pick, after those before it.
+    JointRemoval
+        Of fewer than k rows if no other can be removed.
     """
     response = minima.objective.response
     allowed = allowed.copy()
     designs = [row[None] for row in query]
-    margin = response.margin(minima.outputs(designs)[0], label)
+    outputs = [minima.outputs(designs)[0]]
+    parameters = [[point.theta for point in minima.points]]
+    margin = response.margin(outputs[0], label)
     picks, drops = [], []
     while len(picks) < k and allowed.any():
-        outputs = minima.outputs(designs)[0]
-        gains = sign * (margin - response.margin(outputs - minima.changes(query), label))
+        without_each = outputs[-1] - minima.changes(query)
+        gains = sign * (margin - response.margin(without_each, label))
         gains = np.where(allowed & np.isfinite(gains), gains, -np.inf)
         best = int(np.argmax(gains))
         if gains[best] == -np.inf:
@@ -284,10 +295,12 @@ def pick_jointly(minima, query, label, k, allowed, sign=1):
             minima = minima.without_row(best)
         except NoMinimumError:  # it is the last row that holds a parameter or a class
             continue
-        before, margin = margin, response.margin(minima.outputs(designs)[0], label)
+        outputs.append(minima.outputs(designs)[0])
+        parameters.append([point.theta for point in minima.points])
+        before, margin = margin, response.margin(outputs[-1], label)
         picks.append(best)
         drops.append(float(before - margin))
-    return picks, drops
+    return JointRemoval(picks, drops, np.stack(outputs), parameters)
 
 
 def dense_row(design, number):

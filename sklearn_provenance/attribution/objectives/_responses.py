@@ -19,6 +19,10 @@ class Response:
         """Margin (...) of the label at a position; regression has no label, and takes None."""
         raise NotImplementedError
 
+    def slope(self, outputs, label):
+        """Gradient (..., K) of the margin in the outputs (..., K)."""
+        raise NotImplementedError
+
     def answer(self, outputs):
         """What the model would return for outputs (n, K)."""
         raise NotImplementedError
@@ -31,6 +35,9 @@ class BinaryLogit(Response):
 
     def margin(self, outputs, label):
         return outputs[..., 0] if label else -outputs[..., 0]
+
+    def slope(self, outputs, label):
+        return np.full_like(outputs, 1.0 if label else -1.0)
 
     def answer(self, outputs):
         return expit(np.stack([-outputs[:, 0], outputs[:, 0]], 1))
@@ -45,6 +52,10 @@ class Softmax(Response):
         others = np.delete(outputs, label, axis=-1)
         return outputs[..., label] - logsumexp(others, axis=-1)
 
+    def slope(self, outputs, label):
+        others = np.delete(outputs, label, axis=-1)
+        return np.insert(-softmax(others, axis=-1), label, 1, -1)
+
     def answer(self, outputs):
         return softmax(outputs, axis=-1)
 
@@ -58,6 +69,10 @@ class OneVsRestLogit(Response):
         logs = log_expit(outputs)
         return logs[..., label] - logsumexp(np.delete(logs, label, axis=-1), axis=-1)
 
+    def slope(self, outputs, label):
+        others = np.delete(log_expit(outputs), label, axis=-1)
+        return np.insert(-softmax(others, axis=-1), label, 1, -1) * expit(-outputs)
+
     def answer(self, outputs):
         return softmax(log_expit(outputs), axis=-1)
 
@@ -70,6 +85,9 @@ class BinaryDecision(Response):
     def margin(self, outputs, label):
         return outputs[..., 0] if label else -outputs[..., 0]
 
+    def slope(self, outputs, label):
+        return np.full_like(outputs, 1.0 if label else -1.0)
+
     def answer(self, outputs):
         return outputs[:, 0]
 
@@ -81,6 +99,15 @@ class Decisions(Response):
 
     def margin(self, outputs, label):
         return outputs[..., label] - np.delete(outputs, label, axis=-1).max(-1)
+
+    def slope(self, outputs, label):
+        slope = np.zeros_like(outputs)
+        slope[..., label] = 1
+        others = outputs.copy()
+        others[..., label] = -np.inf
+        largest = others.argmax(-1)[..., None]
+        np.put_along_axis(slope, largest, -1, -1)
+        return slope
 
     def answer(self, outputs):
         return outputs
@@ -98,6 +125,9 @@ class Prediction(Response):
     def margin(self, outputs, label):
         value = outputs[..., 0]
         return np.exp(value) if self.link == "log" else self.offset + self.scale * value
+
+    def slope(self, outputs, label):
+        return np.exp(outputs) if self.link == "log" else np.full_like(outputs, self.scale)
 
     def answer(self, outputs):
         return self.margin(outputs, None)

@@ -33,6 +33,8 @@ class Rule(ABC):
     is_inner_product : bool
         Whether queries and rows are compared by the inner product of their features alone, so that
         features have parts in it.
+    has_pair_parts : bool
+        Whether features have parts in a score that is no such inner product.
     """
 
     name = ""
@@ -40,6 +42,7 @@ class Rule(ABC):
     needs_all_rows = False
     counts_ties = True
     is_inner_product = False
+    has_pair_parts = False
 
     def check(self, n_rows, n_components, most_components):  # noqa: B027
         """Refuse rows that cannot be fitted within the budget."""
@@ -93,6 +96,20 @@ class Rule(ABC):
         -------
         Tensor of shape (n_queries, k)
             Factors; undefined where picks is -1.
+        """
+        raise NotImplementedError
+
+    def pair_parts(self, queries, picks, own=None):
+        """Compute the part of each feature in the scores of picked pairs.
+
+        Only for rules with ``has_pair_parts``, and points whose features have names.
+
+        Returns
+        -------
+        parts : list of {ndarray, csr_array} of shape (k, n_features)
+            Parts for each query; undefined where picks is -1.
+        intercepts : ndarray of shape (n_queries, k)
+            Parts of the intercept.
         """
         raise NotImplementedError
 

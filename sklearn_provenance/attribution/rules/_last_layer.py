@@ -1,16 +1,23 @@
 """Influence through the last layer, and representer values."""
 
+import numpy as np
+import torch
+from scipy.sparse import csr_array, issparse
+
 from ...information._last_layer import (
     damped_hessian,
     gradients_without_own,
     influence,
     representer_scale,
+    weight_changes,
 )
 from ...information._softmax import likelihood_gradient, margin_gradient
 from ._base import Rule
 
 # Weights of a last layer whose Hessian is formed (2 GB).
 HESSIAN_LIMIT = 2**14
+# Bytes that changes of weights may take at a time.
+_BLOCK = 256_000_000
 
 
 class LastLayerRule(Rule):
@@ -41,6 +48,7 @@ class RepresenterRule(LastLayerRule):
     """Score rows by the share α_i <z_i, z> of the query's logit that they hold."""
 
     unit = "representer value (logits times λ n)"
+    is_inner_product = True
 
     def _fit(self):
         super()._fit()
@@ -53,6 +61,11 @@ class RepresenterRule(LastLayerRule):
         alpha = gradients @ self.head.mixing[queries.labels].mT  # (n_rows, n_queries)
         return alpha.mT * queries.inner(points)
 
+    def pair_factors(self, queries, picks):
+        """The α of rows at the labels of queries; see :class:`Rule`."""
+        alpha = self.gradients[picks.clamp(min=0)]  # (n_queries, k, O)
+        return torch.einsum("qko,qo->qk", alpha, self.head.mixing[queries.labels])
+
 
 class InfluenceRule(LastLayerRule):
     """Score rows by ∇m(x_*)^T (H + λ I)^-1 ∇log p(y_i | x_i) in the weights of the last layer.
@@ -61,6 +74,7 @@ class InfluenceRule(LastLayerRule):
     """
 
     unit = "last-layer influence (nats)"
+    has_pair_parts = True
 
     def __init__(self, head, damping):
         super().__init__(head)
@@ -90,9 +104,32 @@ class InfluenceRule(LastLayerRule):
     def scores(self, queries, rows=None, own=None):
         """Influence of rows."""
         points, gradients = self._of(rows)
-        logits = self._logits(queries)
-        phi, features = (self.head.with_bias(p.matrix()) for p in (queries, points))
-        outer = margin_gradient(logits, queries.labels) @ self.head.mixing  # (n_queries, O)
+        outer, phi = self._query_gradients(queries, own)
+        return influence(self.factor, outer, phi, gradients, self.head.with_bias(points.matrix()))
+
+    def _query_gradients(self, queries, own):
+        """Gradients of margins in the outputs (n_queries, O), and features with the bias's 1."""
+        logits, phi = self._logits(queries), self.head.with_bias(queries.matrix())
+        outer = margin_gradient(logits, queries.labels) @ self.head.mixing
         if own is not None:
             outer = gradients_without_own(self.factor, outer, logits, phi)
-        return influence(self.factor, outer, phi, gradients, features)
+        return outer, phi
+
+    def pair_parts(self, queries, picks, own=None):
+        """Parts of the query's features: their values times the change of their weights."""
+        outer, phi = self._query_gradients(queries, own)
+        n_features = queries.x.shape[1]
+        parts, intercepts = [], np.zeros(picks.shape)
+        step = max(1, _BLOCK // (8 * picks.shape[1] * self.head.n_weights))
+        for start in range(0, len(phi), step):
+            block = slice(start, start + step)
+            rows, places = picks[block].clamp(min=0).unique(return_inverse=True)
+            features = self.head.with_bias(self.points.take(rows).matrix())
+            changes = weight_changes(self.factor, self.gradients[rows], features)  # (n_rows, O, F)
+            for number, place in enumerate(places, start):
+                change = torch.einsum("o,kof->kf", outer[number], changes[place])
+                values = (change * phi[number]).numpy()  # (k, F)
+                intercepts[number] = values[:, n_features:].sum(1)
+                values = values[:, :n_features]
+                parts.append(csr_array(values) if issparse(queries.x) else values)
+        return parts, intercepts
