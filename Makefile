@@ -1,20 +1,27 @@
-# make demo, make test, make docs: each makes a virtual environment when there is none.
+# make demo, make test, make coverage, make docs: each makes a virtual environment when there is none.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 # torch first: what depends on it then finds it installed and fetches no other build.
 INSTALL = $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test lint test-minimum docs clean
+.PHONY: demo test coverage lint test-minimum docs clean
 
 demo: $(VENV)/.base
 	OMP_WAIT_POLICY=PASSIVE $(BIN)/python examples/plot_demo.py --output demo.png
 
 # On several cores and in random order; pytest --randomly-seed=N repeats an order.
-# The processes share the cores, so each of them runs one thread.
+# The processes share the cores, so each of them runs one thread; compiled files are kept, or each
+# process that a test starts compiles the package again.
+PYTEST = PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest \
+	-n auto --maxprocesses 4 --dist worksteal
+
 test: $(VENV)/.test lint
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal \
-		--cov --cov-report=term:skip-covered
+	$(PYTEST)
+
+# Counting covered lines makes the tests half as long again.
+coverage: $(VENV)/.test
+	$(PYTEST) --cov --cov-report=term:skip-covered
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .

@@ -27,7 +27,7 @@ class TestGates:
     def test_the_workflow_makes_what_there_is(self):
         workflow = (ROOT / ".github" / "workflows" / "tests.yml").read_text()
         made = set(re.findall(r"target: ([\w-]+)", workflow))
-        assert made == {"test", "test-minimum", "docs"}
+        assert made == {"test", "coverage", "test-minimum", "docs"}
         assert made <= self.targets()
         assert "make ${{ matrix.target }}" in workflow
 

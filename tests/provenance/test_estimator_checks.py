@@ -10,13 +10,13 @@ ARCHITECTURES = ["class_conditional", "class_independent", "single_branch"]
 
 
 def quick(architecture, **params):
-    params = {"width": "small", "max_epochs": 20, "warmup_epochs": 1, **params}
+    params = {"width": "small", "max_epochs": 6, "warmup_epochs": 1, **params}
     return ProvenanceClassifier(architecture, **params)
 
 
 ESTIMATORS = [
     *(quick(architecture) for architecture in ARCHITECTURES),
-    ProvenanceRegressor(width="small", max_epochs=20, warmup_epochs=1),
+    ProvenanceRegressor(width="small", max_epochs=6, warmup_epochs=1),
     ProvenanceVAE(4, width="small", max_epochs=3),
 ]
 

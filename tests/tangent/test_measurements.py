@@ -96,7 +96,7 @@ def test_kernel_between_measurements(name, pair):
     slow=st.lists(st.booleans(), min_size=12, max_size=12), first=st.booleans(),
     batch_size=st.integers(1, 8), tile=st.integers(1, 8), streamed=st.sampled_from([1, 2**24]),
 )  # fmt: skip
-@settings(max_examples=40)
+@settings(max_examples=15)
 def test_layers_whose_routes_differ(name, slow, first, batch_size, tile, streamed):
     network, x, labels = build(name, n=7)
     left = reference(network, x, labels, "margin")
