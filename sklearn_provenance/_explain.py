@@ -7,6 +7,7 @@ from sklearn.utils.validation import check_is_fitted
 from .attribution import (
     BoostInAttributor,
     EKFACAttributor,
+    EnsembleAttributor,
     ForestAttributor,
     GradDotAttributor,
     InfluenceAttributor,
@@ -17,6 +18,7 @@ from .attribution import (
     RepSimAttributor,
     TRAKAttributor,
 )
+from .attribution.ensembles import UnknownEnsembleError
 from .explanation._explain import explain as explained_by_itself
 from .explanation._explain import explains_itself
 
@@ -24,6 +26,7 @@ METHODS = {
     "forest_weights": ForestAttributor,
     "influence": InfluenceAttributor,
     "boostin": BoostInAttributor,
+    "ensemble": EnsembleAttributor,
     "info_gain": InfoGainAttributor,
     "info_loss": InfoLossAttributor,
     "relatif": RelatIFAttributor,
@@ -38,6 +41,7 @@ NATURAL = {
     "forest_weights": "the predictions of {} are weighted sums over its training rows",
     "influence": "{} minimises a smooth objective, so its fit without a row can be computed",
     "boostin": "{} adds up steps of which the share of each training row is known",
+    "ensemble": "each part of {} can be computed without a row, and with the parts the whole",
     "info_gain": "it works for any model with gradients or leaves, such as {}",
 }
 
@@ -48,8 +52,8 @@ def explain(estimator, X, k=5, *, training=None, method="auto"):
     An estimator with an ``explain`` method, such as a ProvenanceClassifier, explains itself, also
     inside pipelines, searches and frozen estimators. Any other estimator is explained by an
     attributor, which needs the training rows: a forest by the weights of its training rows, a
-    model that minimises a smooth objective by influence, boosting by BoostIn, and networks by
-    information gain.
+    model that minimises a smooth objective by influence, boosting by BoostIn, ensembles of such
+    models and neighbors through their parts, and networks by information gain.
 
     Where an estimator explains itself inside of a pipeline whose steps can be undone, the
     explanation shows the user's units: its ``queries`` are X, and its ``training_data`` maps rows
@@ -69,8 +73,9 @@ def explain(estimator, X, k=5, *, training=None, method="auto"):
     training : tuple, default=None
         The rows that the estimator was fitted on: (X_train, y_train), or with their names
         (X_train, y_train, sample_id). Estimators that explain themselves keep them.
-    method : {"auto", "forest_weights", "influence", "boostin", "info_gain", "info_loss", \
-            "relatif", "trak", "ekfac", "last_layer", "grad_dot", "repsim"}, default="auto"
+    method : {"auto", "forest_weights", "influence", "boostin", "ensemble", "info_gain", \
+            "info_loss", "relatif", "trak", "ekfac", "last_layer", "grad_dot", "repsim"}, \
+            default="auto"
         Method to use. Parameters of a method are those of its attributor in
         :mod:`sklearn_provenance.attribution`; use that to change them.
 
@@ -130,22 +135,43 @@ def explain(estimator, X, k=5, *, training=None, method="auto"):
     if method != "auto":
         attributor = METHODS[method](estimator).fit(*training)
         return attributor.explain(X, k=k)._replace(reason=f'method="{method}" was asked for')
+    attributor, natural = _natural(estimator, training)
+    explanation = attributor.explain(X, k=k)
+    return explanation._replace(reason=_reason(attributor, natural))
+
+
+def _natural(estimator, training):
+    """The fitted attributor that is natural for an estimator, and its name."""
     *specific, general = NATURAL
-    for candidate in specific:
+    of_ensemble = None
+    for name in specific:
         try:
-            attributor = METHODS[candidate](estimator).fit(*training)
-        except TypeError:  # of another family
+            return METHODS[name](estimator).fit(*training), name
+        except UnknownEnsembleError:
             continue
+        except TypeError as error:  # of another family
+            of_ensemble = error if name == "ensemble" else None
         except ValueError as error:
-            error.add_note('method="info_gain" is another method for this estimator')
+            if name != "ensemble":
+                error.add_note('method="info_gain" is another method for this estimator')
             raise
-        return _with_reason(attributor, X, k, candidate)
-    return _with_reason(METHODS[general](estimator).fit(*training), X, k, general)
+    try:
+        return METHODS[general](estimator).fit(*training), general
+    except TypeError as error:
+        # What stands in the way of an ensemble says more than that it is no network.
+        raise of_ensemble or error from None
 
 
-def _with_reason(attributor, X, k, method):
+def _reason(attributor, method):
+    """Why a method was chosen, and what it holds fixed."""
     name = type(_innermost(attributor.estimator_)).__name__
-    return attributor.explain(X, k=k)._replace(reason=NATURAL[method].format(name))
+    if method != "ensemble":
+        return NATURAL[method].format(name)
+    weighted = attributor.kind_ == "weights"
+    reason = NATURAL["forest_weights" if weighted else "ensemble"].format(name)
+    if weighted or not attributor.assumptions_:
+        return reason
+    return f"{reason}; held fixed: {', '.join(attributor.assumptions_)}"
 
 
 def _innermost(estimator):

@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 import torch
+from sklearn.calibration import CalibratedClassifierCV
 from sklearn.datasets import load_diabetes, load_iris
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.ensemble import (
     ExtraTreesRegressor,
     GradientBoostingClassifier,
@@ -14,17 +16,21 @@ from sklearn.ensemble import (
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import GridSearchCV
+from sklearn.naive_bayes import GaussianNB
+from sklearn.neighbors import KNeighborsRegressor
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from sklearn_provenance import InfluenceAttributor, InfoGainAttributor, explain
 from sklearn_provenance._explain import METHODS
-from sklearn_provenance.attribution import BoostInAttributor, ForestAttributor
+from sklearn_provenance.attribution import BoostInAttributor, EnsembleAttributor, ForestAttributor
 
 IRIS = load_iris(return_X_y=True)
 DIABETES = tuple(part[:150] for part in load_diabetes(return_X_y=True))
 LOGISTIC = LogisticRegression(max_iter=1000)
+NETWORK = MLPClassifier((5,), max_iter=50, random_state=0)
+SOFT = VotingClassifier([("a", LOGISTIC), ("b", LogisticRegression(C=0.1))], voting="soft")
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
 
@@ -58,8 +64,18 @@ pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceW
             BoostInAttributor,
             "HistGradientBoostingRegressor",
         ),
+        (SOFT, IRIS, EnsembleAttributor, "VotingClassifier"),
+        (make_pipeline(StandardScaler(), SOFT), IRIS, EnsembleAttributor, "VotingClassifier"),
+        (KNeighborsRegressor(), DIABETES, EnsembleAttributor, "KNeighborsRegressor are weighted"),
         (
-            MLPClassifier((5,), max_iter=50, random_state=0),
+            CalibratedClassifierCV(LOGISTIC),
+            IRIS,
+            EnsembleAttributor,
+            "CalibratedClassifierCV can be computed without a row, and with the parts the whole; "
+            "held fixed: the calibrators",
+        ),
+        (
+            NETWORK,
             IRIS,
             InfoGainAttributor,
             "MLPClassifier",
@@ -96,6 +112,8 @@ def test_a_method_that_is_asked_for(method):
     estimator = LOGISTIC.fit(X, y)
     if method == "forest_weights":
         estimator = RandomForestClassifier(5, random_state=0).fit(X, y)
+    if method == "ensemble":
+        estimator = SOFT.fit(X, y)
     if method == "boostin":
         estimator = GradientBoostingClassifier(n_estimators=2).fit(X, y)
     found = explain(estimator, X[:2], k=2, training=(X, y), method=method)
@@ -125,15 +143,27 @@ def test_training_rows_explain_each_other():
             "l1_ratio",
         ),
         (
-            {"estimator": VotingClassifier([("a", LOGISTIC)]).fit(*IRIS)},
+            {"estimator": VotingClassifier([("a", LOGISTIC)])},
+            ValueError,
+            "voting='soft'; got voting='hard'",
+        ),
+        (
+            {"estimator": VotingClassifier([("a", LinearDiscriminantAnalysis())], voting="soft")},
             TypeError,
-            "any other .* needs features=",
+            "parts of VotingClassifier must be .* got LinearDiscriminantAnalysis",
+        ),
+        (
+            {"estimator": GaussianNB()},
+            TypeError,
+            "any other .* needs features=.*GaussianNB",
         ),
         ({"estimator": StandardScaler().fit(IRIS[0])}, TypeError, "estimator must be"),
     ],
 )
 def test_refusals(change, error, message):
     arguments = {"estimator": LOGISTIC.fit(*IRIS), "training": IRIS} | change
+    if error is not NotFittedError:
+        arguments["estimator"].fit(*IRIS)
     with pytest.raises(error, match=message) as caught:
         explain(arguments.pop("estimator"), IRIS[0][:2], **arguments)
     if message == "l1_ratio":

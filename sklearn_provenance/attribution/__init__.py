@@ -7,6 +7,7 @@ References
 
 from .estimators._boostin import BoostInAttributor
 from .estimators._ekfac import EKFACAttributor
+from .estimators._ensemble import EnsembleAttributor
 from .estimators._forest import ForestAttributor
 from .estimators._grad_dot import GradDotAttributor
 from .estimators._influence import InfluenceAttributor
@@ -23,6 +24,7 @@ __all__ = [
     "AttributionSampler",
     "BoostInAttributor",
     "EKFACAttributor",
+    "EnsembleAttributor",
     "ForestAttributor",
     "GradDotAttributor",
     "InfluenceAttributor",

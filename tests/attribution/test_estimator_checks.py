@@ -3,14 +3,17 @@
 import pytest
 from sklearn.base import clone
 from sklearn.ensemble import (
+    BaggingRegressor,
     GradientBoostingClassifier,
     GradientBoostingRegressor,
     HistGradientBoostingClassifier,
     IsolationForest,
     RandomForestClassifier,
     RandomForestRegressor,
+    VotingClassifier,
 )
 from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.neighbors import KNeighborsRegressor
 from sklearn.tree import DecisionTreeClassifier
 from sklearn.utils import estimator_checks
 from sklearn.utils.estimator_checks import parametrize_with_checks
@@ -18,6 +21,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from sklearn_provenance.attribution import (
     BoostInAttributor,
     EKFACAttributor,
+    EnsembleAttributor,
     ForestAttributor,
     GradDotAttributor,
     InfluenceAttributor,
@@ -41,6 +45,7 @@ pytestmark = [
 ATTRIBUTORS = [
     BoostInAttributor(GradientBoostingClassifier(n_estimators=3, random_state=0)),
     EKFACAttributor(LogisticRegression()),
+    EnsembleAttributor(VotingClassifier([("a", LogisticRegression())], voting="soft")),
     ForestAttributor(DecisionTreeClassifier(random_state=0)),
     GradDotAttributor(LogisticRegression()),
     InfluenceAttributor(LogisticRegression()),
@@ -76,6 +81,8 @@ def expected_failures(attributor):
         InfoGainAttributor(IsolationForest(n_estimators=5, random_state=0)),
         RepSimAttributor(HistGradientBoostingClassifier(max_iter=5)),
         RandomAttributor(RandomForestRegressor(5, random_state=0)),
+        EnsembleAttributor(KNeighborsRegressor()),
+        EnsembleAttributor(BaggingRegressor(Ridge(), 3, random_state=0)),
     ],
     expected_failed_checks=expected_failures,
 )

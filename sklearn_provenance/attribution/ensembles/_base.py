@@ -1,0 +1,227 @@
+"""What an ensemble is made of: fitted parts, the rows that each has seen, and a way to combine.
+
+Shapes in comments: n training rows, K outputs of a part.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import singledispatch
+from typing import Any
+
+import numpy as np
+from sklearn.frozen import FrozenEstimator
+from sklearn.pipeline import Pipeline
+
+from ..._utils.families import import_family
+from ..._utils.labels import positions
+from ..._utils.numeric import as_given
+from ..objectives import Response
+
+SUPPORTED = (
+    "VotingClassifier with voting='soft', VotingRegressor, BaggingClassifier, BaggingRegressor, "
+    "StackingClassifier, StackingRegressor, CalibratedClassifierCV, OneVsRestClassifier, "
+    "OneVsOneClassifier, TransformedTargetRegressor, FixedThresholdClassifier, "
+    "TunedThresholdClassifierCV, SelfTrainingClassifier, RANSACRegressor, neighbors, or a "
+    "Pipeline, search or FrozenEstimator around one of these"
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """A fitted model inside of an ensemble.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Fitted. It is not changed.
+    targets : ndarray of shape (n,)
+        What it was fitted to, for every training row of the ensemble.
+    method : {"predict", "predict_proba", "decision_function"}, default="predict"
+        Whose outputs are combined.
+    weights : ndarray of shape (n,), default=None
+        How often each training row was in its sample; 0 for rows that it has not seen. None stands
+        for once each.
+    columns : ndarray, default=None
+        Columns of X that it takes; None for all.
+    rows : array-like of shape (n, ...), default=None
+        Training rows as it was fitted on them, where they were made otherwise than queries are.
+    """
+
+    estimator: Any
+    targets: np.ndarray
+    method: str = "predict"
+    weights: np.ndarray | None = None
+    columns: np.ndarray | None = None
+    rows: Any = None
+
+    def take_columns(self, X):
+        """The columns of X that the part takes."""
+        return X if self.columns is None else X[:, self.columns]
+
+
+def same_rows(X):
+    """Rows as they are."""
+    return X
+
+
+@dataclass(frozen=True, eq=False)
+class Ensemble:
+    """A fitted ensemble.
+
+    Parameters
+    ----------
+    parts : tuple of Part
+        Its parts.
+    combine : callable
+        ``combine(outputs)`` gives what the ensemble says from a list with the outputs (..., K) of
+        each part. A :class:`~sklearn_provenance.attribution.ensembles._mean.Mean` averages.
+    response : Response
+        What of the combined outputs is explained.
+    classes : ndarray of shape (n_classes,), default=None
+        Labels; None for a regressor.
+    prepare : callable, default=same_rows
+        ``prepare(X)`` gives rows as the parts take them.
+    assumptions : tuple of str, default=()
+        What is held fixed though fitting again might change it.
+    out_of_bag : bool, default=False
+        Whether training rows are explained by the parts that have not seen them.
+    """
+
+    parts: tuple
+    combine: Callable
+    response: Response
+    classes: np.ndarray | None = None
+    prepare: Callable = same_rows
+    assumptions: tuple = ()
+    out_of_bag: bool = False
+
+
+class Probability(Response):
+    """Probabilities of classes."""
+
+    score_name = "drop of the probability"
+
+    def margin(self, outputs, label):
+        """Probability (...) of a label."""
+        return outputs[..., label]
+
+    def answer(self, outputs):
+        """Probabilities as they are."""
+        return outputs
+
+
+class Output(Response):
+    """One output, in the units of y."""
+
+    score_name = "drop of the prediction (units of y)"
+
+    def margin(self, outputs, label):
+        """The output (...)."""
+        return outputs[..., 0]
+
+    def answer(self, outputs):
+        """Predictions (n,)."""
+        return outputs[:, 0]
+
+
+# Files that register estimators, by the part of scikit-learn that defines these or their bases.
+_FAMILIES = {
+    "sklearn.calibration": ("_wrappers",),
+    "sklearn.compose": ("_wrappers",),
+    "sklearn.ensemble": ("_averages", "_stacking"),
+    "sklearn.linear_model": ("_wrappers",),
+    "sklearn.model_selection": ("_wrappers",),
+    "sklearn.multiclass": ("_classes",),
+    "sklearn.neighbors": ("_neighbors",),
+    "sklearn.semi_supervised": ("_wrappers",),
+}
+
+
+class UnknownEnsembleError(TypeError):
+    """An estimator is no ensemble that is known."""
+
+
+@singledispatch
+def ensemble(estimator, X, y):
+    """Take a fitted ensemble apart, by its type.
+
+    ``ensemble.register(cls)`` adds a kind of ensembles.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Fitted. It is not changed.
+    X : array-like of shape (n, ...)
+        The rows that it was fitted on.
+    y : ndarray of shape (n,)
+        Their targets.
+
+    Returns
+    -------
+    Ensemble
+        Its parts.
+
+    Raises
+    ------
+    UnknownEnsembleError
+        If the estimator is no ensemble that is known.
+    TypeError
+        If it was fitted on several targets.
+    ValueError
+        If it combines its parts in a way that no single row changes.
+    """
+    if import_family(ensemble, estimator, _FAMILIES, __package__):
+        return ensemble(estimator, X, y)
+    if hasattr(estimator, "best_estimator_"):  # a search, of scikit-learn or not
+        inner = ensemble(estimator.best_estimator_, X, y)
+        return assuming(inner, "the parameters that the search chose")
+    raise UnknownEnsembleError(f"estimator must be {SUPPORTED}; got {type(estimator).__name__}")
+
+
+def assuming(known, *assumptions):
+    """An ensemble with more that is held fixed."""
+    return replace(known, assumptions=(*known.assumptions, *assumptions))
+
+
+@dataclass(frozen=True)
+class Through:
+    """Rows that go through the steps of a pipeline first."""
+
+    steps: tuple
+    prepare: Callable = same_rows
+
+    def __call__(self, X):
+        X = as_given(X)
+        for step in self.steps:
+            X = step.transform(X)
+        return self.prepare(X)
+
+
+@ensemble.register(Pipeline)
+def _(estimator, X, y):
+    *before, (_, last) = estimator.steps
+    if last is None or isinstance(last, str):
+        raise TypeError(f"estimator must be {SUPPORTED}; got a Pipeline without a last estimator")
+    steps = tuple(step for _, step in before if step is not None and not isinstance(step, str))
+    for step in steps:
+        if hasattr(step, "fit_resample"):
+            raise TypeError(
+                f"{type(step).__name__} chooses or makes the rows that the last step is fitted "
+                "on. Resample first, and give the rows that remain"
+            )
+    inner = ensemble(last, Through(steps)(X), y)
+    if not steps:
+        return inner
+    known = replace(inner, prepare=Through(steps, inner.prepare))
+    return assuming(known, "the steps before the last")
+
+
+@ensemble.register(FrozenEstimator)
+def _(estimator, X, y):
+    return ensemble(estimator.estimator, X, y)
+
+
+def class_positions(estimator, y):
+    """Classes of a fitted classifier, and the positions (n,) of labels among them."""
+    classes = np.asarray(estimator.classes_)
+    return classes, positions(classes, y, "y")

@@ -1,0 +1,275 @@
+"""What each kind of part says of its training rows: their weights, or what it says without them.
+
+Shapes in comments: q queries, n training rows of the ensemble, m rows that a part has seen, T
+trees, K outputs of a part.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.sparse import csr_matrix
+
+from ..._utils.numeric import as_given
+from ..._utils.rows import take_rows
+from ..objectives._minima import dense_row, output_blocks
+from ..objectives._responses import BinaryLogit, OneVsRestLogit, Prediction, Softmax
+from ..rules._forest import votes_of
+from ._forest import ForestAttributor
+from ._influence import InfluenceAttributor
+
+# A leaf that lost this share of its weight has lost all but rounding.
+_ALL = 1 - 1e-12
+
+
+class Answers:
+    """What one part answers.
+
+    Attributes
+    ----------
+    has_weights : bool
+        Whether its outputs are weighted sums over training rows.
+    has_removals : bool
+        Whether it is known what it would say without a row.
+    assumptions : tuple of str
+        What is held fixed.
+    """
+
+    has_weights = False
+    has_removals = False
+    assumptions: tuple[str, ...] = ()
+
+    def weights(self, X, own=None):
+        """Weights (q, n) of training rows in the outputs, csr; all zero where it has no say.
+
+        ``own`` is the training row (q,) that each query is, which then has no weight.
+        """
+        raise NotImplementedError
+
+    def outputs(self, X):
+        """Outputs (q, K) with all rows."""
+        raise NotImplementedError
+
+    def outputs_without(self, X):
+        """Outputs (n, q, K) without each row; nan where there are none."""
+        raise NotImplementedError
+
+
+class SeenRows(Answers):
+    """A part that has seen some of the rows, on which an attributor is fitted.
+
+    Parameters
+    ----------
+    attributor : attributor
+        Unfitted, around the fitted part.
+    part : Part
+        The part.
+    X : array-like of shape (n, ...)
+        Training rows as the ensemble hands them on.
+    every : bool
+        Whether the attributor is given rows without weight too.
+    """
+
+    def __init__(self, attributor, part, X, every):
+        rows = part.take_columns(X) if part.rows is None else part.rows
+        self.part, self.n_rows = part, len(part.targets)
+        weights, targets = part.weights, part.targets
+        self.seen = np.arange(self.n_rows)
+        if weights is not None and not every:
+            self.seen = np.flatnonzero(weights)
+            rows, targets, weights = (
+                take_rows(rows, self.seen),
+                targets[self.seen],
+                weights[self.seen],
+            )
+        if weights is not None and (weights == 1).all():
+            weights = None
+        self.attributor = attributor.fit(rows, targets, sample_weight=weights)
+
+    def take(self, X):
+        """Queries as the part takes them."""
+        return self.part.take_columns(X)
+
+    def among_all(self, outputs, without):
+        """Outputs (n, q, K) without each row of the ensemble, from those without rows seen."""
+        if len(self.seen) == self.n_rows:
+            return without
+        found = np.tile(outputs, (self.n_rows, 1, 1))
+        found[self.seen] = without
+        return found
+
+
+class ForestAnswers(SeenRows):
+    """A forest or a tree, whose structure is held fixed: leaves lose the row from their means."""
+
+    has_weights = has_removals = True
+    assumptions = ("the structure of trees",)
+
+    def __init__(self, part, X):
+        # A forest draws the samples of its trees from all rows that it was given.
+        super().__init__(ForestAttributor(part.estimator, prefit=True), part, X, every=True)
+
+    def weights(self, X, own=None):
+        """Weights of rows in the means of leaves."""
+        forest, X = self.attributor, self.take(X)
+        queries = forest._queries(X)
+        return forest._rule.weights(queries, own)
+
+    def outputs(self, X):
+        """Means of leaves."""
+        return self.weights(X) @ self._targets()
+
+    def outputs_without(self, X):
+        """Means of leaves without each row; leaves without other rows do not vote."""
+        forest, targets = self.attributor, self._targets()  # (n, K)
+        shares = forest._rule.shares  # (L, n)
+        votes = votes_of(forest._queries(self.take(X)))  # (q, L)
+        found = np.empty((self.n_rows, votes.shape[0], targets.shape[1]))
+        for number in range(votes.shape[0]):
+            leaves = votes.indices[votes.indptr[number] : votes.indptr[number + 1]]  # (T,)
+            own = shares[leaves].tocoo()  # (T, n)
+            means = np.asarray(shares[leaves] @ targets)  # (T, K)
+            emptied = own.data >= _ALL
+            rest = np.where(emptied, 1.0, 1 - own.data)
+            # The mean of a leaf changes by s (v - y) / (1 - s) without a row of share s.
+            changes = (own.data / rest)[:, None] * (means[own.row] - targets[own.col])
+            changes[emptied] = -means[own.row[emptied]]
+            total = np.tile(means.sum(0), (self.n_rows, 1))  # (n, K)
+            np.add.at(total, own.col, changes)
+            n_votes = len(leaves) - np.bincount(own.col[emptied], minlength=self.n_rows)
+            with np.errstate(invalid="ignore"):
+                found[:, number] = np.where(
+                    n_votes[:, None] > 0, total / np.maximum(n_votes, 1)[:, None], np.nan
+                )
+        return found
+
+    def _targets(self):
+        return self.attributor._features.targets(self.attributor.training_.y)
+
+
+class NeighborAnswers(Answers):
+    """Neighbours, which vote by their weights."""
+
+    has_weights = True
+
+    def __init__(self, part, X):
+        estimator = self.estimator = part.estimator
+        self.part, self.n_rows = part, len(part.targets)
+        self.by_number = hasattr(estimator, "kneighbors")
+        if estimator.n_samples_fit_ != self.n_rows:
+            raise ValueError(
+                f"X and y must be the rows that {type(estimator).__name__} was fitted on; it was "
+                f"fitted on {estimator.n_samples_fit_} rows, and got {self.n_rows}"
+            )
+
+    def weights(self, X, own=None):
+        """Weights of neighbours; rows without neighbours have no say."""
+        estimator = self.estimator
+        rows = self.part.take_columns(X) if own is None else None
+        find = estimator.kneighbors if self.by_number else estimator.radius_neighbors
+        # Without X neighbours of the training rows are found, each among the others.
+        distances, neighbors = find(None if rows is None else as_given(rows))
+        if own is not None:
+            distances, neighbors = distances[own], neighbors[own]
+        weights = [self._weights_at(d) for d in distances]
+        columns = np.concatenate(list(neighbors)).astype(np.intp)
+        ends = np.cumsum([0, *map(len, weights)])
+        shape = len(weights), self.n_rows
+        return csr_matrix((np.concatenate(weights), columns, ends), shape=shape)
+
+    def _weights_at(self, distances):
+        """Weights that add up to one of neighbours at distances (k,)."""
+        how = self.estimator.weights
+        if not len(distances):
+            return np.empty(0)
+        if callable(how):
+            weights = np.asarray(how(distances[None])[0], dtype=np.float64)
+        elif how == "distance":
+            at_zero = distances == 0
+            weights = at_zero.astype(float) if at_zero.any() else 1 / distances
+        else:
+            weights = np.ones(len(distances))
+        return weights / weights.sum()
+
+
+class InfluenceAnswers(SeenRows):
+    """A part that minimises a smooth objective."""
+
+    has_removals = True
+
+    def __init__(self, part, X):
+        super().__init__(InfluenceAttributor(part.estimator, prefit=True), part, X, every=False)
+        self.assumptions = self.attributor.assumptions_
+        self._read = _reader(self.attributor._minima.objective.response, part.method)
+        if self._read is None:
+            raise TypeError(
+                f"{type(part.estimator).__name__} must have {part.method}, which is what is "
+                "combined"
+            )
+
+    def outputs(self, X):
+        """Outputs at the minimum."""
+        minima = self.attributor._minima
+        return self._read(minima.outputs(minima.designs(self.take(X))))
+
+    def outputs_without(self, X):
+        """Outputs at the minimum without each row."""
+        minima, X = self.attributor._minima, self.take(X)
+        designs = minima.designs(X)
+        outputs = minima.outputs(designs)  # (q, K)
+        without = np.empty((len(self.seen), *outputs.shape))
+        if minima.implicit:
+            for number in range(len(outputs)):
+                query = [dense_row(design, number) for design in designs]
+                without[:, number] = outputs[number] - minima.changes(query)
+        else:
+            for rows, parameters in self.attributor._rows.blocks():
+                without[rows] = output_blocks(parameters, designs)
+        flat = self._read(without.reshape(-1, outputs.shape[1]))
+        without = flat.reshape(*without.shape[:2], -1)
+        return self.among_all(self._read(outputs), without)
+
+
+def _reader(response, method):
+    """What gives outputs (n, K) of a method from those of an objective; None where nothing does."""
+    if method == "predict":
+        return _Predictions(response) if isinstance(response, Prediction) else None
+    if method == "predict_proba":
+        with_p = isinstance(response, BinaryLogit | Softmax | OneVsRestLogit)
+        return response.answer if with_p else None
+    return _as_they_are
+
+
+def _as_they_are(outputs):
+    return outputs
+
+
+@dataclass(frozen=True)
+class _Predictions:
+    """Predictions (n, 1) of a regressor."""
+
+    response: Prediction
+
+    def __call__(self, outputs):
+        return self.response.answer(outputs)[:, None]
+
+
+class NestedAnswers(Answers):
+    """An ensemble inside of an ensemble."""
+
+    def __init__(self, decomposition, part):
+        self.decomposition, self.part = decomposition, part
+        self.has_weights = decomposition.has_weights
+        self.has_removals = decomposition.has_removals
+        self.assumptions = decomposition.assumptions
+
+    def weights(self, X, own=None):
+        """Weights of rows in what the inner ensemble says."""
+        return self.decomposition.weights(self.part.take_columns(X), own)
+
+    def outputs(self, X):
+        """What the inner ensemble says."""
+        return self.decomposition.outputs(self.part.take_columns(X))
+
+    def outputs_without(self, X):
+        """What the inner ensemble says without each row."""
+        return self.decomposition.outputs_without(self.part.take_columns(X))
