@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 
 from sklearn_provenance.evaluation import LinesDisplay
-from sklearn_provenance.evaluation._coreset import coreset_lines
+from sklearn_provenance.evaluation._coreset_result import coreset_lines
 
 # [IT] section 4.2: CIFAR-10, ResNet-9, Recall@50 and MRR@100.
 PAPER_BACKDOOR = {

@@ -2,18 +2,23 @@
 
 import numpy as np
 from sklearn.utils import _safe_indexing
-from sklearn.utils._param_validation import validate_params
+from sklearn.utils._param_validation import StrOptions, validate_params
 
-from .._utils.arguments import ROWS, as_seeds, check_sizes
-from .._utils.displays import LinesDisplay
-from .._utils.labels import label_columns
+from .._utils.arguments import ROWS, as_seeds, check_sizes, real
 from .._utils.results import Result
-from .._utils.tables import Table, heads, mean_and_error, nan_mean, number_cells, text_table
-from ..attribution._training_rows import check_rows
+from .._utils.tables import Table, nan_mean
 from ..retraining._constraints import MODEL, TRAINING
 from ..retraining._removals import Removals
-from ..retraining._results import margin
-from ._protocol import as_attributors, check_queries, picked_rows
+from ._effects import CHANGES, removal_effect, remove_ascending
+from ._protocol import (
+    as_attributors,
+    check_direction,
+    check_queries,
+    check_task,
+    check_training_rows,
+    is_regression,
+    picked_rows,
+)
 
 
 @validate_params(
@@ -23,8 +28,10 @@ from ._protocol import as_attributors, check_queries, picked_rows
         "X": [ROWS],
         "y": [ROWS],
         "X_queries": [ROWS],
-        "y_queries": [ROWS],
+        "y_queries": [ROWS, None],
         "early_stop": ["boolean"],
+        "direction": [StrOptions(set(CHANGES))],
+        "threshold": [real(closed="neither"), None],
     },
     prefer_skip_nested_validation=False,
 )
@@ -40,6 +47,8 @@ def brittleness(
     recipe=None,
     seeds=0,
     early_stop=True,
+    direction="down",
+    threshold=None,
     forward=None,
     group_size="auto",
     device="auto",
@@ -54,6 +63,9 @@ def brittleness(
     initialisation and in the same order of rows, and asked about the query; then the first 100,
     and so on. A method that names what the prediction rests on makes it fall early.
 
+    A regressor's output falls, in the units of its target. All queries are asked about, and
+    nothing is right or wrong.
+
     Parameters
     ----------
     attributors : attributor or dict of str to attributor
@@ -63,25 +75,33 @@ def brittleness(
     X : array-like of shape (n_rows, ...)
         Training rows, as ``model`` takes them: those that the attributors were fitted on.
     y : array-like of shape (n_rows,)
-        Their labels.
+        Their labels, or the targets of a regressor.
     X_queries : array-like of shape (n_queries, ...)
         Queries, none of them among the training rows.
-    y_queries : array-like of shape (n_queries,)
-        Their true labels.
-    model : torch.nn.Module, callable or classifier
+    y_queries : array-like of shape (n_queries,) or None
+        Their true labels. For a regressor, targets at which attributors that need them explain the
+        outputs; None leaves it to the attributors.
+    model : torch.nn.Module, callable, classifier or regressor
         What is trained again, as ``retrain`` takes it: a module with its weights *before*
-        training, a function that makes one, or a scikit-learn classifier.
+        training, a function that makes one, or a classifier or regressor of scikit-learn. A
+        network is a regressor if the recipe has a loss of numbers, such as "squared_error".
     sizes : sequence of int, default=(50, 100, 150, 200, 250, 300)
         How many rows are removed, ascending.
     recipe : Recipe, default=None
         How a network is trained.
     seeds : int, sequence of int or None, default=0
         Seed of every training: of the order of rows, of dropout, of the initialisation if ``model``
-        is a function, and a classifier's ``random_state`` (None leaves it as it is). With several
+        is a function, and an estimator's ``random_state`` (None leaves it as it is). With several
         seeds everything is repeated and averaged; queries are those that are right with all.
     early_stop : bool, default=True
         Whether a query that has fallen is left alone at larger sizes, as the paper does. It counts
         as fallen there, so that the curve can only rise. False tries every size for every query.
+        A regressor's queries fall where there is a ``threshold``.
+    direction : {"down", "up", "any"}, default="down"
+        Whether a regressor's outputs should drop or rise without the rows, or move either way. It
+        must be that of attributors which have one. Information has no sign: use "any".
+    threshold : float, default=None
+        Change of a regressor's output, in units of its target, that the share ``moved`` counts.
     forward : callable, default=None
         ``forward(module, x)`` gives a network's logits; None calls the module.
     group_size : int or "auto", default="auto"
@@ -89,7 +109,7 @@ def brittleness(
     device : str or torch.device, default="auto"
         Where networks are trained; ``"auto"`` is CUDA where there is a device.
     n_jobs : int, default=None
-        Processes that fit copies of a classifier.
+        Processes that fit copies of an estimator.
     store : path-like, default=None
         Folder in which outputs of copies are kept as they come. A run that was interrupted goes on
         where it was, and a later run with other methods, sizes or seeds trains only what is new.
@@ -125,14 +145,29 @@ def brittleness(
         n_copies : int
             Different models trained, those on all rows included.
 
+        With a regressor, in place of ``flipped`` and ``margin_drop``:
+
+        output_drop, output_rise or output_change : ndarray of shape (n_methods, n_queries, n_sizes)
+            By how much the output moved, in units of the target: the name says the direction. Of
+            several seeds the mean; a change is the size of that.
+        moved : ndarray of shape (n_methods, n_queries, n_sizes)
+            1 where it moved by more than the threshold, as ``flipped``; only with a threshold.
+        outputs : ndarray of shape (n_queries,)
+            Outputs of the full model.
+        direction : str
+            Which way outputs should move.
+        threshold : float or None
+            As given.
+
     Raises
     ------
     TypeError
         If an attributor cannot explain, or the model is a FrozenEstimator.
     ValueError
-        If attributors were fitted on other rows, a query has fewer candidates than are to be
-        removed, sizes or labels do not fit, no query is classified correctly, or ``store`` holds
-        another experiment.
+        If attributors were fitted on other rows or explain numbers where the model predicts
+        classes, or the other way round, a query has fewer candidates than are to be removed, sizes
+        or labels do not fit, no query is classified correctly, or ``store`` holds another
+        experiment.
 
     See Also
     --------
@@ -178,9 +213,18 @@ def brittleness(
     (2, 9, 2)
     """
     attributors = as_attributors(attributors, "explain")
-    y = check_rows(attributors, X, y)
-    y_queries = check_queries(X_queries, y_queries)
-    sizes = check_sizes(sizes, len(y) - 1)  # one row has to be left
+    are_numbers = is_regression(model, recipe)
+    check_task(attributors, are_numbers)
+    if are_numbers:
+        check_direction(attributors, direction)
+    elif direction != "down" or threshold is not None:
+        raise ValueError(
+            "direction and threshold are for models that predict numbers, because margins drop; "
+            f"got direction={direction!r} and threshold={threshold} for classes"
+        )
+    labels, y = check_training_rows(attributors, X, y, are_numbers)
+    y_queries = check_queries(X_queries, y_queries, are_numbers)
+    sizes = check_sizes(sizes, len(labels) - 1)  # one row has to be left
     copies = Removals(
         model,
         X,
@@ -195,110 +239,35 @@ def brittleness(
         n_jobs=n_jobs,
         verbose=verbose,
     )
-    columns = label_columns(y_queries, len(y_queries), copies.classes)
-    queries = np.flatnonzero((copies.full.argmax(2) == columns).all(0))
-    if not len(queries):
-        raise ValueError(
-            f"The model classifies none of the {len(columns)} queries correctly, so that no "
-            "prediction can fall."
-        )
-    kept = _safe_indexing(X_queries, queries), y_queries[queries]
-    picks = [picked_rows(name, a, *kept, int(sizes[-1])) for name, a in attributors.items()]
-    flipped, drops = remove_ascending(
-        copies, queries, y_queries, np.stack(picks), sizes, early_stop
+    effect = removal_effect(copies, y_queries, direction, threshold)
+    effect.check_queries()
+    queries = effect.queries
+    rows = _safe_indexing(X_queries, queries)
+    targets = None if y_queries is None else y_queries[queries]
+    picks = np.stack(
+        [picked_rows(name, a, rows, targets, int(sizes[-1])) for name, a in attributors.items()]
     )
-    flipped = nan_mean(flipped, 1)  # over seeds
-    drops = nan_mean(drops, 1)
+    fallen, drops = remove_ascending(copies, effect, queries, picks, sizes, early_stop)
+    fallen = nan_mean(fallen, 1)  # over seeds
+    drops = effect.mean(drops)
     methods = tuple(attributors)
-    values = {"flipped": flipped, "margin_drop": drops}
-    fell = mean_and_error("flipped", flipped, 1)
+    values = effect.attributes(drops, fallen)
+    means = effect.summary(drops, fallen)
     counts = {"n_queries": len(queries), "n_trained": (~np.isnan(drops)).sum(1)}
+    details = {}
+    if are_numbers:
+        details = {"outputs": effect.outputs, "direction": direction, "threshold": threshold}
     return Result(
-        text_table(
-            f"Brittleness, {len(queries)} of {len(columns)} queries are classified correctly; "
-            "fraction misclassified without the first rows",
-            methods,
-            number_cells(fell["flipped"], 7, 2),
-            head=heads(sizes, 7),
-        ),
+        effect.text(methods, sizes, means),
         Table({"method": methods, "query": queries, "size": sizes}, values),
-        _figure,
-        summary=Table(
-            {"method": methods, "size": sizes},
-            fell | mean_and_error("margin_drop", drops, 1) | counts,
-        ),
+        effect.figure,
+        summary=Table({"method": methods, "size": sizes}, means | counts),
         methods=methods,
         sizes=sizes,
         queries=queries,
-        n_given=len(columns),
+        n_given=copies.full.shape[1],
         early_stop=early_stop,
         n_copies=copies.n_copies,
         **values,
-    )
-
-
-def remove_ascending(copies, queries, labels, picks, sizes, early_stop):
-    """Remove more and more rows for each query.
-
-    Parameters
-    ----------
-    copies : Removals
-        Trains.
-    queries : ndarray of shape (n_queries,), int
-        Which of the evaluation rows are queries.
-    labels : ndarray of shape (n_eval,)
-        True labels of the evaluation rows.
-    picks : ndarray of shape (n_methods, n_queries, k), int
-        Rows to remove, best first.
-    sizes : ndarray of shape (n_sizes,), int
-        How many of them, ascending.
-    early_stop : bool
-        Whether queries that fell are left alone.
-
-    Returns
-    -------
-    flipped : ndarray of shape (n_methods, n_seeds, n_queries, n_sizes)
-        1 where another class won, with ``early_stop`` also at larger sizes; nan where the copy
-        diverged.
-    drops : ndarray of shape (n_methods, n_seeds, n_queries, n_sizes)
-        Margin of the full model minus that of the copy; nan where none was trained.
-    """
-    y = labels[queries]
-    classes = copies.classes
-    columns = label_columns(y, len(y), classes)
-    full = np.stack([margin(logits[queries], y, classes) for logits in copies.full])
-    shape = (len(picks), len(copies.seeds), len(queries), len(sizes))
-    flipped = np.zeros(shape)
-    drops = np.full(shape, np.nan)
-    pending = np.ones(shape[:3], bool)
-    for i, size in enumerate(sizes):
-        method, seed, query = at = np.nonzero(pending)
-        if not len(query):
-            break
-        logits = copies.without(picks[method, query, :size], seed)
-        logits = logits[np.arange(len(query)), queries[query]]  # each about its own query
-        lost = np.isnan(logits).any(1)  # the copy diverged, and predicts nothing
-        flipped[(*at, i)] = np.where(lost, np.nan, logits.argmax(1) != columns[query])
-        before = full[seed, query]
-        after = margin(logits, y[query], classes)
-        with np.errstate(invalid="ignore"):  # trees are certain: infinity stays what it was
-            drops[(*at, i)] = np.where(before == after, 0.0, before - after)
-        if early_stop:
-            pending &= flipped[..., i] != 1
-    if early_stop:
-        fallen = np.maximum.accumulate(flipped == 1, -1)
-        flipped = np.where(fallen, 1.0, flipped)
-    return flipped, drops
-
-
-def _figure(result, what="flipped", **style):
-    """Means over the number of rows removed, a line for each method."""
-    labels = {"flipped": "fraction misclassified", "margin_drop": "drop of the margin (nats)"}
-    means, errors = result.means(what)
-    label = labels[what]
-    if what == "margin_drop" and result.early_stop:
-        label += ",\nqueries not yet misclassified"
-    axes = {"xlabel": "training rows removed", "ylabel": label, "xticks": result.sizes}
-    return LinesDisplay(
-        result.sizes, means, errors, names=result.methods, style=style, dodge=True, axes=axes
+        **details,
     )

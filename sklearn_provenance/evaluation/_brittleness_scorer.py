@@ -4,17 +4,23 @@ import numpy as np
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 from sklearn.utils import _safe_indexing
-from sklearn.utils._param_validation import validate_params
+from sklearn.utils._param_validation import StrOptions, validate_params
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from .._utils.arguments import as_seeds, check_sizes, whole
 from .._utils.hashing import fingerprint
 from ..retraining._constraints import MODEL, TRAINING
-from ..retraining._copies import check_retrainable, is_estimator
+from ..retraining._estimators import estimator_copies, is_estimator
 from ..retraining._removals import Removals
-from ._brittleness import remove_ascending
-from ._protocol import check_queries, picked_rows
+from ._effects import CHANGES, removal_effect, remove_ascending
+from ._protocol import (
+    check_direction,
+    check_queries,
+    check_task,
+    explains_numbers,
+    picked_rows,
+)
 
 
 @validate_params(
@@ -23,6 +29,7 @@ from ._protocol import check_queries, picked_rows
         "model": [*MODEL["model"], None],
         "size": [whole()],
         "n_queries": [whole()],
+        "direction": [StrOptions(set(CHANGES))],
         "random_state": [whole(0)],  # an integer: all candidates get the same queries
     },
     prefer_skip_nested_validation=False,
@@ -35,6 +42,7 @@ def brittleness_scorer(
     recipe=None,
     seeds=0,
     random_state=0,
+    direction="down",
     forward=None,
     group_size="auto",
     device="auto",
@@ -46,17 +54,18 @@ def brittleness_scorer(
     It is the ``scoring`` of a grid search over a parameter of an attributor, ``noise_variance``
     above all. In each fold, ``n_queries`` of the held-out rows are explained by rows of the fold,
     the first ``size`` are removed, the model is trained on the rest, and the score is the mean drop
-    of the queries' margins: higher is better.
+    of the queries' margins, or of a regressor's outputs: higher is better.
 
     Parameters
     ----------
-    model : torch.nn.Module, callable or classifier, default=None
-        What is trained again, as ``retrain`` takes it. None takes the classifier that the
+    model : torch.nn.Module, callable, classifier or regressor, default=None
+        What is trained again, as ``retrain`` takes it. None takes the estimator that the
         attributor explains. A network has to be given, with its weights *before* training.
     size : int, default=150
         Rows removed for each query.
     n_queries : int, default=25
-        Queries. They are drawn from the held-out rows that the model in use classifies correctly.
+        Queries. They are drawn from the held-out rows that a classifier in use gets right; for a
+        regressor from all.
     recipe : Recipe, default=None
         How a network is trained.
     seeds : int, sequence of int or None, default=0
@@ -64,6 +73,8 @@ def brittleness_scorer(
         price of one.
     random_state : int, default=0
         Seed of the draw of queries: all candidates of a grid are asked about the same ones.
+    direction : {"down", "up", "any"}, default="down"
+        Which way a regressor's outputs should move, as in :func:`brittleness`.
     forward : callable, default=None
         ``forward(module, x)`` gives a network's logits; None calls the module.
     group_size : int or "auto", default="auto"
@@ -71,7 +82,7 @@ def brittleness_scorer(
     device : str or torch.device, default="auto"
         Where networks are trained; ``"auto"`` is CUDA where there is a device.
     n_jobs : int, default=None
-        Processes that fit copies of a classifier.
+        Processes that fit copies of an estimator.
     store : path-like, default=None
         Folder in which outputs of copies are kept, for each fold in a folder of its own. A search
         that was interrupted, or has another grid, trains only what is new, and processes share it.
@@ -79,7 +90,8 @@ def brittleness_scorer(
     Returns
     -------
     scorer : callable
-        ``scorer(attributor, X, y)`` gives a float, in nats. The attributor may be the last step of
+        ``scorer(attributor, X, y)`` gives a float, in nats, or in units of a regressor's target.
+        The attributor may be the last step of
         a pipeline; the model is then trained on rows as that step sees them.
 
     Raises
@@ -131,6 +143,7 @@ def brittleness_scorer(
         n_queries=n_queries,
         seeds=seeds,
         random_state=random_state,
+        direction=direction,
         store=store,
         recipe=recipe,
         forward=forward,
@@ -143,14 +156,15 @@ def brittleness_scorer(
 class BrittlenessScorer:
     """What :func:`brittleness_scorer` makes."""
 
-    def __init__(self, model, *, size, n_queries, seeds, random_state, store, **options):
+    def __init__(self, model, *, size, n_queries, seeds, random_state, direction, store, **options):
         if model is not None and is_estimator(model):
-            check_retrainable(model)
+            estimator_copies(model)  # raises where it cannot be trained again
         self.model = model
         self.size = size
         self.n_queries = n_queries
         self.seeds = as_seeds(seeds)
         self.random_state = random_state
+        self.direction = direction
         self.store = store
         self.options = options
         self._folds = {}
@@ -162,48 +176,58 @@ class BrittlenessScorer:
         return vars(self) | {"_folds": {}}  # other processes train their own
 
     def __call__(self, estimator, X, y):
-        """Mean drop of the margin of held-out rows.
+        """Mean drop of the margin of held-out rows, or of a regressor's output.
 
         Parameters
         ----------
         estimator : attributor or Pipeline
             Fitted.
         X, y : array-like of shape (n, ...) and (n,)
-            Held-out rows and their labels.
+            Held-out rows and their labels or targets.
 
         Returns
         -------
         score : float
-            Nats.
+            Nats, or units of the target.
         """
         check_is_fitted(estimator)
-        y = check_queries(X, y)
         if isinstance(estimator, Pipeline):
             X = estimator[:-1].transform(X)
             estimator = estimator[-1]
+        are_numbers = bool(explains_numbers(estimator))
+        method = {type(estimator).__name__: estimator}
+        if are_numbers:
+            check_direction(method, self.direction)
+        y = check_queries(X, y, are_numbers)
         X_train, y_train = estimator.training_.X, estimator.training_.y
         sizes = check_sizes(self.size, len(y_train) - 1)
-        queries = self._draw(estimator, X, y)
+        queries = self._draw(estimator, X, y, are_numbers)
         X = _safe_indexing(X, queries)
         y = y[queries]
-        picks = picked_rows(type(estimator).__name__, estimator, X, y, self.size)
+        picks = picked_rows(*method, estimator, X, y, self.size)
         copies = self._copies(self._model(estimator), X_train, y_train, X)
+        check_task(method, copies.classes is None)
+        effect = removal_effect(copies, y, self.direction)
         everyone = np.arange(len(y))
-        drops = remove_ascending(copies, everyone, y, picks[None], sizes, early_stop=False)[1]
-        return float(drops.mean())
+        _, drops = remove_ascending(copies, effect, everyone, picks[None], sizes, early_stop=False)
+        if np.isnan(drops).any():  # a copy diverged
+            return np.nan
+        return float(effect.mean(drops).mean())
 
-    def _draw(self, estimator, X, y):
+    def _draw(self, estimator, X, y, are_numbers):
         """Numbers of held-out rows that are asked about."""
-        correct = np.flatnonzero(np.asarray(estimator.predict(X)) == y)
-        if len(correct) < self.n_queries:
+        usable = np.arange(len(y))
+        if not are_numbers:
+            usable = np.flatnonzero(np.asarray(estimator.predict(X)) == y)
+        if len(usable) < self.n_queries:
             raise ValueError(
-                f"n_queries={self.n_queries} rows were asked for, but of {len(y)} held-out rows "
-                f"the model classifies only {len(correct)} correctly. Ask for fewer, or make "
-                "fewer folds."
+                f"n_queries must be at most {len(usable)}, the number of the {len(y)} held-out "
+                f"rows that can be asked about (a classifier has to be right); got "
+                f"{self.n_queries}. Ask for fewer, or make fewer folds"
             )
-        # A row's place in the draw does not depend on which others are classified correctly.
+        # A row's place in the draw does not depend on which others can be asked about.
         place = np.random.default_rng(self.random_state).permutation(len(y))
-        return correct[np.argsort(place[correct])][: self.n_queries]
+        return usable[np.argsort(place[usable])][: self.n_queries]
 
     def _model(self, estimator):
         if self.model is not None:

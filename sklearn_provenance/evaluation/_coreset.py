@@ -1,23 +1,19 @@
-"""Coreset selection: how accurate is a model that is trained on the selected rows alone?"""
+"""Coreset selection: how good is a model that is trained on the selected rows alone?"""
 
 from collections.abc import Mapping, Sequence
+from inspect import signature
 
 import numpy as np
 from sklearn.utils._param_validation import validate_parameter_constraints, validate_params
-from sklearn.utils.validation import _num_samples
 
-from .._utils.arguments import ROWS, as_seeds, check_labels, check_sizes
-from .._utils.displays import LinesDisplay
+from .._utils.arguments import ROWS, as_seeds, check_sizes
 from .._utils.fitted import check_fitted
-from .._utils.labels import label_columns
-from .._utils.plotting import COLORS, MARKERS
-from .._utils.results import Result
-from .._utils.tables import Table, heads, mean_and_error, number_cells, text_table
-from ..attribution._training_rows import check_rows
 from ..attribution.estimators._pointwise import PointwiseSelection
 from ..retraining import Recipe, retrain
 from ..retraining._constraints import MODEL, TRAINING
-from ..retraining._copies import check_retrainable, is_estimator
+from ..retraining._estimators import is_estimator
+from ._coreset_result import AccuracyOnTest, ErrorsOnTest, coreset_result
+from ._protocol import check_queries, check_task, check_training_rows, is_regression
 
 
 @validate_params(
@@ -29,6 +25,7 @@ from ..retraining._copies import check_retrainable, is_estimator
         "X_test": [ROWS],
         "y_test": [ROWS],
         "y_queries": [ROWS, None],
+        "normalize": ["boolean", None],
         "recipe": TRAINING["recipe"],
     },
     prefer_skip_nested_validation=False,
@@ -44,12 +41,13 @@ def coreset_selection(
     model,
     sizes,
     y_queries=None,
-    balanced=(False, True),
+    balanced=None,
+    normalize=None,
     recipe=None,
     seeds=0,
     **options,
 ):
-    """Train models on selected rows and compare their accuracy.
+    """Train models on selected rows and compare their accuracy, or their errors in a regression.
 
     Every attributor selects subsets for all queries together; a copy of the model is trained on
     each subset and nothing else, once per seed, and tested. With ``balanced=False`` the smaller
@@ -67,29 +65,35 @@ def coreset_selection(
     X : array-like of shape (n_train, ...)
         Training rows, as ``model`` takes them: those that the attributors were fitted on.
     y : array-like of shape (n_train,)
-        Their labels; a network counts classes from 0.
+        Their labels; a network counts classes from 0. For a regressor their targets.
     X_queries : array-like of shape (n_queries, ...)
         Rows to select for, none of them among those of the test.
     X_test : array-like of shape (n_test, ...)
         Rows to test on.
     y_test : array-like of shape (n_test,)
-        Their labels.
-    model : torch.nn.Module, callable or classifier
+        Their labels or targets.
+    model : torch.nn.Module, callable, classifier or regressor
         What is trained, as ``retrain`` takes it: a module with its weights *before* training,
-        a function that makes one, or a scikit-learn classifier.
+        a function that makes one, or a classifier or regressor of scikit-learn. A network is a
+        regressor if the recipe has a loss of numbers, such as "squared_error".
     sizes : sequence of int
         How many rows are selected.
     y_queries : array-like of shape (n_queries,), default=None
         Labels of the queries; None leaves them to the attributor, which predicts them.
-    balanced : bool or sequence of bool, default=(False, True)
-        Whether classes get equal shares of each subset; a sequence does both.
+    balanced : bool or sequence of bool, default=None
+        Whether classes get equal shares of each subset; a sequence does both. None is
+        (False, True), or False for a regressor, which has no classes.
+    normalize : bool, default=None
+        Whether queries count the same whatever the norm of their features, for attributors whose
+        ``select`` takes ``normalize``; the others are not asked. None leaves the default of each.
+        False is [IT] Eq. 94 as it stands.
     recipe : Recipe, default=None
         How a network is trained. None is ``Recipe(batches="own")``: full batches of the rows kept.
         With ``batches="common"`` a small subset would be cut into as many batches as all rows,
         most of them of one row.
     seeds : int, sequence of int or None, default=0
         Seed of every training: of the order of rows, of dropout, of the initialisation if ``model``
-        is a function, and a classifier's ``random_state`` (None leaves it as it is). With several
+        is a function, and an estimator's ``random_state`` (None leaves it as it is). With several
         seeds there is a training for each.
     **options
         Further arguments of ``retrain``: ``forward``, ``group_size``, ``device``, ``n_jobs``,
@@ -110,7 +114,13 @@ def coreset_selection(
         seeds : tuple of int or None
             Seeds of training.
         accuracy : ndarray of shape (n_methods, n_balanced, n_sizes, n_seeds)
-            Share of test rows whose label is predicted; nan where training diverged.
+            Share of test rows whose label is predicted; nan where training diverged. A regressor
+            has two measures in its place, ``r2`` and ``rmse``.
+        r2 : ndarray of shape (n_methods, n_balanced, n_sizes, n_seeds)
+            Coefficients of determination on the test rows.
+        rmse : ndarray of shape (n_methods, n_balanced, n_sizes, n_seeds)
+            Root mean squared errors on the test rows, in units of the target;
+            ``plot(what="rmse")`` draws them.
         subsets : dict of (str, bool, int) to list of ndarray
             Rows selected, best first, by method, balanced or not, and size; one array for each
             seed.
@@ -120,8 +130,9 @@ def coreset_selection(
     TypeError
         If an attributor cannot select, or the model is a FrozenEstimator.
     ValueError
-        If attributors were fitted on other rows, a size is larger than the number of candidates, or
-        sizes or labels do not fit.
+        If attributors were fitted on other rows or explain numbers where the model predicts
+        classes, or the other way round, a size is larger than the number of candidates, or sizes,
+        labels or targets do not fit.
 
     See Also
     --------
@@ -129,9 +140,10 @@ def coreset_selection(
 
     Notes
     -----
-    In [IT] 500 images of the test set are the queries and the rest is the test, the copies start
-    from the weights from which the model of the attributors started, and information attributors
-    use ``measurement="margin"``. ``candidates="same_class"`` selects from the classes of the
+    In "Bayesian information-theoretic training data attribution" [IT]_, 500 images of the test set
+    are the queries and the rest is the test, the copies start from the weights from which the model
+    of the attributors started, and information attributors use ``measurement="margin"`` and
+    ``normalize=False``. ``candidates="same_class"`` selects from the classes of the
     queries.
 
     Rankings of single rows and InfoLoss tend to fill small subsets with one class. A scikit-learn
@@ -139,7 +151,7 @@ def coreset_selection(
 
     References
     ----------
-    .. [1] [IT] "Bayesian information-theoretic training data attribution", section 4.3.
+    .. [IT] "Bayesian information-theoretic training data attribution", section 4.3 and Eq. 94.
 
     Examples
     --------
@@ -159,87 +171,90 @@ def coreset_selection(
     >>> result.accuracy.shape  # methods, balanced or not, sizes, seeds
     (2, 2, 3, 1)
     """
-    if is_estimator(model):
-        check_retrainable(model)
+    are_numbers = is_regression(model, recipe)
     validate_parameter_constraints(TRAINING, options, "coreset_selection")
     reserved = {"masks", "X_eval", "y_eval", "evaluate"} & options.keys()
     if reserved:
-        raise TypeError(f"{', '.join(sorted(reserved))}: coreset_selection sets these by itself.")
+        raise TypeError(
+            f"options must be further arguments of retrain, but {', '.join(sorted(reserved))} are "
+            "set by coreset_selection"
+        )
     seeds = as_seeds(seeds)
     methods = _as_methods(attributors, len(seeds))
     for name, selectors in methods.items():
         for selector in selectors:
-            y = check_rows({name: selector}, X, y)
-    sizes = check_sizes(sizes, len(y)).tolist()
+            check_task({name: selector}, are_numbers)
+            labels, targets = check_training_rows({name: selector}, X, y, are_numbers)
+    sizes = check_sizes(sizes, len(labels)).tolist()
+    balanced = _as_balanced(balanced, are_numbers)
+    if y_queries is not None:
+        y_queries = check_queries(X_queries, y_queries, are_numbers)
+    if are_numbers:
+        test = ErrorsOnTest(y_test, X_test)
+    else:
+        classes = np.unique(labels)
+        test = AccuracyOnTest(y_test, X_test, classes)
+
+    known = {"y": y_queries, "normalize": normalize}
+    known = {name: value for name, value in known.items() if value is not None}
+    subsets = {}
+    for name, selectors in methods.items():
+        chosen = [
+            _select(name, s, X_queries, known, sizes, balanced, len(labels)) for s in selectors
+        ]
+        chosen *= len(seeds) // len(selectors)
+        subsets |= {(name, *key): [one[key] for one in chosen] for key in chosen[0]}
+    chosen = [rows for per_seed in subsets.values() for rows in per_seed]
+    measured = np.empty((len(chosen), len(test.names)))
+    copies = np.arange(len(chosen))
+    if is_estimator(model) and not are_numbers:
+        # Many classifiers refuse rows of a single class, which they would predict for every row.
+        single = np.array([len(np.unique(labels[rows])) == 1 for rows in chosen])
+        for i in np.flatnonzero(single):
+            measured[i] = np.mean(test.y == labels[chosen[i][0]])
+        copies = np.flatnonzero(~single)
+    elif not is_estimator(model):
+        recipe = recipe or Recipe(batches="own")
+    if len(copies):
+        masks = np.zeros((len(copies), len(labels)), dtype=bool)
+        for mask, copy in zip(masks, copies, strict=True):
+            mask[chosen[copy]] = True
+        copy_seeds = np.tile(seeds, len(subsets))[copies].tolist()
+        if seeds == (None,):
+            copy_seeds = None
+        retrained = retrain(
+            model,
+            X,
+            targets,
+            masks,
+            X_eval=X_test,
+            recipe=recipe,
+            seeds=copy_seeds,
+            **options,
+        )
+        for copy, outputs in zip(copies, retrained.outputs, strict=True):
+            diverged = np.isnan(outputs).any()
+            measured[copy] = np.nan if diverged else test.measure(outputs, retrained.classes)
+    return coreset_result(tuple(methods), tuple(balanced), sizes, seeds, subsets, test, measured)
+
+
+def _as_balanced(balanced, are_numbers):
+    """Whether classes get equal shares, as a list of different bools."""
+    if balanced is None:
+        return [False] if are_numbers else [False, True]
     balanced = np.atleast_1d(np.asarray(balanced))
     if (
         balanced.ndim != 1
         or balanced.dtype != bool
         or not 1 <= len(balanced) == len(set(balanced.tolist()))
     ):
-        raise ValueError(f"balanced must be False, True or both, got {balanced.tolist()}.")
-    balanced = balanced.tolist()
-    y_test = check_labels(y_test, "y_test", _num_samples(X_test), "X_test")
-    if y_queries is not None:
-        y_queries = check_labels(y_queries, "y_queries", _num_samples(X_queries), "X_queries")
-    label_columns(y_test, _num_samples(X_test), np.unique(y))  # before anything takes time
-
-    labels = {} if y_queries is None else {"y": y_queries}
-    subsets = {}
-    for name, selectors in methods.items():
-        chosen = [_select(name, s, X_queries, labels, sizes, balanced, len(y)) for s in selectors]
-        chosen *= len(seeds) // len(selectors)
-        subsets |= {(name, *key): [one[key] for one in chosen] for key in chosen[0]}
-    chosen = [rows for per_seed in subsets.values() for rows in per_seed]
-    accuracy = np.empty(len(chosen))
-    copies = np.arange(len(chosen))
-    if is_estimator(model):
-        single = np.array([len(np.unique(y[rows])) == 1 for rows in chosen])
-        accuracy[single] = [np.mean(y_test == y[chosen[i][0]]) for i in np.flatnonzero(single)]
-        copies = np.flatnonzero(~single)
-    elif recipe is None:
-        recipe = Recipe(batches="own")
-    if len(copies):
-        masks = np.zeros((len(copies), len(y)), dtype=bool)
-        for mask, copy in zip(masks, copies, strict=True):
-            mask[chosen[copy]] = True
-        copy_seeds = np.tile(seeds, len(subsets))[copies].tolist()
-        retrained = retrain(
-            model,
-            X,
-            y,
-            masks,
-            X_eval=X_test,
-            recipe=recipe,
-            seeds=None if seeds == (None,) else copy_seeds,
-            **options,
+        raise ValueError(f"balanced must be False, True or both, got {balanced.tolist()}")
+    if are_numbers and balanced.any():
+        raise ValueError(
+            f"balanced must be False for a regressor, because there are no classes to get equal "
+            f"shares; got {balanced.tolist()}"
         )
-        columns = label_columns(y_test, len(y_test), retrained.classes)
-        for copy, logits in zip(copies, retrained.outputs, strict=True):
-            right = np.mean(logits.argmax(1) == columns)
-            accuracy[copy] = np.nan if np.isnan(logits).any() else right
-    methods = tuple(methods)
-    balanced = tuple(balanced)
-    accuracy = accuracy.reshape(len(methods), len(balanced), len(sizes), len(seeds))
-    dims = {"method": methods, "balanced": balanced, "size": sizes}
-    means = mean_and_error("accuracy", accuracy, -1)
-    return Result(
-        text_table(
-            f"Test accuracy of models trained on coresets, means over {len(seeds)} seeds",
-            [f"{name}, balanced" if quotas else name for name in methods for quotas in balanced],
-            number_cells(means["accuracy"].reshape(-1, len(sizes)), 7, 3),
-            head=heads(sizes, 7),
-        ),
-        Table(dims | {"seed": seeds}, {"accuracy": accuracy}),
-        _figure,
-        summary=Table(dims, means | {"n_seeds": len(seeds)}),
-        methods=methods,
-        balanced=balanced,
-        sizes=np.array(sizes),
-        seeds=seeds,
-        accuracy=accuracy,
-        subsets=subsets,
-    )
+    return balanced.tolist()
 
 
 def _as_methods(attributors, n_seeds):
@@ -268,16 +283,18 @@ def _as_methods(attributors, n_seeds):
     return methods
 
 
-def _select(name, selector, X_queries, labels, sizes, balanced, n_train):
+def _select(name, selector, X_queries, known, sizes, balanced, n_train):
     """Subsets of every size, by (balanced, size)."""
+    if "normalize" in known and "normalize" not in signature(selector.select).parameters:
+        known = {key: value for key, value in known.items() if key != "normalize"}
     subsets = {}
     for quotas in balanced:
         if isinstance(selector, PointwiseSelection):  # one ranking for all sizes
-            chosen = selector.select_sizes(X_queries, sizes, balanced=quotas, **labels)
+            chosen = selector.select_sizes(X_queries, sizes, balanced=quotas, **known)
         elif quotas:
-            chosen = [selector.select(X_queries, k=k, balanced=True, **labels) for k in sizes]
+            chosen = [selector.select(X_queries, k=k, balanced=True, **known) for k in sizes]
         else:  # greedy selection begins with the smaller subsets
-            rows = selector.select(X_queries, k=sizes[-1], **labels)
+            rows = selector.select(X_queries, k=sizes[-1], **known)
             rows = _check_rows(name, rows, sizes[-1], n_train)
             chosen = [rows[:size] for size in sizes]
         for size, rows in zip(sizes, chosen, strict=True):
@@ -286,10 +303,11 @@ def _select(name, selector, X_queries, labels, sizes, balanced, n_train):
 
 
 def _check_rows(name, rows, size, n_train):
+    """Selected rows as int64; raise where they are not ``size`` different training rows."""
     rows = np.asarray(rows)
     if rows.shape != (size,) or rows.dtype.kind not in "iu":
         raise ValueError(
-            f"{name!r} was asked to select {size} rows and gave {rows.dtype} of shape {rows.shape}."
+            f"{name!r} must select {size} row numbers, got {rows.dtype} of shape {rows.shape}"
         )
     if rows.min() < 0 or rows.max() >= n_train or len(np.unique(rows)) < size:
         raise ValueError(
@@ -297,57 +315,3 @@ def _check_rows(name, rows, size, n_train):
             f"{len(np.unique(rows))} from {rows.min()} to {rows.max()}. Was it fitted to this X?"
         )
     return rows.astype(np.int64)
-
-
-def _figure(result, **style):
-    return coreset_lines(result.sizes, *result.means(), result.methods, result.balanced, style)
-
-
-def coreset_lines(sizes, means, errors, methods, balanced, style=None):
-    """Accuracy over size, a line for each method; dashed where classes have equal shares.
-
-    Parameters
-    ----------
-    sizes : ndarray of shape (n_sizes,)
-        Rows selected.
-    means, errors : ndarray of shape (n_methods, n_balanced, n_sizes)
-        Accuracies, and half the heights of their bars.
-    methods : sequence of str
-        Names of the methods.
-    balanced : sequence of bool
-        Whether classes have equal shares.
-    style : dict, default=None
-        Keywords of each line.
-
-    Returns
-    -------
-    LinesDisplay
-        Not drawn yet.
-    """
-    names = []
-    styles = []
-    for number, name in enumerate(methods):
-        again, color = divmod(number, len(COLORS))  # colours that come again have hollow markers
-        solid, dashed = ("-.", ":") if again else ("-", "--")
-        for place, quotas in enumerate(balanced):
-            names.append("_" if place else name)
-            styles.append(
-                {
-                    "color": COLORS[color],
-                    "linestyle": dashed if quotas else solid,
-                    "marker": MARKERS[(number + again) % len(MARKERS)],
-                    "markerfacecolor": "none" if again else None,
-                }
-            )
-    return LinesDisplay(
-        sizes,
-        means.reshape(-1, len(sizes)),
-        errors.reshape(-1, len(sizes)),
-        names=names,
-        styles=styles,
-        style=style,
-        keys={"classes balanced": "--"} if any(balanced) else None,
-        ticks=[str(size) for size in sizes],
-        axes={"xscale": "log", "xlabel": "training rows selected", "ylabel": "test accuracy"},
-        legend={"fontsize": "small"},
-    )

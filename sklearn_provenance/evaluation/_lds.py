@@ -3,17 +3,24 @@
 import numpy as np
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import validate_params
+from sklearn.utils.validation import _num_samples
 
 from .._utils.arguments import ROWS, real, whole
 from .._utils.displays import PointsDisplay
 from .._utils.results import Result
 from .._utils.tables import Table, nan_mean, plus_minus, text_table
-from ..attribution._training_rows import check_rows
 from ..retraining import retrain
 from ..retraining._constraints import MODEL, TRAINING
 from ..retraining._schedule import check_masks
 from ._lds_truth import check_margins, lds_from_truth, lds_standard_error
-from ._protocol import as_attributors, check_queries
+from ._protocol import (
+    as_attributors,
+    check_queries,
+    check_task,
+    check_training_rows,
+    explains_numbers,
+    is_regression,
+)
 
 
 @validate_params(
@@ -22,7 +29,7 @@ from ._protocol import as_attributors, check_queries
         "X": [ROWS],
         "y": [ROWS],
         "X_queries": [ROWS],
-        "y_queries": [ROWS],
+        "y_queries": [ROWS, None],
         "model": [*MODEL["model"], None],
         "masks": ["array-like", None],
         "margins": ["array-like", None],
@@ -59,7 +66,8 @@ def linear_datamodeling_score(
 
     The model is trained on random subsets of the rows. For each query, the sum of a method's scores
     over the rows of a subset is its prediction of the query's margin there; the score of the method
-    is the Spearman correlation of predictions and margins over subsets, the mean over queries.
+    is the Spearman correlation of predictions and margins over subsets, the mean over queries. In a
+    regression the outputs of the models take the place of margins.
 
     Parameters
     ----------
@@ -69,26 +77,28 @@ def linear_datamodeling_score(
     X : array-like of shape (n_rows, ...)
         Training rows, as ``model`` takes them: those that the attributors were fitted on.
     y : array-like of shape (n_rows,)
-        Their labels.
+        Their labels, or the targets of a regressor.
     X_queries : array-like of shape (n_queries, ...)
         Queries.
-    y_queries : array-like of shape (n_queries,)
-        Their true labels.
-    model : torch.nn.Module, callable or classifier, default=None
+    y_queries : array-like of shape (n_queries,) or None
+        Their true labels. For a regressor, targets at which attributors that need them explain the
+        outputs; None leaves it to the attributors.
+    model : torch.nn.Module, callable, classifier or regressor, default=None
         What is trained, as ``retrain`` takes it: a module with its weights *before* training, a
-        function that makes one, or a scikit-learn classifier. Not needed with ``margins``.
+        function that makes one, or a classifier or regressor of scikit-learn. A network is a
+        regressor if the recipe has a loss of numbers. Not needed with ``margins``.
     masks : array-like of shape (n_masks, n_rows), bool, default=None
         The subsets, True where a row is trained on. None draws them.
     margins : array-like of shape (n_masks, n_queries), default=None
-        Margins of models that were trained on ``masks`` before, the mean over repetitions; nothing
-        is trained then.
+        Margins of models that were trained on ``masks`` before, or outputs of regressors, the mean
+        over repetitions; nothing is trained then.
     n_masks : int, default=100
         Subsets to draw.
     share : float, default=0.5
         Share of the rows in each of them.
     n_repeats : int, default=5
         Models trained on each subset, whose margins are averaged: seeds 0 to ``n_repeats`` - 1, the
-        same for every subset. 1 is enough for a classifier whose training is not random.
+        same for every subset. 1 is enough for an estimator whose training is not random.
     recipe : Recipe, default=None
         How a network is trained; ``batches="own"`` halves the cost of training on half of the rows.
     random_state : int, RandomState instance or None, default=0
@@ -100,7 +110,7 @@ def linear_datamodeling_score(
     device : str or torch.device, default="auto"
         Where networks are trained; ``"auto"`` is CUDA where there is a device.
     n_jobs : int, default=None
-        Processes that fit copies of a classifier.
+        Processes that fit copies of an estimator.
     store : path-like, default=None
         Folder in which margins are kept as they come. A run that was interrupted goes on where it
         was, and other methods are measured without training again.
@@ -128,14 +138,16 @@ def linear_datamodeling_score(
         masks : ndarray of shape (n_masks, n_rows), bool
             The subsets.
         margins : ndarray of shape (n_masks, n_queries)
-            Margins of the models trained on them, the mean over repetitions.
+            Margins of the models trained on them, the mean over repetitions; in a regression this
+            is called ``outputs``, in units of the target.
 
     Raises
     ------
     TypeError
         If an attributor gives no pointwise scores.
     ValueError
-        If attributors were fitted on other rows or score not all of them, arguments do not fit, or
+        If attributors were fitted on other rows, score not all of them or explain numbers where
+        the model predicts classes, or the other way round, arguments do not fit, or
         ``store`` holds another experiment.
 
     See Also
@@ -175,19 +187,32 @@ def linear_datamodeling_score(
     True
     """
     attributors = as_attributors(attributors, "attribute")
-    y = check_rows(attributors, X, y)
-    y_queries = check_queries(X_queries, y_queries)
+    if model is None:
+        are_numbers = any(map(explains_numbers, attributors.values()))
+    else:
+        are_numbers = is_regression(model, recipe)
+    check_task(attributors, are_numbers)
+    labels, y = check_training_rows(attributors, X, y, are_numbers)
+    y_queries = check_queries(X_queries, y_queries, are_numbers)
+    n_queries = _num_samples(X_queries)
     if masks is None:
         if margins is not None:
-            raise ValueError("margins were given without masks: say what they were measured on.")
-        masks = _draw_masks(n_masks, share, len(y), random_state)
-    masks = check_masks(masks, len(y))
+            raise ValueError(
+                "masks must be given with margins, since they say what the models were trained on"
+            )
+        masks = _draw_masks(n_masks, share, len(labels), random_state)
+    masks = check_masks(masks, len(labels))
     if len(masks) < 3:
-        raise ValueError(f"A rank correlation over {len(masks)} subsets says nothing; give more.")
-    scores = [_scores(name, a, X_queries, y_queries, y) for name, a in attributors.items()]
+        raise ValueError(
+            f"masks must hold 3 subsets or more, because margins are ranked over them; got "
+            f"{len(masks)}"
+        )
+    shape = n_queries, len(labels)
+    scores = [_scores(name, a, X_queries, y_queries, shape) for name, a in attributors.items()]
     if margins is None:
         if model is None:
-            raise ValueError("Give a model to train, or margins that were measured before.")
+            raise ValueError("model must be given to be trained, or margins that were measured")
+        evaluate = "logits" if are_numbers else "margin"
         margins = retrain(
             model,
             X,
@@ -197,7 +222,7 @@ def linear_datamodeling_score(
             y_eval=y_queries,
             recipe=recipe,
             seeds=np.tile(np.arange(n_repeats), len(masks)),
-            evaluate="margin",
+            evaluate=evaluate,
             forward=forward,
             group_size=group_size,
             device=device,
@@ -209,16 +234,15 @@ def linear_datamodeling_score(
         diverged = np.flatnonzero(np.isnan(margins).any(1))
         if len(diverged):
             raise ValueError(
-                f"Training on subsets {diverged.tolist()} diverged, so that they have no margins "
-                "to rank. Take a smaller lr."
+                f"Training must not diverge, but it did on subsets {diverged.tolist()}, so that "
+                "they have nothing to rank. Take a smaller lr"
             )
-    truth = masks, check_margins(margins, len(masks), len(y_queries))
+    truth = masks, check_margins(margins, len(masks), n_queries)
     methods = tuple(attributors)
     correlations = np.stack([lds_from_truth(s, *truth) for s in scores])
     errors = np.array([lds_standard_error(s, *truth) for s in scores])
     means = {"lds": nan_mean(correlations, 1), "lds_se": errors}
     counts = {"n_queries": (~np.isnan(correlations)).sum(1), "n_masks": len(masks)}
-    n_queries = correlations.shape[1]
     return Result(
         text_table(
             f"Linear datamodeling score, {n_queries} queries, {len(masks)} subsets",
@@ -233,21 +257,23 @@ def linear_datamodeling_score(
         standard_errors=errors,
         correlations=correlations,
         masks=masks,
-        margins=truth[1],
+        **{"outputs" if are_numbers else "margins": truth[1]},
     )
 
 
-def _scores(name, attributor, X_queries, y_queries, y):
+def _scores(name, attributor, X_queries, y_queries, shape):
+    """Scores (n_queries, n_rows) of all rows; raise where they are of another shape or open."""
     scores = np.asarray(attributor.attribute(X_queries, y_queries))
-    if scores.shape != (len(y_queries), len(y)):
+    if scores.shape != shape:
         raise ValueError(
-            f"{name!r} gave scores of shape {scores.shape} for {len(y_queries)} queries and "
-            f"{len(y)} rows."
+            f"{name!r} must give scores of shape {shape}, for each query and row; got shape "
+            f"{scores.shape}"
         )
     if not np.isfinite(scores).all():
         raise ValueError(
-            f"{name!r} leaves {np.mean(~np.isfinite(scores)):.0%} of the scores open: subsets hold "
-            'rows of all classes, so fit it with candidates="all".'
+            f"{name!r} must score every row, because subsets hold all of them, but "
+            f"{np.mean(~np.isfinite(scores)):.0%} of its scores are nan or infinite. Fit it with "
+            'candidates="all"'
         )
     return scores
 
@@ -256,7 +282,8 @@ def _draw_masks(n_masks, share, n_rows, random_state):
     size = round(share * n_rows)
     if not 0 < size < n_rows:
         raise ValueError(
-            f"share={share} of {n_rows} rows is {size}: it must leave some rows in and some out."
+            f"share must leave some of the {n_rows} rows in and some out; got {share}, which is "
+            f"{size} rows"
         )
     rng = check_random_state(random_state)
     masks = np.zeros((n_masks, n_rows), bool)

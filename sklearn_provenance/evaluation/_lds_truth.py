@@ -18,7 +18,7 @@ def lds_from_truth(scores, masks, margins):
     masks : array-like of shape (n_masks, n_rows), bool
         Rows that each model was trained on.
     margins : array-like of shape (n_masks, n_queries)
-        What the models say of the queries.
+        What the models say of the queries: margins, or outputs of regressors.
 
     Returns
     -------

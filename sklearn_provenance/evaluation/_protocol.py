@@ -9,6 +9,14 @@ from sklearn.utils.validation import _num_samples
 
 from .._utils.arguments import check_labels
 from .._utils.fitted import check_fitted
+from .._utils.training import TrainingData
+from ..attribution._training_rows import check_rows
+from ..retraining._estimators import (
+    RegressorCopies,
+    check_targets,
+    estimator_copies,
+    is_estimator,
+)
 
 
 def as_attributors(attributors, method):
@@ -50,9 +58,14 @@ def as_attributors(attributors, method):
     return {str(name): attributor for name, attributor in attributors.items()}
 
 
-def check_queries(X_queries, y_queries):
-    """Labels of queries as an array."""
-    return check_labels(y_queries, "y_queries", _num_samples(X_queries), "X_queries")
+def check_queries(X_queries, y_queries, are_numbers=False):
+    """Labels of queries as an array; targets of a regressor's, which may be None."""
+    n_queries = _num_samples(X_queries)
+    if not are_numbers:
+        return check_labels(y_queries, "y_queries", n_queries, "X_queries")
+    if y_queries is None:
+        return None
+    return check_targets(y_queries, n_queries, "y_queries", "X_queries")
 
 
 def picked_rows(name, attributor, X, y, k):
@@ -91,3 +104,85 @@ def picked_rows(name, attributor, X, y, k):
             f'for {len(short)} of {len(picks)} queries. Ask for smaller sizes, or candidates="all".'
         )
     return picks
+
+
+def is_regression(model, recipe):
+    """Whether what is trained again predicts numbers.
+
+    Parameters
+    ----------
+    model : torch.nn.Module, callable, classifier or regressor
+        As :func:`~sklearn_provenance.retraining.retrain` takes it.
+    recipe : Recipe or None
+        How a network is trained.
+
+    Returns
+    -------
+    bool
+        True for a regressor, and for a network with a loss of numbers.
+
+    Raises
+    ------
+    TypeError
+        If an estimator cannot be trained again.
+    """
+    if is_estimator(model):
+        return estimator_copies(model) is RegressorCopies
+    return recipe is not None and recipe.predicts_numbers
+
+
+def check_task(attributors, are_numbers):
+    """Raise unless attributors explain what is trained again: classes or numbers.
+
+    Parameters
+    ----------
+    attributors : dict of str to attributor
+        Those without ``training_`` do not tell, and may explain either.
+    are_numbers : bool
+        Whether what is trained again predicts numbers.
+    """
+    for name, attributor in attributors.items():
+        explained = explains_numbers(attributor)
+        if explained is None or explained == are_numbers:
+            continue
+        kinds = ("classes", "numbers")
+        raise ValueError(
+            f"attributors must explain {kinds[are_numbers]}, which model predicts, but {name!r} "
+            f"explains {kinds[explained]}. Pass attributors and a model of one task; a network "
+            'predicts numbers if recipe has a loss of numbers, such as "squared_error"'
+        )
+
+
+def explains_numbers(attributor):
+    """Whether an attributor explains numbers; None if nothing says so."""
+    if not isinstance(getattr(attributor, "training_", None), TrainingData):
+        return None
+    return getattr(attributor, "classes_", None) is None
+
+
+def check_direction(attributors, direction):
+    """Raise where an attributor looks for rows that move outputs another way."""
+    for name, attributor in attributors.items():
+        theirs = getattr(attributor, "direction", direction)
+        if direction != "any" and theirs != direction:
+            raise ValueError(
+                f'direction must be that of the attributors, or "any", got {direction!r}; '
+                f"{name!r} has direction={theirs!r}"
+            )
+
+
+def check_training_rows(attributors, X, y, are_numbers):
+    """Labels or targets of the training rows, and ``y`` as a model of the task is fitted on it.
+
+    Returns
+    -------
+    labels : ndarray of shape (n_rows,)
+        One for each row.
+    y : array-like of shape (n_rows,) or (n_rows, 1)
+        What ``retrain`` gets: networks of skorch take targets as a column.
+    """
+    if not are_numbers:
+        labels = check_rows(attributors, X, y)
+        return labels, labels
+    check_targets(y, _num_samples(X))
+    return check_rows(attributors, X, y), y

@@ -9,7 +9,7 @@ from .._utils.arguments import ROWS, check_readable, whole
 from .._utils.displays import PointsDisplay
 from .._utils.results import Result
 from .._utils.tables import Table, mean_and_error, plus_minus, text_table
-from ._protocol import as_attributors, check_queries
+from ._protocol import as_attributors, check_queries, explains_numbers
 
 
 @validate_params(
@@ -63,7 +63,8 @@ def backdoor_retrieval(attributors, X_queries, y_queries, relevant, *, k=50, mrr
             1 / rank of the first relevant row, 0 where that is beyond ``mrr_k``.
         attack_success : ndarray of shape (n_methods,)
             Share of queries for which the model behind a method predicts the label explained. Where
-            it is low there is nothing to explain. nan for a method that cannot predict.
+            it is low there is nothing to explain. nan for a method that cannot predict, or that
+            explains numbers.
         k : int
             Rows that recall looks at.
         mrr_k : int
@@ -134,8 +135,7 @@ def backdoor_retrieval(attributors, X_queries, y_queries, relevant, *, k=50, mrr
         found = np.take_along_axis(relevant, indices, axis=1) & (indices >= 0)
         recall.append(found[:, :k].sum(axis=1) / relevant.sum(axis=1))
         reciprocal.append(_reciprocal_rank(found[:, :mrr_k]))
-        predict = getattr(attributor, "predict", None)
-        success.append(np.nan if predict is None else np.mean(predict(X_queries) == y_queries))
+        success.append(_attack_success(attributor, X_queries, y_queries))
     methods = tuple(attributors)
     values = {"recall": np.stack(recall), "reciprocal_rank": np.stack(reciprocal)}
     means = mean_and_error("recall", values["recall"], 1)
@@ -154,6 +154,13 @@ def backdoor_retrieval(attributors, X_queries, y_queries, relevant, *, k=50, mrr
         **values,
         **attributes,
     )
+
+
+def _attack_success(attributor, X_queries, y_queries):
+    """Share of queries for which the label explained is predicted; nan where nothing says so."""
+    if not hasattr(attributor, "predict") or explains_numbers(attributor):
+        return np.nan
+    return np.mean(attributor.predict(X_queries) == y_queries)
 
 
 def _check_relevant(relevant, n_queries):

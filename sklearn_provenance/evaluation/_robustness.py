@@ -9,7 +9,7 @@ from torch import nn
 
 from .._utils.arguments import ROWS, check_labels, check_weights, whole
 from .._utils.displays import PointsDisplay
-from .._utils.fitted import check_fitted
+from .._utils.fitted import check_fitted, predicts_numbers
 from .._utils.labels import majority
 from .._utils.results import Result
 from .._utils.tables import Table, heads, mean_and_error, number_cells, standard_error, text_table
@@ -162,6 +162,11 @@ def _check_classifiers(classifiers):
         if isinstance(classifier, type) or not hasattr(classifier, "predict"):
             raise TypeError(
                 f"classifiers must be fitted classifiers, got {classifier!r} as {name!r}"
+            )
+        if predicts_numbers(classifier):
+            raise TypeError(
+                f"classifiers must predict classes, got the regressor {type(classifier).__name__} "
+                f"as {name!r}"
             )
         check_fitted(classifier)
         _check_finite(name, classifier)

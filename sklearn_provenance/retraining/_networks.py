@@ -5,10 +5,11 @@ import torch
 
 from .._utils.arguments import check_weights
 from ..tangent._read_logits import warn_of_probabilities
+from ._estimators import check_targets
 
 
-def first_logits(module, name, x):
-    """Logits of a few rows x of the argument of that name."""
+def first_outputs(module, name, x, are_numbers):
+    """Logits, or numbers, of a few rows x of the argument of that name."""
     try:
         logits = module(x)
     except RuntimeError as error:
@@ -23,7 +24,8 @@ def first_logits(module, name, x):
             f"It says: {error}"
         ) from error
     check_logits(logits, len(x))
-    warn_of_probabilities(logits)
+    if not are_numbers:
+        warn_of_probabilities(logits)
     return logits
 
 
@@ -38,7 +40,8 @@ def check_logits(logits, n_rows):
     if logits.ndim != 2 or len(logits) != n_rows or not logits.shape[1] or not real:
         raise ValueError(
             "The network must give logits of shape (n_rows, n_classes), a dense tensor of real "
-            f"numbers: {n_rows} rows gave {logits.dtype} of shape {tuple(logits.shape)}."
+            f"numbers: {n_rows} rows gave {logits.dtype} of shape {tuple(logits.shape)}. Its "
+            'recipe says loss="squared_error" where it predicts numbers'
         )
 
 
@@ -56,6 +59,31 @@ def check_trainable(module):
             "was scripted or traced."
         )
     check_weights(module)
+
+
+class OneNumber:
+    """Outputs as a column (B, 1), of a network that gives one number for each row."""
+
+    def __init__(self, forward):
+        self.forward = forward
+
+    def __call__(self, module, x):
+        outputs = self.forward(module, x)
+        if not isinstance(outputs, torch.Tensor) or outputs.ndim not in (1, 2):
+            return outputs  # refused by what looks at the first outputs
+        if outputs.ndim == 1:
+            return outputs[:, None]
+        if outputs.shape[1] != 1:
+            raise ValueError(
+                "The network must give one number for each row with a loss of numbers, of shape "
+                f"(n_rows,) or (n_rows, 1); got shape {tuple(outputs.shape)}"
+            )
+        return outputs
+
+
+def as_numbers(y, network, n_rows):
+    """Targets of a regression as a tensor (n_rows,) on the network's device."""
+    return torch.from_numpy(check_targets(y, n_rows)).to(network.device, network.dtype)
 
 
 def as_targets(y, network, n_classes, are_labels):

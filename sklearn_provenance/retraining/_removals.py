@@ -14,14 +14,14 @@ from ._retrain import iter_retrain, retrain
 
 @dataclass
 class Known:
-    """What was trained before: full models, and logits of copies by their key."""
+    """What was trained before: full models, and outputs of copies by their key."""
 
     full: list | None = None
     copies: dict = field(default_factory=dict)
 
 
 class Removals:
-    """Logits of copies trained without some of the rows.
+    """Outputs of copies trained without some of the rows.
 
     Sets of rows come as the caller meets them, and often more than once: two methods name the same
     rows, or a run is repeated with another method. A copy is known by the rows it was trained
@@ -29,7 +29,7 @@ class Removals:
 
     Parameters
     ----------
-    model : torch.nn.Module, callable or classifier
+    model : torch.nn.Module, callable, classifier or regressor
         As :func:`retrain` takes it.
     X, y : array-like of shape (n_rows, ...) and (n_rows,)
         All training rows.
@@ -48,10 +48,10 @@ class Removals:
     ----------
     known : Known
         What is known now.
-    full : ndarray of shape (n_seeds, n_eval, n_classes)
-        Logits of the models trained on all rows.
-    classes : ndarray of shape (n_classes,)
-        Label of each column.
+    full : ndarray of shape (n_seeds, n_eval, n_classes) or (n_seeds, n_eval)
+        Logits of the models trained on all rows, or the numbers that they predict.
+    classes : ndarray of shape (n_classes,) or None
+        Label of each column of logits; None where the models predict numbers.
     n_copies : int
         Different copies that were asked for, the full models among them.
     """
@@ -78,18 +78,20 @@ class Removals:
         self.classes = full[0].classes
         if np.isnan(self.full).any():
             raise ValueError(
-                "Training on all rows diverged, so that no prediction can fall. Take a smaller lr."
+                "Training on all rows must not diverge, because predictions are compared with "
+                "those of that model; got NaN or infinity. Take a smaller lr"
             )
         self._asked = set()
         if self.folder is not None:
             for path in sorted(self.folder.glob("copies-*.npz")):
-                keys, logits = read_npz(path, ("keys", "logits"))
-                if keys.ndim != 1 or logits.shape != (len(keys), *self.full.shape[1:]):
+                keys, outputs = read_npz(path, ("keys", "logits"))
+                if keys.ndim != 1 or outputs.shape != (len(keys), *self.full.shape[1:]):
                     raise ValueError(
-                        f"{path} holds logits of shape {logits.shape} for {keys.shape} copies, but "
-                        f"one has shape {self.full.shape[1:]}. Delete it to train them again"
+                        f"{path} must hold outputs of shape {self.full.shape[1:]} for each copy, "
+                        f"got shape {outputs.shape} for {keys.shape} copies. Delete it to train "
+                        "them again"
                     )
-                self.known.copies.update(zip(keys.tolist(), logits, strict=True))
+                self.known.copies.update(zip(keys.tolist(), outputs, strict=True))
 
     def _train_full(self, seed):
         # The engine's own stores hold the full models: they tell a folder of another experiment.
@@ -102,7 +104,7 @@ class Removals:
         return len(self._asked) + len(self.seeds)
 
     def without(self, removed, repetitions):
-        """Logits of copies trained without some rows.
+        """Outputs of copies trained without some rows.
 
         Parameters
         ----------
@@ -113,7 +115,7 @@ class Removals:
 
         Returns
         -------
-        ndarray of shape (n_copies, n_eval, n_classes)
+        ndarray of shape (n_copies, n_eval, n_classes) or (n_copies, n_eval)
             In the order of ``removed``.
         """
         seeds = [self.seeds[r] for r in repetitions]
@@ -121,23 +123,24 @@ class Removals:
         self._asked.update(keys)
         missing = {key: i for i, key in enumerate(keys) if key not in self.known.copies}
         if missing:
-            keys_ = list(missing)
+            new_keys = list(missing)
             places = list(missing.values())
             masks = np.ones((len(missing), self.n_rows), bool)
-            for mask, i in zip(masks, places, strict=True):
-                mask[removed[i]] = False
-            groups = self._call(iter_retrain, masks, [seeds[i] for i in places])
-            for copies, logits in groups:
-                self._keep([keys_[c] for c in copies], logits)
+            for mask, place in zip(masks, places, strict=True):
+                mask[removed[place]] = False
+            groups = self._call(iter_retrain, masks, [seeds[place] for place in places])
+            for copies, outputs in groups:
+                self._keep([new_keys[copy] for copy in copies], outputs)
         return np.stack([self.known.copies[key] for key in keys])
 
-    def _keep(self, keys, logits):
-        self.known.copies.update(zip(keys, logits, strict=True))
+    def _keep(self, keys, outputs):
+        """Remember copies, and write them to the folder."""
+        self.known.copies.update(zip(keys, outputs, strict=True))
         if self.folder is None:
             return
         name = f"copies-{blake2b(''.join(keys).encode(), digest_size=8).hexdigest()}.npz"
         content = io.BytesIO()
-        np.savez(content, keys=np.array(keys), logits=logits)
+        np.savez(content, keys=np.array(keys), logits=outputs)
         write(self.folder / name, content.getvalue())
 
 

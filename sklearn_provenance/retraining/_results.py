@@ -15,11 +15,12 @@ class Retrained:
 
     Parameters
     ----------
-    outputs : ndarray of shape (n_copies, n_eval, n_classes) or (n_copies, ...)
-        Logits of each copy, or what ``evaluate`` made of them. With a store, mapped read-only from
-        its file, which is never written again once all copies are finished.
-    classes : ndarray of shape (n_classes,)
-        Label of each column of logits.
+    outputs : ndarray of shape (n_copies, n_eval, n_classes), (n_copies, n_eval) or (n_copies, ...)
+        Logits of each copy, the numbers that a regressor predicts, or what ``evaluate`` made of
+        them. With a store, mapped read-only from its file, which is never written again once all
+        copies are finished.
+    classes : ndarray of shape (n_classes,) or None
+        Label of each column of logits; None where copies predict numbers.
     y_eval : array-like of shape (n_eval,) or None
         Labels of the evaluation rows.
     seconds : float
@@ -47,7 +48,12 @@ class Retrained:
         ndarray of shape (n_copies, n_eval)
             Margins, float64; negative where the other classes together are more probable.
         """
-        y = self.y_eval if y is None else y
+        if self.classes is None:
+            raise ValueError(
+                "margins are those of classes, but the copies predict numbers; outputs holds them"
+            )
+        if y is None:
+            y = self.y_eval
         if self.outputs.ndim != 3:
             raise ValueError(
                 f"Margins need logits, but outputs have shape {self.outputs.shape}. "

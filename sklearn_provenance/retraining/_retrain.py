@@ -13,7 +13,8 @@ from .._utils.files import Rows
 from .._utils.hashing import fingerprint
 from .._utils.labels import label_columns
 from ._constraints import RETRAIN
-from ._copies import ClassifierCopies, NetworkCopies, is_estimator
+from ._copies import NetworkCopies
+from ._estimators import estimator_copies, is_estimator
 from ._results import Retrained, check_outputs, margin
 from ._schedule import check_masks, check_seeds
 
@@ -54,18 +55,20 @@ def retrain(
 
     Parameters
     ----------
-    model : torch.nn.Module, callable or classifier
-        What to train. A module maps a batch to logits, with classes counted from 0; every copy
-        starts from its weights as they are, and it is not changed. A function without arguments
-        that makes a module is called with torch's global generator seeded by the copy's seed (the
-        generator is put back afterwards). Copies train in training mode. A scikit-learn classifier
-        is cloned and fitted to the rows of each copy, in processes.
+    model : torch.nn.Module, callable, classifier or regressor
+        What to train. A module maps a batch to logits, with classes counted from 0, or to one
+        number for each row if ``recipe.loss`` has a name; every copy starts from its weights as
+        they are, and it is not changed. A function without arguments that makes a module is called
+        with torch's global generator seeded by the copy's seed (the generator is put back
+        afterwards). Copies train in training mode. A classifier or regressor of scikit-learn or
+        skorch is cloned and fitted to the rows of each copy, in processes.
     X : array-like of shape (n_rows, ...)
         Training rows, as the model takes them. A network gets floats in its precision; integers
         become floats, too, unless they are a tensor or the network has an embedding to look them
         up in. It may write to its input, which is a copy.
     y : array-like of shape (n_rows,)
-        Their labels; whatever ``recipe.loss`` takes, if it is given.
+        Their labels; the targets of a regressor; whatever ``recipe.loss`` takes, if it is a
+        function.
     masks : array-like of shape (n_copies, n_rows), bool
         Rows that each copy is trained on.
     X_eval : array-like of shape (n_eval, ...)
@@ -76,13 +79,15 @@ def retrain(
         How a network is trained; None is ``Recipe()``.
     seeds : array-like of shape (n_copies,), int, default=None
         Seed of each copy: of its order of rows and dropout, and of its weights if ``model`` is a
-        function. None is 0 for all: the same initialisation and the same order. For a classifier
-        they set its ``random_state``, which None leaves as it is.
+        function. None is 0 for all: the same initialisation and the same order. For an estimator
+        they set its ``random_state``, or the global generators if it has none; None leaves both as
+        they are.
     evaluate : {"logits", "margin"} or callable, default="logits"
         What is kept of each copy: logits of shape (n_eval, n_classes), margins of shape (n_eval,)
         at ``y_eval`` or ``evaluate(logits)``, an array of the same shape for every copy. A
         classifier's logits are its decision function, (-d/2, d/2) if there are two classes, or the
-        log of its probabilities; a class that is not among the rows of a copy has -inf.
+        log of its probabilities; a class that is not among the rows of a copy has -inf. In place
+        of logits, a regressor's copies have the numbers that they predict, of shape (n_eval,).
     forward : callable, default=None
         ``forward(module, x)`` gives the logits; None calls the module.
     group_size : int or "auto", default="auto"
@@ -91,7 +96,7 @@ def retrain(
     device : str or torch.device, default="auto"
         Where networks are trained; ``"auto"`` is CUDA where there is a device.
     n_jobs : int, default=None
-        Processes, for a classifier.
+        Processes that fit clones of an estimator.
     store : path-like, default=None
         Folder in which outputs are kept as groups finish. The same call with the same folder
         trains only what is missing, and waits while another process does so. ``group_size``,
@@ -163,7 +168,7 @@ def iter_retrain(model, X, y, masks, *, X_eval, **options):
 
     Parameters
     ----------
-    model : torch.nn.Module, callable or classifier
+    model : torch.nn.Module, callable, classifier or regressor
         What to train, as in :func:`retrain`.
     X : array-like of shape (n_rows, ...)
         Training rows.
@@ -234,12 +239,17 @@ class _Run:
             raise ValueError(f"X has {n_rows} rows, but y has {_num_samples(y)}.")
         masks = check_masks(masks, n_rows)
         seeds = check_seeds(seeds, len(masks))
-        trainer = ClassifierCopies if is_estimator(model) else NetworkCopies
+        trainer = estimator_copies(model) if is_estimator(model) else NetworkCopies
         self.trainer = trainer(model, X, y, X_eval, masks, seeds, **options)
         self.y_eval = y_eval
         self.evaluate = evaluate
         self.verbose = verbose
         if evaluate == "margin":
+            if self.trainer.classes is None:
+                raise ValueError(
+                    'evaluate="margin" needs classes, but the copies predict numbers. Use '
+                    'evaluate="logits", which keeps the numbers'
+                )
             self.evaluate = lambda logits: margin(logits, self.y_eval, self.trainer.classes)
             label_columns(self.y_eval, _num_samples(X_eval), self.trainer.classes)
         self.n_copies = len(masks)

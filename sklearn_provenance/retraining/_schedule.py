@@ -14,6 +14,12 @@ from .._utils.arguments import check_readable, real, whole
 
 OPTIMIZERS = ("sgd", "adamw")
 BATCHES = ("common", "own")
+# Losses of numbers, by name; they give one loss for each row.
+NUMBER_LOSSES = {
+    "squared_error": nn.functional.mse_loss,
+    "absolute_error": nn.functional.l1_loss,
+    "huber": nn.functional.huber_loss,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,8 +64,11 @@ class Recipe:
         0) of a copy that takes ``n_steps`` in all.
     batches : {"common", "own"}, default="common"
         See above.
-    loss : callable, default=None
-        ``loss(logits, y)`` gives one loss for each row; None is the cross entropy in nats.
+    loss : {"squared_error", "absolute_error", "huber"} or callable, default=None
+        None is the cross entropy in nats. With one of the names the network is a regressor: it
+        gives one number for each row, and targets are numbers. The square is that of the
+        difference of output and target; "huber" is half of it up to a difference of 1, and linear
+        beyond. ``loss(logits, y)`` gives one loss for each row.
 
     Raises
     ------
@@ -87,7 +96,7 @@ class Recipe:
     max_epochs: int = 20
     schedule: str | Callable = "constant"
     batches: str = "common"
-    loss: Callable | None = None
+    loss: str | Callable | None = None
 
     _parameter_constraints: ClassVar[dict] = {
         "optimizer": [StrOptions(set(OPTIMIZERS))],
@@ -101,7 +110,7 @@ class Recipe:
         "max_epochs": [whole()],
         "schedule": [StrOptions({"constant"}), callable],
         "batches": [StrOptions(set(BATCHES))],
-        "loss": [callable, None],
+        "loss": [StrOptions(set(NUMBER_LOSSES)), callable, None],
     }
 
     def __post_init__(self):
@@ -111,6 +120,11 @@ class Recipe:
             raise ValueError(f"betas must be two numbers in [0, 1), got {self.betas!r}")
         if self.nesterov and not self.momentum:
             raise ValueError("nesterov=True needs a momentum above 0, got momentum=0")
+
+    @property
+    def predicts_numbers(self) -> bool:
+        """Whether the network is a regressor, with one number for each row."""
+        return isinstance(self.loss, str)
 
 
 def build_optimizer(recipe, parameters):
@@ -128,6 +142,8 @@ def row_losses(recipe, logits, y):
     """Loss of each row, shape (B,)."""
     if recipe.loss is None:
         return nn.functional.cross_entropy(logits, y, reduction="none")
+    if recipe.predicts_numbers:
+        return NUMBER_LOSSES[recipe.loss](logits[:, 0], y, reduction="none")
     losses = recipe.loss(logits, y)
     if losses.shape != (len(logits),):
         raise ValueError(

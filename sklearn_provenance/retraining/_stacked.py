@@ -15,7 +15,7 @@ from .._utils.arguments import as_device
 from .._utils.restored import restored_generators
 from ..tangent._linearisation import call
 from ..tangent._module import _Adapter
-from ._networks import check_trainable, first_logits, named, usable
+from ._networks import OneNumber, check_trainable, first_outputs, named, usable
 from ._schedule import build_optimizer, group_batches, row_losses, set_lr
 
 # What one step of a copy may cost, in floating point operations, for stacking to pay on a CPU:
@@ -42,6 +42,8 @@ class Network:
         Where copies are trained; "auto" is CUDA where there is a device.
     seed : int
         A factory is called with this seed to see the network.
+    are_numbers : bool, default=False
+        Whether outputs are one number for each row, and no logits.
 
     Attributes
     ----------
@@ -54,11 +56,14 @@ class Network:
     """
 
     @torch.inference_mode(False)
-    def __init__(self, model, forward, device, seed):
+    def __init__(self, model, forward, device, seed, are_numbers=False):
         self.device = as_device(device)
         if self.device.type == "cuda" and self.device.index is None:
             self.device = torch.device("cuda", torch.cuda.current_device())
         self._forward = forward or call
+        self._are_numbers = are_numbers
+        if are_numbers:
+            self._forward = OneNumber(self._forward)
         self._factory = None if isinstance(model, nn.Module) else model
         if self._factory is None:
             check_trainable(model)
@@ -99,7 +104,7 @@ class Network:
         if not isinstance(module, nn.Module):
             raise TypeError(
                 "model must be a torch.nn.Module, a function without arguments that makes one, or "
-                f"a scikit-learn classifier; calling it gave {type(module)}."
+                f"a scikit-learn estimator; calling it gave {type(module)}"
             )
         check_trainable(module)
         return self._adapt(module)
@@ -186,16 +191,17 @@ class Network:
         return counter.get_total_flops(), sum(kept.values())
 
     @torch.inference_mode(False)
-    def n_classes(self, **inputs):
-        """Columns of the logits, the same for some rows of each of the inputs, by name."""
+    def n_columns(self, **inputs):
+        """Columns of the outputs, the same for some rows of each of the inputs, by name."""
         self.load(self._initial)
         self.module.eval()
         columns = []
         with torch.no_grad(), self.seeded(0):
             for name, x in inputs.items():
-                columns.append(first_logits(self.module, name, x[:2].clone()).shape[1])
+                outputs = first_outputs(self.module, name, x[:2].clone(), self._are_numbers)
+                columns.append(outputs.shape[1])
         if len(set(columns)) > 1:
-            raise ValueError(f"X and X_eval give different numbers of logits: {columns}.")
+            raise ValueError(f"X and X_eval must give equally many logits, got {columns}")
         return columns[0]
 
     def signature(self):

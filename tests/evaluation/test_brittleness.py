@@ -283,7 +283,7 @@ def test_errors(iris, methods):
         run({"a": model})
     with pytest.raises(ValueError, match="not fitted"):
         run({"a": InfoGainAttributor(model)})
-    with pytest.raises(TypeError, match="FrozenEstimator cannot be trained"):
+    with pytest.raises(TypeError, match="got a FrozenEstimator"):
         run(model=FrozenEstimator(model), sizes=SIZES)
     with pytest.raises(ValueError, match="several different ones"):
         run(seeds=(1, 1), sizes=SIZES)

@@ -257,7 +257,7 @@ class Broken:
         ({"attributors": {}}, ValueError, "got none"),
         ({"attributors": RandomAttributor}, TypeError, "select"),
         ({"attributors": {"x": MODEL}}, TypeError, "select"),
-        ({"attributors": Broken(np.arange(4))}, ValueError, r"5 rows and gave int64 of shape \(4,"),
+        ({"attributors": Broken(np.arange(4))}, ValueError, r"5 row numbers, got int64"),
         ({"attributors": Broken(np.arange(5.0))}, ValueError, "float64"),
         ({"attributors": Broken(np.array([1, 2, 3, 4, 60]))}, ValueError, "from 1 to 60"),
         ({"attributors": Broken(np.array([1, 2, 3, 3, 4]))}, ValueError, "5 different rows"),

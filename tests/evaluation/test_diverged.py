@@ -70,10 +70,10 @@ def test_a_full_model_that_diverges_is_an_error():
     options = {"recipe": Recipe(lr=1e30), "group_size": 1}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
-        with pytest.raises(ValueError, match="all rows diverged"):
+        with pytest.raises(ValueError, match="all rows must not diverge"):
             brittleness(*arguments(), Y_NEW, model=untrained(), sizes=(2,), **options)
         scorer = brittleness_scorer(untrained(), size=2, n_queries=2, **options)
-        with pytest.raises(ValueError, match="all rows diverged"):
+        with pytest.raises(ValueError, match="all rows must not diverge"):
             scorer(arguments()[0], X_NEW, Y_NEW)
 
 
@@ -98,7 +98,7 @@ def test_subsets_that_diverge_cannot_be_ranked():
     options = {"n_masks": 3, "n_repeats": 1, "recipe": exploding(35), "group_size": 1}
     with (
         pytest.warns(UserWarning, match="diverged"),
-        pytest.raises(ValueError, match=r"subsets \[0, 1, 2\] diverged"),
+        pytest.raises(ValueError, match=r"did on subsets \[0, 1, 2\]"),
     ):
         linear_datamodeling_score(attributor, X, Y, X_NEW, Y_NEW, model=untrained(), **options)
 

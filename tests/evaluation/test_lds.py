@@ -217,9 +217,9 @@ def test_errors(digits, truth):
 
     with pytest.raises(ValueError, match='candidates="all"'):
         run(same_class, model=LogisticRegression())
-    with pytest.raises(ValueError, match="Give a model to train"):
+    with pytest.raises(ValueError, match="model must be given"):
         run()
-    with pytest.raises(ValueError, match="margins were given without masks"):
+    with pytest.raises(ValueError, match="masks must be given with margins"):
         run(margins=margins)
     with pytest.raises(ValueError, match=r"'n_masks' parameter .* Got 2"):
         run(n_masks=2)
@@ -229,7 +229,7 @@ def test_errors(digits, truth):
         run(y=1 - y)
     with pytest.raises(ValueError, match=r"margins must be numbers of shape \(5, 30\)"):
         run(masks=random_masks(5, 200), margins=np.zeros((5, 3)))
-    with pytest.raises(ValueError, match=r"'a' gave scores of shape \(30, 3\)"):
+    with pytest.raises(ValueError, match=r"'a' must give scores of shape .*got shape \(30, 3\)"):
         run({"a": Told(lambda x, label: np.ones(3))})
     with pytest.raises(TypeError, match="a method attribute"):
         run(LogisticRegression().fit(X, y))

@@ -136,7 +136,7 @@ def test_networks_that_cannot_be_stacked(make, reason):
     torch.rand(3)
     alone = retrain(module, X, y, masks[2:], **arguments)
     np.testing.assert_array_equal(alone.outputs[0], result.outputs[2])
-    with pytest.raises(ValueError, match=r"cannot be stacked: .*group_size=1"):
+    with pytest.raises(ValueError, match=r"group_size must be 1 .*cannot be stacked"):
         retrain(module, X, y, masks, group_size=2, **arguments)
 
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from sklearn.cluster import KMeans
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline
@@ -110,7 +111,8 @@ def test_a_caller_can_stop_early():
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
-        ({"model": Ridge()}, TypeError, "must be a classifier .* got Ridge"),
+        ({"model": Ridge()}, ValueError, "y must be numbers"),
+        ({"model": KMeans()}, TypeError, "must be a classifier .* got KMeans"),
         ({"model": LogisticRegression}, TypeError, "must be a torch.nn.Module"),
         ({"recipe": Recipe()}, ValueError, "recipe concern"),
         ({"group_size": 3}, ValueError, "group_size concern"),
