@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+from itertools import chain
 
 import pytest
 from numpydoc.validate import validate
@@ -38,7 +39,8 @@ def public_objects():
                 continue  # a constant has no docstring of its own
             yield path
             if inspect.isclass(obj):
-                for attribute, value in vars(obj).items():
+                own = [c for c in obj.__mro__ if c.__module__.startswith("sklearn_provenance.")]
+                for attribute, value in chain.from_iterable(vars(c).items() for c in own):
                     documented = callable(value) or isinstance(value, property | classmethod)
                     if not attribute.startswith("_") and documented:
                         yield f"{path}.{attribute}"

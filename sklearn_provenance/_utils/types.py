@@ -14,3 +14,6 @@ Targets: TypeAlias = Any
 RandomState: TypeAlias = int | np.random.RandomState | None
 Path: TypeAlias = str | PathLike[str]
 Device: TypeAlias = str | torch.device | None
+# Objects of packages that are imported only when something is drawn or written as a table.
+Axes: TypeAlias = Any
+DataFrame: TypeAlias = Any

@@ -1,116 +1,14 @@
 """A card for each query: the query beside its exemplars, as the templates of a page write it."""
 
-from dataclasses import dataclass, field
-
 import numpy as np
 
+from ._card import Card, CardExemplar
 from ._contributions import N_PARTS, shared_text, together
 from ._rows import dense, format_number, gather, tied_text
 from ._targets import are_numbers, has, shown_targets, subtract, write_number, write_signed
 from ._views import words
 
 N_SHADES = 7  # colours of targets in the style sheet
-
-
-@dataclass
-class Card:
-    """A query and its exemplars, as the template writes them.
-
-    Parameters
-    ----------
-    id : str
-        Identifier on the page.
-    name : str
-        What the query is called.
-    kind : {"images", "texts", "table", "nothing"}
-        How rows are shown.
-    label : str or None
-        Label of the query, if known.
-    label_word : str
-        What that label is.
-    target_word : str
-        What labels of exemplars are: "label" or "target".
-    score_name : str
-        What a score is.
-    features : list of str
-        Columns of a table.
-    has_shared : bool
-        Whether exemplars share features with the query that are no columns of the table.
-    query : Picture, list of Run, list of Cell or None
-        The query as it is shown.
-    exemplars : list of CardExemplar
-        Its exemplars, best first.
-    other : dict or None
-        Another label of the query: `word`, `label`, `mark`, and whether it `differs`.
-    shade : int or None
-        Colour of the query's label where it is a number.
-    facts : list of str
-        What else to know of the query.
-    marks : str
-        Classes of the card, by which queries are filtered.
-    data : dict
-        Numbers by which queries are sorted.
-    """
-
-    id: str
-    name: str
-    kind: str
-    label: str | None
-    label_word: str
-    target_word: str
-    score_name: str
-    features: list
-    has_shared: bool
-    query: object
-    exemplars: list
-    other: dict | None
-    shade: int | None = None
-    facts: list = field(default_factory=list)
-    marks: str = ""
-    data: dict = field(default_factory=dict)
-
-    @property
-    def list_class(self):
-        """Class of the list of exemplars."""
-        return "texts" if self.kind == "nothing" else self.kind
-
-
-@dataclass
-class CardExemplar:
-    """An exemplar as the template writes it.
-
-    Parameters
-    ----------
-    names : list of str
-        Its row, and the user's own name of it.
-    score : str
-        Its score with the unit.
-    label : str or None
-        Its label, if known.
-    mark, meaning : str
-        Sign before the label, and the same in words.
-    label_class : str
-        Colour of the label.
-    differs : bool
-        Whether the label is not the query's.
-    shade : int or None
-        Colour of a target that is a number.
-    shared : str
-        Features that it shares with the query, with their parts, except for columns of the table.
-    row : Picture, list of Run, list of Cell or None
-        The exemplar as it is shown.
-    """
-
-    names: list
-    score: str
-    label: str | None = None
-    mark: str = ""
-    meaning: str = ""
-    label_class: str = ""
-    differs: bool = False
-    shade: int | None = None
-    shared: str = ""
-    row: object = None
 
 
 def cards(
@@ -137,7 +35,7 @@ def cards(
     others : ndarray of shape (n_queries,), default=None
         Other labels of the queries.
     other_word : str, default=""
-        What `others` are.
+        Name of `others`.
     wrong_word : str, default="differs"
         Mark of queries whose other label is not their own.
     others_are_true : bool, default=True
@@ -148,81 +46,133 @@ def cards(
     data : list of dict, default=None
         Numbers by which queries are sorted.
     prefix : str, default="q"
-        Begins the identifiers of the cards.
+        Beginning of the cards' identifiers.
 
     Returns
     -------
     list of Card
         What the templates write.
     """
+    writer = _CardWriter(views, explanation, label_name)
     disagrees, wrong = marks(explanation, others)
-    labels = explanation.query_labels
-    queries = None if explanation.queries is None else dense(explanation.queries)
-    exemplars = None
-    if explanation.training_data is not None and (explanation.indices >= 0).any():
-        exemplars = gather(explanation.training_data, explanation.indices)
-    differences = views.differences(explanation)
-    shade = _shades(explanation)
-    word = "target" if are_numbers(explanation) else "label"
+    score_name = score_text(explanation)
     written = []
-    for i, name in enumerate(names):
-        label = None if labels is None else label_name(labels[i])
-        shown = [
-            _exemplar(explanation, i, rank, label_name, shade)
-            for rank in np.flatnonzero(explanation.indices[i] >= 0)
-        ]
-        parts = _parts(explanation, i, len(shown))
-        for exemplar, of_exemplar in zip(shown, parts, strict=True):
-            listed = [pair for pair in of_exemplar if words(pair[0]) not in views.features]
-            exemplar.shared = words(shared_text(listed))
-        if exemplars is not None:
-            for rank, exemplar in enumerate(shown):
-                known = None if differences is None else differences[i, rank]
-                alt = _alt(exemplar, word)
-                exemplar.row = views.show(exemplars[i, rank], alt, known, parts[rank])
-        query = None
-        if queries is not None:
-            alt = f"{name}, {word} {label}" if label else name
-            marked = [] if views.kind == "table" else together(parts)
-            query = views.show(queries[i], alt, parts=marked)
-        other = None
-        if others is not None:
-            mark = f"✗ {wrong_word}" if wrong[i] else "✓"
-            if are_numbers(explanation) and label is not None:
-                residual = subtract(others[i], labels[i])
-                mark = f"(residual {write_signed(residual if others_are_true else -residual)})"
-            other = {
-                "word": other_word,
-                "label": label_name(others[i]),
-                "mark": "" if label is None else mark,
-                "differs": bool(wrong[i]),
-            }
-        classes = ["disagrees"] * bool(disagrees[i]) + ["wrong"] * bool(wrong[i])
-        written.append(
-            Card(
-                id=f"{prefix}{i}",
-                name=name,
-                kind=views.kind,
-                label=label,
-                label_word=label_word,
-                target_word=word,
-                score_name=score_text(explanation),
-                features=views.features,
-                has_shared=any(exemplar.shared for exemplar in shown),
-                query=query,
-                exemplars=shown,
-                other=other,
-                shade=None if labels is None else shade(labels[i]),
-                facts=_facts(explanation, i, shown) + ([] if facts is None else [facts[i]]),
-                marks=" ".join(classes),
-                data={} if data is None else data[i],
-            )
+    for query, name in enumerate(names):
+        parts = writer.parts(query)
+        exemplars = writer.exemplars(query, parts)
+        card = Card(
+            id=f"{prefix}{query}",
+            name=name,
+            kind=views.kind,
+            label=writer.label(query),
+            label_word=label_word,
+            target_word=writer.target_word,
+            score_name=score_name,
+            features=views.features,
+            has_shared=any(exemplar.shared for exemplar in exemplars),
+            query=writer.row(query, name, parts),
+            exemplars=exemplars,
+            shade=writer.shade_of(query),
+            facts=_facts(explanation, query, exemplars),
         )
+        if others is not None:
+            card.other = {
+                "word": other_word,
+                "label": label_name(others[query]),
+                "mark": _other_mark(
+                    explanation, query, others[query], wrong[query], wrong_word, others_are_true
+                ),
+                "differs": bool(wrong[query]),
+            }
+        if facts is not None:
+            card.facts.append(facts[query])
+        if data is not None:
+            card.data = data[query]
+        classes = {"disagrees": disagrees[query], "wrong": wrong[query]}
+        card.marks = " ".join(name for name, applies in classes.items() if applies)
+        written.append(card)
     return written
 
 
+class _CardWriter:
+    """Write what cards show of the queries and exemplars of one explanation.
+
+    Parameters
+    ----------
+    views, explanation, label_name
+        As in :func:`query_section`.
+    """
+
+    def __init__(self, views, explanation, label_name):
+        self.views = views
+        self.explanation = explanation
+        self.label_name = label_name
+        self.shade = _shades(explanation)
+        self.target_word = "target" if are_numbers(explanation) else "label"
+        self.query_rows = None
+        if explanation.queries is not None:
+            self.query_rows = dense(explanation.queries)  # (n_queries, ...)
+        self.exemplar_rows = None
+        if explanation.training_data is not None and (explanation.indices >= 0).any():
+            self.exemplar_rows = gather(explanation.training_data, explanation.indices)
+        self.differences = views.differences(explanation)  # (n_queries, k, n_features)
+        if self.differences is None:
+            self.differences = np.full(explanation.indices.shape, None)
+
+    def parts(self, query):
+        """Return the largest parts of each exemplar of a query, empty where they are unknown."""
+        n_exemplars = int((self.explanation.indices[query] >= 0).sum())
+        if self.explanation.contributions is None:
+            return [[] for _ in range(n_exemplars)]
+        return [
+            self.explanation.shared_features(query, rank, N_PARTS) for rank in range(n_exemplars)
+        ]
+
+    def label(self, query):
+        """Write the label of a query; None where it is unknown."""
+        if self.explanation.query_labels is None:
+            return None
+        return self.label_name(self.explanation.query_labels[query])
+
+    def shade_of(self, query):
+        """Return the colour of the query's target; None where it has none."""
+        if self.explanation.query_labels is None:
+            return None
+        return self.shade(self.explanation.query_labels[query])
+
+    def row(self, query, name, parts):
+        """Show the row of a query; None where it is unknown."""
+        if self.query_rows is None:
+            return None
+        label = self.label(query)
+        alt = name
+        if label:
+            alt = f"{name}, {self.target_word} {label}"
+        marked = []
+        if self.views.kind != "table":  # a table writes parts in the lines of the exemplars
+            marked = together(parts)
+        return self.views.show(self.query_rows[query], alt, parts=marked)
+
+    def exemplars(self, query, parts):
+        """Write the exemplars of a query with the parts that they share with it."""
+        written = []
+        for rank, shared in enumerate(parts):  # padding stands at the end
+            exemplar = _exemplar(self.explanation, query, rank, self.label_name, self.shade)
+            not_in_table = [pair for pair in shared if words(pair[0]) not in self.views.features]
+            exemplar.shared = words(shared_text(not_in_table))
+            if self.exemplar_rows is not None:
+                exemplar.row = self.views.show(
+                    self.exemplar_rows[query, rank],
+                    _alt(exemplar, self.target_word),
+                    self.differences[query, rank],
+                    shared,
+                )
+            written.append(exemplar)
+        return written
+
+
 def marks(explanation, others=None):
-    """Which queries have an exemplar with another label, and which have another label themselves.
+    """Return which queries have an exemplar of another label, and which another label themselves.
 
     Parameters
     ----------
@@ -234,37 +184,48 @@ def marks(explanation, others=None):
     Returns
     -------
     disagrees, wrong : ndarray of shape (n_queries,), bool
-        False where labels are not known, or are numbers.
+        False where labels are unknown, or are numbers.
     """
-    nowhere = np.zeros(explanation.n_queries, dtype=bool)
+    disagrees = np.zeros(explanation.n_queries, dtype=bool)
+    wrong = disagrees
     labels = explanation.query_labels
     if labels is None or are_numbers(explanation):
-        return nowhere, nowhere
-    disagrees = nowhere
+        return disagrees, wrong
     if explanation.exemplar_labels is not None:
         disagrees = explanation.agreement < 1  # nan, without exemplars, is no disagreement
-    return disagrees, nowhere if others is None else np.asarray(labels != others)
+    if others is not None:
+        wrong = np.asarray(labels != others)
+    return disagrees, wrong
 
 
 def score_text(explanation):
-    """Say what a score is."""
+    """Write what a score is."""
     return words(explanation.score_name) or "score"
 
 
-def _parts(explanation, query, n_exemplars):
-    """Return the largest parts of each exemplar of a query, empty where they are not known."""
-    if explanation.contributions is None:
-        return [[] for _ in range(n_exemplars)]
-    return [explanation.shared_features(query, rank, N_PARTS) for rank in range(n_exemplars)]
+def _other_mark(explanation, query, other, is_wrong, wrong_word, other_is_true):
+    """Write how another label of a query compares with its own; "" where that is unknown."""
+    labels = explanation.query_labels
+    if labels is None:
+        return ""
+    if are_numbers(explanation):
+        residual = subtract(other, labels[query])
+        if not other_is_true:
+            residual = -residual
+        return f"(residual {write_signed(residual)})"
+    if is_wrong:
+        return f"✗ {wrong_word}"
+    return "✓"
 
 
 def _facts(explanation, query, exemplars):
-    """Say how many exemplars have the query's label, and how many rows are tied with the last."""
+    """Write how many exemplars have the query's label, and how many rows tie with the last."""
     facts = []
     if are_numbers(explanation):
         if exemplars and explanation.exemplar_labels is not None:
             targets = explanation.exemplar_labels[query, : len(exemplars)]
-            low, high = write_number(targets.min()), write_number(targets.max())
+            low = write_number(targets.min())
+            high = write_number(targets.max())
             with np.errstate(over="ignore", invalid="ignore"):
                 mean = write_number(targets.mean())
             facts.append(f"targets of exemplars from {low} to {high}, mean {mean}")
@@ -277,12 +238,14 @@ def _facts(explanation, query, exemplars):
 
 
 def _exemplar(explanation, query, rank, label_name, shade):
-    """Return the words of one exemplar."""
+    """Write the names, the score and the label of one exemplar."""
     names = [f"row\N{NO-BREAK SPACE}{explanation.indices[query, rank]}"]
     if explanation.sample_id is not None:
         names.append(f"id\N{NO-BREAK SPACE}{words(explanation.sample_id[query, rank])}")
-    unit = " nats" if "nats" in explanation.score_name else ""
-    exemplar = CardExemplar(names, f"{format_number(explanation.scores[query, rank])}{unit}")
+    score = format_number(explanation.scores[query, rank])
+    if "nats" in explanation.score_name:
+        score += " nats"
+    exemplar = CardExemplar(names, score)
     if explanation.exemplar_labels is None:
         return exemplar
     label = explanation.exemplar_labels[query, rank]
@@ -296,30 +259,40 @@ def _exemplar(explanation, query, rank, label_name, shade):
     elif explanation.query_labels is not None:
         exemplar.differs = bool(label != explanation.query_labels[query])
         if exemplar.differs:
-            mark, exemplar.meaning, exemplar.label_class = "≠", "another label", "other"
+            exemplar.mark = "≠\N{NO-BREAK SPACE}"
+            exemplar.meaning = "another label"
+            exemplar.label_class = "other"
         else:
-            mark, exemplar.meaning, exemplar.label_class = "✓", "same label", "same"
-        exemplar.mark = f"{mark}\N{NO-BREAK SPACE}"
+            exemplar.mark = "✓\N{NO-BREAK SPACE}"
+            exemplar.meaning = "same label"
+            exemplar.label_class = "same"
     return exemplar
 
 
 def _shades(explanation):
-    """Return the function that gives a number one of the colours of the style sheet."""
-    numbers = shown_targets(explanation) if are_numbers(explanation) else np.empty(0)
-    if not numbers.size:
-        return lambda value: None
-    low, high = numbers.min() / 2, numbers.max() / 2  # halves, whose difference is finite
+    """Return the function that gives a target one of the colours of the style sheet, or None."""
+    if not are_numbers(explanation):
+        return lambda target: None
+    targets = shown_targets(explanation)
+    if not targets.size:
+        return lambda target: None
+    # Halves, because the difference of two large numbers may be infinite.
+    low = targets.min() / 2
+    width = targets.max() / 2 - low
 
-    def shade(value):
-        if not np.isfinite(value):
+    def shade(target):
+        if not np.isfinite(target):
             return None
-        place = (value / 2 - low) / (high - low) if high > low else 0.5
-        return min(int(place * N_SHADES), N_SHADES - 1)
+        if width == 0:
+            return N_SHADES // 2
+        return min(int((target / 2 - low) / width * N_SHADES), N_SHADES - 1)
 
     return shade
 
 
 def _alt(exemplar, word):
-    """Say what stands for the picture of an exemplar."""
-    label = "" if exemplar.label is None else f", {word} {exemplar.label}"
-    return f"Training {', '.join(exemplar.names)}{label}"
+    """Write what stands for the picture of an exemplar."""
+    alt = f"Training {', '.join(exemplar.names)}"
+    if exemplar.label is not None:
+        alt += f", {word} {exemplar.label}"
+    return alt

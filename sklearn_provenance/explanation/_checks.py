@@ -11,12 +11,11 @@ from ._targets import check_targets
 
 
 def check_explanation(explanation):
-    """Check what an explanation was given, and turn it into arrays that belong together."""
+    """Check the arguments of an explanation, and turn them into arrays that belong together."""
     exp = explanation
-    exp.indices, exp.scores = check_picks(exp.indices, exp.scores)
-    n_queries, _ = shape = exp.indices.shape
-    exp.sample_id = check_array("sample_id", exp.sample_id, shape)
-    exp.exemplar_labels = check_array("exemplar_labels", exp.exemplar_labels, shape)
+    n_queries = exp.n_queries
+    exp.sample_id = check_array("sample_id", exp.sample_id, exp.indices.shape)
+    exp.exemplar_labels = check_array("exemplar_labels", exp.exemplar_labels, exp.indices.shape)
     exp.query_labels = check_array("query_labels", exp.query_labels, (n_queries,))
     exp.true_labels = check_array("true_labels", exp.true_labels, (n_queries,))
     check_targets(exp)

@@ -1,22 +1,21 @@
 """Explanation: the training rows behind each prediction."""
 
+from collections.abc import Iterator, Sequence
+from inspect import signature
+from typing import Any, Literal, Self
+
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
-from .._utils.tables import frame
-from ._checks import check_array, check_explanation
-from ._contributions import largest
-from ._page import check_target, write_page
-from ._plot import ExplanationDisplay
+from .._utils.types import Rows, Targets
+from ._checks import check_explanation, check_picks
+from ._contributions import Contributions, largest
 from ._rows import take
-from ._sections import explanation_page
-from ._table import columns
+from ._shown import ShownExplanation
 from ._targets import agreement, need, residuals, target_differences
-from ._text import summary_table, write_text
-
-_REPR_QUERIES = 8
 
 
-class Explanation:
+class Explanation(ShownExplanation):
     """
     Training rows that explain each query, best first.
 
@@ -126,44 +125,46 @@ class Explanation:
     array([[  8.5, -67.5]])
     """
 
-    _ARGUMENTS = (
-        *("indices", "scores", "sample_id", "exemplar_labels", "query_labels", "queries"),
-        *("training_data", "image_shape", "feature_names", "query_id", "n_tied"),
-        *("method", "score_name", "true_labels", "targets", "contributions", "reason"),
-    )
     _PER_QUERY = (
-        *("indices", "scores", "sample_id", "exemplar_labels", "query_labels", "queries"),
-        *("query_id", "n_tied", "true_labels", "contributions"),
+        "indices",
+        "scores",
+        "sample_id",
+        "exemplar_labels",
+        "query_labels",
+        "queries",
+        "query_id",
+        "n_tied",
+        "true_labels",
+        "contributions",
     )
-    # Explanations that were pickled before there were these.
-    contributions = None
-    true_labels = None
-    targets = "labels"
+    # Old pickles lack these attributes.
+    contributions: Any = None
+    true_labels: Targets = None
+    targets: str | None = "labels"
     reason = ""
 
     def __init__(
         self,
-        indices,
-        scores,
+        indices: ArrayLike,
+        scores: ArrayLike,
         *,
-        sample_id=None,
-        exemplar_labels=None,
-        query_labels=None,
-        queries=None,
-        training_data=None,
-        image_shape=None,
-        feature_names=None,
-        query_id=None,
-        n_tied=None,
-        method="",
-        score_name="score",
-        true_labels=None,
-        targets=None,
-        contributions=None,
-        reason="",
-    ):
-        self.indices = indices
-        self.scores = scores
+        sample_id: ArrayLike | None = None,
+        exemplar_labels: Targets = None,
+        query_labels: Targets = None,
+        queries: Rows = None,
+        training_data: Rows = None,
+        image_shape: Sequence[int] | None = None,
+        feature_names: Sequence[str] | None = None,
+        query_id: ArrayLike | None = None,
+        n_tied: ArrayLike | None = None,
+        method: str = "",
+        score_name: str = "score",
+        true_labels: Targets = None,
+        targets: Literal["labels", "numbers"] | None = None,
+        contributions: Contributions | Sequence | None = None,
+        reason: str = "",
+    ) -> None:
+        self.indices, self.scores = check_picks(indices, scores)
         self.sample_id = sample_id
         self.exemplar_labels = exemplar_labels
         self.query_labels = query_labels
@@ -182,47 +183,51 @@ class Explanation:
         check_explanation(self)
 
     @property
-    def n_queries(self):
+    def n_queries(self) -> int:
         """Number of queries."""
         return self.indices.shape[0]
 
     @property
-    def k(self):
+    def k(self) -> int:
         """Number of exemplars of each query, padding included."""
         return self.indices.shape[1]
 
     @property
-    def agreement(self):
+    def agreement(self) -> NDArray[np.float64]:
         """Share of each query's exemplars whose label is the query's; nan without exemplars."""
         return agreement(self)
 
     @property
-    def target_differences(self):
+    def target_differences(self) -> NDArray[np.float64]:
         """Targets of the exemplars minus the queries', nan at padding."""
         return target_differences(self)
 
     @property
-    def residuals(self):
+    def residuals(self) -> NDArray[np.float64]:
         """True targets of the queries minus those explained."""
         return residuals(self)
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[NDArray]:
         yield self.indices
         yield self.scores
 
-    def __getitem__(self, key):
+    def __getitem__(self, key: Any) -> Self:
         rows = np.atleast_1d(np.arange(self.n_queries)[key])
         if rows.ndim != 1:
             raise IndexError(f"an Explanation is indexed by its queries, got {key!r}")
-        values = {name: getattr(self, name) for name in self._PER_QUERY}
-        return self._replace(
-            **{name: None if data is None else take(data, rows) for name, data in values.items()}
-        )
+        changes = {}
+        for name in self._PER_QUERY:
+            data = getattr(self, name)
+            if data is not None:
+                changes[name] = take(data, rows)
+        return self._replace(**changes)
 
-    def _replace(self, **changes):
-        return type(self)(**{name: getattr(self, name) for name in self._ARGUMENTS} | changes)
+    def _replace(self, **changes: Any) -> Self:
+        return type(self)(**{name: getattr(self, name) for name in _ARGUMENTS} | changes)
 
-    def shared_features(self, query, rank=0, n=None):
+    def shared_features(
+        self, query: int, rank: int = 0, n: int | None = None
+    ) -> list[tuple[str, float]]:
         """
         Return the features that a query shares with an exemplar, and their parts.
 
@@ -248,156 +253,9 @@ class Explanation:
         """
         need(self, "shared_features needs parts of features", ("contributions",))
         row = self.indices[query, rank]
-        return [] if row < 0 else largest(self.contributions.parts(query, rank, row), n)
+        if row < 0:
+            return []
+        return largest(self.contributions.parts(query, rank, row), n)
 
-    def to_frame(self):
-        """
-        Return one line for each exemplar of each query, without padding.
 
-        Returns
-        -------
-        pandas.DataFrame
-            Columns `query` (from 0), `query_id` if known, `rank` (from 1, the best), `index`,
-            `sample_id` if known, `score`, and as far as they are known `query_label`, `true_label`
-            (of the query), `label` (of the exemplar) and `n_tied` (of the query). Where targets are
-            numbers, the labels are called `query_target`, `true_target` and `target`, with
-            `residual` (of the query) and `difference` (of the exemplar's target from
-            `query_target`).
-
-        Raises
-        ------
-        ImportError
-            If pandas is missing.
-        """
-        return frame(columns(self), "to_frame")
-
-    def plot(self, queries=None, *, k=5, ax=None, figsize=None, max_queries=8, true_labels=None):
-        """
-        Draw queries beside their exemplars: images as images, texts as texts, others as tables.
-
-        An exemplar whose label differs from the query's is coloured and carries a ≠. Targets that
-        are numbers colour squares, or frames of images, and stand with their differences from the
-        query's. See :class:`ExplanationDisplay` for how tables are coloured and which features they
-        hold. Float images are drawn over the common range of a query and its exemplars, except for
-        RGB images in [0, 1], which are drawn as they are.
-
-        Parameters
-        ----------
-        queries : int, slice or array-like, default=None
-            Queries to draw, whatever their number; None draws the first `max_queries`.
-        k : int, default=5
-            Number of exemplars to draw for each query, or as many as there are.
-        ax : matplotlib Axes, default=None
-            Subplot whose place is used; None makes a new figure.
-        figsize : tuple of float, default=None
-            Width and height of a new figure in inches; None fits them to what is drawn.
-        max_queries : int, default=8
-            Number of queries to draw when `queries` is None.
-        true_labels : array-like of shape (n_queries,), default=None
-            Labels that all queries should have; those explained are marked with a ✗ where they
-            differ. Numbers are shown with their residuals. None takes the explanation's.
-
-        Returns
-        -------
-        ExplanationDisplay
-            The display, with `figure_` and `axes_`.
-
-        Raises
-        ------
-        ValueError
-            If `queries` or `training_data` is unknown, or there is nothing to draw.
-        ImportError
-            If matplotlib is missing.
-        """
-        return ExplanationDisplay.from_explanation(
-            self,
-            queries,
-            k=k,
-            ax=ax,
-            figsize=figsize,
-            max_queries=max_queries,
-            true_labels=true_labels,
-        )
-
-    def to_html(
-        self,
-        path=None,
-        *,
-        title="Explanation",
-        query_id=None,
-        true_labels=None,
-        label_names=None,
-        max_features=12,
-    ):
-        """
-        Write queries beside their exemplars as one web page, which opens offline.
-
-        Images are pictures, texts are texts, and other rows are tables as in :meth:`plot`. The page
-        loads nothing, and nothing in the data can run in it. It holds rows of the data, and is as
-        confidential as they are.
-
-        Parameters
-        ----------
-        path : str or path-like, default=None
-            File to write, or to replace in one step; None writes none.
-        title : str, default="Explanation"
-            Title of the page.
-        query_id : array-like of shape (n_queries,), default=None
-            Your own names of the queries; None takes the explanation's `query_id`, or counts them
-            from 0.
-        true_labels : array-like of shape (n_queries,), default=None
-            Labels that the queries should have; those explained are marked where they differ.
-            Numbers are shown with their residuals. None takes the explanation's.
-        label_names : mapping or sequence, default=None
-            What to call each label: names by label, or a sequence of names, such as a Bunch's
-            `target_names`, for labels counted from 0.
-        max_features : int, default=12
-            Columns of a table: the features in which exemplars differ most from their queries.
-
-        Returns
-        -------
-        str
-            The page. Its `repr` is one line, so that a notebook does not show all of it.
-
-        Raises
-        ------
-        ValueError
-            If a shape does not fit, `max_features` is below 1, a label has no name, or labels have
-            names and are numbers.
-        FileNotFoundError
-            If the folder of `path` does not exist.
-        IsADirectoryError
-            If `path` is a folder.
-
-        See Also
-        --------
-        sklearn_provenance.inspection.report : Page about a fitted classifier or attributor.
-
-        Examples
-        --------
-        >>> from sklearn_provenance import Explanation
-        >>> exp = Explanation([[4, 0]], [[0.93, 0.07]], query_labels=["<b>cat</b>"])
-        >>> page = exp.to_html(title="Cats")
-        >>> "&lt;b&gt;cat&lt;/b&gt;" in page
-        True
-        """
-        if max_features < 1:
-            raise ValueError(f"max_features must be at least 1, got {max_features}")
-        if path is not None:
-            check_target(path)
-        html = explanation_page(
-            self if true_labels is None else self._replace(true_labels=true_labels),
-            title=title,
-            query_id=check_array("query_id", query_id, (self.n_queries,)),
-            label_names=label_names,
-            max_features=max_features,
-        )
-        if path is not None:
-            write_page(html, path)
-        return html
-
-    def __repr__(self):
-        return write_text(self, _REPR_QUERIES)
-
-    def _repr_html_(self):
-        return summary_table(self, _REPR_QUERIES, 5)
+_ARGUMENTS = tuple(signature(Explanation).parameters)

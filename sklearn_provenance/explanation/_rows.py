@@ -98,10 +98,17 @@ def quote(value):
     )
 
 
+def counted(n, word, plural=None):
+    """Write a number of things, such as "1 query" or "2 rows"."""
+    if n == 1:
+        return f"1 {word}"
+    return f"{n} {plural or word + 's'}"
+
+
 def tied_text(n_tied, rank):
-    """Say how many rows that were left out have the score of the last exemplar."""
-    rows = "row is" if n_tied == 1 else "rows are"
-    return f"{n_tied} more {rows} tied with exemplar {rank}"
+    """Write how many rows that were left out have the score of the last exemplar."""
+    rows = counted(n_tied, "more row is", "more rows are")
+    return f"{rows} tied with exemplar {rank}"
 
 
 def gather(data, indices):

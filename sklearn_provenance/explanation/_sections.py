@@ -1,9 +1,10 @@
-"""The page of an explanation: what it says, and what filters and sorts its queries."""
+"""The page of an explanation: its text, and the controls that filter and sort its queries."""
 
 import numpy as np
 
 from ._cards import cards, marks, score_text
 from ._page import page
+from ._rows import counted
 from ._targets import are_numbers, has, shown_targets, write_number
 from ._templates import render
 from ._views import RowViews, label_namer, words
@@ -14,26 +15,32 @@ def explanation_page(explanation, *, title, query_id=None, label_names=None, max
     views = RowViews(explanation, max_features)
     if query_id is None:
         query_id = explanation.query_id
-    numbers = np.arange(explanation.n_queries) if query_id is None else query_id
+    if query_id is None:
+        query_id = np.arange(explanation.n_queries)
     content = query_section(
         views,
         explanation,
-        names=[f"Query {words(number)}" for number in numbers],
+        names=[f"Query {words(name)}" for name in query_id],
         label_word="value" if are_numbers(explanation) else "label",
         label_name=target_namer(explanation, label_names),
     )
-    lead = f"{explanation.n_queries} {'query' if explanation.n_queries == 1 else 'queries'}"
-    lead += f", up to {explanation.k} exemplar{'s' * (explanation.k != 1)} each"
+    return page(
+        title,
+        [("queries", "Queries and their exemplars", content)],
+        lead=_lead(explanation),
+        pictures=views.pictures,
+    )
+
+
+def _lead(explanation):
+    """Write what the page holds, and how it was found."""
+    n_queries = counted(explanation.n_queries, "query", "queries")
+    lead = f"{n_queries}, up to {counted(explanation.k, 'exemplar')} each"
     if explanation.method:
         lead += f", named by {words(explanation.method)}"
     if explanation.reason:
         lead += f": {words(explanation.reason)}"
-    return page(
-        title,
-        [("queries", "Queries and their exemplars", content)],
-        lead=f"{lead}.",
-        pictures=views.pictures,
-    )
+    return f"{lead}."
 
 
 def query_section(
@@ -58,13 +65,13 @@ def query_section(
     names : list of str
         What to call each query.
     label_word : str
-        What the label of a query is, say "predicted".
+        What the label of a query is, such as "predicted".
     label_name : callable
-        Writes a label.
+        Function that writes a label.
     wrong_word : str, default="differs"
-        What a query is whose label is not the true one.
+        Mark of a query whose label is not the true one.
     by_construction : bool, default=False
-        Whether exemplars have the query's label because no others may be named.
+        Whether exemplars have the query's label because only such rows may be named.
     note : str, default=""
         First paragraph.
 
@@ -86,7 +93,8 @@ def query_section(
     if explanation.contributions is not None:
         notes.append(_note_of_parts(views.kind))
     notes.append(views.note)
-    codes, data = {}, [{} for _ in names]
+    codes = {}
+    data = [{} for _ in names]
     if labels is not None and not are_numbers(explanation):
         written = [label_name(label) for label in labels]
         codes = {name: code for code, name in enumerate(sorted(set(written)))}
@@ -94,6 +102,9 @@ def query_section(
     for key, places in _orders(explanation).items():
         for attributes, place in zip(data, places, strict=True):
             attributes[key] = place
+    other_word = "true label"
+    if are_numbers(explanation):
+        other_word = "target"
     return render(
         "queries.html",
         lead=note,
@@ -106,7 +117,7 @@ def query_section(
             label_word=label_word,
             label_name=label_name,
             others=explanation.true_labels,
-            other_word="target" if are_numbers(explanation) else "true label",
+            other_word=other_word,
             wrong_word=wrong_word,
             data=data,
         ),
@@ -116,7 +127,9 @@ def query_section(
 def _orders(explanation):
     """Return the place of each query in each order."""
     n_queries = explanation.n_queries
-    best = explanation.scores[:, 0] if explanation.k else np.full(n_queries, np.nan)
+    best = np.full(n_queries, np.nan)
+    if explanation.k:
+        best = explanation.scores[:, 0]
     keys = {"page": np.arange(n_queries), "weakest": best, "strongest": -best}
     if has(explanation, "query_labels", "exemplar_labels"):
         if are_numbers(explanation):
@@ -127,6 +140,7 @@ def _orders(explanation):
             keys["agreement"] = explanation.agreement
     if are_numbers(explanation) and has(explanation, "query_labels", "true_labels"):
         keys["residual"] = -np.abs(explanation.residuals)
+    # The second argsort turns the order of the queries into the place of each.
     return {name: np.argsort(np.argsort(key, kind="stable")) for name, key in keys.items()}
 
 
@@ -157,7 +171,7 @@ def _choices(any_disagrees, any_wrong, codes, explanation):
 
 
 def _note_of_parts(kind):
-    """Say what is shared, and how it is marked."""
+    """Explain which features are shared, and how they are marked."""
     if kind == "table":
         return (
             "Where a feature has one of the largest parts in the inner product of an exemplar and "
@@ -174,7 +188,7 @@ def _note_of_parts(kind):
 
 
 def _note_of_numbers(explanation):
-    """Say what the numbers beside exemplars are, and their colours."""
+    """Explain the numbers beside exemplars, and their colours."""
     note = ""
     if explanation.exemplar_labels is not None:
         note = "Each has its target"
@@ -183,7 +197,8 @@ def _note_of_numbers(explanation):
         note += ". "
     numbers = shown_targets(explanation)
     if numbers.size and numbers.min() < numbers.max():
-        low, high = write_number(numbers.min()), write_number(numbers.max())
+        low = write_number(numbers.min())
+        high = write_number(numbers.max())
         note += f"Squares are dark for low values, from {low}, and light for high ones, to {high}. "
     return note
 
@@ -194,7 +209,7 @@ def target_namer(explanation, names):
     Parameters
     ----------
     explanation : Explanation
-        Whose labels they are.
+        Explanation that has the labels.
     names : mapping, sequence or None
         Names of labels.
 
@@ -206,13 +221,13 @@ def target_namer(explanation, names):
     Raises
     ------
     ValueError
-        If numbers were to be named.
+        If names are given, and the targets are numbers.
     """
     if not are_numbers(explanation):
         return label_namer(names)
     if names is not None:
         raise ValueError(
-            "label_names names classes, but the targets of this explanation are numbers; leave it "
-            'out, or make the explanation with targets="labels"'
+            "label_names must be None, because the targets of this explanation are numbers. Where "
+            'they are classes, make the explanation with targets="labels"'
         )
     return write_number

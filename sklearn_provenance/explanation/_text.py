@@ -1,8 +1,6 @@
 """An explanation in a terminal and in a notebook."""
 
-import numpy as np
-
-from ._rows import clip, format_number, plain, quote
+from ._rows import clip, counted, format_number, plain, quote
 from ._targets import are_numbers, subtract, write_number, write_signed
 from ._templates import render
 
@@ -11,17 +9,21 @@ _WIDTH = 100
 
 def header(explanation):
     """Write what an explanation holds on one line."""
-    by = f" by {clip(plain(explanation.method), 40, '...')}" if explanation.method else ""
-    n_queries, k = explanation.indices.shape
-    line = (
-        f"Explanation{by}: {n_queries} quer{'y' if n_queries == 1 else 'ies'}, "
-        f"{k} exemplar{'s' * (k != 1)} each, {clip(plain(explanation.score_name), 30, '...')}"
-    )[:_WIDTH]
+    line = "Explanation"
+    if explanation.method:
+        line += f" by {clip(plain(explanation.method), 40, '...')}"
+    line += f": {counted(explanation.n_queries, 'query', 'queries')}"
+    line += f", {counted(explanation.k, 'exemplar')} each"
+    line += f", {clip(plain(explanation.score_name), 30, '...')}"
+    line = line[:_WIDTH]
     if not are_numbers(explanation) or explanation.exemplar_labels is None:
         return line
-    bracket = "(target)" if explanation.query_labels is None else "(target, difference)"
-    longer = f"{line}; {bracket}"
-    return longer if len(longer) <= _WIDTH else line
+    longer = f"{line}; (target, difference)"
+    if explanation.query_labels is None:
+        longer = f"{line}; (target)"
+    if len(longer) > _WIDTH:
+        return line
+    return longer
 
 
 def write_text(explanation, n_queries):
@@ -37,29 +39,40 @@ def write_text(explanation, n_queries):
 
 
 def _query_line(explanation, query):
-    n_tied = 0 if explanation.n_tied is None else explanation.n_tied[query]
-    tied = f" and {n_tied} tied with the last" if n_tied else ""
+    """Write a query and as many of its exemplars as there is room for."""
+    n_tied = 0
+    if explanation.n_tied is not None:
+        n_tied = explanation.n_tied[query]
+    tied = ""
+    if n_tied:
+        tied = f" and {n_tied} tied with the last"
     name = f"query {query_name(explanation, query)}"
     line = f"{name}{query_label(explanation, query)}:  "
     if len(line) + len("no exemplars") + len(tied) > _WIDTH:  # no room for what the label should be
         line = f"{name}{query_label(explanation, query, with_truth=False)}:  "
-    valid = np.flatnonzero(explanation.indices[query] >= 0)
-    if not valid.size:
+    n_exemplars = int((explanation.indices[query] >= 0).sum())  # padding stands at the end
+    if n_exemplars == 0:
         return clip(f"{line}no exemplars{tied}", _WIDTH, "...")
-    for rank in valid:
-        cell = " | " * bool(rank) + exemplar_text(explanation, query, rank)
-        room = _WIDTH - len(tied) - len(" | ..." if rank < valid[-1] else "")
-        if len(line) + len(cell) > room:
+    room = _WIDTH - len(tied)
+    for rank in range(n_exemplars):
+        text = exemplar_text(explanation, query, rank)
+        if rank > 0:
+            text = f" | {text}"
+        after = 0
+        if rank < n_exemplars - 1:
+            after = len(" | ...")
+        if len(line) + len(text) + after > room:
             line += " | ..."
             break
-        line += cell
+        line += text
     return line + tied
 
 
 def query_name(explanation, query):
     """Write the number of a query, or the user's own name of it."""
-    names = explanation.query_id
-    return str(query) if names is None else quote(names[query])
+    if explanation.query_id is None:
+        return str(query)
+    return quote(explanation.query_id[query])
 
 
 def query_label(explanation, query, arrow=" -> ", unlike="!=", with_truth=True):
@@ -68,11 +81,11 @@ def query_label(explanation, query, arrow=" -> ", unlike="!=", with_truth=True):
     Parameters
     ----------
     explanation : Explanation
-        What is written.
+        Explanation that has the query.
     query : int
         Position of the query.
     arrow : str, default=" -> "
-        What stands before the label.
+        Text before the label.
     unlike : str, default="!="
         Sign of inequality.
     with_truth : bool, default=True
@@ -84,9 +97,11 @@ def query_label(explanation, query, arrow=" -> ", unlike="!=", with_truth=True):
         Numbers come with their residual.
     """
     labels = explanation.query_labels
-    true_labels = explanation.true_labels if with_truth else None
     if labels is None:
         return ""
+    true_labels = None
+    if with_truth:
+        true_labels = explanation.true_labels
     if are_numbers(explanation):
         line = f"{arrow}{write_number(labels[query])}"
         if true_labels is None:
@@ -104,36 +119,46 @@ def exemplar_text(explanation, query, rank, unlike="!="):
     text = f"row {explanation.indices[query, rank]}"
     if explanation.sample_id is not None:
         text = f"id {quote(explanation.sample_id[query, rank])}"
-    if explanation.exemplar_labels is not None and are_numbers(explanation):
-        target = explanation.exemplar_labels[query, rank]
-        text += f" ({write_number(target)}"
-        if explanation.query_labels is not None:
-            text += f", {write_signed(subtract(target, explanation.query_labels[query]))}"
-        text += ")"
-    elif explanation.exemplar_labels is not None:
-        label, labels = explanation.exemplar_labels[query, rank], explanation.query_labels
-        if labels is None:
-            text += f" ({quote(label)})"
-        elif label != labels[query]:
-            text += f" ({unlike} {quote(label)})"
+    label = _exemplar_label(explanation, query, rank, unlike)
+    if label:
+        text += f" ({label})"
     return f"{text} {format_number(explanation.scores[query, rank])}"
+
+
+def _exemplar_label(explanation, query, rank, unlike):
+    """Write the label of an exemplar, "" where it is unknown or the query's, or its target."""
+    if explanation.exemplar_labels is None:
+        return ""
+    label = explanation.exemplar_labels[query, rank]
+    labels = explanation.query_labels
+    if are_numbers(explanation):
+        if labels is None:
+            return write_number(label)
+        return f"{write_number(label)}, {write_signed(subtract(label, labels[query]))}"
+    if labels is None:
+        return quote(label)
+    if label != labels[query]:
+        return f"{unlike} {quote(label)}"
+    return ""
 
 
 def summary_table(explanation, n_queries, k):
     """Write the first queries as a small table for notebooks."""
-    n_queries, k = min(explanation.n_queries, n_queries), min(explanation.k, k)
-    tied = explanation.n_tied
-    tied = tied if tied is not None and tied.any() else None
-    heads = ["query", *(f"exemplar {rank + 1}" for rank in range(k))]
-    heads += [] if tied is None else ["tied with the last"]
+    n_queries = min(explanation.n_queries, n_queries)
+    k = min(explanation.k, k)
+    shows_ties = explanation.n_tied is not None and explanation.n_tied.any()
+    heads = ["query"] + [f"exemplar {rank + 1}" for rank in range(k)]
+    if shows_ties:
+        heads.append("tied with the last")
     lines = []
     for query in range(n_queries):
+        texts = []
+        for rank in range(k):
+            is_padding = explanation.indices[query, rank] < 0
+            texts.append("" if is_padding else exemplar_text(explanation, query, rank, "≠"))
+        if shows_ties:
+            texts.append(explanation.n_tied[query])
         head = query_name(explanation, query) + query_label(explanation, query, ": ", "≠")
-        blank = explanation.indices[query, :k] < 0
-        texts = [
-            "" if blank[rank] else exemplar_text(explanation, query, rank, "≠") for rank in range(k)
-        ]
-        texts += [] if tied is None else [tied[query]]
         lines.append({"head": head, "texts": texts})
     hidden = ""
     if (n_queries, k) != explanation.indices.shape:

@@ -308,7 +308,7 @@ def test_orders_of_numbers():
 
 
 def test_numbers_have_no_names():
-    with pytest.raises(ValueError, match="label_names names classes, but the targets"):
+    with pytest.raises(ValueError, match="label_names must be None, because the targets"):
         prices().to_html(label_names=["a", "b"])
 
 

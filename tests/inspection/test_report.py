@@ -419,5 +419,5 @@ def test_targets_far_from_their_prediction_are_suspicious(regression):
 
 def test_names_of_labels_are_refused_for_numbers(regression):
     fitted, X, y = regression
-    with pytest.raises(ValueError, match="label_names names classes, but the targets"):
+    with pytest.raises(ValueError, match="label_names must be None, because the targets"):
         report(fitted, X[60:], label_names=["a", "b"])

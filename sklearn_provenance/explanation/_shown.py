@@ -1,0 +1,185 @@
+"""How an Explanation shows itself: as a table, a figure, a page and a text."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from numpy.typing import ArrayLike
+
+from .._utils.tables import frame
+from .._utils.types import Axes, DataFrame, Path, Targets
+from ._checks import check_array
+from ._page import Page, check_target, write_page
+from ._plot import ExplanationDisplay
+from ._sections import explanation_page
+from ._table import columns
+from ._text import summary_table, write_text
+
+_REPR_QUERIES = 8
+
+
+class ShownExplanation:
+    """What an Explanation has to show itself with."""
+
+    def to_frame(self) -> DataFrame:
+        """
+        Return one line for each exemplar of each query, without padding.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Columns `query` (from 0), `query_id` if known, `rank` (from 1, the best), `index`,
+            `sample_id` if known, `score`, and as far as they are known `query_label`, `true_label`
+            (of the query), `label` (of the exemplar) and `n_tied` (of the query). Where targets are
+            numbers, the labels are called `query_target`, `true_target` and `target`, with
+            `residual` (of the query) and `difference` (of the exemplar's target from
+            `query_target`).
+
+        Raises
+        ------
+        ImportError
+            If pandas is missing.
+        """
+        return frame(columns(self), "to_frame")
+
+    def plot(
+        self,
+        queries: Any = None,
+        *,
+        k: int = 5,
+        ax: Axes = None,
+        figsize: tuple[float, float] | None = None,
+        max_queries: int = 8,
+        true_labels: Targets = None,
+    ) -> ExplanationDisplay:
+        """
+        Draw queries beside their exemplars: images as images, texts as texts, others as tables.
+
+        An exemplar whose label differs from the query's is coloured and carries a ≠. Targets that
+        are numbers colour squares, or frames of images, and stand with their differences from the
+        query's. See :class:`ExplanationDisplay` for how tables are coloured and which features they
+        hold. Float images are drawn over the common range of a query and its exemplars, except for
+        RGB images in [0, 1], which are drawn as they are.
+
+        Parameters
+        ----------
+        queries : int, slice or array-like, default=None
+            Queries to draw, whatever their number; None draws the first `max_queries`.
+        k : int, default=5
+            Number of exemplars to draw for each query, or as many as there are.
+        ax : matplotlib Axes, default=None
+            Subplot whose place is used; None makes a new figure.
+        figsize : tuple of float, default=None
+            Width and height of a new figure in inches; None fits them to what is drawn.
+        max_queries : int, default=8
+            Number of queries to draw when `queries` is None.
+        true_labels : array-like of shape (n_queries,), default=None
+            Labels that all queries should have; those explained are marked with a ✗ where they
+            differ. Numbers are shown with their residuals. None takes the explanation's.
+
+        Returns
+        -------
+        ExplanationDisplay
+            The display, with `figure_` and `axes_`.
+
+        Raises
+        ------
+        ValueError
+            If `queries` or `training_data` is unknown, or there is nothing to draw.
+        ImportError
+            If matplotlib is missing.
+        """
+        return ExplanationDisplay.from_explanation(
+            self,
+            queries,
+            k=k,
+            ax=ax,
+            figsize=figsize,
+            max_queries=max_queries,
+            true_labels=true_labels,
+        )
+
+    def to_html(
+        self,
+        path: Path | None = None,
+        *,
+        title: str = "Explanation",
+        query_id: ArrayLike | None = None,
+        true_labels: Targets = None,
+        label_names: Mapping | Sequence[str] | None = None,
+        max_features: int = 12,
+    ) -> Page:
+        """
+        Write queries beside their exemplars as one web page, which opens offline.
+
+        Images are pictures, texts are texts, and other rows are tables as in :meth:`plot`. The page
+        loads nothing, and nothing in the data can run in it. It holds rows of the data, and is as
+        confidential as they are.
+
+        Parameters
+        ----------
+        path : str or path-like, default=None
+            File to write, or to replace in one step; None writes none.
+        title : str, default="Explanation"
+            Title of the page.
+        query_id : array-like of shape (n_queries,), default=None
+            Your own names of the queries; None takes the explanation's `query_id`, or counts them
+            from 0.
+        true_labels : array-like of shape (n_queries,), default=None
+            Labels that the queries should have; those explained are marked where they differ.
+            Numbers are shown with their residuals. None takes the explanation's.
+        label_names : mapping or sequence, default=None
+            What to call each label: names by label, or a sequence of names, such as a Bunch's
+            `target_names`, for labels counted from 0.
+        max_features : int, default=12
+            Columns of a table: the features in which exemplars differ most from their queries.
+
+        Returns
+        -------
+        str
+            The page. Its `repr` is one line, so that a notebook does not show all of it.
+
+        Raises
+        ------
+        ValueError
+            If a shape does not fit, `max_features` is below 1, a label has no name, or labels have
+            names and are numbers.
+        FileNotFoundError
+            If the folder of `path` does not exist.
+        IsADirectoryError
+            If `path` is a folder.
+
+        See Also
+        --------
+        sklearn_provenance.inspection.report : Page about a fitted classifier or attributor.
+
+        Examples
+        --------
+        >>> from sklearn_provenance import Explanation
+        >>> exp = Explanation([[4, 0]], [[0.93, 0.07]], query_labels=["<b>cat</b>"])
+        >>> page = exp.to_html(title="Cats")
+        >>> "&lt;b&gt;cat&lt;/b&gt;" in page
+        True
+        """
+        if max_features < 1:
+            raise ValueError(f"max_features must be at least 1, got {max_features}")
+        if path is not None:
+            check_target(path)
+        explanation = self
+        if true_labels is not None:
+            explanation = self._replace(true_labels=true_labels)
+        html = explanation_page(
+            explanation,
+            title=title,
+            query_id=check_array("query_id", query_id, (self.n_queries,)),
+            label_names=label_names,
+            max_features=max_features,
+        )
+        if path is not None:
+            write_page(html, path)
+        return html
+
+    def __repr__(self) -> str:
+        return write_text(self, _REPR_QUERIES)
+
+    def _repr_html_(self) -> str:
+        return summary_table(self, _REPR_QUERIES, 5)
