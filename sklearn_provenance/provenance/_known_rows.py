@@ -27,8 +27,7 @@ class KnownRowsMixin:
 
     @property
     def candidates_(self) -> str:
-        """Rows that may be named for a query: "same_class", those of its predicted class, or
-        "all"."""
+        """Which rows may be named: "all", or "same_class", those of the query's predicted class."""
         check_is_fitted(self)
         local = self._index_network.index_per_class and self._routing == "hard"
         return "same_class" if local else "all"

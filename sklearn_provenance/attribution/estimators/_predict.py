@@ -33,7 +33,7 @@ class PredictMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         return self._features.predict(check_rows(self, X))
 
     def transform(self, X: Rows) -> NDArray[np.floating]:
-        """Features of rows at the predicted label: what is compared with those of training rows.
+        """Compute the features that rows are compared by, at the predicted label.
 
         Parameters
         ----------
