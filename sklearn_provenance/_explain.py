@@ -19,6 +19,7 @@ from .attribution import (
     TRAKAttributor,
 )
 from .attribution.ensembles import UnknownEnsembleError
+from .attribution.estimators._influence_network import is_network
 from .explanation._explain import explain as explained_by_itself
 from .explanation._explain import explains_itself
 
@@ -146,6 +147,9 @@ def _natural(estimator, training):
     of_ensemble = None
     for name in specific:
         try:
+            # Influence of rows on a network is a prediction, and no fit without them.
+            if name == "influence" and is_network(estimator):
+                continue
             return METHODS[name](estimator).fit(*training), name
         except UnknownEnsembleError:
             continue

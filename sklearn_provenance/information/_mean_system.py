@@ -82,6 +82,35 @@ class MeanSystem:
         covariance, diagonal = self._covariance(queries, rows)
         return covariance * (self.residuals[rows] / diagonal)
 
+    @property
+    def device(self):
+        """Where products are computed."""
+        return self.system.device
+
+    def drops_without_own(self, queries, rows, own):
+        """As :meth:`drops`, for queries that are rows (n_queries,) and are left out themselves."""
+        wanted = torch.cat([rows, own]).unique()
+        start, row_bytes, covariance, residuals, _ = self.prepare(queries, wanted, len(own))
+        at, own = torch.searchsorted(wanted, rows), torch.searchsorted(wanted, own)
+        drops = covariance.new_empty(len(own), len(rows))
+        for block in blocks(len(own), row_bytes, self.device):
+            state = _State(start(block.stop - block.start, 1), covariance[block], residuals)
+            state.remove(own[block])
+            drops[block] = state.gains()[:, at]
+        return drops
+
+    def own_drops(self):
+        """Falls (n_rows,) of the predictions at rows without themselves, M r / (1 - M)."""
+        ridge, posterior = self.system.noise_variance, self.system.posterior
+        if isinstance(self.system, KernelSystem):
+            rows = torch.arange(self.system.n_rows, device=self.device)
+            kept = ridge * posterior.columns(rows).square().sum(0)  # 1 - M
+            residuals = ridge * self.residuals
+        else:
+            kept = posterior.rows()[1] / ridge
+            residuals = self.residuals
+        return (1 - kept) / kept * residuals
+
     def variance(self, queries):
         """φ_*^T H^-1 φ_* (n_queries,) of queries."""
         posterior = self.system.posterior

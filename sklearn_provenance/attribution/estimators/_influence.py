@@ -1,71 +1,87 @@
 """Influence: what a prediction would be without rows, by the estimator's own objective."""
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
-from sklearn.utils import (
-    ClassifierTags,
-    RegressorTags,
-    check_consistent_length,
-    get_tags,
-)
-from sklearn.utils._param_validation import StrOptions
-from sklearn.utils.validation import check_is_fitted, column_or_1d
-from tqdm.auto import tqdm
+from sklearn.utils import ClassifierTags, RegressorTags, get_tags
+from sklearn.utils._param_validation import HasMethods, StrOptions
+from sklearn.utils.validation import check_is_fitted
 
-from ..._utils.arguments import labels_and_k, real, whole
-from ..._utils.feature_names import column_names
+from ..._utils.arguments import real, store_arguments, whole
 from ..._utils.fitted import predicts_numbers
 from ..._utils.kept import MEMORY_LIMIT
-from ..._utils.labels import positions
-from ..._utils.rows import check_rows, n_rows, shown
+from ..._utils.types import Rows, Targets
 from ...explanation import Explanation
-from ..objectives._column_parts import ColumnParts
-from ..objectives._minima import dense_row, pick_jointly
-from ._influence_checks import warn_of_nan
+from ...tangent import TangentFeatures
+from ._influence_convex import ConvexInfluenceMixin
 from ._influence_diagnostics import DiagnosticsMixin
 from ._influence_fit import InfluenceFitMixin
 from ._influence_predict import InfluencePredictMixin
-from ._padding import warn_of_padding
 
 
 class InfluenceAttributor(
-    InfluenceFitMixin, InfluencePredictMixin, DiagnosticsMixin, BaseEstimator
+    InfluenceFitMixin,
+    InfluencePredictMixin,
+    ConvexInfluenceMixin,
+    DiagnosticsMixin,
+    BaseEstimator,
 ):
     """Predict what a model would say if it were trained without rows.
 
     A score is by how much the margin of a query's label would fall if a training row were removed
     and the estimator trained again; positive scores are those of rows that speak for the
     prediction. The estimator's own loss, penalty, intercept, class weights and sample weights are
-    taken into account, so that scores agree with training again in rank and in size.
+    taken into account, so that scores agree with training again in rank and in size. Networks have
+    no such minimum; their scores are those of ridge regression on their gradients.
 
     Parameters
     ----------
-    estimator : estimator
+    estimator : estimator, torch.nn.Module or list of these
         An estimator that minimises a smooth convex objective: LogisticRegression(CV),
         RidgeClassifier(CV), LinearSVC, SGDClassifier, OneVsRestClassifier around one of these,
         LinearRegression, Ridge(CV), LinearSVR, SGDRegressor, PoissonRegressor, GammaRegressor,
         TweedieRegressor, KernelRidge, GaussianProcessRegressor, GaussianProcessClassifier (its
         latent function); ElasticNet(CV), Lasso(CV) and logistic regression with an L1 penalty on
-        their active set; or a Pipeline, search or FrozenEstimator around one of these. It must
-        have been fitted on the rows given to :meth:`fit`.
+        their active set. Or a network: a torch.nn.Module that returns logits, a
+        ProvenanceClassifier or ProvenanceRegressor, a network of skorch, MLPClassifier or
+        MLPRegressor. Or a Pipeline, search or FrozenEstimator around one of these. A list of
+        networks for the same classes, trained from several seeds, has its drops averaged. The
+        estimator must have been fitted on the rows given to :meth:`fit`.
     direction : {"down", "up", "any"}, default="down"
         What :meth:`explain` looks for: rows whose joint removal lowers the margin (for a
         regressor: the prediction) most, raises it most, or the one of both that moves it
         farther.
-    candidates : {"all", "same_class", "auto"}, default="all"
-        Rows that may be named for a query: all, or those of its class. Rows of other classes
-        have influence too, so "auto" is "all". :meth:`attribute` scores candidates only.
+    candidates : {"all", "same_class", "auto"}, default="auto"
+        Rows that may be named for a query: all, or those of its class. "auto" is "all" where the
+        estimator minimises a convex objective, and "same_class" of classifiers that are networks.
+        :meth:`attribute` scores candidates only.
+    selection : {"greedy", "additive"}, default="greedy"
+        How :meth:`explain` picks rows: one after the other, each given those before it, or by
+        their scores alone.
     n_steps : int or "auto", default="auto"
         Newton steps from the minimum with all rows to that without one. "auto" takes one where
         that is exact, or where two would take more than some seconds; otherwise two, and as many
         as it needs for rows where two are not enough. With more than 4096 sparse rows and
-        parameters it is always one.
+        parameters it is always one. Networks
+        take "auto" only.
+    ridge : float, default=1.0
+        λ of a network's system, in units of the mean squared norm of its features. Other
+        estimators have a penalty of their own.
+    features : {"auto", "exact"} or TangentFeatures, default="auto"
+        Gradients of a network. "exact" takes those of all parameters. "auto" does so where there
+        are 4096 rows or 1024 parameters at most, and otherwise sketches them to 4096 components.
+    forward : callable, default=None
+        ``forward(module, x)`` gives the logits of a module whose outputs are something else.
     prefit : {"auto"} or bool, default="auto"
         Whether the estimator is fitted. "auto" uses a fitted one as it stands, and clones and
-        fits another. False always fits a clone. A FrozenEstimator stays as it is.
+        fits another. False always fits a clone. Modules and FrozenEstimators stay as they are.
+    memory : str or joblib.Memory, default=None
+        Folder in which fitted clones and gradients of networks are kept.
     memory_limit : float, default=2e9
-        Bytes that the parameters without each row may take between calls. What does not fit is
-        computed again.
+        Bytes that the parameters without each row, or features and kernels of a network, may take
+        between calls. What does not fit is computed again; a kernel that does not fit is refused.
+    batch_size : int or "auto", default="auto"
+        Rows per pass through a network.
     verbose : int, default=0
         Whether to show progress.
 
@@ -77,8 +93,10 @@ class InfluenceAttributor(
         Its class labels; only if it is a classifier.
     training_ : TrainingData
         The rows, targets and identifiers given to ``fit``.
+    candidates_ : {"all", "same_class"}
+        ``candidates`` in use.
     n_steps_ : int
-        Newton steps in use.
+        Newton steps in use. This and the next three are there unless the estimator is a network.
     gradient_norm_ : float
         Norm of the gradient of the objective, summed over rows, at the estimator's parameters.
     distance_ : float
@@ -88,6 +106,12 @@ class InfluenceAttributor(
     assumptions_ : tuple of str
         What is held fixed though training again might change it, such as the steps of a pipeline
         before the last.
+    ridge_ : ndarray of shape (n_models,)
+        λ of each network, in units of its features.
+    features_ : TangentFeatures, list of these or None
+        The fitted sketch of a network, if it has one.
+    coverage_ : Coverage
+        Which parameters of a network have gradients, and how they are computed.
     leverage_ : ndarray of shape (n_train,)
         Diagonal of the hat matrix. This and the next four are there for generalised linear models
         with one output, penalised or not, and computed when they are asked for.
@@ -128,6 +152,16 @@ class InfluenceAttributor(
     it is exact. Without a set of rows, Newton steps are taken until they arrive, so that
     :meth:`predict_without` agrees with training again to rounding.
 
+    A network is taken as linear in its parameters around those that it has, with the gradients φ
+    of each row's margin (of a regressor: of its output). Without the rows S the margin of a query
+    falls by
+
+        u_S^T (I - M_SS)^-1 r_S,   u = Φ H^-1 φ_*,   M = Φ H^-1 Φ^T,   H = Φ^T Φ + λ I
+
+    with the working residuals r = (1 - p) / w of a classifier, where w is the mean of p (1 - p)
+    over the rows, which gives drops the size of those that training again has, and r = y - f of a
+    regressor. All of that is one step: :meth:`predict_without` is then a prediction, too.
+
     What :meth:`explain` finds is a set: it removes the row whose removal moves the margin most,
     solves the problem without it, and goes on from there. Scores are marginal and add up to the
     fall of the margin when all k rows are gone.
@@ -147,6 +181,11 @@ class InfluenceAttributor(
     Pregibon (1981). Logistic regression diagnostics, Annals of Statistics 9(4), equation 4.
 
     Koh, Liang (2017). Understanding black-box predictions via influence functions, ICML.
+
+    Park, Georgiev, Ilyas, Leclerc, Madry (2023). TRAK: Attributing model behavior at scale, ICML.
+
+    Hu, Hu, Zhao, Ma (2024). Most influential subset selection: Challenges, promises, and beyond,
+    NeurIPS, arXiv:2409.18153.
 
     Examples
     --------
@@ -175,9 +214,15 @@ class InfluenceAttributor(
         "estimator": "no_validation",  # says more about what is supported than a type would
         "direction": [StrOptions({"down", "up", "any"})],
         "candidates": [StrOptions({"all", "same_class", "auto"})],
+        "selection": [StrOptions({"greedy", "additive"})],
         "n_steps": [whole(), StrOptions({"auto"})],
+        "ridge": [real(closed="neither")],
+        "features": [StrOptions({"auto", "exact"}), TangentFeatures],
+        "forward": [callable, None],
         "prefit": [StrOptions({"auto"}), "boolean"],
+        "memory": [str, HasMethods("cache"), None],
         "memory_limit": [real(closed="neither")],
+        "batch_size": [whole(), StrOptions({"auto"})],
         "verbose": ["verbose"],
     }
 
@@ -186,21 +231,21 @@ class InfluenceAttributor(
         estimator,
         *,
         direction="down",
-        candidates="all",
+        candidates="auto",
+        selection="greedy",
         n_steps="auto",
+        ridge=1.0,
+        features="auto",
+        forward=None,
         prefit="auto",
+        memory=None,
         memory_limit=MEMORY_LIMIT,
+        batch_size="auto",
         verbose=0,
     ):
-        self.estimator = estimator
-        self.direction = direction
-        self.candidates = candidates
-        self.n_steps = n_steps
-        self.prefit = prefit
-        self.memory_limit = memory_limit
-        self.verbose = verbose
+        store_arguments(locals())
 
-    def attribute(self, X, y=None):
+    def attribute(self, X: Rows, y: Targets = None) -> NDArray[np.float64]:
         """Predict the fall of each query's margin without each training row alone.
 
         Parameters
@@ -223,20 +268,11 @@ class InfluenceAttributor(
             If y holds a label that the model does not know.
         """
         check_is_fitted(self)
-        X = check_rows(self, X)
-        labels = self._labels(X, y)
-        minima = self._minima
-        designs = minima.designs(X)
-        if minima.implicit:
-            drops = minima.drops(designs, labels)
-        else:
-            drops = self._rows.drops(designs, labels)
-        warn_of_nan(drops)
-        if self.candidates == "same_class":
-            drops[~self._candidates(labels)] = np.nan
-        return drops
+        if self._network is not None:
+            return self._network.attribute(X, y)
+        return self._attribute_convex(X, y)
 
-    def explain(self, X=None, y=None, k=5):
+    def explain(self, X: Rows = None, y: Targets = None, k: int = 5) -> Explanation:
         """Name the rows whose joint removal moves each query's margin most.
 
         Parameters
@@ -265,77 +301,9 @@ class InfluenceAttributor(
             not know, or y is given without X.
         """
         check_is_fitted(self)
-        y, k = labels_and_k(y, k, self._minima.n_rows)
-        if X is None and y is not None:
-            raise ValueError(
-                "y was given without X: the training rows are explained at their own labels"
-            )
-        training, among_train = self.training_, X is None
-        rows = training.X if among_train else check_rows(self, X)
-        labels = self._labels(rows, training.y if among_train else y)
-        minima = self._minima
-        designs = minima.training_designs() if among_train else minima.designs(rows)
-        allowed = self._candidates(labels, n_rows(rows))
-        indices = np.full((n_rows(rows), k), -1, dtype=np.int64)
-        scores = np.full(indices.shape, np.nan)
-        columns = ColumnParts.of(minima.objective, rows, column_names(rows))
-        parts = []
-        for number in tqdm(range(len(indices)), desc="queries", disable=not self.verbose):
-            if among_train:
-                allowed[number, number] = False
-            query = [dense_row(design, number) for design in designs]
-            label = None if labels is None else labels[number]
-            removal = self._pick(query, label, k, allowed[number])
-            indices[number, : len(removal.rows)] = removal.rows
-            scores[number, : len(removal.drops)] = removal.drops
-            if columns is not None:
-                parts.append(columns.of_removal(number, label, removal, k))
-        warn_of_padding(indices, "rows that can be removed")
-        (queries, training_data), _, row_names, names = shown(rows, training.X)
-        if labels is None:
-            explained = minima.objective.response.answer(minima.outputs(designs))
-        else:
-            explained = self.classes_[labels]
-        return Explanation(
-            indices,
-            scores,
-            sample_id=None if training.sample_id is None else training.sample_id[indices],
-            exemplar_labels=training.y[indices],
-            query_labels=explained,
-            targets="numbers" if labels is None else "labels",
-            query_id=training.sample_id if among_train else row_names,
-            queries=queries,
-            training_data=training_data,
-            feature_names=getattr(self, "feature_names_in_", names),
-            method="influence",
-            score_name=minima.objective.response.score_name,
-            contributions=None if columns is None else columns.contributions(parts),
-        )
-
-    def _pick(self, query, label, k, allowed):
-        """Rows and the way they move the margin in the direction that was asked for."""
-        if self.direction != "any":
-            sign = 1 if self.direction == "down" else -1
-            return pick_jointly(self._minima, query, label, k, allowed, sign)
-        down, up = (pick_jointly(self._minima, query, label, k, allowed, s) for s in (1, -1))
-        return down if sum(down.drops) >= -sum(up.drops) else up
-
-    def _labels(self, X, y):
-        """Positions of labels, given or predicted; None for a regressor."""
-        if y is not None:
-            y = column_or_1d(y)
-            check_consistent_length(np.empty(n_rows(X)), y)
-        if not hasattr(self, "classes_"):
-            return None
-        if y is None:
-            y = np.asarray(self.estimator_.predict(X))
-        return positions(self.classes_, y, "y")
-
-    def _candidates(self, labels, n_queries=None):
-        """Rows that may be named for each query, (n_queries, n_train)."""
-        if self.candidates != "same_class":
-            return np.ones((n_queries, self._minima.n_rows), dtype=bool)
-        return labels[:, None] == positions(self.classes_, self.training_.y, "y")
+        if self._network is not None:
+            return self._network.explain(X, y, k)
+        return self._explain_convex(X, y, k)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -29,6 +29,14 @@ def check_removed(rows, n_train, n_queries):
     return rows.astype(np.int64)
 
 
+def check_no_labels(y):
+    """Refuse labels where training rows are explained."""
+    if y is not None:
+        raise ValueError(
+            "y was given without X: the training rows are explained at their own labels"
+        )
+
+
 def check_classes_left(classes, y, rows):
     """Refuse to remove all rows of a class, without which another model would be trained."""
     gone = np.setdiff1d(classes, np.delete(y, np.unique(rows)))

@@ -13,6 +13,11 @@ class DiagnosticsMixin:
     """
 
     def _fitted_minima(self):
+        if vars(self).get("_network") is not None:
+            raise AttributeError(
+                "leverage and what follows from it are those of generalised linear models; got a "
+                "network"
+            )
         minima = vars(self).get("_minima")
         if minima is None:
             raise AttributeError(f"this {type(self).__name__} is not fitted yet")
@@ -91,8 +96,12 @@ class DiagnosticsMixin:
     @property
     def self_influence_(self):
         """Fall of each training row's own margin (n_train,) without the row."""
+        if vars(self).get("_network") is not None:
+            return self._network.self_influence()
         minima = self._fitted_minima()
         labels = None
         if hasattr(self, "classes_"):
             labels = positions(self.classes_, self.training_.y, "y")
-        return minima.own_drops(labels) if minima.implicit else self._rows.own_drops(labels)
+        if minima.implicit:
+            return minima.own_drops(labels)
+        return self._rows.own_drops(labels)

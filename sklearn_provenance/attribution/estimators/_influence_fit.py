@@ -10,16 +10,20 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import check_array, check_consistent_length
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, column_or_1d
+from torch import nn
 
 from ..._utils.fitted import is_fitted, predicts_numbers, resolve
 from ..._utils.rows import axis_names, check_rows, n_rows
 from ..._utils.training import TrainingData
 from ...information._newton import NoMinimumError
-from ..objectives import objective
+from ..objectives import NoObjectiveError, objective
 from ..objectives._minima import Minima, RowByRow, distance_from_minimum
+from ._influence_network import NetworkInfluence, is_network
 
 # Outputs farther from those at the minimum, relative to their spread, are worth a warning.
 _FAR = 0.05
+# Parameters that say how a network is linearised, and their defaults.
+_OF_NETWORKS = {"ridge": 1.0, "features": "auto", "forward": None, "batch_size": "auto"}
 
 
 class InfluenceFitMixin:
@@ -50,7 +54,7 @@ class InfluenceFitMixin:
         Raises
         ------
         TypeError
-            If no smooth convex objective of the estimator is known.
+            If the estimator is no network, and no smooth convex objective of it is known.
         MemoryError
             If there are more than 16384 parameters, or as many rows of a kernel.
         ValueError
@@ -86,9 +90,13 @@ class InfluenceFitMixin:
             sample_weight = _check_sample_weight(
                 sample_weight, np.empty((len(y), 1)), dtype=np.float64, ensure_non_negative=True
             )
+        self._network = None
+        if isinstance(self.estimator, nn.Module | list | tuple):
+            return self._fit_network(self.estimator, X, y, sample_id, sample_weight)
         if not hasattr(self.estimator, "predict"):
             raise TypeError(
-                f"estimator must have fit and predict; got {type(self.estimator).__name__}"
+                "estimator must be a torch.nn.Module, or have fit and predict; got "
+                f"{type(self.estimator).__name__}"
             )
         if predicts_numbers(self.estimator):
             y = check_array(y, ensure_2d=False, dtype="numeric", input_name="y")
@@ -96,13 +104,62 @@ class InfluenceFitMixin:
             check_classification_targets(y)
         self.training_ = TrainingData(X, y, sample_id)
         self.estimator_ = self._resolve(X, y, sample_weight)
-        stated = objective(self.estimator_, X, y, sample_weight)
+        try:
+            stated = objective(self.estimator_, X, y, sample_weight)
+        except NoObjectiveError:
+            if not is_network(self.estimator_):
+                raise
+            return self._fit_network(self.estimator_, X, y, sample_id, sample_weight)
+        self._fit_convex(stated)
+
+    def _fit_network(self, estimator, X, y, sample_id, sample_weight):
+        """Let the part for networks learn, and say what it has learned."""
+        if sample_weight is not None:
+            raise ValueError(
+                "sample_weight must be None for a network, in whose gradients weights have no "
+                "part; got weights"
+            )
+        if self.n_steps != "auto":
+            raise ValueError(
+                f'n_steps must be "auto" for a network, whose drops are those of one step; got '
+                f"{self.n_steps!r}"
+            )
+        self._network = NetworkInfluence(
+            estimator,
+            direction=self.direction,
+            candidates=self.candidates,
+            selection=self.selection,
+            ridge=self.ridge,
+            features=self.features,
+            forward=self.forward,
+            prefit=self.prefit,
+            memory=self.memory,
+            memory_limit=self.memory_limit,
+            batch_size=self.batch_size,
+            verbose=self.verbose,
+        ).fit(X, y, sample_id)
+        for name in ("estimator_", "training_", "candidates_", "ridge_", "features_", "coverage_"):
+            setattr(self, name, getattr(self._network, name))
+        self.assumptions_ = ("the network is linear in its parameters around those that it has",)
+        if self._network.classes_ is not None:
+            self.classes_ = self._network.classes_
+
+    def _fit_convex(self, stated):
+        """Find the minimum of an objective, and what it takes to leave rows out."""
+        given = {name: getattr(self, name) for name in _OF_NETWORKS}
+        for name, value in given.items():
+            if value is not _OF_NETWORKS[name] and value != _OF_NETWORKS[name]:
+                raise ValueError(
+                    f"{name} is a parameter for networks, and must be {_OF_NETWORKS[name]!r} for "
+                    f"{type(self.estimator_).__name__}; got {value!r}"
+                )
         if stated.classes is not None:
             self.classes_ = stated.classes
         elif self.candidates == "same_class":
             raise ValueError(
                 'candidates="same_class" needs classes, but y holds numbers; pass candidates="all"'
             )
+        self.candidates_ = "all" if self.candidates == "auto" else self.candidates
         self.assumptions_ = stated.assumptions
         try:
             self._minima = Minima.of(stated)
@@ -126,7 +183,7 @@ class InfluenceFitMixin:
     def _resolve(self, X, y, sample_weight):
         """The model in use."""
         if sample_weight is None or (self.prefit is not False and is_fitted(self.estimator)):
-            return resolve(self.estimator, self.prefit, X, y)
+            return resolve(self.estimator, self.prefit, X, y, self.memory)
         name = "sample_weight"
         if isinstance(self.estimator, Pipeline):
             name = f"{self.estimator.steps[-1][0]}__sample_weight"
@@ -147,5 +204,5 @@ class InfluenceFitMixin:
                 "their spread. Influence is that of the minimum. Lower tol and raise max_iter, and "
                 "give all rows and weights that it was fitted with",
                 ConvergenceWarning,
-                stacklevel=5,  # where fit was called
+                stacklevel=6,  # where fit was called
             )

@@ -1,9 +1,13 @@
 """What the estimator of an InfluenceAttributor predicts, with all rows and without some."""
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import check_is_fitted
 
 from ..._utils.rows import check_rows, n_rows
+from ..._utils.types import Rows, Targets
 from ...information._newton import NoMinimumError
 from ._influence_checks import check_classes_left, check_removed
 
@@ -11,7 +15,7 @@ from ._influence_checks import check_classes_left, check_removed
 class InfluencePredictMixin:
     """Predictions and their score; a subclass has ``estimator_`` and ``_minima``."""
 
-    def predict(self, X):
+    def predict(self, X: Rows) -> NDArray[Any]:
         """Predict with the model in use.
 
         Parameters
@@ -25,9 +29,11 @@ class InfluencePredictMixin:
             ``estimator_.predict(X)``.
         """
         check_is_fitted(self)
+        if self._network is not None:
+            return self._network.predict(X)
         return np.asarray(self.estimator_.predict(check_rows(self, X)))
 
-    def score(self, X, y, sample_weight=None):
+    def score(self, X: Rows, y: Targets, sample_weight: Targets = None) -> float:
         """Accuracy of the model in use, or its R² if it is a regressor.
 
         Parameters
@@ -49,7 +55,7 @@ class InfluencePredictMixin:
         measure = accuracy_score if hasattr(self, "classes_") else r2_score
         return measure(y, self.predict(X), sample_weight=sample_weight)
 
-    def predict_without(self, X, rows):
+    def predict_without(self, X: Rows, rows: ArrayLike) -> NDArray[np.float64]:
         """Predict what the estimator would return if it were trained without rows.
 
         Parameters
@@ -73,15 +79,17 @@ class InfluencePredictMixin:
             minimum, for instance because a class has no rows left.
         """
         check_is_fitted(self)
+        if self._network is not None:
+            return self._network.predict_without(X, rows)
         X = check_rows(self, X)
         designs = self._minima.designs(X)
-        rows = check_removed(rows, self._minima.n_rows, n_rows(X))
-        if rows.ndim == 1:
-            return self._answer_without(rows, designs)
-        answers = [
-            self._answer_without(some[some >= 0], [design[i : i + 1] for design in designs])
-            for i, some in enumerate(rows)
-        ]
+        removed = check_removed(rows, self._minima.n_rows, n_rows(X))
+        if removed.ndim == 1:
+            return self._answer_without(removed, designs)
+        answers = []
+        for number, row_numbers in enumerate(removed):
+            query = [design[number : number + 1] for design in designs]
+            answers.append(self._answer_without(row_numbers[row_numbers >= 0], query))
         return np.concatenate(answers)
 
     def _answer_without(self, rows, designs):

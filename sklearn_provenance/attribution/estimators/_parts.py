@@ -16,6 +16,7 @@ from ..objectives._responses import BinaryLogit, OneVsRestLogit, Prediction, Sof
 from ..rules._forest import votes_of
 from ._forest import ForestAttributor
 from ._influence import InfluenceAttributor
+from ._influence_network import is_network
 
 # A leaf that lost this share of its weight has lost all but rounding.
 _ALL = 1 - 1e-12
@@ -197,6 +198,11 @@ class InfluenceAnswers(SeenRows):
     has_removals = True
 
     def __init__(self, part, X):
+        if is_network(part.estimator):
+            raise TypeError(
+                "the part must minimise a smooth convex objective; got a network, "
+                f"{type(part.estimator).__name__}"
+            )
         super().__init__(InfluenceAttributor(part.estimator, prefit=True), part, X, every=False)
         self.assumptions = self.attributor.assumptions_
         self._read = _reader(self.attributor._minima.objective.response, part.method)

@@ -167,15 +167,8 @@ class TRAKAttributor(PointwiseAttributor):
             )
             features.append(sketch)
             inputs.append(rows)
-        first = features[0].model
-        for number, sketch in enumerate(features):
-            if not np.array_equal(sketch.model.classes, first.classes):
-                raise ValueError(
-                    f"the models must know the same classes, but model {number} of the list knows "
-                    f"{sketch.model.classes.tolist()} and the first {first.classes.tolist()}"
-                )
         self.features_ = [sketch.fitted for sketch in features]
-        return JoinedFeatures(features), inputs
+        return JoinedFeatures.of(features), inputs
 
     def _make_rule(self):
         return TRAKRule(self.ridge)

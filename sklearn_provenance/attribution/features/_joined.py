@@ -1,5 +1,7 @@
 """Features of several models side by side."""
 
+import numpy as np
+
 from ...tangent._points import JoinedPoints
 from ._base import Features
 
@@ -9,6 +11,18 @@ class JoinedFeatures(Features):
 
     def __init__(self, features):
         self.features, self.model = features, features[0].model
+
+    @classmethod
+    def of(cls, features):
+        """Features of models, which must know the same classes."""
+        first = features[0].model
+        for number, sketch in enumerate(features):
+            if not np.array_equal(sketch.model.classes, first.classes):
+                raise ValueError(
+                    f"the models must know the same classes, but model {number} of the list knows "
+                    f"{sketch.model.classes.tolist()} and the first {first.classes.tolist()}"
+                )
+        return cls(features)
 
     def inputs(self, X):
         """What each network takes."""

@@ -5,7 +5,7 @@ that takes a fitted estimator and its training rows, and returns an :class:`Obje
 file of this package is imported with the first estimator of its family.
 """
 
-from ._base import SUPPORTED, Objective, Part, objective
+from ._base import SUPPORTED, NoObjectiveError, Objective, Part, objective
 from ._responses import Response
 
-__all__ = ["SUPPORTED", "Objective", "Part", "Response", "objective"]
+__all__ = ["SUPPORTED", "NoObjectiveError", "Objective", "Part", "Response", "objective"]

@@ -20,9 +20,15 @@ SUPPORTED = (
     "RidgeClassifier(CV), LinearSVC, SGDClassifier, OneVsRestClassifier around one of these, "
     "LinearRegression, Ridge(CV), Lasso(CV), ElasticNet(CV), LinearSVR, SGDRegressor, "
     "PoissonRegressor, GammaRegressor, TweedieRegressor, KernelRidge, GaussianProcessRegressor or "
-    "GaussianProcessClassifier, "
+    "GaussianProcessClassifier; a network: a torch.nn.Module that maps a batch to logits, a "
+    "ProvenanceClassifier or ProvenanceRegressor, a network of skorch, MLPClassifier or "
+    "MLPRegressor, or a list of such classifiers; "
     "or a Pipeline, search or FrozenEstimator around one of these"
 )
+
+
+class NoObjectiveError(TypeError):
+    """Nothing is known of what the estimator minimises."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,7 +110,7 @@ def objective(estimator, X, y, sample_weight=None):
     if hasattr(estimator, "best_estimator_"):  # a search, of scikit-learn or not
         inner = objective(estimator.best_estimator_, X, y, sample_weight)
         return assuming(inner, "the parameters that the search chose are held fixed")
-    raise TypeError(f"estimator must be {SUPPORTED}; got {type(estimator).__name__}")
+    raise NoObjectiveError(f"estimator must be {SUPPORTED}; got {type(estimator).__name__}")
 
 
 def assuming(stated, *assumptions):

@@ -3,14 +3,12 @@
 Shapes in comments: n rows, m of them at a time, d columns, K outputs of all parts together.
 """
 
-from typing import NamedTuple
-
 import numpy as np
 from scipy.sparse import issparse
 from tqdm.auto import tqdm
 
 from ...information._leave_one_out import LeaveOneOut
-from ...information._newton import NoMinimumError, Point, minimise
+from ...information._newton import Point, minimise
 from ...information._row_algebra import outputs_of_rows
 from ._design import MOST_PARAMETERS
 
@@ -140,6 +138,21 @@ class Minima:
         parts = zip(self.leave_one_out, query, strict=True)
         return np.hstack([removal.output_changes(row) for removal, row in parts])
 
+    def margin(self, query, label):
+        """Margin of one query, given by its row of each part."""
+        outputs = self.outputs([row[None] for row in query])[0]
+        return self.objective.response.margin(outputs, label)
+
+    def gains(self, query, label, allowed, sign):
+        """How far a query's margin falls (sign 1) or rises (-1) without each row, (n,).
+
+        To one step; -inf where a row is not allowed or cannot be removed.
+        """
+        outputs = self.outputs([row[None] for row in query])[0]
+        after = self.objective.response.margin(outputs - self.changes(query), label)
+        gains = sign * (self.margin(query, label) - after)
+        return np.where(allowed & np.isfinite(gains), gains, -np.inf)
+
     def own_drops(self, labels):
         """Falls of the margins (n,) of training rows without themselves, to one step."""
         outputs = self.outputs(self.training_designs())
@@ -239,68 +252,6 @@ def own_outputs(parameters, designs, rows):
     """Outputs (m, K) of some training rows with the parameters (m, K, d) without each."""
     pairs = zip(parameters, designs, strict=True)
     return np.hstack([outputs_of_rows(design[rows], theta) for theta, design in pairs])
-
-
-class JointRemoval(NamedTuple):
-    """Rows whose joint removal moves a query's margin, and the way there."""
-
-    rows: list  # in the order in which they were picked
-    drops: list  # by how much the margin falls with each, after those before it
-    outputs: np.ndarray  # (n_rows + 1, K) of the query: with all rows, and after each pick
-    parameters: list  # of the same states: θ (K, d) of each part
-
-
-def pick_jointly(minima, query, label, k, allowed, sign=1):
-    """Pick rows whose joint removal moves a query's margin most, greedily.
-
-    After each pick the problems are solved without all rows picked so far, and the next pick is
-    the row whose removal from there, by one Newton step, moves the margin most.
-
-    Parameters
-    ----------
-    minima : Minima
-        Minima with all rows.
-    query : list of ndarray of shape (d,)
-        The query's row of each part.
-    label : int or None
-        Position of the label whose margin is meant.
-    k : int
-        Rows to pick.
-    allowed : ndarray of shape (n,)
-        Rows, as booleans, that may be picked.
-    sign : int, default=1
-        1 to lower the margin, -1 to raise it.
-
-    Returns
-    -------
-    JointRemoval
-        Of fewer than k rows if no other can be removed.
-    """
-    response = minima.objective.response
-    allowed = allowed.copy()
-    designs = [row[None] for row in query]
-    outputs = [minima.outputs(designs)[0]]
-    parameters = [[point.theta for point in minima.points]]
-    margin = response.margin(outputs[0], label)
-    picks, drops = [], []
-    while len(picks) < k and allowed.any():
-        without_each = outputs[-1] - minima.changes(query)
-        gains = sign * (margin - response.margin(without_each, label))
-        gains = np.where(allowed & np.isfinite(gains), gains, -np.inf)
-        best = int(np.argmax(gains))
-        if gains[best] == -np.inf:
-            break
-        allowed[best] = False
-        try:
-            minima = minima.without_row(best)
-        except NoMinimumError:  # it is the last row that holds a parameter or a class
-            continue
-        outputs.append(minima.outputs(designs)[0])
-        parameters.append([point.theta for point in minima.points])
-        before, margin = margin, response.margin(outputs[-1], label)
-        picks.append(best)
-        drops.append(float(before - margin))
-    return JointRemoval(picks, drops, np.stack(outputs), parameters)
 
 
 def dense_row(design, number):

@@ -1,0 +1,124 @@
+"""Influence by the objective that an estimator minimises, with its minima without rows."""
+
+import numpy as np
+from sklearn.utils import check_consistent_length
+from sklearn.utils.validation import column_or_1d
+from tqdm.auto import tqdm
+
+from ..._utils.arguments import labels_and_k
+from ..._utils.feature_names import column_names
+from ..._utils.labels import positions
+from ..._utils.rows import check_rows, n_rows, shown
+from ...explanation import Explanation
+from ..objectives._column_parts import ColumnParts
+from ..objectives._minima import dense_row
+from ..objectives._picks import pick_alone, pick_jointly
+from ._influence_checks import check_no_labels, warn_of_nan
+from ._padding import warn_of_padding
+
+
+class ConvexInfluenceMixin:
+    """Scores and picks; a subclass has ``estimator_``, ``training_``, ``_minima`` and ``_rows``."""
+
+    def _attribute_convex(self, X, y):
+        """Drops (n_queries, n_train) of margins without each row alone."""
+        X = check_rows(self, X)
+        labels = self._labels(X, y)
+        minima = self._minima
+        designs = minima.designs(X)
+        if minima.implicit:
+            drops = minima.drops(designs, labels)
+        else:
+            drops = self._rows.drops(designs, labels)
+        warn_of_nan(drops)
+        if self.candidates == "same_class":
+            drops[~self._candidates(labels)] = np.nan
+        return drops
+
+    def _explain_convex(self, X, y, k):
+        """The rows whose joint removal moves each query's margin most."""
+        y, k = labels_and_k(y, k, self._minima.n_rows)
+        training, minima = self.training_, self._minima
+        if X is None:
+            check_no_labels(y)
+            rows, y = training.X, training.y
+            designs = minima.training_designs()
+        else:
+            rows = check_rows(self, X)
+            designs = minima.designs(rows)
+        labels = self._labels(rows, y)
+        allowed = self._candidates(labels, n_rows(rows))
+        if X is None:
+            np.fill_diagonal(allowed, False)
+        indices = np.full((n_rows(rows), k), -1, dtype=np.int64)
+        scores = np.full(indices.shape, np.nan)
+        columns = ColumnParts.of(minima.objective, rows, column_names(rows))
+        parts = []
+        for number in tqdm(range(len(indices)), desc="queries", disable=not self.verbose):
+            query = [dense_row(design, number) for design in designs]
+            label = label_of(labels, number)
+            removal = self._pick(query, label, k, allowed[number])
+            indices[number, : len(removal.rows)] = removal.rows
+            scores[number, : len(removal.drops)] = removal.drops
+            if columns is not None:
+                parts.append(columns.of_removal(number, label, removal, k))
+        warn_of_padding(indices, "rows that can be removed")
+        described = self._shown(X, rows, labels, designs, indices)
+        if columns is not None:
+            described["contributions"] = columns.contributions(parts)
+        return Explanation(indices, scores, **described)
+
+    def _shown(self, X, rows, labels, designs, indices):
+        """What an Explanation of queries says beside the rows and their scores."""
+        training, response = self.training_, self._minima.objective.response
+        (queries, training_data), _, row_names, names = shown(rows, training.X)
+        described = {
+            "exemplar_labels": training.y[indices],
+            "query_id": training.sample_id if X is None else row_names,
+            "queries": queries,
+            "training_data": training_data,
+            "feature_names": getattr(self, "feature_names_in_", names),
+            "method": "influence",
+            "score_name": response.score_name,
+        }
+        if training.sample_id is not None:
+            described["sample_id"] = training.sample_id[indices]
+        if labels is None:
+            numbers = response.answer(self._minima.outputs(designs))
+            return described | {"query_labels": numbers, "targets": "numbers"}
+        return described | {"query_labels": self.classes_[labels], "targets": "labels"}
+
+    def _pick(self, query, label, k, allowed):
+        """Rows and the way they move the margin in the direction that was asked for."""
+        pick = pick_jointly if self.selection == "greedy" else pick_alone
+        if self.direction == "down":
+            return pick(self._minima, query, label, k, allowed, 1)
+        up = pick(self._minima, query, label, k, allowed, -1)
+        if self.direction == "up":
+            return up
+        down = pick(self._minima, query, label, k, allowed, 1)
+        return down if sum(down.drops) >= -sum(up.drops) else up
+
+    def _labels(self, X, y):
+        """Positions of labels, given or predicted; None for a regressor."""
+        if y is not None:
+            y = column_or_1d(y)
+            check_consistent_length(np.empty(n_rows(X)), y)
+        if not hasattr(self, "classes_"):
+            return None
+        if y is None:
+            y = np.asarray(self.estimator_.predict(X))
+        return positions(self.classes_, y, "y")
+
+    def _candidates(self, labels, n_queries=None):
+        """Rows that may be named for each query, (n_queries, n_train)."""
+        if self.candidates != "same_class":
+            return np.ones((n_queries, self._minima.n_rows), dtype=bool)
+        return labels[:, None] == positions(self.classes_, self.training_.y, "y")
+
+
+def label_of(labels, number):
+    """Label of a query, None in a regression."""
+    if labels is None:
+        return None
+    return labels[number]

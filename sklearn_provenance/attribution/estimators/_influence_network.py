@@ -1,0 +1,177 @@
+"""Influence through the tangent features of a network, which InfluenceAttributor hands on to.
+
+Shapes in comments: n queries, C classes, k rows that go.
+"""
+
+import numpy as np
+import torch
+from torch import nn
+
+from ..._utils.arguments import store_arguments
+from ..._utils.rows import check_rows, n_rows
+from ...tangent import TangentFeatures, measure
+from ..features import make_features
+from ..features._joined import JoinedFeatures
+from ..features._rows import predicted
+from ..models import adapt
+from ..rules._influence import LOG_ODDS, NUMBERS, InfluenceRule, ModelInfluence, parts_of
+from ._influence_checks import check_classes_left, check_removed
+from ._pointwise import PointwiseAttributor
+from ._trak import seeds
+
+# Components of the sketch that takes the place of gradients of more parameters.
+N_COMPONENTS = 4096
+# Parameters whose gradients are always exact: products of them are cheap.
+_SMALL = 1024
+
+
+def is_network(estimator):
+    """Whether a fitted estimator is a network, which is not linear in its inputs."""
+    if isinstance(estimator, nn.Module | list | tuple):
+        return True
+    model = adapt(estimator)
+    return (model.module is not None and model.linear is None) or model.network is not None
+
+
+class NetworkInfluence(PointwiseAttributor):
+    """Predict what a network would say without rows: :class:`InfluenceAttributor` for networks."""
+
+    def __init__(
+        self,
+        estimator,
+        *,
+        direction,
+        candidates,
+        ridge,
+        selection,
+        features,
+        forward,
+        prefit,
+        memory,
+        memory_limit,
+        batch_size,
+        verbose,
+    ):
+        store_arguments(locals())
+
+    # The attributor that hands on has validated its parameters.
+    _parameter_constraints: dict = {}
+
+    def _resolve(self, estimator, X, y):
+        if not isinstance(estimator, list | tuple):
+            return super()._resolve(estimator, X, y)
+        if not estimator:
+            raise ValueError("estimator must be a list of at least one model; got an empty list")
+        one = super()._resolve
+        return [one(model, X, y) for model in estimator]
+
+    def _make_features(self, X, y):
+        if not isinstance(self.estimator_, list):
+            features, inputs = self._features_of(self.estimator_, X, y, self.features)
+            self.features_, self.coverage_ = features.fitted, features.coverage
+            return features, inputs
+        template = self.features
+        if not isinstance(template, TangentFeatures):
+            if template == "exact":
+                raise ValueError(
+                    'features must be "auto" or a TangentFeatures for a list of models; got "exact"'
+                )
+            template = TangentFeatures(n_components=N_COMPONENTS)
+        features, inputs = [], []
+        drawn = seeds(template.random_state, len(self.estimator_))
+        for model, seed in zip(self.estimator_, drawn, strict=True):
+            sketch = TangentFeatures(**template.get_params(deep=False) | {"random_state": seed})
+            sketch, rows = self._features_of(model, X, y, sketch)
+            if sketch.model.classes is None:
+                raise TypeError("the models of a list must be classifiers; got a regressor")
+            features.append(sketch)
+            inputs.append(rows)
+        self.features_ = [sketch.fitted for sketch in features]
+        self.coverage_ = [sketch.coverage for sketch in features]
+        return JoinedFeatures.of(features), inputs
+
+    def _features_of(self, estimator, X, y, kind):
+        """Features of one model."""
+        model = self._fitted_model(estimator)
+        measured = {} if model.network is not None else {"measurement": "margin"}
+        settings = self._settings(**measured)
+        if isinstance(kind, str) and kind == "auto":
+            kind = self._chosen_features(model, len(y))
+        return make_features(model, kind, X, y, settings)
+
+    def _chosen_features(self, model, n_train):
+        """Exact gradients where there are few rows or parameters, else a sketch of them."""
+        module = model.network if model.module is None else model.module
+        n_parameters = sum(p.numel() for p in module.parameters() if p.requires_grad)
+        if n_parameters <= _SMALL or n_train <= N_COMPONENTS:
+            return "exact"
+        return TangentFeatures(n_components=N_COMPONENTS)
+
+    def _make_rule(self):
+        n_models = len(self._features.models)
+        residuals, unit = [None] * n_models, LOG_ODDS
+        if self.classes_ is None:
+            X, y = self.training_.X, self._rows.labels
+            residuals = [torch.as_tensor(y - predicted(self._features.regressor, X))]
+            unit = NUMBERS
+        models = [ModelInfluence(self.ridge, r, self.memory_limit) for r in residuals]
+        return InfluenceRule(models, self.direction, self.selection, unit)
+
+    def _fit(self, X, y, sample_id):
+        super()._fit(X, y, sample_id)
+        self.ridge_ = np.array(self._rule_at(None, everything=True).ridges)
+
+    def outputs_without(self, X, rows):
+        """What the network would return without rows, to one step.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_queries, ...)
+            Queries.
+        rows : ndarray of int of shape (n_queries, k)
+            Rows that go; -1 for none.
+
+        Returns
+        -------
+        ndarray of shape (n_queries, k, n_classes) or (n_queries, k)
+            Probabilities, or numbers, without the first 1 to k rows.
+        """
+        sets = torch.as_tensor(rows)
+        rule = self._rule_at(None, everything=True)
+        if self.classes_ is None:
+            queries = self._queries(X)
+            falls = rule.falls(queries, sets).cumsum(1)
+            return (queries.labels[:, None] - falls).numpy()
+        n_classes = len(self.classes_)
+        odds = None
+        for label in range(n_classes):
+            queries = self._features.query(X, np.full(n_rows(X), label))
+            falls = rule.falls_of_models(queries, sets)
+            if odds is None:
+                odds = torch.empty(len(falls), *sets.shape, n_classes, dtype=torch.float64)
+            for model, (part, fall) in enumerate(zip(parts_of(queries), falls, strict=True)):
+                margin = measure(part.logits, part.labels, "margin")  # (n,)
+                odds[model, :, :, label] = margin[:, None] - fall.cumsum(1)
+        # With no row gone these are the probabilities, which then sum to 1.
+        p = odds.sigmoid()
+        return (p / p.sum(-1, keepdim=True)).mean(0).numpy()
+
+    def self_influence(self):
+        """Drop of what is predicted at each training row (n_train,) without it."""
+        models = self._rule_at(None, everything=True).models
+        drops = [model.system.own_drops().cpu() for model in models]
+        return torch.stack(drops).mean(0).numpy()
+
+    def predict_without(self, X, rows):
+        """See :meth:`InfluenceAttributor.predict_without`."""
+        self._check_fitted()
+        X = check_rows(self, X)
+        self._check_unchanged()
+        rows = check_removed(rows, len(self.training_.y), n_rows(X))
+        if rows.ndim == 1 and len(rows) and self.classes_ is not None:
+            check_classes_left(self.classes_[np.unique(self._rows.labels)], self.training_.y, rows)
+        if rows.ndim == 1:
+            rows = np.tile(np.unique(rows), (n_rows(X), 1))
+        # The last of the sets that begin with no row.
+        none = np.full((len(rows), 1), -1)
+        return self.outputs_without(X, np.hstack([none, rows]))[:, -1]

@@ -1,0 +1,182 @@
+"""Influence of rows on what a linearised network predicts, one by one and as a set."""
+
+import torch
+
+from ...information._mean_system import MeanSystem, pick_mean
+from ...information._ranking import first_of, largest
+from ...information._softmax import one_minus_p
+from ...information._systems import FeatureSystem, KernelSystem
+from ._base import GaussianRule, Rule
+
+LOG_ODDS = "drop of the log odds (nats)"
+NUMBERS = "drop of the prediction (units of y)"
+
+
+class ModelInfluence(GaussianRule):
+    """Drops of what one model predicts without rows, by ridge regression on its features.
+
+    Parameters
+    ----------
+    ridge : float
+        λ in units of the mean squared norm of the rows' features.
+    residuals : Tensor of shape (n_rows,), default=None
+        Targets less predictions; None for classes, of which it is 1 - p.
+    memory_limit : float
+        Bytes that a kernel may take.
+    """
+
+    name = "influence"
+    needs_all_rows = True
+
+    def __init__(self, ridge, residuals, memory_limit):
+        super().__init__(None, memory_limit)
+        self.ridge, self.residuals = ridge, residuals
+
+    def _fit(self):
+        super()._fit()
+        norms = self.points.norms().cpu()
+        scale = norms.mean().item()
+        if not 0 < scale < float("inf"):
+            raise ValueError(
+                "the mean squared norm of the features of training rows must be positive and "
+                f"finite; got {scale:.3g}"
+            )
+        self.ridge *= scale
+        if self.explicit:
+            system = FeatureSystem(self.features(3), self.ridge, "info_loss")
+        else:
+            self.check_kernel_fits(len(self.points))
+            system = KernelSystem(self.points.inner(), self.ridge, "info_loss", overwrite=True)
+        residuals = self._working_residuals(norms)
+        if self.copies is not None:
+            residuals = residuals[first_of(self.copies)]
+        self.system = MeanSystem(system, residuals.to(system.device))
+
+    def _working_residuals(self, norms):
+        """-ℓ' / w of each row, with the mean of the weights w = ℓ'' in place of its own.
+
+        The mean counts rows by the squared norms of their features.
+        """
+        if self.residuals is not None:
+            return self.residuals
+        own = self.points.labels[:, None]
+        residuals = one_minus_p(self.points.logits).gather(1, own)[:, 0]
+        weights = residuals * self.points.logits.softmax(1).gather(1, own)[:, 0]
+        mean = (weights * norms).sum() / norms.sum()
+        if not mean > 0:
+            raise ValueError(
+                "the model must leave some doubt about its training rows, but it is certain of "
+                "the labels of all, so that p (1 - p) is 0"
+            )
+        return residuals / mean
+
+    def scores(self, queries, rows=None, own=None):
+        """Drops (n_queries, n_rows) without each row alone, and without the query's own row."""
+        rows = self.every(rows).to(self.system.device)
+        asked = self.asked(queries)
+        if own is None:
+            return self.system.drops(asked, rows).cpu()
+        return self.system.drops_without_own(asked, rows, own.to(rows.device)).cpu()
+
+
+class InfluenceRule(Rule):
+    """Pick rows whose joint removal moves what is predicted most.
+
+    Several models may see the same rows; drops are averaged over them.
+
+    Parameters
+    ----------
+    models : list of ModelInfluence
+        What each model knows of rows.
+    direction : {"down", "up", "any"}
+        Where predictions are to go.
+    selection : {"greedy", "additive"}
+        Whether rows are picked one after the other, or by their scores alone.
+    unit : str
+        What a score is.
+    """
+
+    name = "influence"
+    needs_all_rows = True
+
+    def __init__(self, models, direction, selection, unit):
+        self.models, self.direction = models, direction
+        self.selection, self.unit = selection, unit
+
+    def check(self, n_rows, n_components, most_components):
+        """Refuse rows whose kernel would not fit the budget."""
+        if n_components >= min(n_rows, most_components):
+            self.models[0].check_kernel_fits(n_rows)
+
+    def _fit(self):
+        pairs = zip(self.models, parts_of(self.points), strict=True)
+        self.models = [model.fit(part, self.copies) for model, part in pairs]
+
+    @property
+    def ridges(self):
+        """λ of each model."""
+        return [model.ridge for model in self.models]
+
+    def scores(self, queries, rows=None, own=None):
+        """Mean drops of what is predicted without each row alone."""
+        pairs = zip(self.models, parts_of(queries), strict=True)
+        return sum(model.scores(part, rows, own) for model, part in pairs) / len(self.models)
+
+    def pick(self, queries, k, rows=None, own=None):
+        """Pick k rows for each query; see :class:`Rule`.
+
+        Scores are marginal drops, which add up to that without all k rows.
+        """
+        pick = self._pick_greedily if self.selection == "greedy" else self._pick_alone
+        if self.direction == "down":
+            return pick(queries, k, rows, own, 1)
+        up = pick(queries, k, rows, own, -1)
+        if self.direction == "up":
+            return up
+        down = pick(queries, k, rows, own, 1)
+        farther = down[1].nansum(1) >= -up[1].nansum(1)
+        columns = farther[:, None]
+        return (
+            torch.where(columns, down[0], up[0]),
+            torch.where(columns, down[1], up[1]),
+            torch.where(farther, down[2], up[2]),
+        )
+
+    def _pick_greedily(self, queries, k, rows, own, sign):
+        """Rows one after the other, where predictions are lowered (sign 1) or raised (-1)."""
+        allowed = None
+        if rows is not None:
+            allowed = torch.zeros(len(self.points), dtype=torch.bool).index_fill(0, rows, True)
+        systems = [model.system for model in self.models]
+        found = pick_mean(systems, self._asked(queries), k, sign, allowed, own)
+        return tuple(values.cpu() for values in found)
+
+    def _pick_alone(self, queries, k, rows, own, sign):
+        """The rows of largest drops by themselves."""
+        scores = sign * self.settled(self.scores(queries, rows, own), rows)
+        numbers = torch.arange(len(self.points)) if rows is None else rows
+        if own is not None:
+            scores = scores.masked_fill(numbers == own[:, None], -torch.inf)
+        picks, _, n_tied = largest(scores, k)
+        picks = torch.where(picks >= 0, numbers[picks], -1)
+        gone = picks if own is None else torch.cat([own[:, None], picks], 1)
+        falls = self.falls(queries, gone)[:, gone.shape[1] - k :]
+        return picks, falls.masked_fill(picks < 0, torch.nan), n_tied
+
+    def falls(self, queries, sets):
+        """Mean drops (n_queries, k) with each row of a set (n_queries, k), after those before."""
+        return torch.stack(self.falls_of_models(queries, sets)).mean(0)
+
+    def falls_of_models(self, queries, sets):
+        """Drops (n_queries, k) of each model with each row of a set, after those before it."""
+        pairs = zip(self.models, self._asked(queries), strict=True)
+        return [model.system.path(asked, sets).cpu() for model, asked in pairs]
+
+    def _asked(self, queries):
+        pairs = zip(self.models, parts_of(queries), strict=True)
+        return [model.asked(part) for model, part in pairs]
+
+
+def parts_of(points):
+    """Points of each model."""
+    return getattr(points, "parts", [points])

@@ -1,0 +1,287 @@
+"""InfluenceAttributor of networks against its definition on their gradients."""
+
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from scipy.special import logit
+from sklearn.base import clone
+from sklearn.datasets import load_diabetes, load_iris
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.neural_network import MLPClassifier, MLPRegressor
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler, scale
+from skorch import NeuralNetClassifier
+from torch import nn
+
+from sklearn_provenance import (
+    InfluenceAttributor,
+    ProvenanceClassifier,
+    ProvenanceRegressor,
+    TangentFeatures,
+)
+from sklearn_provenance.attribution.estimators._trak import seeds
+from sklearn_provenance.tangent import measure
+
+X, Y = load_iris(return_X_y=True)
+X = scale(X)
+ROWS = np.random.default_rng(0).permutation(len(X))
+X, Y = X[ROWS], Y[ROWS]
+X, Y, QUERIES = X[:60], Y[:60], X[60:64]
+
+
+def network(n_classes=3):
+    torch.manual_seed(0)
+    layers = nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, n_classes)
+    return nn.Sequential(*layers).double()
+
+
+@pytest.fixture(scope="module")
+def mlp():
+    return MLPClassifier((5,), max_iter=200, solver="lbfgs", alpha=0.1, random_state=0).fit(X, Y)
+
+
+def gradients(module, rows, labels):
+    """Gradient of each row's margin, one at a time by autograd."""
+    found = []
+    for row, label in zip(torch.as_tensor(rows), labels, strict=True):
+        margin = measure(module(row[None]), torch.tensor([label]), "margin")
+        parts = torch.autograd.grad(margin[0], list(module.parameters()))
+        found.append(torch.cat([part.flatten() for part in parts]))
+    return torch.stack(found).numpy()
+
+
+class Definition:
+    """Ridge regression on gradients, refitted without rows."""
+
+    def __init__(self, module, ridge=1.0):
+        with torch.no_grad():
+            p = module(torch.as_tensor(X)).softmax(1).numpy()
+            self.labels = module(torch.as_tensor(QUERIES)).argmax(1).numpy()
+        own = p[np.arange(len(Y)), Y]
+        self.phi, self.queries = gradients(module, X, Y), gradients(module, QUERIES, self.labels)
+        norms = (self.phi**2).sum(1)
+        self.ridge = ridge * norms.mean()
+        self.residuals = (1 - own) / np.average(own * (1 - own), weights=norms)
+
+    def drop(self, query, rows):
+        hessian = self.phi.T @ self.phi + self.ridge * np.eye(self.phi.shape[1])
+        gone = self.phi[rows]
+        left = hessian - gone.T @ gone
+        return self.queries[query] @ np.linalg.solve(left, gone.T @ self.residuals[rows])
+
+
+@pytest.mark.parametrize("ridge", [0.1, 1.0])
+def test_scores_are_drops_of_ridge_regression_on_gradients(ridge):
+    module = network()
+    attributor = InfluenceAttributor(module, ridge=ridge, candidates="all").fit(X, Y)
+    definition = Definition(module, ridge)
+    drops = attributor.attribute(QUERIES)
+    for query in range(len(QUERIES)):
+        want = [definition.drop(query, [row]) for row in range(len(X))]
+        np.testing.assert_allclose(drops[query], want, rtol=1e-7, atol=1e-9)
+
+
+def test_explain_picks_the_best_row_given_those_before():
+    module = network()
+    definition = Definition(module)
+    exp = InfluenceAttributor(module, candidates="all").fit(X, Y).explain(QUERIES, k=4)
+    for query, rows in enumerate(exp.indices.tolist()):
+        for done, row in enumerate(rows):
+            others = [i for i in range(len(X)) if i not in rows[:done]]
+            drops = {i: definition.drop(query, [*rows[:done], i]) for i in others}
+            assert max(drops, key=drops.get) == row
+        np.testing.assert_allclose(exp.scores[query].sum(), definition.drop(query, rows), rtol=1e-7)
+
+
+def test_additive_picks_have_the_largest_drops_alone():
+    attributor = InfluenceAttributor(network(), selection="additive", candidates="all").fit(X, Y)
+    exp = attributor.explain(QUERIES, k=5)
+    drops = attributor.attribute(QUERIES)
+    np.testing.assert_array_equal(exp.indices, np.argsort(-drops, kind="stable")[:, :5])
+    definition = Definition(attributor.estimator_)
+    for query, rows in enumerate(exp.indices):
+        np.testing.assert_allclose(exp.scores[query].sum(), definition.drop(query, rows), rtol=1e-7)
+
+
+def test_up_is_the_other_way_and_any_the_farther_one():
+    module = network()
+
+    def totals(direction):
+        attributor = InfluenceAttributor(module, direction=direction, candidates="all").fit(X, Y)
+        return attributor.explain(QUERIES, k=5).scores.sum(1)
+
+    down, up = totals("down"), totals("up")
+    assert (down > 0).all()
+    assert (up < 0).all()
+    np.testing.assert_allclose(totals("any"), np.where(down >= -up, down, up))
+
+
+def test_rows_of_the_class_are_candidates_by_default(mlp):
+    attributor = InfluenceAttributor(mlp).fit(X, Y)
+    exp = attributor.explain(QUERIES, k=5)
+    assert attributor.candidates_ == "same_class"
+    assert (exp.exemplar_labels == exp.query_labels[:, None]).all()
+    assert np.isnan(attributor.attribute(QUERIES)[exp.query_labels[:, None] != Y]).all()
+
+
+def test_probabilities_fall_by_the_scores_of_two_classes():
+    classes = Y[Y < 2]
+    module = network(2)
+    attributor = InfluenceAttributor(module).fit(X[Y < 2], classes)
+    exp = attributor.explain(QUERIES, k=6)
+    own = np.arange(len(QUERIES)), exp.query_labels
+    before = attributor.predict_without(QUERIES, [])
+    after = attributor.predict_without(QUERIES, exp.indices)
+    with torch.no_grad():
+        np.testing.assert_allclose(before, module(torch.as_tensor(QUERIES)).softmax(1), rtol=1e-12)
+    np.testing.assert_allclose(logit(before[own]) - logit(after[own]), exp.scores.sum(1), rtol=1e-9)
+
+
+def test_rows_for_all_queries_and_padding(mlp):
+    attributor = InfluenceAttributor(mlp).fit(X, Y)
+    together = attributor.predict_without(QUERIES, [4, 9])
+    np.testing.assert_allclose(together.sum(1), 1)
+    padded = np.tile([9, 4, -1], (len(QUERIES), 1))
+    np.testing.assert_allclose(attributor.predict_without(QUERIES, padded), together)
+
+
+def test_training_rows_are_explained_without_themselves():
+    module = network()
+    attributor = InfluenceAttributor(module, candidates="all").fit(X, Y)
+    exp = attributor.explain(k=3)
+    assert not (exp.indices == np.arange(len(X))[:, None]).any()
+    definition = Definition(module)
+    definition.queries = definition.phi
+    for query in range(5):
+        rows = exp.indices[query]
+        want = definition.drop(query, [query, *rows]) - definition.drop(query, [query])
+        np.testing.assert_allclose(exp.scores[query].sum(), want, rtol=1e-6)
+    own = [definition.drop(row, [row]) for row in range(len(X))]
+    np.testing.assert_allclose(attributor.self_influence_, own, rtol=1e-7)
+    additive = InfluenceAttributor(module, candidates="all", selection="additive").fit(X, Y)
+    first = additive.explain(k=1)
+    np.testing.assert_array_equal(first.indices[:, 0], exp.indices[:, 0])
+    np.testing.assert_allclose(first.scores[:, 0], exp.scores[:, 0], rtol=1e-7)
+
+
+def test_drops_of_several_models_are_averaged(mlp):
+    other = MLPClassifier((5,), max_iter=200, solver="lbfgs", alpha=0.1, random_state=1).fit(X, Y)
+    models = [mlp, other]
+    attributor = InfluenceAttributor(models).fit(X, Y)
+    y = attributor.predict(QUERIES)
+    drops = attributor.attribute(QUERIES, y)
+    alone = [
+        InfluenceAttributor(
+            model, features=TangentFeatures(n_components=4096, random_state=seed)
+        ).fit(X, Y)
+        for model, seed in zip(models, seeds(0, 2), strict=True)
+    ]
+    want = np.mean([one.attribute(QUERIES, y) for one in alone], 0)
+    np.testing.assert_allclose(drops, want, rtol=1e-6)
+    exp = attributor.explain(QUERIES, y, k=3)
+    first = np.nanargmax(drops, 1)
+    np.testing.assert_array_equal(exp.indices[:, 0], first)
+    probabilities = np.mean([model.predict_proba(QUERIES) for model in models], 0)
+    np.testing.assert_allclose(attributor.predict_without(QUERIES, []), probabilities, rtol=1e-6)
+    assert len(attributor.ridge_) == 2
+
+
+def test_sketched_and_exact_features_nearly_agree(mlp):
+    exact = InfluenceAttributor(mlp, features="exact").fit(X, Y).attribute(QUERIES)
+    sketch = TangentFeatures(n_components=4096)
+    sketched = InfluenceAttributor(mlp, features=sketch).fit(X, Y).attribute(QUERIES)
+    there = ~np.isnan(exact)
+    assert np.corrcoef(exact[there], sketched[there])[0, 1] > 0.95
+
+
+class TestRegression:
+    XR, YR = load_diabetes(return_X_y=True)
+    XR, YR = scale(XR)[:120], YR[:120]
+
+    def test_outputs_fall_by_the_scores(self):
+        model = MLPRegressor(
+            hidden_layer_sizes=(6,), solver="lbfgs", alpha=1.0, max_iter=5000, random_state=0
+        ).fit(self.XR, self.YR)
+        attributor = InfluenceAttributor(model).fit(self.XR, self.YR)
+        exp = attributor.explain(self.XR[:3] + 0.1, k=4)
+        np.testing.assert_allclose(
+            attributor.predict_without(self.XR[:3] + 0.1, []), model.predict(self.XR[:3] + 0.1)
+        )
+        after = attributor.predict_without(self.XR[:3] + 0.1, exp.indices)
+        np.testing.assert_allclose(
+            attributor.predict(self.XR[:3] + 0.1) - after, exp.scores.sum(1), rtol=1e-7
+        )
+        drops = attributor.attribute(self.XR[:3] + 0.1)
+        np.testing.assert_array_equal(exp.indices[:, 0], drops.argmax(1))
+        assert exp.targets == "numbers"
+        assert not hasattr(attributor, "classes_")
+
+    def test_provenance_regressor(self):
+        model = ProvenanceRegressor(width="small", max_epochs=2, random_state=0)
+        model.fit(self.XR, self.YR)
+        attributor = InfluenceAttributor(model).fit(self.XR, self.YR)
+        exp = attributor.explain(self.XR[:2], k=3)
+        after = attributor.predict_without(self.XR[:2], exp.indices)
+        np.testing.assert_allclose(model.predict(self.XR[:2]) - after, exp.scores.sum(1), rtol=1e-3)
+
+
+def test_networks_of_all_kinds():
+    torch.manual_seed(0)
+    skorch = NeuralNetClassifier(
+        network().float(), criterion=nn.CrossEntropyLoss, max_epochs=2, verbose=0
+    )
+    models = [
+        (skorch.fit(X.astype(np.float32), Y), X.astype(np.float32)),
+        (ProvenanceClassifier(width="small", max_epochs=2, random_state=0).fit(X, Y), X),
+        (make_pipeline(StandardScaler(), MLPClassifier((4,), solver="lbfgs", max_iter=50)), X),
+    ]
+    for model, rows in models:
+        attributor = InfluenceAttributor(model).fit(rows, Y)
+        exp = attributor.explain(rows[:2], k=3)
+        assert np.isfinite(exp.scores).all()
+        assert attributor.score(rows, Y) <= 1
+        before = attributor.predict_without(rows[:2], [])
+        np.testing.assert_allclose(before, attributor.estimator_.predict_proba(rows[:2]), rtol=1e-4)
+
+
+def test_copies_and_pickles_answer_alike(mlp):
+    attributor = InfluenceAttributor(mlp).fit(X, Y)
+    want = attributor.explain(QUERIES, k=3)
+    for other in (clone(attributor).fit(X, Y), pickle.loads(pickle.dumps(attributor))):
+        np.testing.assert_array_equal(other.explain(QUERIES, k=3).indices, want.indices)
+
+
+class TestRefusals:
+    def test_parameters_of_networks_where_there_is_none(self):
+        model = LogisticRegression()
+        for options in ({"ridge": 2.0}, {"features": "exact"}, {"batch_size": 8}):
+            with pytest.raises(ValueError, match="is a parameter for networks"):
+                InfluenceAttributor(model, **options).fit(X, Y)
+
+    def test_what_networks_do_not_take(self, mlp):
+        with pytest.raises(ValueError, match="sample_weight must be None for a network"):
+            InfluenceAttributor(mlp).fit(X, Y, sample_weight=np.ones(len(X)))
+        with pytest.raises(ValueError, match='n_steps must be "auto" for a network'):
+            InfluenceAttributor(mlp, n_steps=2).fit(X, Y)
+        with pytest.raises(ValueError, match="at least one model"):
+            InfluenceAttributor([]).fit(X, Y)
+        with pytest.raises(AttributeError, match="generalised linear models; got a network"):
+            _ = InfluenceAttributor(mlp).fit(X, Y).leverage_
+        attributor = InfluenceAttributor(mlp).fit(X, Y)
+        with pytest.raises(ValueError, match="every class must keep a row"):
+            attributor.predict_without(QUERIES, np.flatnonzero(Y == 1))
+
+    def test_models_without_objective_or_gradient(self):
+        forest = RandomForestClassifier(n_estimators=2)
+        with pytest.raises(TypeError, match="smooth convex objective"):
+            InfluenceAttributor(forest).fit(X, Y)
+
+    def test_a_failed_fit_changes_nothing(self, mlp):
+        attributor = InfluenceAttributor(mlp).fit(X, Y)
+        before = attributor.attribute(QUERIES)
+        with pytest.raises(ValueError, match="sample_weight"):
+            attributor.fit(X, Y, sample_weight=np.ones(len(X)))
+        np.testing.assert_array_equal(attributor.attribute(QUERIES), before)
