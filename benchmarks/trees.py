@@ -1,4 +1,4 @@
-"""Influence of rows on gradient boosting, beside training again without them.
+"""Influence of rows on gradient boosting beside training again, and the cost of forests.
 
 For 20 test rows of two data sets of 200 training rows each:
 
@@ -12,23 +12,40 @@ For 20 test rows of two data sets of 200 training rows each:
 two rows meet, "signed" times what the row speaks for: its label is the query's, or its residual (of
 the output: its distance to the prediction) has the query's sign.
 
+trees_cost.csv has seconds of the wall and of the CPU, and peaks of memory from where the process
+stood before, of ForestAttributor on forests of 200 trees, 100000 rows and 20 columns.
+
     python benchmarks/trees.py
 """
 
+import time
+
 import numpy as np
-from _common import Results, parse, parser
+from _common import Results, memory_mb, parse, parser, reset_peak
 from scipy.stats import spearmanr
 from sklearn.base import clone, is_classifier
-from sklearn.datasets import load_breast_cancer, load_diabetes
+from sklearn.datasets import (
+    load_breast_cancer,
+    load_diabetes,
+    make_classification,
+    make_friedman1,
+)
 from sklearn.ensemble import (
     GradientBoostingClassifier,
     GradientBoostingRegressor,
     HistGradientBoostingClassifier,
     HistGradientBoostingRegressor,
+    RandomForestClassifier,
+    RandomForestRegressor,
 )
 from sklearn.model_selection import train_test_split
 
-from sklearn_provenance.attribution import BoostInAttributor, RandomAttributor, RepSimAttributor
+from sklearn_provenance.attribution import (
+    BoostInAttributor,
+    ForestAttributor,
+    RandomAttributor,
+    RepSimAttributor,
+)
 
 N_TRAIN, N_QUERIES = 200, 20
 GRADIENT = {"n_estimators": 50, "random_state": 0}
@@ -117,8 +134,47 @@ def run(results, data, name, seed):
             results.add(data=data, model=name, seed=seed, measure=measure, method=method, **found)
 
 
+def cost(results, n_rows=100_000, n_trees=200):
+    """Seconds and memory of each step on a classifier's and a regressor's forest."""
+    shape = {"n_samples": n_rows, "n_features": 20, "random_state": 0}
+    problems = {
+        RandomForestClassifier(n_trees, random_state=0): make_classification(
+            **shape, n_informative=8, flip_y=0.1
+        ),
+        RandomForestRegressor(n_trees, max_features=4, random_state=0): make_friedman1(
+            **shape, noise=1.0
+        ),
+    }
+    for forest, (X, y) in problems.items():
+        name = type(forest).__name__
+        if results.has(model=name, step="explain 100 queries"):
+            continue
+        attributor = ForestAttributor(forest)
+        steps = {
+            "forest's own fit": lambda f=forest, X=X, y=y: f.fit(X, y),
+            "fit": lambda a=attributor, X=X, y=y: a.fit(X, y),
+            "weights of 100 queries": lambda a=attributor, X=X: a.weights(X[:100]),
+            "explain 100 queries": lambda a=attributor, X=X: a.explain(X[:100]),
+        }
+        for step, call in steps.items():
+            reset_peak()
+            held, wall, cpu = memory_mb("VmRSS"), time.perf_counter(), time.process_time()
+            call()
+            results.add(
+                model=name,
+                step=step,
+                n=n_rows,
+                trees=n_trees,
+                seconds=f"{time.perf_counter() - wall:.2f}",
+                cpu_seconds=f"{time.process_time() - cpu:.2f}",
+                extra_peak_mb=round(memory_mb("VmHWM") - held),
+            )
+
+
 def main():
-    options = parse(parser(__doc__, quick="one seed"))
+    options = parse(parser(__doc__, quick="one seed, and no costs"))
+    if not options.quick:
+        cost(Results("trees_cost", ["model", "step"]))
     keys = ["data", "model", "seed", "measure", "method"]
     results = Results("trees", keys)
     for seed in range(1 if options.quick else 3):

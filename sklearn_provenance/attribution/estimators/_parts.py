@@ -13,7 +13,6 @@ from ..._utils.numeric import as_given
 from ..._utils.rows import take_rows
 from ..objectives._minima import dense_row, output_blocks
 from ..objectives._responses import BinaryLogit, OneVsRestLogit, Prediction, Softmax
-from ..rules._forest import votes_of
 from ._forest import ForestAttributor
 from ._influence import InfluenceAttributor
 from ._influence_network import is_network
@@ -123,7 +122,7 @@ class ForestAnswers(SeenRows):
         """Means of leaves without each row; leaves without other rows do not vote."""
         forest, targets = self.attributor, self._targets()  # (n, K)
         shares = forest._rule.shares  # (L, n)
-        votes = votes_of(forest._queries(self.take(X)))  # (q, L)
+        votes = forest._queries(self.take(X)).votes()  # (q, L)
         found = np.empty((self.n_rows, votes.shape[0], targets.shape[1]))
         for number in range(votes.shape[0]):
             leaves = votes.indices[votes.indptr[number] : votes.indptr[number + 1]]  # (T,)

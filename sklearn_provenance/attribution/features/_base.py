@@ -43,6 +43,8 @@ class Features(ABC):
         Whether training rows are measured otherwise than queries.
     needs_targets : bool
         Whether numbers to measure queries at must be given, where there are no classes.
+    copies_tie : bool
+        Whether training rows that are exact copies must score alike.
     fitted : object or None
         The fitted transformer, if there is one.
     coverage : Coverage or None
@@ -52,6 +54,7 @@ class Features(ABC):
     per_label = False
     rows_differ = False
     needs_targets = True
+    copies_tie = True
     fitted = None
     coverage = None
 
@@ -125,7 +128,7 @@ class TrainingRows:
     def __init__(self, features, inputs, labels, kept):
         self.features, self.inputs, self.labels = features, inputs, labels
         self._kept = kept
-        first = find_copies(inputs)
+        first = find_copies(inputs) if features.copies_tie else None
         # First row (n,) that each row is an exact copy of, whatever the labels, and with labels.
         self._copies = None if first is None else torch.as_tensor(first)
         self._own_copies = None if first is None else torch.as_tensor(join(first, labels))

@@ -4,7 +4,8 @@ Shapes in comments: n training rows, T trees, L leaves of all trees.
 """
 
 import numpy as np
-from scipy.sparse import csr_matrix
+import torch
+from scipy.sparse import csr_matrix, vstack
 
 from ._leaves import LeafFeatures
 
@@ -47,6 +48,8 @@ class ForestFeatures(LeafFeatures):
         If its leaves hold no means, or not those of these rows.
     """
 
+    copies_tie = False  # copies of a row may be in the bags of other trees
+
     def __init__(self, model, inputs, y, sample_weight=None):
         super().__init__(model, share=True)
         self.forest = check_forest(model)
@@ -63,36 +66,70 @@ class ForestFeatures(LeafFeatures):
                 "X and y must be the rows that the forest was trained on; it was trained on "
                 f"{n_samples} rows, and got {len(y)}"
             )
-        entries, columns = [], []
-        scale = max(1.0, np.abs(targets).max())
+        tolerance = _TOLERANCE * max(1.0, np.abs(targets).max())
         weights = in_bag_weights(self.forest, y, sample_weight)
+        blocks = []  # of each tree; all trees at once would take several times the memory
         for number, (tree, in_bag) in enumerate(zip(self.trees.trees, weights, strict=True)):
-            own, n_leaves = leaves[:, number], self.trees.n_leaves[number]
-            total = np.bincount(own, weights=in_bag, minlength=n_leaves)  # (n_leaves,)
-            share = np.divide(in_bag, total[own], out=np.zeros(len(y)), where=in_bag > 0)
-            means = np.stack(
-                [np.bincount(own, weights=share * t, minlength=n_leaves) for t in targets.T], 1
-            )
-            values = tree.tree_.value[tree.tree_.children_left == -1, 0]
-            if not np.allclose(means, values, rtol=_TOLERANCE, atol=_TOLERANCE * scale):
+            drawn = np.flatnonzero(in_bag)
+            own, weight = leaves[drawn, number], in_bag[drawn]
+            n_leaves = self.trees.n_leaves[number]
+            share = weight / np.bincount(own, weights=weight, minlength=n_leaves)[own]
+            block = csr_matrix((share, (own, drawn)), shape=(n_leaves, len(y)))
+            nodes = tree.tree_
+            values = nodes.value[nodes.children_left == -1, 0]
+            if not np.allclose(block @ targets, values, rtol=_TOLERANCE, atol=tolerance):
                 raise ValueError(
                     "X, y and sample_weight must be those that the forest was trained on, in the "
                     f"same order; the means of their targets in the leaves of tree {number} are "
                     "not the values that it holds"
                 )
-            entries.append(share)
-            columns.append(own + self.starts[number])
-        rows = np.tile(np.arange(len(y)), len(columns))
-        entries, columns = np.concatenate(entries), np.concatenate(columns)
-        kept = entries > 0
-        shape = self.n_columns, len(y)
-        return csr_matrix((entries[kept], (columns[kept], rows[kept])), shape=shape)
+            blocks.append(block)
+        return vstack(blocks, format="csr")
+
+    def points(self, inputs, labels=None):
+        """Points of rows in leaves (n, T), of which nothing is computed before it is asked for."""
+        return ForestPoints(self, inputs, torch.as_tensor(labels))
 
     def targets(self, y):
         """What is averaged: numbers (n, 1), or indicators (n, n_classes) of classes."""
         if self.model.classes is None:
             return np.asarray(y, dtype=np.float64)[:, None]
         return (np.asarray(y)[:, None] == self.model.classes).astype(np.float64)
+
+
+class ForestPoints:
+    """Rows in the leaves of a forest.
+
+    Parameters
+    ----------
+    features : ForestFeatures
+        The forest.
+    leaves : ndarray of shape (n, T)
+        Leaves of the rows.
+    labels : Tensor of shape (n,)
+        Label of each.
+    """
+
+    logits = None
+
+    def __init__(self, features, leaves, labels):
+        self.features, self.leaves, self.labels = features, leaves, labels
+
+    def __len__(self):
+        return len(self.labels)
+
+    def take(self, rows):
+        """Take some of the points."""
+        rows = torch.as_tensor(rows)
+        return ForestPoints(self.features, self.leaves[rows.numpy()], self.labels[rows])
+
+    def votes(self):
+        """Mark the leaves of each row by ones, in a csr matrix (n, L) with sorted columns."""
+        n, n_trees = self.leaves.shape
+        columns = (self.leaves + self.features.starts).ravel()
+        starts = np.arange(0, n * n_trees + 1, n_trees)
+        shape = n, self.features.n_columns
+        return csr_matrix((np.ones(n * n_trees), columns, starts), shape=shape)
 
 
 def check_forest(model):

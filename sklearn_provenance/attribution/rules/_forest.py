@@ -3,6 +3,8 @@
 Shapes in comments: q queries, n training rows, T trees, L leaves of all trees.
 """
 
+from itertools import pairwise
+
 import numpy as np
 import torch
 from scipy.sparse import csr_matrix
@@ -46,10 +48,25 @@ class ForestRule(Rule):
 
     def pick(self, queries, k, rows=None, own=None):
         """Pick k rows for each query; those without weight are no part of the prediction."""
-        scores = self.scores(queries, rows, own)
-        picks, values, n_tied = largest(scores.masked_fill(scores == 0, -torch.inf), k)
+        weights = self.weights(queries, own)
+        if rows is not None:
+            weights = weights[:, np.asarray(rows)]
+        weights.eliminate_zeros()
+        weights.sort_indices()  # of ties, the first row comes first
+        shape = weights.shape[0], k
+        picks = torch.full(shape, -1, dtype=torch.int64)
+        values = torch.full(shape, torch.nan, dtype=torch.float64)
+        n_tied = torch.zeros(len(picks), dtype=torch.int64)
+        for query, (start, stop) in enumerate(pairwise(weights.indptr)):
+            if start == stop:
+                continue
+            places, values[[query]], n_tied[[query]] = largest(
+                torch.as_tensor(weights.data[None, start:stop]), k
+            )
+            columns = torch.as_tensor(weights.indices[start:stop], dtype=torch.int64)
+            picks[query] = torch.where(places[0] >= 0, columns[places[0]], -1)
         if rows is not None and len(rows):
-            picks = torch.where(picks >= 0, rows[picks], -1)
+            picks = torch.where(picks >= 0, torch.as_tensor(rows)[picks], -1)
         return picks, values, n_tied
 
     def weights(self, queries, own=None):
@@ -57,8 +74,8 @@ class ForestRule(Rule):
 
         Parameters
         ----------
-        queries : SparsePoints
-            Queries, whose entries are not zero in their T leaves.
+        queries : ForestPoints
+            Queries in their T leaves.
         own : Tensor of shape (q,), default=None
             Row that each query is, which then has no weight. Only the trees vote that it is out of
             the bag of. Where trees have no bags, its share in a leaf goes to the others there.
@@ -68,7 +85,7 @@ class ForestRule(Rule):
         csr matrix of shape (q, n)
             Weights, which add up to one; all zero where no tree votes.
         """
-        votes = votes_of(queries)
+        votes = queries.votes()
         if own is None:
             return mean_of(votes, self.shares)
         own = np.asarray(own)
@@ -86,20 +103,12 @@ class ForestRule(Rule):
         gone = np.zeros(self.shares.shape[1], dtype=bool)
         gone[rows] = True
         lost = self.shares @ gone.astype(float)  # (L,)
-        votes = votes_of(queries)
+        votes = queries.votes()
         votes.data = gain(lost)[votes.indices]
         weights = mean_of(votes, self.shares)
         weights.data[gone[weights.indices]] = 0
         weights.eliminate_zeros()
         return weights
-
-
-def votes_of(queries):
-    """A csr matrix (q, L) with ones in the leaves of queries, in the order of columns."""
-    votes = csr_matrix(queries.x, copy=True)
-    votes.data = np.ones_like(votes.data)
-    votes.sort_indices()
-    return votes
 
 
 def mean_of(votes, shares):
