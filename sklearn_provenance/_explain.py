@@ -1,5 +1,6 @@
 """explain: the natural method for any fitted estimator."""
 
+import numpy as np
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
@@ -17,9 +18,11 @@ from .attribution import (
     RelatIFAttributor,
     RepSimAttributor,
     TRAKAttributor,
+    single_output,
 )
 from .attribution.ensembles import UnknownEnsembleError
 from .attribution.estimators._influence_network import is_network
+from .attribution.models._single_output import SingleOutput
 from .explanation._explain import explain as explained_by_itself
 from .explanation._explain import explains_itself
 
@@ -47,7 +50,7 @@ NATURAL = {
 }
 
 
-def explain(estimator, X, k=5, *, training=None, method="auto"):
+def explain(estimator, X, k=5, *, training=None, method="auto", output=None):
     """Explain predictions of any fitted estimator by the method that is natural for it.
 
     An estimator with an ``explain`` method, such as a ProvenanceClassifier, explains itself, also
@@ -79,6 +82,12 @@ def explain(estimator, X, k=5, *, training=None, method="auto"):
             default="auto"
         Method to use. Parameters of a method are those of its attributor in
         :mod:`sklearn_provenance.attribution`; use that to change them.
+    output : int, default=None
+        Which output is explained, from 0, of an estimator that was fitted on several targets, with
+        y_train of shape (n_train, n_outputs). As a class is explained by the label that was
+        predicted, a number is explained by its output; outputs have no common unit in which they
+        could be explained together. A provenance network that explains itself names the same rows
+        for all of its outputs, and takes none.
 
     Returns
     -------
@@ -120,6 +129,11 @@ def explain(estimator, X, k=5, *, training=None, method="auto"):
     if method != "auto" and method not in METHODS:
         raise ValueError(f"method must be 'auto' or one of {list(METHODS)}, got {method!r}")
     if method == "auto" and explains_itself(estimator):
+        if output is not None:
+            raise ValueError(
+                f"output must be None, because {name} explains itself and names the same rows for "
+                f"all of its outputs; got {output!r}. A method explains one output"
+            )
         return explained_by_itself(estimator, X, k)
     if training is None:
         raise ValueError(
@@ -133,12 +147,13 @@ def explain(estimator, X, k=5, *, training=None, method="auto"):
         )
     if hasattr(estimator, "fit"):
         check_is_fitted(estimator)
+    estimator, training = _one_output(estimator, training, output)
     if method != "auto":
         attributor = METHODS[method](estimator).fit(*training)
         return attributor.explain(X, k=k)._replace(reason=f'method="{method}" was asked for')
     attributor, natural = _natural(estimator, training)
     explanation = attributor.explain(X, k=k)
-    return explanation._replace(reason=_reason(attributor, natural))
+    return explanation._replace(reason=_reason(attributor, natural, output))
 
 
 def _natural(estimator, training):
@@ -166,9 +181,30 @@ def _natural(estimator, training):
         raise of_ensemble or error from None
 
 
-def _reason(attributor, method):
+def _one_output(estimator, training, output):
+    """The output of an estimator that is explained, and its targets."""
+    X, y, *names = training
+    n_outputs = np.shape(y)[1] if np.ndim(y) == 2 else 1
+    if output is None:
+        if n_outputs > 1:
+            raise ValueError(
+                f"{type(estimator).__name__} was fitted on {n_outputs} targets; pass output=, the "
+                "number from 0 of the one to explain"
+            )
+        return estimator, training
+    if n_outputs < 2:
+        raise ValueError(
+            f"output={output!r} needs training=(X_train, y_train) with y_train of shape (n_train, "
+            f"n_outputs); got shape {np.shape(y)}"
+        )
+    return single_output(estimator, output), (X, np.asarray(y)[:, output], *names)
+
+
+def _reason(attributor, method, output):
     """Why a method was chosen, and what it holds fixed."""
     name = type(_innermost(attributor.estimator_)).__name__
+    if output is not None:
+        name = f"output {output} of {name}"
     if method != "ensemble":
         return NATURAL[method].format(name)
     weighted = attributor.kind_ == "weights"
@@ -182,7 +218,7 @@ def _innermost(estimator):
     """What predicts inside of pipelines, searches and frozen estimators."""
     if isinstance(estimator, Pipeline):
         return _innermost(estimator.steps[-1][1])
-    if isinstance(estimator, FrozenEstimator):
+    if isinstance(estimator, FrozenEstimator | SingleOutput):
         return _innermost(estimator.estimator)
     inner = getattr(estimator, "best_estimator_", None)
     return estimator if inner is None else _innermost(inner)

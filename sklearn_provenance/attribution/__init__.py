@@ -19,6 +19,7 @@ from .estimators._relatif import RelatIFAttributor
 from .estimators._repsim import RepSimAttributor
 from .estimators._sampler import AttributionSampler
 from .estimators._trak import TRAKAttributor
+from .models._single_output import single_output
 
 __all__ = [
     "AttributionSampler",
@@ -35,4 +36,5 @@ __all__ = [
     "RelatIFAttributor",
     "RepSimAttributor",
     "TRAKAttributor",
+    "single_output",
 ]

@@ -142,7 +142,7 @@ def unwrap(estimator):
             return inner, pipelines
         elif hasattr(inner, "best_estimator_"):
             inner = inner.best_estimator_
-        elif hasattr(inner, "refit") and hasattr(inner, "estimator"):
+        elif hasattr(inner, "refit") and hasattr(inner, "estimator") and not _keeps_one(inner):
             check_is_fitted(inner)
             raise TypeError(
                 f"explain needs the best estimator of {type(inner).__name__}, which refit=False "
@@ -151,6 +151,11 @@ def unwrap(estimator):
         else:
             raise NoExplainError(_cannot_explain(inner, path))
         path.append(type(inner).__name__)
+
+
+def _keeps_one(estimator):
+    """Whether an estimator that is no search keeps what it fitted on all rows."""
+    return hasattr(estimator, "estimator_")
 
 
 def _transforming_steps(pipeline):

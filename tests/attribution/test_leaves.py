@@ -9,6 +9,7 @@ from sklearn.base import clone
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris
 from sklearn.dummy import DummyClassifier
 from sklearn.ensemble import (
+    AdaBoostClassifier,
     BaggingClassifier,
     BaggingRegressor,
     ExtraTreesClassifier,
@@ -259,6 +260,20 @@ def test_bagging_looks_at_the_features_of_each_tree():
     neighbours = BaggingClassifier(KNeighborsClassifier(3)).fit(IRIS, SPECIES)
     with pytest.raises(TypeError, match="features="):
         InfoGainAttributor(neighbours).fit(IRIS, SPECIES)
+
+
+def test_trees_of_ada_boost_count_by_their_weights():
+    X, y = load_iris(return_X_y=True)
+    tree = DecisionTreeClassifier(max_depth=2)
+    model = AdaBoostClassifier(tree, n_estimators=5, random_state=0).fit(X, y)
+    features = InfoGainAttributor(model).fit(X, y).transform(X[::10])
+    weights = model.estimator_weights_[: len(model.estimators_)]
+    expected = 0
+    for own, weight in zip(model.estimators_, weights, strict=True):
+        leaves = own.apply(X[::10])
+        expected = expected + weight**2 * (leaves[:, None] == leaves)
+    expected = expected / (weights**2).sum()
+    np.testing.assert_allclose(features @ features.T, expected, atol=1e-12)
 
 
 def test_isolation_forest():

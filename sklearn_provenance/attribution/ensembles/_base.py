@@ -134,6 +134,7 @@ _FAMILIES = {
     "sklearn.multiclass": ("_classes",),
     "sklearn.neighbors": ("_neighbors",),
     "sklearn.semi_supervised": ("_wrappers",),
+    "sklearn_provenance.attribution": ("_neighbors",),  # one output of several
 }
 
 

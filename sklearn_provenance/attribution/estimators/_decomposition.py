@@ -10,7 +10,7 @@ from ..._utils.rows import few_rows, n_rows, take_rows
 from ..ensembles import ensemble
 from ..ensembles._base import Output, Probability
 from ..ensembles._mean import Mean
-from ._parts import ForestAnswers, InfluenceAnswers, NeighborAnswers, NestedAnswers
+from ._parts import ForestAnswers, InfluenceAnswers, NeighborAnswers, NestedAnswers, neighbors_of
 
 # How near the combined outputs of parts must be to those of the ensemble.
 _TOLERANCE = 1e-6
@@ -69,7 +69,7 @@ class Decomposition:
             except ValueError as error:
                 error.add_note(f"This is {name}, a part of {self.name}")
                 raise
-        if hasattr(part.estimator, "n_samples_fit_") and part.weights is None:
+        if hasattr(neighbors_of(part.estimator), "n_samples_fit_") and part.weights is None:
             return NeighborAnswers(part, rows)
         if part.weights is None and part.rows is None:
             inner = self._nested(part, rows)

@@ -23,6 +23,7 @@ from ..._utils.types import Rows, Targets
 from ..features._base import TrainingRows
 from ..features._settings import Settings
 from ..models import SUPPORTED, adapt
+from ..models._single_output import check_one_target
 
 
 class FitMixin:
@@ -76,6 +77,7 @@ class FitMixin:
         check_readable(y, "y")
         check_readable(sample_id, "sample_id")
         X = check_rows(self, X, reset=True)
+        check_one_target(y)
         y = self._check_targets(y)
         check_consistent_length(np.empty(n_rows(X)), y)
         if sample_id is None:

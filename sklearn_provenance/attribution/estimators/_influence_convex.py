@@ -63,12 +63,12 @@ class ConvexInfluenceMixin:
             if columns is not None:
                 parts.append(columns.of_removal(number, label, removal, k))
         warn_of_padding(indices, "rows that can be removed")
-        described = self._shown(X, rows, labels, designs, indices)
+        described = self._shown(X, rows, labels, indices)
         if columns is not None:
             described["contributions"] = columns.contributions(parts)
         return Explanation(indices, scores, **described)
 
-    def _shown(self, X, rows, labels, designs, indices):
+    def _shown(self, X, rows, labels, indices):
         """What an Explanation of queries says beside the rows and their scores."""
         training, response = self.training_, self._minima.objective.response
         (queries, training_data), _, row_names, names = shown(rows, training.X)
@@ -84,7 +84,7 @@ class ConvexInfluenceMixin:
         if training.sample_id is not None:
             described["sample_id"] = training.sample_id[indices]
         if labels is None:
-            numbers = response.answer(self._minima.outputs(designs))
+            numbers = np.asarray(self.estimator_.predict(rows), dtype=np.float64)
             return described | {"query_labels": numbers, "targets": "numbers"}
         return described | {"query_labels": self.classes_[labels], "targets": "labels"}
 

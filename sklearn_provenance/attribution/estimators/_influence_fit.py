@@ -16,6 +16,7 @@ from ..._utils.fitted import is_fitted, predicts_numbers, resolve
 from ..._utils.rows import axis_names, check_rows, n_rows
 from ..._utils.training import TrainingData
 from ...information._newton import NoMinimumError
+from ..models._single_output import check_one_target
 from ..objectives import NoObjectiveError, objective
 from ..objectives._minima import Minima, RowByRow, distance_from_minimum
 from ._influence_network import NetworkInfluence, is_network
@@ -79,6 +80,7 @@ class InfluenceFitMixin:
         return self
 
     def _fit(self, X, y, sample_id, sample_weight):
+        check_one_target(y)
         X, y = check_rows(self, X, reset=True), column_or_1d(y, warn=True)
         check_consistent_length(np.empty(n_rows(X)), y)
         if sample_id is None:

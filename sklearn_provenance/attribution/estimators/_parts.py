@@ -11,6 +11,7 @@ from scipy.sparse import csr_matrix
 
 from ..._utils.numeric import as_given
 from ..._utils.rows import take_rows
+from ..models._single_output import SingleOutput
 from ..objectives._minima import dense_row, output_blocks
 from ..objectives._responses import BinaryLogit, OneVsRestLogit, Prediction, Softmax
 from ._forest import ForestAttributor
@@ -146,13 +147,18 @@ class ForestAnswers(SeenRows):
         return self.attributor._features.targets(self.attributor.training_.y)
 
 
+def neighbors_of(estimator):
+    """What searches for neighbors: the estimator, or that of several outputs behind it."""
+    return estimator.estimator if isinstance(estimator, SingleOutput) else estimator
+
+
 class NeighborAnswers(Answers):
     """Neighbours, which vote by their weights."""
 
     has_weights = True
 
     def __init__(self, part, X):
-        estimator = self.estimator = part.estimator
+        estimator = self.estimator = neighbors_of(part.estimator)
         self.part, self.n_rows = part, len(part.targets)
         self.by_number = hasattr(estimator, "kneighbors")
         if estimator.n_samples_fit_ != self.n_rows:

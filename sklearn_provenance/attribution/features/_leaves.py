@@ -2,10 +2,11 @@
 
 φ has an entry for every leaf of every tree, which is zero but for the leaves that the row is in.
 Where predictions are averaged over T trees the others are 1 / √T, so that the kernel is the share
-of trees in which two rows meet. In boosting, outputs are o_k = Σ_t η v_t[leaf], summed over the
-trees of output k. Their gradient in the leaves' values v, with the structure of the trees held
-fixed, is η times the indicator of the leaf, so that the kernel of an output is η² times the number
-of its trees in which two rows meet: a tangent kernel.
+of trees in which two rows meet; trees that have weights count by their squares. In boosting,
+outputs are o_k = Σ_t η v_t[leaf], summed over the trees of output k. Their gradient in the leaves'
+values v, with the structure of the trees held fixed, is η times the indicator of the leaf, so that
+the kernel of an output is η² times the number of its trees in which two rows meet: a tangent
+kernel.
 
 Shapes in comments: n rows, T trees, O outputs, C classes.
 """
@@ -64,6 +65,8 @@ class LeafFeatures(Features):
     def _entries(self, leaves, labels):
         """Entries of φ, of a shape that broadcasts to (n, T)."""
         trees = self.trees
+        if self.averaged and trees.shares is not None:
+            return trees.shares / np.linalg.norm(trees.shares)
         if self.averaged:
             return 1 / math.sqrt(len(trees.n_leaves))
         if not self.by_output:

@@ -19,7 +19,8 @@ def one_output(outputs, targets):
     if values.shape[1] != 1:
         raise ValueError(
             f"a regressor must have one output; got {values.shape[1]}. Pass measurement=, a "
-            "function of outputs and targets that gives one number a row"
+            "function of outputs and targets that gives one number a row, or one output that "
+            "single_output takes"
         )
     return values[:, 0]
 

@@ -31,7 +31,7 @@ def _(estimator):
     if np.ndim(estimator.coef_) > 1 and len(estimator.coef_) > 1:
         raise TypeError(
             f"{type(estimator).__name__} was fitted on several targets; attribution explains one. "
-            "Fit an estimator for each target"
+            "Pass single_output(estimator, output) and the targets of that output"
         )
     bias = 1.0 if estimator.fit_intercept else 0.0
     return InputModel(estimator, input_bias=bias)

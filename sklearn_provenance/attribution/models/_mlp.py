@@ -63,10 +63,5 @@ def _(estimator):
 @adapt.register(MLPRegressor)
 def _(estimator):
     check_is_fitted(estimator)
-    if estimator.n_outputs_ != 1:
-        raise TypeError(
-            f"MLPRegressor was fitted on {estimator.n_outputs_} targets; attribution explains one. "
-            "Fit an estimator for each target"
-        )
     last = _ACTIVATIONS[estimator.out_activation_]()
     return RebuiltModel(estimator, network=nn.Sequential(*_layers(estimator), last).eval())

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from sklearn.dummy import DummyClassifier, DummyRegressor
+from sklearn.ensemble import AdaBoostClassifier
 from sklearn.ensemble._bagging import BaseBagging
 from sklearn.ensemble._forest import BaseForest
 from sklearn.ensemble._gb import BaseGradientBoosting
@@ -36,11 +37,14 @@ class Trees(ABC):
     rate : float
         Factor of a leaf's value in the output: the learning rate of boosting. None where the output
         is the mean over trees.
+    shares : ndarray of shape (n_trees,) or None
+        Weights of the trees in that mean; None where they count alike.
     """
 
     outputs = None
     n_outputs = 1
     rate = None
+    shares = None
 
     @abstractmethod
     def leaves(self, X):
@@ -145,6 +149,19 @@ class BaggedTrees(ForestTrees):
         columns = self.estimator.estimators_features_
         nodes = [tree.apply(X[:, own]) for tree, own in zip(self.trees, columns, strict=True)]
         return self.numbers.leaves(np.stack(nodes, 1))
+
+
+class WeightedTrees(ForestTrees):
+    """Trees of AdaBoost, whose votes are weighted."""
+
+    def __init__(self, estimator):
+        super().__init__(estimator)
+        self.shares = np.asarray(estimator.estimator_weights_)[: len(self.trees)]
+
+    def leaves(self, X):
+        """Leaf of each row in each tree."""
+        X = validate_data(self.estimator, X, reset=False, accept_sparse="csr", dtype=np.float32)
+        return self.numbers.leaves(np.stack([tree.apply(X) for tree in self.trees], 1))
 
 
 class BoostedTrees(Trees):
@@ -258,7 +275,7 @@ def refuse_several_targets(estimator):
     if n_targets > 1 or isinstance(classes, list):
         raise TypeError(
             f"{type(estimator).__name__} was fitted on several targets; attribution explains one. "
-            "Fit an estimator for each target"
+            "Pass single_output(estimator, output) and the targets of that output"
         )
 
 
@@ -275,6 +292,14 @@ def _(estimator):
     if not all(isinstance(tree, BaseDecisionTree) for tree in estimator.estimators_):
         return predicting_model(estimator)
     return tree_model(estimator, BaggedTrees(estimator))
+
+
+@adapt.register(AdaBoostClassifier)
+def _(estimator):
+    check_is_fitted(estimator)
+    if not all(isinstance(tree, BaseDecisionTree) for tree in estimator.estimators_):
+        return predicting_model(estimator)
+    return tree_model(estimator, WeightedTrees(estimator))
 
 
 @adapt.register(BaseGradientBoosting)
