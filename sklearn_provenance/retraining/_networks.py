@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from .._utils.arguments import check_weights
-from ..tangent._read_logits import warn_of_probabilities
+from ..tangent._outputs import warn_of_probabilities
 from ._estimators import check_targets
 
 

@@ -13,8 +13,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from .._utils.arguments import as_device
 from .._utils.restored import restored_generators
-from ..tangent._linearisation import call
-from ..tangent._module import _Adapter
+from ..tangent._functional import ForwardModule
+from ..tangent._module import plain_call
 from ._networks import OneNumber, check_trainable, first_outputs, named, usable
 from ._schedule import build_optimizer, group_batches, row_losses, set_lr
 
@@ -60,7 +60,7 @@ class Network:
         self.device = as_device(device)
         if self.device.type == "cuda" and self.device.index is None:
             self.device = torch.device("cuda", torch.cuda.current_device())
-        self._forward = forward or call
+        self._forward = forward or plain_call
         self._are_numbers = are_numbers
         if are_numbers:
             self._forward = OneNumber(self._forward)
@@ -110,7 +110,7 @@ class Network:
         return self._adapt(module)
 
     def _adapt(self, module):
-        return _Adapter(module, self._forward).to(self.device)
+        return ForwardModule(module, self._forward).to(self.device)
 
     def load(self, state):
         """Give the working copy these parameters and buffers."""

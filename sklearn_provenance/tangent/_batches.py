@@ -11,16 +11,16 @@ from .._utils.arguments import check_readable
 
 
 def as_batch(X, model):
-    """Tensors on the network's device.
+    """Convert rows to tensors on the network's device.
 
     Parameters
     ----------
     X : torch.Tensor, array-like, sparse matrix, or mapping, tuple or list of tensors
-        Rows, the first axis of each array. Floats take the network's precision. Tensors of
-        integers stay integers; arrays of integers do where the module has an embedding to look
-        them up in, and become floats elsewhere.
+        Rows, the first axis of each array. Floats are converted to the network's precision.
+        Tensors of integers stay integers. Arrays of integers stay integers if the module has an
+        embedding, which looks them up; otherwise they become floats.
     model : TangentModel
-        Has ``module``, ``dtype`` and ``device``.
+        An object with ``module``, ``dtype`` and ``device``.
 
     Returns
     -------
@@ -41,7 +41,7 @@ def as_batch(X, model):
         if x.is_inference():
             x = x.clone()  # autograd cannot keep it
     else:
-        x = _tensor(np.asarray(X), getattr(model, "module", None))
+        x = _tensor(np.asarray(X), model)
     if x.ndim == 0 or len(x) == 0:
         raise ValueError(f"X must have at least one row, got shape {tuple(x.shape)}")
     if x.is_complex():
@@ -53,27 +53,31 @@ def as_batch(X, model):
     return x.to(model.device)
 
 
-def _tensor(x, module):
+def _tensor(x, model):
+    """Convert an array to a tensor of a type that torch has and the module takes."""
     if x.dtype.kind not in "fiub":
         raise ValueError(f"X must be numeric, got an array of {x.dtype}")
-    if x.dtype.kind != "f":
-        looks_up = module is not None and any(
-            isinstance(m, nn.Embedding | nn.EmbeddingBag) for m in module.modules()
-        )
-        if not looks_up:
-            x = x.astype(np.float64)
-        elif x.dtype not in (np.int32, np.int64):
-            x = x.astype(np.int64)
-    elif x.dtype.itemsize > 8:
-        x = x.astype(np.float64)
-    if not x.dtype.isnative:
-        x = x.astype(x.dtype.newbyteorder("="))
-    takes = x.flags.writeable and min(x.strides, default=0) >= 0
-    return torch.as_tensor(x if takes else x.copy())
+    x = x.astype(_dtype(x.dtype, model), copy=False)
+    if not x.flags.writeable or min(x.strides, default=0) < 0:  # torch takes neither
+        x = x.copy()
+    return torch.as_tensor(x)
+
+
+def _dtype(dtype, model):
+    """Choose the type of numbers for an array of some type."""
+    if dtype.kind == "f":
+        return np.float64 if dtype.itemsize > 8 else dtype.newbyteorder("=")
+    module = getattr(model, "module", None)
+    if module is None:
+        return np.float64
+    tables = (nn.Embedding, nn.EmbeddingBag)
+    if not any(isinstance(m, tables) for m in module.modules()):
+        return np.float64
+    return np.int32 if dtype == np.int32 else np.int64
 
 
 def as_rows(X, model):
-    """As :func:`as_batch`, but sparse matrices and memory maps are converted batch by batch.
+    """Convert rows as :func:`as_batch`, but sparse matrices and memory maps batch by batch.
 
     Returns
     -------
@@ -82,13 +86,14 @@ def as_rows(X, model):
     n : int
         Their number.
     """
-    x = _converted(X, model)
+    x = _on_demand(X, model)
     return x, n_rows(x)
 
 
-def _converted(X, model):
+def _on_demand(X, model):
+    """Convert rows, except for those that are converted when they are indexed."""
     if is_structure(X):
-        return map_structure(X, lambda part: _converted(part, model))
+        return map_structure(X, lambda part: _on_demand(part, model))
     if isinstance(X, OnDemand):
         return X
     if issparse(X) or isinstance(X, np.memmap):
@@ -106,7 +111,7 @@ class OnDemand:
     model : TangentModel
         See :func:`as_batch`.
     numbers : ndarray of int, default=None
-        Rows of ``source`` that these are; None is all.
+        Numbers of these rows in ``source``; None is all of them.
     """
 
     def __init__(self, source, model, numbers=None):
@@ -114,10 +119,14 @@ class OnDemand:
             source = source.tocsr()
         if source.ndim == 0 or source.shape[0] == 0:
             raise ValueError(f"X must have at least one row, got shape {source.shape}")
-        self.source, self.model, self.numbers = source, model, numbers
+        self.source = source
+        self.model = model
+        self.numbers = numbers
 
     def __len__(self):
-        return self.source.shape[0] if self.numbers is None else len(self.numbers)
+        if self.numbers is None:
+            return self.source.shape[0]
+        return len(self.numbers)
 
     @property
     def shape(self):
@@ -127,7 +136,7 @@ class OnDemand:
         return as_batch(self.source[self._numbers(rows)], self.model)
 
     def only(self, rows):
-        """Some of the rows, still to be converted."""
+        """Select some of the rows, without converting them."""
         if isinstance(rows, slice):
             rows = np.arange(len(self))[rows]
         return OnDemand(self.source, self.model, self._numbers(rows))
@@ -138,7 +147,9 @@ class OnDemand:
     def _numbers(self, rows):
         if isinstance(rows, torch.Tensor):
             rows = rows.cpu().numpy()
-        return rows if self.numbers is None else self.numbers[rows]
+        if self.numbers is None:
+            return rows
+        return self.numbers[rows]
 
 
 def is_structure(x):
@@ -156,40 +167,44 @@ def map_structure(x, function):
         return {key: map_structure(value, function) for key, value in x.items()}
     if is_structure(x):
         parts = [map_structure(value, function) for value in x]
-        return type(x)(*parts) if hasattr(x, "_fields") else type(x)(parts)
+        if hasattr(x, "_fields"):  # a named tuple
+            return type(x)(*parts)
+        return type(x)(parts)
     return function(x)
 
 
 def leaves(x):
-    """The arrays of a structure, in order."""
-    if isinstance(x, Mapping):
-        return [leaf for value in x.values() for leaf in leaves(value)]
-    if is_structure(x):
-        return [leaf for value in x for leaf in leaves(value)]
-    return [x]
+    """List the arrays of a structure, in order."""
+    found = []
+    map_structure(x, found.append)
+    return found
 
 
 def take(x, rows):
-    """Rows of a batch, as tensors."""
+    """Select rows of a batch, as tensors."""
     return map_structure(x, lambda part: part[rows])
 
 
 def copied(x, rows=None):
-    """Rows of x (None: all), a copy that a module may write to, and their number."""
+    """Select rows of x (None: all); return them, a copy that a module may write to, and n."""
     if rows is not None:
         x = take(x, rows)
     return x, map_structure(x, torch.clone), n_rows(x)
 
 
 def only(x, rows):
-    """Rows of a batch; what is converted on demand stays so."""
-    return map_structure(
-        x, lambda part: part.only(rows) if isinstance(part, OnDemand) else part[rows]
-    )
+    """Select rows of a batch, without converting those that are converted on demand."""
+
+    def select(part):
+        if isinstance(part, OnDemand):
+            return part.only(rows)
+        return part[rows]
+
+    return map_structure(x, select)
 
 
 def n_rows(x):
-    """Number of rows of a batch."""
+    """Count the rows of a batch."""
     sizes = {len(leaf) for leaf in leaves(x)}
     if len(sizes) != 1:
         raise ValueError(

@@ -9,39 +9,45 @@ from ._fingerprint import transformer_fingerprint
 
 
 class Cache:
-    """Calls functions of inputs and arrays, or returns what they gave before.
+    """Call functions of inputs and arrays, or return their earlier results.
 
-    A grid over the noise variance fits the same model on the same fold again and again: what is
-    computed is known by the weights, the code of the layers, the rows and their labels.
+    A grid over the noise variance fits the same model on the same fold again and again. A result
+    is found by a digest of the weights, the code of the layers, the rows and their labels.
 
     Parameters
     ----------
     memory : None, str or joblib.Memory
         Where results are kept; None keeps nothing.
     kind : str
-        Tells apart what shares the transformer.
+        Distinguishes results of the same transformer.
     transformer : TangentFeatures, default=None
-        Module, how it is called and what is differentiated; None where inputs are features.
+        Holds the module, how it is called and what is measured; None if inputs are features.
     """
 
     def __init__(self, memory, kind, transformer=None):
-        self.memory = None if memory is None else check_memory(memory)
+        self.memory = None
         self.key = (kind,)
-        if self.memory is not None and transformer is not None:
+        if memory is None:
+            return
+        self.memory = check_memory(memory)
+        if transformer is not None:
             network = transformer_fingerprint(transformer)
-            # A network that cannot be seen into is never found again.
-            self.key = (kind, network or secrets.token_hex())
-            if network is None:
+            self.key = (kind, network)
+            if network is None:  # nothing tells this network from another
+                self.key = (kind, secrets.token_hex())
                 self.memory = None
 
     def __call__(self, name, function, *arguments):
-        """``function(*arguments)``, known by its name and its arguments."""
-        digest = None if self.memory is None else fingerprint(self.key, name, arguments)
+        """Call ``function(*arguments)``, or return its result for this name and arguments."""
+        digest = None
+        if self.memory is not None:
+            digest = fingerprint(self.key, name, arguments)
         if digest is None:
             return function(*arguments)
         ignored = ["function", "arguments"]
-        return self.memory.cache(_run, ignore=ignored)(digest, function, arguments)
+        return self.memory.cache(_call, ignore=ignored)(digest, function, arguments)
 
 
-def _run(digest, function, arguments):
+def _call(digest, function, arguments):
+    """Call a function; joblib knows the result by the digest alone."""
     return function(*arguments)

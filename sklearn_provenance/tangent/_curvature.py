@@ -2,7 +2,7 @@
 
 A layer's gradient is a matrix G. Its Fisher block E[vec(G) vec(G)ᵀ] is taken to be diagonal in the
 coordinates Q_Sᵀ G Q_A, one orthogonal basis for each side, with Λ = E[(Q_Sᵀ G Q_A)²] on the
-diagonal. Shapes in comments: B examples, T positions, I inputs, O outputs of a layer, Q queries.
+diagonal. Shapes in comments: B rows, T positions, I inputs, O outputs of a layer, C classes.
 """
 
 from dataclasses import dataclass
@@ -11,9 +11,9 @@ import torch
 from tqdm.auto import tqdm
 
 from ._batches import as_rows, take
-from ._forms import near_one
-from ._layers import batch_size_for
-from ._rows import restarted
+from ._forms import divide_by_largest
+from ._network_layers import batch_size_for
+from ._routes import restarted
 
 # Longest side that is rotated: the eigenvectors of a longer one take many minutes.
 _SIDE = 2**13
@@ -28,11 +28,11 @@ class LayerFisher:
     names : tuple of str
         The layer's parameters.
     treatment : {"kronecker", "formed", "diagonal"}
-        Where the bases come from. ``"kronecker"``: E[a aᵀ] and E[g gᵀ] over positions; linear,
-        convolution and embedding layers. ``"formed"``: E[Gᵀ G] and E[G Gᵀ], for gradients that
-        have no factors. ``"diagonal"``: a side of more than 8192 coordinates is left as it is.
+        What the bases are computed from. ``"kronecker"``: E[a aᵀ] and E[g gᵀ] over positions;
+        linear, convolution and embedding layers. ``"formed"``: E[Gᵀ G] and E[G Gᵀ], for gradients
+        that have no factors. ``"diagonal"``: a side of more than 8192 coordinates is left as it is.
     left : torch.Tensor of shape (O, O) or None
-        Basis of the output side in columns; None leaves it as it is.
+        Basis of the output side in columns; None leaves the side as it is.
     right : torch.Tensor of shape (I, I) or None
         Basis of the input side.
     moments : torch.Tensor of shape (O, I)
@@ -46,15 +46,15 @@ class LayerFisher:
     moments: torch.Tensor
 
     def rotate(self, factor):
-        """The gradients in the eigenbases: factors are rotated before they are multiplied."""
+        """Express gradients in the eigenbases: factors are rotated before they are multiplied."""
         return factor.rotate(self.left, self.right)
 
-    def add_squares(self, factor, roots):
-        """Add the squared coordinates of a batch to Λ; rows count ``roots``² (B,)."""
-        self.rotate(factor).add_squares(self.moments, roots)
+    def add_squares(self, factor, scales):
+        """Add the squared coordinates of a batch to Λ; gradients are multiplied by scales (B,)."""
+        self.rotate(factor).add_squares(self.moments, scales)
 
     def precondition(self, factor, damping):
-        """λ (F + λ)⁻¹ G of every example (B, O, I) in the eigenbases.
+        """Compute λ (F + λ)⁻¹ G of every row (B, O, I) in the eigenbases.
 
         The λ in front keeps single precision from overflowing where the network is certain.
         """
@@ -62,59 +62,78 @@ class LayerFisher:
         return matrix * (damping / (self.moments + damping)).to(matrix)
 
     def restore(self, matrix):
-        """Matrices (B, O, I) in the layer's own coordinates."""
-        matrix = matrix if self.left is None else self.left @ matrix
-        return matrix if self.right is None else matrix @ self.right.mT
+        """Express matrices (B, O, I) in the layer's coordinates again."""
+        if self.left is not None:
+            matrix = self.left @ matrix
+        if self.right is not None:
+            matrix = matrix @ self.right.mT
+        return matrix
 
     def whiten(self, factor, damping):
-        """Coordinates (B, O, I) of (F + λ)^-1/2 G in the eigenbases, in double precision."""
+        """Compute (F + λ)^-1/2 G of every row (B, O, I) in the eigenbases, in double precision."""
         matrix = self.rotate(factor).matrix().to(self.moments.device).double()
         return matrix * (self.moments + damping).rsqrt()
 
 
-class _Sides:
-    """Sums of the second moments of both sides of a layer's gradients."""
+class _SideMoments:
+    """Sums of the second moments of both sides of a layer's gradients.
+
+    Parameters
+    ----------
+    layer : Layer
+        The layer.
+    device : torch.device
+        Where the sums are kept.
+    """
 
     def __init__(self, layer, device):
-        self.layer, self.device, self.formed = layer, device, False
-        self.left, self.right = (
-            torch.zeros(n, n, dtype=torch.float64, device=device) if n <= _SIDE else None
-            for n in layer.shape
-        )
-        self.long = self.right is None or self.left is None
-        if layer.one_hot:
-            # One row at a time is looked up, so the moment of this side is diagonal already.
-            self.left, self.long = None, self.right is None
+        self.layer = layer
+        self.device = device
+        self.treatment = "kronecker"
+        # One row of a table is looked up at a time: the moment of that side is diagonal already.
+        self.left = None if layer.one_hot else self._zeros(layer.shape[0])
+        self.right = self._zeros(layer.shape[1])
 
-    def add(self, factor, roots):
-        """Add a batch, whose examples count ``roots``² (B,)."""
-        self.formed = self.formed or not factor.kronecker
+    def _zeros(self, size):
+        """Make the sum of a side; None leaves a long side as it is."""
+        if size > _SIDE:
+            self.treatment = "diagonal"
+            return None
+        return torch.zeros(size, size, dtype=torch.float64, device=self.device)
+
+    def add(self, factor, scales):
+        """Add a batch, whose gradients are multiplied by scales (B,)."""
+        if self.treatment == "kronecker" and not factor.kronecker:
+            self.treatment = "formed"
         for total, side in zip((self.left, self.right), factor.sides(), strict=True):
             if total is not None and side is not None:
-                rows, unit = near_one((side * roots[:, None, None]).flatten(0, 1))
-                total += (rows.mT @ rows).to(total.device).double() * unit**2
+                rows, largest = divide_by_largest((side * scales[:, None, None]).flatten(0, 1))
+                total += (rows.mT @ rows).to(total.device).double() * largest**2
 
     def fisher(self, model):
-        """LayerFisher with Λ = 0."""
-        treatment = "diagonal" if self.long else "formed" if self.formed else "kronecker"
-        left, right = (
-            None if side is None else self._eigenvectors(side).to(model.device, model.dtype)
-            for side in (self.left, self.right)
+        """Make a LayerFisher with Λ = 0."""
+        like = {"dtype": model.dtype, "device": model.device}
+        return LayerFisher(
+            names=tuple(self.layer.weights),
+            treatment=self.treatment,
+            left=self._eigenvectors(self.left, like),
+            right=self._eigenvectors(self.right, like),
+            moments=torch.zeros(self.layer.shape, dtype=torch.float64, device=self.device),
         )
-        moments = torch.zeros(self.layer.shape, dtype=torch.float64, device=self.device)
-        return LayerFisher(tuple(self.layer.weights), treatment, left, right, moments)
 
-    def _eigenvectors(self, moment):
+    def _eigenvectors(self, moment, like):
+        if moment is None:
+            return None
         if not torch.isfinite(moment).all():
             raise ValueError(
-                f"The gradients of log p in {self.layer.key!r} are not finite, so they have no "
-                "second moments. Are all logits finite?"
+                f"gradients of log p must be finite, got others in {self.layer.key!r}; look for "
+                "logits that are not finite, or very large"
             )
-        return torch.linalg.eigh(moment).eigenvectors
+        return torch.linalg.eigh(moment).eigenvectors.to(**like)
 
 
 def given_labels(labels):
-    """Targets of the empirical Fisher matrix, for :func:`fit_fisher`: labels of the rows (n,)."""
+    """Make targets of the empirical Fisher matrix, for :func:`fit_fisher`, from labels (n,)."""
     labels = torch.as_tensor(labels)
 
     def draw(logits, rows):
@@ -124,26 +143,26 @@ def given_labels(labels):
 
 
 def expected_labels(logits, rows):
-    """Targets of the Fisher matrix itself: every label, weighted by its probability."""
+    """Yield targets of the Fisher matrix itself: every label, weighted by its probability."""
     for label, p in enumerate(logits.softmax(1).mT):
         yield torch.full((len(logits),), label), p
 
 
 def random_signs(signs):
-    """Targets whose mean is the Fisher matrix, from signs ±1 (n_samples, n, C).
+    """Make targets whose mean is the Fisher matrix, from signs ±1 (n_samples, n, C).
 
     Directions Σ_c ±√p_c (e_c - p) have the second moment of e_y - p for a label y drawn from p.
-    They are less noisy: where p_c is near 1, few labels drawn would be another.
+    They are less noisy: where p_c is near 1, almost all labels that are drawn would be c.
     """
     signs = torch.as_tensor(signs)
 
     def draw(logits, rows):
-        p = logits.cpu().double().softmax(1)
+        p = logits.cpu().double().softmax(1)  # (B, C)
         others = 1 - torch.eye(p.shape[1], dtype=p.dtype)  # 1 - p keeps its digits as a sum
-        for own in signs[:, rows]:
-            w = own * p.sqrt()
-            directions = w * (p @ others) - p * (w @ others)
-            yield directions, logits.new_full((len(logits),), 1 / len(signs))
+        weights = logits.new_full((len(logits),), 1 / len(signs))
+        for sample in signs[:, rows]:
+            w = sample * p.sqrt()  # (B, C)
+            yield w * (p @ others) - p * (w @ others), weights
 
     return draw
 
@@ -151,21 +170,21 @@ def random_signs(signs):
 @restarted
 @torch.inference_mode(False)
 def fit_fisher(model, X, draw, *, batch_size="auto", verbose=False):
-    """Fisher matrix of every layer that has an influence.
+    """Compute the Fisher matrix of every layer that has an influence.
 
     Parameters
     ----------
     model : TangentModel
         The network, linearised for the log probability.
     X : array-like or torch.Tensor of shape (n_samples, ...)
-        Examples that the expectation is over.
+        Rows that the expectation is over.
     draw : callable
         ``draw(logits, rows)`` yields targets of a batch, the slice ``rows`` of ``X``, and the
-        weights (B,) that its examples have with them. Targets are labels (B,), of which the log
-        probability is differentiated, or directions in the logits (B, C). It is called twice for
-        each batch and must yield the same both times.
+        weights (B,) of its rows. Targets are labels (B,), whose log probability is measured, or
+        directions in the logits (B, C). It is called twice for each batch and must yield the same
+        both times.
     batch_size : int or "auto", default="auto"
-        Examples per pass.
+        Rows per pass.
     verbose : bool, default=False
         Whether to show progress.
 
@@ -188,26 +207,27 @@ def fit_fisher(model, X, draw, *, batch_size="auto", verbose=False):
     if not model.planned:
         model.plan(x)
     step = batch_size_for(model, batch_size)
-    device = model.device if model.device.type == "cuda" else torch.device("cpu")
-    sides, fisher = {}, {}
 
-    def passes(name):
-        for i in tqdm(range(0, n, step), desc=name, disable=not verbose):
+    def factors(progress):
+        """Yield layers, their factors and what these are multiplied by, in one pass over X."""
+        for i in tqdm(range(0, n, step), desc=progress, disable=not verbose):
             rows = slice(i, min(i + step, n))
             batch = model.linearise(take(x, rows), i)
             for targets, weights in draw(batch.logits.detach(), rows):
-                roots = weights.sqrt().to(model.device, model.dtype)
+                scales = weights.sqrt().to(model.device, model.dtype)
                 for layer, factor in batch.factors(targets):
-                    yield layer, factor, roots
+                    yield layer, factor, scales
 
-    for layer, factor, roots in passes("Kronecker factors"):
+    sides: dict = {}
+    for layer, factor, scales in factors("Kronecker factors"):
         if layer.number not in sides:
-            sides[layer.number] = _Sides(layer, device)
-        sides[layer.number].add(factor, roots)
-    for number in list(sides):
+            sides[layer.number] = _SideMoments(layer, model.double_device)
+        sides[layer.number].add(factor, scales)
+    fisher = {}
+    for number in list(sides):  # the sums of a layer are freed before the next layer's turn
         fisher[number] = sides.pop(number).fisher(model)
-    for layer, factor, roots in passes("eigenvalues"):
-        fisher[layer.number].add_squares(factor, roots)
+    for layer, factor, scales in factors("eigenvalues"):
+        fisher[layer.number].add_squares(factor, scales)
     for layer in fisher.values():
         layer.moments /= n
     return fisher

@@ -1,14 +1,19 @@
 """How many directions the tangent features use at a noise variance."""
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.linalg import eigvalsh, svdvals
 
 
-def effective_dimension(features, noise_variance, *, kernel=False):
-    """Effective dimension tr(K (K + σ² I)⁻¹) of a set of examples.
+def effective_dimension(
+    features: ArrayLike, noise_variance: ArrayLike, *, kernel: bool = False
+) -> Any:
+    """Compute the effective dimension tr(K (K + σ² I)⁻¹) of a set of rows.
 
-    The number of directions in which the examples tell more than the noise hides. Sketches need
-    some 10 to 20 times as many components.
+    This is the number of directions in which the rows vary more than the noise. Sketches need
+    about 10 to 20 times as many components.
 
     Parameters
     ----------
@@ -31,7 +36,8 @@ def effective_dimension(features, noise_variance, *, kernel=False):
 
     References
     ----------
-    .. [IT] "Bayesian information-theoretic training data attribution", section 2.
+    .. [1] T. Zhang, "Learning bounds for kernel regression using effective data dimensionality",
+       Neural Computation 17, 2005.
 
     Examples
     --------
@@ -41,14 +47,15 @@ def effective_dimension(features, noise_variance, *, kernel=False):
     """
     values = np.asarray(features, dtype=np.float64)
     noise = np.asarray(noise_variance, dtype=np.float64)
-    if values.ndim != 2 or (kernel and values.shape[0] != values.shape[1]):
-        raise ValueError(
-            f"Expected {'a square kernel' if kernel else 'features in two dimensions'}, "
-            f"got shape {values.shape}."
-        )
+    if values.ndim != 2:
+        raise ValueError(f"features must have two dimensions, got shape {values.shape}")
+    if kernel and values.shape[0] != values.shape[1]:
+        raise ValueError(f"a kernel must be square, got shape {values.shape}")
     if not (noise > 0).all():
-        raise ValueError(f"noise_variance must be positive, got {noise_variance!r}.")
+        raise ValueError(f"noise_variance must be positive, got {noise_variance!r}")
     # Singular values, not eigenvalues of a Gram matrix, which would square the rounding errors.
     spectrum = eigvalsh(values).clip(0) if kernel else svdvals(values) ** 2
     dimension = (spectrum / (spectrum + noise[..., None])).sum(-1)
-    return float(dimension) if dimension.ndim == 0 else dimension
+    if dimension.ndim == 0:
+        return float(dimension)
+    return dimension

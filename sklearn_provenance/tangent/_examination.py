@@ -3,21 +3,26 @@
 Shapes in comments: N rows that are looked at, d numbers a row.
 """
 
+import math
+
 import torch
 
 from ._batches import leaves, n_rows
 
-# Rows that are differentiated one at a time; fewer than three would hide what mixes up rows.
-_EXAMINED, _LEAST = 6, 3
+# Rows whose gradients are computed one at a time. Fewer than three would not show that a module
+# exchanges rows.
+_EXAMINED = 6
+_LEAST = 3
 # Rows, and numbers, that are searched for rows that differ.
-_SEARCHED, _NUMBERS = 1024, 2**24
+_SEARCHED = 1024
+_NUMBERS = 2**24
 
 
 def examined_rows(x):
-    """Numbers of rows that differ from each other as much as a short search finds.
+    """Choose rows that differ from each other as much as a short search can tell.
 
-    The first, the one in the middle and the last are among them unless they are equal; the others
-    have the most and fewest nonzeros (the lengths of padded texts), the largest and smallest sums.
+    The first, middle and last row are among them, unless they are equal. The others have the most
+    and fewest nonzeros (the lengths of padded texts), and the largest and smallest sums.
 
     Parameters
     ----------
@@ -27,10 +32,10 @@ def examined_rows(x):
     Returns
     -------
     list of int
-        At least three, repeated where the rows have not so many different ones.
+        Row numbers, at least three; they are repeated if fewer rows differ.
     """
     n = n_rows(x)
-    n_numbers = sum(_row_size(leaf) for leaf in leaves(x))
+    n_numbers = sum(math.prod(leaf.shape[1:]) for leaf in leaves(x))
     n_searched = max(2 * _EXAMINED, min(_SEARCHED, _NUMBERS // max(1, n_numbers)))
     numbers = torch.linspace(0, n - 1, min(n, n_searched), dtype=torch.float64).round().long()
     traits = torch.stack([_traits(leaf[numbers]) for leaf in leaves(x)], 2)
@@ -39,7 +44,8 @@ def examined_rows(x):
     candidates = [0, middle, len(numbers) - 1]
     candidates += torch.stack([traits.argmax(0), traits.argmin(0)], 1).flatten().tolist()
     candidates += range(len(numbers))
-    chosen, seen = [], set()
+    chosen = []
+    seen = set()
     for i in candidates:
         trait = tuple(traits[i].tolist())
         if trait not in seen:
@@ -50,16 +56,9 @@ def examined_rows(x):
     return (chosen * _LEAST)[: max(_LEAST, len(chosen))]
 
 
-def _row_size(leaf):
-    size = 1
-    for n in leaf.shape[1:]:
-        size *= n
-    return size
-
-
 def _traits(rows):
-    """Numbers (N, 4) that tell rows apart."""
-    flat = rows.reshape(len(rows), -1).cpu().double()
+    """Compute numbers (N, 4) that tell rows apart: nonzeros, sum, squares, weighted sum."""
+    flat = rows.reshape(len(rows), -1).cpu().double()  # (N, d)
     ramp = torch.linspace(1, 2, flat.shape[1], dtype=torch.float64)
-    parts = (flat != 0).double(), flat, flat.square(), flat * ramp
+    parts = [(flat != 0).double(), flat, flat.square(), flat * ramp]
     return torch.stack([part.sum(1) for part in parts], 1)

@@ -1,45 +1,60 @@
 """A network linearised in its parameters: what is differentiated, and by which route."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal, Self
 
 import torch
+from torch import nn
 
 from .._utils.modules import Generators, evaluation, held
+from .._utils.types import Rows, Targets
 from ._batches import as_rows, copied, n_rows, take
+from ._comparison import close, norm, random_weights
 from ._examination import examined_rows
-from ._layers import batch_size_for, find_layers
-from ._linearisation import Linearisation, call, close, norm, random_weights
-from ._module import Functional, check_module, select_parameters
-from ._outputs import check_measurement, finite_logits
+from ._functional import Functional
+from ._linearisation import Linearisation
+from ._module import check_module, plain_call, select_parameters
+from ._network_layers import active_layers, batch_size_for, find_layers
+from ._outputs import check_measurement, finite_logits, warn_of_probabilities
 
 
 @dataclass
 class Coverage:
-    """How the gradient of each parameter is computed.
+    """How the gradient in each parameter is computed.
 
     Parameters
     ----------
     routes : dict
         For each parameter's name ``"factors"`` (from layer factors, fast), ``"functional"``
         (through torch.func, slow and as exact), ``"idle"`` (no influence on the measurement: its
-        gradient is zero and has no features) or ``"excluded"`` (not differentiated by).
+        gradient is zero and has no features) or ``"excluded"`` (no gradient is taken).
     shares : dict
         Share of the module's parameters with each route; the shares add up to 1.
     """
 
-    routes: dict
-    shares: dict
+    routes: dict[str, str]
+    shares: dict[str, float]
+
+    @classmethod
+    def of(cls, sizes, routes, names):
+        """Make the coverage of parameters of some sizes (by name), for routes of these names."""
+        counts = dict.fromkeys(names, 0)
+        for name, size in sizes.items():
+            counts[routes[name]] += size
+        total = sum(sizes.values())
+        return cls(routes, {route: count / total for route, count in counts.items()})
 
 
 class TangentModel:
     """A network linearised in its parameters.
 
     Gradients of a linear, convolution, normalisation or embedding layer come from hooks that keep
-    its input and the gradient of its output; those of any other parameter from torch.func. Before
-    anything else, some rows are differentiated one at a time: a layer whose factors do not
-    reproduce these gradients (a subclass that computes something else, a weight used without
-    calling its layer, rows that change places) goes through torch.func as well. The module is never
-    changed: it is in evaluation mode, and hooked, only while it runs, and threads take turns.
+    its input and the gradient of its output. Gradients in any other parameter come from torch.func.
+    First, the gradients of some rows are computed one at a time. A layer whose factors do not
+    reproduce them goes through torch.func as well: a subclass that computes something else, a
+    weight that is used without a call of its layer, rows that change places. The module is never
+    changed. It is in evaluation mode, and has hooks, only while it runs; threads take turns.
 
     Parameters
     ----------
@@ -49,14 +64,15 @@ class TangentModel:
         ``forward(module, x)`` gives logits of shape (n_samples, n_classes), an object with such
         ``logits``, or a tuple with a single tensor of two dimensions; None calls the module.
     measurement : {"label_logit", "margin", "log_probability"} or callable, default="label_logit"
-        The scalar to differentiate, see :func:`measure`. Or ``measurement(outputs, targets)`` of
-        what ``forward`` returns, which may then be anything, and of the labels: (n_samples,).
+        The scalar whose gradient is taken, see :func:`measure`. A callable is called as
+        ``measurement(outputs, targets)``, with what ``forward`` returns (which may then be
+        anything) and the labels, and returns shape (n_samples,).
     ntk_parameterization : bool or float, default=False
-        Differentiate by Ω where a weight is W = (s / √fan_in) Ω: the features of weights of
+        Take gradients in Ω where a weight is W = (s / √fan_in) Ω: the features of weights of
         linear, convolution, recurrent and attention layers are multiplied by s / √fan_in. Biases,
         normalisation, embeddings and unknown parameters stay as they are. True is s = 1.
     parameters : {"auto", "trainable", "all"} or list of str, default="auto"
-        What to differentiate by: ``"trainable"`` parameters are those with ``requires_grad``;
+        Parameters that gradients are taken in. ``"trainable"`` are those with ``requires_grad``;
         ``"auto"`` takes these, or all if there are none (a model frozen for inference).
 
     Raises
@@ -64,52 +80,60 @@ class TangentModel:
     TypeError
         If ``module`` is no module.
     ValueError
-        If the module has no parameters, half-precision ones, or no gradient per example.
+        If the module has no parameters, parameters in half precision, or outputs that have no
+        gradient for each row.
 
     References
     ----------
-    .. [IT] "Bayesian information-theoretic training data attribution", sections 2 and 4.
+    .. [IT] "Bayesian information-theoretic training data attribution", sections 3 and 4.
     """
 
     def __init__(
         self,
-        module,
+        module: nn.Module,
         *,
-        forward=None,
-        measurement="label_logit",
-        ntk_parameterization=False,
-        parameters="auto",
-    ):
+        forward: Callable | None = None,
+        measurement: str | Callable = "label_logit",
+        ntk_parameterization: bool | float = False,
+        parameters: str | Sequence[str] = "auto",
+    ) -> None:
         check_module(module)
         check_measurement(measurement)
         self.module = module
-        self.forward = call if forward is None else forward
+        self.forward = forward or plain_call
         self.measurement = measurement
         self.ntk_parameterization = ntk_parameterization
         with held(module):
             self.weights = select_parameters(module, parameters)
             self.layers = find_layers(module, self.weights, float(ntk_parameterization))
         self.planned = False
-        self.draws_on = None  # device of a module that draws random numbers in evaluation mode
+        # Device of a module that draws random numbers in evaluation mode.
+        self.draws_on: torch.device | None = None
         self._n_seen = 0  # rows that have been linearised
         self.functional = Functional(module, self.forward, measurement)
         first = next(iter(self.weights.values()))
-        self.device, self.dtype = first.device, first.dtype
+        self.device = first.device
+        self.dtype = first.dtype
 
-    def measuring(self, measurement):
+    @property
+    def double_device(self) -> torch.device:
+        """Where double precision is computed: a GPU of CUDA's, or the CPU."""
+        return self.device if self.device.type == "cuda" else torch.device("cpu")
+
+    def measuring(self, measurement: str | Callable) -> Self:
         """Linearise the same network in the same parameters for another measurement.
 
         Parameters
         ----------
         measurement : {"label_logit", "margin", "log_probability"} or callable
-            The scalar to differentiate.
+            The scalar whose gradient is taken.
 
         Returns
         -------
         TangentModel
-            A new one, without a plan.
+            A new model, without a plan.
         """
-        return TangentModel(
+        return type(self)(
             self.module,
             forward=self.forward,
             measurement=measurement,
@@ -117,28 +141,33 @@ class TangentModel:
             parameters=list(self.weights),
         )
 
-    def plan(self, x, labels=None):
-        """Decide on each layer's route by differentiating some rows one at a time.
+    def plan(self, x: Rows, labels: Targets = None) -> Self:
+        """Decide on each layer's route by computing the gradients of some rows one at a time.
 
         Parameters
         ----------
         x : torch.Tensor
             Rows, of which up to six that differ are used: as a batch in two orders, and alone.
         labels : torch.Tensor of shape (n_rows,), default=None
-            What a callable measurement takes; None takes the predicted classes.
+            What a callable measurement is called with; None takes the predicted classes.
 
         Returns
         -------
-        TangentModel
-            Itself.
+        self : TangentModel
+            The model itself.
 
         Raises
         ------
         ValueError
             If the output of a row changes with the other rows of its batch, or from call to call.
+
+        Warns
+        -----
+        UserWarning
+            If the outputs look like probabilities, not logits.
         """
         if n_rows(x) == 0:
-            raise ValueError("x has no examples.")
+            raise ValueError("x must have at least one row, got none")
         with evaluation(self.module, self.draws_on):
             generators = Generators(self.device)
             try:
@@ -150,10 +179,14 @@ class TangentModel:
         return self
 
     def _examine(self, x, labels):
+        """Set the route of each layer, from rows as a batch in two orders, and alone."""
         numbers = examined_rows(x)
         x = take(x, torch.tensor(numbers))
-        orders = [list(range(len(numbers))), list(reversed(range(len(numbers))))]
+        places = list(range(len(numbers)))
+        orders = [places, places[::-1]]
         batches = self._batches(x, numbers, orders)
+        if batches[0].logits is not None:
+            warn_of_probabilities(batches[0].logits)
         if labels is None:
             labels = self._examined_labels(batches[0])
         else:
@@ -173,21 +206,29 @@ class TangentModel:
                 unknown, exact, lambda: reproduced(self._batches(x, numbers, orders))
             )
         for layer in self.layers:
-            own = [truth[n] for n in layer.weights if n in truth]
-            if own:
+            gradients = [truth[n] for n in layer.weights if n in truth]
+            if gradients:
                 layer.route = "factors" if layer.number in exact else "functional"
-                layer.confirmed = len(set(numbers)) > 1 and any(bool(t.any()) for t in own)
-        slow = [layer for layer in self.layers if layer.route == "functional"]
-        slow = {n: p for layer in slow for n, p in layer.weights.items()}
-        if slow and self.functional.vectorised:
-            found = self.functional.gradients(slow, x, labels)
-            size = _size(truth)
-            sums = {n: torch.tensordot(weights, g, 1) for n, g in found.items()}
-            if not all(close(sums[n], truth.get(n, 0 * sums[n]), size) for n in slow):
-                self.functional.one_by_one(slow)
+                layer.confirmed = len(set(numbers)) > 1 and any(bool(g.any()) for g in gradients)
+        self._examine_functional(x, labels, weights, truth)
+
+    def _examine_functional(self, x, labels, weights, truth):
+        """Give up vmap if its gradients are not those of the rows alone."""
+        slow: dict = {}
+        for layer in self.layers:
+            if layer.route == "functional":
+                slow |= layer.weights
+        if not slow or not self.functional.vectorised:
+            return
+        size = _size(truth)
+        for name, gradients in self.functional.gradients(slow, x, labels).items():
+            total = torch.tensordot(weights, gradients, 1)
+            if not close(total, truth.get(name, torch.zeros_like(total)), size):
+                self.functional.give_up_vmap(slow)
+                return
 
     def _batches(self, x, numbers, orders):
-        """The examined rows as batches in several orders."""
+        """Linearise the examined rows as batches in several orders."""
         return [
             Linearisation(self, take(x, torch.tensor(order)), [numbers[i] for i in order], True)
             for order in orders
@@ -195,6 +236,8 @@ class TangentModel:
 
     def _with_shared_tables(self, unknown, exact, try_again):
         """Find tables that a batch calls once for all its rows, such as those of positions.
+
+        The calls of these tables have no axis for rows.
 
         Parameters
         ----------
@@ -223,95 +266,119 @@ class TangentModel:
         return exact
 
     def _share(self, numbers):
-        """Let calls of some layers that have no axis for rows serve all rows, and of no others."""
+        """Let a call without an axis for rows serve all rows, in these layers and no others."""
         for layer in self.layers:
             layer.shared = layer.number in numbers
             layer.route = "idle"  # watched again
 
     def _reproduced(self, batches, orders, labels, weights, truth, outputs):
-        """Numbers of the layers whose factors give the gradients of rows alone, in every batch."""
-        exact, size = [], _size(truth)
+        """Find the layers whose factors give the gradients of rows alone, in every batch."""
+        size = _size(truth)
+        exact = {layer.number for layer in self.layers}
         for batch, order in zip(batches, orders, strict=True):
             self._compare_outputs(batch, [outputs[i] for i in order], labels[order])
         for batch, order in zip(batches, orders, strict=True):
-            exact.append(set())
-            found, _ = batch._backward(labels[order])
-            for layer in self.layers:
-                calls = found.get(layer.number)
-                factor = batch._sum_of_calls(layer, calls) if calls else None
-                if factor is None:
-                    continue
-                total = factor.total(weights[order])
-                if close(total, self._joined(layer, truth), size):
-                    exact[-1].add(layer.number)
+            calls, *_ = batch._backward(labels[order])
+            exact &= calls.keys()
+            for number in sorted(exact):
+                layer = self.layers[number]
+                factor = batch._sum_of_calls(layer, calls[number])
+                if factor is not None and close(
+                    factor.total(weights[order]), self._joined(layer, truth), size
+                ):
                     layer.positions = factor.positions
-        return set.intersection(*exact)
+                else:
+                    exact.remove(number)
+        return exact
 
     def _one_by_one(self, x, labels, weights):
-        """Weighted sum of the rows' gradients by name, where there are any; and outputs."""
-        truth, outputs = {}, []
+        """Compute the weighted sum of the rows' gradients by name, and the rows' outputs."""
+        truth: dict = {}
+        outputs = []
         for i, weight in enumerate(weights):
-            row = take(x, slice(i, i + 1))
-            gradients, output = self.functional.one(self.weights, row, labels[i : i + 1])
+            row = slice(i, i + 1)
+            gradients, output = self.functional.one(self.weights, take(x, row), labels[row])
             outputs.append(output)
             for name, gradient in gradients.items():
-                if gradient is not None:
-                    known = truth.get(name)
-                    gradient = gradient.detach()
-                    truth[name] = gradient * weight if known is None else known + gradient * weight
+                truth[name] = truth.get(name, 0) + gradient.detach() * weight
         return truth, outputs
 
     def _joined(self, layer, truth):
-        """One gradient matrix (O, I) of gradients by name."""
+        """Join gradients by name to one matrix (O, I); parameters that have none count as zero."""
         parts = {n: truth.get(n, torch.zeros_like(p)) for n, p in layer.weights.items()}
         return layer.join({n: part[None] for n, part in parts.items()}).matrix()[0]
 
     def _examined_labels(self, batch):
+        """Choose labels whose measurements have a gradient: the largest logits."""
         logits = batch._readable_logits()
         if logits is None:
             return torch.zeros(batch.n_samples, dtype=torch.long)
-        # log p of a certain label has no gradient to check factors by, that of the runner-up has.
-        ranked = logits.argsort(1, descending=True)[:, :2]
-        return ranked[:, -1 if self.measurement == "log_probability" else 0]
+        if self.measurement == "log_probability":
+            # log p of a certain label has no gradient to check factors by: take the runner-up.
+            return logits.argsort(1, descending=True)[:, :2][:, -1]
+        return logits.argmax(1)
 
     def _compare_outputs(self, batch, outputs, labels):
         """Raise unless a batch gives what its rows give alone."""
+        together = batch.logits
+        alone = outputs
         if callable(self.measurement):
             together = batch._measured(labels)
             alone = [
                 self.measurement(output, labels[i : i + 1]) for i, output in enumerate(outputs)
             ]
-        else:
-            together, alone = batch.logits, outputs
         alone = torch.cat([a.detach() for a in alone])
         if not close(together.detach(), alone):
             raise ValueError(
-                "The output for one example changes with the other examples of its batch, or from "
-                "call to call, so an example has no gradient of its own."
+                "the output of a row must not depend on the other rows of its batch, or change "
+                "from call to call, because the row would have no gradient of its own; got outputs "
+                "of a batch and of its rows alone that differ"
             )
 
     @property
-    def coverage(self):
+    def coverage(self) -> Coverage:
         """Coverage: routes of the parameters and their shares."""
         with held(self.module):
-            everything = dict(self.module.named_parameters())
-        routes = dict.fromkeys(everything, "excluded")
+            sizes = {name: p.numel() for name, p in self.module.named_parameters()}
+        routes = dict.fromkeys(sizes, "excluded")
         for layer in self.layers:
             routes |= dict.fromkeys(layer.weights, layer.route)
-        total = sum(p.numel() for p in everything.values())
-        counts = dict.fromkeys(("factors", "functional", "idle", "excluded"), 0)
-        for name, p in everything.items():
-            counts[routes[name]] += p.numel()
-        return Coverage(routes, {route: count / total for route, count in counts.items()})
+        return Coverage.of(sizes, routes, ("factors", "functional", "idle", "excluded"))
 
     @property
-    def n_components(self):
+    def n_components(self) -> int:
         """Parameters that influence the measurement, as far as has been seen."""
-        active = [layer for layer in self.layers if layer.route != "idle"]
-        return sum(p.numel() for layer in active for p in layer.weights.values())
+        return sum(layer.n_parameters for layer in active_layers(self.layers))
+
+    def zeros(self, layers, n_rows, dtype, device):
+        """Make a matrix for gradients of rows that are written out.
+
+        Parameters
+        ----------
+        layers : list of Layer
+            Layers whose parameters have columns.
+        n_rows : int
+            Rows of the matrix.
+        dtype : torch.dtype
+            Type of its numbers.
+        device : torch.device
+            Where it is.
+
+        Returns
+        -------
+        matrix : torch.Tensor of shape (n_rows, n_columns)
+            Zeros; parameters in the order of the module's, each flattened.
+        columns : dict of torch.Tensor
+            The columns of each parameter, by name: views of the matrix.
+        """
+        names = {name for layer in layers for name in layer.weights}
+        sizes = {name: p.numel() for name, p in self.weights.items() if name in names}
+        matrix = torch.zeros(n_rows, sum(sizes.values()), dtype=dtype, device=device)
+        parts = matrix.split(list(sizes.values()), 1)
+        return matrix, dict(zip(sizes, parts, strict=True))
 
     @torch.inference_mode(False)
-    def logits(self, X, batch_size="auto"):
+    def logits(self, X: Rows, batch_size: int | Literal["auto"] = "auto") -> torch.Tensor:
         """Run the network in evaluation mode.
 
         Parameters
@@ -341,7 +408,7 @@ class TangentModel:
             parts.append(finite_logits(outputs, size, start).cpu())
         return torch.cat(parts)
 
-    def linearise(self, x, first_row=0):
+    def linearise(self, x: Rows, first_row: int = 0) -> Linearisation:
         """Run the network on a batch and keep what its gradients need.
 
         Parameters
@@ -349,7 +416,7 @@ class TangentModel:
         x : torch.Tensor
             A batch.
         first_row : int, default=0
-            What its first row is called in errors.
+            Number of its first row in errors.
 
         Returns
         -------
@@ -362,4 +429,5 @@ class TangentModel:
 
 
 def _size(gradients):
+    """Compute the norm of all gradients together."""
     return sum(norm(g) ** 2 for g in gradients.values()) ** 0.5

@@ -1,10 +1,13 @@
 """TangentFeatures, the scikit-learn transformer."""
 
 import os
+from collections.abc import Callable, Sequence
 from numbers import Real
+from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from sklearn.base import (
     BaseEstimator,
     ClassNamePrefixFeaturesOutMixin,
@@ -19,37 +22,53 @@ from tqdm.auto import tqdm
 
 from .._utils.arguments import whole
 from .._utils.hashing import fingerprint
-from ._batches import (
-    OnDemand,
-    as_rows,
-    is_structure,
-    leaves,
-    take,
-)
+from .._utils.types import Path, RandomState, Rows, Targets
+from ._batches import OnDemand, as_rows, is_structure, leaves, take
 from ._dimension import effective_dimension
 from ._factors import TangentModel
 from ._fingerprint import transformer_fingerprint
-from ._layers import batch_size_for
+from ._network_layers import active_layers, batch_size_for
 from ._outputs import MEASUREMENTS, check_finite, integer_labels
-from ._rows import restarted
+from ._routes import restarted
 from ._sketch import SKETCHES, Sketch
 from ._store import FeatureStore
+
+
+class Measured(NamedTuple):
+    """Rows as :class:`TangentFeatures` sees them in one pass.
+
+    Parameters
+    ----------
+    features : ndarray of shape (n_samples, n_components)
+        Tangent features.
+    labels : torch.Tensor of shape (n_samples,) or None
+        What rows are measured at; None where features alone were wanted, or are kept on disk.
+    logits : torch.Tensor of shape (n_samples, n_classes) or None
+        Logits in double precision; None also if the outputs are no logits.
+    norms : torch.Tensor of shape (n_samples,) or None
+        Squared norms of the gradients that the features are made of.
+    """
+
+    features: np.ndarray
+    labels: torch.Tensor | None = None
+    logits: torch.Tensor | None = None
+    norms: torch.Tensor | None = None
 
 
 class TangentFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """Tangent features of a trained network: gradients of its output in its parameters.
 
-    The features of an example are φ(x) = ∇_θ f_θ(x) for a scalar measurement f, either
-    ``"exact"`` or sketched to ``n_components`` numbers whose inner products are those of φ on
-    average. Their inner products are the network's empirical neural tangent kernel.
+    The features of a row are φ(x) = ∇_θ f_θ(x) for a scalar measurement f. They are ``"exact"``, or
+    sketched to ``n_components`` numbers whose inner products are those of φ on average. The inner
+    products of φ are the network's empirical neural tangent kernel.
 
     Parameters
     ----------
     module : torch.nn.Module
-        A trained network that maps a batch to logits. It is evaluated in evaluation mode, where it
-        is, and never changed. Its classes are counted from 0 in the order of the logits.
+        A trained network that maps a batch to logits. It runs in evaluation mode, on its device,
+        and is never changed. Its classes are counted from 0 in the order of the logits.
     n_components : int or "exact", default=4096
-        Size of the sketch. As a rule of thumb 10 to 20 times the effective dimension, see
+        Size of the sketch. A rule of thumb is 10 to 20 times the effective dimension, see
         :meth:`effective_dimension`. ``"exact"`` gives the whole Jacobian, for small networks:
         parameters in the order of ``module.named_parameters()``, each flattened, without those
         that have no influence.
@@ -58,33 +77,34 @@ class TangentFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         Johnson-Lindenstrauss) and ``"rademacher"`` (dense signs, the reference) form each layer's
         gradients.
     measurement : {"label_logit", "margin"} or callable, default="label_logit"
-        See :func:`measure`. Or ``measurement(outputs, y)`` of what ``forward`` returns, which may
-        then be anything, and of the ``y`` of :meth:`transform`, with one number a row.
+        The scalar f, see :func:`measure`. A callable is called as ``measurement(outputs, y)``, with
+        what ``forward`` returns (which may then be anything) and the ``y`` of :meth:`transform`,
+        and returns one number a row.
     ntk_parameterization : bool or float, default=False
-        Differentiate by Ω where a weight is W = (s / √fan_in) Ω; True is s = 1. See
+        Take gradients in Ω where a weight is W = (s / √fan_in) Ω; True is s = 1. See
         :class:`TangentModel`.
     parameters : {"auto", "trainable", "all"} or list of str, default="auto"
-        What to differentiate by. See :class:`TangentModel`.
+        Parameters that gradients are taken in. See :class:`TangentModel`.
     forward : callable, default=None
         ``forward(module, x)`` gives the logits, an object with ``logits``, or a tuple with a
         single tensor of two dimensions; None calls the module.
     batch_size : int or "auto", default="auto"
-        Examples per pass. ``"auto"`` bounds the memory of a pass.
+        Rows per pass. ``"auto"`` bounds the memory of a pass.
     random_state : int, RandomState instance or None, default=0
         Seed of the sketch. Inner products make sense only between features of one sketch.
     store : str, pathlib.Path or None, default=None
-        Folder that :meth:`transform` keeps its rows in, batch by batch, so that memory holds one
-        batch, and a pass that was interrupted goes on where it stopped. Rows are found again by a
-        digest of the network, the parameters that matter, ``X`` and ``y``. See
-        :class:`FeatureStore`. The digest covers the code of ``forward`` and of the modules with
-        the functions and constants that it names, not what these reach through other objects.
+        Folder in which :meth:`transform` keeps its rows, batch by batch. Memory then holds one
+        batch, and an interrupted pass continues where it stopped. Rows are found again by a digest
+        of the network, the parameters that matter, ``X`` and ``y``, see :class:`FeatureStore`. The
+        digest covers the code of ``forward`` and of the modules, with the functions and constants
+        that it names, but not what these reach through other objects.
     verbose : bool, default=False
         Whether to show progress.
 
     Attributes
     ----------
     coverage_ : Coverage
-        How the gradient of each parameter is computed, and the shares of the routes.
+        How the gradient in each parameter is computed, and the shares of the routes.
     model_ : TangentModel
         The linearised network.
     n_features_in_ : int
@@ -92,7 +112,7 @@ class TangentFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
 
     References
     ----------
-    .. [IT] "Bayesian information-theoretic training data attribution", sections 2 and 4.
+    .. [IT] "Bayesian information-theoretic training data attribution", sections 3 and 4.
     .. [1] N. Pham and R. Pagh, "Fast and scalable polynomial kernels via explicit feature maps",
        KDD 2013.
     .. [2] D. Kane and J. Nelson, "Sparser Johnson-Lindenstrauss transforms", JACM 2014.
@@ -125,19 +145,19 @@ class TangentFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
 
     def __init__(
         self,
-        module=None,
-        n_components=4096,
+        module: nn.Module | None = None,
+        n_components: int | Literal["exact"] = 4096,
         *,
-        sketch="tensor",
-        measurement="label_logit",
-        ntk_parameterization=False,
-        parameters="auto",
-        forward=None,
-        batch_size="auto",
-        random_state=0,
-        store=None,
-        verbose=False,
-    ):
+        sketch: str = "tensor",
+        measurement: str | Callable = "label_logit",
+        ntk_parameterization: bool | float = False,
+        parameters: str | Sequence[str] = "auto",
+        forward: Callable | None = None,
+        batch_size: int | Literal["auto"] = "auto",
+        random_state: RandomState = 0,
+        store: Path | None = None,
+        verbose: bool = False,
+    ) -> None:
         self.module = module
         self.n_components = n_components
         self.sketch = sketch
@@ -153,20 +173,26 @@ class TangentFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
     # Autograd cannot keep what is computed in a caller's inference mode.
     @_fit_context(prefer_skip_nested_validation=True)
     @torch.inference_mode(False)
-    def fit(self, X, y=None):
-        """Look at the network's layers and draw the sketch.
+    def fit(self, X: Rows, y: Any = None) -> Self:
+        """Examine the network's layers and draw the sketch.
 
         Parameters
         ----------
         X : array-like, torch.Tensor, sparse matrix, or mapping, tuple or list of tensors
-            Rows, as the network takes them. Some that differ are differentiated.
+            Rows, as the network takes them. The gradients of some that differ are computed.
         y : Ignored
-            Present for scikit-learn's conventions.
+            Not used, present for API consistency by convention.
 
         Returns
         -------
-        TangentFeatures
-            Itself.
+        self : TangentFeatures
+            The fitted transformer.
+
+        Warns
+        -----
+        UserWarning
+            If the outputs look like probabilities, not logits, or if gradients are computed row by
+            row.
         """
         if not is_structure(X):
             validate_data(self, X, skip_check_array=True)
@@ -181,11 +207,11 @@ class TangentFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         self._row_shape = _row_shapes(x)
         self.model_.plan(x)
         self.coverage_ = self.model_.coverage
-        self._active = [layer for layer in self.model_.layers if layer.route != "idle"]
+        self._active = active_layers(self.model_.layers)
         if not self._active:
             raise ValueError(
-                "No parameter influences the logits, so there are no tangent features. "
-                f"Differentiated by: {list(self.model_.weights)}."
+                "a parameter must influence the logits, because tangent features are gradients in "
+                f"it; none of {list(self.model_.weights)} does"
             )
         if self.n_components == "exact":
             self._n_features_out = sum(layer.n_parameters for layer in self._active)
@@ -196,15 +222,15 @@ class TangentFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         return self
 
     @torch.inference_mode(False)
-    def transform(self, X, y=None):
-        """Tangent features at given labels, or at the predicted ones.
+    def transform(self, X: Rows, y: Targets = None) -> np.ndarray:
+        """Compute tangent features at given labels, or at the predicted labels.
 
         Parameters
         ----------
         X : array-like, torch.Tensor, sparse matrix, or mapping, tuple or list of tensors
             Rows. Sparse matrices and memory maps are converted batch by batch.
         y : array-like of shape (n_samples,), default=None
-            Column of the logits that each example is measured at; None takes the largest logit.
+            Column of the logits that each row is measured at; None takes the largest logit.
 
         Returns
         -------
@@ -212,14 +238,25 @@ class TangentFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             Features, in units of the measurement per unit of weight; single precision unless the
             network is in double. With ``store`` a read-only memory map of the file.
         """
-        return self._measured(X, y, noted=False)[0]
+        return self._measured(X, y, features_only=True).features
 
     @torch.inference_mode(False)
-    def _measured(self, X, y=None, decide=None, noted=True):
-        """Features, labels, logits, and squared norms of what the features stand for.
+    def _measured(self, X, y=None, decide=None, features_only=False):
+        """Compute features, and what else one pass tells of the rows.
 
-        All come from one pass. ``decide`` gives labels from logits. There are features alone with
-        ``store``, or where the rest need not be ``noted``.
+        Parameters
+        ----------
+        X, y
+            As in :meth:`transform`.
+        decide : callable, default=None
+            ``decide(logits)`` gives the labels of rows without y; None takes the largest logit.
+        features_only : bool, default=False
+            Whether nothing but features is needed.
+
+        Returns
+        -------
+        Measured
+            With ``store``, features only.
         """
         check_is_fitted(self)
         if not is_structure(X):
@@ -227,93 +264,110 @@ class TangentFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         model = self.model_
         x, n = as_rows(X, model)
         if _row_shapes(x) != self._row_shape:
-            raise ValueError(f"fit saw rows of shape {self._row_shape}, got {_row_shapes(x)}")
+            raise ValueError(
+                f"X must have rows of shape {self._row_shape}, as in fit; got {_row_shapes(x)}"
+            )
         if y is not None:
-            y = y.detach().cpu() if isinstance(y, torch.Tensor) else np.asarray(y)
-            y = torch.as_tensor(y) if callable(self.measurement) else integer_labels(y)
-            if len(y) != n:
-                raise ValueError(f"{n} rows, but {len(y)} labels")
+            y = self._check_labels(y, n)
         step = batch_size_for(model, self.batch_size)
-        shape = n, self._n_features_out
+        shape = (n, self._n_features_out)
         dtype = np.float64 if model.dtype == torch.float64 else np.float32
+        batches = []  # (labels, logits, norms) of each
 
-        def compute(rows, seen=None):
+        def compute(rows):
             batch = model.linearise(take(x, rows), rows.start)
-            labels, logits = batch.labelled(None if y is None else y[rows], decide)
-            norms = None if seen is None else torch.zeros(len(labels), dtype=torch.float64)
-            values = self._features(batch, labels, norms)
+            given = None if y is None else y[rows]
+            labels, logits = batch.labelled(given, decide)
+            norms = torch.zeros(len(labels), dtype=torch.float64)
+            factors = batch.factors(labels)
+            if not features_only:
+                factors = _adding_norms(factors, norms)
+            values = self._features(factors, len(labels))
             check_finite(values, "features", rows.start)
-            if seen is not None:
-                seen.append((labels.cpu(), None if logits is None else logits.cpu(), norms))
+            if not features_only:
+                batches.append((labels.cpu(), logits, norms))
             return values.cpu().numpy()
 
         progress = "tangent features"
         key = None if self.store is None else self._key(x, y)
         if key is not None:
+            features_only = True
             progress = progress if self.verbose else None
-            rows = FeatureStore(self.store).rows(key, *shape, dtype, compute, step, progress)
-            return rows, None, None, None
-        features, seen = np.empty(shape, dtype), []
+            stored = FeatureStore(self.store)
+            return Measured(stored.rows(key, *shape, dtype, compute, step, progress))
+        features = np.empty(shape, dtype)
 
         @restarted
         def compute_all():
-            seen.clear()
+            batches.clear()
             for i in tqdm(range(0, n, step), desc=progress, disable=not self.verbose):
-                features[i : i + step] = compute(slice(i, i + step), seen if noted else None)
+                features[i : i + step] = compute(slice(i, i + step))
 
         compute_all()
-        if not noted:
-            return features, None, None, None
-        labels, logits, norms = zip(*seen, strict=True)
-        logits = None if logits[0] is None else torch.cat(logits).double()
-        return features, torch.cat(labels), logits, torch.cat(norms)
+        if features_only:
+            return Measured(features)
+        labels, parts, norms = zip(*batches, strict=True)
+        logits = None
+        if parts[0] is not None:
+            logits = torch.cat([part.cpu() for part in parts]).double()
+        return Measured(features, torch.cat(labels), logits, torch.cat(norms))
+
+    def _check_labels(self, y, n):
+        """Return labels of n rows as a tensor on the CPU."""
+        if not isinstance(y, torch.Tensor):
+            y = torch.as_tensor(np.asarray(y))
+        y = y.detach().cpu()
+        if not callable(self.measurement):
+            y = integer_labels(y)
+        if len(y) != n:
+            raise ValueError(f"y must have one entry for each of {n} rows, got {len(y)}")
+        return y
 
     def _key(self, x, y):
-        """Digest of all that the features of these rows depend on, or None if it is not known."""
+        """Compute a digest of all that the features of these rows depend on; None if impossible."""
         columns = None
         if self.n_components == "exact":
             columns = [name for layer in self._active for name in layer.weights]
-        labels = "predicted" if y is None else y
         network = transformer_fingerprint(self)
-        parts = [
-            (leaf.source, leaf.numbers) if isinstance(leaf, OnDemand) else leaf
-            for leaf in leaves(x)
-        ]
-        return network and fingerprint(network, columns, labels, *parts)
+        if network is None:
+            return None
+        arrays = []
+        for leaf in leaves(x):
+            if isinstance(leaf, OnDemand):
+                leaf = (leaf.source, leaf.numbers)
+            arrays.append(leaf)
+        labels = "predicted" if y is None else y
+        return fingerprint(network, columns, labels, *arrays)
 
-    def _features(self, batch, labels, norms=None):
-        """Features of a batch; ``norms`` (B,) are added to."""
+    def _features(self, factors, n):
+        """Compute features (n, n_components) from factors (layer, form)."""
         model = self.model_
-        factors = batch.factors(labels)
-        if norms is not None:
-            factors = _noted(factors, norms)
         if self.n_components != "exact":
-            return self._sketch(factors, len(labels), model.dtype, model.device)
-        columns = {
-            name: torch.zeros(len(labels), p.numel(), dtype=model.dtype, device=model.device)
-            for name, p in model.weights.items()
-            if any(name in layer.weights for layer in self._active)
-        }
+            return self._sketch(factors, n, model.dtype, model.device)
+        matrix, columns = model.zeros(self._active, n, model.dtype, model.device)
         for layer, factor in factors:
             if layer not in self._active:
                 raise RuntimeError(
-                    f"Parameter {layer.key!r} had no influence on the examples given to fit, but "
-                    "has on these, so it has no columns. Fit on examples that use every part of "
-                    "the network, or choose n_components as a number."
+                    f"parameter {layer.key!r} has no columns, because it had no influence on the "
+                    "rows given to fit, but it has on these. Fit on rows that use every part of "
+                    "the network, or set n_components to a number"
                 )
-            columns |= layer.split(factor.matrix())
-        return torch.cat(list(columns.values()), 1)
+            for name, part in layer.split(factor.matrix()).items():
+                columns[name].copy_(part)
+        return matrix
 
-    def effective_dimension(self, X, noise_variance, y=None):
-        """Effective dimension tr(K (K + σ² I)⁻¹) of examples.
+    def effective_dimension(
+        self, X: Rows, noise_variance: ArrayLike, y: Targets = None
+    ) -> float | np.ndarray:
+        """Compute the effective dimension tr(K (K + σ² I)⁻¹) of rows.
 
-        If it is not far below ``n_components``, the sketch is too small to see it: the rule of
-        thumb is 10 to 20 components for each effective dimension.
+        It should be far below ``n_components``, because a smaller sketch cannot represent it. The
+        rule of thumb is 10 to 20 components for each effective dimension.
 
         Parameters
         ----------
         X : array-like or torch.Tensor of shape (n_samples, ...)
-            Examples; a sample of some thousand is enough, the cost is cubic.
+            Rows; a few thousand are enough. The cost is cubic in their number.
         noise_variance : float or array-like of float
             Noise variance σ², in the kernel's units.
         y : array-like of shape (n_samples,), default=None
@@ -328,13 +382,15 @@ class TangentFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
 
 
 def _row_shapes(x):
-    """Shape of a row in every array of floats; integers are token ids, maybe of other lengths."""
+    """Return the shape of a row in arrays of floats; token ids may have other lengths."""
     shapes = [tuple(leaf.shape[1:]) for leaf in leaves(x) if leaf.is_floating_point()]
-    return shapes[0] if len(shapes) == 1 else shapes
+    if len(shapes) == 1:
+        return shapes[0]
+    return shapes
 
 
-def _noted(factors, norms):
-    """The same layers and factors, whose squared norms are added to ``norms`` on the way."""
+def _adding_norms(factors, norms):
+    """Yield layers and factors as they are, and add their squared norms to ``norms`` (B,)."""
     for layer, factor in factors:
         norms += factor.norms().cpu()
         yield layer, factor

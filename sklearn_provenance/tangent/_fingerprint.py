@@ -12,7 +12,7 @@ _WITHOUT_EFFECT = ("batch_size", "verbose", "store")
 
 
 def transformer_fingerprint(transformer):
-    """Digest of everything that tangent features depend on besides rows and labels.
+    """Compute a digest of everything that tangent features depend on besides rows and labels.
 
     Parameters
     ----------
@@ -22,8 +22,8 @@ def transformer_fingerprint(transformer):
     Returns
     -------
     str or None
-        As of :func:`fingerprint`: None, with a warning, if the network or its ``forward`` holds
-        something that cannot be seen into.
+        As of :func:`fingerprint`: None, with a warning, if the network or its ``forward`` holds an
+        object that cannot be digested.
     """
     params = transformer.get_params(deep=False)
     settings = {name: v for name, v in params.items() if name not in _WITHOUT_EFFECT}

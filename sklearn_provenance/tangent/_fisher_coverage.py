@@ -4,14 +4,14 @@ from ._factors import Coverage
 
 
 def fisher_coverage(fisher, used, module):
-    """Coverage of a Fisher matrix.
+    """Say how a Fisher matrix treats each parameter.
 
     Parameters
     ----------
     fisher : dict of LayerFisher
         By number of the layer.
     used : iterable of int
-        Layers that are not left out.
+        Numbers of the layers that are not left out.
     module : torch.nn.Module
         The network.
 
@@ -24,8 +24,4 @@ def fisher_coverage(fisher, used, module):
     routes = dict.fromkeys(sizes, "none")
     for number in used:
         routes |= dict.fromkeys(fisher[number].names, fisher[number].treatment)
-    counts = dict.fromkeys(("kronecker", "formed", "diagonal", "none"), 0)
-    for name, route in routes.items():
-        counts[route] += sizes[name]
-    total = sum(sizes.values())
-    return Coverage(routes, {route: count / total for route, count in counts.items()})
+    return Coverage.of(sizes, routes, ("kronecker", "formed", "diagonal", "none"))

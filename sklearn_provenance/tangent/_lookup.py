@@ -7,7 +7,14 @@ from dataclasses import dataclass
 
 import torch
 
-from ._forms import _CACHED, Form, near_one, norms_over_pairs, over_pairs, times_basis
+from ._forms import (
+    Form,
+    cached_rows,
+    divide_by_largest,
+    inner_over_pairs,
+    norms_over_pairs,
+    times_basis,
+)
 
 
 @dataclass
@@ -32,16 +39,16 @@ class Lookup(Form):
         index = torch.cat([self.index, other.index], 1)
         return Lookup(index, torch.cat([self.g, other.g], 1), self.n_rows)
 
-    def inner(self, other):
-        return over_pairs(self, other) if isinstance(other, Lookup) else super().inner(other)
+    def inner_alike(self, other):
+        return inner_over_pairs(self, other)
 
     def pairs(self, other):
-        """Whether positions look up the same row, (B T, B' T')."""
+        """Compare which positions look up the same row, (B T, B' T')."""
         return self.index.flatten()[:, None] == other.index.flatten()
 
     def inner_with(self, matrices):
         B, T = self.index.shape
-        step = max(1, _CACHED // (len(matrices) * T * matrices.shape[2]))
+        step = cached_rows(len(matrices) * T * matrices.shape[2])
         parts = [self[i : i + step] for i in range(0, B, step)]
         return torch.cat([(matrices[:, p.index] * p.g).sum((2, 3)) for p in parts], 1)
 
@@ -53,7 +60,7 @@ class Lookup(Form):
         return norms_over_pairs(self)
 
     def own_pairs(self):
-        """Whether positions of a row look up the same row of G, (B, T, T)."""
+        """Compare which positions of a row look up the same row of G, (B, T, T)."""
         return self.index[:, :, None] == self.index[:, None, :]
 
     def total(self, weights):
@@ -69,13 +76,15 @@ class Lookup(Form):
         # One row at a time is looked up, so the moment of this side is diagonal already.
         return None, self.g
 
-    def add_squares(self, moments, roots):
+    def add_squares(self, moments, scales):
+        # Positions of one row of the data that look up the same row of G are added before they are
+        # squared: a key for each pair of these rows.
         rows = torch.arange(len(self), device=self.index.device)[:, None]
         keys, place = (self.index + self.n_rows * rows).flatten().unique(return_inverse=True)
-        g = (self.g * roots[:, None, None]).flatten(0, 1)
+        g = (self.g * scales[:, None, None]).flatten(0, 1)  # (B T, I)
         g = g.new_zeros(len(keys), g.shape[1]).index_add_(0, place, g)
-        g, unit = near_one(g)
-        squares = g.square().to(moments.device).double() * unit**2
+        g, largest = divide_by_largest(g)
+        squares = g.square().to(moments.device).double() * largest**2
         moments.index_add_(0, (keys % self.n_rows).to(moments.device), squares)
 
     def sketch(self, sketch_map, total, spectrum):

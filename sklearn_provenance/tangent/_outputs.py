@@ -4,6 +4,7 @@ The gradient of f(x) with respect to the weights is the tangent feature of x. Sh
 B rows, C classes.
 """
 
+import warnings
 from collections.abc import Mapping
 
 import torch
@@ -21,9 +22,10 @@ def logits_of(outputs, first=False):
     ----------
     outputs : torch.Tensor, mapping, tuple, list or object
         Logits; an object or mapping with ``logits``, such as the ModelOutput of transformers; or a
-        tuple or list with one table, a two-dimensional tensor of floats, or the logits first.
+        tuple or list. Of these the logits are the only table, a two-dimensional tensor of floats,
+        or the first entry if there is no table.
     first : bool, default=False
-        Whether the first entry of a tuple holds the logits whatever follows, as skorch has it.
+        Whether the logits are the first entry of a tuple, whatever follows, as in skorch.
 
     Returns
     -------
@@ -33,28 +35,19 @@ def logits_of(outputs, first=False):
     Raises
     ------
     TypeError, ValueError
-        If nothing says which tensor holds the logits, or it holds none.
+        If it cannot be told which tensor holds the logits, or it holds no logits.
     """
-    if isinstance(outputs, Mapping) or hasattr(outputs, "logits"):
-        logits = outputs.get("logits") if isinstance(outputs, Mapping) else outputs.logits
-        if logits is None:
+    if isinstance(outputs, Mapping):
+        if outputs.get("logits") is None:
             raise ValueError(
                 f"The module returns a dict with the keys {list(outputs)}, without 'logits'. Pass "
                 "forward=lambda module, x: module(x)[key] with the key of the logits"
             )
-        outputs = logits
+        outputs = outputs["logits"]
+    elif hasattr(outputs, "logits"):
+        outputs = outputs.logits
     elif isinstance(outputs, tuple | list):
-        if not len(outputs):
-            raise ValueError(f"The module must return logits; got an empty {type(outputs)}")
-        tables = [i for i, entry in enumerate(outputs) if _is_table(entry)]
-        if len(tables) > 1 and not first:
-            shapes = [tuple(outputs[i].shape) for i in tables]
-            raise ValueError(
-                f"The module returns several tables, of shapes {shapes}, and any may hold the "
-                f"logits. Pass forward=lambda module, x: module(x)[{tables[-1]}] with the place "
-                "of the logits"
-            )
-        outputs = outputs[tables[0] if tables and not first else 0]
+        outputs = _logits_among(outputs, first)
     if not isinstance(outputs, torch.Tensor):
         raise TypeError(
             f"The module must return a tensor of logits; got {type(outputs).__name__}. Pass "
@@ -70,15 +63,41 @@ def logits_of(outputs, first=False):
     return outputs
 
 
-def finite_logits(outputs, n_samples, first_row=0):
-    """Logits in the outputs of a module, checked; see :func:`logits_of` and :func:`check_logits`.
+def _logits_among(entries, first):
+    """Choose the logits among the entries of a tuple or list, see :func:`logits_of`."""
+    if not len(entries):
+        raise ValueError(f"The module must return logits; got an empty {type(entries).__name__}")
+    if first:
+        return entries[0]
+    tables = [i for i, entry in enumerate(entries) if _is_table(entry)]
+    if len(tables) > 1:
+        shapes = [tuple(entries[i].shape) for i in tables]
+        raise ValueError(
+            f"The module returns several tables, of shapes {shapes}, and any may hold the "
+            f"logits. Pass forward=lambda module, x: module(x)[{tables[-1]}] with the place "
+            "of the logits"
+        )
+    return entries[next(iter(tables), 0)]
 
-    Returns
-    -------
-    torch.Tensor of shape (n_samples, C)
-        Finite.
-    """
+
+def finite_logits(outputs, n_samples, first_row=0):
+    """Read the logits (n_samples, C) in the outputs of a module, and check that they are finite."""
     return check_logits(logits_of(outputs), n_samples, first_row)
+
+
+def warn_of_probabilities(logits):
+    """Warn of a module that ends in a softmax: its gradients are not those of its logits."""
+    adds_up = (logits >= 0).all() and ((logits.sum(1) - 1).abs() < 1e-4).all()
+    one_hot = (logits == logits.round()).all()  # a gate or a choice, and no softmax
+    if logits.shape[1] > 1 and adds_up and not one_hot:
+        # The warning names this line, so that it is shown once for all that look at a module.
+        warnings.warn(
+            "The module returns numbers that look like probabilities (none is negative and every "
+            "row adds up to 1), and they are read as logits. Leave out its last softmax, or pass "
+            "forward=lambda module, x: module(x).log()",
+            UserWarning,
+            stacklevel=1,
+        )
 
 
 def _is_table(entry):
@@ -95,7 +114,7 @@ def check_logits(logits, n_samples, first_row=0):
     n_samples : int
         B.
     first_row : int or sequence of int, default=0
-        What errors call the first row, or all rows.
+        Number of the first row, or of each row, in errors.
     """
     if logits.ndim != 2 or not logits.is_floating_point():
         raise ValueError(
@@ -104,11 +123,13 @@ def check_logits(logits, n_samples, first_row=0):
             "module and a batch that returns them"
         )
     if len(logits) != n_samples:
-        raise ValueError(f"{n_samples} rows gave {len(logits)} rows of logits")
+        raise ValueError(
+            f"the network must return one row of logits for each of {n_samples} rows, got "
+            f"{len(logits)}"
+        )
     if logits.shape[1] == 0:
         raise ValueError("the network must return at least one logit for each row, got none")
-    values = logits.detach()
-    check_finite(values, "logits", first_row)
+    check_finite(logits.detach(), "logits", first_row)
     return logits
 
 
@@ -116,35 +137,39 @@ def check_finite(values, what, first_row=0):
     """Raise if a row of ``values`` (B, ...) is not finite; name the first such rows."""
     if all_finite(values):
         return
+    values = values.reshape(len(values), -1)
     finite = values.isfinite()
-    values, finite = values.reshape(len(values), -1), finite.reshape(len(values), -1)
     rows = (~finite.all(1)).nonzero()[:3, 0].tolist()
     value = float(values[rows[0]][~finite[rows[0]]][0])
-    named = [first_row + i if isinstance(first_row, int) else int(first_row[i]) for i in rows]
-    what_row = "row" if len(named) == 1 else "rows"
-    raise ValueError(f"{what} of {what_row} {', '.join(map(str, named))} are not finite ({value})")
+    if isinstance(first_row, int):
+        first_row = range(first_row, first_row + len(values))
+    names = ", ".join(str(int(first_row[i])) for i in rows)
+    what_row = "row" if len(rows) == 1 else "rows"
+    raise ValueError(f"{what} must be finite; those of {what_row} {names} are not ({value})")
 
 
 def all_finite(values):
     """Whether no number is NaN or infinite."""
-    # The sum is far cheaper, and never finite where a number is not.
+    # The sum is far cheaper, and it is never finite if a number is not.
     return bool(values.sum().isfinite() or values.isfinite().all())
 
 
-def measure(logits, labels, measurement="label_logit"):
-    """Measurement of each example, one scalar a row.
+def measure(
+    logits: torch.Tensor, labels: torch.Tensor, measurement: str = "label_logit"
+) -> torch.Tensor:
+    """Measure each row: one scalar of its logits.
 
     Parameters
     ----------
     logits : torch.Tensor of shape (n_samples, n_classes)
         Output of the network.
     labels : torch.Tensor of shape (n_samples,)
-        Column of ``logits`` that each example is measured at.
+        Column of ``logits`` that each row is measured at.
     measurement : {"label_logit", "margin", "log_probability"}, default="label_logit"
         ``"label_logit"`` is the logit of the label. ``"margin"`` is log(p / (1 - p)) for the
-        probability p of the label, computed from logits: p itself rounds to 1 in single precision.
-        ``"log_probability"`` is log p, minus the cross-entropy; its gradient, 1 - p times the
-        margin's, keeps its digits however near p is to 1.
+        probability p of the label, computed from logits, because p rounds to 1 in single precision.
+        ``"log_probability"`` is log p, the negative cross-entropy. Its gradient is 1 - p times that
+        of the margin, and keeps its digits however near p is to 1.
 
     Returns
     -------
@@ -154,12 +179,11 @@ def measure(logits, labels, measurement="label_logit"):
     Raises
     ------
     ValueError
-        If ``measurement`` is unknown, or a margin or probability is asked of fewer than two
-        classes.
+        If ``measurement`` is unknown, or it compares classes and there are fewer than two.
 
     References
     ----------
-    .. [IT] "Bayesian information-theoretic training data attribution", sections 2 and 4.3.
+    .. [IT] "Bayesian information-theoretic training data attribution", section 3 and Appendix C.
 
     Examples
     --------
@@ -173,31 +197,33 @@ def measure(logits, labels, measurement="label_logit"):
     """
     if measurement not in ALL_MEASUREMENTS:
         raise ValueError(f"measurement must be one of {ALL_MEASUREMENTS}, got {measurement!r}")
-    index = labels[:, None]
-    own = logits.gather(1, index)[:, 0]
+    columns = labels[:, None]
+    label_logits = logits.gather(1, columns)[:, 0]
     if measurement == "label_logit":
-        return own
+        return label_logits
     if logits.shape[1] < 2:
         raise ValueError(
-            f"measurement={measurement!r} compares a class with the others, but the network has "
-            'one output. Use measurement="label_logit".'
+            f"measurement={measurement!r} compares a class with the others and needs at least two "
+            'outputs; the network has one. Use measurement="label_logit"'
         )
-    others = logits.scatter(1, index, -torch.inf)
-    margin = own - others.logsumexp(1)
-    return margin if measurement == "margin" else F.logsigmoid(margin)
+    others = logits.scatter(1, columns, -torch.inf)
+    margin = label_logits - others.logsumexp(1)
+    if measurement == "margin":
+        return margin
+    return F.logsigmoid(margin)
 
 
 def scalar(outputs, target, measurement):
-    """What is differentiated (B,).
+    """Compute the scalars (B,) whose gradients are taken.
 
     Parameters
     ----------
     outputs : torch.Tensor of shape (B, C), or anything
-        Logits; what the network returns where ``measurement`` is a callable.
+        Logits. For a callable ``measurement`` it is what the network returns.
     target : torch.Tensor of shape (B,) or (B, C)
-        Labels, or as floats directions v: then v·logits is differentiated, whatever the name.
+        Labels. Floats are directions v instead: the scalar is then v·logits.
     measurement : str or callable
-        Name, see :func:`measure`, or ``measurement(outputs, target)``.
+        A name, see :func:`measure`, or ``measurement(outputs, target)``.
     """
     if callable(measurement):
         return measurement(outputs, target)
@@ -215,28 +241,28 @@ def check_measurement(measurement):
 
 
 def integer_labels(labels):
-    """Labels as a tensor of integers."""
+    """Convert labels to a tensor of integers, or raise if they are none."""
     labels = torch.as_tensor(labels)
     if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
         raise ValueError(
-            f"Labels must be integers, the column of the logits of each class; got {labels.dtype}."
+            f"labels must be integers, the column of the logits of each class; got {labels.dtype}"
         )
     return labels.long()
 
 
 def check_labels(labels, logits):
-    """Labels as a tensor of columns of the logits."""
+    """Convert labels to a tensor of columns of the logits, or raise if one is no column."""
     labels = integer_labels(labels)
     if labels.shape != logits.shape[:1]:
         raise ValueError(
-            f"Expected one label for each of {len(logits)} examples, got {tuple(labels.shape)}."
+            f"labels must have shape ({len(logits)},), one for each row; got {tuple(labels.shape)}"
         )
     if labels.is_inference():
         labels = labels.clone()  # autograd cannot keep it
     outside = (labels < 0) | (labels >= logits.shape[1])
     if outside.any():
         raise ValueError(
-            f"Label {int(labels[outside][0])} is no column of {logits.shape[1]} logits. "
-            "Labels count from 0 in the order of the network's outputs."
+            f"labels must be columns of the logits, 0 to {logits.shape[1] - 1}; got "
+            f"{int(labels[outside][0])}. Labels count from 0 in the order of the network's outputs"
         )
     return labels

@@ -9,7 +9,7 @@ BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
 def normalised(module, x):
-    """Output of a normalisation layer without its affine parameters."""
+    """Compute the output of a normalisation layer without its affine parameters."""
     if isinstance(module, BATCH_NORMS):
         return F.batch_norm(x, module.running_mean, module.running_var, eps=module.eps)
     if isinstance(module, nn.LayerNorm):
@@ -20,16 +20,19 @@ def normalised(module, x):
 
 
 def unfold(module, x):
-    """Patches (B, T, channels · kernel) of a convolution's input, in the order of its output."""
-    padding = []
+    """Cut patches (B, T, channels · kernel) of a convolution's input, in the order of its output.
+
+    T are the positions of the output.
+    """
+    padding = []  # of the last axis first, as F.pad takes it
     for i, size in enumerate(module.kernel_size):
         if module.padding == "same":
             total = module.dilation[i] * (size - 1)
             padding = [total // 2, total - total // 2, *padding]
         elif module.padding != "valid":
-            padding = [module.padding[i]] * 2 + padding
+            padding = [module.padding[i], module.padding[i], *padding]
     if any(padding):
-        mode = "constant" if module.padding_mode == "zeros" else module.padding_mode
+        mode = {"zeros": "constant"}.get(module.padding_mode, module.padding_mode)
         x = F.pad(x, padding, mode=mode)
     n = len(module.kernel_size)
     for i in range(n):

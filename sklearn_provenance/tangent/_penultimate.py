@@ -12,7 +12,7 @@ from torch import nn
 from .._utils.modules import evaluation
 from .._utils.rows import n_rows, take_rows
 from ._batches import as_batch, map_structure
-from ._layers import batch_size_for
+from ._network_layers import batch_size_for
 from ._outputs import check_finite, check_logits
 
 # Rows on which the layer is looked for.
@@ -20,14 +20,14 @@ PROBE = 32
 
 
 class Penultimate:
-    """The input of the last linear layer of which the logits are a function.
+    """The last linear layer of which the logits are a function, and its inputs.
 
     Parameters
     ----------
     network : TangentModel
-        The network, not planned.
+        The network; it needs no plan.
     inputs : ndarray, Tensor, csr matrix or dict of Tensor
-        Rows, on some of which the layer is looked for.
+        Rows, some of which are used to find the layer.
     n_outputs : int or None
         Outputs of the layer; None if there is one for each class.
     batch_size : int or "auto"
@@ -45,10 +45,12 @@ class Penultimate:
     """
 
     def __init__(self, network, inputs, n_outputs=None, batch_size="auto"):
-        self.network, self.n_outputs, self.batch_size = network, n_outputs, batch_size
+        self.network = network
+        self.n_outputs = n_outputs
+        self.batch_size = batch_size
         places = np.unique(np.linspace(0, n_rows(inputs) - 1, PROBE).astype(int))
         x = as_batch(take_rows(inputs, places), network)
-        self.layer, self.call = self._find(x)
+        self.layer, self.n_calls_before = self._find(x)
 
     def forward(self, inputs):
         """Run the network.
@@ -66,18 +68,20 @@ class Penultimate:
             Logits of the network.
         """
         step = batch_size_for(self.network, self.batch_size)
-        features, logits, seen = [], [], []
+        features = []
+        logits = []
+        layer_inputs = []  # of each call of the layer in one pass
 
         def keep(module, args, kwargs, output):
-            # A copy: what follows may write to it.
-            seen.append((args[0] if args else kwargs["input"]).clone())
+            layer_input = args[0] if args else kwargs["input"]
+            layer_inputs.append(layer_input.clone())  # later layers may write to it
 
         with hooked(self.network.module, [self.layer], keep):
             for i in range(0, n_rows(inputs), step):
-                seen.clear()
+                layer_inputs.clear()
                 x = as_batch(take_rows(inputs, slice(i, i + step)), self.network)
                 logits.append(check_logits(self._logits(x), n_rows(x), i))
-                features.append(seen[self.call])
+                features.append(layer_inputs[self.n_calls_before])
                 check_finite(features[-1], "features", i)
         return torch.cat(features), torch.cat(logits)
 
@@ -87,7 +91,7 @@ class Penultimate:
             return self.network.forward(self.network.module, map_structure(x, torch.clone))
 
     def _find(self, x):
-        """The layer, and which of its calls in a forward pass gives the logits."""
+        """Find the layer, and how often a pass calls it before the call that gives the logits."""
         calls = []
 
         def record(module, args, kwargs, output):
@@ -98,29 +102,28 @@ class Penultimate:
         with hooked(module, layers, record):
             logits = check_logits(self._logits(x), n_rows(x))
         tolerance = 1e-8 if logits.dtype == torch.float64 else 1e-3
+        expected_shape = (len(logits), self.n_outputs or logits.shape[1])
 
         def same(a, b):
             return (a - b).norm() <= tolerance * b.norm()
 
         for place, (layer, shape) in reversed(list(enumerate(calls))):
-            fits = shape[:-1] == logits.shape[:1] and shape[1] == (
-                self.n_outputs or logits.shape[1]
-            )
             found = self._with_rows_reversed(layers, place, x)
             # The logits are a function of this output if they are reversed with it.
-            if fits and same(found, logits.flip(0)):
+            if shape == expected_shape and same(found, logits.flip(0)):
                 return layer, sum(other is layer for other, _ in calls[:place])
-            # Equal logits for all rows say nothing of what comes before.
+            # An earlier call can decide only if the logits do not depend on this one, and if the
+            # logits of rows differ at all.
             if not same(found, logits) or same(logits, logits.flip(0)):
                 break
         raise ValueError(
-            f"the logits of this {type(module).__name__} are not a function of the output of one "
-            "torch.nn.Linear, so its penultimate features are not known. RepSimAttributor takes "
-            "features of your own, a transformer or callable"
+            "the logits must be a function of the output of one torch.nn.Linear, because its "
+            f"inputs are the penultimate features; got a {type(module).__name__} where they are "
+            "not. RepSimAttributor takes features of your own, a transformer or callable"
         )
 
     def _with_rows_reversed(self, layers, place, x):
-        """Logits when the rows of one call's output change places."""
+        """Compute the logits when the rows of one call's output are reversed."""
         calls = []
 
         def reverse(module, args, kwargs, output):
@@ -133,9 +136,9 @@ class Penultimate:
 
 @contextmanager
 def hooked(module, layers, hook):
-    """Forward hooks on layers of a module, first in line, removed afterwards.
+    """Set forward hooks on layers of a module, first in line, and remove them afterwards.
 
-    The module is held meanwhile: calls from other threads would be recorded too.
+    Other threads wait meanwhile, because their calls would be recorded too.
     """
     handles = []
     with evaluation(module):

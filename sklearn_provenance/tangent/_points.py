@@ -1,9 +1,11 @@
-"""Rows whose features are there already: explicit, sparse, outer products, of several models.
+"""Points of rows whose features are arrays: dense, sparse, outer products, of several models.
 
-They answer as :class:`TangentRows` do. Shapes in comments: n points, d columns of x, O outputs.
+They have the methods of :class:`TangentRows`. Shapes in comments: n points, d columns of x, O
+outputs.
 """
 
 import math
+from copy import copy
 
 import numpy as np
 import torch
@@ -33,18 +35,21 @@ class ExplicitPoints:
         Where products are computed.
     """
 
-    most_components = math.inf  # φ are there: products of few components always pay
+    most_components = math.inf  # φ is an array already: it costs nothing to write it out
 
     def __init__(self, array, labels, logits=None, sketched=None, device="cpu"):
-        self.array, self.labels, self.logits = array, labels, logits
-        self.sketched, self.device = sketched, device
+        self.array = array
+        self.labels = labels
+        self.logits = logits
+        self.sketched = sketched
+        self.device = device
 
     def __len__(self):
         return len(self.array)
 
     @property
     def x(self):
-        """φ, as points that are outer products call their rows."""
+        """φ, under the name that outer products have for their rows."""
         return self.array
 
     @property
@@ -53,14 +58,18 @@ class ExplicitPoints:
         return self.array.shape[1]
 
     def take(self, rows):
-        """Some of the points."""
+        """Select some of the points."""
         rows = torch.as_tensor(rows)
-        logits, sketched = (None if v is None else v[rows] for v in (self.logits, self.sketched))
-        array, labels = self.array[rows.numpy()], self.labels[rows]
-        return ExplicitPoints(array, labels, logits, sketched, self.device)
+        return ExplicitPoints(
+            self.array[rows.numpy()],
+            self.labels[rows],
+            _take_or_none(self.logits, rows),
+            _take_or_none(self.sketched, rows),
+            self.device,
+        )
 
     def equalise(self, copies):
-        """Give each row φ of the first row that it is a copy of; files stay as they are."""
+        """Give each row the φ of the first row that it is a copy of; files are not changed."""
         if not isinstance(self.array, np.memmap):
             self.array = self.array[copies.numpy()]
 
@@ -69,41 +78,43 @@ class ExplicitPoints:
         return (self.array,)
 
     def matrix(self):
-        """φ (n, n_components) in double precision."""
+        """Return φ (n, n_components) in double precision."""
         return torch.tensor(np.asarray(self.array), dtype=torch.float64, device=self.device)
 
     def blocks(self):
-        """φ in double precision, some rows at a time."""
+        """Yield φ in double precision, some rows at a time."""
         for start in range(0, len(self), _ROWS):
             block = np.asarray(self.array[start : start + _ROWS])
             yield torch.as_tensor(block, device=self.device).double()
 
     def norms(self):
-        """Squared norms (n,)."""
+        """Compute squared norms (n,)."""
         return self.matrix().square().sum(1)
 
     def combine(self, weights):
-        """Sums (m, n_components) of φ, weighted by the columns of weights (n, m)."""
+        """Compute sums (m, n_components) of φ, weighted by the columns of weights (n, m)."""
         return weights.mT @ self.matrix()
 
     def times(self, weights):
-        """Inner products (n, m) of φ and weights (m, n_components)."""
+        """Compute inner products (n, m) of φ and weights (m, n_components)."""
         return self.matrix() @ weights.mT.to(self.device)
 
     def unit(self):
-        """Points with rows divided by their norms; zeros stay zeros."""
+        """Divide rows by their norms; zeros stay zeros."""
         phi = self.matrix()
         phi = torch.nn.functional.normalize(phi, dim=1, eps=torch.finfo(phi.dtype).tiny)
         return ExplicitPoints(phi.cpu().numpy(), self.labels, self.logits, device=self.device)
 
     def inner(self, other=None):
-        """Kernel (n, n_other); of the points with themselves without other."""
+        """Compute the kernel (n, n_other); without other, of the points with themselves."""
         phi = self.matrix()
-        return phi @ (phi if other is None else other.matrix()).mT
+        if other is None:
+            return phi @ phi.mT
+        return phi @ other.matrix().mT
 
 
 class OuterPoints:
-    """Points φ = g ⊗ [x; 1], never multiplied out.
+    """Points φ = g ⊗ [x; 1], which are not multiplied out.
 
     Parameters
     ----------
@@ -114,16 +125,20 @@ class OuterPoints:
     scale : float
         Factor of x·x'.
     bias : float
-        What the 1 of the intercept adds to it: 1, or 0 without.
+        What the 1 of the intercept adds to it: 1, or 0 without an intercept.
     labels, logits : Tensor
-        As :class:`ExplicitPoints`.
+        As in :class:`ExplicitPoints`.
     """
 
-    most_components = 1024  # more of them are dearer to multiply out than their kernel
+    most_components = 1024  # with more, φ costs more to multiply out than the kernel
 
     def __init__(self, x, gradient, scale, bias, labels, logits):
-        self.x, self.gradient, self.scale, self.bias = x, gradient, scale, bias
-        self.labels, self.logits = labels, logits
+        self.x = x
+        self.gradient = gradient
+        self.scale = scale
+        self.bias = bias
+        self.labels = labels
+        self.logits = logits
 
     def __len__(self):
         return self.x.shape[0]
@@ -134,30 +149,33 @@ class OuterPoints:
         return self.gradient.shape[1] * (self.x.shape[1] + bool(self.bias))
 
     def take(self, rows):
-        """Some of the points."""
+        """Select some of the points."""
         rows = torch.as_tensor(rows)
-        logits = None if self.logits is None else self.logits[rows]
-        x, gradient = self.x[rows.numpy()], self.gradient[rows]
-        return OuterPoints(x, gradient, self.scale, self.bias, self.labels[rows], logits)
+        taken = copy(self)
+        taken.x = self.x[rows.numpy()]
+        taken.gradient = self.gradient[rows]
+        taken.labels = self.labels[rows]
+        taken.logits = _take_or_none(self.logits, rows)
+        return taken
 
     def equalise(self, copies):
-        """Nothing: everything is in double precision."""
+        """Do nothing: in double precision equal rows have equal features."""
 
     def identity(self):
         """Arrays that tell these points from others, for results kept on disk."""
         return self.x, self.gradient, self.scale, self.bias
 
     def norms(self):
-        """Squared norms (n,)."""
-        x = self.x.multiply(self.x) if issparse(self.x) else np.square(self.x)
-        squares = torch.as_tensor(np.asarray(x.sum(1)).ravel())
+        """Compute squared norms (n,)."""
+        squared = self.x.multiply(self.x) if issparse(self.x) else np.square(self.x)
+        squares = torch.as_tensor(np.asarray(squared.sum(1)).ravel())
         return (self.scale * squares + self.bias) * self.gradient.square().sum(1)
 
     def pair_factors(self, other, picks):
-        """What products of features are multiplied by in inner products of pairs.
+        """Compute what products of features are multiplied by in inner products of pairs.
 
         The inner product of a pair is the sum of ``factor * x[j] * other.x[j]`` over the columns j,
-        and the part of the intercept.
+        plus the part of the intercept.
 
         Parameters
         ----------
@@ -175,18 +193,22 @@ class OuterPoints:
         return self.scale * (gradients @ self.gradient[:, :, None])[:, :, 0]
 
     def inner(self, other=None):
-        """Kernel (n, n_other)."""
-        other = self if other is None else other
+        """Compute the kernel (n, n_other)."""
+        if other is None:
+            other = self
         kernel = torch.empty(len(self), len(other), dtype=torch.float64)
         transposed = other.x.T
-        # Products of sparse rows are nearly full, and take more than the kernel where sparse.
-        step = _BLOCK if issparse(self.x) else len(self)
+        step = max(1, len(self))
+        if issparse(self.x):
+            # A product of sparse rows has few zeros, and takes more memory than the dense kernel.
+            step = _BLOCK
         mirrored = other is self and step < len(self)  # half of a symmetric kernel is computed
-        for start in range(0, len(self), max(1, step)):
+        for start in range(0, len(self), step):
             rows = slice(start, start + step)
             first = start if mirrored else 0
             products = self.x[rows] @ transposed[:, first:]
-            products = products.toarray() if issparse(products) else products
+            if issparse(products):
+                products = products.toarray()
             block = torch.as_tensor(products).mul_(self.scale).add_(self.bias)
             block *= self.gradient[rows] @ other.gradient[first:].mT
             kernel[rows, first:] = block
@@ -195,24 +217,28 @@ class OuterPoints:
         return kernel
 
     def times(self, weights):
-        """Inner products (n, m) of x and weights (m, d)."""
+        """Compute inner products (n, m) of x and weights (m, d)."""
         return torch.as_tensor(np.asarray(self.x @ weights.numpy().T))
 
     def combine(self, weights):
-        """Sums (m, d) of the rows x, weighted by the columns of weights (n, m)."""
+        """Compute sums (m, d) of the rows x, weighted by the columns of weights (n, m)."""
         return torch.as_tensor(np.asarray(self.x.T @ weights.numpy()).T)
 
     def matrix(self):
-        """φ (n, n_components): weights output by output, then intercepts."""
-        x = torch.as_tensor(self.x.toarray() if issparse(self.x) else np.array(self.x))
-        parts = [(self.gradient[:, :, None] * (x * self.scale**0.5)[:, None]).flatten(1)]
+        """Write φ (n, n_components) out: weights output by output, then intercepts."""
+        if issparse(self.x):
+            x = torch.as_tensor(self.x.toarray())
+        else:
+            x = torch.as_tensor(np.array(self.x))
+        x = x * self.scale**0.5
+        phi = (self.gradient[:, :, None] * x[:, None]).flatten(1)  # (n, O d)
         if self.bias:
-            parts.append(self.gradient)
-        return torch.cat(parts, 1)
+            phi = torch.cat([phi, self.gradient], 1)
+        return phi
 
 
 class SparsePoints(OuterPoints):
-    """Sparse rows φ of the user's own.
+    """Points whose φ are rows of a sparse matrix.
 
     Parameters
     ----------
@@ -228,14 +254,8 @@ class SparsePoints(OuterPoints):
         ones = torch.ones(x.shape[0], 1, dtype=torch.float64)
         super().__init__(x, ones, 1.0, 0.0, labels, logits)
 
-    def take(self, rows):
-        """Some of the points."""
-        rows = torch.as_tensor(rows)
-        logits = None if self.logits is None else self.logits[rows]
-        return SparsePoints(self.x[rows.numpy()], self.labels[rows], logits)
-
     def unit(self):
-        """Points with rows divided by their norms; zeros stay zeros."""
+        """Divide rows by their norms; zeros stay zeros."""
         return SparsePoints(normalize(self.x), self.labels, self.logits)
 
 
@@ -249,13 +269,14 @@ class JoinedPoints:
     """
 
     def __init__(self, parts):
-        self.parts, self.labels = parts, parts[0].labels
+        self.parts = parts
+        self.labels = parts[0].labels
 
     def __len__(self):
         return len(self.labels)
 
     def take(self, rows):
-        """Some of the points."""
+        """Select some of the points."""
         return JoinedPoints([part.take(rows) for part in self.parts])
 
     def equalise(self, copies):
@@ -264,5 +285,12 @@ class JoinedPoints:
             part.equalise(copies)
 
     def matrix(self):
-        """Features of all models side by side."""
+        """Return the features of all models side by side."""
         return torch.cat([part.matrix() for part in self.parts], 1)
+
+
+def _take_or_none(values, rows):
+    """Select rows of values, if there are any values."""
+    if values is None:
+        return None
+    return values[rows]

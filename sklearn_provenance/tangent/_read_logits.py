@@ -4,14 +4,13 @@ Shapes in comments: B rows, C classes.
 """
 
 import inspect
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 
 from .._utils.rows import n_rows
-from ._outputs import logits_of
+from ._outputs import logits_of, warn_of_probabilities
 
 
 @dataclass(frozen=True)
@@ -23,19 +22,20 @@ class ReadLogits:
     forward : callable or None, default=None
         ``forward(module, x)`` gives outputs; None calls the module.
     first : bool, default=False
-        Whether the first entry of a tuple holds the logits whatever follows, as skorch has it.
+        Whether the logits are the first entry of a tuple, whatever follows, as in skorch.
     """
 
     forward: object = None
     first: bool = False
 
     def __call__(self, module, x):
-        """Logits (B, C)."""
+        """Return logits (B, C)."""
         return as_logits(self.outputs(module, x), n_rows(x), self.first)
 
     def outputs(self, module, x):
-        """What the module returns."""
-        return (self.forward or call)(module, x)
+        """Return what the module returns."""
+        forward = self.forward or call_module
+        return forward(module, x)
 
     def examine(self, module, x):
         """Look at the outputs of a few rows.
@@ -51,12 +51,13 @@ class ReadLogits:
         logits = as_logits(outputs, n_rows(x), self.first)
         warn_of_probabilities(logits)
         plain = logits is outputs and self.forward is None and isinstance(x, torch.Tensor)
-        tensor = logits_of(outputs, self.first)
-        n_outputs = 1 if tensor.numel() == n_rows(x) else logits.shape[1]
+        n_outputs = logits.shape[1]
+        if logits_of(outputs, self.first).numel() == n_rows(x):
+            n_outputs = 1
         return None if plain else self, n_outputs
 
 
-def call(module, x):
+def call_module(module, x):
     """Call a module on a batch, as Hugging Face and skorch do where the batch is a dict.
 
     The entries of a dict become keyword arguments if the module's ``forward`` takes them; else
@@ -76,7 +77,7 @@ def _takes_keywords(module, x):
 
 
 def as_logits(outputs, n, first=False):
-    """Logits (n, C) from the outputs of a module for n rows, C of 2 or more."""
+    """Read logits (n, C), with C of at least 2, from the outputs of a module for n rows."""
     logits = logits_of(outputs, first)
     if logits.numel() == n and logits.shape[1:] in ((), (1,)):
         return binary_logits(logits.reshape(n, 1))
@@ -95,21 +96,9 @@ def as_logits(outputs, n, first=False):
 
 
 def binary_logits(z):
-    """Two logits (-z/2, z/2) from one output z = log(p / (1 - p)), (B, 1) -> (B, 2).
+    """Make two logits (-z/2, z/2) from one output z = log(p / (1 - p)), (B, 1) -> (B, 2).
 
-    Their softmax is the model's probability and both depend on its parameters; with (0, z) the
-    first class would have no tangent features at all.
+    Their softmax is the model's probability, and both depend on its parameters. With (0, z) the
+    first class would have no tangent features.
     """
     return torch.cat([-z / 2, z / 2], 1)
-
-
-def warn_of_probabilities(logits):
-    """Warn of a module that ends in a softmax; its gradients are not those of its logits."""
-    if (logits >= 0).all() and ((logits.sum(1) - 1).abs() < 1e-4).all():
-        warnings.warn(
-            "The module returns numbers that look like probabilities (none is negative and every "
-            "row adds up to 1), and they are read as logits. Leave out its last softmax, or pass "
-            "forward=lambda module, x: module(x).log()",
-            UserWarning,
-            stacklevel=2,
-        )

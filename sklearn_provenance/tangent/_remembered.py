@@ -1,4 +1,4 @@
-"""Rows whose kernels are kept on disk: nothing is linearised where they are all there."""
+"""Rows whose kernels are kept on disk: if all are there, the network is not linearised."""
 
 from functools import cached_property
 
@@ -10,7 +10,7 @@ from ._rows import TangentRows
 
 
 class RememberedRows:
-    """As :class:`TangentRows`, made when something of them is not on disk.
+    """Rows with the methods of :class:`TangentRows`, which are made if a result is not on disk.
 
     Parameters
     ----------
@@ -19,23 +19,27 @@ class RememberedRows:
     cache : Cache
         Finds kernels, norms and Jacobians.
     kind : str
-        Tells apart rows that are measured in different ways.
+        Distinguishes rows that are measured in different ways.
     X, labels, **settings
-        As :class:`TangentRows` takes them.
+        Arguments of :class:`TangentRows`.
     """
 
     most_components = TangentRows.most_components
 
     def __init__(self, model, cache, kind, X, labels=None, **settings):
-        self.model, self.cache, self.kind = model, cache, kind
-        self.X, self.settings = X, settings
+        self.model = model
+        self.cache = cache
+        self.kind = kind
+        self.X = X
+        self.settings = settings
+        self._copies = None
         if labels is None:
             labels = cache("labels", self._predict, X, None)
-        self.labels, self._copies = torch.as_tensor(labels), None
+        self.labels = torch.as_tensor(labels)
 
     @cached_property
     def rows(self):
-        """The rows themselves."""
+        """The :class:`TangentRows`."""
         rows = TangentRows(self.model, self.X, self.labels, **self.settings)
         if self._copies is not None:
             rows.equalise(self._copies)
@@ -63,11 +67,17 @@ class RememberedRows:
         return self.model.n_components
 
     def take(self, numbers):
-        """Some of the rows."""
+        """Select some of the rows."""
         numbers = torch.as_tensor(numbers)
-        X, labels = take_rows(self.X, numbers), self.labels[numbers]
-        taken = RememberedRows(self.model, self.cache, self.kind, X, labels, **self.settings)
-        if "rows" in vars(self):
+        taken = RememberedRows(
+            self.model,
+            self.cache,
+            self.kind,
+            take_rows(self.X, numbers),
+            self.labels[numbers],
+            **self.settings,
+        )
+        if "rows" in vars(self):  # they were made
             taken.rows = self.rows.take(numbers)
         return taken
 
@@ -76,21 +86,22 @@ class RememberedRows:
         return self.cache.key, self.X, self.labels
 
     def norms(self):
-        """Squared norms (n,)."""
+        """Compute squared norms (n,)."""
         return self._remembered("norms", lambda *_: self.rows.norms())
 
     def matrix(self):
-        """φ (n, n_components)."""
+        """Write φ (n, n_components) out."""
         return self._remembered("matrix", lambda *_: self.rows.matrix())
 
     def inner(self, other=None):
-        """Kernel (n, n_other)."""
+        """Compute the kernel (n, n_other)."""
         if other is None:
             return self._remembered("inner", lambda *_: self.rows.inner())
-        rest = other.X, np.asarray(other.labels)
-        return self._remembered("inner", lambda *_: self.rows.inner(other.rows), *rest)
+        return self._remembered(
+            "inner", lambda *_: self.rows.inner(other.rows), other.X, np.asarray(other.labels)
+        )
 
-    def _remembered(self, what, function, *rest):
-        """From disk, or by a function of the rows."""
-        arrays = self.X, np.asarray(self.labels), *rest
-        return self.cache(f"{self.kind} {what}", function, *arrays)
+    def _remembered(self, name, function, *others):
+        """Find a result on disk, or compute it by a function of the rows and other arrays."""
+        labels = np.asarray(self.labels)
+        return self.cache(f"{self.kind} {name}", function, self.X, labels, *others)

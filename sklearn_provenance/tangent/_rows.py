@@ -3,45 +3,27 @@
 Shapes in comments: B rows of a batch, C classes; a prime marks the second set.
 """
 
-import functools
 import math
-from itertools import groupby
+from collections.abc import Callable
+from copy import copy
+from itertools import chain
+from typing import Any, Literal, Self
 
 import torch
 from tqdm.auto import tqdm
 
+from .._utils.types import Device, Rows, Targets
 from ._batches import as_rows, only
-from ._forms import Gradients
-from ._layers import batch_size_for, split_by_name
-from ._linearisation import RouteChanged, linearised
-
-# Numbers kept of one block of rows while the other set streams past it (1 GB in float64), and of
-# a block of what streams.
-_KEPT = 2**27
-_STREAMED = 2**24
-# Rows of a tile of the kernel. Products of a few hundred rows run at full speed; of larger tiles
-# a symmetric kernel would compute more than half.
-_TILE = 512
-
-
-def restarted(function):
-    """Call a function again when a layer has changed its route, which each does once at most."""
-
-    @functools.wraps(function)
-    def wrapper(*args, **kwargs):
-        while True:
-            try:
-                return function(*args, **kwargs)
-            except RouteChanged:
-                continue
-
-    return wrapper
+from ._network_layers import active_layers, batch_size_for, split_by_name
+from ._products import kernel
+from ._routes import restarted
+from ._stream import Stream, joined, linearised, taken_rows
 
 
 class TangentRows:
     """Gradients of a set of rows, from one forward and one backward pass.
 
-    Where the factors of all rows fit ``memory_limit`` they are kept, and nothing runs the network
+    If the factors of all rows fit ``memory_limit``, they are kept and the network does not run
     again. Otherwise :meth:`inner` and :meth:`matrix` run it once more, batch by batch.
 
     Parameters
@@ -68,7 +50,7 @@ class TangentRows:
     labels : torch.Tensor of shape (n_rows,)
         On the CPU.
     logits : torch.Tensor of shape (n_rows, n_classes)
-        float64, on the CPU; None where the network's outputs are no logits.
+        float64, on the CPU; None if the network's outputs are no logits.
     nbytes : int
         Bytes of the kept factors, 0 if none are kept.
 
@@ -79,24 +61,24 @@ class TangentRows:
 
     References
     ----------
-    .. [IT] "Bayesian information-theoretic training data attribution", section 2.
+    .. [IT] "Bayesian information-theoretic training data attribution", section 3.
     """
 
-    # More parameters are dearer to multiply out than the kernel of the factors.
+    # With more parameters, gradients that are written out cost more than the kernel of factors.
     most_components = 1024
 
     @torch.inference_mode(False)
     def __init__(
         self,
-        model,
-        X,
-        labels=None,
-        decide=None,
-        batch_size="auto",
-        memory_limit=2e9,
-        verbose=False,
-        desc="linearise",
-    ):
+        model: Any,
+        X: Rows,
+        labels: Targets = None,
+        decide: Callable[[torch.Tensor], torch.Tensor] | None = None,
+        batch_size: int | Literal["auto"] = "auto",
+        memory_limit: float = 2e9,
+        verbose: bool = False,
+        desc: str = "linearise",
+    ) -> None:
         self.model = model
         self.X, n = as_rows(X, model)
         if not model.planned:
@@ -104,10 +86,11 @@ class TangentRows:
         if labels is not None:
             labels = torch.as_tensor(labels)
             if len(labels) != n:
-                raise ValueError(f"Expected {n} labels, got {len(labels)}")
+                raise ValueError(
+                    f"labels must have one entry for each of {n} rows, got {len(labels)}"
+                )
         self.batch_size = batch_size
-        # Double precision needs a GPU of CUDA's or the CPU.
-        self.device = model.device if model.device.type == "cuda" else torch.device("cpu")
+        self.device = model.double_device
         self._norms = torch.zeros(n, dtype=torch.float64, device=self.device)
         with tqdm(desc=desc, total=n, disable=not verbose) as progress:
             self._pass(labels, decide, memory_limit, progress)
@@ -115,64 +98,67 @@ class TangentRows:
     @restarted
     def _pass(self, labels, decide, memory_limit, progress):
         """Run the network over all rows."""
-        n, step = len(self._norms), batch_size_for(self.model, self.batch_size)
-        all_labels, all_logits, size = [], [], 0
-        self._kept = None
-        kept = [] if memory_limit > 0 else None
+        n = len(self._norms)
+        step = batch_size_for(self.model, self.batch_size)
+        all_labels = []
+        all_logits = []
+        kept = []
+        size = 0
+        dtype = torch.float64 if memory_limit > 0 else None  # None keeps nothing
         progress.reset()
         for start in range(0, n, step):
             rows = slice(start, min(start + step, n))
-            own, logits, gradients = linearised(
-                self.model,
-                self.X,
-                rows,
-                None if labels is None else labels[rows],
-                decide,
-                dtype=None if kept is None else torch.float64,
+            given = None if labels is None else labels[rows]
+            batch_labels, logits, gradients = linearised(
+                self.model, self.X, rows, given, decide, dtype=dtype
             )
             self._norms[rows] = gradients.norms.to(self.device)
-            all_labels.append(own.cpu())
+            all_labels.append(batch_labels.cpu())
             all_logits.append(logits)
-            if kept is not None:
+            if dtype is not None:
                 kept.append((rows, gradients))
                 size += gradients.nbytes
                 if size * n / rows.stop > memory_limit:
-                    kept = None
-            progress.update(len(own))
-        self.labels, self.logits = torch.cat(all_labels), None
+                    dtype = None
+                    kept.clear()
+            del gradients
+            progress.update(len(batch_labels))
+        self.labels = torch.cat(all_labels)
+        self.logits = None
         if all_logits[0] is not None:
             self.logits = torch.cat([logits.cpu().double() for logits in all_logits])
-        if kept is not None:
-            self._kept = joined(kept)
+        self._kept = None if dtype is None else joined(kept)
 
     def __getstate__(self):
         return vars(self) | {"_kept": None}  # the network gives them again
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self._norms)
 
     @property
-    def n_components(self):
+    def n_components(self) -> int:
         """Parameters that influence the measurement."""
         return self.model.n_components
 
     @property
-    def nbytes(self):
+    def nbytes(self) -> int:
         """Bytes of the kept factors."""
         return sum(gradients.nbytes for _, gradients in self._kept or [])
 
-    def norms(self):
-        """Give the squared norms of the gradients.
+    def norms(self) -> torch.Tensor:
+        """Return the squared norms of the gradients.
 
         Returns
         -------
         torch.Tensor of shape (n_rows,)
-            float64, in squared units of the measurement per unit of weight; on the network's GPU
-            where it is on one.
+            float64, in squared units of the measurement per unit of weight; on the network's GPU,
+            or on the CPU.
         """
         return self._norms
 
-    def inner(self, other=None, *, device=None, verbose=False):
+    def inner(
+        self, other: Any = None, *, device: Device = None, verbose: bool = False
+    ) -> torch.Tensor:
         """Multiply gradients: the exact tangent kernel.
 
         Parameters
@@ -180,7 +166,7 @@ class TangentRows:
         other : TangentRows, default=None
             Rows of the same network, maybe of another measurement; None takes these again.
         device : torch.device or str, default=None
-            Where the kernel is kept; None is the network's GPU where it is on one.
+            Where the kernel is kept; None is the network's GPU, or the CPU.
         verbose : bool, default=False
             Whether to show progress.
 
@@ -189,12 +175,14 @@ class TangentRows:
         torch.Tensor of shape (n_rows, n_rows_other)
             float64; symmetric to the last bit where ``other`` is None.
         """
-        right = self if other is None else other
-        device = self.device if device is None else device
-        return kernel(self, right, symmetric=other is None, device=device, verbose=verbose)
+        if device is None:
+            device = self.device
+        if other is None:
+            return kernel(self, self, symmetric=True, device=device, verbose=verbose)
+        return kernel(self, other, symmetric=False, device=device, verbose=verbose)
 
     @torch.inference_mode(False)
-    def matrix(self):
+    def matrix(self) -> torch.Tensor:
         """Write the gradients out, for small networks.
 
         Returns
@@ -202,19 +190,17 @@ class TangentRows:
         torch.Tensor of shape (n_rows, n_components)
             float64; parameters in the order of the module's, each flattened.
         """
-        blocks = [pair for block in self._blocks(torch.float64, math.inf) for pair in block]
-        active = {n for layer in self.model.layers if layer.route != "idle" for n in layer.weights}
-        sizes = {name: p.numel() for name, p in self.model.weights.items() if name in active}
-        matrix = torch.zeros(
-            len(self), sum(sizes.values()), dtype=torch.float64, device=self.device
+        # All blocks are made before any is written out: a layer may become active in the last one.
+        blocks = list(self.blocks(torch.float64, math.inf))
+        matrix, columns = self.model.zeros(
+            active_layers(self.model.layers), len(self), torch.float64, self.device
         )
-        columns = dict(zip(sizes, matrix.split(list(sizes.values()), 1), strict=True))
-        for rows, gradients in blocks:
+        for rows, gradients in chain.from_iterable(blocks):
             for name, part in split_by_name(self.model.layers, gradients.matrices()).items():
                 columns[name][rows] = part.to(self.device)
         return matrix
 
-    def take(self, numbers):
+    def take(self, numbers: Any) -> Self:
         """Select some of the rows; kept factors are indexed, not computed again.
 
         Parameters
@@ -230,20 +216,22 @@ class TangentRows:
         if isinstance(numbers, slice):
             numbers = torch.arange(len(self))[numbers]
         numbers = torch.as_tensor(numbers).long().cpu()
-        taken = object.__new__(TangentRows)
-        taken.model, taken.batch_size = self.model, self.batch_size
-        taken.device = self.device
+        taken = copy(self)
         taken.X = only(self.X, numbers)
         taken.labels = self.labels[numbers]
-        taken.logits = None if self.logits is None else self.logits[numbers]
+        if self.logits is not None:
+            taken.logits = self.logits[numbers]
         taken._norms = self._norms[numbers.to(self.device)]
-        taken._kept = None if self._kept is None else list(taken_rows(self._kept, numbers))
+        taken._kept = None
+        if self._kept is not None:
+            taken._kept = list(taken_rows(self._kept, numbers))
         return taken
 
-    def equalise(self, copies):
+    def equalise(self, copies: torch.Tensor) -> None:
         """Give each row the kept factors of the first row that it is a copy of.
 
-        In single precision the gradient of a row depends on its place in a batch.
+        In single precision the gradient of a row depends on its place in a batch, so those of
+        equal rows may differ.
 
         Parameters
         ----------
@@ -253,164 +241,26 @@ class TangentRows:
         self._norms = self._norms[copies.to(self.device)]
         numbers = torch.arange(len(copies))
         for rows, gradients in self._kept or []:
-            own, first = numbers[rows], copies[rows]
-            changed = (first != own) & (first >= rows.start)
-            to, source = own[changed] - rows.start, first[changed] - rows.start
-            gradients.copy_rows(source, to)
+            first = copies[rows]
+            changed = (first != numbers[rows]) & (first >= rows.start)
+            to = numbers[rows][changed] - rows.start
+            gradients.copy_rows(first[changed] - rows.start, to)
 
-    def _blocks(self, dtype, numbers, start=0, at_most=math.inf):
-        """As :meth:`Stream._blocks`."""
+    def blocks(self, dtype, n_numbers, start=0, at_most=math.inf):
+        """Yield lists of (rows, gradients), as :meth:`Stream.blocks`."""
         if self._kept is None:
             source = Stream(self.model, self.X, self.labels, self.batch_size)
-            yield from source._blocks(dtype, numbers, start, at_most)
+            yield from source.blocks(dtype, n_numbers, start, at_most)
             return
         kept = []
         for rows, gradients in self._kept:
-            if rows.stop > start:
-                first = max(start, rows.start)
-                if first > rows.start:
-                    gradients = gradients[first - rows.start :]
-                if dtype != torch.float64:
-                    gradients = gradients.cast(dtype)
-                kept.append((slice(first, rows.stop), gradients))
+            first = max(start, rows.start)
+            if first >= rows.stop:
+                continue
+            if first > rows.start:
+                gradients = gradients[first - rows.start :]
+            if dtype != torch.float64:
+                gradients = gradients.cast(dtype)
+            kept.append((slice(first, rows.stop), gradients))
         if kept:
             yield kept
-
-
-class Stream:
-    """Rows whose gradients are computed whenever they are asked for."""
-
-    def __init__(self, model, X, labels, batch_size):
-        self.model, self.X, self.labels, self.batch_size = model, X, labels, batch_size
-
-    def __len__(self):
-        return len(self.labels)
-
-    def _blocks(self, dtype, numbers, start=0, at_most=math.inf):
-        """Give lists of (rows, gradients), from row ``start`` on.
-
-        A list is as long as ``numbers``, or ``at_most`` rows, allow. Batches are joined to long
-        matrices, which multiply faster; a list has several entries only where a layer changed the
-        form of its factor, or woke up.
-        """
-        step = batch_size_for(self.model, self.batch_size)
-        open_, size, first, n = [], 0, start, len(self)
-        for i in range(start, n, step):
-            rows = slice(i, min(i + step, n))
-            *_, gradients = linearised(
-                self.model, self.X, rows, self.labels[rows], dtype=dtype, norms=False
-            )
-            open_.append((rows, gradients))
-            size += gradients.n_numbers
-            if size >= numbers or rows.stop - first + step > at_most or rows.stop == n:
-                done, open_, size, first = joined(open_), [], 0, rows.stop
-                del gradients
-                yield done
-                del done
-
-
-def joined(batches):
-    """Batches in a row as (rows, gradients), those of one signature as one."""
-    if len(batches) == 1:
-        return batches
-    result = []
-    for _, same in groupby(batches, key=lambda batch: batch[1].signature):
-        rows, parts = zip(*same, strict=True)
-        gradients = parts[0] if len(parts) == 1 else Gradients.concatenate(parts)
-        result.append((slice(rows[0].start, rows[-1].stop), gradients))
-    return result
-
-
-def taken_rows(kept, numbers):
-    """Rows of kept gradients in the order of ``numbers``, as few pieces as their blocks allow."""
-    edges = torch.tensor([rows.stop for rows, _ in kept])
-    owners = torch.bucketize(numbers, edges, right=True)
-    start = 0
-    for owner, count in zip(
-        *(v.tolist() for v in owners.unique_consecutive(return_counts=True)), strict=True
-    ):
-        rows, gradients = kept[owner]
-        yield slice(start, start + count), gradients[numbers[start : start + count] - rows.start]
-        start += count
-
-
-@restarted
-@torch.inference_mode(False)
-def kernel(left, right, *, symmetric, dtype=torch.float64, device=None, verbose=False):
-    """Tangent kernel (n, n') of two sets of rows.
-
-    Parameters
-    ----------
-    left, right : TangentRows or Stream
-        What ``left`` keeps of one block, ``right`` streams past.
-    symmetric : bool
-        Whether both are the same rows; half of the kernel is then computed.
-    dtype, device, verbose
-        See :func:`tangent_kernel`.
-
-    Returns
-    -------
-    torch.Tensor of shape (n, n')
-        The kernel.
-    """
-    if not symmetric:
-        check_same_network(left.model, right.model)
-    result = torch.empty(len(left), len(right), dtype=dtype, device=device)
-    on = left.model.device
-    start = 0
-    with tqdm(
-        total=result.numel(), desc="tangent kernel", unit_scale=True, disable=not verbose
-    ) as progress:
-        for block in left._blocks(dtype, _KEPT):
-            mine = list(tiles(block))
-            if symmetric:
-                for i, ours in enumerate(mine):
-                    for theirs in mine[i:]:
-                        progress.update(_fill(result, ours, theirs, symmetric, on))
-                start = mine[-1][0].stop
-            others = right._blocks(dtype, _STREAMED, start, _TILE)
-            for theirs in (tile for other in others for tile in tiles(other)):
-                for ours in mine:
-                    progress.update(_fill(result, ours, theirs, symmetric, on))
-            del block, mine  # before the next block is made
-    return result
-
-
-def check_same_network(model, model2):
-    """Raise unless layers of both have gradients in the same weights."""
-    if model2 is model:
-        return
-    same = model2.module is model.module and list(model2.weights) == list(model.weights)
-    if not same or [m.scales for m in model2.layers] != [m.scales for m in model.layers]:
-        raise ValueError(
-            "model2 must be the same module, parameters and parameterisation as model: "
-            "model.measuring(measurement) is"
-        )
-
-
-def _fill(kernel, left, right, symmetric, device):
-    """Write a tile, and its mirror image; the number of entries written."""
-    (rows, ours), (columns, theirs) = left, right
-    shape = rows.stop - rows.start, columns.stop - columns.start
-    tile = ours.inner(theirs, torch.zeros(shape, dtype=kernel.dtype, device=device))
-    mirrored = symmetric and rows != columns
-    if symmetric and not mirrored:
-        tile = tile.tril() + tile.tril(-1).T
-    kernel[rows, columns] = tile
-    if mirrored:
-        kernel[columns, rows] = tile.T
-    return tile.numel() * (1 + mirrored)
-
-
-def tiles(block):
-    """Rows and gradients of at most ``_TILE`` rows, as views of a block."""
-    for rows, gradients in block:
-        n = rows.stop - rows.start
-        if n <= _TILE:
-            yield rows, gradients
-            continue
-        step = math.ceil(n / math.ceil(n / _TILE))  # no tile is much smaller than the others
-        for i in range(rows.start, rows.stop, step):
-            stop = min(i + step, rows.stop)
-            part = slice(i - rows.start, stop - rows.start)
-            yield slice(i, stop), gradients[part]

@@ -3,7 +3,7 @@
 Every layer has a map of its own, fixed by the seed and the layer's number, and the layers' images
 are added: one sketch of the concatenated gradient. Equal signs in all layers would bias the kernel.
 
-Shapes in comments: B examples, T positions, I inputs, O outputs of a layer, K components.
+Shapes in comments: B rows, T positions, I inputs, O outputs of a layer, K components.
 """
 
 import math
@@ -20,9 +20,11 @@ _COLUMNS = 2**13
 _DRAWN = 2**22
 # Signs of a dense projection that are kept instead of drawn again for every batch (256 MB).
 _KEPT_SIGNS = 2**28
-# Nanoseconds per number, single precision, one CPU thread: an FFT per K log2 K, its product per K,
-# a scattered addition, a multiplication inside a matrix product. Only their ratios matter.
-_FFT, _PRODUCT, _SCATTER, _GEMM = 0.09, 0.3, 1.0, 0.07
+# Nanoseconds per number, in single precision on one CPU thread. Only their ratios matter.
+_FFT = 0.09  # per K log2 K
+_PRODUCT = 0.3  # of two spectra, per K
+_SCATTER = 1.0  # an addition to a bucket
+_GEMM = 0.07  # a multiplication inside a matrix product
 
 
 class _Draws:
@@ -36,17 +38,17 @@ class _Draws:
         return torch.randint(0, 2, size, generator=self.generator, dtype=torch.int8) * 2 - 1
 
     def buckets(self, n, n_buckets):
-        """Uniform buckets, as evenly filled as possible: no two of K numbers share one.
+        """Draw uniform buckets, filled as evenly as possible: no two of K numbers share one.
 
-        Two numbers then collide with probability at most 1 / K, so the variance of an ordinary
-        hash bounds this one's, and without collisions inside a factor it is smaller.
+        Two numbers then collide with probability at most 1 / K, so the variance is at most that of
+        an ordinary hash. It is smaller where no numbers of a factor collide.
         """
         rounds = math.ceil(n / n_buckets)
         return torch.randperm(rounds * n_buckets, generator=self.generator)[:n] % n_buckets
 
 
 def _in_parts(factor, n_components):
-    """Some examples at a time, so that their buckets stay in the cache."""
+    """Yield some rows at a time, so that their buckets stay in the cache."""
     step = max(1, _BLOCK // n_components // 2)
     for i in range(0, len(factor), step):
         yield slice(i, i + step), factor[i : i + step]
@@ -65,7 +67,7 @@ class Map:
         factor.sketch(self, total, spectrum)
 
     def add_formed(self, total, factor):
-        """Form the gradients of some rows at a time."""
+        """Add the image of any form: its gradients are written out, some rows at a time."""
         for rows, part in _in_parts(factor, total.shape[1]):
             self.add_matrix(total[rows], part.matrix())
 
@@ -102,7 +104,8 @@ class TensorMap(Map):
 
     def cheaper_by_fft(self, factor):
         """Whether two FFTs per position cost less than forming and scattering G."""
-        K, T = self.n_components, factor.a.shape[1]
+        K = self.n_components
+        T = factor.positions
         n_out, n_in = factor.shape
         fft = 2 * _FFT * K * math.log2(max(K, 2)) + _PRODUCT * K + _SCATTER * (n_in + n_out)
         return T * fft < n_in * n_out * (_SCATTER + _GEMM * T)
@@ -111,9 +114,9 @@ class TensorMap(Map):
         B, T, _ = factor.a.shape
         step = max(1, _BLOCK // (T * self.n_components))
         for i in range(0, B, step):
-            a, g = factor.a[i : i + step], factor.g[i : i + step]
-            product = self._spectrum(a, self.column, self.column_sign)
-            product *= self._spectrum(g, self.row, self.row_sign)  # (b, T, K // 2 + 1)
+            part = factor[i : i + step]
+            product = self._spectrum(part.a, self.column, self.column_sign)  # (b, T, K // 2 + 1)
+            product *= self._spectrum(part.g, self.row, self.row_sign)
             spectrum[i : i + step] += product.sum(1)
 
     def _spectrum(self, x, buckets, signs):
@@ -139,8 +142,9 @@ class TensorMap(Map):
 class SparseMap(Map):
     """Sparse Johnson-Lindenstrauss transform: each number goes to one bucket in each of s blocks.
 
-    Kane and Nelson's block construction, signs ±1/√s, on formed gradients. More blocks guard
-    against gradients of few large entries, at a cost in proportion; the variance is the same.
+    This is Kane and Nelson's block construction, with signs ±1/√s, on formed gradients. More blocks
+    protect against gradients of few large entries, at a proportional cost; the variance is the
+    same.
     """
 
     nonzeros = 1
@@ -180,11 +184,12 @@ class DenseMap(Map):
         self.step = max(1, _DRAWN // n_components)
         self.state = draws.generator.get_state()
         self.draws = draws
-        self.kept = [] if n * n_components <= _KEPT_SIGNS else None
-        if self.kept is not None:
+        self.kept = None
+        if n * n_components <= _KEPT_SIGNS:
             self.kept = [signs.to(device) for signs in self._drawn(n)]
 
     def _drawn(self, n):
+        """Draw the signs of n numbers, some at a time; the same whenever it is called."""
         self.draws.generator.set_state(self.state)
         for i in range(0, n, self.step):
             yield self.draws.signs(min(self.step, n - i), self.n_components)
@@ -194,7 +199,7 @@ class DenseMap(Map):
 
     def add_matrix(self, total, matrix):
         flat = matrix.flatten(1)
-        drawn = self._drawn(flat.shape[1]) if self.kept is None else self.kept
+        drawn = self.kept or self._drawn(flat.shape[1])
         for part, signs in zip(flat.split(self.step, 1), drawn, strict=True):
             signs = signs.to(total.device, total.dtype)
             total.addmm_(part, signs, alpha=1 / math.sqrt(self.n_components))
@@ -211,7 +216,7 @@ class Sketch:
     kind : {"tensor", "sjlt", "rademacher"}
         Which maps.
     n_components : int
-        K, numbers per example.
+        K, numbers per row.
     seed : int
         Seed; the same seed gives the same maps on any device and for any batches.
     """
@@ -226,7 +231,7 @@ class Sketch:
         return vars(self) | {"maps": {}}  # the seed draws them again
 
     def __call__(self, factors, n_samples, dtype, device):
-        """Sketch (n_samples, K) of the gradients given as pairs of layer and factor."""
+        """Compute the sketch (n_samples, K) of gradients, given as pairs of layer and factor."""
         total = torch.zeros(n_samples, self.n_components, dtype=dtype, device=device)
         spectrum = torch.zeros_like(
             total[:, : self.n_components // 2 + 1], dtype=dtype.to_complex()

@@ -1,28 +1,31 @@
 """Feature rows on disk, written batch by batch and taken up again where a process stopped."""
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import ArrayLike, DTypeLike
 from tqdm.auto import tqdm
 
 from .._utils.files import Rows
+from .._utils.types import Path as AnyPath
 
 
 class FeatureStore:
     """A folder of feature matrices, each known by what it is computed from.
 
-    A matrix is a ``.npy`` file with a manifest (``.json``) that says how many of its rows are
-    done and has their checksum, and an empty ``.lock`` file. A batch's rows are on disk before the
-    manifest counts them, and the manifest is replaced in one step, so a process that is killed
-    loses no more than the batch it was computing. Processes that want the same matrix take turns:
-    the second waits, and finds the rows done. A finished matrix can be read from a folder that
-    cannot be written to. Nothing is ever deleted; delete a matrix's files to free the space.
+    A matrix is a ``.npy`` file, a manifest (``.json``) with the number of finished rows and their
+    checksum, and an empty ``.lock`` file. A batch's rows are on disk before the manifest counts
+    them, and the manifest is replaced in one step, so a process that is killed loses only the batch
+    that it was computing. Processes that need the same matrix take turns: the second waits, and
+    finds the rows finished. A finished matrix can be read from a folder that is read-only. Nothing
+    is ever deleted; delete a matrix's files to free the space.
 
     Parameters
     ----------
     folder : str or pathlib.Path
-        Where the files are; made if it does not exist. Its file system must support locks.
+        Folder of the files; it is made if it does not exist. Its file system must support locks.
 
     Examples
     --------
@@ -36,17 +39,26 @@ class FeatureStore:
     np.float64(55.0)
     """
 
-    def __init__(self, folder):
+    def __init__(self, folder: AnyPath) -> None:
         self.folder = Path(folder)
 
-    def rows(self, key, n_rows, n_components, dtype, compute, batch_size, progress=None):
-        """Give the rows of a matrix; compute those that are not on disk.
+    def rows(
+        self,
+        key: str,
+        n_rows: int,
+        n_components: int,
+        dtype: DTypeLike,
+        compute: Callable[[slice], ArrayLike],
+        batch_size: int,
+        progress: str | None = None,
+    ) -> np.memmap:
+        """Return the rows of a matrix; compute those that are not on disk.
 
         Parameters
         ----------
         key : str
-            Identifies what the rows are computed from, say a digest of it. Another key is another
-            matrix.
+            Identifies what the rows are computed from, for example by a digest. Another key is
+            another matrix.
         n_rows : int
             Rows of the matrix.
         n_components : int
@@ -54,12 +66,12 @@ class FeatureStore:
         dtype : dtype-like
             Type of its numbers.
         compute : callable
-            ``compute(rows)`` gives an ndarray of shape (rows.stop - rows.start, n_components) for
-            a slice of rows. Called in order, for the rows that are not done.
+            ``compute(rows)`` returns an ndarray of shape (rows.stop - rows.start, n_components)
+            for a slice of rows. It is called in order, for the rows that are not finished.
         batch_size : int
             Rows per call, and rows lost when the process is killed.
         progress : str, default=None
-            What a progress bar says; None shows none.
+            Text of the progress bar; None shows no bar.
 
         Returns
         -------
@@ -69,19 +81,26 @@ class FeatureStore:
         Raises
         ------
         ValueError
-            If a file is damaged or not of this store, or ``compute`` gives another shape.
+            If a file is damaged or not of this store, or ``compute`` returns another shape.
         OSError
             If the folder cannot be made, locked or written to.
         """
         if n_rows < 1 or n_components < 1 or batch_size < 1:
             raise ValueError(
                 "n_rows, n_components and batch_size must be at least 1, got "
-                f"{n_rows}, {n_components} and {batch_size}."
+                f"{n_rows}, {n_components} and {batch_size}"
             )
-        n_rows, n_components = int(n_rows), int(n_components)
+        n_rows = int(n_rows)
+        n_components = int(n_components)
         stem = self.folder / hashlib.sha256(key.encode()).hexdigest()[:32]
-        data, manifest = stem.with_suffix(".npy"), stem.with_suffix(".json")
-        matrix = Rows(data, manifest, {"key": key}, n_rows, (n_components,), dtype)
+        matrix = Rows(
+            stem.with_suffix(".npy"),
+            stem.with_suffix(".json"),
+            {"key": key},
+            n_rows,
+            (n_components,),
+            dtype,
+        )
         with matrix.locked(progress):
             done = int(matrix.done.sum())
             with tqdm(total=n_rows, initial=done, desc=progress, disable=progress is None) as bar:
@@ -90,8 +109,9 @@ class FeatureStore:
                     values = np.asarray(compute(slice(start, stop)), dtype)
                     if values.shape != (stop - start, n_components):
                         raise ValueError(
-                            f"compute gave an array of shape {values.shape} for rows {start} to "
-                            f"{stop - 1}; expected {(stop - start, n_components)}."
+                            "compute must return an array of shape "
+                            f"{(stop - start, n_components)} for rows {start} to {stop - 1}, got "
+                            f"{values.shape}"
                         )
                     matrix.add(range(start, stop), values)
                     bar.update(stop - start)

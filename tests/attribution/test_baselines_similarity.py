@@ -171,7 +171,9 @@ def dead():
 def test_networks_without_a_last_linear_layer_need_features(make):
     torch.manual_seed(0)
     module = make()
-    with pytest.raises(ValueError, match=r"not a function of the output of one.*features of your"):
+    with pytest.raises(
+        ValueError, match=r"must be a function of the output of one.*features of your"
+    ):
         RepSimAttributor(module).fit(IRIS, SPECIES)
     RepSimAttributor(module, features=StandardScaler()).fit(IRIS, SPECIES).explain(IRIS[:2])
 

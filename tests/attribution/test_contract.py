@@ -155,9 +155,9 @@ def test_labels_that_the_model_does_not_know(network, data):
 
 def test_modules_without_tangent_features(data):
     X, y, _ = data
-    with pytest.raises(ValueError, match=r"float16.*single or double"):
+    with pytest.raises(ValueError, match=r"single or double.*float16"):
         InfoGainAttributor(torch.nn.Linear(5, 3).half()).fit(X, y)
-    with pytest.raises(ValueError, match="no parameters"):
+    with pytest.raises(ValueError, match="must have parameters"):
         InfoGainAttributor(torch.nn.Identity()).fit(X, y)
 
 

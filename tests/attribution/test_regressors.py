@@ -199,7 +199,9 @@ def test_predictions_that_are_not_finite_are_named(attributor):
     model = mlp()
     model.coefs_[0][0, 0] = np.nan
     attributor = clone(attributor).set_params(estimator=model)
-    with pytest.raises(ValueError, match=r"(predictions|outputs) of rows .* are not finite"):
+    with pytest.raises(
+        ValueError, match=r"(predictions|outputs) must be finite; those of rows .* are not"
+    ):
         attributor.fit(X, Y).explain(QUERIES)
 
 

@@ -19,8 +19,9 @@ from sklearn_provenance.tangent._curvature import (
     fit_fisher,
     given_labels,
 )
-from sklearn_provenance.tangent._forms import Formed, Outer
+from sklearn_provenance.tangent._forms import Formed
 from sklearn_provenance.tangent._lookup import Lookup
+from sklearn_provenance.tangent._outer import Outer
 
 from .conftest import NETWORKS, build, reference
 from .test_factors import Routed
@@ -167,12 +168,12 @@ def test_convolutions_by_definition():
     assert closeness(scores, expected) < 1e-10
 
 
-@pytest.mark.parametrize("turned", [True, False, None])
+@pytest.mark.parametrize("rotated", [True, False, None])
 @pytest.mark.parametrize("name", NETWORKS)
-def test_every_network_by_its_bases(monkeypatch, name, turned):
+def test_every_network_by_its_bases(monkeypatch, name, rotated):
     """Λ, scores and whitened coordinates are those of the bases; all forms of factors."""
-    if turned is not None:
-        monkeypatch.setattr(influences, "_turns_rows", lambda *_: turned)
+    if rotated is not None:
+        monkeypatch.setattr(influences, "_rotates_rows", lambda *_: rotated)
     network, model, measured, x, labels, q, q_labels = setting(name)
     fisher = fit_fisher(model, x, given_labels(labels), batch_size=5)
     rows = blocks(model, reference(network, x, labels, "log_probability"))
@@ -310,15 +311,15 @@ def test_blocks_of_queries(monkeypatch):
         assert closeness(influence(fisher, damping, *points, batch_size=3), expected) < 1e-12
 
 
-@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize("rotated", [False, True])
 @pytest.mark.parametrize("name", NETWORKS)
-def test_a_sum_of_queries_is_the_sum_of_their_scores(monkeypatch, name, turned):
+def test_a_sum_of_queries_is_the_sum_of_their_scores(monkeypatch, name, rotated):
     _, model, queries, x, labels, q, q_labels = setting(name)
     fisher = fit_fisher(model, x, given_labels(labels))
     damping = dict.fromkeys(fisher, 0.1)
     points = (queries, q, q_labels), (model, x, labels)
     expected = influence(fisher, damping, *points).sum(0, keepdim=True)
-    monkeypatch.setattr(influences, "_turns_rows", lambda *_: turned)
+    monkeypatch.setattr(influences, "_rotates_rows", lambda *_: rotated)
     got = influence(fisher, damping, *points, summed=True, batch_size=3)
     assert closeness(got, expected) < 1e-12
 
@@ -423,7 +424,7 @@ def test_gradients_that_are_not_finite_are_refused():
         network.weight.fill_(3e38)
     x = torch.tensor([[1.0, 1.0], [1.0, -1.0], [2.0, 2.0]])
     model = TangentModel(network, measurement="log_probability").plan(x[1:2])
-    with pytest.raises(ValueError, match="not finite"):
+    with pytest.raises(ValueError, match="must be finite"):
         fit_fisher(model, x, given_labels([0, 1, 0]))
 
 

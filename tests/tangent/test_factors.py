@@ -344,14 +344,14 @@ class BatchDependent(nn.Linear):
     [
         (nn.Linear(6, 3).half(), ValueError, "copy.deepcopy"),
         (nn.Linear(6, 3).bfloat16(), ValueError, "bfloat16"),
-        (nn.ReLU(), ValueError, "no parameters"),
+        (nn.ReLU(), ValueError, "must have parameters"),
         (lambda x: x, TypeError, "torch.nn.Module"),
         (nn.LazyLinear(3), ValueError, "Call the module"),
         (nn.BatchNorm1d(6, track_running_stats=False), ValueError, "statistics of its batch"),
         (nn.Embedding(6, 3, max_norm=1.0), ValueError, "max_norm"),
-        (BatchDependent(6, 3), ValueError, "other examples of its batch"),
+        (BatchDependent(6, 3), ValueError, "other rows of its batch"),
         (TwoHeads(), ValueError, r"Pass forward=lambda module, x: module\(x\)\[1\]"),
-        (nn.Unflatten(1, (2, 3)), ValueError, "no parameters"),
+        (nn.Unflatten(1, (2, 3)), ValueError, "must have parameters"),
         (nn.Sequential(nn.Linear(6, 6), nn.Unflatten(1, (2, 3))), ValueError, "must return logits"),
     ],
 )  # fmt: skip

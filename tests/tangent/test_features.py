@@ -102,10 +102,10 @@ def test_progress(linear, capsys):
         ({"X": np.full((2, 4), np.nan)}, "NaN"),
         ({"X": np.full((2, 4), 1e300)}, "too large"),
         ({"X": X[:0]}, "at least one"),
-        ({"y": [0, 1]}, "7 rows, but 2 labels"),
+        ({"y": [0, 1]}, "one entry for each of 7 rows, got 2"),
         ({"y": [0.0] * 7}, "integers"),
-        ({"y": [3] * 7}, "Label 3"),
-        ({"y": [-1] * 7}, "Label -1"),
+        ({"y": [3] * 7}, r"got 3\. Labels"),
+        ({"y": [-1] * 7}, "got -1"),
     ],
 )
 def test_transform_refuses(linear, change, message):
@@ -116,7 +116,7 @@ def test_transform_refuses(linear, change, message):
 
 def test_images_of_another_size_are_refused():
     network, x, _ = build("convolutions")
-    with pytest.raises(ValueError, match="fit saw rows"):
+    with pytest.raises(ValueError, match="X must have rows of shape"):
         TangentFeatures(network, 8).fit(x).transform(x[..., :-1])
 
 
@@ -140,7 +140,7 @@ def test_transform_before_fit(linear):
 
 def test_nothing_to_differentiate_by(linear):
     forward = lambda module, x: x[:, :3] * 1.0  # noqa: E731
-    with pytest.raises(ValueError, match="No parameter influences"):
+    with pytest.raises(ValueError, match="a parameter must influence"):
         TangentFeatures(linear, 8, forward=forward).fit(X)
 
 
@@ -155,7 +155,11 @@ def test_kernel_in_single_precision_is_close_to_double():
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [((X,), "X2 needs labels2"), ((X, [0]), "7 and 7 labels"), ((None, [0]), "labels2 needs X2")],
+    [
+        ((X,), "labels2 must be given with X2"),
+        ((X, [0]), "labels2 must have one entry for each of 7 rows"),
+        ((None, [0]), "labels2 describes X2"),
+    ],
 )
 def test_kernel_refuses(linear, arguments, message):
     with pytest.raises(ValueError, match=message):
@@ -163,7 +167,7 @@ def test_kernel_refuses(linear, arguments, message):
 
 
 def test_kernel_in_several_blocks(monkeypatch):
-    monkeypatch.setattr("sklearn_provenance.tangent._rows._KEPT", 1)
+    monkeypatch.setattr("sklearn_provenance.tangent._products._KEPT", 1)
     monkeypatch.setattr("sklearn_provenance.tangent._forms._PAIRS", 1)
     for name in ("convolutions", "tokens"):
         network, x, labels = build(name, n=5)
@@ -183,7 +187,7 @@ def test_margin_is_computed_from_logits():
 
 
 def test_measure_refuses():
-    with pytest.raises(ValueError, match="one output"):
+    with pytest.raises(ValueError, match="at least two outputs"):
         measure(torch.ones(2, 1), torch.zeros(2, dtype=torch.long), "margin")
     with pytest.raises(ValueError, match="must be one of"):
         measure(torch.ones(2, 2), torch.zeros(2, dtype=torch.long), "loss")
@@ -214,5 +218,26 @@ def test_effective_dimension_of_examples(linear):
 def test_effective_dimension_refuses():
     with pytest.raises(ValueError, match="positive"):
         effective_dimension(np.eye(2), 0.0)
-    with pytest.raises(ValueError, match="square kernel"):
+    with pytest.raises(ValueError, match="kernel must be square"):
         effective_dimension(np.ones((2, 3)), 1.0, kernel=True)
+
+
+@pytest.mark.parametrize("n_components", ["exact", 8])
+def test_a_module_that_ends_in_a_softmax_gives_a_warning(n_components):
+    network = nn.Sequential(nn.Linear(4, 3), nn.Softmax(1))
+    features = TangentFeatures(network, n_components)
+    with pytest.warns(UserWarning, match=r"look like probabilities.*log\(\)"):
+        features.fit(X)
+    features.set_params(forward=lambda module, x: module(x).log()).fit(X)
+    features.set_params(forward=None, measurement=lambda p, y: p[:, 0]).fit(X)
+
+
+def test_gates_and_one_output_are_no_probabilities():
+    TangentModel(nn.Linear(3, 3, bias=False)).plan(torch.eye(3))
+    identity = nn.Linear(3, 3, bias=False)
+    identity.weight.data.copy_(torch.eye(3))
+    TangentModel(identity).plan(torch.eye(3))
+    ones = nn.Linear(3, 1)
+    ones.weight.data.fill_(0.5)
+    ones.bias.data.fill_(0.5)
+    TangentModel(ones).plan(torch.eye(3))

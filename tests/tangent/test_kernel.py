@@ -9,9 +9,10 @@ from torch import nn
 
 from sklearn_provenance.tangent import TangentModel, tangent_diagonal, tangent_kernel
 from sklearn_provenance.tangent import _forms as forms
-from sklearn_provenance.tangent import _rows as kernels
-from sklearn_provenance.tangent._forms import Formed, Outer
+from sklearn_provenance.tangent import _products as kernels
+from sklearn_provenance.tangent._forms import Formed
 from sklearn_provenance.tangent._lookup import Lookup
+from sklearn_provenance.tangent._outer import Outer
 
 from .conftest import NETWORKS, build, reference
 from .test_factors import Routed
@@ -163,7 +164,11 @@ def test_progress_counts_every_entry(capsys):
 
 @pytest.mark.parametrize(
     ("labels", "message"),
-    [([0] * 4, "Expected 5 labels"), ([3] * 5, "Label 3"), ([0.5] * 5, "integers")],
+    [
+        ([0] * 4, "one entry for each of 5 rows"),
+        ([3] * 5, r"got 3\. Labels"),
+        ([0.5] * 5, "integers"),
+    ],
 )
 def test_diagonal_refuses(labels, message):
     network, x, _ = build("mlp")

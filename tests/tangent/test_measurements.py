@@ -11,7 +11,7 @@ from torch import nn
 
 from sklearn_provenance.attribution import InfoGainAttributor
 from sklearn_provenance.tangent import TangentFeatures, TangentModel, measure, tangent_kernel
-from sklearn_provenance.tangent import _rows as kernels
+from sklearn_provenance.tangent import _products as kernels
 
 from .conftest import NETWORKS, Lies, build, reference
 from .test_factors import Routed
@@ -46,7 +46,7 @@ def test_its_gradient_keeps_its_digits(margin):
 
 def test_one_class_has_no_probability():
     for measurement in ("margin", "log_probability"):
-        with pytest.raises(ValueError, match=f"{measurement}.*one output"):
+        with pytest.raises(ValueError, match=f"{measurement}.*at least two outputs"):
             measure(torch.zeros(2, 1), torch.zeros(2, dtype=torch.long), measurement)
     with pytest.raises(ValueError, match="log_probability"):
         TangentModel(nn.Linear(2, 2), measurement="loss")
@@ -156,5 +156,5 @@ def test_models_of_other_networks_are_refused():
     ):
         with pytest.raises(ValueError, match="model2 must be the same module"):
             tangent_kernel(model, x, labels, x, labels, model2=other)
-    with pytest.raises(ValueError, match="model2 needs X2"):
+    with pytest.raises(ValueError, match="model2 describes X2"):
         tangent_kernel(model, x, labels, model2=model)

@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sklearn_provenance.tangent import TangentFeatures
-from sklearn_provenance.tangent._forms import Formed, Outer
+from sklearn_provenance.tangent._forms import Formed
 from sklearn_provenance.tangent._lookup import Lookup
+from sklearn_provenance.tangent._outer import Outer
 from sklearn_provenance.tangent._sketch import SKETCHES, Sketch, TensorMap, _Draws
 
 from .conftest import build, reference

@@ -260,7 +260,7 @@ def test_another_shape_or_type_under_one_key_is_refused(tmp_path):
 
 
 def test_compute_must_give_the_rows_asked_for(tmp_path):
-    with pytest.raises(ValueError, match=r"shape \(4, 4\) for rows 0 to 3; expected \(4, 3\)"):
+    with pytest.raises(ValueError, match=r"shape \(4, 3\) for rows 0 to 3, got \(4, 4\)"):
         stored(tmp_path, Computed(matrix(20, 4)), values=matrix())
     np.testing.assert_array_equal(stored(tmp_path, Computed(matrix())), matrix())
 

@@ -159,7 +159,7 @@ def test_features_of_structures_and_sparse_rows(tmp_path):
         kept = features.set_params(store=tmp_path / "store").transform(X)
         np.testing.assert_allclose(kept, expected, rtol=1e-5, atol=1e-6)
         if own:
-            with pytest.raises(ValueError, match="fit saw rows of shape"):
+            with pytest.raises(ValueError, match="X must have rows of shape"):
                 features.transform({"x": x[:, :5]})
 
 

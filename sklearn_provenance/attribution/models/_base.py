@@ -16,7 +16,7 @@ from ..._utils.numeric import as_given, as_ndarray
 from ..._utils.rows import few_rows, n_rows, shown, take_rows
 from ...tangent._module import check_module
 from ...tangent._outputs import check_finite
-from ...tangent._read_logits import ReadLogits, call
+from ...tangent._read_logits import ReadLogits, call_module
 from ...tangent._run import run
 
 SUPPORTED = (
@@ -163,7 +163,7 @@ class FittedModel:
         FittedModel
             A model with that forward.
         """
-        forward = ReadLogits(forward) if logits else forward or call
+        forward = ReadLogits(forward) if logits else forward or call_module
         return replace(self, forward=forward, n_outputs=None, linear=None)
 
     def examined(self, inputs):

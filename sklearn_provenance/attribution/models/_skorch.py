@@ -12,7 +12,7 @@ from torch import nn
 
 from ..._utils.numeric import as_numbers
 from ...tangent._outputs import logits_of
-from ...tangent._read_logits import ReadLogits, binary_logits, call
+from ...tangent._read_logits import ReadLogits, binary_logits, call_module
 from ._base import FittedModel, adapt
 
 
@@ -59,13 +59,13 @@ def log_output(module, x):
 
     skorch trains such modules with NLLLoss and adds the same constant.
     """
-    p = logits_of(call(module, x), first=True)
+    p = logits_of(call_module(module, x), first=True)
     return torch.log(p + torch.finfo(p.dtype).eps)
 
 
 def logit_output(module, x):
     """Logits (B, 2) of a module with one output that ends in a sigmoid, trained with BCELoss."""
-    p = logits_of(call(module, x), first=True)  # (B,) or (B, 1)
+    p = logits_of(call_module(module, x), first=True)  # (B,) or (B, 1)
     return binary_logits(torch.logit(p.reshape(-1, 1), torch.finfo(p.dtype).eps))
 
 

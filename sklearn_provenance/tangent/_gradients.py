@@ -1,0 +1,99 @@
+"""Gradients of rows in all layers of a network.
+
+Shapes in comments as in :mod:`._forms`.
+"""
+
+import torch
+
+
+class Gradients:
+    """Gradients of rows in all layers of a network that have an influence.
+
+    Parameters
+    ----------
+    forms : dict
+        Form by number of the layer.
+    norms : torch.Tensor of shape (B,), default=None
+        Squared norms in double precision, where they are known.
+
+    Attributes
+    ----------
+    nbytes : int
+        Bytes that the forms take.
+    """
+
+    def __init__(self, forms, norms=None):
+        self.forms = forms
+        self.norms = norms
+        self.nbytes = sum(form.nbytes for form in forms.values())
+
+    @classmethod
+    def compact(cls, forms, n_rows=None, dtype=None):
+        """Compute the norms of forms, and keep each in the form that takes least memory.
+
+        Parameters
+        ----------
+        forms : dict
+            Form by number of the layer. It is emptied layer by layer, which frees memory.
+        n_rows : int, default=None
+            B, where norms are computed; None computes none.
+        dtype : torch.dtype, default=None
+            Precision to keep; None keeps nothing but the norms.
+        """
+        norms = None
+        if n_rows is not None:
+            norms = torch.zeros(n_rows, dtype=torch.float64)
+        kept = {}
+        for number in list(forms):
+            form = forms.pop(number).compact()
+            if norms is not None:
+                norms = norms.to(form.device)
+                norms += form.norms()
+            if dtype is not None:
+                kept[number] = form.cast(dtype)
+        return cls(kept, norms)
+
+    @classmethod
+    def concatenate(cls, parts):
+        """Join batches of equal signature, which are emptied layer by layer."""
+        joined = {}
+        for number in list(parts[0].forms):
+            forms = [part.forms.pop(number) for part in parts]
+            joined[number] = type(forms[0]).concatenate(forms)
+        return cls(joined)
+
+    def __getitem__(self, rows):
+        """Select the gradients of some rows: a slice or a tensor of row numbers on the CPU."""
+        if isinstance(rows, slice):
+            return Gradients({number: form[rows] for number, form in self.forms.items()})
+        return Gradients({n: form[rows.to(form.device)] for n, form in self.forms.items()})
+
+    @property
+    def signature(self):
+        """What batches must agree on to be joined."""
+        return {number: form.signature for number, form in self.forms.items()}
+
+    @property
+    def n_numbers(self):
+        """Numbers that are kept."""
+        return sum(form.n_numbers for form in self.forms.values())
+
+    def matrices(self):
+        """Return the gradients (B, O, I) of each layer by number."""
+        return {number: form.matrix() for number, form in self.forms.items()}
+
+    def cast(self, dtype):
+        """Convert to another precision."""
+        return Gradients({number: form.cast(dtype) for number, form in self.forms.items()})
+
+    def copy_rows(self, source, to):
+        """Write the gradients of some rows over those of others, in place."""
+        for form in self.forms.values():
+            for tensor in form.tensors().values():
+                tensor[to.to(tensor.device)] = tensor[source.to(tensor.device)]
+
+    def inner(self, other, result):
+        """Add inner products (B, B') with the gradients of other rows to ``result``."""
+        for number in sorted(self.forms.keys() & other.forms.keys()):
+            result += self.forms[number].inner(other.forms[number])
+        return result

@@ -1,0 +1,156 @@
+"""Layers of torch's modules whose gradients have factors, one class for each kind of module.
+
+Shapes in comments: B rows, T positions, I inputs, O outputs of a layer.
+"""
+
+import math
+
+import torch
+from torch import nn
+
+from ._forms import Formed
+from ._layers import Layer, register_layer
+from ._lookup import Lookup
+from ._outer import Outer
+from ._patches import BATCH_NORMS, normalised, unfold
+
+
+class _Columns(Layer):
+    """One row of G per output; columns of the weight, then of the bias."""
+
+    low_rank = True
+
+    @staticmethod
+    def fan_in(module, role, parameter):
+        if role == "weight":
+            return parameter[0].numel()
+        return None
+
+    @property
+    def shape(self):
+        n_out = next(iter(self.weights.values())).shape[0]
+        return n_out, self.n_parameters // n_out
+
+    def join(self, gradients):
+        n_out, _ = self.shape
+        columns = []
+        for name in self.names.values():
+            gradient = gradients[name] * self.scales[name]
+            columns.append(gradient.reshape(len(gradient), n_out, -1))  # (B, O, I) and (B, O, 1)
+        return Formed(torch.cat(columns, 2))
+
+    def split(self, matrix):
+        sizes = [p[0].numel() for p in self.weights.values()]
+        parts = zip(self.names.values(), matrix.split(sizes, 2), strict=True)
+        return {name: part.flatten(1) for name, part in parts}
+
+    def _columns(self, a):
+        """Join what the weights multiply, scaled, and the 1 that the bias multiplies."""
+        ones = torch.ones_like(a[..., :1])
+        if "weight" not in self.names:
+            return ones
+        scale = self.scales[self.names["weight"]]
+        if scale != 1:
+            a = a * scale
+        if "bias" not in self.names:
+            return a
+        return torch.cat([a, ones], -1)
+
+
+@register_layer(nn.Linear)
+class LinearLayer(_Columns):
+    """Weights and bias of a linear layer, maybe at several positions."""
+
+    def factor(self, module, x, g, n_rows):
+        a = self._columns(x.reshape(n_rows, -1, x.shape[-1]))
+        return Outer(a, g.reshape(n_rows, -1, g.shape[-1]))
+
+
+@register_layer("transformers.pytorch_utils.Conv1D")
+class TransposedLinearLayer(LinearLayer):
+    """Weights (I, O) and bias of a linear layer that keeps its matrix transposed, as in GPT-2."""
+
+    @staticmethod
+    def fan_in(module, role, parameter):
+        if role == "weight":
+            return len(parameter)
+        return None
+
+    @property
+    def shape(self):
+        n_out = next(iter(self.weights.values())).shape[-1]
+        return n_out, self.n_parameters // n_out
+
+    def join(self, gradients):
+        columns = []
+        for role, name in self.names.items():
+            gradient = gradients[name] * self.scales[name]
+            if role == "weight":
+                columns.append(gradient.mT)  # (B, O, I)
+            else:
+                columns.append(gradient[:, :, None])  # (B, O, 1)
+        return Formed(torch.cat(columns, 2))
+
+    def split(self, matrix):
+        sizes = [p.numel() // matrix.shape[1] for p in self.weights.values()]
+        parts = zip(self.names.values(), matrix.split(sizes, 2), strict=True)
+        return {name: part.mT.flatten(1) for name, part in parts}
+
+
+@register_layer(nn.Conv1d, nn.Conv2d, nn.Conv3d)
+class ConvolutionLayer(_Columns):
+    """Weights and bias of a convolution: a position is a patch of the input."""
+
+    def factor(self, module, x, g, n_rows):
+        a = unfold(module, x)  # (calls, T, groups · I)
+        g = g.flatten(2).transpose(1, 2)  # (calls, T, O)
+        if module.groups > 1:
+            a = self._columns(a.reshape(*a.shape[:2], module.groups, -1))
+            g = g.reshape(*g.shape[:2], module.groups, -1)
+            formed = torch.einsum("btgo,btgi->bgoi", g, a).flatten(1, 2)
+            return Formed(formed.reshape(n_rows, -1, *formed.shape[1:]).sum(1))
+        a = self._columns(a)
+        return Outer(a.reshape(n_rows, -1, a.shape[-1]), g.reshape(n_rows, -1, g.shape[-1]))
+
+
+@register_layer(*BATCH_NORMS, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
+class NormalisationLayer(Layer):
+    """One row of G per parameter."""
+
+    @property
+    def shape(self):
+        return len(self.names), next(iter(self.weights.values())).numel()
+
+    def join(self, gradients):
+        parts = [gradients[name] * self.scales[name] for name in self.names.values()]
+        return Formed(torch.stack([p.flatten(1) for p in parts], 1))
+
+    def split(self, matrix):
+        return dict(zip(self.names.values(), matrix.unbind(1), strict=True))
+
+    def factor(self, module, x, g, n_rows):
+        rows = []
+        if "weight" in self.names:
+            rows.append(g * normalised(module, x))
+        if "bias" in self.names:
+            rows.append(g)
+        if isinstance(module, nn.LayerNorm | nn.RMSNorm):
+            size = math.prod(module.normalized_shape)
+        else:
+            size = x.shape[1]  # channels
+            rows = [r.reshape(*r.shape[:2], -1).sum(2) for r in rows]  # (calls, channels)
+        rows = [r.reshape(n_rows, -1, size).sum(1) for r in rows]
+        return Formed(torch.stack(rows, 1))
+
+
+@register_layer(nn.Embedding)
+class EmbeddingLayer(Layer):
+    """The table of an embedding."""
+
+    one_hot = True
+
+    def factor(self, module, x, g, n_rows):
+        if module.padding_idx is not None:
+            g = g * (x != module.padding_idx)[..., None]
+        n_table_rows, size = self.shape
+        return Lookup(x.reshape(n_rows, -1), g.reshape(n_rows, -1, size), n_table_rows)

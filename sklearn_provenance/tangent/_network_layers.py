@@ -1,0 +1,107 @@
+"""The layers of a network: which there are, and what goes through all of them.
+
+Shapes in comments: B rows.
+"""
+
+import math
+from collections import defaultdict
+
+from . import _layer_kinds  # noqa: F401  (registers the classes of torch's modules)
+from ._layers import Layer, layer_class
+
+# Numbers that one batch may hold in layer factors (256 MB in single precision).
+_BUDGET = 2**26
+
+
+def find_layers(module, weights, ntk_scale):
+    """Divide the parameters in ``weights`` (by name) into layers.
+
+    If two modules use a parameter together with different other parameters, neither can be a layer:
+    the parameter becomes a layer of its own, for torch.func.
+    """
+    name_of = {id(p): name for name, p in weights.items()}
+    scales = dict.fromkeys(weights, 1.0)
+    modules_of = defaultdict(list)  # by (class of layers, (role, name) of each parameter)
+    uses_of = defaultdict(set)  # by name of a parameter, keys of modules_of
+    for m in module.modules():
+        parameters = m.named_parameters(recurse=False, remove_duplicate=False)
+        names = {role: name_of[id(p)] for role, p in parameters if id(p) in name_of}
+        kind = layer_class(m)
+        if ntk_scale:
+            for role, name in names.items():
+                inputs = (kind or Layer).fan_in(m, role, weights[name])
+                if inputs is not None:
+                    scales[name] = ntk_scale / math.sqrt(inputs)
+        if names and kind:
+            use = (kind, *names.items())
+            modules_of[use].append(m)
+            for name in names.values():
+                uses_of[name].add(use)
+    layers = []
+    done = set()
+    for name in weights:
+        if name in done:
+            continue
+        kind, names, modules = Layer, {"weight": name}, []
+        if len(uses_of[name]) == 1:
+            (use,) = uses_of[name]
+            if all(len(uses_of[other]) == 1 for _, other in use[1:]):
+                kind, names, modules = use[0], dict(use[1:]), modules_of[use]
+        done.update(names.values())
+        layer_weights = {n: weights[n] for n in names.values()}
+        layer_scales = {n: scales[n] for n in names.values()}
+        layers.append(kind(len(layers), names, layer_weights, layer_scales, modules))
+    return layers
+
+
+def active_layers(layers):
+    """Select the layers that influence the measurement, as far as has been seen."""
+    return [layer for layer in layers if layer.route != "idle"]
+
+
+def split_by_name(layers, matrices):
+    """Split matrices by number of the layer into gradients (B, numel) by name of the parameter."""
+    split = {}
+    for number, matrix in matrices.items():
+        split |= layers[number].split(matrix)
+    return split
+
+
+def sums_of_calls(layers, calls, n_rows):
+    """Make the form of each layer by number, from all calls of its modules.
+
+    Parameters
+    ----------
+    layers : list of Layer
+        Layers of the network.
+    calls : dict of list
+        Calls (module, input, output gradient) by number of the layer. The dict is emptied.
+    n_rows : int
+        Rows of the data.
+
+    Returns
+    -------
+    dict of Form
+        Forms by number of the layer.
+    """
+    forms = {}
+    for number in list(calls):
+        for module, x, g in calls.pop(number):
+            form = layers[number]._call_factor(module, x, g, n_rows)
+            if number in forms:
+                form = forms[number] + form
+            forms[number] = form
+    return forms
+
+
+def batch_size_for(model, batch_size):
+    """Choose the rows per pass; "auto" bounds the memory of the layers' factors."""
+    if batch_size != "auto":
+        return int(batch_size)
+    numbers = 0
+    for layer in model.layers:
+        n_out, n_in = layer.shape
+        if layer.route == "functional" or layer.positions > 1:
+            numbers += n_out * n_in
+        numbers += 2 * layer.positions * (n_out + n_in)
+    return max(1, min(256, _BUDGET // numbers))

@@ -1,0 +1,108 @@
+"""Tangent kernels of two sets of rows, tile by tile.
+
+Shapes in comments: B rows of a tile; a prime marks the second set.
+"""
+
+import math
+
+import torch
+from tqdm.auto import tqdm
+
+from ._routes import restarted
+
+# Numbers kept of one block of rows while the other set streams past it (1 GB in float64), and of
+# a block of what streams.
+_KEPT = 2**27
+_STREAMED = 2**24
+# Rows of a tile of the kernel. Products of a few hundred rows run at full speed; of larger tiles
+# a symmetric kernel would compute more than half.
+_TILE = 512
+
+
+@restarted
+@torch.inference_mode(False)
+def kernel(left, right, *, symmetric, dtype=torch.float64, device=None, verbose=False):
+    """Compute the tangent kernel (n, n') of two sets of rows.
+
+    Parameters
+    ----------
+    left, right : TangentRows or Stream
+        The rows. A block of ``left`` is kept while all rows of ``right`` stream past it.
+    symmetric : bool
+        Whether both are the same rows; half of the kernel is then computed.
+    dtype, device, verbose
+        See :func:`tangent_kernel`.
+
+    Returns
+    -------
+    torch.Tensor of shape (n, n')
+        The kernel.
+    """
+    if not symmetric:
+        check_same_network(left.model, right.model)
+    result = torch.empty(len(left), len(right), dtype=dtype, device=device)
+    computed_on = left.model.device
+    start = 0
+    with tqdm(
+        total=result.numel(), desc="tangent kernel", unit_scale=True, disable=not verbose
+    ) as progress:
+        for block in left.blocks(dtype, _KEPT):
+            kept = list(tiles(block))
+            if symmetric:
+                for i, ours in enumerate(kept):
+                    for theirs in kept[i:]:
+                        progress.update(_fill(result, ours, theirs, symmetric, computed_on))
+                start = kept[-1][0].stop
+            for streamed in right.blocks(dtype, _STREAMED, start, _TILE):
+                for theirs in tiles(streamed):
+                    for ours in kept:
+                        progress.update(_fill(result, ours, theirs, symmetric, computed_on))
+            del block, kept  # before the next block is made
+    return result
+
+
+def check_same_network(model, model2):
+    """Raise unless layers of both have gradients in the same weights."""
+    if model2 is model:
+        return
+    same = (
+        model2.module is model.module
+        and list(model2.weights) == list(model.weights)
+        and [m.scales for m in model2.layers] == [m.scales for m in model.layers]
+    )
+    if not same:
+        raise ValueError(
+            "model2 must be the same module in the same parameters and ntk_parameterization as "
+            "model; got others. Pass model.measuring(measurement)"
+        )
+
+
+def _fill(kernel, left, right, symmetric, device):
+    """Write a tile, and its mirror image; return the number of entries written."""
+    rows, ours = left
+    columns, theirs = right
+    shape = (rows.stop - rows.start, columns.stop - columns.start)
+    zeros = torch.zeros(shape, dtype=kernel.dtype, device=device)
+    tile = ours.inner(theirs, zeros)  # (B, B')
+    if symmetric and rows == columns:
+        kernel[rows, columns] = tile.tril() + tile.tril(-1).T
+        return tile.numel()
+    kernel[rows, columns] = tile
+    if not symmetric:
+        return tile.numel()
+    kernel[columns, rows] = tile.T
+    return 2 * tile.numel()
+
+
+def tiles(block):
+    """Yield rows and gradients of at most ``_TILE`` rows, as views of a block."""
+    for rows, gradients in block:
+        n = rows.stop - rows.start
+        if n <= _TILE:
+            yield rows, gradients
+            continue
+        step = math.ceil(n / math.ceil(n / _TILE))  # no tile is much smaller than the others
+        for i in range(rows.start, rows.stop, step):
+            stop = min(i + step, rows.stop)
+            part = slice(i - rows.start, stop - rows.start)
+            yield slice(i, stop), gradients[part]
