@@ -1,7 +1,8 @@
 """From a network to features: its linearisation in the parameters."""
 
+from ._coverage import Coverage
 from ._dimension import effective_dimension
-from ._factors import Coverage, TangentModel
+from ._factors import TangentModel
 from ._features import TangentFeatures
 from ._kernel import tangent_diagonal, tangent_kernel
 from ._layers import Layer, register_layer

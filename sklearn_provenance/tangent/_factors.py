@@ -1,7 +1,6 @@
 """A network linearised in its parameters: what is differentiated, and by which route."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Literal, Self
 
 import torch
@@ -11,39 +10,13 @@ from .._utils.modules import Generators, evaluation, held
 from .._utils.types import Rows, Targets
 from ._batches import as_rows, copied, n_rows, take
 from ._comparison import close, norm, random_weights
+from ._coverage import Coverage, coverage_of
 from ._examination import examined_rows
 from ._functional import Functional
 from ._linearisation import Linearisation
 from ._module import check_module, plain_call, select_parameters
 from ._network_layers import active_layers, batch_size_for, find_layers
 from ._outputs import check_measurement, finite_logits, warn_of_probabilities
-
-
-@dataclass
-class Coverage:
-    """How the gradient in each parameter is computed.
-
-    Parameters
-    ----------
-    routes : dict
-        For each parameter's name ``"factors"`` (from layer factors, fast), ``"functional"``
-        (through torch.func, slow and as exact), ``"idle"`` (no influence on the measurement: its
-        gradient is zero and has no features) or ``"excluded"`` (no gradient is taken).
-    shares : dict
-        Share of the module's parameters with each route; the shares add up to 1.
-    """
-
-    routes: dict[str, str]
-    shares: dict[str, float]
-
-    @classmethod
-    def of(cls, sizes, routes, names):
-        """Make the coverage of parameters of some sizes (by name), for routes of these names."""
-        counts = dict.fromkeys(names, 0)
-        for name, size in sizes.items():
-            counts[routes[name]] += size
-        total = sum(sizes.values())
-        return cls(routes, {route: count / total for route, count in counts.items()})
 
 
 class TangentModel:
@@ -343,39 +316,12 @@ class TangentModel:
         routes = dict.fromkeys(sizes, "excluded")
         for layer in self.layers:
             routes |= dict.fromkeys(layer.weights, layer.route)
-        return Coverage.of(sizes, routes, ("factors", "functional", "idle", "excluded"))
+        return coverage_of(sizes, routes, ("factors", "functional", "idle", "excluded"))
 
     @property
     def n_components(self) -> int:
         """Parameters that influence the measurement, as far as has been seen."""
         return sum(layer.n_parameters for layer in active_layers(self.layers))
-
-    def zeros(self, layers, n_rows, dtype, device):
-        """Make a matrix for gradients of rows that are written out.
-
-        Parameters
-        ----------
-        layers : list of Layer
-            Layers whose parameters have columns.
-        n_rows : int
-            Rows of the matrix.
-        dtype : torch.dtype
-            Type of its numbers.
-        device : torch.device
-            Where it is.
-
-        Returns
-        -------
-        matrix : torch.Tensor of shape (n_rows, n_columns)
-            Zeros; parameters in the order of the module's, each flattened.
-        columns : dict of torch.Tensor
-            The columns of each parameter, by name: views of the matrix.
-        """
-        names = {name for layer in layers for name in layer.weights}
-        sizes = {name: p.numel() for name, p in self.weights.items() if name in names}
-        matrix = torch.zeros(n_rows, sum(sizes.values()), dtype=dtype, device=device)
-        parts = matrix.split(list(sizes.values()), 1)
-        return matrix, dict(zip(sizes, parts, strict=True))
 
     @torch.inference_mode(False)
     def logits(self, X: Rows, batch_size: int | Literal["auto"] = "auto") -> torch.Tensor:

@@ -27,7 +27,7 @@ from ._batches import OnDemand, as_rows, is_structure, leaves, take
 from ._dimension import effective_dimension
 from ._factors import TangentModel
 from ._fingerprint import transformer_fingerprint
-from ._network_layers import active_layers, batch_size_for
+from ._network_layers import active_layers, batch_size_for, matrix_and_columns
 from ._outputs import MEASUREMENTS, check_finite, integer_labels
 from ._routes import restarted
 from ._sketch import SKETCHES, Sketch
@@ -344,7 +344,9 @@ class TangentFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         model = self.model_
         if self.n_components != "exact":
             return self._sketch(factors, n, model.dtype, model.device)
-        matrix, columns = model.zeros(self._active, n, model.dtype, model.device)
+        matrix, columns = matrix_and_columns(
+            model.weights, self._active, n, model.dtype, model.device
+        )
         for layer, factor in factors:
             if layer not in self._active:
                 raise RuntimeError(

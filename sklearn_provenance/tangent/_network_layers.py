@@ -6,6 +6,8 @@ Shapes in comments: B rows.
 import math
 from collections import defaultdict
 
+import torch
+
 from . import _layer_kinds  # noqa: F401  (registers the classes of torch's modules)
 from ._layers import Layer, layer_class
 
@@ -57,6 +59,32 @@ def find_layers(module, weights, ntk_scale):
 def active_layers(layers):
     """Select the layers that influence the measurement, as far as has been seen."""
     return [layer for layer in layers if layer.route != "idle"]
+
+
+def matrix_and_columns(weights, layers, n_rows, dtype, device):
+    """Make a matrix for gradients of rows that are written out.
+
+    Parameters
+    ----------
+    weights : dict of torch.nn.Parameter
+        Parameters by name, in the order of the columns.
+    layers : list of Layer
+        Layers whose parameters have columns.
+    n_rows, dtype, device
+        Of the matrix.
+
+    Returns
+    -------
+    matrix : torch.Tensor of shape (n_rows, n_columns)
+        Zeros.
+    columns : dict of torch.Tensor
+        The columns of each parameter, by name: views of the matrix.
+    """
+    names = {name for layer in layers for name in layer.weights}
+    sizes = {name: p.numel() for name, p in weights.items() if name in names}
+    matrix = torch.zeros(n_rows, sum(sizes.values()), dtype=dtype, device=device)
+    parts = matrix.split(list(sizes.values()), 1)
+    return matrix, dict(zip(sizes, parts, strict=True))
 
 
 def split_by_name(layers, matrices):

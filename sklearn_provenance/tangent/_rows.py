@@ -4,7 +4,7 @@ Shapes in comments: B rows of a batch, C classes; a prime marks the second set.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from copy import copy
 from itertools import chain
 from typing import Any, Literal, Self
@@ -14,7 +14,8 @@ from tqdm.auto import tqdm
 
 from .._utils.types import Device, Rows, Targets
 from ._batches import as_rows, only
-from ._network_layers import active_layers, batch_size_for, split_by_name
+from ._gradients import Gradients
+from ._network_layers import active_layers, batch_size_for, matrix_and_columns, split_by_name
 from ._products import kernel
 from ._routes import restarted
 from ._stream import Stream, joined, linearised, taken_rows
@@ -192,11 +193,12 @@ class TangentRows:
         """
         # All blocks are made before any is written out: a layer may become active in the last one.
         blocks = list(self.blocks(torch.float64, math.inf))
-        matrix, columns = self.model.zeros(
-            active_layers(self.model.layers), len(self), torch.float64, self.device
+        model = self.model
+        matrix, columns = matrix_and_columns(
+            model.weights, active_layers(model.layers), len(self), torch.float64, self.device
         )
         for rows, gradients in chain.from_iterable(blocks):
-            for name, part in split_by_name(self.model.layers, gradients.matrices()).items():
+            for name, part in split_by_name(model.layers, gradients.matrices()).items():
                 columns[name][rows] = part.to(self.device)
         return matrix
 
@@ -246,8 +248,28 @@ class TangentRows:
             to = numbers[rows][changed] - rows.start
             gradients.copy_rows(first[changed] - rows.start, to)
 
-    def blocks(self, dtype, n_numbers, start=0, at_most=math.inf):
-        """Yield lists of (rows, gradients), as :meth:`Stream.blocks`."""
+    def blocks(
+        self, dtype: torch.dtype, n_numbers: float, start: int = 0, at_most: float = math.inf
+    ) -> Iterator[list[tuple[slice, Gradients]]]:
+        """Yield lists of rows and their gradients: one list if factors are kept.
+
+        Parameters
+        ----------
+        dtype : torch.dtype
+            Precision of the gradients.
+        n_numbers : float
+            Numbers that a list may hold if factors are computed again.
+        start : int, default=0
+            First row.
+        at_most : float, default=inf
+            Rows that a list may have if factors are computed again.
+
+        Yields
+        ------
+        list of (slice, Gradients)
+            Neighbouring rows. A list has several entries only if a layer changed the form of its
+            factor, or began to have an influence.
+        """
         if self._kept is None:
             source = Stream(self.model, self.X, self.labels, self.batch_size)
             yield from source.blocks(dtype, n_numbers, start, at_most)

@@ -82,7 +82,7 @@ class Stream:
     def blocks(self, dtype, n_numbers, start=0, at_most=math.inf):
         """Yield lists of (rows, gradients), from row ``start`` on.
 
-        A list is as long as ``n_numbers`` numbers, or ``at_most`` rows, allow. Batches are joined
+        A list may hold ``n_numbers`` numbers and ``at_most`` rows. Batches are joined
         to long matrices, which multiply faster. A list has several entries only if a layer changed
         the form of its factor, or began to have an influence.
         """

@@ -11,7 +11,7 @@ from ..._utils.arguments import store_arguments, whole
 from ..._utils.kept import MEMORY_LIMIT
 from ...tangent import TangentFeatures
 from ...tangent._cache import Cache
-from ...tangent._fisher_coverage import fisher_coverage
+from ...tangent._coverage import fisher_coverage
 from ...tangent._outputs import MEASUREMENTS
 from ..features import make_features
 from ..features._base import DENSE_LIMIT
