@@ -8,7 +8,7 @@ import warnings
 import numpy as np
 import pytest
 from sklearn.decomposition import PCA
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LinearRegression, LogisticRegression
 
 from sklearn_provenance import ProvenanceClassifier, ProvenanceVAE, evaluation, inspection
 from sklearn_provenance.attribution import (
@@ -47,6 +47,7 @@ def good():
     masks = RNG.random((4, 24)) < 0.7
     reference = InfoLossAttributor(model.fit(X, Y), noise_variance=10.0).fit(X, Y)
     gain = InfoGainAttributor(model, noise_variance=10.0).fit(X, Y)
+    numbers = RandomAttributor(LinearRegression()).fit(X, X[:, 0])
     training = {"seeds": 0}
     return {
         "backdoor_retrieval": {"attributors": fitted, **queries, "relevant": Y == 1, "k": 3},
@@ -83,6 +84,7 @@ def good():
             "image_shape": (3, 2), "distortions": {"noise": ("gaussian_noise", 0.1)},
         },
         "self_influence": {"fitted": fitted, **rows},
+        "target_disagreement": {"explanation": numbers.explain(k=3), "y": X[:, 0]},
         "anomaly_ranking": {"classifier": clf, "k": 3},
         "embedding_clusters": {
             "classifier": clf, **rows, "label": 1, "n_clusters": 2, "embedding": "pca"

@@ -7,8 +7,15 @@ from sklearn.utils._param_validation import validate_params
 from sklearn.utils.validation import _num_samples
 from torch import nn
 
-from .._utils.arguments import ROWS, Instance, check_labels, check_weights, whole
-from .._utils.fitted import check_fitted
+from .._utils.arguments import (
+    ROWS,
+    Instance,
+    check_labels,
+    check_numbers,
+    check_weights,
+    whole,
+)
+from .._utils.fitted import check_fitted, predicts_numbers
 from .._utils.labels import label_columns
 from .._utils.rows import take_rows
 from ..attribution.models import adapt
@@ -27,17 +34,17 @@ _BLOCK = 2**24
     prefer_skip_nested_validation=False,
 )
 def label_error_scores(fitted, X, y, *, k=10):
-    """Score every training row by how suspicious its label is, in several ways.
+    """Score every training row by how suspicious its label or target is, in several ways.
 
     Parameters
     ----------
-    fitted : attributor or ProvenanceClassifier
-        Fitted to ``X`` and ``y``; an attributor with ``candidates="all"``, since exemplars of
-        the row's own class never disagree.
+    fitted : attributor, ProvenanceClassifier or ProvenanceRegressor
+        Fitted to ``X`` and ``y``; an attributor of a classifier with ``candidates="all"``, since
+        exemplars of the row's own class never disagree.
     X : array-like of shape (n_train, ...)
         Its training rows.
     y : array-like of shape (n_train,)
-        Their labels as given, wrong or not.
+        Their labels or targets as given, wrong or not.
     k : int, default=10
         Exemplars of each row that are asked for their labels.
 
@@ -46,7 +53,8 @@ def label_error_scores(fitted, X, y, *, k=10):
     dict of str to ndarray of shape (n_train,)
         Suspicion as :func:`self_influence` ("self-influence"), :func:`label_disagreement`
         ("disagreement") and :func:`label_loss` ("loss") give it, higher where the label is more
-        likely to be wrong.
+        likely to be wrong. Where targets are numbers, :func:`target_disagreement` takes the place
+        of the second.
 
     Raises
     ------
@@ -64,7 +72,11 @@ def label_error_scores(fitted, X, y, *, k=10):
             'candidates="all".'
         )
     influence = self_influence(fitted, X, y)
-    disagreement = label_disagreement(fitted.explain(k=k), y)
+    explanation = fitted.explain(k=k)
+    if explanation.targets == "numbers":
+        disagreement = target_disagreement(explanation, y)
+    else:
+        disagreement = label_disagreement(explanation, y)
     return {
         "self-influence": influence,
         "disagreement": disagreement,
@@ -83,9 +95,12 @@ def self_influence(fitted, X, y):
     up to the method: influence (TRAK, LastLayer) is large where the loss is; the label logit's
     information and the cosine of RepSim do not depend on the given label, and say nothing.
 
+    What a row does to a regressor's output has the sign of its residual. A target that is too large
+    is as suspicious as one that is too small, so that the size is returned.
+
     Parameters
     ----------
-    fitted : attributor or ProvenanceClassifier
+    fitted : attributor, ProvenanceClassifier or ProvenanceRegressor
         Fitted to ``X`` and ``y``.
     X : array-like of shape (n_train, ...)
         Its training rows.
@@ -95,8 +110,8 @@ def self_influence(fitted, X, y):
     Returns
     -------
     ndarray of shape (n_train,)
-        Suspicion: ``attribute(X, y)`` of each row to itself, or the probability that a
-        ProvenanceClassifier gives to the row's own index.
+        Suspicion: ``attribute(X, y)`` of each row to itself, its absolute value for a regressor,
+        or the probability that a provenance network gives to the row's own index.
 
     Raises
     ------
@@ -131,7 +146,16 @@ def self_influence(fitted, X, y):
                 "give all of its training rows."
             )
         suspicion[rows] = scores[np.arange(len(rows)), rows]
+    if _predicts_numbers(fitted):
+        return np.abs(suspicion)
     return suspicion
+
+
+def _predicts_numbers(fitted):
+    """Whether the targets of a fitted attributor or model are numbers."""
+    if hasattr(fitted, "attribute") and hasattr(fitted, "training_"):
+        return getattr(fitted, "classes_", None) is None
+    return predicts_numbers(fitted)
 
 
 @validate_params(
@@ -169,56 +193,127 @@ def label_disagreement(explanation, y, *, weighted=True):
     if explanation.targets == "numbers":
         raise ValueError(
             "label_disagreement compares labels, but the targets of the explanation are numbers; "
-            "explanation.target_differences compares those"
+            "use target_disagreement"
         )
+    differs = explanation.exemplar_labels != y[:, None]
+    return (_shares(explanation, weighted) * differs).sum(axis=1)
+
+
+@validate_params(
+    {"explanation": [Explanation], "y": [ROWS], "weighted": ["boolean"]},
+    prefer_skip_nested_validation=False,
+)
+def target_disagreement(explanation, y, *, weighted=True):
+    """Measure how far each row's target is from the mean of its exemplars' targets.
+
+    Parameters
+    ----------
+    explanation : Explanation
+        Of every training row by the others, ``explain(k=...)`` without queries, by a regressor's
+        attributor.
+    y : array-like of shape (n_train,)
+        Targets of the rows as given.
+    weighted : bool, default=True
+        Whether exemplars count by their scores. Negative scores count nothing; where no score is
+        positive, all exemplars count the same.
+
+    Returns
+    -------
+    ndarray of shape (n_train,)
+        Absolute differences, in units of the target; nan for a row without exemplars.
+
+    Raises
+    ------
+    ValueError
+        If there is not one target for each row explained, or the explanation has labels, or no
+        targets.
+
+    See Also
+    --------
+    label_disagreement : The same for labels of classes.
+
+    Notes
+    -----
+    Rows that are similar, as forests, RepSim and information name them, have similar targets.
+    Influence names the rows that pull the output up, whose targets are larger than the row's.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_provenance import Explanation
+    >>> from sklearn_provenance.evaluation import target_disagreement
+    >>> explanation = Explanation([[1, 2]], [[3.0, 1.0]], exemplar_labels=[[10.0, 20.0]])
+    >>> target_disagreement(explanation, [15.0])  # their mean is 12.5
+    array([2.5])
+    """
+    y = check_labels(y, "y", explanation.n_queries, "the explanation")
+    y = check_numbers(y, "y", (explanation.n_queries,))
+    if explanation.exemplar_labels is None or explanation.targets != "numbers":
+        raise ValueError(
+            "explanation must have numbers as exemplar_labels, to compare with y; use "
+            "label_disagreement for labels of classes"
+        )
+    shares = _shares(explanation, weighted)
+    targets = np.where(explanation.indices >= 0, explanation.exemplar_labels, 0.0)
+    return np.abs((shares * targets).sum(axis=1) - y)
+
+
+def _shares(explanation, weighted):
+    """Shares (n_queries, k) of exemplars, which add up to 1; nan for a query that has none."""
     valid = explanation.indices >= 0
-    differs = (explanation.exemplar_labels != y[:, None]) & valid
     weights = valid.astype(np.float64)
     if weighted:
         positive = np.where(valid, explanation.scores, 0).clip(min=0)
         usable = positive.any(axis=1)
         weights[usable] = positive[usable]
     with np.errstate(invalid="ignore"):
-        return (weights * differs).sum(axis=1) / weights.sum(axis=1)
+        return weights / weights.sum(axis=1, keepdims=True)
 
 
 @validate_params(
     {
-        "model": [nn.Module, Instance("predict_proba"), Instance("attribute")],
+        "model": [
+            nn.Module,
+            Instance("predict_proba"),
+            Instance("attribute"),
+            Instance("predict"),
+        ],
         "X": [ROWS],
         "y": [ROWS],
     },
     prefer_skip_nested_validation=False,
 )
 def label_loss(model, X, y):
-    """Cross entropy of every row's given label, the baseline of label errors.
+    """Loss of every row at its given label or target, the baseline of label errors.
 
     Parameters
     ----------
-    model : classifier, torch.nn.Module or attributor
-        A fitted classifier with ``predict_proba``, a network that maps a batch to logits, with
-        classes counted from 0, or an attributor of one of these.
+    model : classifier, regressor, torch.nn.Module or attributor
+        A fitted classifier with ``predict_proba``, a fitted regressor, a network that maps a batch
+        to logits, with classes counted from 0, or an attributor of one of these.
     X : array-like of shape (n, ...)
         Rows as the model takes them.
     y : array-like of shape (n,)
-        Their labels as given.
+        Their labels or targets as given.
 
     Returns
     -------
     ndarray of shape (n,)
         -log p(y | x) in nats. Probabilities below the smallest normal number of their type count
-        as that.
+        as that. For a regressor, squares of the residuals.
 
     Raises
     ------
     TypeError
-        If the model gives no probabilities.
+        If the model is a classifier that gives no probabilities.
     ValueError
         If a label is none of the model's classes.
     """
     y = check_labels(y, "y", _num_samples(X))
     if hasattr(model, "attribute"):
         check_fitted(model)
+    if _predicts_numbers(model) and hasattr(model, "predict"):
+        return _squared_residuals(model, X, y)
     classes = getattr(model, "classes_", None)
     model = getattr(model, "estimator_", model) if hasattr(model, "attribute") else model
     if isinstance(model, nn.Module):
@@ -245,3 +340,20 @@ def label_loss(model, X, y):
         )
     columns = label_columns(y, len(log_p), np.asarray(classes))
     return -log_p[np.arange(len(log_p)), columns]
+
+
+def _squared_residuals(model, X, y):
+    """Squares (n,) of differences between targets and what a regressor predicts."""
+    predicted = np.asarray(model.predict(X), dtype=np.float64)
+    if predicted.size != len(y):
+        raise ValueError(
+            f"model must predict one number for each row, got predictions of shape "
+            f"{predicted.shape}"
+        )
+    residuals = check_numbers(y, "y", y.shape) - predicted.ravel()
+    if not np.isfinite(residuals).all():
+        raise ValueError(
+            f"model must predict finite numbers, got {(~np.isfinite(residuals)).sum()} that are "
+            "nan or infinite: has its training diverged?"
+        )
+    return np.square(residuals)

@@ -14,6 +14,7 @@ from ._distortions import DISTORTIONS, distort
 from ._faces import load_faces
 from ._mnist import load_fashion_mnist, load_mnist
 from ._rte import load_rte
+from ._shifted_targets import shift_targets
 
 __all__ = [
     "DISTORTIONS",
@@ -28,4 +29,5 @@ __all__ = [
     "load_mnist",
     "load_rte",
     "poison_backdoor",
+    "shift_targets",
 ]

@@ -9,6 +9,7 @@ from ..attribution._suspicion import (
     label_error_scores,
     label_loss,
     self_influence,
+    target_disagreement,
 )
 from ..retraining import Recipe, Retrained, iter_retrain, retrain
 from ._brittleness import brittleness
@@ -47,6 +48,7 @@ __all__ = [
     "retrain",
     "robustness",
     "self_influence",
+    "target_disagreement",
 ]
 
 # Each result and its figure had a class.

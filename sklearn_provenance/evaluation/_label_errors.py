@@ -1,10 +1,10 @@
-"""Label errors: does a method's suspicion point to the rows whose label is wrong?"""
+"""Label errors: does a method's suspicion point to rows whose label or target is wrong?"""
 
 from collections.abc import Mapping
 
 import numpy as np
 from sklearn.metrics import roc_auc_score
-from sklearn.utils._param_validation import validate_params
+from sklearn.utils._param_validation import StrOptions, validate_params
 
 from .._utils.arguments import check_numbers, check_readable, real
 from .._utils.displays import LinesDisplay
@@ -13,13 +13,20 @@ from .._utils.results import Result
 from .._utils.tables import Table, text_table
 from ..attribution._suspicion import LOSS
 
+# What errors are called, by the kind of targets.
+_NAMES = {"labels": "label errors", "numbers": "target errors"}
+
 
 @validate_params(
-    {"is_error": ["array-like"], "inspected": ["array-like"]},
+    {
+        "is_error": ["array-like"],
+        "inspected": ["array-like"],
+        "targets": [StrOptions(set(_NAMES))],
+    },
     prefer_skip_nested_validation=False,
 )
-def label_error_ranking(scores_by_method, is_error, *, inspected=(0.1, 0.2)):
-    """Measure how well methods rank rows whose label is known to be wrong.
+def label_error_ranking(scores_by_method, is_error, *, inspected=(0.1, 0.2), targets="labels"):
+    """Measure how well methods rank rows whose label or target is known to be wrong.
 
     Rows are inspected in descending order of suspicion. Ties are broken at random: what is
     reported is the expectation, so that a method gains nothing from the order of rows.
@@ -31,9 +38,13 @@ def label_error_ranking(scores_by_method, is_error, *, inspected=(0.1, 0.2)):
         baseline to beat, :func:`label_loss`, has to be among them under the name "loss"; it needs
         no attribution.
     is_error : array-like of shape (n_train,), bool
-        Rows whose label is wrong, such as :func:`~sklearn_provenance.datasets.flip_labels` gives.
+        Rows whose label or target is wrong, such as
+        :func:`~sklearn_provenance.datasets.flip_labels` and
+        :func:`~sklearn_provenance.datasets.shift_targets` give.
     inspected : sequence of float, default=(0.1, 0.2)
         Shares of all rows after which the errors found are counted.
+    targets : {"labels", "numbers"}, default="labels"
+        What the errors are errors of, for texts and the figure: labels of classes, or numbers.
 
     Returns
     -------
@@ -52,9 +63,11 @@ def label_error_ranking(scores_by_method, is_error, *, inspected=(0.1, 0.2)):
         curves : list of (ndarray, ndarray)
             Share inspected and share found, from 0 to 1, of each method.
         n_errors : int
-            Rows whose label is wrong.
+            Rows whose label or target is wrong.
         n_rows : int
             Rows in all.
+        targets : str
+            As given.
 
     Raises
     ------
@@ -114,7 +127,7 @@ def label_error_ranking(scores_by_method, is_error, *, inspected=(0.1, 0.2)):
     counts = {"n_errors": int(is_error.sum()), "n_rows": len(is_error)}
     return Result(
         text_table(
-            f"Label errors, {counts['n_errors']} of {len(is_error)} rows: AUROC",
+            f"{_NAMES[targets].capitalize()}, {counts['n_errors']} of {len(is_error)} rows: AUROC",
             methods,
             [f"  {value:.3f}" for value in auroc],
         ),
@@ -125,6 +138,7 @@ def label_error_ranking(scores_by_method, is_error, *, inspected=(0.1, 0.2)):
         inspected=inspected,
         found=found,
         curves=curves,
+        targets=targets,
         **counts,
     )
 
@@ -170,5 +184,8 @@ def _figure(result, **style):
             ([0, 1], [0, 1], {"linestyle": ":"}),
             ([0, share, 1], [0, 1, 1], {"linestyle": ":"}),
         ],
-        axes={"xlabel": "share of rows inspected", "ylabel": "share of label errors found"},
+        axes={
+            "xlabel": "share of rows inspected",
+            "ylabel": f"share of {_NAMES[result.targets]} found",
+        },
     )
