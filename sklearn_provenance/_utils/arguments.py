@@ -68,7 +68,9 @@ def is_loader(values):
 
 
 def is_masked(values):
-    """Whether values are a masked array, whose mask is lost wherever it becomes an array."""
+    """Whether values are a masked array or a list of such, whose mask is lost in an array."""
+    if isinstance(values, list | tuple):
+        return any(isinstance(row, np.ma.MaskedArray) for row in values)
     return isinstance(values, np.ma.MaskedArray)
 
 

@@ -30,8 +30,12 @@ def as_given(X, name="X"):
 
 
 def as_ndarray(values):
-    """An ndarray, also of a tensor, as estimators give under array_api_dispatch."""
-    return values.detach().cpu().numpy() if isinstance(values, torch.Tensor) else np.asarray(values)
+    """Return values as an ndarray, also those of a tensor, which array_api_dispatch gives."""
+    if not isinstance(values, torch.Tensor):
+        return np.asarray(values)
+    if values.dtype == torch.bfloat16:  # which NumPy does not know
+        values = values.float()
+    return values.detach().cpu().numpy()
 
 
 def as_numbers(X):

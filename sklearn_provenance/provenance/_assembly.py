@@ -8,18 +8,6 @@ from ._backbones import MLP_DEPTH
 from ._network import ProvenanceNetwork
 from ._training import ProvenanceLoss
 
-STRUCTURE = (
-    "architecture",
-    "backbone",
-    "width",
-    "dropout",
-    "sharing_level",
-    "heads",
-    "class_conditioning",
-    "index_subset",
-    "device",
-    "precision",
-)
 _LOSS_PARAMETERS = ("alpha", "mixing", "lambda_class", "lambda_index", "label_smoothing")
 
 
@@ -91,13 +79,6 @@ def update_branched_net(estimator, loss_parameters):
         rates = [estimator.lr_index, estimator.lr]
     for group, rate in zip(net.optimizer_.param_groups, rates, strict=True):
         group.update(initial_lr=rate, weight_decay=estimator.weight_decay)
-
-
-def network_structure(estimator):
-    """What may not change between warm starts, and what a saved network needs."""
-    structure = {name: getattr(estimator, name) for name in estimator._STRUCTURE}
-    structure["lr_index"] = "own" if estimator.lr_index is not None else "the same"
-    return structure
 
 
 def stored_layout(estimator):

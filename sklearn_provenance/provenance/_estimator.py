@@ -4,8 +4,7 @@ import copy
 import numbers
 import warnings
 from contextlib import nullcontext
-from os import PathLike
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import torch
@@ -17,19 +16,22 @@ from sklearn.base import (
 )
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from .._utils.arguments import as_device, check_readable
+from .._utils.arguments import as_device, check_readable, real, whole
+from .._utils.numeric import as_given, as_ndarray
 from .._utils.restored import restored_generators, restored_on_error
 from .._utils.rows import image_layout
+from .._utils.types import Path, Rows, Targets
 from ..explanation import Explanation
 from ._index import ClassIndex
 from ._inference import nearest_rows
-from ._input import validate_rows
+from ._input import learn_rows
 from ._known_rows import KnownRowsMixin
 from ._persistence import load_state, load_weights, reading, save_estimator
 from ._subset import index_rows
-from ._training import DeviceRows
+from ._training import TrainingDataset
 
 
 class ProvenanceEstimator(
@@ -38,40 +40,52 @@ class ProvenanceEstimator(
     """An estimator around a network with one output per training row.
 
     Subclasses say which network: they have the class attributes and methods that raise
-    NotImplementedError here, and the parameters ``input_shape``, ``lr``, ``max_epochs``,
-    ``random_state``, ``verbose`` and ``warm_start``. What ``y`` is, they take from
+    NotImplementedError here, and the parameters below. They inherit what ``y`` is from
     :class:`ClassTargets` or :class:`NumericTargets`.
     """
 
+    # Of the parameters that all subclasses have.
+    _parameter_constraints: dict = {
+        "input_shape": [tuple, list, None],
+        "lr": [real(0, np.inf, "neither")],
+        "batch_size": [whole(2), StrOptions({"auto"})],
+        "max_epochs": [whole()],
+        "device": [str, torch.device],
+        "precision": [StrOptions({"auto", "float32", "bfloat16"})],
+        "callbacks": [list, None],
+        "random_state": ["random_state"],
+        "warm_start": ["boolean"],
+        "verbose": ["verbose"],
+    }
     _STRUCTURE: tuple = ()  # parameters that may not change between warm starts
 
     def _assemble_net(self, seed):
-        """The net for the data that were validated, with fresh weights."""
+        """Build the net for the rows that were checked, with fresh weights."""
         raise NotImplementedError
 
     def _update_net(self):
-        """Bring hyperparameters that may change between warm starts to the net."""
+        """Give the net the hyperparameters that may change between warm starts."""
         raise NotImplementedError
 
     def _schedule(self):
-        """Epochs of the warm-up, and between decays of the learning rate."""
+        """Return the epochs of the warm-up, and those between decays of the learning rate."""
         raise NotImplementedError
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: Any, y: Any, sample_id: Any = None) -> Self:
+    def fit(self, X: Rows, y: Targets, sample_id: Targets | None = None) -> Self:
         """Train the network.
 
         Parameters
         ----------
         X : array-like of shape (n, n_features), (n, H, W), (n, C, H, W) or (n, H, W, C)
             Training rows or images. Images of uint8 are divided by 255. Rows are divided by one
-            number for all features, so features on different scales want a ``StandardScaler``
-            before. A sparse matrix becomes dense, with four bytes for each value, and with a
+            number for all features; put a ``StandardScaler`` before if features have different
+            scales. A sparse matrix becomes dense, with four bytes for each value, and with a
             warning above 2 GiB; the estimator keeps the dense rows.
         y : array-like of shape (n,)
             Class labels; targets in a regression, also of shape (n, n_targets).
         sample_id : array-like of shape (n,), default=None
-            Your own identifiers of the rows, handed on to every :class:`Explanation`.
+            Your identifiers of the rows, which every :class:`Explanation` shows.
 
         Returns
         -------
@@ -88,22 +102,18 @@ class ProvenanceEstimator(
             return self._fit(X, y, sample_id)
 
     def _fit(self, X, y, sample_id):
-        before = self.__dict__.copy() if self.warm_start and hasattr(self, "net_") else None
-        check_readable(y, "y")
-        check_readable(sample_id, "sample_id")
-        X, y = validate_rows(self, X, y, reset=True, **self._Y_CHECKS)
+        before = None
+        if self.warm_start and hasattr(self, "net_"):
+            before = self.__dict__.copy()
+        y = as_given(y, "y")
+        if isinstance(y, torch.Tensor):
+            y = as_ndarray(y)
+        X, y = learn_rows(self, X, y, **self._Y_CHECKS)
         self._learn_targets(y)
         if len(X) < 2:
             raise ValueError("n_samples=1; training needs at least 2 rows")
         self._fit_X = X
-        if sample_id is not None:
-            sample_id = np.array(sample_id)
-            if sample_id.shape != (len(X),):
-                raise ValueError(
-                    f"sample_id must have one entry per row, shape ({len(X)},); got "
-                    f"{sample_id.shape}"
-                )
-        self._sample_id = sample_id
+        self._sample_id = _check_sample_id(sample_id, len(X))
 
         rng = check_random_state(self.random_state)
         init_seed, order_seed, step_seed = (int(s) for s in rng.randint(2**31 - 1, size=3))
@@ -118,8 +128,10 @@ class ProvenanceEstimator(
         else:
             self._check_continuation(before)
             self.net_ = copy.deepcopy(self.net_)  # the old one comes back if training fails
-            done = len(self.net_.history)
-            order_seed, step_seed = order_seed + done, step_seed + done
+            # Otherwise each warm start would draw the same batches and the same dropout.
+            n_done = len(self.net_.history)
+            order_seed += n_done
+            step_seed += n_done
             self._update_net()
         self._structure = self._network_structure()
         self._train(order_seed, step_seed)
@@ -146,11 +158,11 @@ class ProvenanceEstimator(
             for epoch in self.net_.history
         ]
 
-    def save(self, path: str | PathLike) -> None:
+    def save(self, path: Path) -> None:
         """Write the fitted estimator to one safetensors file.
 
         The file holds no pickle. It holds the training rows, which explanations show, so it is as
-        confidential as they are. Callbacks and the state of the optimiser are left out.
+        confidential as they are. It does not hold callbacks and the state of the optimiser.
 
         Parameters
         ----------
@@ -171,12 +183,14 @@ class ProvenanceEstimator(
         self._sample_id = state["sample_id"]
         if state["feature_names"] is not None:
             self.feature_names_in_ = state["feature_names"]
-        self._user_shape, self._fit_flat = state["user_shape"], state["fit_flat"]
-        self._input_scale, self._fit_max = state["input_scale"], state["fit_max"]
+        self._user_shape = state["user_shape"]
+        self._fit_flat = state["fit_flat"]
+        self._input_scale = state["input_scale"]
+        self._fit_max = state["fit_max"]
         self._fit_X = state["fit_X"]
         self.n_features_in_ = self._fit_X.shape[1]
         self._index = ClassIndex.from_labels(*self._strata, self.index_)
-        as_device(device)  # no fault of the file
+        as_device(device)  # its errors are not those of the file
         with reading(path):
             net = self._assemble_net(seed=0)
             load_weights(net.module_, weights)
@@ -187,21 +201,22 @@ class ProvenanceEstimator(
         return self
 
     def _network_structure(self):
-        """What may not change between warm starts, and what a saved network needs."""
+        """Return what may not change between warm starts, and what a saved network needs."""
         return {name: getattr(self, name) for name in self._STRUCTURE}
 
     def _check_continuation(self, before):
-        same = all(
-            np.array_equal(before.get(name), getattr(self, name, None))
-            for name in ("classes_", "_fit_y", "_fit_X", "_user_shape", "_input_scale")
-        )
-        if not same:
-            raise ValueError(
-                "warm_start=True goes on training with the same rows and targets; they changed. "
-                "Use warm_start=False to start anew"
-            )
-        old, new = before["_structure"], self._network_structure()
-        changed = [n for n in new if old[n] is not new[n] and not np.array_equal(old[n], new[n])]
+        """Raise if a warm start would train another network, or on other rows."""
+        for name in ("classes_", "_fit_y", "_fit_X", "_user_shape", "_input_scale"):
+            if not np.array_equal(before.get(name), getattr(self, name, None)):
+                raise ValueError(
+                    "warm_start=True goes on training with the same rows and targets; they "
+                    "changed. Use warm_start=False to start anew"
+                )
+        changed = []
+        for name, value in self._network_structure().items():
+            old = before["_structure"][name]
+            if old is not value and not np.array_equal(old, value):
+                changed.append(name)
         if changed:
             raise ValueError(
                 f"warm_start=True keeps the network, but {', '.join(changed)} changed. Use "
@@ -212,18 +227,16 @@ class ProvenanceEstimator(
         from ._net import train
 
         net = self.net_
-        # A module of the user's, unlike our own, draws from the global generators.
-        is_theirs = not isinstance(getattr(self, "backbone", "auto"), str)
-        with restored_generators(net.device, step_seed) if is_theirs else nullcontext():
-            interrupted = train(
-                net,
-                DeviceRows(
-                    *self._training_rows(), net.device, torch.Generator().manual_seed(order_seed)
-                ),
-                torch.Generator(net.device).manual_seed(step_seed),
-                *self._schedule(),
-                bool(self.verbose),
-            )
+        dataset = TrainingDataset(
+            *self._training_rows(), net.device, torch.Generator().manual_seed(order_seed)
+        )
+        step_generator = torch.Generator(net.device).manual_seed(step_seed)
+        # Modules of this package draw from step_generator, a user's from the global generators.
+        generators = nullcontext()
+        if not isinstance(self.backbone, str):
+            generators = restored_generators(net.device, step_seed)
+        with generators:
+            interrupted = train(net, dataset, step_generator, *self._schedule(), bool(self.verbose))
         if interrupted:
             warnings.warn(
                 f"training was interrupted after {len(net.history)} epochs; the estimator can be "
@@ -238,9 +251,14 @@ class ProvenanceEstimator(
         return self.net_.module_
 
     def _nearest(self, rows, exclude, k, name="k"):
-        """The k most probable training rows of what the index network reads, log-probabilities
-        and predicted classes, encoded."""
-        n_candidates = len(self.index_) - (exclude is not None)
+        """Find the k most probable training rows, their log-probabilities, and predictions.
+
+        ``rows`` is what the index network reads, ``exclude`` the training row that each of them is,
+        or None, and ``name`` what the caller calls k.
+        """
+        n_candidates = len(self.index_)
+        if exclude is not None:
+            n_candidates -= 1
         if not isinstance(k, numbers.Integral) or isinstance(k, bool):
             raise TypeError(f"{name} must be an integer; got {k!r}")
         if not 1 <= k <= n_candidates:
@@ -262,18 +280,26 @@ class ProvenanceEstimator(
         return found
 
     def _explanation(self, rows, indices, log_proba, predicted, method):
-        """Training rows and their probabilities, beside queries as flat rows."""
-        images = self._user_shape is not None
-        shape = image_layout(self._user_shape)[0] if images else (self.n_features_in_,)
+        """Build the Explanation of flat rows from what :meth:`_nearest` finds."""
+        sample_id = None
+        if self._sample_id is not None:
+            sample_id = self._sample_id[indices]
+        training_data = self._fit_X
+        image_shape = None
+        if self._user_shape is not None:
+            shape, _ = image_layout(self._user_shape)
+            rows = rows.reshape(-1, *shape)
+            training_data = training_data.reshape(-1, *shape)
+            image_shape = self.input_shape_
         return Explanation(
             indices,
             np.exp(log_proba),
-            sample_id=None if self._sample_id is None else self._sample_id[indices],
+            sample_id=sample_id,
             exemplar_labels=self._labels_of(indices),
             query_labels=self._predicted_labels(predicted),
-            queries=rows.reshape(-1, *shape) if images else rows,
-            training_data=self._fit_X.reshape(-1, *shape) if images else self._fit_X,
-            image_shape=self.input_shape_ if images else None,
+            queries=rows,
+            training_data=training_data,
+            image_shape=image_shape,
             feature_names=getattr(self, "feature_names_in_", None),
             method=method,
             score_name="index probability",
@@ -286,5 +312,18 @@ class ProvenanceEstimator(
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
+        tags.target_tags.required = True
         tags.transformer_tags.preserves_dtype = ["float32"]
         return tags
+
+
+def _check_sample_id(sample_id, n_rows):
+    if sample_id is None:
+        return None
+    check_readable(sample_id, "sample_id")
+    sample_id = np.array(sample_id)
+    if sample_id.shape != (n_rows,):
+        raise ValueError(
+            f"sample_id must have one entry per row, shape ({n_rows},); got {sample_id.shape}"
+        )
+    return sample_id

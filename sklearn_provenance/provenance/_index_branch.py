@@ -1,29 +1,55 @@
 """What estimators read from their index branch: rows, their probabilities, how sure it is."""
 
 from collections.abc import Callable
-from os import PathLike
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import torch
+from sklearn.base import TransformerMixin
+from sklearn.utils._param_validation import Interval, RealNotInt, StrOptions
 from torch import nn
 
+from .._utils.arguments import real, whole
+from .._utils.types import Path, Rows
 from ..explanation import Explanation
-from ._inference import index_certainty, index_proba, nearest_rows
+from ._backbones import SIZES
+from ._inference import index_certainty, index_features, index_proba, nearest_rows
 
 
-class IndexBranchMixin:
+class IndexBranchMixin(TransformerMixin):  # for set_output of its transform
     """Methods of a :class:`ProvenanceEstimator` that takes rows to its index branch.
 
     A subclass has ``_method``, what its explanations say of the network, and the parameters
     ``warmup_epochs`` and ``decay_epochs``.
     """
 
+    # Of the parameters that both subclasses have, beside those of ProvenanceEstimator.
+    _parameter_constraints: dict = {
+        "alpha": [real(0, 1, "both")],
+        "mixing": [StrOptions({"expected", "sampled"})],
+        "backbone": [StrOptions({"auto", "cnn", "mlp"}), nn.Module, callable],
+        "width": [StrOptions({*SIZES, "paper"})],
+        "dropout": [real(0, 1, "left")],
+        "sharing_level": [whole(1, 4), None],
+        "index_subset": [
+            whole(),
+            Interval(RealNotInt, 0, 1, closed="right"),
+            "array-like",
+            None,
+        ],
+        "lambda_index": [real()],
+        "label_smoothing": [real(0, 1, "left")],
+        "lr_index": [real(0, np.inf, "neither"), None],
+        "weight_decay": [real()],
+        "warmup_epochs": [whole(0)],
+        "decay_epochs": [whole()],
+    }
+
     @property
     def _n_features_out(self):
         return self.net_.module_.n_index_features
 
-    def predict_index(self, X: Any) -> np.ndarray:
+    def predict_index(self, X: Rows) -> np.ndarray:
         """The training row of largest probability.
 
         Parameters
@@ -39,7 +65,7 @@ class IndexBranchMixin:
         rows = self._rows(X)
         return nearest_rows(self._index_network, self._index, rows, 1, self._routing)[0][:, 0]
 
-    def index_proba(self, X: Any) -> np.ndarray:
+    def index_proba(self, X: Rows) -> np.ndarray:
         """Probability of every training row.
 
         Parameters
@@ -55,7 +81,7 @@ class IndexBranchMixin:
         rows = self._rows(X)
         return index_proba(self._index_network, self._index, rows, self._routing)
 
-    def index_certainty(self, X: Any = None) -> tuple[np.ndarray, np.ndarray]:
+    def index_certainty(self, X: Rows = None) -> tuple[np.ndarray, np.ndarray]:
         """Measure how sure the index branch is, a batch of rows at a time.
 
         Parameters
@@ -76,7 +102,7 @@ class IndexBranchMixin:
         return index_certainty(self._index_network, self._index, rows, self._routing, exclude)
 
     def kneighbors(
-        self, X: Any = None, n_neighbors: int = 5, return_distance: bool = True
+        self, X: Rows = None, n_neighbors: int = 5, return_distance: bool = True
     ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
         """The training rows of largest probability, as neighbours.
 
@@ -102,7 +128,7 @@ class IndexBranchMixin:
             return indices
         return np.nan_to_num(-log_proba, nan=np.inf), indices
 
-    def explain(self, X: Any = None, k: int = 5) -> Explanation:
+    def explain(self, X: Rows = None, k: int = 5) -> Explanation:
         """Name the training rows behind predictions.
 
         Parameters
@@ -131,7 +157,7 @@ class IndexBranchMixin:
     @classmethod
     def load(
         cls,
-        path: str | PathLike,
+        path: Path,
         *,
         backbone: nn.Module | Callable[[], nn.Module] | None = None,
         device: str | torch.device = "auto",
@@ -159,6 +185,29 @@ class IndexBranchMixin:
             If :meth:`save` did not write the file, or the backbone does not fit to it.
         """
         return cls._load(path, backbone, device)
+
+    def transform(self, X: Rows) -> np.ndarray:
+        """Compute the penultimate features of the index branch.
+
+        Parameters
+        ----------
+        X : array-like
+            Rows or images as in :meth:`fit`.
+
+        Returns
+        -------
+        features : ndarray of shape (n, n_index_features), float32
+            What the last layer of the index branch sees. Where that branch sees the class, it is
+            the predicted one.
+        """
+        rows = self._rows(X)
+        return index_features(self.net_.module_, self._index, rows)
+
+    def _network_structure(self):
+        structure = super()._network_structure()
+        # A learning rate of the index branch needs a parameter group of its own.
+        structure["lr_index"] = "the same" if self.lr_index is None else "another"
+        return structure
 
     def _schedule(self):
         return self.warmup_epochs, self.decay_epochs

@@ -1,8 +1,11 @@
 """Reading a trained provenance network, a batch at a time.
 
 No function here holds more than one batch of rows x outputs unless that is what it returns.
-[PN] is "Provenance Networks: End-to-End Exemplar-Based Explainability".
+[PN] is "Provenance Networks: End-to-End Exemplar-Based Explainability". Shapes in comments: B rows
+of a batch, C classes, M outputs of the largest class, T targets.
 """
+
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -16,7 +19,7 @@ _LEAST_ROWS = 16
 
 
 def class_proba(module, index, rows):
-    """Class probabilities.
+    """Compute class probabilities.
 
     Parameters
     ----------
@@ -35,16 +38,16 @@ def class_proba(module, index, rows):
     proba = np.empty((len(rows), len(index.sizes)), dtype=np.float32)
     if module.has_class_branch:
         for batch, _, x in batches(module, rows, len(index.sizes)):
-            store(proba, batch, checked(module.class_logits(x)).softmax(1))
+            store_batch(proba, batch, check_outputs(module.class_logits(x)).softmax(1))
         return proba
     by_class = _class_sums(index, _device(module))
     for batch, _, x in batches(module, rows, index.n_outputs):
-        store(proba, batch, _class_mass(_outputs(module, x).index_logits, by_class))
+        store_batch(proba, batch, _class_mass(_forward(module, x).index_logits, by_class))
     return proba
 
 
 def regression_values(module, rows, n_targets):
-    """Standardised targets.
+    """Compute standardised targets.
 
     Parameters
     ----------
@@ -62,12 +65,12 @@ def regression_values(module, rows, n_targets):
     """
     values = np.empty((len(rows), n_targets), dtype=np.float32)
     for batch, _, x in batches(module, rows):
-        store(values, batch, checked(module.values(x)))
+        store_batch(values, batch, check_outputs(module.values(x)))
     return values
 
 
 def index_features(module, index, rows):
-    """Penultimate features of the index branch.
+    """Compute the penultimate features of the index branch.
 
     Parameters
     ----------
@@ -77,16 +80,16 @@ def index_features(module, index, rows):
     Returns
     -------
     features : ndarray of shape (n, n_index_features), float32
-        Conditioned on the predicted class where the branch is.
+        What the last layer of the index branch sees, for the predicted class.
     """
     features = np.empty((len(rows), module.n_index_features), dtype=np.float32)
     for batch, _, x in batches(module, rows, index.n_outputs):
-        store(features, batch, checked(_outputs(module, x).index_features))
+        store_batch(features, batch, check_outputs(_forward(module, x).index_features))
     return features
 
 
 def index_proba(module, index, rows, routing):
-    """Probability of every training row.
+    """Compute the probability of every training row.
 
     Parameters
     ----------
@@ -101,24 +104,19 @@ def index_proba(module, index, rows, routing):
         Zero for training rows without an output.
     """
     proba = np.zeros((len(rows), len(index.output_of_row)), dtype=np.float32)
-    device = _device(module)
-    by_class = _class_sums(index, device)
-    members = torch.as_tensor(index.members, device=device)
-    for batch, _, x in batches(module, rows, index.n_outputs):
-        log_p, label, _ = _log_proba(module, members, by_class, x, routing)
-        p = log_p.exp()
-        if label is not None:
-            outputs = members[label]
+    for batch, read in _read_index(module, index, rows, routing):
+        p = read.log_proba.exp()
+        if read.outputs is not None:
             # Padding goes to an extra column, which is cut off.
-            outputs = outputs.where(outputs >= 0, index.n_outputs)
-            wide = torch.zeros(len(x), index.n_outputs + 1, device=p.device)
-            p = wide.scatter_(1, outputs, p)[:, :-1]
+            outputs = read.outputs.where(read.outputs >= 0, index.n_outputs)
+            wide = torch.zeros(len(p), index.n_outputs + 1, device=p.device)
+            p = wide.scatter_(1, outputs, p)[:, :-1]  # (B, n_outputs)
         proba[batch, index.rows] = p[: batch.stop - batch.start].cpu().numpy()
     return proba
 
 
 def nearest_rows(module, index, rows, k, routing, exclude=None, decide=None):
-    """The k training rows of largest probability.
+    """Find the k training rows of largest probability.
 
     Parameters
     ----------
@@ -127,7 +125,7 @@ def nearest_rows(module, index, rows, k, routing, exclude=None, decide=None):
     k : int
         Training rows per query.
     exclude : ndarray of shape (n,), default=None
-        Training row that each query may not name; the others' probabilities are normalised
+        Training row that each query may not name; the probabilities of the others are normalised
         without it.
     decide : callable, default=None
         Takes class scores (B, C), or the outputs (B, T) of a regression, to predictions (B, ...).
@@ -144,34 +142,31 @@ def nearest_rows(module, index, rows, k, routing, exclude=None, decide=None):
     indices = np.full((len(rows), k), -1, dtype=np.int64)
     log_proba = np.full((len(rows), k), np.nan)
     predicted = []
-    device = _device(module)
-    by_class = _class_sums(index, device)
-    members = torch.as_tensor(index.members, device=device)
-    training_rows = torch.as_tensor(index.rows, device=device)
-    if exclude is not None:
-        exclude = torch.as_tensor(index.output_of_row[exclude], device=device)
-    for batch, numbers, x in batches(module, rows, index.n_outputs):
-        without = None if exclude is None else exclude[numbers]
-        log_p, label, scores = _log_proba(module, members, by_class, x, routing, without)
+    training_rows = torch.as_tensor(index.rows, device=_device(module))
+    for batch, read in _read_index(module, index, rows, routing, exclude):
         if decide is not None:
-            predicted.append(decide(scores)[: batch.stop - batch.start].cpu().numpy())
-        top, columns = log_p.topk(min(k, log_p.shape[1]), dim=1)
-        outputs = columns if label is None else members[label].gather(1, columns)
-        found = training_rows[outputs.clamp(min=0)].masked_fill(~top.isfinite(), -1)
-        store(indices[:, : top.shape[1]], batch, found)
-        store(log_proba[:, : top.shape[1]], batch, top.masked_fill(~top.isfinite(), torch.nan))
+            predicted.append(decide(read.scores)[: batch.stop - batch.start].cpu().numpy())
+        # In a class with fewer than k rows there are fewer columns, and the rest stays padding.
+        n_found = min(k, read.log_proba.shape[1])
+        top, outputs = read.log_proba.topk(n_found, dim=1)  # (B, n_found)
+        if read.outputs is not None:
+            outputs = read.outputs.gather(1, outputs)
+        padding = ~top.isfinite()
+        found = training_rows[outputs.clamp(min=0)].masked_fill(padding, -1)
+        store_batch(indices[:, :n_found], batch, found)
+        store_batch(log_proba[:, :n_found], batch, top.masked_fill(padding, torch.nan))
     return indices, log_proba, np.concatenate(predicted) if predicted else None
 
 
 def nearest_in_class(module, index, rows, labels):
-    """The training row of largest probability among those of a class that is given.
+    """Find the training row of largest probability among those of a given class.
 
     Parameters
     ----------
     module, index, rows
         As in :func:`class_proba`.
     labels : ndarray of shape (n,)
-        Encoded class of each row. A class-conditional branch is told it ([PN] Eq. 21).
+        Encoded class of each row. A class-conditional branch sees it ([PN] Eq. 21).
 
     Returns
     -------
@@ -185,17 +180,17 @@ def nearest_in_class(module, index, rows, labels):
     labels = torch.as_tensor(labels, device=device)
     for batch, numbers, x in batches(module, rows, index.n_outputs):
         label = labels[numbers]
-        mates = members[label]  # (B, M)
-        logits = checked(module(x, label).index_logits)
+        outputs = members[label]  # (B, M), -1 pads
+        logits = check_outputs(module(x, label).index_logits)
         if not module.index_per_class:
-            logits = logits.gather(1, mates.clamp(min=0)).masked_fill(mates < 0, -torch.inf)
-        outputs = mates.gather(1, logits.argmax(1, keepdim=True))[:, 0]
-        store(indices, batch, training_rows[outputs])
+            logits = logits.gather(1, outputs.clamp(min=0)).masked_fill(outputs < 0, -torch.inf)
+        best = outputs.gather(1, logits.argmax(1, keepdim=True))[:, 0]  # (B,)
+        store_batch(indices, batch, training_rows[best])
     return indices
 
 
 def index_certainty(module, index, rows, routing, exclude=None):
-    """Log-confidence and entropy of the index probabilities, without an n x N matrix.
+    """Compute log-confidence and entropy of the index probabilities, without an n x N matrix.
 
     Parameters
     ----------
@@ -208,28 +203,32 @@ def index_certainty(module, index, rows, routing, exclude=None):
         As :func:`~sklearn_provenance.information._certainty.certainty` gives them. nan where no
         training row is left.
     """
-    log_confidence, entropy = np.empty(len(rows)), np.empty(len(rows))
-    device = _device(module)
-    by_class = _class_sums(index, device)
-    members = torch.as_tensor(index.members, device=device)
-    if exclude is not None:
-        exclude = torch.as_tensor(index.output_of_row[exclude], device=device)
-    for batch, numbers, x in batches(module, rows, index.n_outputs):
-        without = None if exclude is None else exclude[numbers]
-        log_p, _, _ = _log_proba(module, members, by_class, x, routing, without)
-        found = certainty(log_p)
-        store(log_confidence, batch, found[0])
-        store(entropy, batch, found[1])
+    log_confidence = np.empty(len(rows))
+    entropy = np.empty(len(rows))
+    for batch, read in _read_index(module, index, rows, routing, exclude):
+        batch_confidence, batch_entropy = certainty(read.log_proba)
+        store_batch(log_confidence, batch, batch_confidence)
+        store_batch(entropy, batch, batch_entropy)
     return log_confidence, entropy
 
 
 def batches(module, rows, n_values=0):
-    """Batches as (slice of rows, numbers of the rows in x, x on the device).
+    """Iterate over batches: slice of rows, numbers of the rows in x, and x on the device.
 
     x repeats rows where there are few: matrix products of one to three rows round differently, and
     a row's result should not depend on what it is batched with.
+
+    Parameters
+    ----------
+    module : Module
+        The network that reads them. It is in evaluation mode meanwhile.
+    rows : ndarray of shape (n, n_features)
+        Validated input.
+    n_values : int, default=0
+        Values per row that the caller holds.
     """
-    n_values, device = max(n_values, module.values_per_row), _device(module)
+    device = _device(module)
+    n_values = max(n_values, module.values_per_row)
     size = max(1, min(4096, _BATCH_VALUES // n_values))
     with evaluation_mode(module), torch.inference_mode():
         for start in range(0, len(rows), size):
@@ -239,17 +238,13 @@ def batches(module, rows, n_values=0):
             yield batch, numbers, torch.tensor(rows[numbers], device=device)
 
 
-def _device(module):
-    return next(module.parameters()).device
-
-
-def store(target, batch, values):
-    """Keep what belongs to a batch of :func:`batches`, without the rows that it repeats."""
+def store_batch(target, batch, values):
+    """Store the values of a batch of :func:`batches`, without those of rows that it repeats."""
     target[batch] = values[: batch.stop - batch.start].cpu()
 
 
-def checked(outputs):
-    """Outputs of the network; raise if they are NaN or infinite. -inf stands for no output."""
+def check_outputs(outputs):
+    """Raise if outputs of the network are NaN or infinite. -inf stands for no output."""
     if (outputs.isnan() | outputs.isposinf()).any():
         raise ValueError(
             "the network's outputs are NaN or infinite: its weights or the rows are too large. "
@@ -258,16 +253,20 @@ def checked(outputs):
     return outputs
 
 
-def _outputs(module, x):
+def _device(module):
+    return next(module.parameters()).device
+
+
+def _forward(module, x):
     output = module(x)
-    for values in (output.index_logits, output.task):
-        if values is not None:
-            checked(values)
+    check_outputs(output.index_logits)
+    if output.task is not None:
+        check_outputs(output.task)
     return output
 
 
 def _class_sums(index, device):
-    """Sparse matrix (C, n_outputs) that adds the outputs of each class."""
+    """Return the sparse matrix (C, n_outputs) that adds the outputs of each class."""
     places = np.stack([index.labels, np.arange(index.n_outputs)])
     ones = torch.ones(index.n_outputs, device=device)
     shape = (len(index.sizes), index.n_outputs)
@@ -276,30 +275,63 @@ def _class_sums(index, device):
 
 
 def _class_mass(index_logits, by_class):
-    """Index probability (B, C) that falls on each class."""
+    """Sum the index probability over the rows of each class, (B, C)."""
     mass = (by_class @ index_logits.softmax(1).T).T
     return mass / mass.sum(1, keepdim=True)
 
 
-def _log_proba(module, members, by_class, x, routing, exclude=None):
-    """Log-probabilities (B, columns), the class whose local outputs the columns are, if any, and
-    what is predicted from: class scores (B, C) or outputs (B, T)."""
-    if module.index_per_class and routing == "soft":
-        per_class = module.index_logits_per_class(x)
-        scores = checked(next(per_class))
-        log_class = scores.log_softmax(1)
-        log_p = torch.empty(len(x), int(members.max()) + 1, device=x.device)
-        for c, logits in enumerate(map(checked, per_class)):
-            own = members[c][members[c] >= 0]
-            log_p[:, own] = log_class[:, c : c + 1] + logits[:, : len(own)].log_softmax(1)
-        label = None
-    else:
-        output = _outputs(module, x)
-        log_p, label, scores = output.index_logits, output.label, output.task
-        if scores is None:
-            scores = _class_mass(log_p, by_class)
+class _IndexReading(NamedTuple):
+    """What a batch of :func:`_read_index` holds."""
+
+    log_proba: torch.Tensor  # (B, n_outputs), or (B, M) of the outputs of one class per row
+    outputs: torch.Tensor | None  # (B, M), the output of each column, -1 pads; None if all in order
+    scores: torch.Tensor  # class scores (B, C), or outputs (B, T) of a regression
+
+
+def _read_index(module, index, rows, routing, exclude=None):
+    """Iterate over batches of rows: a slice and an :class:`_IndexReading`.
+
+    Where ``exclude`` is given, an array of shape (n,) of training rows, each row's probabilities
+    are those without that training row.
+    """
+    device = _device(module)
+    by_class = _class_sums(index, device)
+    members = torch.as_tensor(index.members, device=device)
     if exclude is not None:
-        columns = torch.arange(log_p.shape[1], device=x.device)
-        outputs = columns if label is None else members[label]
-        log_p = log_p.masked_fill((outputs == exclude[:, None]) & (outputs >= 0), -torch.inf)
-    return log_p.log_softmax(1), label, scores
+        exclude = torch.as_tensor(index.output_of_row[exclude], device=device)
+    for batch, numbers, x in batches(module, rows, index.n_outputs):
+        if module.index_per_class and routing == "soft":
+            read = _soft_routing(module, members, x)
+        else:
+            output = _forward(module, x)
+            outputs, scores = None, output.task
+            if output.label is not None:
+                outputs = members[output.label]
+            if scores is None:
+                scores = _class_mass(output.index_logits, by_class)
+            read = _IndexReading(output.index_logits, outputs, scores)
+        logits = read.log_proba
+        if exclude is not None:
+            logits = _without(logits, read.outputs, exclude[numbers])
+        yield batch, read._replace(log_proba=logits.log_softmax(1))
+
+
+def _soft_routing(module, members, x):
+    """Multiply class probabilities by index probabilities inside the class, for every class."""
+    per_class = module.index_logits_per_class(x)
+    scores = check_outputs(next(per_class))  # (B, C)
+    log_class = scores.log_softmax(1)
+    log_p = torch.empty(len(x), int(members.max()) + 1, device=x.device)  # (B, n_outputs)
+    for c, logits in enumerate(per_class):
+        own = members[c][members[c] >= 0]  # (K_c,)
+        log_own = check_outputs(logits)[:, : len(own)].log_softmax(1)
+        log_p[:, own] = log_class[:, c : c + 1] + log_own
+    return _IndexReading(log_p, None, scores)
+
+
+def _without(logits, outputs, exclude):
+    """Hide the output that each row may not name; -1 stands for none."""
+    if outputs is None:
+        outputs = torch.arange(logits.shape[1], device=logits.device)
+    hidden = (outputs == exclude[:, None]) & (outputs >= 0)  # (B, columns)
+    return logits.masked_fill(hidden, -torch.inf)

@@ -1,7 +1,6 @@
 """Rows and images as users give them: checked, flattened, never reordered."""
 
 import math
-import numbers
 import warnings
 
 import numpy as np
@@ -9,20 +8,21 @@ import torch
 from scipy.sparse import issparse
 from sklearn.utils.validation import validate_data
 
-from .._utils.numeric import as_given
+from .._utils.arguments import whole
+from .._utils.numeric import as_given, as_ndarray
 from .._utils.rows import image_layout
 
 _LARGE = 2**31  # bytes
 
 
-def validate_rows(estimator, X, y="no_validation", *, reset, **y_checks):
-    """Check input and bring it to flat rows of uint8 or float32.
+def learn_rows(estimator, X, y, **y_checks):
+    """Check the rows and targets given to fit, and learn how rows are laid out.
 
-    On ``reset`` the layout is learned: ``estimator._user_shape`` is the shape of an image as the
-    user gives it (None for rows) and ``estimator._input_scale`` the factor for values: 1/255 for
-    images of uint8; for rows one over the root mean square of all values, so that the unit of
-    measurement does not matter (batch normalisation adds a constant to the variance);
-    ``estimator._fit_flat`` is whether X was two-dimensional.
+    The estimator learns ``_user_shape``, the shape of an image as the user gives it (None for
+    rows); ``_fit_flat``, whether X was two-dimensional; ``_fit_max``, the largest value; and
+    ``_input_scale``, the factor for values. The factor is 1/255 for images of uint8 and 1 for other
+    images. For rows it is one over the root mean square of all values, so that their unit does not
+    matter: batch normalisation adds a constant to the variance.
 
     Parameters
     ----------
@@ -31,91 +31,120 @@ def validate_rows(estimator, X, y="no_validation", *, reset, **y_checks):
     X : array-like or sparse matrix
         (n, n_features), (n, H, W), (n, C, H, W) or (n, H, W, C). A sparse matrix becomes dense,
         which takes four bytes for each value, zeros included, and warns above 2 GiB.
-    y : array-like of shape (n,), default="no_validation"
-        Labels, checked along with X.
-    reset : bool
-        True in fit.
+    y : array-like of shape (n,)
+        Targets, checked along with X.
     **y_checks
         Further arguments of scikit-learn's ``validate_data``, about ``y``.
 
     Returns
     -------
     rows : ndarray of shape (n, n_features)
-        A copy, uint8 for images that fit saw as uint8, else float32; images flattened in the
-        user's own order.
+        A read-only copy, uint8 for images of uint8, else float32; images are flattened in the
+        order in which they were given.
     y : ndarray of shape (n,)
-        Only if y was given.
+        Targets.
 
     Raises
     ------
     ValueError
-        If the shape is wrong or ambiguous, or the range disagrees with the one seen in fit.
+        If the shape is wrong or ambiguous.
     """
-    X = given = _as_array(as_given(X))
-    ndim = getattr(X, "ndim", 2)
-    if reset and estimator.input_shape is not None:
-        _check_input_shape(estimator.input_shape)
-    if ndim in (3, 4):
-        user_shape = X.shape[1:]
-        if reset and estimator.input_shape is not None:
-            _check_same_image(tuple(estimator.input_shape), user_shape, "input_shape")
-        X = X.reshape(len(X), -1) if len(X) else X.reshape(0, math.prod(user_shape))
-    elif reset and estimator.input_shape is not None:
-        user_shape = tuple(estimator.input_shape)
-    else:
-        user_shape = None
+    given = _as_array(X)
+    user_shape = _image_shape(given)
+    is_flat = user_shape is None
+    if estimator.input_shape is not None:
+        input_shape = _check_input_shape(estimator.input_shape)
+        if user_shape is None:
+            user_shape = input_shape
+        elif user_shape != input_shape:
+            raise ValueError(
+                f"images must have one size: input_shape is {input_shape}, got {user_shape}"
+            )
+    is_uint8 = user_shape is not None and _is_uint8(given)
+    X, y = validate_data(
+        estimator,
+        _flattened(given),
+        y,
+        dtype=np.uint8 if is_uint8 else np.float32,
+        order="C",
+        **y_checks,
+    )
+    if user_shape is not None and X.shape[1] != math.prod(user_shape):
+        raise ValueError(
+            f"input_shape={estimator.input_shape} asks for {math.prod(user_shape)} values per "
+            f"row; X has {X.shape[1]}"
+        )
+    if np.may_share_memory(X, np.asarray(given)):
+        X = X.copy()
 
-    if not reset and user_shape is not None:
-        if estimator._user_shape is None:
+    estimator._user_shape = user_shape
+    estimator._fit_flat = is_flat
+    estimator._fit_max = float(X.max())
+    if user_shape is None:
+        estimator._input_scale = unit_scale(X)
+    else:
+        image_layout(user_shape)  # raises if it is ambiguous
+        estimator._input_scale = 1 / 255 if is_uint8 else 1.0
+    X.flags.writeable = False  # warm starts and explanations rely on it
+    return X, y
+
+
+def read_rows(estimator, X):
+    """Check the rows given to a method, by what fit learned, and bring them to the type of fit.
+
+    Parameters
+    ----------
+    estimator : BaseEstimator
+        Fitted.
+    X : array-like or sparse matrix
+        As in :func:`learn_rows`.
+
+    Returns
+    -------
+    rows : ndarray of shape (n, n_features)
+        uint8, or float32 in the unit of the rows given to fit; images are flattened.
+
+    Raises
+    ------
+    ValueError
+        If the shape is wrong, or the range disagrees with the one seen in fit.
+    """
+    X = _as_array(X)
+    fit_shape = estimator._user_shape
+    user_shape = _image_shape(X)
+    if user_shape is not None:
+        if fit_shape is None:
             raise ValueError(
                 f"fit saw rows of {estimator.n_features_in_} features; got images of shape "
                 f"{user_shape}. Pass rows, or fit on images"
             )
-        _check_same_image(estimator._user_shape, user_shape, "fit")
-
-    is_bytes = _is_uint8(X) and (user_shape if reset else estimator._user_shape) is not None
-    _check_not_one_image(estimator, X, reset)
-    kwargs = {"dtype": np.uint8 if is_bytes else np.float32, "order": "C"}
-    without_y = isinstance(y, str) and y == "no_validation"
-    checked = validate_data(estimator, X, y, reset=reset, **kwargs, **y_checks)
-    X, y = (checked, None) if without_y else checked
-    if reset and np.may_share_memory(X, np.asarray(given)):
-        X = X.copy()
-
-    if reset:
-        if user_shape is not None and X.shape[1] != math.prod(user_shape):
+        if user_shape != fit_shape:
             raise ValueError(
-                f"input_shape={estimator.input_shape} asks for {math.prod(user_shape)} values per "
-                f"row; X has {X.shape[1]}"
+                f"images must have one size: fit saw images of shape {fit_shape}, got {user_shape}"
             )
-        estimator._user_shape = user_shape
-        estimator._fit_flat = ndim == 2
-        if user_shape is None:
-            estimator._input_scale = unit_scale(X)
-        else:
-            image_layout(user_shape)
-            estimator._input_scale = 1 / 255 if is_bytes else 1.0
-        estimator._fit_max = float(X.max())
-        X.flags.writeable = False  # warm starts and explanations rely on it
-    elif estimator._user_shape is not None:
-        _check_range(estimator, X, is_bytes)
-        if is_bytes and estimator._input_scale == 1:
-            X = X.astype(np.float32) / np.float32(255)
-        elif not is_bytes and estimator._input_scale != 1:
-            X = X * np.float32(255)
-
-    return X if without_y else (X, y)
+    elif fit_shape is not None:
+        _check_not_one_image(X, fit_shape)
+    is_uint8 = fit_shape is not None and _is_uint8(X)
+    dtype = np.uint8 if is_uint8 else np.float32
+    X = validate_data(estimator, _flattened(X), reset=False, dtype=dtype, order="C")
+    if fit_shape is None:
+        return X
+    return _in_unit_of_fit(estimator, X)
 
 
 def unit_scale(X):
-    """The factor that brings the root mean square of all values to 1."""
+    """Compute the factor that brings the root mean square of all values to 1."""
     size = float(np.sqrt(np.mean(np.square(X, dtype=np.float64))))
-    return 1 / size if size > 0 else 1.0
+    if size == 0:
+        return 1.0
+    return 1 / size
 
 
 def _as_array(X):
+    """Return tensors, sparse matrices and lists of images as arrays, and other rows as they are."""
+    X = as_given(X)
     if isinstance(X, torch.Tensor):
-        return X.cpu().numpy()
+        return as_ndarray(X)
     if issparse(X):
         return _densified(X)
     if isinstance(X, list | tuple) and len(X) and np.ndim(X[0]) in (2, 3):
@@ -140,42 +169,61 @@ def _densified(X):
     return X.toarray()
 
 
-def _check_input_shape(shape):
-    sizes = [s for s in shape if isinstance(s, numbers.Integral) and s > 0]
-    if len(sizes) != len(shape) or len(shape) not in (2, 3):
-        raise ValueError(
-            f"input_shape must be (H, W), (C, H, W) or (H, W, C), positive integers; got {shape!r}"
-        )
+def _image_shape(X):
+    """Return the shape of one image, or None if X holds flat rows."""
+    if getattr(X, "ndim", 2) in (3, 4):
+        return X.shape[1:]
+    return None
 
 
-def _check_not_one_image(estimator, X, reset):
-    shape = None if reset else estimator._user_shape
-    if shape is not None and getattr(X, "shape", None) == shape[:2] != (1, math.prod(shape)):
-        raise ValueError(
-            f"expected a batch of images of shape {shape}; got one image. Pass X[None]"
-        )
+def _flattened(X):
+    image_shape = _image_shape(X)
+    if image_shape is None:
+        return X
+    return X.reshape(len(X), math.prod(image_shape))
 
 
 def _is_uint8(X):
-    if hasattr(X, "dtypes") and hasattr(X, "columns"):
+    if hasattr(X, "dtypes") and hasattr(X, "columns"):  # a data frame
         return len(X.columns) > 0 and all(str(dtype).lower() == "uint8" for dtype in X.dtypes)
     return getattr(X, "dtype", None) == np.uint8
 
 
-def _check_same_image(expected, given, source):
-    if tuple(expected) != tuple(given):
-        what = "input_shape is" if source == "input_shape" else "fit saw images of shape"
-        raise ValueError(f"images must have one size: {what} {tuple(expected)}, got {tuple(given)}")
+def _check_input_shape(shape):
+    side = whole()
+    if len(shape) not in (2, 3) or not all(side.is_satisfied_by(size) for size in shape):
+        raise ValueError(
+            f"input_shape must be (H, W), (C, H, W) or (H, W, C), positive integers; got {shape!r}"
+        )
+    return tuple(shape)
 
 
-def _check_range(estimator, X, is_bytes):
-    if is_bytes and estimator._input_scale == 1 and estimator._fit_max > 1:
+def _check_not_one_image(X, image_shape):
+    shape = getattr(X, "shape", None)
+    # A batch of one image of one row has the shape of the image.
+    is_batch = shape == (1, math.prod(image_shape))
+    if shape == image_shape and not is_batch:
         raise ValueError(
-            f"fit saw floating-point values up to {estimator._fit_max:g}; uint8 values, which "
-            "are divided by 255, do not compare with them. Convert X to the type used in fit"
+            f"expected a batch of images of shape {image_shape}; got one image. Pass X[None]"
         )
-    if not is_bytes and estimator._input_scale != 1 and len(X) and X.max() > 1:
-        raise ValueError(
-            f"fit saw uint8 values, which are divided by 255; got floating-point values up to "
-            f"{X.max():g}. Pass uint8, or values in [0, 1]"
-        )
+
+
+def _in_unit_of_fit(estimator, X):
+    """Bring values of images in uint8 to floats from 0 to 1, or back, where fit saw the other."""
+    is_uint8 = X.dtype == np.uint8
+    fit_saw_uint8 = estimator._input_scale != 1
+    if is_uint8 and not fit_saw_uint8:
+        if estimator._fit_max > 1:
+            raise ValueError(
+                f"fit saw floating-point values up to {estimator._fit_max:g}; uint8 values, which "
+                "are divided by 255, do not compare with them. Convert X to the type used in fit"
+            )
+        return X.astype(np.float32) / np.float32(255)
+    if fit_saw_uint8 and not is_uint8:
+        if len(X) and X.max() > 1:
+            raise ValueError(
+                f"fit saw uint8 values, which are divided by 255; got floating-point values up to "
+                f"{X.max():g}. Pass uint8, or values in [0, 1]"
+            )
+        return X * np.float32(255)
+    return X

@@ -1,18 +1,17 @@
 """The training rows of a provenance estimator, as its user sees them."""
 
-from typing import Any
-
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from .._utils.copies import first_equal
 from .._utils.hashing import row_digests
 from .._utils.training import TrainingData
-from ._input import validate_rows
+from .._utils.types import Rows
+from ._input import read_rows
 
 
 class KnownRowsMixin:
-    """What estimators say of the rows that they were trained on.
+    """Methods of estimators about the rows that they were trained on.
 
     A subclass has ``_index_network``, the part of its network with the index branch.
     """
@@ -21,7 +20,9 @@ class KnownRowsMixin:
     def training_(self) -> TrainingData:
         """The training rows, their labels and identifiers."""
         check_is_fitted(self)
-        shape = (self.n_features_in_,) if self._user_shape is None else self._user_shape
+        shape = self._user_shape
+        if shape is None:
+            shape = (self.n_features_in_,)
         rows = self._with_names(self._as_given(self._fit_X))
         return TrainingData(rows, self._given_targets, self._sample_id, shape)
 
@@ -29,10 +30,11 @@ class KnownRowsMixin:
     def candidates_(self) -> str:
         """Which rows may be named: "all", or "same_class", those of the query's predicted class."""
         check_is_fitted(self)
-        local = self._index_network.index_per_class and self._routing == "hard"
-        return "same_class" if local else "all"
+        if self._index_network.index_per_class and self._routing == "hard":
+            return "same_class"
+        return "all"
 
-    def find_training_rows(self, X: Any) -> np.ndarray:
+    def find_training_rows(self, X: Rows) -> np.ndarray:
         """Find the training row that each row equals.
 
         Parameters
@@ -52,11 +54,13 @@ class KnownRowsMixin:
         return np.where(first < n_train, first, -1)
 
     def _as_given(self, rows):
-        """Flat rows in the shape of those that fit was given."""
-        return rows if self._fit_flat else rows.reshape(-1, *self._user_shape)
+        """Return flat rows in the shape of those that fit was given."""
+        if self._fit_flat:
+            return rows
+        return rows.reshape(-1, *self._user_shape)
 
     def _with_names(self, rows):
-        """Rows as a data frame where fit was given one, so that methods know their columns."""
+        """Return rows as a data frame where fit was given one, so that methods know the columns."""
         names = getattr(self, "feature_names_in_", None)
         if names is None:
             return rows
@@ -67,11 +71,12 @@ class KnownRowsMixin:
         return pd.DataFrame(rows, columns=names, copy=False)
 
     def _rows(self, X):
+        """Return checked, flat rows."""
         check_is_fitted(self)
-        return validate_rows(self, X, reset=False)
+        return read_rows(self, X)
 
     def _queries(self, X):
-        """Rows, and the training row that each is where X is None."""
+        """Return flat rows, and the training row that each of them is; None unless X is None."""
         if X is None:
             check_is_fitted(self)
             return self._fit_X, np.arange(len(self._fit_X))

@@ -30,7 +30,7 @@ class Dropout(nn.Module):
         return f"p={self.p}"
 
 
-class _FromFirstBatch:
+class _FirstBatchStatistics:
     """Batch normalisation whose running statistics start at those of the first batch.
 
     Torch starts them at mean 0 and variance 1, which small initial weights miss by orders of
@@ -48,7 +48,7 @@ class _FromFirstBatch:
         return super().forward(x)
 
 
-def settle_statistics(module, batches):
+def recompute_batch_norm(module, batches):
     """Set running statistics to the average of some batches at the weights as they are.
 
     A moving average lags behind weights that still move fast, as they do at the end of a short
@@ -62,7 +62,7 @@ def settle_statistics(module, batches):
         Arguments of forward passes in training mode; up to ten are averaged evenly.
     """
     for layer in module.modules():
-        if isinstance(layer, _FromFirstBatch):
+        if isinstance(layer, _FirstBatchStatistics):
             layer.reset_running_stats()
             layer._steps = 0
     module.train()
@@ -71,11 +71,11 @@ def settle_statistics(module, batches):
             module(**inputs)
 
 
-class BatchNorm1d(_FromFirstBatch, nn.BatchNorm1d):
+class BatchNorm1d(_FirstBatchStatistics, nn.BatchNorm1d):
     """Over features."""
 
 
-class BatchNorm2d(_FromFirstBatch, nn.BatchNorm2d):
+class BatchNorm2d(_FirstBatchStatistics, nn.BatchNorm2d):
     """Over channels."""
 
 

@@ -14,12 +14,12 @@ from torch.optim.lr_scheduler import LambdaLR
 from tqdm.auto import tqdm
 
 from .._utils.arguments import check_weights
-from ._layers import settle_statistics
+from ._layers import recompute_batch_norm
 from ._training import ShuffledBatches, WarmupStepDecay, batch_sizes
 
 
 class EpochLog(Callback):
-    """Writes losses, accuracies and the first learning rate of each epoch to the history."""
+    """Write losses, accuracies and the first learning rate of each epoch to the history."""
 
     def on_epoch_begin(self, net, **kwargs):
         # The last group is the one that lr_index does not concern.
@@ -34,16 +34,18 @@ class EpochLog(Callback):
 
 
 class Progress(Callback):
-    """A progress bar over epochs."""
+    """Show a progress bar over epochs."""
 
     def on_train_begin(self, net, **kwargs):
         self.bar_ = tqdm(total=net.max_epochs, desc="epochs", unit="epoch")
 
     def on_epoch_end(self, net, **kwargs):
         last = net.history[-1]
-        names = ("class_accuracy", "output_loss", "index_accuracy")
-        names = [name for name in names if name in last]
-        self.bar_.set_postfix({name: f"{last[name]:.3f}" for name in names})
+        shown = {}
+        for name in ("class_accuracy", "output_loss", "index_accuracy"):
+            if name in last:
+                shown[name] = f"{last[name]:.3f}"
+        self.bar_.set_postfix(shown)
         self.bar_.update()
 
     def on_train_end(self, net, **kwargs):
@@ -52,6 +54,7 @@ class Progress(Callback):
 
 
 def _diverged(net, what):
+    """Build the error of a training whose weights or losses are no longer finite."""
     lr = net.optimizer_.param_groups[-1]["initial_lr"]
     return ValueError(
         f"training diverged: {what}. Scale the features, or take a smaller lr than {lr:g}"
@@ -63,19 +66,33 @@ def _check_last_step(net, inputs, target):
     """Raise unless weights and the loss of a batch are finite after the last step."""
     net.module_.eval()
     loss = float(net.criterion_(net.module_(**inputs), target))
+    n_epochs = len(net.history)
     try:
         check_weights(net.module_, "the network")
     except ValueError as error:
-        raise _diverged(net, f"after epoch {len(net.history)}, {error}") from error
+        raise _diverged(net, f"weights were NaN or infinite after epoch {n_epochs}") from error
     if not math.isfinite(loss):
-        raise _diverged(net, f"the loss was {loss} after epoch {len(net.history)}")
+        raise _diverged(net, f"the loss was {loss} after epoch {n_epochs}")
 
 
 def build_net(estimator, module, network, criterion, loss, optimizer, options, device):
-    """An initialised skorch net for a provenance estimator.
+    """Build an initialised skorch net for a provenance estimator.
 
-    ``network``, ``loss`` and ``options`` are arguments of the module, the criterion and the
-    optimiser.
+    Parameters
+    ----------
+    estimator : ProvenanceEstimator
+        Has the parameters of training.
+    module, criterion, optimizer : type
+        Classes of the network, the loss and the optimiser.
+    network, loss, options : dict
+        Their arguments.
+    device : torch.device
+        Where to train.
+
+    Returns
+    -------
+    net : NeuralNet
+        With fresh weights.
     """
     net = NeuralNet(
         module,
@@ -92,15 +109,17 @@ def build_net(estimator, module, network, criterion, loss, optimizer, options, d
         verbose=0,
         **{f"module__{name}": value for name, value in network.items()},
         **{f"criterion__{name}": value for name, value in loss.items()},
-        # Fused: a third of a step on CPU goes to the plain optimiser when there are many outputs.
-        **{f"optimizer__{name}": value for name, value in {**options, "fused": True}.items()},
+        # With many outputs the plain optimiser takes a third of a step on CPU.
+        optimizer__fused=True,
+        **{f"optimizer__{name}": value for name, value in options.items()},
     )
     return net.initialize()
 
 
 def update_training(net, estimator):
-    """Bring hyperparameters of training that may change between warm starts to a net."""
-    net.max_epochs, net.batch_size = estimator.max_epochs, _batch_size(estimator)
+    """Give a net the hyperparameters of training that may change between warm starts."""
+    net.max_epochs = estimator.max_epochs
+    net.batch_size = _batch_size(estimator)
     net.callbacks = _with_log(estimator.callbacks)
     net.initialize_callbacks()
 
@@ -112,7 +131,7 @@ def _batch_size(estimator):
 
 
 def _with_log(callbacks):
-    """Copies of a user's callbacks behind our own."""
+    """Return copies of a user's callbacks, after the one that writes the history."""
     callbacks = callbacks or []
     if not all(isinstance(callback, Callback) for callback in callbacks):
         raise TypeError(f"callbacks must be instances of skorch callbacks; got {callbacks!r}")
@@ -126,7 +145,7 @@ def train(net, rows, step_generator, warmup_epochs, decay_epochs, progress):
     ----------
     net : NeuralNet
         From :func:`build_net`.
-    rows : DeviceRows
+    rows : TrainingDataset
         Training data.
     step_generator : torch.Generator
         Source of dropout and sampled targets, on the net's device.
@@ -159,7 +178,7 @@ def train(net, rows, step_generator, warmup_epochs, decay_epochs, progress):
     try:
         net.partial_fit(rows)
         batches = ShuffledBatches(rows, net.batch_size)
-        settle_statistics(net.module_, (inputs for inputs, _ in islice(batches, 10)))
+        recompute_batch_norm(net.module_, (inputs for inputs, _ in islice(batches, 10)))
         _check_last_step(net, *next(iter(batches)))
     finally:
         net.module_.set_generator(None)

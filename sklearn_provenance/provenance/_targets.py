@@ -1,4 +1,7 @@
-"""What a provenance estimator learns about y: class labels, or numbers."""
+"""What a provenance estimator learns about y: class labels, or numbers.
+
+Shapes in comments and docstrings: B rows, C classes, T targets.
+"""
 
 import numpy as np
 import torch
@@ -7,6 +10,7 @@ from sklearn.preprocessing import LabelEncoder
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import column_or_1d
 
+from .._utils.arguments import missing_labels
 from ._persistence import check_saved_labels, check_saved_numbers
 
 
@@ -24,6 +28,7 @@ class ClassTargets:
     _Y_CHECKS: dict = {}  # of scikit-learn's validate_data
 
     def _learn_targets(self, y):
+        _check_missing(y, missing_labels(np.asarray(y)))
         self._check_labels(y)
         y = column_or_1d(y, warn=True)
         encoder = LabelEncoder()
@@ -31,7 +36,7 @@ class ClassTargets:
         self.classes_ = encoder.classes_
         if len(self.classes_) < self._LEAST_CLASSES:
             raise ValueError(
-                f"y has one class, {self.classes_[0]!r}; a classifier needs at least 2 classes"
+                f"a classifier needs at least 2 classes; y has one class, {self.classes_[0]!r}"
             )
 
     def _check_labels(self, y):
@@ -43,16 +48,16 @@ class ClassTargets:
         return self._fit_y, len(self.classes_)
 
     def _training_rows(self):
-        """Arguments of the network and targets of the loss, by training row."""
-        index = self._index
-        label, output = torch.as_tensor(self._fit_y), torch.as_tensor(index.output_of_row)
-        local = torch.as_tensor(index.local)[output.clamp(min=0)].where(output >= 0, 0)
+        """Return arguments of the network and targets of the loss, by training row."""
+        label = torch.as_tensor(self._fit_y)  # (n_train,), as all that follow
+        output = torch.as_tensor(self._index.output_of_row)
+        local = torch.as_tensor(self._index.local)[output.clamp(min=0)].where(output >= 0, 0)
         inputs = {"x": torch.tensor(self._fit_X), "label": label}
         return inputs, {"label": label, "output": output, "local": local}
 
     @staticmethod
     def _decide(scores):
-        """Encoded classes (B,) from class scores (B, C)."""
+        """Decide for encoded classes (B,) by class scores (B, C)."""
         return scores.argmax(1)
 
     @property
@@ -61,15 +66,16 @@ class ClassTargets:
         return self.classes_[self._fit_y]
 
     def _labels_of(self, rows):
-        """Labels of training rows."""
+        """Look up the labels of training rows."""
         return self.classes_[self._fit_y[rows]]
 
     def _predicted_labels(self, predicted):
-        """Labels from what :meth:`_decide` gives."""
+        """Return the labels of what :meth:`_decide` gives."""
         return self.classes_[predicted]
 
     def _restore_targets(self, state):
-        self._fit_y, self.classes_ = state["fit_y"], state["classes"]
+        self._fit_y = state["fit_y"]
+        self.classes_ = state["classes"]
 
     @classmethod
     def _check_saved_targets(cls, state):
@@ -86,6 +92,7 @@ class NumericTargets:
         if issparse(y):
             raise TypeError("y must be dense; got a sparse matrix. y.toarray() makes it dense")
         y = np.array(y, dtype=np.float64)
+        _check_missing(y, np.isnan(y))  # None among objects is no number
         if y.ndim > 2 or 0 in y.shape:
             raise ValueError(
                 f"y must have shape (n,) or (n, n_targets) with at least one target; got {y.shape}"
@@ -95,11 +102,12 @@ class NumericTargets:
         self._learn_scale()
 
     def _learn_scale(self):
-        """Mean and standard deviation of each target, without overflow on the way."""
-        y = self._columns
+        """Compute mean and standard deviation of each target, without overflow on the way."""
+        y = self._columns  # (n_train, T)
         largest = np.abs(y).max(0)
-        unit = np.where(largest > 0, largest, 1.0)
-        mean, deviation = (y / unit).mean(0), (y / unit).std(0)
+        unit = np.where(largest > 0, largest, 1.0)  # (T,)
+        mean = (y / unit).mean(0)
+        deviation = (y / unit).std(0)
         # Rounding alone makes a constant target deviate from its mean.
         constant = deviation <= 8 * np.finfo(np.float64).eps
         self._target_mean = unit * mean
@@ -122,20 +130,22 @@ class NumericTargets:
         return np.zeros(len(self._fit_y), dtype=np.int64), 1
 
     def _training_rows(self):
-        """Arguments of the network and targets of the loss, by training row."""
+        """Return arguments of the network and targets of the loss, by training row."""
         values = torch.tensor(self._standardised, dtype=torch.float32)
         output = torch.as_tensor(self._index.output_of_row)
         return {"x": torch.tensor(self._fit_X)}, {"values": values, "output": output}
 
     @staticmethod
     def _decide(values):
-        """Standardised targets (B, T) as they are."""
+        """Return standardised targets (B, T) as they are."""
         return values
 
     def _in_units(self, values):
-        """Predictions in the units and the shape of y, from standardised targets (n, T)."""
+        """Return standardised targets (B, T) in the units and the shape of y."""
         predicted = self._target_mean + self._target_scale * values.astype(np.float64)
-        return predicted[:, 0] if self._fit_y.ndim == 1 else predicted
+        if self._fit_y.ndim == 1:
+            return predicted[:, 0]
+        return predicted
 
     @property
     def _given_targets(self):
@@ -143,11 +153,13 @@ class NumericTargets:
         return self._fit_y
 
     def _labels_of(self, rows):
-        """Targets of training rows; None where rows have several, which are no label."""
-        return self._columns[rows, 0] if self._columns.shape[1] == 1 else None
+        """Look up the targets of training rows; None where there are several targets."""
+        if self._columns.shape[1] > 1:
+            return None
+        return self._columns[rows, 0]
 
     def _predicted_labels(self, predicted):
-        """Predictions from what :meth:`_decide` gives; None where there are several targets."""
+        """Return the predictions of what :meth:`_decide` gives; None with several targets."""
         if self._columns.shape[1] > 1:
             return None
         return self._in_units(predicted).reshape(-1)
@@ -159,3 +171,11 @@ class NumericTargets:
     @classmethod
     def _check_saved_targets(cls, state):
         check_saved_numbers(state)
+
+
+def _check_missing(y, missing):
+    if missing.any():
+        raise ValueError(
+            f"y must have a value for every row; {missing.sum()} of {missing.size} are missing "
+            "(nan or None)"
+        )

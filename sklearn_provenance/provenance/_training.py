@@ -10,7 +10,7 @@ from torch.utils.data import Dataset
 from ._index import index_cross_entropy, sample_local_targets
 
 
-class DeviceRows(Dataset):
+class TrainingDataset(Dataset):
     """Rows and targets, moved to the device once.
 
     Parameters
@@ -40,7 +40,7 @@ class DeviceRows(Dataset):
 
 
 class ShuffledBatches:
-    """Batches of a :class:`DeviceRows` in a new random order every epoch."""
+    """Batches of a :class:`TrainingDataset` in a new random order every epoch."""
 
     def __init__(self, dataset, batch_size):
         self.dataset = dataset

@@ -2,41 +2,40 @@
 
 import math
 import warnings
-from os import PathLike
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 import numpy as np
 import torch
-from sklearn.utils import check_array, check_random_state
-from sklearn.utils._param_validation import StrOptions, validate_params
+from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from .._utils.arguments import real, whole
-from .._utils.numeric import as_given
+from .._utils.arguments import real, store_arguments, whole
+from .._utils.types import Path, RandomState, Rows
 from ..explanation import Explanation
 from ._backbones import SIZES
+from ._docs import documented
 from ._estimator import ProvenanceEstimator
-from ._inference import batches, checked, class_proba, store
+from ._generation import GenerationMixin
+from ._inference import class_proba
 from ._targets import ClassTargets
 from ._vae_assembly import assemble_net, update_net
-from ._vae_loss import divergence, negative_log_likelihood
-from ._vae_network import VAEOutput
-
-_N_DRAWS = 16  # codes per row of the evidence lower bound
 
 
-class ProvenanceVAE(ClassTargets, ProvenanceEstimator):
-    """A variational autoencoder that names the training rows behind each image or code.
+@documented
+class ProvenanceVAE(GenerationMixin, ClassTargets, ProvenanceEstimator):
+    """Generate rows by a variational autoencoder that names the training rows behind each.
 
-    From an intermediate feature of the decoder, a class head and index heads predict the class
-    and the training row inside it, so that whatever the decoder makes, a reconstruction or a new
-    sample, comes with the training rows that it is made of [1]_ (5.5, 7.10).
+    Rows may be images.
+
+    A class head and index heads read an intermediate feature of the decoder. They predict the class
+    and the training row inside it. So whatever the decoder makes, a reconstruction or a new sample,
+    comes with the training rows that it is made of [1]_ (5.5, 7.10).
 
     Training minimises ``lambda_gen * (reconstruction + KL) + lambda_cls * (class + index)`` (Eq.
-    3), all in nats. The reconstruction term is summed over the values of a row and the Kullback-
-    Leibler divergence over latent dimensions, and both are averaged over the batch like the two
-    cross entropies, so that the first bracket is the evidence lower bound; the paper does not say
-    how it reduces them. Under this convention the first bracket is by far the larger.
+    3), all in nats. The paper does not say how it reduces the four terms to numbers. Here the
+    reconstruction term is a sum over the values of a row, the Kullback-Leibler divergence is a sum
+    over latent dimensions, and all four are means over the batch. Then the first bracket is the
+    negative evidence lower bound, and by far the larger of the two.
 
     Parameters
     ----------
@@ -50,58 +49,40 @@ class ProvenanceVAE(ClassTargets, ProvenanceEstimator):
         Channels and units, as in :class:`ProvenanceClassifier`; "medium" has the channels of the
         paper, 64, 128 and 256.
     heads : {"per_class", "shared"}, default="per_class"
-        Whether each class has a linear index head of its own, as in the paper, or all classes
-        share one with a hidden layer that also sees the one-hot class.
+        Whether there is one linear index head for each class, as in the paper, or one for all
+        classes, with a hidden layer that also sees the one-hot class.
     routing : {"hard", "soft"}, default="hard"
         How index probability spreads over classes: "hard" gives all of it to rows of the predicted
         class, "soft" multiplies by the class probabilities. Take "soft" where classes are small,
-        as people with a handful of pictures are: under "hard" the only row of a class has
-        probability 1. It does not change training.
+        such as people with a handful of pictures: under "hard" the only row of a class has
+        probability 1. Routing does not change training.
     likelihood : {"auto", "bernoulli", "gaussian"}, default="auto"
         Distribution of a value given the code. "bernoulli" gives the binary cross entropy of the
-        paper and needs values in [0, 1], or uint8 images; "gaussian" learns one noise variance for
-        all values. "auto" takes "bernoulli" for images with such values, else "gaussian".
-    input_shape : tuple of int, default=None
-        (H, W), (C, H, W) or (H, W, C) when X holds flat images.
+        paper and needs images of uint8 or with values in [0, 1]; "gaussian" learns one noise
+        variance for all values. "auto" takes "bernoulli" for such images, else "gaussian".
+    {input_shape}
     lambda_gen, lambda_cls : float, default=0.6, 0.4
-        Weights of what generates and of what names (Eq. 3). With a tenth of the default
-        ``lambda_gen`` far more training rows are named, at little cost (:ref:`generation`).
+        Weights of the two brackets of Eq. 3. With a tenth of the default ``lambda_gen`` far more
+        training rows are recognised, at little cost (:ref:`generation`).
     lr : float, default=1e-3
         Learning rate of Adam.
-    batch_size : int or "auto", default="auto"
-        Rows per optimiser step. "auto" takes 128 as in the paper, and a tenth of the rows but at
-        least 16 where that is less.
+    {batch_size}
     max_epochs : int, default=70
         Passes over the training rows. The paper takes 150 for faces.
-    device : str or torch.device, default="auto"
-        Where to compute; "auto" takes CUDA where there is a GPU.
-    precision : {"auto", "float32", "bfloat16"}, default="auto"
-        Automatic mixed precision. "auto" takes bfloat16 on GPUs that support it, else float32.
-    callbacks : list of skorch callbacks, default=None
-        Copied, and called during training. ``history_`` names what they can monitor.
+    {device} {precision} {callbacks}
     random_state : int, RandomState instance or None, default=None
         Seed of initialisation, order of rows and codes. Torch's global generator is neither read
         nor changed.
-    warm_start : bool, default=False
-        Whether a further call of ``fit`` with the same rows and classes goes on training for
-        ``max_epochs`` more.
-    verbose : int, default=0
-        Whether to show a progress bar.
+    {warm_start} {verbose}
 
     Attributes
     ----------
     classes_ : ndarray of shape (n_classes,)
         Class labels.
-    n_features_in_ : int
-        Values per row.
-    feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Column names, if ``X`` was a data frame with string names.
-    input_shape_ : tuple of int
-        Shape of one input of the network, (n_features,) or (channels, height, width).
+    {n_features_in_} {feature_names_in_} {input_shape_}
     index_ : ndarray of shape (n,)
-        Training rows that have an output: all.
-    training_ : TrainingData
-        Rows ``X``, labels ``y`` and ``sample_id`` that it was trained on.
+        Training rows that have an output: all of them.
+    {training_}
     candidates_ : {"same_class", "all"}
         Rows that may be named for a query: "same_class", those of its predicted class, under hard
         routing.
@@ -110,15 +91,13 @@ class ProvenanceVAE(ClassTargets, ProvenanceEstimator):
     history_ : list of dict
         ``reconstruction_loss``, ``kl_loss``, ``class_loss`` and ``index_loss`` in nats per row,
         ``class_accuracy`` and ``index_accuracy``, the total ``train_loss``, learning rate and
-        seconds per epoch. Codes are drawn anew for every row, so accuracies are those of the noisy
-        codes.
-    net_ : skorch.NeuralNet
-        The trained net; ``net_.module_`` is the torch module.
+        seconds per epoch. Accuracies are those of codes that are drawn from the posteriors.
+    {net_}
 
     See Also
     --------
-    ProvenanceClassifier : The same for predictions.
-    sklearn_provenance.evaluation.realism : How real samples of high and low confidence look.
+    ProvenanceClassifier : Name the training rows behind predictions instead.
+    sklearn_provenance.evaluation.realism : Measure how real samples of high and low confidence are.
 
     References
     ----------
@@ -138,24 +117,15 @@ class ProvenanceVAE(ClassTargets, ProvenanceEstimator):
     """
 
     _parameter_constraints: dict = {
+        **ProvenanceEstimator._parameter_constraints,
         "latent_dim": [whole()],
         "backbone": [StrOptions({"auto", "cnn", "mlp"})],
         "width": [StrOptions(set(SIZES))],
         "heads": [StrOptions({"per_class", "shared"})],
         "routing": [StrOptions({"hard", "soft"})],
         "likelihood": [StrOptions({"auto", "bernoulli", "gaussian"})],
-        "input_shape": [tuple, list, None],
         "lambda_gen": [real()],
         "lambda_cls": [real()],
-        "lr": [real(0, np.inf, "neither")],
-        "batch_size": [whole(2), StrOptions({"auto"})],
-        "max_epochs": [whole()],
-        "device": [str, torch.device],
-        "precision": [StrOptions({"auto", "float32", "bfloat16"})],
-        "callbacks": [list, None],
-        "random_state": ["random_state"],
-        "warm_start": ["boolean"],
-        "verbose": ["verbose"],
     }
 
     _STRUCTURE = (
@@ -186,135 +156,27 @@ class ProvenanceVAE(ClassTargets, ProvenanceEstimator):
         device: str | torch.device = "auto",
         precision: Literal["auto", "float32", "bfloat16"] = "auto",
         callbacks: list | None = None,
-        random_state: int | np.random.RandomState | None = None,
+        random_state: RandomState = None,
         warm_start: bool = False,
         verbose: int | bool = 0,
     ) -> None:
-        self.latent_dim = latent_dim
-        self.backbone = backbone
-        self.width = width
-        self.heads = heads
-        self.routing = routing
-        self.likelihood = likelihood
-        self.input_shape = input_shape
-        self.lambda_gen = lambda_gen
-        self.lambda_cls = lambda_cls
-        self.lr = lr
-        self.batch_size = batch_size
-        self.max_epochs = max_epochs
-        self.device = device
-        self.precision = precision
-        self.callbacks = callbacks
-        self.random_state = random_state
-        self.warm_start = warm_start
-        self.verbose = verbose
+        store_arguments(locals())
 
     @property
     def likelihood_(self) -> str:
         """The distribution in use, "bernoulli" or "gaussian"."""
         check_is_fitted(self)
-        return "bernoulli" if self.net_.module_.decoder.log_noise is None else "gaussian"
+        if self.net_.module_.decoder.log_noise is None:
+            return "bernoulli"
+        return "gaussian"
 
     @property
     def _index_network(self):
+        # The heads of the autoencoder read codes, not rows.
         return self.net_.module_.decoder
 
-    @property
-    def _n_features_out(self):
-        return self._structure["latent_dim"]
-
-    def transform(self, X: Any) -> Any:
-        """Codes: the means of the posteriors.
-
-        Parameters
-        ----------
-        X : array-like
-            Rows or images as in :meth:`fit`.
-
-        Returns
-        -------
-        Z : ndarray of shape (n, latent_dim), float32
-            Posterior means; the prior is a standard normal distribution.
-        """
-        return self._encode(self._rows(X))
-
-    def inverse_transform(self, X: Any) -> np.ndarray:
-        """Decode codes.
-
-        Parameters
-        ----------
-        X : array-like of shape (n, latent_dim)
-            Codes.
-
-        Returns
-        -------
-        X_original : ndarray of shape (n, ...)
-            Means of the decoder's distributions, in the shape that :meth:`fit` was given, uint8
-            where it saw images of uint8, else float32.
-        """
-        return self._as_given(self._decode(self._codes(X)))
-
-    def reconstruct(self, X: Any) -> np.ndarray:
-        """Encode and decode.
-
-        Parameters
-        ----------
-        X : array-like
-            Rows or images as in :meth:`fit`.
-
-        Returns
-        -------
-        reconstruction : ndarray of the shape of ``X``
-            ``inverse_transform(transform(X))``.
-        """
-        return self.inverse_transform(self._encode(self._rows(X)))
-
-    @validate_params(
-        {
-            "n_samples": [whole()],
-            "random_state": ["random_state"],
-            "return_codes": ["boolean"],
-        },
-        prefer_skip_nested_validation=True,
-    )
-    def sample(
-        self,
-        n_samples: int = 1,
-        *,
-        random_state: int | np.random.RandomState | None = None,
-        return_codes: bool = False,
-    ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
-        """Generate rows or images from the prior.
-
-        Parameters
-        ----------
-        n_samples : int, default=1
-            How many.
-        random_state : int, RandomState instance or None, default=None
-            Source of the codes; None takes numpy's global one, as scikit-learn's densities do.
-        return_codes : bool, default=False
-            Whether to return the codes too, for :meth:`explain_latent`.
-
-        Returns
-        -------
-        X : ndarray of shape (n_samples, ...)
-            As from :meth:`inverse_transform`.
-        Z : ndarray of shape (n_samples, latent_dim), float32
-            Codes. Only with ``return_codes``.
-
-        Raises
-        ------
-        ValueError
-            If ``n_samples`` is less than 1.
-        """
-        check_is_fitted(self)
-        rng = check_random_state(random_state)
-        Z = rng.standard_normal((n_samples, self._n_features_out)).astype(np.float32)
-        X = self.inverse_transform(Z)
-        return (X, Z) if return_codes else X
-
-    def predict(self, X: Any) -> np.ndarray:
-        """Predict classes, by the class head at the codes of :meth:`transform`.
+    def predict(self, X: Rows) -> np.ndarray:
+        """Predict classes by the class head, at the codes of :meth:`transform`.
 
         Parameters
         ----------
@@ -330,8 +192,8 @@ class ProvenanceVAE(ClassTargets, ProvenanceEstimator):
         proba = class_proba(self._index_network, self._index, Z)
         return self.classes_[proba.argmax(1)]
 
-    def explain(self, X: Any = None, k: int = 5) -> Explanation:
-        """Name the training rows that images or rows are made of, by their codes.
+    def explain(self, X: Rows = None, k: int = 5) -> Explanation:
+        """Name the training rows that rows or images are made of, by their codes.
 
         Parameters
         ----------
@@ -343,9 +205,9 @@ class ProvenanceVAE(ClassTargets, ProvenanceEstimator):
         Returns
         -------
         explanation : Explanation
-            Row numbers of the X given to fit and their probabilities, best first. Where the
-            predicted class has fewer than k rows the rest is padded with -1 and nan, with a
-            warning; ``routing="soft"`` has no such limit.
+            Training rows, as numbers of rows of the X given to fit, and their probabilities, best
+            first. Under hard routing, where the predicted class has fewer than k rows, the rest is
+            padded with -1 and nan, with a warning.
 
         Raises
         ------
@@ -356,84 +218,33 @@ class ProvenanceVAE(ClassTargets, ProvenanceEstimator):
         found = self._nearest(self._encode(rows), exclude, k)
         return self._explanation(rows, *found, "provenance autoencoder")
 
-    def explain_latent(self, Z: Any, k: int = 5) -> Explanation:
+    def explain_latent(self, Z: Rows, k: int = 5) -> Explanation:
         """Name the training rows that samples are made of.
 
         Parameters
         ----------
         Z : array-like of shape (n, latent_dim)
-            Codes, from :meth:`sample` or :meth:`transform` or your own.
+            Codes, for instance from :meth:`sample` or :meth:`transform`.
         k : int, default=5
             Training rows per code.
 
         Returns
         -------
         explanation : Explanation
-            As from :meth:`explain`; its queries are what the codes decode to.
+            As from :meth:`explain`; its queries are the rows that the codes decode to.
 
         Raises
         ------
         ValueError
-            If k is larger than the number of training rows that can be named, or codes have
-            another number of dimensions.
+            If k is larger than the number of training rows that can be named, or codes do not have
+            ``latent_dim`` dimensions.
         """
         Z = self._codes(Z)
         found = self._nearest(Z, None, k)
         return self._explanation(self._decode(Z), *found, "provenance autoencoder")
 
-    def score_samples(self, X: Any) -> np.ndarray:
-        """Evidence lower bound of each row.
-
-        Parameters
-        ----------
-        X : array-like
-            Rows or images as in :meth:`fit`.
-
-        Returns
-        -------
-        elbo : ndarray of shape (n,), float64
-            Mean over 16 codes (the same noise, and its negative, for every row) of the
-            log-likelihood, less the divergence, in nats. With a Gaussian likelihood a bound on
-            the log density of ``X`` in its own units. With a Bernoulli likelihood grey values
-            count as probabilities; it is then a bound only for values of 0 and 1.
-        """
-        rows = self._rows(X)
-        module = self.net_.module_
-        half = np.random.RandomState(0).standard_normal((_N_DRAWS // 2, self._n_features_out))
-        noise = torch.tensor(np.concatenate([half, -half]), dtype=torch.float32)
-        elbo = np.empty(len(rows))
-        for batch, _, x in batches(module, rows):
-            inputs, (mean, log_variance) = module.scaling(x), module.encode(x)
-            bound = -divergence(mean, log_variance)
-            for draw in noise.to(x.device):
-                z = mean + draw * (log_variance / 2).exp()
-                image = module.decoder.render(module.decoder.stem(z))
-                output = VAEOutput(inputs, image, module.decoder.log_noise, *[None] * 4)
-                bound = bound - negative_log_likelihood(output) / len(noise)
-            store(elbo, batch, checked(bound))
-        if self.likelihood_ == "gaussian":
-            elbo += rows.shape[1] * math.log(module.scaling.scale)
-        return elbo
-
-    def score(self, X: Any, y: Any = None) -> float:
-        """Mean evidence lower bound.
-
-        Parameters
-        ----------
-        X : array-like
-            Rows or images as in :meth:`fit`.
-        y : None
-            Ignored.
-
-        Returns
-        -------
-        score : float
-            Mean of :meth:`score_samples`, in nats per row.
-        """
-        return float(self.score_samples(X).mean())
-
     @classmethod
-    def load(cls, path: str | PathLike, *, device: str | torch.device = "auto") -> Self:
+    def load(cls, path: Path, *, device: str | torch.device = "auto") -> Self:
         """Read an autoencoder that :meth:`save` wrote.
 
         Parameters
@@ -459,7 +270,7 @@ class ProvenanceVAE(ClassTargets, ProvenanceEstimator):
         return assemble_net(self, seed)
 
     def _check_labels(self, y):
-        # As in a collection of faces, most classes may have one row: no reason for a warning.
+        # Most classes may have one row, such as people in a collection of faces: no warning.
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "The number of unique classes", UserWarning)
             super()._check_labels(y)
@@ -469,32 +280,3 @@ class ProvenanceVAE(ClassTargets, ProvenanceEstimator):
 
     def _schedule(self):
         return 0, math.inf
-
-    def _codes(self, Z):
-        check_is_fitted(self)
-        Z = as_given(Z, "codes")
-        Z = Z.cpu() if isinstance(Z, torch.Tensor) else Z
-        Z = check_array(Z, dtype=np.float32, input_name="codes")
-        if Z.shape[1] != self._n_features_out:
-            raise ValueError(
-                f"codes have latent_dim={self._n_features_out} dimensions; got {Z.shape[1]}"
-            )
-        return Z
-
-    def _encode(self, rows):
-        module = self.net_.module_
-        Z = np.empty((len(rows), self._n_features_out), dtype=np.float32)
-        for batch, _, x in batches(module, rows):
-            store(Z, batch, checked(module.encode(x)[0]))
-        return Z
-
-    def _decode(self, Z):
-        """Flat rows as they are stored."""
-        module = self.net_.module_
-        rows = np.empty((len(Z), self.n_features_in_), dtype=self._fit_X.dtype)
-        for batch, _, z in batches(module, Z):
-            values = checked(module.decode(z))
-            if rows.dtype == np.uint8:
-                values = values.round().to(torch.uint8)
-            store(rows, batch, values)
-        return rows

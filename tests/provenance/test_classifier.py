@@ -191,8 +191,8 @@ def test_rows_outside_the_subset_still_train_the_class_branch(iris):
         (0.001, "between 3"),
         ([0, 0, 50, 100], "distinct"),
         ([0, 50, 150], "distinct"),
-        ([0, 50], "no row of 1 of the 3 classes"),
-        ([0.5, 1.5], "row numbers"),
+        ([0, 50], "none of 1 of the 3 classes"),
+        ([0.5, 1.5], "numbers of rows"),
     ],
 )
 def test_a_bad_index_subset_is_refused(iris, subset, message):
@@ -258,7 +258,7 @@ def test_parameters_out_of_range_name_themselves(iris, bad):
         ({"width": "paper"}, "convolutional networks"),
         ({"sharing_level": 4}, "MLP backbone has"),
         ({"backbone": nn.Linear(4, 2), "sharing_level": 1}, "built-in"),
-        ({"backbone": nn.Linear(5, 2)}, "does not take a batch of inputs of shape"),
+        ({"backbone": nn.Linear(5, 2)}, "must take a batch of inputs of shape"),
         ({"device": "cuda"}, "no CUDA"),
     ],
 )

@@ -133,11 +133,13 @@ def with_nan():
         (Backbone(lambda h: h[0, 0]), "one dense tensor"),
         (Backbone(lambda h: h[:, 0]), "one dense tensor"),
         (Backbone(lambda h: h + 0j), "one dense tensor .* torch.complex64"),
+        (Backbone(lambda h: h.double()), "float32 features, .* gave torch.float64"),
+        (Backbone(lambda h: h.half()), "float32 features, .* gave torch.float16"),
         (Backbone(lambda h: h.to_sparse()), "one dense tensor .*sparse"),
         (Backbone(lambda h: h.argmax(1, keepdim=True)), "one dense tensor .*int64"),
-        (Backbone(lambda h: {}["x"]), "does not take"),
-        (Backbone(lambda h: h.missing), "does not take"),
-        (nn.Linear(5, 6), "does not take"),
+        (Backbone(lambda h: {}["x"]), "must take a batch"),
+        (Backbone(lambda h: h.missing), "must take a batch"),
+        (nn.Linear(5, 6), "must take a batch"),
         (with_nan(), "of the backbone must be finite"),
         (lambda: torch.jit.script(nn.Linear(4, 6)), "torch.jit"),
         (lambda: None, "factory"),
@@ -202,3 +204,61 @@ def test_parameters_are_checked(make, change):
 def test_samples_are_counted_in_integers(n_samples):
     with pytest.raises(ValueError, match="n_samples"):
         vae().fit(X, Y).sample(n_samples)
+
+
+NUMBERS = Y * 1.0
+
+
+@pytest.mark.parametrize("make", [classifier, regressor, vae])
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (None, "requires y"),
+        ([None] * len(Y), f"{len(Y)} of {len(Y)} are missing"),
+        ([None, *Y.tolist()[1:]], f"1 of {len(Y)} are missing"),
+        (np.full(len(Y), np.nan), "NaN"),
+        (Y + 1j, "Complex data not supported: y"),
+        (np.ma.masked_equal(Y, 1), "y must not be a masked array"),
+        ([np.ma.masked, *Y.tolist()[1:]], "y must not be a masked array"),
+    ],
+    ids=["absent", "none", "one", "nan", "complex", "masked", "list"],
+)
+def test_targets_that_are_missing_are_named(make, labels, message):
+    with pytest.raises(ValueError, match=message):
+        make().fit(X, labels)
+
+
+@pytest.mark.parametrize("make", [classifier, regressor, vae])
+def test_tensors_of_every_kind_are_read(make):
+    exact = torch.tensor(X).bfloat16()  # NumPy has no such type
+    labels = torch.tensor(NUMBERS if make is regressor else Y)
+    fitted = make().fit(exact.double().requires_grad_(), labels)
+    codes = fitted.transform(exact.float().numpy())
+    np.testing.assert_array_equal(fitted.transform(exact), codes)
+    if make is regressor:
+        same = make().fit(exact, labels.bfloat16().requires_grad_())
+        np.testing.assert_array_equal(same.predict(exact), fitted.predict(exact))
+    if make is vae:
+        rounded = torch.tensor(codes).bfloat16()
+        np.testing.assert_array_equal(
+            fitted.inverse_transform(rounded.requires_grad_()),
+            fitted.inverse_transform(rounded.detach().float().numpy()),
+        )
+
+
+@pytest.mark.parametrize("make", [classifier, regressor])
+def test_masks_of_rows_and_subsets_are_not_dropped(make):
+    rows = np.ma.masked_greater(X, np.median(X))
+    for masked in (rows, list(rows)):
+        with pytest.raises(ValueError, match="X must not be a masked array"):
+            make().fit(masked, Y)
+        with pytest.raises(ValueError, match="X must not be a masked array"):
+            make().fit(X, Y).predict(masked)
+    subset = np.ma.masked_equal(np.arange(len(X)), 1)
+    with pytest.raises(ValueError, match="index_subset must not be a masked array"):
+        make(index_subset=subset).fit(X, Y)
+
+
+def test_a_side_of_an_image_is_no_bool():
+    with pytest.raises(ValueError, match="positive integers"):
+        classifier(input_shape=(4, True)).fit(X, Y)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from sklearn_provenance.provenance._layers import BatchNorm1d, Dropout, settle_statistics
+from sklearn_provenance.provenance._layers import BatchNorm1d, Dropout, recompute_batch_norm
 from sklearn_provenance.provenance._network import ProvenanceNetwork
 
 ARCHITECTURES = ["class_conditional", "class_independent", "single_branch"]
@@ -254,6 +254,6 @@ def test_settled_statistics_are_those_of_the_batches():
     layer = BatchNorm1d(3)
     layer(torch.randn(64, 3) + 100)
     x = torch.randn(7, 64, 3)
-    settle_statistics(layer, ({"x": batch} for batch in x))
+    recompute_batch_norm(layer, ({"x": batch} for batch in x))
     torch.testing.assert_close(layer.running_mean, x.mean((0, 1)))
     torch.testing.assert_close(layer.running_var, x.var(1).mean(0))

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from sklearn_provenance.provenance._index import ClassIndex
 from sklearn_provenance.provenance._network import NetworkOutput
 from sklearn_provenance.provenance._training import (
-    DeviceRows,
     ProvenanceLoss,
     ShuffledBatches,
+    TrainingDataset,
     WarmupStepDecay,
     batch_sizes,
 )
@@ -42,7 +42,7 @@ def test_schedule_warms_up_then_decays_by_steps():
 def test_every_epoch_sees_every_row_once_in_another_order():
     n = 23
     x = torch.arange(n)[:, None]
-    rows = DeviceRows({"x": x}, {}, "cpu", torch.Generator().manual_seed(0))
+    rows = TrainingDataset({"x": x}, {}, "cpu", torch.Generator().manual_seed(0))
     epochs = []
     for _ in range(2):
         batches = [inputs["x"][:, 0] for inputs, _ in ShuffledBatches(rows, 5)]
