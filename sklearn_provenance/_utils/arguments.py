@@ -109,6 +109,12 @@ def check_kind(value, kind, name):
         raise TypeError(f"{name} must be of class {kind}, got {type(value).__name__}")
 
 
+def check_flag(value, name):
+    """Raise unless an argument is True or False; other values would count as one of them."""
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(f"{name} must be True or False; got {value!r}")
+
+
 def check_labels(y, name, n_rows, of="X"):
     """One label for each row.
 

@@ -13,6 +13,32 @@ from scipy.sparse import issparse
 MEMORY_LIMIT = 2e9
 
 
+def check_fits(needed, what, memory_limit, advice):
+    """Refuse work that would take more bytes than are allowed.
+
+    Parameters
+    ----------
+    needed : float
+        Bytes.
+    what : str
+        What takes them, with its verb.
+    memory_limit : float
+        Bytes that are allowed.
+    advice : str
+        What takes less.
+
+    Raises
+    ------
+    MemoryError
+        If more are needed than allowed.
+    """
+    if needed > memory_limit:
+        raise MemoryError(
+            f"{what} {needed / 1e9:.2g} GB, which must be at most memory_limit={memory_limit:.3g} "
+            f"bytes; {advice}, or raise memory_limit"
+        )
+
+
 class Kept:
     """Results by key, the least recently used dropped first where they pass a budget.
 
@@ -64,18 +90,25 @@ class Kept:
         for key, make in makers:
             result = make()
             self._results[content_key(key)] = result
-            size += n_bytes(result)
+            size += n_bytes(result, self._seen_points())
             if size > self.memory_limit / 2:
                 break
 
     def _make_room(self):
         """Drop what takes more than a third of the budget: what follows may be as large.
 
-        Results whose key begins with "points" stay, since others are made of them.
+        Results whose key begins with "points" stay, since others are made of them. What others
+        share with them does not count.
         """
         for key, result in list(self._results.items()):
-            if key[0] != "points" and n_bytes(result) > self.memory_limit / 3:
+            if key[0] != "points" and n_bytes(result, self._seen_points()) > self.memory_limit / 3:
                 del self._results[key]
+
+    def _seen_points(self):
+        """Numbers of the objects that results called "points" hold, which are counted already."""
+        seen = set()
+        n_bytes([result for key, result in self._results.items() if key[0] == "points"], seen)
+        return seen
 
     def __getstate__(self):
         return {"memory_limit": self.memory_limit}  # results are computed again

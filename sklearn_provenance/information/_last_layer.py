@@ -71,12 +71,17 @@ def representer_scale(weight, gradient):
     return scale, ((weight - scale * gradient).norm() / weight.norm()).item()
 
 
-def damped_hessian(logits, features, n_outputs, damping):
+def damped_hessian(logits, blocks, n_outputs, damping):
     """Cholesky factor (O·F, O·F) of H + δ I, δ = damping times the mean of H's diagonal; and δ.
 
-    The factor is None where δ is not positive, or the matrix not positive definite.
+    The features of the rows (n, F) come in ``blocks`` of some rows. The factor is None where δ is
+    not positive, or the matrix not positive definite.
     """
-    matrix = hessian(logits, features, n_outputs)
+    matrix, start = None, 0
+    for features in blocks:
+        part = logits[start : start + len(features)]
+        matrix = hessian(part, features, n_outputs, matrix)
+        start += len(features)
     delta = damping * matrix.diagonal().mean().item()
     if not delta > 0:
         return None, delta
@@ -85,7 +90,7 @@ def damped_hessian(logits, features, n_outputs, damping):
     return None if failed else factor, delta
 
 
-def influence(factor, query_gradients, query_features, gradients, features):
+def influence(factor, query_gradients, query_features, gradients, blocks):
     """(g_* ⊗ z_*)^T H^-1 (g_i ⊗ z_i) for every query and row (n_queries, n).
 
     Parameters
@@ -94,15 +99,20 @@ def influence(factor, query_gradients, query_features, gradients, features):
         Of :func:`damped_hessian`.
     query_gradients, gradients : Tensor of shape (n_queries, O) and (n, O)
         g, in the outputs.
-    query_features, features : Tensor of shape (n_queries, F) and (n, F)
-        z.
+    query_features : Tensor of shape (n_queries, F)
+        z of the queries.
+    blocks : iterable of Tensor of shape (n_rows, F)
+        z of the n rows, some rows at a time.
     """
     directions = (query_gradients[:, :, None] * query_features[:, None]).flatten(1)
     solved = torch.cholesky_solve(directions.mT, factor).mT  # (n_queries, O·F)
-    scores = features.new_zeros(len(query_features), len(features))
-    n_outputs = gradients.shape[1]
-    for part, gradient in zip(solved.chunk(n_outputs, 1), gradients.mT, strict=True):
-        scores += (part @ features.mT) * gradient
+    scores = solved.new_zeros(len(solved), len(gradients))
+    n_outputs, start = gradients.shape[1], 0
+    for features in blocks:
+        rows = slice(start, start + len(features))
+        for part, gradient in zip(solved.chunk(n_outputs, 1), gradients[rows].mT, strict=True):
+            scores[:, rows] += (part @ features.mT) * gradient
+        start = rows.stop
     return scores
 
 

@@ -40,13 +40,16 @@ def curvature(logits, n_outputs):
     return matrix
 
 
-def hessian(logits, features, n_outputs):
+def hessian(logits, features, n_outputs, total=None):
     """Hessian of the sum of -log p_y in W (O·F, O·F), W flattened row by row.
 
-    The outputs are linear in W, so it equals the Gauss-Newton matrix Σ_x A_x ⊗ z_x z_x^T.
+    The outputs are linear in W, so it equals the Gauss-Newton matrix Σ_x A_x ⊗ z_x z_x^T. It is
+    added to ``total``, the Hessian of other rows, where that is given.
     """
     size = features.shape[1]
-    total = features.new_zeros(n_outputs, size, n_outputs, size)
+    if total is None:
+        total = features.new_zeros(n_outputs * size, n_outputs * size)
+    total = total.view(n_outputs, size, n_outputs, size)
     for part, z in zip(logits.split(_BLOCK), features.split(_BLOCK), strict=True):
         weights = curvature(part, n_outputs)
         for i in range(n_outputs):

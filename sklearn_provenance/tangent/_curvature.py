@@ -75,6 +75,15 @@ class LayerFisher:
         return matrix * (self.moments + damping).rsqrt()
 
 
+def fisher_bytes(layers):
+    """Bytes that :func:`fit_fisher` takes for layers: moments of both sides, and Λ."""
+    numbers = 0
+    for layer in layers:
+        n_out, n_in = layer.shape
+        numbers += n_out * n_in + sum(n**2 for n in layer.shape if n <= _SIDE)
+    return 8 * numbers
+
+
 class _SideMoments:
     """Sums of the second moments of both sides of a layer's gradients.
 

@@ -9,7 +9,7 @@ from tqdm.auto import tqdm
 from ._products import tiles
 from ._routes import restarted
 
-# Bytes of the queries' gradients that are kept while training rows stream past them.
+# Bytes of the queries' gradients that may be kept while training rows stream past them.
 _KEPT = 2**30
 # Numbers of factors that are computed at a time, if rows keep none.
 _STREAMED = 2**24
@@ -17,11 +17,11 @@ _STREAMED = 2**24
 
 @restarted
 @torch.inference_mode(False)
-def influence(fisher, damping, queries, rows, *, summed=False, verbose=False):
+def influence(fisher, damping, queries, rows, *, summed=False, n_bytes=_KEPT, verbose=False):
     """Compute inner products Σ ∇m(x_*)ᵀ (F + λ)⁻¹ ∇m'(x_i), summed over layers.
 
-    Memory holds the gradients of some queries (up to 1 GB). Every further block of queries costs
-    another pass over rows whose factors are not kept.
+    Memory holds the gradients of some queries. Every further block of queries costs another pass
+    over rows whose factors are not kept.
 
     Parameters
     ----------
@@ -33,6 +33,8 @@ def influence(fisher, damping, queries, rows, *, summed=False, verbose=False):
         Rows of the same network, maybe for other measurements.
     summed : bool, default=False
         Whether to add up the queries. Apart from their gradients, this takes the time of one query.
+    n_bytes : float, default=2**30
+        Bytes that the gradients of queries may take; one query is always there.
     verbose : bool, default=False
         Whether to show progress.
 
@@ -46,7 +48,7 @@ def influence(fisher, damping, queries, rows, *, summed=False, verbose=False):
         blocks = [_sum_of(fisher, damping, queries, len(rows))]
     else:
         n_scores = len(queries)
-        blocks = _blocks(fisher, damping, queries, len(rows))
+        blocks = _blocks(fisher, damping, queries, len(rows), n_bytes)
     scores = torch.zeros(n_scores, len(rows), dtype=torch.float64)
     with tqdm(
         total=scores.numel(), desc="influence", unit_scale=True, disable=not verbose
@@ -71,11 +73,11 @@ def _parts(rows):
             yield part, gradients.forms
 
 
-def _blocks(fisher, damping, queries, n_rows):
+def _blocks(fisher, damping, queries, n_rows, n_bytes):
     """Yield slices of queries, the layers in which rows are rotated, and the queries' gradients."""
     layers = queries.model.layers
     size = queries.model.dtype.itemsize * sum(fisher[n].moments.numel() for n in damping)
-    block = max(1, _KEPT // max(1, size))
+    block = max(1, int(n_bytes // max(1, size)))
     for start in range(0, len(queries), block):
         part = slice(start, min(start + block, len(queries)))
         rotated = {n for n in damping if _rotates_rows(layers[n], part.stop - start, n_rows)}

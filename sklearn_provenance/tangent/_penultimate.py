@@ -68,8 +68,8 @@ class Penultimate:
             Logits of the network.
         """
         step = batch_size_for(self.network, self.batch_size)
-        features = []
-        logits = []
+        n = n_rows(inputs)
+        features = logits = None
         layer_inputs = []  # of each call of the layer in one pass
 
         def keep(module, args, kwargs, output):
@@ -77,13 +77,19 @@ class Penultimate:
             layer_inputs.append(layer_input.clone())  # later layers may write to it
 
         with hooked(self.network.module, [self.layer], keep):
-            for i in range(0, n_rows(inputs), step):
+            for i in range(0, n, step):
                 layer_inputs.clear()
                 x = as_batch(take_rows(inputs, slice(i, i + step)), self.network)
-                logits.append(check_logits(self._logits(x), n_rows(x), i))
-                features.append(layer_inputs[self.n_calls_before])
-                check_finite(features[-1], "features", i)
-        return torch.cat(features), torch.cat(logits)
+                outputs = check_logits(self._logits(x), n_rows(x), i)  # (B, C)
+                found = layer_inputs[self.n_calls_before]  # (B, F)
+                check_finite(found, "features", i)
+                if features is None:
+                    features = found.new_empty(n, found.shape[1])
+                    logits = outputs.new_empty(n, outputs.shape[1])
+                rows = slice(i, i + len(found))
+                features[rows] = found
+                logits[rows] = outputs
+        return features, logits
 
     def _logits(self, x):
         with evaluation(self.network.module), torch.no_grad():

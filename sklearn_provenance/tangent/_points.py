@@ -10,12 +10,11 @@ from copy import copy
 import numpy as np
 import torch
 from scipy.sparse import issparse
-from sklearn.preprocessing import normalize
 
 # Rows of a product of sparse matrices that are dense at a time.
 _BLOCK = 512
-# Rows of explicit features that are held in double precision at a time.
-_ROWS = 4096
+# Numbers of explicit features that are held in double precision at a time: 8 MB.
+_NUMBERS = 2**20
 
 
 class ExplicitPoints:
@@ -83,34 +82,53 @@ class ExplicitPoints:
 
     def blocks(self):
         """Yield φ in double precision, some rows at a time."""
-        for start in range(0, len(self), _ROWS):
-            block = np.asarray(self.array[start : start + _ROWS])
-            yield torch.as_tensor(block, device=self.device).double()
+        for _, block in self._numbered_blocks():
+            yield block
+
+    def _numbered_blocks(self):
+        """Yield rows as a slice, and their φ in double precision."""
+        step = max(1, _NUMBERS // max(1, self.n_components))
+        for start in range(0, len(self), step):
+            rows = slice(start, min(start + step, len(self)))
+            block = np.asarray(self.array[rows])
+            yield rows, torch.as_tensor(block, device=self.device).double()
 
     def norms(self):
         """Compute squared norms (n,)."""
-        return self.matrix().square().sum(1)
+        # Results are not made between blocks, where they would keep freed memory from its reuse.
+        norms = self._empty(len(self))
+        for rows, block in self._numbered_blocks():
+            norms[rows] = block.square().sum(1)
+        return norms
 
     def combine(self, weights):
         """Compute sums (m, n_components) of φ, weighted by the columns of weights (n, m)."""
-        return weights.mT @ self.matrix()
+        total = torch.zeros(weights.shape[1], self.n_components, dtype=torch.float64)
+        for rows, block in self._numbered_blocks():
+            total.addmm_(weights[rows].mT, block.cpu())
+        return total
 
     def times(self, weights):
         """Compute inner products (n, m) of φ and weights (m, n_components)."""
-        return self.matrix() @ weights.mT.to(self.device)
-
-    def unit(self):
-        """Divide rows by their norms; zeros stay zeros."""
-        phi = self.matrix()
-        phi = torch.nn.functional.normalize(phi, dim=1, eps=torch.finfo(phi.dtype).tiny)
-        return ExplicitPoints(phi.cpu().numpy(), self.labels, self.logits, device=self.device)
+        columns = weights.mT.to(self.device)
+        products = self._empty(len(self), columns.shape[1])
+        for rows, block in self._numbered_blocks():
+            products[rows] = block @ columns
+        return products
 
     def inner(self, other=None):
         """Compute the kernel (n, n_other); without other, of the points with themselves."""
         phi = self.matrix()
         if other is None:
             return phi @ phi.mT
-        return phi @ other.matrix().mT
+        kernel = self._empty(len(self), len(other))
+        for rows, block in other._numbered_blocks():
+            kernel[:, rows] = phi @ block.mT
+        return kernel
+
+    def _empty(self, *shape):
+        """Make a tensor for results, where products are computed."""
+        return torch.empty(shape, dtype=torch.float64, device=self.device)
 
 
 class OuterPoints:
@@ -253,10 +271,6 @@ class SparsePoints(OuterPoints):
     def __init__(self, x, labels, logits=None):
         ones = torch.ones(x.shape[0], 1, dtype=torch.float64)
         super().__init__(x, ones, 1.0, 0.0, labels, logits)
-
-    def unit(self):
-        """Divide rows by their norms; zeros stay zeros."""
-        return SparsePoints(normalize(self.x), self.labels, self.logits)
 
 
 class JoinedPoints:

@@ -301,14 +301,25 @@ def test_forms_and_limits_do_not_show(drawn):
 
 
 def test_blocks_of_queries(monkeypatch):
+    """The gradients of queries take the bytes that are allowed, or those of one query."""
     _, model, queries, x, labels, q, q_labels = setting("convolutions")
     fisher = fit_fisher(model, x, given_labels(labels))
     damping = dict.fromkeys(fisher, 0.1)
     points = (queries, q, q_labels), (model, x, labels)
     expected = influence(fisher, damping, *points)
-    for kept in (1, 8 * 2 * sum(f.moments.numel() for f in fisher.values())):
-        monkeypatch.setattr(influences, "_KEPT", kept)
-        assert closeness(influence(fisher, damping, *points, batch_size=3), expected) < 1e-12
+    preconditioned, sizes = influences._preconditioned, []
+
+    def noted(fisher, damping, turned, queries):
+        sizes.append(len(queries))
+        return preconditioned(fisher, damping, turned, queries)
+
+    monkeypatch.setattr(influences, "_preconditioned", noted)
+    numbers = sum(f.moments.numel() for f in fisher.values())
+    for n_bytes, most in ((1, 1), (2 * numbers * model.dtype.itemsize, 2)):
+        sizes.clear()
+        scores = influence(fisher, damping, *points, batch_size=3, n_bytes=n_bytes)
+        assert closeness(scores, expected) < 1e-12
+        assert max(sizes) == most
 
 
 @pytest.mark.parametrize("rotated", [False, True])

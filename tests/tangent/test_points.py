@@ -5,6 +5,7 @@ import pytest
 import torch
 from scipy.sparse import random_array
 
+from sklearn_provenance.tangent import _points
 from sklearn_provenance.tangent._points import (
     _BLOCK,
     ExplicitPoints,
@@ -56,11 +57,24 @@ def test_some_of_the_points(kind):
 
 
 @pytest.mark.parametrize("kind", ["explicit", "sparse"])
-def test_directions_sums_and_products_with_weights(kind):
+def test_sums_and_products_with_weights(kind):
     points, rng = KINDS[kind](20, 0), np.random.default_rng(3)
     phi = points.matrix()
-    norms = phi.norm(dim=1, keepdim=True)
-    torch.testing.assert_close(points.unit().matrix(), torch.where(norms > 0, phi / norms, 0.0))
+    torch.testing.assert_close(points.norms(), phi.square().sum(1))
+    weights = torch.as_tensor(rng.normal(size=(4, 9)))
+    torch.testing.assert_close(points.times(weights), phi @ weights.mT)
+    shares = torch.as_tensor(rng.normal(size=(20, 2)))
+    torch.testing.assert_close(points.combine(shares), shares.mT @ phi)
+
+
+@pytest.mark.parametrize("numbers", [1, 9 * 6, 10**6])
+def test_explicit_rows_in_blocks(monkeypatch, numbers):
+    monkeypatch.setattr(_points, "_NUMBERS", numbers)
+    (points, other), rng = (KINDS["explicit"](n, n) for n in (20, 7)), np.random.default_rng(3)
+    phi = points.matrix()
+    torch.testing.assert_close(torch.cat(list(points.blocks())), phi)
+    torch.testing.assert_close(points.norms(), phi.square().sum(1))
+    torch.testing.assert_close(other.inner(points), other.matrix() @ phi.mT)
     weights = torch.as_tensor(rng.normal(size=(4, 9)))
     torch.testing.assert_close(points.times(weights), phi @ weights.mT)
     shares = torch.as_tensor(rng.normal(size=(20, 2)))

@@ -1,6 +1,5 @@
 """What every attributor does with queries: find their candidates, ask the rule, shape answers."""
 
-import numbers
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -8,11 +7,11 @@ import torch
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_consistent_length
-from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.utils._param_validation import HasMethods, StrOptions
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 from tqdm.auto import tqdm
 
-from ..._utils.arguments import check_k, labels_and_k, store_arguments, whole
+from ..._utils.arguments import check_k, check_readable, labels_and_k, real, store_arguments, whole
 from ..._utils.kept import MEMORY_LIMIT
 from ..._utils.modules import state_sums
 from ..._utils.rows import check_rows, copied, n_rows
@@ -83,7 +82,7 @@ class BaseAttributor(FitMixin, PredictMixin, BaseEstimator):
         "forward": [callable, None],
         "prefit": [StrOptions({"auto"}), "boolean"],
         "memory": [str, HasMethods("cache"), None],
-        "memory_limit": [Interval(numbers.Real, 0, None, closed="neither")],
+        "memory_limit": [real(closed="neither")],
         "batch_size": [whole(), StrOptions({"auto"})],
         "verbose": ["verbose"],
     }
@@ -122,6 +121,7 @@ class BaseAttributor(FitMixin, PredictMixin, BaseEstimator):
                     "got None"
                 )
             return self._features.query(X)
+        check_readable(y, "y")
         y = column_or_1d(y)
         check_consistent_length(np.empty(n_rows(X)), y)
         return self._features.query(X, self._measured_at(y))
@@ -203,7 +203,7 @@ class BaseAttributor(FitMixin, PredictMixin, BaseEstimator):
             If k is larger than the number of training rows, y holds a label that the model does
             not know, or y is given without X.
         MemoryError
-            If InfoLoss or RelatIF needs a kernel of the rows that is larger than ``memory_limit``.
+            If what the method must keep of the rows is larger than ``memory_limit``.
         """
         self._check_fitted()
         y, k = labels_and_k(y, k, len(self.training_.y))
@@ -335,7 +335,7 @@ class BaseAttributor(FitMixin, PredictMixin, BaseEstimator):
         ValueError
             If y holds a label that the model does not know.
         MemoryError
-            If InfoLoss or RelatIF needs a kernel of the rows that is larger than ``memory_limit``.
+            If what the method must keep of the rows is larger than ``memory_limit``.
         """
         self._check_fitted()
         queries = self._queries(check_rows(self, X), y)

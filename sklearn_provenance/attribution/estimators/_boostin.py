@@ -6,7 +6,7 @@ from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 from tqdm.auto import tqdm
 
-from ..._utils.arguments import store_arguments
+from ..._utils.arguments import check_readable, store_arguments
 from ..._utils.kept import MEMORY_LIMIT
 from ..._utils.labels import positions
 from ..._utils.rows import check_rows
@@ -227,6 +227,7 @@ class BoostInAttributor(WeightedFit, PointwiseAttributor):
     def _labels(self, X, y):
         """Find the labels or targets (n_queries,) that queries are measured at."""
         if y is not None:
+            check_readable(y, "y")
             return self._measured_at(column_or_1d(y))
         if self._of_loss and self.classes_ is None:
             raise ValueError("y must be given where the loss of a regressor is explained; got None")

@@ -5,13 +5,15 @@ from dataclasses import replace
 
 import numpy as np
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import StrOptions
 
-from ..._utils.arguments import store_arguments, whole
-from ..._utils.kept import MEMORY_LIMIT
+from ..._utils.arguments import real, store_arguments, whole
+from ..._utils.kept import MEMORY_LIMIT, check_fits
+from ..._utils.rows import n_rows
 from ...tangent import TangentFeatures
 from ...tangent._cache import Cache
 from ...tangent._coverage import fisher_coverage
+from ...tangent._curvature import fisher_bytes
 from ...tangent._outputs import MEASUREMENTS
 from ..features import make_features
 from ..features._base import DENSE_LIMIT
@@ -100,7 +102,8 @@ class EKFACAttributor(PointwiseAttributor):
 
     ``fit`` takes two passes over the rows, with products of each side's features in both. Scores
     take as many multiplications as there are pairs of a query and a candidate, times parameters,
-    which exceeds ``fit`` soon; memory holds the gradients of some queries at a time, up to 1 GB.
+    which exceeds ``fit`` soon; memory holds the gradients of some queries at a time, up to half of
+    ``memory_limit``.
 
     Features are in the network's precision; moments, eigenvectors and sums over batches and
     layers are computed in double precision.
@@ -133,7 +136,7 @@ class EKFACAttributor(PointwiseAttributor):
     _parameter_constraints: dict = {
         **BaseAttributor._parameter_constraints,
         "measurement": [StrOptions(set(MEASUREMENTS)), callable],
-        "damping": [Interval(numbers.Real, 0, None, closed="neither"), StrOptions({"auto"})],
+        "damping": [real(closed="neither"), StrOptions({"auto"})],
         "fisher": [StrOptions({"true", "empirical"})],
         "n_samples": [
             whole(),
@@ -174,13 +177,22 @@ class EKFACAttributor(PointwiseAttributor):
         model = self._fitted_model()
         return make_features(model, "factors", X, y, settings, "log_probability")
 
+    def _check_memory(self, inputs):
+        n, model = n_rows(inputs), self._features.model
+        needed = fisher_bytes(self._features.tangent.layers)
+        if isinstance(self.n_samples, numbers.Integral):
+            needed += self.n_samples * n * len(model.classes)  # random signs
+        what = f"the Fisher matrix of this {type(model.module).__name__} takes"
+        advice = "pass a smaller n_samples or network"
+        check_fits(needed, what, self.memory_limit, advice)
+
     def _make_rule(self):
         seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
         n_samples = None if self.fisher == "empirical" else self.n_samples
         known = sketch_of(TangentFeatures(), self._features.model, Settings())
         cache = Cache(self.memory, "fisher", known)
         settings = {"batch_size": self.batch_size, "verbose": bool(self.verbose)}
-        return EKFACRule(self.damping, n_samples, seed, cache, settings)
+        return EKFACRule(self.damping, n_samples, seed, cache, self.memory_limit, settings)
 
     def _fit(self, X, y, sample_id):
         super()._fit(X, y, sample_id)

@@ -57,7 +57,7 @@ class FitMixin:
         ValueError
             If the input is not usable, or the model has no tangent features.
         MemoryError
-            If InfoLoss or RelatIF needs a kernel of the rows that is larger than ``memory_limit``.
+            If what the method must keep of the rows is larger than ``memory_limit``.
         sklearn.exceptions.NotFittedError
             With ``prefit=True`` or a FrozenEstimator, if the estimator is not fitted.
         """
@@ -88,6 +88,7 @@ class FitMixin:
         self.training_ = TrainingData(X, y, sample_id)
         self.estimator_ = self._resolve(self.estimator, X, y)
         self._features, inputs = self._make_features(X, y)
+        self._check_memory(inputs)
         self.classes_ = self._features.model.classes
         self._same_class = self.candidates != "all" and self.classes_ is not None
         if self.candidates == "same_class" and not self._same_class:
@@ -109,6 +110,9 @@ class FitMixin:
         self._rule.check(len(y), *self._features.components(self._rows.inputs))
         # Explanations find the rows ready, where these fit.
         self._kept.prepare((key, partial(self._fitted_rule, *key)) for key in self._rule_keys())
+
+    def _check_memory(self, inputs):
+        """Refuse what must be kept and would not fit, before a pass over the rows."""
 
     def _check_parameters(self):
         """Refuse parameters that are valid alone and make no sense together."""

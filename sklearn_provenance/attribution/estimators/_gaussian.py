@@ -1,15 +1,13 @@
 """The network as a Gaussian process with the tangent kernel: what every rule in nats shares."""
 
-import numbers
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.utils import check_consistent_length
-from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.utils._param_validation import HasMethods, StrOptions
 from sklearn.utils.validation import column_or_1d
 
-from ..._utils.arguments import store_arguments
+from ..._utils.arguments import check_flag, check_readable, real, store_arguments
 from ..._utils.kept import MEMORY_LIMIT
 from ..._utils.labels import equal_shares, positions
 from ..._utils.rows import check_rows, n_rows
@@ -54,10 +52,10 @@ class GaussianAttributor(BaseAttributor):
 
     _parameter_constraints: dict = {
         **BaseAttributor._parameter_constraints,
-        "noise_variance": [Interval(numbers.Real, 0, None, closed="neither"), str],
+        "noise_variance": [real(closed="neither"), str],
         "measurement": [StrOptions(set(MEASUREMENTS)), callable],
         "features": [StrOptions({"auto", "exact"}), HasMethods("transform"), callable],
-        "ntk_parameterization": ["boolean", Interval(numbers.Real, 0, None, closed="neither")],
+        "ntk_parameterization": ["boolean", real(closed="neither")],
     }
 
     def __init__(
@@ -120,8 +118,15 @@ class GaussianAttributor(BaseAttributor):
                 f"the mean squared norm of features must lie between {1 / LARGEST_SCALE:.0e} and "
                 f"{LARGEST_SCALE:.0e}, so that squares of the kernel are finite; got {scale:.3g}"
             )
-        self.noise_variance_ = _in_kernel_units(self.noise_variance, scale)
-        return self.noise_variance_
+        noise_variance = _in_kernel_units(self.noise_variance, scale)
+        if noise_variance > LARGEST_SCALE * scale:
+            raise ValueError(
+                f"noise_variance must be at most {LARGEST_SCALE:.0e} times the mean squared norm "
+                f"of features, {scale:.3g}, beside which the kernel is not lost; got "
+                f"{noise_variance:.3g}"
+            )
+        self.noise_variance_ = noise_variance
+        return noise_variance
 
     def select(
         self,
@@ -171,6 +176,8 @@ class GaussianAttributor(BaseAttributor):
         [IT] Bayesian information-theoretic training data attribution, Eqs. 89-95.
         """
         self._check_fitted()
+        check_flag(balanced, "balanced")
+        check_flag(normalize, "normalize")
         k = self._check_k(k)
         queries = self._queries(check_rows(self, X_queries), y)
         allowed = self._check_pool(queries, k)
@@ -219,6 +226,8 @@ class GaussianAttributor(BaseAttributor):
         """
         self._check_fitted()
         X = check_rows(self, X)
+        check_readable(y, "y")
+        check_readable(sample_weight, "sample_weight")
         if sample_weight is not None:
             sample_weight = torch.as_tensor(column_or_1d(sample_weight, dtype=np.float64))
         if self.classes_ is None:

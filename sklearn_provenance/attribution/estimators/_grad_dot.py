@@ -1,10 +1,8 @@
 """Inner products of gradients: GradDot."""
 
-import numbers
+from sklearn.utils._param_validation import StrOptions
 
-from sklearn.utils._param_validation import Interval, StrOptions
-
-from ..._utils.arguments import store_arguments
+from ..._utils.arguments import real, store_arguments
 from ..._utils.kept import MEMORY_LIMIT
 from ...tangent._outputs import MEASUREMENTS
 from ..features import make_features
@@ -83,7 +81,7 @@ class GradDotAttributor(PointwiseAttributor):
     _parameter_constraints: dict = {
         **BaseAttributor._parameter_constraints,
         "measurement": [StrOptions(set(MEASUREMENTS)), callable],
-        "ntk_parameterization": ["boolean", Interval(numbers.Real, 0, None, closed="neither")],
+        "ntk_parameterization": ["boolean", real(closed="neither")],
     }
 
     def __init__(

@@ -2,10 +2,14 @@
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import check_is_fitted
 
+from ..._utils.arguments import check_readable
 from ..._utils.rows import check_rows
+from ..._utils.types import Rows, Targets
 from ..rules._loss import LossRule
+from ._base import by_label
 from ._docs import documented
 from ._gaussian import GaussianAttributor
 
@@ -60,8 +64,10 @@ class InfoLossAttributor(GaussianAttributor):
     (2, 3)
     """
 
-    def information_lost(self, X, rows, y=None):
-        """Information about queries that is lost with the first row, the first two, and so on.
+    def information_lost(
+        self, X: Rows, rows: ArrayLike, y: Targets | None = None
+    ) -> NDArray[np.float64]:
+        """Compute what is lost about queries with the first row, the first two, and so on.
 
         Parameters
         ----------
@@ -90,17 +96,15 @@ class InfoLossAttributor(GaussianAttributor):
         queries = self._queries(check_rows(self, X), y)
         sets = self._check_sets(rows, len(queries))
         nats = np.empty(sets.shape)
-        labels = queries.labels.numpy()
-        shared = not self._features.per_label
-        for label in [None] if shared else np.unique(labels):
-            numbers = np.arange(len(labels)) if shared else np.flatnonzero(labels == label)
+        for label, places in by_label(queries.labels.numpy(), self._features.per_label):
             rule = self._rule_at(label, everything=True)
-            lost = rule.lost(queries.take(numbers), torch.as_tensor(sets[:, numbers]))
-            nats[:, numbers] = lost.cpu().numpy()
+            lost = rule.lost(queries.take(places), torch.as_tensor(sets[:, places]))
+            nats[:, places] = lost.cpu().numpy()
         return nats.reshape(np.shape(rows))
 
     def _check_sets(self, rows, n_queries):
-        """Rows that are withheld (n_sets, n_queries, k)."""
+        """Raise unless rows can be withheld; return them as sets (n_sets, n_queries, k)."""
+        check_readable(rows, "rows")
         sets = np.asarray(rows)
         fits = sets.ndim in (2, 3) and sets.shape[-2] == n_queries and sets.dtype.kind in "iu"
         if not fits:

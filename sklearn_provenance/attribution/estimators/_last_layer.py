@@ -1,11 +1,10 @@
 """Influence through the last layer."""
 
-import numbers
+from sklearn.utils._param_validation import StrOptions
 
-from sklearn.utils._param_validation import Interval, StrOptions
-
-from ..._utils.arguments import store_arguments
-from ..._utils.kept import MEMORY_LIMIT
+from ..._utils.arguments import real, store_arguments
+from ..._utils.kept import MEMORY_LIMIT, check_fits
+from ..._utils.rows import n_rows
 from ..features._penultimate import last_layer_inputs
 from ..rules._last_layer import InfluenceRule, RepresenterRule
 from ._base import BaseAttributor
@@ -59,8 +58,8 @@ class LastLayerAttributor(PointwiseAttributor):
     Influence of the row (x_i, y_i) is ∇m(x_*)^T (H + δ I)^-1 ∇log p(y_i | x_i), with the gradients
     in the weights and bias of the last layer, m the log odds of the query's label and H the
     Hessian of the cross-entropy summed over the rows given to fit. The outputs are linear in the
-    weights, so H is exact and equals its Gauss-Newton form. Its size is the square of the number
-    of weights; more than 16384 weights are refused.
+    weights, so H is exact and equals its Gauss-Newton form. It takes 16 bytes times the square of
+    the number of weights, which must fit ``memory_limit``: 11000 weights by default.
 
     The representer values are α_ic <z_i, z> for the query's class c, α_ic = y_ic - p_ic: where W
     minimises the mean cross-entropy of n rows plus ``λ |W|² / 2``, their sum over the rows divided
@@ -106,7 +105,7 @@ class LastLayerAttributor(PointwiseAttributor):
     _parameter_constraints: dict = {
         **BaseAttributor._parameter_constraints,
         "kind": [StrOptions({"influence", "representer"})],
-        "damping": [Interval(numbers.Real, 0, None, closed="neither")],
+        "damping": [real(closed="neither")],
     }
 
     def __init__(
@@ -136,6 +135,16 @@ class LastLayerAttributor(PointwiseAttributor):
             ) from error
         self._head = features.head(inputs)
         return features, inputs
+
+    def _check_memory(self, inputs):
+        n, n_weights = n_rows(inputs), self._head.n_weights
+        needed = self._features.n_bytes(inputs)
+        what, advice = f"the features of {n} rows take", "pass fewer rows"
+        if self.kind == "influence":
+            needed += 2 * 8 * n_weights**2  # the Hessian and its factor
+            what = f"the features of {n} rows and the Hessian of {n_weights} weights take"
+            advice = 'pass kind="representer", which needs no Hessian'
+        check_fits(needed, what, self.memory_limit, advice)
 
     def _make_rule(self):
         if self.kind == "influence":

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ..._utils.arguments import check_flag, check_readable
 from ..._utils.labels import equal_shares
 from ..._utils.rows import check_rows
 from ..._utils.types import Rows, Targets
@@ -72,6 +73,7 @@ class PointwiseSelection:
             Subsets, as :meth:`select` gives them.
         """
         self._check_fitted()
+        check_flag(balanced, "balanced")
         sizes = [self._check_k(k) for k in sizes]
         queries = self._queries(check_rows(self, X_queries), y)
         allowed = self._check_pool(queries, max(sizes))
@@ -116,6 +118,8 @@ class PointwiseAttributor(PointwiseSelection, BaseAttributor):
         """
         from sklearn.metrics import accuracy_score, r2_score
 
+        check_readable(y, "y")
+        check_readable(sample_weight, "sample_weight")
         if self.classes_ is None:
             return r2_score(y, self.predict(X), sample_weight=sample_weight)
         return accuracy_score(y, self.predict(X), sample_weight=sample_weight)

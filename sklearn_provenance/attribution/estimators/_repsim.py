@@ -3,7 +3,8 @@
 from sklearn.utils._param_validation import HasMethods, StrOptions
 
 from ..._utils.arguments import store_arguments
-from ..._utils.kept import MEMORY_LIMIT
+from ..._utils.kept import MEMORY_LIMIT, check_fits
+from ..._utils.rows import n_rows
 from ..features import make_features
 from ..features._leaves import LeafFeatures
 from ..features._penultimate import last_layer_inputs
@@ -96,14 +97,20 @@ class RepSimAttributor(PointwiseAttributor):
 
     def _make_features(self, X, y):
         model = self._fitted_model()
-        if model.trees is not None and isinstance(self.features, str):
-            features, inputs = LeafFeatures(model, share=True), model.inputs(X)
-        elif isinstance(self.features, str):
+        if not isinstance(self.features, str):
+            features, inputs = make_features(model, self.features, X, y, self._settings())
+        elif model.trees is None:
             features, inputs = last_layer_inputs(model, X, self.batch_size)
         else:
-            features, inputs = make_features(model, self.features, X, y, self._settings())
+            features = LeafFeatures(model, share=True)
+            inputs = model.inputs(X)
         self.features_ = features.fitted
         return features, inputs
+
+    def _check_memory(self, inputs):
+        what = f"the features of {n_rows(inputs)} rows take"
+        advice = "pass features with fewer columns, or a TangentFeatures with a store"
+        check_fits(self._features.n_bytes(inputs), what, self.memory_limit, advice)
 
     def _make_rule(self):
         return CosineRule()

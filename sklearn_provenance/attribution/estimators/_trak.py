@@ -5,10 +5,11 @@ import numbers
 
 import numpy as np
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import StrOptions
 
-from ..._utils.arguments import store_arguments, whole
-from ..._utils.kept import MEMORY_LIMIT
+from ..._utils.arguments import real, store_arguments, whole
+from ..._utils.kept import MEMORY_LIMIT, check_fits
+from ..._utils.rows import n_rows
 from ...tangent import TangentFeatures
 from ...tangent._sketch import SKETCHES
 from ..features import make_features
@@ -106,7 +107,7 @@ class TRAKAttributor(PointwiseAttributor):
             whole(),
             StrOptions({"exact"}),
         ],
-        "ridge": [Interval(numbers.Real, 0, None, closed="neither"), StrOptions({"auto"})],
+        "ridge": [real(closed="neither"), StrOptions({"auto"})],
         "sketch": [StrOptions(set(SKETCHES))],
         "features": [TangentFeatures, None],
         "random_state": ["random_state"],
@@ -169,6 +170,16 @@ class TRAKAttributor(PointwiseAttributor):
             inputs.append(rows)
         self.features_ = [sketch.fitted for sketch in features]
         return JoinedFeatures.of(features), inputs
+
+    def _check_memory(self, inputs):
+        n, n_components = n_rows(self.training_.X), self._features.n_features_out(inputs)
+        # Φ^T Φ of each model is factorised and kept, one more is there while it is computed.
+        largest = max(part.n_features_out(None) for part in self._features.features)
+        n_matrices = len(self._features.features) + 1
+        needed = self._features.n_bytes(inputs) + 8 * n_matrices * largest**2
+        what = f"sketches of {n} rows to {n_components} components, and their Φ^T Φ, take"
+        advice = "pass a smaller n_components, or features=TangentFeatures(store=...)"
+        check_fits(needed, what, self.memory_limit, advice)
 
     def _make_rule(self):
         return TRAKRule(self.ridge)

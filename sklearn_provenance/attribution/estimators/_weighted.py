@@ -7,6 +7,7 @@ import numpy as np
 from sklearn.base import clone
 from sklearn.utils.validation import _check_sample_weight
 
+from ..._utils.arguments import check_readable
 from ..._utils.fitted import is_fitted
 from ..._utils.rows import n_rows
 from ..._utils.types import Rows, Targets
@@ -60,6 +61,7 @@ class WeightedFit:
 
     def _resolve(self, estimator, X, y):
         if self._sample_weight is not None:
+            check_readable(self._sample_weight, "sample_weight")
             rows = np.empty((n_rows(X), 1))
             self._sample_weight = _check_sample_weight(self._sample_weight, rows, dtype=np.float64)
             if self.prefit is False or (self.prefit == "auto" and not is_fitted(estimator)):
@@ -69,6 +71,7 @@ class WeightedFit:
 
 def check_row_numbers(rows, n_train):
     """Raise unless rows are numbers of training rows; return them as integers (n_rows,)."""
+    check_readable(rows, "rows")
     rows = np.asarray(rows)
     if rows.ndim != 1 or (len(rows) and rows.dtype.kind not in "iu"):
         raise ValueError(f"rows must be a list of row numbers; got {rows!r}")

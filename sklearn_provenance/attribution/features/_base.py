@@ -98,6 +98,10 @@ class Features(ABC):
         """The models that features are computed from."""
         return [self.model]
 
+    def n_bytes(self, inputs):
+        """Bytes that points of rows take as long as they are there, beside the inputs."""
+        return 0
+
     def scale(self, points, inputs):
         """Mean squared norm of φ of points, made of inputs."""
         return points.norms().mean().item()

@@ -56,6 +56,11 @@ class JoinedFeatures(Features):
             p += logits.double().cpu().softmax(1)
         return p.argmax(1)
 
+    def n_bytes(self, inputs):
+        """Bytes of all sketches."""
+        pairs = zip(self.features, inputs, strict=True)
+        return sum(features.n_bytes(own) for features, own in pairs)
+
     def n_features_out(self, inputs):
         """Components of all sketches."""
         return sum(features.n_features_out(None) for features in self.features)

@@ -4,7 +4,7 @@ import torch
 from scipy.sparse import issparse
 
 from ..._utils.modules import evaluation
-from ..._utils.rows import take_rows
+from ..._utils.rows import n_rows, take_rows
 from ...information._last_layer import Head
 from ...tangent import TangentModel
 from ...tangent._penultimate import Penultimate
@@ -55,6 +55,10 @@ class PenultimateFeatures(Features):
                 "influence through it is not known"
             )
         return head
+
+    def n_bytes(self, inputs):
+        """Bytes of the features of rows."""
+        return n_rows(inputs) * self.layer.in_features * self.layer.weight.element_size()
 
     def n_features_out(self, inputs):
         """Inputs of the last layer."""

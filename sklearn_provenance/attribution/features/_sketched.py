@@ -2,6 +2,7 @@
 
 import torch
 
+from ..._utils.rows import n_rows
 from ...tangent import TangentRows
 from ...tangent._points import ExplicitPoints
 from ._base import Features
@@ -48,6 +49,12 @@ class SketchedFeatures(Features):
     def _norms(self, inputs, labels):
         settings = {"batch_size": self.fitted.batch_size, "memory_limit": 0}
         return TangentRows(self.tangent, inputs, labels, **settings).norms()
+
+    def n_bytes(self, inputs):
+        """Bytes of the sketch of rows; a store keeps it on disk."""
+        if self.fitted.store is not None:
+            return 0
+        return n_rows(inputs) * self.fitted._n_features_out * self.tangent.dtype.itemsize
 
     def n_features_out(self, inputs):
         """Components of the sketch."""

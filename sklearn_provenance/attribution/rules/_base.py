@@ -6,6 +6,7 @@ from functools import cached_property
 
 import torch
 
+from ..._utils.kept import check_fits
 from ...information import greedy_coreset, greedy_coreset_features
 from ...information._ranking import first_of, largest
 from ...information._systems import FeatureSystem
@@ -168,22 +169,14 @@ class GaussianRule(Rule):
         """φ of the rows, which must fit the budget so many times."""
         n = len(self.points.labels)
         needed = 8.0 * n_copies * n * self.n_components
-        what = f"working with {n} rows of {self.n_components} features"
-        self._check_fits(needed, what, "sketch them to fewer components")
+        what = f"working with {n} rows of {self.n_components} features takes"
+        check_fits(needed, what, self.memory_limit, "sketch them to fewer components")
         return self.points.matrix()
 
     def check_kernel_fits(self, n, n_kernels=1):
         """Refuse a kernel of n rows that would not fit."""
         needed = 8 * n_kernels * n**2
-        self._check_fits(needed, f"the kernel of {n} rows", _ADVICE)
-
-    def _check_fits(self, needed, what, advice):
-        """Refuse work that would take more bytes than allowed."""
-        if needed > self.memory_limit:
-            raise MemoryError(
-                f"{what} takes {needed / 1e9:.2g} GB, which must be at most memory_limit="
-                f"{self.memory_limit:.3g} bytes; {advice}, or raise memory_limit"
-            )
+        check_fits(needed, f"the kernel of {n} rows takes", self.memory_limit, _ADVICE)
 
     def pair_factors(self, queries, picks):
         """Factors of features in the kernel; see :class:`Rule`."""

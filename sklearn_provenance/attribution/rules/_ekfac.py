@@ -30,22 +30,31 @@ class EKFACRule(Rule):
     unit = "EK-FAC influence"
     needs_all_rows = True
 
-    def __init__(self, damping, n_samples, seed, cache, settings):
-        self.damping, self.n_samples, self.seed = damping, n_samples, seed
-        self.cache, self.settings = cache, settings
+    def __init__(self, damping, n_samples, seed, cache, memory_limit, settings):
+        self.damping = damping
+        self.n_samples = n_samples
+        self.seed = seed
+        self.cache = cache
+        self.memory_limit = memory_limit
+        self.settings = settings
 
     def _fit(self):
         points = self.points
         n_classes = points.logits.shape[1]
         if self.n_samples == "auto":
             size = sum(layer.n_parameters * layer.positions for layer in points.model.layers)
-            self.n_samples = "exact" if len(points) * n_classes * size <= _EXACT else 1
-        seed = self.seed if isinstance(self.n_samples, int) else None
+            self.n_samples = 1
+            if len(points) * n_classes * size <= _EXACT:
+                self.n_samples = "exact"
+        seed = None
+        if isinstance(self.n_samples, int):
+            seed = self.seed
         settings = self.n_samples, seed, n_classes
         self.fisher = self.cache("fisher", self._fisher, points.X, points.labels, settings)
         self.dampings = self._dampings()
 
     def _fisher(self, X, labels, settings):
+        """Compute the Fisher matrix; the cache tells it from others by the settings."""
         n_samples, seed, n_classes = settings
         if n_samples is None:
             draw = given_labels(labels)
@@ -54,11 +63,13 @@ class EKFACRule(Rule):
         else:
             shape = n_samples, len(labels), n_classes
             signs = np.random.default_rng(seed).integers(0, 2, shape, dtype=np.int8)
-            draw = random_signs(2 * signs - 1)
+            signs *= 2
+            signs -= 1
+            draw = random_signs(signs)
         return fit_fisher(self.points.model, X, draw, **self.settings)
 
     def _dampings(self):
-        """λ by number of the layer."""
+        """Find λ by number of the layer."""
         if not isinstance(self.damping, str):
             return dict.fromkeys(self.fisher, float(self.damping))
         means = {n: layer.moments.mean().item() for n, layer in self.fisher.items()}
@@ -80,11 +91,16 @@ class EKFACRule(Rule):
 
     def _influence(self, queries, rows, summed):
         points = self.points if rows is None else self.points.take(rows)
-        verbose = self.settings["verbose"]
         return influence(
-            self.fisher, self.dampings, queries, points, summed=summed, verbose=verbose
+            self.fisher,
+            self.dampings,
+            queries,
+            points,
+            summed=summed,
+            n_bytes=self.memory_limit / 2,
+            verbose=self.settings["verbose"],
         )
 
     def whitened(self, queries):
-        """(F + λ I)^-1/2 ∇m of queries in the eigenbases."""
+        """Compute (F + λ I)^-1/2 ∇m of queries in the eigenbases."""
         return whitened(self.fisher, self.dampings, queries).numpy()

@@ -14,8 +14,8 @@ from ...information._last_layer import (
 from ...information._softmax import likelihood_gradient, margin_gradient
 from ._base import Rule
 
-# Weights of a last layer whose Hessian is formed (2 GB).
-HESSIAN_LIMIT = 2**14
+# Numbers of features that are in double precision at a time: 8 MB.
+_NUMBERS = 2**20
 # Bytes that changes of weights may take at a time.
 _BLOCK = 256_000_000
 
@@ -81,16 +81,13 @@ class InfluenceRule(LastLayerRule):
         self.damping = damping
 
     def _fit(self):
-        size = self.head.n_weights
-        if size > HESSIAN_LIMIT:
-            raise ValueError(
-                f"the last layer has {size} weights, and its Hessian is formed for at most "
-                f'{HESSIAN_LIMIT}; kind="representer" needs none'
-            )
         super()._fit()
-        logits, features = self._logits(self.points), self.head.with_bias(self.points.matrix())
-        n_outputs = len(self.head.weight)
-        self.factor, self.damping_in_use = damped_hessian(logits, features, n_outputs, self.damping)
+        self.factor, self.damping_in_use = damped_hessian(
+            self._logits(self.points),
+            self._blocks(self.points),
+            len(self.head.weight),
+            self.damping,
+        )
         if not self.damping_in_use > 0:
             raise ValueError(
                 "the Hessian of the last layer is zero: its features are, or the model is certain "
@@ -105,7 +102,13 @@ class InfluenceRule(LastLayerRule):
         """Influence of rows."""
         points, gradients = self._of(rows)
         outer, phi = self._query_gradients(queries, own)
-        return influence(self.factor, outer, phi, gradients, self.head.with_bias(points.matrix()))
+        return influence(self.factor, outer, phi, gradients, self._blocks(points))
+
+    def _blocks(self, points):
+        """Features with the bias's 1, in double precision, of some points at a time."""
+        step = max(1, _NUMBERS // points.n_components)
+        for rows in torch.arange(len(points)).split(step):
+            yield self.head.with_bias(points.take(rows).matrix())  # (n_rows, F)
 
     def _query_gradients(self, queries, own):
         """Gradients of margins in the outputs (n_queries, O), and features with the bias's 1."""

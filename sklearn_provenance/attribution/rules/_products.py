@@ -1,10 +1,11 @@
 """Inner products: GradDot and RepSim."""
 
-from functools import cached_property
-
 import torch
 
 from ._base import Rule
+
+# Squares below have lost digits; those of larger numbers are infinite.
+_SMALLEST_SQUARE = 1e-290
 
 
 class DotRule(Rule):
@@ -31,18 +32,33 @@ class CosineRule(Rule):
     is_inner_product = True
 
     def _fit(self):
-        self.directions = self.points.unit()
-
-    @cached_property
-    def norms(self):
-        """Norms (n_rows,) of the features of rows."""
-        return self.points.norms().cpu().sqrt()
+        self.inverse_norms = inverse_norms(self.points)
 
     def scores(self, queries, rows=None, own=None):
         """Cosines of queries and rows."""
-        return queries.unit().inner(self.directions if rows is None else self.directions.take(rows))
+        points = self.points
+        factors = self.inverse_norms
+        if rows is not None:
+            points = points.take(rows)
+            factors = factors[rows]
+        products = queries.inner(points)  # (n_queries, n_rows)
+        factors = inverse_norms(queries)[:, None] * factors
+        return products.mul_(factors.to(products.device))
 
     def pair_factors(self, queries, picks):
         """One over the norms of query and row; see :class:`Rule`."""
-        products = queries.norms().cpu().sqrt()[:, None] * self.norms[picks.clamp(min=0)]
-        return torch.where(products > 0, 1 / products, 0.0)  # a row of zeros has no parts
+        return inverse_norms(queries)[:, None] * self.inverse_norms[picks.clamp(min=0)]
+
+
+def inverse_norms(points):
+    """One over the norms (n,) of features, on the CPU; zero for a row of zeros."""
+    squares = points.norms().cpu()
+    too_small = (squares < _SMALLEST_SQUARE).nonzero()[:, 0]
+    vanished = len(too_small) and (points.take(too_small).x != 0).sum() > 0
+    if vanished or not squares.isfinite().all():
+        raise ValueError(
+            "features must be of a size whose squares are finite and not zero, between 1e-145 and "
+            f"1e154; got rows of norms {squares.min().sqrt():.3g} to {squares.max().sqrt():.3g}. "
+            "Scale the rows"
+        )
+    return torch.where(squares > 0, squares.rsqrt(), 0.0)

@@ -5,7 +5,6 @@ import torch
 
 from ...information._own_row import solve_without_own
 from ...information._softmax import one_minus_p
-from ...tangent._outputs import check_finite
 from ._base import Rule
 
 # λ in units of the mean eigenvalue of Φ^T Φ for ridge="auto". Of powers of ten this had the best
@@ -38,8 +37,16 @@ class TRAKRule(Rule):
         self.residual = torch.stack(residuals).mean(0)  # (n,)
         self.ridges, self.factors = np.empty(len(parts)), []
         for number, part in enumerate(parts):
-            gram = sum(block.mT @ block for block in part.blocks())
-            check_finite(gram, "Φ^T Φ")
+            gram = torch.zeros(
+                part.n_components, part.n_components, dtype=torch.float64, device=part.device
+            )
+            for block in part.blocks():
+                gram.addmm_(block.mT, block)
+            if not gram.isfinite().all():
+                raise ValueError(
+                    "Φ^T Φ must be finite, but tangent features of the training rows are so large "
+                    "that their squares are not. Scale the rows, or the outputs of the network"
+                )
             self.ridges[number] = self._ridge(gram)
             gram.diagonal().add_(self.ridges[number])
             factor, failed = torch.linalg.cholesky_ex(gram)
@@ -69,5 +76,5 @@ class TRAKRule(Rule):
             solved = torch.cholesky_solve(phi.mT, factor)  # (n_components, n_queries)
             if own is not None:
                 solved = solve_without_own(phi.mT, solved)
-            total += torch.cat([block @ solved for block in part.blocks()]).mT.cpu()
+            total += part.times(solved.mT).mT.cpu()
         return total / len(parts) * residual

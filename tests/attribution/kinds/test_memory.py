@@ -115,6 +115,42 @@ def test_what_does_not_fit_is_refused_before_it_starts():
         assert sum(n_calls) < 2 * 302  # a pass over rows and queries at most, and no kernel
 
 
+@pytest.mark.parametrize(
+    ("name", "needed", "advice"),
+    [
+        ("RepSim", 300 * 40 * 8, "pass features"),
+        ("representer", 300 * 40 * 8, "raise memory_limit"),
+        ("last layer", 300 * 40 * 8 + 2 * 8 * 82**2, 'kind="representer"'),
+        ("TRAK", 300 * 16 * 8 + 2 * 8 * 16**2, "smaller n_components"),
+        ("TRAK of two", 2 * 300 * 16 * 8 + 3 * 8 * 16**2, "smaller n_components"),
+        ("EK-FAC", 8 * (40**2 + 11**2 + 40 * 11) + 8 * (2**2 + 41**2 + 2 * 41), "n_samples"),
+    ],
+)
+def test_fit_says_before_a_pass_what_must_be_kept(name, needed, advice):
+    n_rows_seen = []
+
+    class Counting(nn.Linear):
+        def forward(self, x):
+            n_rows_seen.append(len(x))
+            return super().forward(x)
+
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(300, 10)), np.arange(300) % 2
+    module = nn.Sequential(Counting(10, 40), nn.Tanh(), nn.Linear(40, 2)).double()
+    make = ATTRIBUTORS[name].make
+    with pytest.raises(MemoryError, match=r"memory_limit=.*bytes; pass") as error:
+        make(module, candidates="all", memory_limit=needed - 1).fit(X, y)
+    assert advice in str(error.value)
+    assert max(n_rows_seen) <= 32  # rows that are looked at to find layers
+    make(module, candidates="all", memory_limit=needed).fit(X, y).explain(X[:2], k=2)
+
+
+def test_random_signs_count(module, data):
+    X, y, _ = data
+    with pytest.raises(MemoryError, match="pass a smaller n_samples"):
+        ATTRIBUTORS["EK-FAC"].make(module, n_samples=10**12).fit(X, y)
+
+
 @pytest.mark.parametrize(("name", "n_kernels"), [("loss", 1), ("RelatIF", 2)])
 def test_fit_refuses_a_kernel_more_than_the_limit(name, n_kernels):
     """RelatIF asks the kernel for variances of rows after it was factorised: two of them."""
@@ -137,15 +173,23 @@ from sklearn_provenance.tangent import TangentFeatures
 def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
-name, n, limit = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
+name, n, n_queries, limit = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4])
 torch.manual_seed(0)
-module = torch.nn.Sequential(torch.nn.Linear(20, 100), torch.nn.Tanh(), torch.nn.Linear(100, 10))
+width = int(sys.argv[5])
+module = torch.nn.Sequential(
+    torch.nn.Linear(20, width), torch.nn.Tanh(), torch.nn.Linear(width, 10)
+)
 X = np.random.default_rng(0).normal(size=(n, 20)).astype(np.float32)
 y = np.arange(n) % 10
 cls, params = {
     "gain": (att.InfoGainAttributor, {"measurement": "margin"}),
     "sketch": (att.InfoGainAttributor, {"features": TangentFeatures(n_components=512)}),
     "RelatIF": (att.RelatIFAttributor, {}),
+    "RepSim": (att.RepSimAttributor, {}),
+    "last layer": (att.LastLayerAttributor, {}),
+    "representer": (att.LastLayerAttributor, {"kind": "representer"}),
+    "TRAK": (att.TRAKAttributor, {"n_components": 512}),
+    "EK-FAC": (att.EKFACAttributor, {"n_samples": 1}),
 }[name]
 warm = cls(module, candidates="all", memory_limit=limit, **params)
 warm.fit(X[:600], y[:600]).explain(X[:5], k=5)
@@ -153,7 +197,7 @@ before = peak()
 done = "answered"
 try:
     a = cls(module, candidates="all", memory_limit=limit, **params).fit(X, y)
-    e = a.explain(X[:20], k=5)
+    e = a.explain(X[:n_queries], k=5)
     assert (e.indices >= 0).all()
 except MemoryError as error:
     done = str(error)
@@ -162,19 +206,31 @@ print(json.dumps({"grown": peak() - before, "done": done}))
 
 
 @pytest.mark.parametrize(
-    ("name", "answered"),
-    [("gain", True), ("sketch", True), ("RelatIF", False)],
+    ("name", "n", "width", "n_queries", "limit", "batches", "answered"),
+    [
+        # The kernel of 4000 rows takes 128 MB.
+        ("gain", 4000, 100, 20, 1e8, 3e7, True),
+        ("sketch", 4000, 100, 20, 1e8, 3e7, True),
+        ("RelatIF", 4000, 100, 20, 1e8, 3e7, False),
+        # Penultimate features take 80 MB, in double precision 160 MB.
+        ("RepSim", 20_000, 1000, 20, 8.1e7, 6e7, True),
+        ("representer", 20_000, 1000, 20, 8.1e7, 6e7, True),
+        # The Hessian of 2010 weights and its factor take 65 MB.
+        ("last layer", 5000, 200, 20, 7e7, 6e7, True),
+        # Sketches of 30000 rows take 61 MB, in double precision 123 MB.
+        ("TRAK", 30_000, 100, 20, 6.6e7, 6e7, True),
+        # The Fisher matrix takes 16 MB, gradients of 800 queries 99 MB.
+        ("EK-FAC", 400, 1000, 800, 3e7, 3e7, True),
+    ],
 )
-def test_peak(name, answered):
-    """All of 4000 rows are candidates, whose kernel takes 128 MB, where 100 MB are allowed."""
-    n, limit = 4000, 1e8
+def test_peak(name, n, width, n_queries, limit, batches, answered):
+    """All rows are candidates. What batches take while they are worked off comes on top."""
     root = Path(__file__).parents[3]
     env = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(root)}
-    command = [sys.executable, "-c", PEAK, name, str(n), str(limit)]
+    command = [sys.executable, "-c", PEAK, name, *map(str, (n, n_queries, limit, width))]
     run = subprocess.run(command, env=env, capture_output=True, text=True, timeout=300)
     assert run.returncode == 0, run.stderr
     found = json.loads(run.stdout.splitlines()[-1])
     assert found["done"] == "answered" if answered else "memory_limit" in found["done"]
     data = n * 20 * 4
-    # What batches take while they are worked off comes on top.
-    assert found["grown"] <= 1.2 * limit + 3 * data + 3e7, found["grown"] / 1e6
+    assert found["grown"] <= 1.2 * limit + 3 * data + batches, found["grown"] / 1e6
