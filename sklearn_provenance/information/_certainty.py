@@ -4,15 +4,15 @@ import torch
 
 
 def certainty(log_p):
-    """Log-confidence and entropy of rows of probabilities.
+    """Compute the log-confidence and entropy of rows of probabilities.
 
-    Both are computed from all probabilities but the largest. That one rounds to 1 long before
-    what it lacks rounds to 0, and rows would be tied that can be told apart.
+    Both are computed from all probabilities except the largest. The largest rounds to 1 long before
+    the others round to 0, so that rows would be tied although they differ.
 
     Parameters
     ----------
     log_p : Tensor of shape (n, n_outcomes)
-        Log-probabilities in nats, -inf for outcomes that cannot be.
+        Log-probabilities in nats, -inf for impossible outcomes.
 
     Returns
     -------

@@ -1,15 +1,15 @@
 """One subset for many queries at once.
 
 The information that S carries about all queries jointly is a log det of the posterior covariance
-Φ_* S_A^-1 Φ_*^T. Dropping the interaction between queries leaves, per pick,
+Φ_* S_A^-1 Φ_*^T. Without the interaction between queries, a pick gains
 
     ||Φ_* S_A^-1 φ_x||² / (σ² + v_x)
 
-which is **an approximation** of the log-det greedy and exactly the greedy for the *trace*, the sum
-of the queries' variances. In small random problems it reached 0.89 of the log-det greedy's value
-on average and 0.59 at worst; 0.98 with queries scaled to k_** = 1, which `normalize` does (a query
-with large features outweighs the others in a trace, but not in a log det). Linear response drops
-the denominator; InfoLoss starts from all rows, divides by σ² - v_x and removes.
+This is **an approximation** of the greedy choice by the log det. It is exact for the *trace*, the
+sum of the queries' variances. In small random problems it reached 0.89 of the value of the log det
+on average, and 0.59 at worst. With queries scaled to k_** = 1 (`normalize`) it reached 0.98: a
+query with large features outweighs the others in a trace, but not in a log det. Linear response
+has no denominator. InfoLoss starts from all rows, removes rows, and divides by σ² - v_x.
 
 References: [IT] Tailor, Felicioni, Ciosek (2026), Eqs. 89-95. Bayesian information-theoretic
 training data attribution.
@@ -23,18 +23,18 @@ from ._validation import check_function_space, check_weight_space
 
 
 def greedy_coreset(
-    kernel,
-    cross,
-    query_variance,
-    noise_variance,
-    k,
-    rule="info_gain",
+    kernel: torch.Tensor,
+    cross: torch.Tensor,
+    query_variance: torch.Tensor,
+    noise_variance: float,
+    k: int,
+    rule: str = "info_gain",
     *,
-    normalize=False,
-    candidates=None,
-    labels=None,
-    quotas=None,
-):
+    normalize: bool = False,
+    candidates: torch.Tensor | None = None,
+    labels: torch.Tensor | None = None,
+    quotas: torch.Tensor | None = None,
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Pick k rows for all queries together, from kernels.
 
     Time is O(n_candidates k (k + n_queries)).
@@ -65,10 +65,10 @@ def greedy_coreset(
     Returns
     -------
     indices : Tensor of shape (k,), int64
-        Rows in order of selection; -1 once candidates or quotas have run out.
+        Rows in order of selection; -1 when no candidates or quotas are left.
     changes : Tensor of shape (k,)
-        How much each pick changes the sum of the queries' variances (lowers it, or raises it for
-        "info_loss"), in units of the kernel and not in nats; nan where the index is -1.
+        Change of the sum of the queries' variances by each pick, in units of the kernel and not in
+        nats: by how much it falls, or rises for "info_loss"; nan where the index is -1.
 
     Raises
     ------
@@ -94,17 +94,17 @@ def greedy_coreset(
 
 
 def greedy_coreset_features(
-    features,
-    query_features,
-    noise_variance,
-    k,
-    rule="info_gain",
+    features: torch.Tensor,
+    query_features: torch.Tensor,
+    noise_variance: float,
+    k: int,
+    rule: str = "info_gain",
     *,
-    normalize=False,
-    candidates=None,
-    labels=None,
-    quotas=None,
-):
+    normalize: bool = False,
+    candidates: torch.Tensor | None = None,
+    labels: torch.Tensor | None = None,
+    quotas: torch.Tensor | None = None,
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Pick k rows for all queries together, from features.
 
     Time is O(n_candidates k (n_features + n_queries)); no kernel is formed.
@@ -158,23 +158,26 @@ def greedy_coreset_features(
 
 
 def _scale(query_variance):
-    """Standard deviation of each query, (n_queries, 1); 1 where there is none."""
+    """Compute the standard deviation of each query, (n_queries, 1), or 1 if it is 0."""
     return torch.where(query_variance > 0, query_variance, 1.0).sqrt()[:, None]
 
 
 def _check_quotas(labels, quotas, n_train, device):
-    """Label of each row, and the quota of each class."""
+    """Check the label of each row and the quota of each class; None if there are no quotas."""
     if quotas is None:
         return None
     if labels is None:
-        raise ValueError("quotas need labels, the class of each row")
+        raise ValueError("labels, the class of each row, must be given with quotas; got None")
     labels = torch.as_tensor(labels, device=device).to(torch.int64)
     quotas = torch.as_tensor(quotas, device=device).to(torch.int64)
     if labels.shape != (n_train,):
         raise ValueError(f"labels must have shape ({n_train},), got {tuple(labels.shape)}")
     if quotas.ndim != 1 or (quotas < 0).any():
-        raise ValueError("quotas must be one non-negative count per class")
+        raise ValueError(f"quotas must be one non-negative count per class, got {quotas.tolist()}")
     if n_train and (labels.min() < 0 or labels.max() >= len(quotas)):
         got = f"{labels.min().item()}..{labels.max().item()}"
-        raise ValueError(f"labels must lie in 0..{len(quotas) - 1}, one quota each, got {got}")
+        raise ValueError(
+            f"labels must lie in 0..{len(quotas) - 1}, because each needs one of the quotas; "
+            f"got {got}"
+        )
     return labels, quotas

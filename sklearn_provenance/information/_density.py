@@ -1,14 +1,15 @@
 """Log predictive density of the Gaussian process, for choosing σ².
 
-The scores depend on σ² only through r = σ² / s, s the mean of the kernel's diagonal, so what judges
-a σ² must not depend on the kernel's scale either. With K_r = K / s + r I, targets t centred on
-their training means and n rows of C outputs, the amplitude that maximises the likelihood is
+The scores depend on σ² only through r = σ² / s, where s is the mean of the kernel's diagonal. The
+criterion for σ² must therefore not depend on the kernel's scale either. With K_r = K / s + r I,
+targets t centred on their training means and n rows of C outputs, the amplitude that maximises the
+likelihood is
 
     a = Σ_c t_c^T K_r^-1 t_c / (n C)
 
-and a held-out target has the density N(t_*; k_*^T K_r^-1 t / s, a (v_r + r)), normaliser
-included, with v_r = (k_** - k_*^T (K + σ² I)^-1 k_*) / s. With amplitude 1 in place of a the
-density would rise all the way to r -> 0.
+A held-out target has the density N(t_*; k_*^T K_r^-1 t / s, a (v_r + r)), including its
+normaliser, with v_r = (k_** - k_*^T (K + σ² I)^-1 k_*) / s. With amplitude 1 in place of a, the
+density would increase until r = 0.
 
 One eigendecomposition serves the whole grid of r: :func:`density_system` makes it, and what it
 returns gives the density at any r.
@@ -25,12 +26,12 @@ from ._validation import check_kernel, check_query_variance, check_tensor, check
 
 
 class DensitySystem(NamedTuple):
-    """Everything that the density needs of the data, whatever r: rotated to eigenvectors.
+    """What the density needs of the data for any r, rotated to eigenvectors.
 
     Parameters
     ----------
     values : Tensor of shape (n_values,)
-        Eigenvalues of K / s, or of Φ^T Φ / s, which has the same but for zeros.
+        Eigenvalues of K / s, or of Φ^T Φ / s, which has the same except for zeros.
     targets : Tensor of shape (n_values, n_outputs)
         Centred targets, or Φ^T times them over √s, along the eigenvectors.
     queries : Tensor of shape (n_queries, n_values)
@@ -55,15 +56,17 @@ class DensitySystem(NamedTuple):
     residuals: torch.Tensor | None
     n_targets: int
 
-    def log_density(self, ratios, weights=None):
-        """Mean log predictive density of the held-out targets.
+    def log_density(
+        self, ratios: torch.Tensor, weights: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Compute the mean log predictive density of the held-out targets.
 
         Parameters
         ----------
         ratios : Tensor of shape (n_ratios,)
-            r = σ² / s, s the mean kernel diagonal of the training rows.
+            r = σ² / s, where s is the mean of the training rows' kernel diagonal.
         weights : Tensor of shape (n_queries,), default=None
-            Weights of the held-out rows in the mean, not all zero; None weighs them equally.
+            Weights of the held-out rows in the mean, not all zero; None weights them equally.
 
         Returns
         -------
@@ -89,14 +92,14 @@ class DensitySystem(NamedTuple):
         return torch.stack([weights @ self._rows(r) for r in ratios]) / weights.sum()
 
     def _rows(self, r):
-        """Log density of each held-out row."""
+        """Compute the log density of each held-out row."""
         solved = self.targets / (self.values + r)[:, None]
         if self.basis is None:
             fit = (self.targets * solved).sum()
             variance = self.prior - self.queries.square() @ (1 / (self.values + r))
         else:
-            # t^T K_r^-1 t is the least ridge loss over r: a sum of squares, where the difference
-            # between t^T t and what is explained would cancel.
+            # t^T K_r^-1 t is the least ridge loss over r. This form is a sum of squares; in the
+            # difference of t^T t and the explained part, digits would cancel.
             residual = self.residuals - self.basis @ solved
             fit = residual.square().sum() / r + solved.square().sum()
             variance = self.queries.square() @ (r / (self.values + r))
@@ -106,7 +109,13 @@ class DensitySystem(NamedTuple):
         return -0.5 * (torch.log(2 * math.pi * variance) + error.square() / variance).sum(1)
 
 
-def density_system(kernel, targets, cross, query_variance, query_targets):
+def density_system(
+    kernel: torch.Tensor,
+    targets: torch.Tensor,
+    cross: torch.Tensor,
+    query_variance: torch.Tensor,
+    query_targets: torch.Tensor,
+) -> DensitySystem:
     """Prepare the density of held-out targets for any r, from kernels.
 
     Parameters
@@ -125,7 +134,7 @@ def density_system(kernel, targets, cross, query_variance, query_targets):
     Returns
     -------
     system : DensitySystem
-        Its ``log_density(ratios)`` costs O(n_queries n_train) for each r.
+        ``system.log_density(ratios)`` costs O(n_queries n_train) for each r.
 
     Raises
     ------
@@ -150,10 +159,15 @@ def density_system(kernel, targets, cross, query_variance, query_targets):
     )
 
 
-def density_system_features(features, targets, query_features, query_targets):
+def density_system_features(
+    features: torch.Tensor,
+    targets: torch.Tensor,
+    query_features: torch.Tensor,
+    query_targets: torch.Tensor,
+) -> DensitySystem:
     """Prepare the density of held-out targets for any r, from features.
 
-    At O(n_train n_features²) instead of O(n_train³), and with more digits at small r.
+    This costs O(n_train n_features²) instead of O(n_train³), and has more digits at small r.
 
     Parameters
     ----------
@@ -169,7 +183,7 @@ def density_system_features(features, targets, query_features, query_targets):
     Returns
     -------
     system : DensitySystem
-        Its ``log_density(ratios)`` costs O((n_queries + n_features) n_features) for each r.
+        ``system.log_density(ratios)`` costs O((n_queries + n_features) n_features) for each r.
 
     Raises
     ------
@@ -180,13 +194,16 @@ def density_system_features(features, targets, query_features, query_targets):
     targets, query_targets = _check_targets(
         targets, query_targets, len(features), len(query_features)
     )
-    n_targets, n_features = targets.numel(), features.shape[1]
+    n_targets = targets.numel()
+    n_features = features.shape[1]
     scale = _mean_diagonal(features.square().sum(1)) ** 0.5
-    features, query_features = features / scale, query_features / scale
+    features = features / scale
+    query_features = query_features / scale
     if len(features) > 2 * (n_features + targets.shape[1]):
         # R of [Φ T] has the same residual norms as Φ and T, in far fewer rows.
         joint = torch.linalg.qr(torch.cat([features, targets], 1), mode="r").R
-        features, targets = joint[:, :n_features], joint[:, n_features:]
+        features = joint[:, :n_features]
+        targets = joint[:, n_features:]
     values, vectors = torch.linalg.eigh(features.mT @ features)
     return DensitySystem(
         values=values.clamp_(min=0.0),
@@ -200,8 +217,15 @@ def density_system_features(features, targets, query_features, query_targets):
     )
 
 
-def profiled_log_density(kernel, targets, cross, query_variance, query_targets, ratios):
-    """Mean log predictive density of held-out targets for every r, from kernels.
+def profiled_log_density(
+    kernel: torch.Tensor,
+    targets: torch.Tensor,
+    cross: torch.Tensor,
+    query_variance: torch.Tensor,
+    query_targets: torch.Tensor,
+    ratios: torch.Tensor,
+) -> torch.Tensor:
+    """Compute the mean log predictive density of held-out targets for every r, from kernels.
 
     Parameters
     ----------
@@ -234,8 +258,14 @@ def profiled_log_density(kernel, targets, cross, query_variance, query_targets, 
     return system.log_density(ratios)
 
 
-def profiled_log_density_features(features, targets, query_features, query_targets, ratios):
-    """Mean log predictive density of held-out targets for every r, from features.
+def profiled_log_density_features(
+    features: torch.Tensor,
+    targets: torch.Tensor,
+    query_features: torch.Tensor,
+    query_targets: torch.Tensor,
+    ratios: torch.Tensor,
+) -> torch.Tensor:
+    """Compute the mean log predictive density of held-out targets for every r, from features.
 
     Parameters
     ----------
@@ -260,18 +290,20 @@ def profiled_log_density_features(features, targets, query_features, query_targe
 
 
 def _mean_diagonal(diagonal):
+    """Compute the scale s of a kernel, which must be positive."""
     scale = diagonal.mean()
     if not scale > 0:
-        raise ValueError("the kernel of the training rows is zero: there is no scale to relate to")
+        raise ValueError("the kernel of the training rows must have a positive diagonal, got zero")
     return scale
 
 
 def _check_targets(targets, query_targets, n_train, n_queries):
+    """Check targets, and centre both on the training means."""
     targets = check_tensor("targets", targets, (n_train, "n_outputs"))
     shape = (n_queries, targets.shape[1])
     query_targets = check_tensor("query_targets", query_targets, shape)
     means = targets.mean(0)
     targets = targets - means
     if not targets.abs().max() > 0:
-        raise ValueError("targets must vary: with constant targets no density is defined")
+        raise ValueError("targets must vary, because constants have no density; got constants")
     return targets, query_targets - means

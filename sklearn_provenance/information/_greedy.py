@@ -1,20 +1,20 @@
 """Greedy subsets for a query, in nats: exact InfoGain, InfoLoss and linear response.
 
-All three are :func:`._selection.select` with a matrix and a ranking:
+All three call :func:`._selection.select` with a matrix and a ranking:
 
     rule                 starts from         each round       picks the largest
     "info_gain"          nothing             adds a row       c² / (σ² + v)
     "linear_response"    nothing             adds a row       c²
     "info_loss"          all of D            removes a row    c² / (σ² - v)
 
-The score of a pick is what it changed, 1/2 log(v_*^before / v_*^after) nats or the inverse for a
-removal, so the scores of a query add up to I(S; x_*). Linear response only ranks by c²; its picks
-are scored exactly.
+The score of a pick is the change that it made, 1/2 log(v_*^before / v_*^after) nats or the inverse
+for a removal, so the scores of a query add up to I(S; x_*). Linear response ranks by c², but its
+picks are scored exactly.
 
 *What greedy guarantees.* For one query InfoGain is monotone but **not submodular**: with rows
 x1 = (1, 1), x2 = (0, 1), query (1, 0) and σ² = 0.1, x2 alone gains 0 nats and after x1 it gains
-0.592. What holds is the submodularity-ratio guarantee of [1]_, for the variance explained and not
-for the nats. Skipping candidates because their gain was small before is therefore not exact.
+0.592. The submodularity-ratio guarantee of [1]_ holds, for the explained variance and not for the
+nats. It is therefore not exact to skip candidates because their gain was small before.
 
 References
 ----------
@@ -22,20 +22,22 @@ References
        approximation and dictionary selection.
 """
 
+import torch
+
 from ._systems import RULES, FeatureSystem, KernelSystem
 from ._validation import check_function_space, check_weight_space
 
 
 def greedy(
-    kernel,
-    cross,
-    query_variance,
-    noise_variance,
-    k,
-    rule="info_gain",
-    candidates=None,
-    own=None,
-):
+    kernel: torch.Tensor,
+    cross: torch.Tensor,
+    query_variance: torch.Tensor,
+    noise_variance: float,
+    k: int,
+    rule: str = "info_gain",
+    candidates: torch.Tensor | None = None,
+    own: torch.Tensor | None = None,
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Pick k rows for each query greedily, from kernels.
 
     Time is O(n_queries n_candidates k²); "info_loss" adds one factorisation of all rows.
@@ -47,7 +49,8 @@ def greedy(
     cross : Tensor of shape (n_queries, n_train)
         Kernel of queries and rows.
     query_variance : Tensor of shape (n_queries,)
-        Prior variances k_**. A query with k_** = 0 has nothing to learn: every pick is 0 nats.
+        Prior variances k_**. Nothing can be learnt about a query with k_** = 0: every pick is 0
+        nats.
     noise_variance : float
         σ².
     k : int
@@ -57,17 +60,17 @@ def greedy(
     candidates : Tensor of shape (n_train,) or (n_queries, n_train), bool, default=None
         Rows that may be picked, for all queries or for each; None allows all.
     own : Tensor of shape (n_queries,), int64, default=None
-        The row of D that each query is, if they are rows of D. It is withheld throughout: neither
+        Number in D of each query, if the queries are rows of D. That row is withheld: it is neither
         conditioned on nor picked.
 
     Returns
     -------
     indices : Tensor of shape (n_queries, k), int64
-        Rows in order of selection; -1 where a query has run out of candidates. Gains that agree
-        to 1e-10 count as a tie, which the lowest index wins.
+        Rows in order of selection; -1 where no candidates are left. Gains that agree to 1e-10 count
+        as a tie, and the lowest index is taken.
     nats : Tensor of shape (n_queries, k)
-        Information of each pick given the picks before it; nan where the index is -1. Relative
-        error about ε k_** / v_*: see :func:`greedy_features` where that is too much.
+        Information of each pick given the picks before it; nan where the index is -1. The relative
+        error is about ε k_** / v_*; :func:`greedy_features` has a smaller one.
 
     Raises
     ------
@@ -100,15 +103,21 @@ def greedy(
 
 
 def greedy_features(
-    features, query_features, noise_variance, k, rule="info_gain", candidates=None, own=None
-):
+    features: torch.Tensor,
+    query_features: torch.Tensor,
+    noise_variance: float,
+    k: int,
+    rule: str = "info_gain",
+    candidates: torch.Tensor | None = None,
+    own: torch.Tensor | None = None,
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Pick k rows for each query greedily, from features.
 
-    Time is O(n_queries n_candidates n_features k), or with many picks that of :func:`greedy` beside
-    O(n_candidates² n_features) once. The cheaper form when there are fewer features than rows to
-    condition on, and the accurate one always: scores of rules that add come from an orthonormal
-    basis of the picks (relative error about ε sqrt(k_xx / σ²)); ranking, and the scores of
-    "info_loss", from the recurrence (about ε k_xx / σ²).
+    Time is O(n_queries n_candidates n_features k). With many picks it is that of :func:`greedy`
+    plus O(n_candidates² n_features) once. This form is cheaper if there are fewer features than
+    rows to condition on, and it is always more accurate. Scores of rules that add rows come from an
+    orthonormal basis of the picks (relative error about ε sqrt(k_xx / σ²)). The ranking, and the
+    scores of "info_loss", come from the recurrence (about ε k_xx / σ²).
 
     Parameters
     ----------
@@ -158,19 +167,18 @@ def greedy_features(
     )
     check_rule(rule)
     k = check_count("k", k)
-    return FeatureSystem(features, noise_variance, rule).pick(query_features, k, candidates, own)[
-        :2
-    ]
+    system = FeatureSystem(features, noise_variance, rule)
+    return system.pick(query_features, k, candidates, own)[:2]
 
 
 def check_rule(rule):
-    """Refuse a rule that does not exist."""
+    """Raise unless a rule exists."""
     if rule not in RULES:
         raise ValueError(f"rule must be one of {RULES}, got {rule!r}")
 
 
 def check_count(name, value):
-    """Return a positive int."""
+    """Return a count as an int, or raise unless it is positive and whole."""
     if isinstance(value, bool) or int(value) != value or value < 1:
         raise ValueError(f"{name} must be a positive integer, got {value!r}")
     return int(value)

@@ -1,7 +1,7 @@
 """The last layer as softmax regression: representer values and influence of its rows.
 
-Outputs are o = W z + b with features z, and logits M o, M the identity or (-1/2, 1/2)^T where one
-output decides between two classes. Shapes in comments: n rows, O outputs, F features.
+Outputs are o = W z + b with features z, and logits are M o. M is the identity, or (-1/2, 1/2)^T if
+one output decides between two classes. Shapes in comments: n rows, O outputs, F features.
 """
 
 import torch
@@ -28,7 +28,8 @@ class Head:
     """
 
     def __init__(self, weight, bias=None, one_output=False):
-        self.weight, self.bias = weight, bias
+        self.weight = weight
+        self.bias = bias
         self.mixing = torch.eye(len(weight), dtype=torch.float64)
         if one_output:
             self.mixing = torch.tensor([[-0.5], [0.5]], dtype=torch.float64)
@@ -36,22 +37,25 @@ class Head:
     @property
     def n_weights(self):
         """Numbers in W and b."""
-        return self.weight.numel() + (0 if self.bias is None else len(self.bias))
+        if self.bias is None:
+            return self.weight.numel()
+        return self.weight.numel() + len(self.bias)
 
     def logits(self, products):
-        """Logits (n, n_classes) from the products W z (n, O)."""
-        outputs = products if self.bias is None else products + self.bias
-        return outputs @ self.mixing.mT
+        """Compute logits (n, n_classes) from the products W z (n, O)."""
+        if self.bias is not None:
+            products = products + self.bias
+        return products @ self.mixing.mT
 
     def with_bias(self, features):
-        """Features with the 1 that the bias multiplies, if there is one."""
+        """Append the 1 that the bias multiplies to features, if there is a bias."""
         if self.bias is None:
             return features
         return torch.cat([features, torch.ones_like(features[:, :1])], 1)
 
 
 def representer_scale(weight, gradient):
-    """The multiple of Σ_i α_i z_i^T that is nearest to W, and what it leaves of W.
+    """Find the multiple of Σ_i α_i z_i^T that is nearest to W.
 
     Parameters
     ----------
@@ -63,21 +67,22 @@ def representer_scale(weight, gradient):
     scale : float
         The factor, 1 / (λ n) where W minimises the loss with the penalty λ |W|² / 2.
     residual : float
-        Norm of the rest, relative to W.
+        Norm of the difference, relative to W.
     """
     if len(weight) > 1:
-        weight = weight - weight.mean(0)  # what softmax does not see
+        weight = weight - weight.mean(0)  # the softmax does not depend on the mean
     scale = ((gradient * weight).sum() / gradient.square().sum()).item()
     return scale, ((weight - scale * gradient).norm() / weight.norm()).item()
 
 
 def damped_hessian(logits, blocks, n_outputs, damping):
-    """Cholesky factor (O·F, O·F) of H + δ I, δ = damping times the mean of H's diagonal; and δ.
+    """Compute the Cholesky factor (O·F, O·F) of H + δ I, and δ.
 
-    The features of the rows (n, F) come in ``blocks`` of some rows. The factor is None where δ is
-    not positive, or the matrix not positive definite.
+    δ is damping times the mean of H's diagonal. The features of the rows (n, F) come in ``blocks``
+    of some rows. The factor is None if δ is not positive, or the matrix not positive definite.
     """
-    matrix, start = None, 0
+    matrix = None
+    start = 0
     for features in blocks:
         part = logits[start : start + len(features)]
         matrix = hessian(part, features, n_outputs, matrix)
@@ -87,22 +92,24 @@ def damped_hessian(logits, blocks, n_outputs, damping):
         return None, delta
     matrix.diagonal().add_(delta)
     factor, failed = torch.linalg.cholesky_ex(matrix)
-    return None if failed else factor, delta
+    if failed:
+        return None, delta
+    return factor, delta
 
 
 def influence(factor, query_gradients, query_features, gradients, blocks):
-    """(g_* ⊗ z_*)^T H^-1 (g_i ⊗ z_i) for every query and row (n_queries, n).
+    """Compute (g_* ⊗ z_*)^T H^-1 (g_i ⊗ z_i) for every query and row (n_queries, n).
 
     Parameters
     ----------
     factor : Tensor of shape (O·F, O·F)
-        Of :func:`damped_hessian`.
+        Cholesky factor of :func:`damped_hessian`.
     query_gradients, gradients : Tensor of shape (n_queries, O) and (n, O)
-        g, in the outputs.
+        Gradients g in the outputs.
     query_features : Tensor of shape (n_queries, F)
-        z of the queries.
+        Features z of the queries.
     blocks : iterable of Tensor of shape (n_rows, F)
-        z of the n rows, some rows at a time.
+        Features z of the n rows, some rows at a time.
     """
     directions = (query_gradients[:, :, None] * query_features[:, None]).flatten(1)
     solved = torch.cholesky_solve(directions.mT, factor).mT  # (n_queries, O·F)
@@ -134,11 +141,12 @@ def weight_changes(factor, gradients, features):
 
 
 def gradients_without_own(factor, gradients, logits, features):
-    """Gradients g' (n, O) with H^-1 (g' ⊗ z) = (H - A ⊗ z z^T)^-1 (g ⊗ z).
+    """Compute gradients g' (n, O) with H^-1 (g' ⊗ z) = (H - A ⊗ z z^T)^-1 (g ⊗ z).
 
     A is the curvature of the row itself: g' = (I - A B)^-1 g with B = (I ⊗ z)^T H^-1 (I ⊗ z).
     """
-    n_outputs, size = gradients.shape[1], features.shape[1]
+    n_outputs = gradients.shape[1]
+    size = features.shape[1]
     inverse = torch.cholesky_inverse(factor).view(n_outputs, size, n_outputs, size)
     own = features.new_empty(len(features), n_outputs, n_outputs)
     for i in range(n_outputs):

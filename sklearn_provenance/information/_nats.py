@@ -3,9 +3,9 @@
     InfoGain    I_IG(S; x_*) = -1/2 log(v_*^S / k_**)           gained by S alone
     InfoLoss    I_IL(S; x_*) =  1/2 log(v_*^{D\\S} / v_*^D)      lost when S is withheld from D
 
-Both are taken as log1p of the ratio of the change to the smaller variance: a single row among many
-changes the variance by so little that the ratio of the two is 1 to most digits. A query with
-k_** = 0 has nothing to learn and gets 0 nats everywhere.
+Both are computed as log1p of the change over the smaller variance: a single row among many changes
+the variance so little that the ratio of the two variances is 1 in most digits. About a query with
+k_** = 0 nothing can be learnt, so all its scores are 0 nats.
 
 For high noise the two agree, ||k_S*||² / (2 k_** σ²) + O(σ^-4) ([IT] Lemma 1).
 
@@ -30,7 +30,12 @@ from ._variance import leave_out_system, noise_factor, whiten
 from ._weight_space import FeaturePosterior, path_reductions
 
 
-def pointwise_information_gain(row_variance, cross, query_variance, noise_variance):
+def pointwise_information_gain(
+    row_variance: torch.Tensor,
+    cross: torch.Tensor,
+    query_variance: torch.Tensor,
+    noise_variance: float,
+) -> torch.Tensor:
     """Compute the nats that each row alone gives about each query.
 
     Parameters
@@ -47,8 +52,8 @@ def pointwise_information_gain(row_variance, cross, query_variance, noise_varian
     Returns
     -------
     nats : Tensor of shape (n_queries, n_train)
-        I_IG({x}; x_*) = 1/2 log(1 / (1 - k_x*² / (k_** (σ² + k_xx)))). Absolute error below
-        ε k_xx / σ², met where row and query are collinear.
+        I_IG({x}; x_*) = 1/2 log(1 / (1 - k_x*² / (k_** (σ² + k_xx)))). The absolute error is below
+        ε k_xx / σ², and largest if row and query are collinear.
 
     Raises
     ------
@@ -71,12 +76,18 @@ def pointwise_information_gain(row_variance, cross, query_variance, noise_varian
         raise ValueError(f"row_variance must not be negative, got {row_variance.min().item():.3g}")
     cross = check_tensor("cross", cross, ("n_queries", len(row_variance)))
     query_variance = check_query_variance(query_variance, len(cross))[:, None]
-    # (σ² + k_xx) v_*^{x}, in the form that stays at or above σ² k_**.
+    # (σ² + k_xx) v_*^{x}, in a form that is at least σ² k_**.
     unexplained = (query_variance * row_variance - cross.square()).clamp_(min=0.0)
     return nats_of(cross.square(), unexplained + noise_variance * query_variance)
 
 
-def pointwise_information_loss(kernel, cross, query_variance, noise_variance, rows=None):
+def pointwise_information_loss(
+    kernel: torch.Tensor,
+    cross: torch.Tensor,
+    query_variance: torch.Tensor,
+    noise_variance: float,
+    rows: torch.Tensor | None = None,
+) -> torch.Tensor:
     """Compute the nats about each query that are lost when one row is withheld from all.
 
     Parameters
@@ -113,7 +124,12 @@ def pointwise_information_loss(kernel, cross, query_variance, noise_variance, ro
     return KernelPosterior(kernel, noise_variance).loss((cross, query_variance), rows)
 
 
-def pointwise_information_loss_features(features, query_features, noise_variance, rows=None):
+def pointwise_information_loss_features(
+    features: torch.Tensor,
+    query_features: torch.Tensor,
+    noise_variance: float,
+    rows: torch.Tensor | None = None,
+) -> torch.Tensor:
     """Compute the nats about each query that are lost when one row is withheld, from features.
 
     Parameters
@@ -130,8 +146,8 @@ def pointwise_information_loss_features(features, query_features, noise_variance
     Returns
     -------
     nats : Tensor of shape (n_queries, n_rows)
-        I_IL({x}; x_*). Relative error about ε k_xx / σ² for a row that alone spans a direction
-        (σ² - v_x is a difference here), far less for others.
+        I_IL({x}; x_*). The relative error is about ε k_xx / σ² for a row that alone spans a
+        direction (σ² - v_x is a difference here), and much less for others.
 
     Raises
     ------
@@ -149,7 +165,13 @@ def pointwise_information_loss_features(features, query_features, noise_variance
     return FeaturePosterior(features, noise_variance).loss(query_features, rows)
 
 
-def joint_information_gain(kernel, cross, query_variance, noise_variance, subset):
+def joint_information_gain(
+    kernel: torch.Tensor,
+    cross: torch.Tensor,
+    query_variance: torch.Tensor,
+    noise_variance: float,
+    subset: torch.Tensor,
+) -> torch.Tensor:
     """Compute the nats that a subset alone gives about each query.
 
     Parameters
@@ -192,7 +214,12 @@ def joint_information_gain(kernel, cross, query_variance, noise_variance, subset
     return nats_of(gain, query_variance - gain)
 
 
-def joint_information_gain_features(features, query_features, noise_variance, subset):
+def joint_information_gain_features(
+    features: torch.Tensor,
+    query_features: torch.Tensor,
+    noise_variance: float,
+    subset: torch.Tensor,
+) -> torch.Tensor:
     """Compute the nats that a subset alone gives about each query, from features.
 
     Parameters
@@ -209,7 +236,7 @@ def joint_information_gain_features(features, query_features, noise_variance, su
     Returns
     -------
     nats : Tensor of shape (n_queries,)
-        I_IG(S; x_*), relative error about ε sqrt(k / σ²).
+        I_IG(S; x_*), with a relative error of about ε sqrt(k / σ²).
 
     Raises
     ------
@@ -228,7 +255,13 @@ def joint_information_gain_features(features, query_features, noise_variance, su
     return nats_of(reductions, after).sum(1)
 
 
-def joint_information_loss(kernel, cross, query_variance, noise_variance, subset):
+def joint_information_loss(
+    kernel: torch.Tensor,
+    cross: torch.Tensor,
+    query_variance: torch.Tensor,
+    noise_variance: float,
+    subset: torch.Tensor,
+) -> torch.Tensor:
     """Compute the nats about each query that are lost when a subset is withheld from all rows.
 
     Parameters
@@ -262,8 +295,10 @@ def joint_information_loss(kernel, cross, query_variance, noise_variance, subset
         kernel, cross, query_variance, noise_variance
     )
     subset = _check_subset(subset, *cross.shape, cross.device)
+    # Places of the rows in ``wanted``. The padding -1, if there is any, comes first there: one is
+    # subtracted, and it is -1 again.
     wanted, place = torch.unique(subset, return_inverse=True)
-    place = place - (wanted < 0).sum()  # the pad, when there is one, sorts first and becomes -1
+    place = place - (wanted < 0).sum()
     precision, weights, variance = leave_out_system(
         kernel, cross, query_variance, noise_variance, wanted[wanted >= 0]
     )
@@ -275,11 +310,17 @@ def joint_information_loss(kernel, cross, query_variance, noise_variance, subset
     return nats_of(gain, variance)
 
 
-def relatif_cosine(kernel, cross, query_variance, noise_variance, rows=None):
-    """RelatIF with a Gauss-Newton Hessian: the posterior correlation of row and query.
+def relatif_cosine(
+    kernel: torch.Tensor,
+    cross: torch.Tensor,
+    query_variance: torch.Tensor,
+    noise_variance: float,
+    rows: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """Compute RelatIF with a Gauss-Newton Hessian: the posterior correlation of row and query.
 
-    Signed, unlike the information, and independent of labels; Barshan's cosine up to the signs of
-    the residuals.
+    It has a sign, unlike the information, and does not depend on labels. Up to the signs of the
+    residuals it is the cosine of Barshan et al.
 
     Parameters
     ----------
@@ -316,8 +357,13 @@ def relatif_cosine(kernel, cross, query_variance, noise_variance, rows=None):
     return KernelPosterior(kernel, noise_variance).cosine((cross, query_variance), rows)
 
 
-def relatif_cosine_features(features, query_features, noise_variance, rows=None):
-    """RelatIF with a Gauss-Newton Hessian, from features.
+def relatif_cosine_features(
+    features: torch.Tensor,
+    query_features: torch.Tensor,
+    noise_variance: float,
+    rows: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """Compute RelatIF with a Gauss-Newton Hessian, from features.
 
     Parameters
     ----------
@@ -333,7 +379,7 @@ def relatif_cosine_features(features, query_features, noise_variance, rows=None)
     Returns
     -------
     cosine : Tensor of shape (n_queries, n_rows)
-        As :func:`relatif_cosine`; absolute error about ε sqrt(k / σ²).
+        As :func:`relatif_cosine`, with an absolute error of about ε sqrt(k / σ²).
 
     Raises
     ------
@@ -352,14 +398,14 @@ def relatif_cosine_features(features, query_features, noise_variance, rows=None)
 
 
 def _all_or(rows, n_train, device):
-    """Checked rows, or all of them."""
+    """Check rows; None stands for all of them."""
     if rows is None:
         return torch.arange(n_train, device=device)
     return check_rows("rows", rows, n_train, device)
 
 
 def _check_subset(subset, n_queries, n_train, device):
-    """Rows per query, (n_queries, n_subset), distinct but for the padding."""
+    """Check rows per query, (n_queries, n_subset), which are distinct except for the padding."""
     subset = check_rows("subset", subset, n_train, device, padded=True)
     if subset.ndim not in (1, 2) or (subset.ndim == 2 and len(subset) != n_queries):
         raise ValueError(

@@ -1,15 +1,15 @@
-"""What scores become without the query's own row, from a posterior that holds it."""
+"""Scores of a query that is a training row, without that row, from a posterior that has it."""
 
 import torch
 
 
 def solve_without_own(features, solved):
-    """(G - φ φ^T)^-1 φ = G^-1 φ / (1 - φ^T G^-1 φ), for every φ.
+    """Compute (G - φ φ^T)^-1 φ = G^-1 φ / (1 - φ^T G^-1 φ), for every φ.
 
     Parameters
     ----------
     features : Tensor of shape (n_components, n)
-        φ, rows that G adds up.
+        Rows φ whose products φ φ^T are summed in G.
     solved : Tensor of shape (n_components, n)
         G^-1 φ.
 
@@ -22,17 +22,17 @@ def solve_without_own(features, solved):
 
 
 def cosine_without_own(cosine, lost):
-    """Posterior cosines with queries x, without x among the rows.
+    """Compute posterior cosines with queries x, without x among the rows.
 
-    Covariances grow by C(z, x) C(x, *) / (σ² - v_x). With r = σ² / (σ² - v_x) the cosine c of z
-    and x becomes c sqrt(r) / sqrt(1 + c² (r - 1)).
+    Without x, covariances grow by C(z, x) C(x, *) / (σ² - v_x). With r = σ² / (σ² - v_x) the cosine
+    c of z and x becomes c sqrt(r) / sqrt(1 + c² (r - 1)).
 
     Parameters
     ----------
     cosine : Tensor of shape (n_queries, n_rows)
         c.
     lost : Tensor of shape (n_queries,)
-        Nats that are lost about each query without its own row, 1/2 log r.
+        Nats that are lost about each query without its row, 1/2 log r.
 
     Returns
     -------

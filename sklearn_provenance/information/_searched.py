@@ -1,13 +1,16 @@
-"""Selection where rows are too many to visit: by searches for the largest |inner product|.
+"""Selection from rows that are too many to visit: by searches for the largest |inner product|.
 
-Linear response ranks by |c| = |φ_x·r| with r = S_A^-1 φ_*, which is an inner product, so each
-round is one search with r for a query. Adding row x changes
+Linear response ranks by |c| = |φ_x·r| with r = S_A^-1 φ_*. This is an inner product, so each round
+is one search with r for a query. Adding row x changes
 
     r <- r - S_A^-1 φ_x c_x / (σ² + v_x),     S_A^-1 φ_x = φ_x - Σ_j d_j (d_j·φ_x)
 
-with d_j = S^-1 φ_j / sqrt(σ² + v_j) of the rows before. The exact rule is no inner product: it
-re-ranks a pool of rows that a search found.
+with d_j = S^-1 φ_j / sqrt(σ² + v_j) of the rows that were picked before. The exact rule is not an
+inner product: it ranks a pool of rows that a search found.
 """
+
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,7 +21,14 @@ from ._validation import check_noise_variance, check_tensor, nats_of
 from ._weight_space import path_reductions
 
 
-def linear_response_by_search(search, features, query_features, noise_variance, k, own=None):
+def linear_response_by_search(
+    search: Callable[[torch.Tensor, int], tuple[Any, Any]],
+    features: Any,
+    query_features: torch.Tensor,
+    noise_variance: float,
+    k: int,
+    own: Any = None,
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Pick k rows for each query greedily by linear response, each round by a search.
 
     Parameters
@@ -35,12 +45,12 @@ def linear_response_by_search(search, features, query_features, noise_variance, 
     k : int
         Rows to pick per query.
     own : ndarray of shape (n_queries,), default=None
-        Row of each query, which it may not pick.
+        Row of each query, which may not be picked for it.
 
     Returns
     -------
     indices : Tensor of shape (n_queries, k), int64
-        Rows in order of selection; -1 where a query has run out of rows.
+        Rows in order of selection; -1 where no rows are left.
     nats : Tensor of shape (n_queries, k)
         Exact information of each pick given the picks before it; nan where the index is -1.
 
@@ -63,49 +73,59 @@ def linear_response_by_search(search, features, query_features, noise_variance, 
     >>> linear_response_by_search(search, phi, torch.tensor([[1.0, 0.0]]), 0.1, k=2)[0]
     tensor([[2, 0]])
     """
-    noise_variance, k = check_noise_variance(noise_variance), check_count("k", k)
+    noise_variance = check_noise_variance(noise_variance)
+    k = check_count("k", k)
     queries = check_tensor("query_features", query_features, ("n_queries", features.shape[1]))
-    n_queries, n_train = len(queries), len(features)
-    barred = None if own is None else torch.as_tensor(own)[:, None]
-    n_picks = min(k, n_train - (own is not None))
+    n_queries = len(queries)
+    excluded = torch.empty(n_queries, 0, dtype=torch.int64)
+    if own is not None:
+        excluded = torch.as_tensor(own)[:, None]
+    n_picks = min(k, len(features) - excluded.shape[1])
     picks = torch.full((n_queries, k), -1, dtype=torch.int64)
     nats = queries.new_full((n_queries, k), torch.nan)
     for block in blocks(n_queries, 8 * n_picks * queries.shape[1], queries.device):
-        known = None if barred is None else barred[block]
-        rows, scores = _search_block(
-            search, features, queries[block], noise_variance, n_picks, known
+        rows = _search_block(
+            search, features, queries[block], noise_variance, n_picks, excluded[block]
         )
-        picks[block, :n_picks], nats[block, :n_picks] = rows, scores
+        picks[block, :n_picks] = rows
+        nats[block, :n_picks] = path_nats(features, queries[block], noise_variance, rows)
     return picks, nats
 
 
-def _search_block(search, features, queries, noise_variance, n_picks, taken):
+def _search_block(search, features, queries, noise_variance, n_picks, excluded):
+    """Pick rows (n_queries, n_picks) for a block of queries, but none of ``excluded``."""
     n_queries, n_features = queries.shape
-    taken = torch.empty(n_queries, 0, dtype=torch.int64) if taken is None else taken
-    first = taken.shape[1]
-    directions = queries.new_empty(n_queries, n_picks, n_features)
-    response = queries.clone()
+    n_excluded = excluded.shape[1]
+    directions = queries.new_empty(n_queries, n_picks, n_features)  # d
+    response = queries.clone()  # r
     for done in range(n_picks):
-        # A row that is taken may come back, so as many more are asked for.
-        found, _ = search(response, min(len(features), taken.shape[1] + 1))
+        # The search may return rows that are excluded, so as many more are asked for.
+        found, _ = search(response, min(len(features), excluded.shape[1] + 1))
         found = torch.as_tensor(found, dtype=torch.int64)
-        free = ~(found[:, :, None] == taken[:, None]).any(2)
+        free = ~(found[:, :, None] == excluded[:, None]).any(2)  # (n_queries, m)
         pick = found.gather(1, free.max(1, keepdim=True).indices)  # the first that is free
-        taken = torch.cat([taken, pick], 1)
-        row = take_rows(features, pick[:, 0], queries)
-        known = directions[:, :done]
-        solved = row - ((row[:, None] @ known.mT) @ known)[:, 0]  # S_A^-1 φ_x
+        excluded = torch.cat([excluded, pick], 1)
+        row = take_rows(features, pick[:, 0], queries)  # (n_queries, n_features)
+        before = directions[:, :done]
+        solved = row - ((row[:, None] @ before.mT) @ before)[:, 0]  # S_A^-1 φ_x
         root = (noise_variance + (row * solved).sum(1, keepdim=True).clamp_(min=0.0)).sqrt()
         direction = torch.div(solved, root, out=directions[:, done])
         response -= direction * (row * response).sum(1, keepdim=True) / root
-    picks = taken[:, first:]
-    return picks, path_nats(features, queries, noise_variance, picks)
+    return excluded[:, n_excluded:]
 
 
-def select_in_pools(features, query_features, noise_variance, k, pools, rule="info_gain"):
-    """Pick k rows for each query greedily among a pool of its own.
+def select_in_pools(
+    features: Any,
+    query_features: torch.Tensor,
+    noise_variance: float,
+    k: int,
+    pools: torch.Tensor,
+    rule: str = "info_gain",
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Pick k rows for each query greedily, from a pool for each query.
 
-    With pools of the rows of largest ``|c|`` this re-ranks what a search found by the exact rule.
+    With pools of the rows with the largest ``|c|``, this ranks the results of a search by the exact
+    rule.
 
     Parameters
     ----------
@@ -146,32 +166,45 @@ def select_in_pools(features, query_features, noise_variance, k, pools, rule="in
     """
     check_rule(rule)
     if rule == "info_loss":
-        raise ValueError("info_loss conditions on all rows, so it cannot be run on pools")
-    noise_variance, k = check_noise_variance(noise_variance), check_count("k", k)
+        raise ValueError(
+            "rule must be 'info_gain' or 'linear_response', because info_loss conditions on all "
+            "rows; got 'info_loss'"
+        )
+    noise_variance = check_noise_variance(noise_variance)
+    k = check_count("k", k)
     queries = check_tensor("query_features", query_features, ("n_queries", features.shape[1]))
     picks = torch.full((len(queries), k), -1, dtype=torch.int64)
     nats = queries.new_full((len(queries), k), torch.nan)
     for i, pool in enumerate(torch.as_tensor(pools)):
-        rows = pool[pool >= 0].sort().values  # in order, so that ties go to the lowest
-        points, query = take_rows(features, rows, queries), queries[i : i + 1]
+        rows = pool[pool >= 0].sort().values  # in order, so that the lowest row wins a tie
+        if not len(rows):
+            continue
+        points = take_rows(features, rows, queries)
+        query = queries[i : i + 1]
         if points.shape[1] < len(points):
             found, nats[i] = greedy_features(points, query, noise_variance, k, rule)
         else:
-            system = points @ points.mT, query @ points.mT, query.square().sum(1)
-            found, nats[i] = greedy(*system, noise_variance, k, rule)
-        picks[i] = torch.where(found >= 0, rows[found], -1)[0] if len(rows) else -1
+            found, nats[i] = greedy(
+                points @ points.mT,
+                query @ points.mT,
+                query.square().sum(1),
+                noise_variance,
+                k,
+                rule,
+            )
+        picks[i] = torch.where(found >= 0, rows[found], -1)[0]
     return picks, nats
 
 
 def take_rows(features, rows, like):
-    """Rows as a tensor of the precision and device of another."""
+    """Read rows as a tensor of the precision and device of another."""
     if isinstance(features, torch.Tensor):
         return features[rows.to(features.device)].to(like)
     return torch.as_tensor(np.asarray(features[rows.cpu().numpy()])).to(like)
 
 
 def path_nats(features, queries, noise_variance, picks):
-    """Exact nats of each pick given those before it."""
+    """Compute the exact nats of each pick given those before it."""
     distinct, places = picks.unique(return_inverse=True)
     points = take_rows(features, distinct, queries)
     reductions, after = path_reductions(points, queries, noise_variance, places)

@@ -4,17 +4,17 @@ Conditioning on row x changes a matrix G over the rows by a rank-one term,
 
     G <- G - g g^T / G_xx,  g = G_:x,        c <- c - g c_x / G_xx
 
-where c holds what the rows know about a query. Two matrices make the two directions one:
+where c are the covariances of the rows with a query. Two matrices G give the two directions:
 
     adding rows      G = K + σ² I          G_xx = σ² + v_x     c = k_*      gain c²/G_xx
     removing rows    G = (K_DD + σ² I)^-1  G_xx = P_xx         c = u        gain u_x²/P_xx
 
-Only the diagonal of G and the columns of picked rows are ever kept: with l = g / sqrt(G_xx), the
-column of the next pick is G_:x - Σ_j l_j l_j[x], the recurrence of fast greedy MAP for
-determinantal point processes ([1]_).
+Only the diagonal of G and the columns of picked rows are kept: with l = g / sqrt(G_xx), the column
+of the next pick is G_:x - Σ_j l_j l_j[x], the recurrence of fast greedy MAP for determinantal point
+processes ([1]_).
 
-The factor rows l_j are read once per pick, so a block of selections whose factors stay in cache is
-worked off at a time. A block is worked off by one thread: its steps are too short to share.
+The factor rows l_j are read once per pick, so selections are made in blocks whose factors stay in
+the cache. One thread makes a block: its steps are too short to share.
 
 References
 ----------
@@ -27,9 +27,9 @@ import threading
 
 import torch
 
-# Gains closer than this are a tie, which the lowest index wins; rounding would decide otherwise.
+# Gains closer than this are a tie, and the lowest row wins; otherwise rounding would decide.
 TIE = 1e-10
-# Scores over the first one that are its rounding: squares of covariances that should be zero.
+# Scores below this share of the first one may be its rounding: squares of covariances that are 0.
 NOTHING = (64 * torch.finfo(torch.float64).eps) ** 2
 CACHE_BYTES = 16 * 2**20
 DEVICE_BYTES = 2 * 2**30
@@ -54,26 +54,24 @@ class KernelConditioning:
 
     def __init__(self, matrix, diagonal, floor, n_selections, n_picks):
         n_rows = len(diagonal)
-        self.matrix, self.floor = matrix, floor
+        self.matrix = matrix
+        self.floor = floor
         self.diagonal = diagonal.repeat(n_selections, 1)  # (B, n_rows)
         self.factors = matrix.new_empty(n_selections, n_picks, n_rows)  # (B, t, n_rows)
         self.n_done = 0
 
     def condition(self, picks):
         """Condition on one row per selection; return l, of shape (B, n_rows), and sqrt(G_xx)."""
-        done, factors = self.n_done, self.factors
+        before = self.factors[:, : self.n_done]  # (B, t, n_rows)
         column = self.matrix[picks]  # (B, n_rows)
-        if done:
-            where = picks[:, None, None].expand(-1, done, 1)
-            at_pick = factors[:, :done].gather(2, where).mT  # (B, 1, t)
-            column = column[:, None].baddbmm_(at_pick, factors[:, :done], alpha=-1)[:, 0]
-        return self._push(column, picks, factors)
-
-    def _push(self, column, picks, factors):
+        if self.n_done:
+            where = picks[:, None, None].expand(-1, self.n_done, 1)
+            at_pick = before.gather(2, where).mT  # (B, 1, t)
+            column = column[:, None].baddbmm_(at_pick, before, alpha=-1)[:, 0]
         root = self.diagonal.gather(1, picks[:, None]).sqrt_()  # (B, 1)
-        scaled = torch.div(column, root, out=factors[:, self.n_done])
+        scaled = torch.div(column, root, out=self.factors[:, self.n_done])
         self.diagonal.addcmul_(scaled, scaled, value=-1)
-        # Rounding may push σ² + v below σ²: the bound is known, so the entry is put back on it.
+        # Rounding may lower σ² + v below σ²: the bound is known, so the entry is set to it.
         torch.maximum(self.diagonal, self.floor, out=self.diagonal)
         self.n_done += 1
         return scaled, root
@@ -82,8 +80,8 @@ class KernelConditioning:
 class FeatureConditioning:
     """Columns of G = σ² I + s Ψ Ψ^T given the picks so far, from features.
 
-    A column costs O(n_rows n_features) and the store of picks O(n_features) each, so this is the
-    cheaper one when n_features is below the number of rows.
+    A column costs O(n_rows n_features) and each pick keeps n_features numbers, so this costs less
+    than :class:`KernelConditioning` if n_features is below the number of rows.
 
     Parameters
     ----------
@@ -97,22 +95,22 @@ class FeatureConditioning:
 
     def __init__(self, features, sign, diagonal, floor, n_selections, n_picks):
         n_rows, n_features = features.shape
-        self.features, self.sign, self.floor = features, sign, floor
+        self.features = features
+        self.sign = sign
+        self.floor = floor
         self.diagonal = diagonal.repeat(n_selections, 1)  # (B, n_rows)
-        self.directions = features.new_empty(
-            n_selections, n_picks, n_features
-        )  # (B, t, n_features)
+        shape = (n_selections, n_picks, n_features)
+        self.directions = features.new_empty(shape)  # (B, t, n_features)
         self.n_done = 0
 
     def condition(self, picks):
         """Condition on one row per selection; return l, of shape (B, n_rows), and sqrt(G_xx)."""
-        done, directions = self.n_done, self.directions
         point = self.features[picks][:, None]  # (B, 1, n_features)
-        if done:
-            known = directions[:, :done]
-            point = point - self.sign * (point @ known.mT) @ known
+        if self.n_done:
+            before = self.directions[:, : self.n_done]  # (B, t, n_features)
+            point = point - self.sign * (point @ before.mT) @ before
         root = self.diagonal.gather(1, picks[:, None]).sqrt_()  # (B, 1)
-        direction = torch.div(point[:, 0], root, out=directions[:, done])
+        direction = torch.div(point[:, 0], root, out=self.directions[:, self.n_done])
         scaled = (self.sign * direction) @ self.features.mT
         self.diagonal.addcmul_(scaled, scaled, value=-1)
         torch.maximum(self.diagonal, self.floor, out=self.diagonal)
@@ -126,7 +124,7 @@ def select(conditioning, covariance, blocked, n_picks, *, divide=True, quotas=No
     Parameters
     ----------
     conditioning : KernelConditioning or FeatureConditioning
-        G, not conditioned on anything yet; used up.
+        G, not conditioned on anything yet; it is changed.
     covariance : Tensor of shape (n_selections, n_queries, n_rows)
         c of every query that a selection serves; overwritten.
     blocked : Tensor of shape (n_selections, n_rows), bool
@@ -134,31 +132,34 @@ def select(conditioning, covariance, blocked, n_picks, *, divide=True, quotas=No
     n_picks : int
         Rounds.
     divide : bool, default=True
-        Rank by Σ c² / G_xx; else by Σ c² (linear response).
+        Whether to rank by Σ c² / G_xx, or by Σ c² (linear response).
     quotas : tuple of (labels, counts), default=None
         Label of each row, and how many rows of each label may be picked.
     copies : Tensor of shape (n_rows,), default=None
-        The first row that each row is a copy of, see :mod:`._systems`: of copies the first that
-        is free is picked, whatever rounding makes of their scores.
+        The first row that each row is a copy of, see :mod:`._systems`. Of copies the first that
+        is free is picked, however rounding changed their scores.
 
     Returns
     -------
     picks : Tensor of shape (n_selections, n_picks), int64
-        Rows in order; -1 once none is left.
+        Rows in order; -1 when none is left.
     gains : Tensor of shape (n_selections, n_picks)
-        Σ c_x² / G_xx of each pick, whatever ranked it; nan once none is left.
+        Σ c_x² / G_xx of each pick, also if it was ranked by Σ c²; nan when none is left.
     n_tied : Tensor of shape (n_selections,), int64
-        Rows left out that score as the last pick did in its round.
+        Number of rows that were not picked, but had the score of the last pick in its round.
     """
     n_selections, n_queries, n_rows = covariance.shape
-    barred = torch.zeros_like(covariance[:, 0]).masked_fill_(blocked, -torch.inf)  # (B, n_rows)
-    score, squares = torch.empty_like(barred), torch.empty_like(covariance)
+    # Added to scores: -inf for rows that may not be picked, or not again.
+    penalty = torch.zeros_like(covariance[:, 0]).masked_fill_(blocked, -torch.inf)  # (B, n_rows)
+    score = torch.empty_like(penalty)
+    squares = torch.empty_like(covariance)
     picks = torch.empty(n_selections, n_picks, dtype=torch.int64, device=covariance.device)
     gains = covariance.new_empty(n_selections, n_picks)
     n_tied = picks.new_zeros(n_selections)
     if quotas is not None:
-        labels, left = quotas[0], quotas[1].clone()
-        barred[:, left[labels] == 0] = -torch.inf
+        labels, counts = quotas
+        left = counts.clone()
+        penalty[:, left[labels] == 0] = -torch.inf
     for done in range(n_picks):
         torch.mul(covariance, covariance, out=squares)
         if n_queries == 1:
@@ -167,15 +168,15 @@ def select(conditioning, covariance, blocked, n_picks, *, divide=True, quotas=No
             torch.sum(squares, 1, out=score)
         if divide:
             score.div_(conditioning.diagonal)
-        score.add_(barred)
+        score.add_(penalty)
         best = score.amax(1, keepdim=True)
         if not done:
             nothing = NOTHING * best.clamp(min=0)
-        # Beside the first score the rest may be rounding alone: nothing tells these rows apart.
+        # Scores far below the first one may be rounding alone: then all rows tie.
         tied = score >= torch.where(best > nothing, best * (1 - TIE), 0.0)
         pick = tied.max(1).indices
         if copies is not None:
-            pick = ((copies == copies[pick, None]) & (barred == 0)).max(1).indices
+            pick = ((copies == copies[pick, None]) & (penalty == 0)).max(1).indices
         scaled, root = conditioning.condition(pick)
         at_pick = covariance.gather(2, pick[:, None, None].expand(-1, n_queries, 1))
         at_pick /= root[:, None]  # (B, n_queries, 1): c_x / sqrt(G_xx)
@@ -183,14 +184,14 @@ def select(conditioning, covariance, blocked, n_picks, *, divide=True, quotas=No
         exhausted = best[:, 0] == -torch.inf
         picks[:, done] = pick.masked_fill(exhausted, -1)
         gains[:, done] = at_pick.square().sum((1, 2)).masked_fill(exhausted, torch.nan)
-        barred.scatter_(1, pick[:, None], -torch.inf)
+        penalty.scatter_(1, pick[:, None], -torch.inf)
         if done == n_picks - 1:
             n_tied = (tied.sum(1) - 1).clamp_(min=0).masked_fill_(exhausted, 0)
         if quotas is not None:
             label = labels[pick[0]]
             left[label] -= 1
             if left[label] == 0:
-                barred[:, labels == label] = -torch.inf
+                penalty[:, labels == label] = -torch.inf
     return picks, gains, n_tied
 
 
@@ -205,23 +206,23 @@ def select_each(
     divide=True,
     copies=None,
 ):
-    """Pick rows for every query alone: :func:`select`, as many side by side as stay in cache.
+    """Pick rows for each query by :func:`select`, for as many at once as stay in the cache.
 
     Parameters
     ----------
     start : callable
         ``start(n_selections, n_picks)`` gives G, not conditioned on anything.
     covariance : Tensor of shape (n_queries, n_rows)
-        c.
+        c of each query.
     blocked : Tensor of shape (n_queries, n_rows), bool
         Rows that may not be picked.
     n_picks : int
         Rounds.
     bytes_per_selection : int
-        What G keeps for a selection.
+        Bytes that G keeps for a selection.
     withheld : tuple of (rows, unit), default=None
-        The row (n_queries,) that each query is, to be removed before anything is picked, and the
-        factor of what the rest knows of it. c is then not read.
+        If the queries are rows: the row (n_queries,) of each, which is removed before anything is
+        picked, and the factor of its covariances with the others. c is then not read.
     divide, copies
         As in :func:`select`.
 
@@ -232,47 +233,52 @@ def select_each(
     """
     n_queries = len(covariance)
     picks = torch.empty(n_queries, n_picks, dtype=torch.int64, device=covariance.device)
-    gains, n_tied = covariance.new_empty(n_queries, n_picks), picks.new_zeros(n_queries)
+    gains = covariance.new_empty(n_queries, n_picks)
+    n_tied = picks.new_zeros(n_queries)
     for block in blocks(n_queries, bytes_per_selection, covariance.device):
         conditioning = start(block.stop - block.start, n_picks + (withheld is not None))
         if withheld is None:
-            known = covariance[block].clone()
+            c = covariance[block].clone()
         else:
-            # Once row i is removed, what the rest knows of it is its column: -P_xi / P_ii.
+            # When row i is removed, its column has the covariances of the others: -P_xi / P_ii.
             rows, unit = withheld
             scaled, root = conditioning.condition(rows[block])
-            known = -scaled * (unit / root)
+            c = -scaled * (unit / root)
         picks[block], gains[block], n_tied[block] = select(
-            conditioning, known[:, None], blocked[block], n_picks, divide=divide, copies=copies
+            conditioning, c[:, None], blocked[block], n_picks, divide=divide, copies=copies
         )
     return picks, gains, n_tied
 
 
 def blocks(n_selections, bytes_per_selection, device):
-    """Slices of the selections that are made side by side, so that their factors stay in cache.
+    """Yield slices of the selections that are made at once, so that their factors stay in cache.
 
-    While a slice of several selections is worked off on a CPU, torch runs one thread: a step takes
-    microseconds, and threads that wait for each other cost ten times that on a busy machine.
+    On a CPU, torch runs one thread for a slice of several selections. A step takes microseconds,
+    and on a busy machine threads that wait for each other take ten times as long.
     """
-    budget = CACHE_BYTES if device.type == "cpu" else DEVICE_BYTES
+    on_cpu = device.type == "cpu"
+    budget = CACHE_BYTES if on_cpu else DEVICE_BYTES
     size = max(1, budget // max(1, bytes_per_selection))
-    alone = device.type == "cpu" and size > 1
-    with one_thread() if alone else contextlib.nullcontext():
+    with contextlib.ExitStack() as stack:
+        if on_cpu and size > 1:
+            stack.enter_context(one_thread())
         for start in range(0, n_selections, size):
             yield slice(start, min(start + size, n_selections))
 
 
 class _Threads:
-    """Who runs torch on one thread now, and how many threads it had before the first did."""
+    """How many callers run torch on one thread now, and how many threads it had before."""
 
-    lock, n_users, before = threading.Lock(), 0, 1
+    lock = threading.Lock()
+    n_users = 0
+    before = 1
 
 
 @contextlib.contextmanager
 def one_thread():
-    """Run torch on one thread, for chains of steps too short to share.
+    """Run torch on one thread, for chains of steps that are too short to share.
 
-    Callers on several threads of Python count as one: the last to leave restores the number.
+    There may be callers on several threads of Python: the last one restores the number.
     """
     with _Threads.lock:
         if not _Threads.n_users:

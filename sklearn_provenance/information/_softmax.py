@@ -1,7 +1,8 @@
 """Softmax regression on fixed features: gradients and Hessian of what the last layer computes.
 
-Outputs of the layer are o = W z, z the features with a 1 for the bias, and the logits M o: M is
-the identity, or (-1/2, 1/2)^T where one output decides between two classes. p = softmax(M o).
+Outputs of the layer are o = W z, where z are the features with a 1 for the bias. Logits are M o,
+where M is the identity, or (-1/2, 1/2)^T if one output decides between two classes; p is their
+softmax.
 Shapes in comments: B rows, C classes, O outputs, F features.
 """
 
@@ -12,27 +13,27 @@ _BLOCK = 4096
 
 
 def one_minus_p(logits):
-    """1 - p_c (B, C) as the sum of the others, with all its digits however near p_c is to 1."""
+    """Compute 1 - p_c (B, C) as the sum of the others: exact however near p_c is to 1."""
     p = logits.softmax(1)
     return p @ (1 - torch.eye(p.shape[1], dtype=p.dtype, device=p.device))
 
 
 def margin_gradient(logits, labels):
-    """Gradient of log(p_y / (1 - p_y)) in the logits (B, C): e_y - softmax of the others."""
+    """Compute the gradient of log(p_y / (1 - p_y)) in logits (B, C): e_y - softmax of others."""
     index = labels[:, None]
     others = logits.scatter(1, index, -torch.inf).softmax(1)
     return (-others).scatter(1, index, 1.0)
 
 
 def likelihood_gradient(logits, labels):
-    """Gradient of log p_y in the logits (B, C): e_y - p, with all the digits of its first entry."""
+    """Compute the gradient of log p_y in the logits (B, C): e_y - p, exact for p_y near 1."""
     return one_minus_p(logits).gather(1, labels[:, None]) * margin_gradient(logits, labels)
 
 
 def curvature(logits, n_outputs):
-    """Hessian of -log p_y in the outputs (B, O, O), M^T (diag(p) - p p^T) M whatever y.
+    """Compute the Hessian of -log p_y in the outputs (B, O, O), M^T (diag(p) - p p^T) M for any y.
 
-    With one output that is p_0 p_1, which is also the first entry of diag(p) - p p^T.
+    With one output it is p_0 p_1, which is also the first entry of diag(p) - p p^T.
     """
     p = logits.softmax(1)[:, :n_outputs]
     matrix = -p[:, :, None] * p[:, None, :]
@@ -41,10 +42,10 @@ def curvature(logits, n_outputs):
 
 
 def hessian(logits, features, n_outputs, total=None):
-    """Hessian of the sum of -log p_y in W (O·F, O·F), W flattened row by row.
+    """Compute the Hessian of the sum of -log p_y in W (O·F, O·F), W flattened row by row.
 
     The outputs are linear in W, so it equals the Gauss-Newton matrix Σ_x A_x ⊗ z_x z_x^T. It is
-    added to ``total``, the Hessian of other rows, where that is given.
+    added to ``total``, the Hessian of other rows, if that is given.
     """
     size = features.shape[1]
     if total is None:
@@ -62,14 +63,14 @@ def hessian(logits, features, n_outputs, total=None):
 
 
 def measurement_gradient(logits, labels, measurement):
-    """Gradient of a measurement in the logits (B, C).
+    """Compute the gradient of a measurement in the logits (B, C).
 
     Parameters
     ----------
     logits : Tensor of shape (B, C)
         Logits.
     labels : Tensor of shape (B,)
-        What each is measured at.
+        Label that each row is measured at.
     measurement : {"label_logit", "margin", "log_probability"} or callable
         The scalar.
 

@@ -1,6 +1,6 @@
-"""Checks on the arrays of this package: float64, finite, of the shapes that belong together.
+"""Checks on the arrays of this package: float64, finite, of matching shapes.
 
-And the one division that may be 0 / 0.
+Also the one division that may be 0 / 0.
 """
 
 import math
@@ -11,7 +11,7 @@ EPS = torch.finfo(torch.float64).eps
 
 
 def check_noise_variance(noise_variance):
-    """Return σ² as a float, or say why it is none."""
+    """Return σ² as a float, or raise unless it is positive and finite."""
     value = float(noise_variance)
     if not (math.isfinite(value) and value > 0):
         raise ValueError(f"noise_variance must be a positive finite number, got {noise_variance!r}")
@@ -19,18 +19,18 @@ def check_noise_variance(noise_variance):
 
 
 def check_tensor(name, value, shape):
-    """Return value as a finite float64 tensor, checked against a shape with names.
-
-    Letters in shape may stand for any size; the caller compares them.
-    """
+    """Return value as a finite float64 tensor of a shape; names in the shape are any size."""
     tensor = torch.as_tensor(value).detach().to(torch.float64)
-    expected = ", ".join(map(str, shape)) + ("," if len(shape) == 1 else "")
-    fits = tensor.ndim == len(shape) and all(
-        isinstance(want, str) or want == size
-        for want, size in zip(shape, tensor.shape, strict=True)
+    sizes = tuple(tensor.shape)
+    expected = tuple(
+        size if isinstance(wanted, str) else wanted
+        for wanted, size in zip(shape, sizes, strict=False)
     )
-    if not fits:
-        raise ValueError(f"{name} must have shape ({expected}), got {tuple(tensor.shape)}")
+    if len(shape) != len(sizes) or expected != sizes:
+        shown = ", ".join(map(str, shape))
+        if len(shape) == 1:
+            shown += ","
+        raise ValueError(f"{name} must have shape ({shown}), got {sizes}")
     if not torch.isfinite(tensor).all():
         raise ValueError(f"{name} must be finite, got nan or infinity")
     return tensor
@@ -49,13 +49,14 @@ def check_kernel(kernel):
 
 def check_noisy_kernel(kernel, noise_variance):
     """Return a kernel and a noise variance that its diagonal can hold in float64."""
-    kernel, noise_variance = check_kernel(kernel), check_noise_variance(noise_variance)
+    kernel = check_kernel(kernel)
+    noise_variance = check_noise_variance(noise_variance)
     check_scale(kernel.diagonal(), noise_variance)
     return kernel, noise_variance
 
 
 def check_scale(row_variance, noise_variance):
-    """Refuse a noise variance below the rounding of the rows' prior variances."""
+    """Raise if a noise variance is below the rounding of the rows' prior variances."""
     if len(row_variance) and noise_variance < EPS * row_variance.max():
         raise unresolved(noise_variance, row_variance.max().item())
 
@@ -69,7 +70,7 @@ def check_query_variance(query_variance, n_queries):
 
 
 def check_function_space(kernel, cross, query_variance, noise_variance):
-    """Return (kernel, cross, query_variance, noise_variance) that belong together."""
+    """Return (kernel, cross, query_variance, noise_variance) of matching shapes."""
     kernel, noise_variance = check_noisy_kernel(kernel, noise_variance)
     cross = check_tensor("cross", cross, ("n_queries", kernel.shape[0]))
     query_variance = check_query_variance(query_variance, cross.shape[0])
@@ -77,7 +78,7 @@ def check_function_space(kernel, cross, query_variance, noise_variance):
 
 
 def check_weight_space(features, query_features, noise_variance):
-    """Return (features, query_features, noise_variance) that belong together."""
+    """Return (features, query_features, noise_variance) of matching shapes."""
     features = check_tensor("features", features, ("n_train", "n_features"))
     shape = ("n_queries", features.shape[1])
     query_features = check_tensor("query_features", query_features, shape)
@@ -85,7 +86,7 @@ def check_weight_space(features, query_features, noise_variance):
 
 
 def check_rows(name, rows, n_rows, device, *, padded=False):
-    """Return rows as int64, each in 0..n_rows-1, or -1 where padding is allowed."""
+    """Return rows as int64, each in 0..n_rows-1, or -1 if padding is allowed."""
     rows = torch.as_tensor(rows, device=device)
     if rows.dtype.is_floating_point or rows.dtype in (torch.bool, torch.complex64):
         raise ValueError(f"{name} must hold integer row numbers, got {rows.dtype}")
@@ -98,9 +99,9 @@ def check_rows(name, rows, n_rows, device, *, padded=False):
 
 
 def check_resolved(variance, prior, noise_variance):
-    """Refuse a posterior variance that rounding has turned non-positive.
+    """Raise if rounding made a posterior variance non-positive.
 
-    A prior of zero is no case of rounding: there is nothing to learn about that query.
+    A prior of zero is allowed: nothing can be learnt about that query.
     """
     lost = (variance <= 0) & (prior > 0)
     if lost.any():
@@ -108,7 +109,7 @@ def check_resolved(variance, prior, noise_variance):
 
 
 def unresolved(noise_variance, scale):
-    """Build the error for a noise variance that float64 cannot see beside the kernel."""
+    """Make the error for a noise variance that is lost beside the kernel in float64."""
     return ValueError(
         f"noise_variance={noise_variance:.3g} is too small for float64 next to kernel entries of "
         f"{scale:.3g} (their ratio must stay well above {EPS:.1g}), or the kernel is not positive "
@@ -118,10 +119,10 @@ def unresolved(noise_variance, scale):
 
 
 def nats_of(gain, variance):
-    """Information 1/2 log(1 + gain / variance) in nats; 0 where a query has neither."""
+    """Compute the information 1/2 log(1 + gain / variance) in nats; 0 if both are 0."""
     return 0.5 * torch.log1p(ratio(gain, variance))
 
 
 def ratio(gain, variance):
-    """Gain over variance; 0 where a query has neither."""
+    """Divide gain by variance; 0 if both are 0."""
     return torch.where((gain == 0) & (variance == 0), 0.0, gain / variance)

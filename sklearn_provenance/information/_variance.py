@@ -9,11 +9,12 @@ noise variance; A is a set of rows, K_y = K_DD + σ² I, and
 
 Adding x to A lowers v_*^A by c² / (σ² + v); removing x from A raises it by c² / (σ² - v).
 
-*Where float64 ends.* A kernel entry is rounded to ε k (ε = 2.2e-16), and K + σ² I holds σ² beside
-k, so whatever starts from the kernel knows variances to about ε κ relative, κ = 1 + trace(K) / σ²:
-1e-6 for ten rows of k = 1e3 at σ² = 1e-6, nothing at all once σ² < ε k, which is refused. That
-takes triangular solves with the Cholesky factor; with the inverse of K + σ² I written out the loss
-is ε κ², percents at κ = 1e8 already. The functions that take features lose ε sqrt(κ) at most.
+*Where float64 ends.* A kernel entry is rounded to ε k (ε = 2.2e-16), and K + σ² I has σ² beside k.
+Variances from a kernel therefore have a relative error of about ε κ, with κ = 1 + trace(K) / σ²:
+1e-6 for ten rows of k = 1e3 at σ² = 1e-6. No digits are left if σ² < ε k, which is refused. This
+error needs triangular solves with the Cholesky factor. With the inverse of K + σ² I it is ε κ²,
+which is several percent already at κ = 1e8. The functions that take features lose ε sqrt(κ) at
+most.
 
 Tensors may be on any device; results are float64 on the same one.
 
@@ -35,8 +36,10 @@ from ._validation import (
 )
 
 
-def posterior_variance(kernel, cross, query_variance, noise_variance):
-    """Variance v_*^A of each query given the rows A, from kernels.
+def posterior_variance(
+    kernel: torch.Tensor, cross: torch.Tensor, query_variance: torch.Tensor, noise_variance: float
+) -> torch.Tensor:
+    """Compute the variance v_*^A of each query given the rows A, from kernels.
 
     Parameters
     ----------
@@ -52,7 +55,8 @@ def posterior_variance(kernel, cross, query_variance, noise_variance):
     Returns
     -------
     variance : Tensor of shape (n_queries,)
-        v_*^A = k_** - ||L^-1 k_A*||², L L^T = K_A + σ² I. Error about ε k_**, see the module.
+        v_*^A = k_** - ||L^-1 k_A*||², L L^T = K_A + σ² I. The error is about ε k_**, see the
+        module.
 
     Raises
     ------
@@ -80,8 +84,14 @@ def posterior_variance(kernel, cross, query_variance, noise_variance):
     return variance
 
 
-def posterior_covariance(kernel, cross_left, cross_right, prior, noise_variance):
-    """Covariance of two families of points given the rows A, from kernels.
+def posterior_covariance(
+    kernel: torch.Tensor,
+    cross_left: torch.Tensor,
+    cross_right: torch.Tensor,
+    prior: torch.Tensor,
+    noise_variance: float,
+) -> torch.Tensor:
+    """Compute the covariance of two families of points given the rows A, from kernels.
 
     Parameters
     ----------
@@ -99,7 +109,7 @@ def posterior_covariance(kernel, cross_left, cross_right, prior, noise_variance)
     Returns
     -------
     covariance : Tensor of shape (n_left, n_right)
-        c^A for every pair. Error about ε sqrt(k k').
+        c^A for every pair. The error is about ε sqrt(k k').
 
     Raises
     ------
@@ -118,8 +128,13 @@ def posterior_covariance(kernel, cross_left, cross_right, prior, noise_variance)
     return prior - whiten(factor, cross_left.mT).mT @ whiten(factor, cross_right.mT)
 
 
-def add_one_in(variance, covariance, row_variance, noise_variance):
-    """Query variance once a row is added, v_*^{A+x} = v_*^A - (c_x^A)² / (σ² + v_x^A).
+def add_one_in(
+    variance: torch.Tensor,
+    covariance: torch.Tensor,
+    row_variance: torch.Tensor,
+    noise_variance: float,
+) -> torch.Tensor:
+    """Compute the query variance with a row added, v_*^{A+x} = v_*^A - (c_x^A)² / (σ² + v_x^A).
 
     Parameters
     ----------
@@ -140,16 +155,18 @@ def add_one_in(variance, covariance, row_variance, noise_variance):
     return variance - covariance**2 / (check_noise_variance(noise_variance) + row_variance)
 
 
-def leave_one_out(variance, covariance, noise_margin):
-    """Query variance once a row is withheld, v_*^{B-x} = v_*^B + (c_x^B)² / (σ² - v_x^B).
+def leave_one_out(
+    variance: torch.Tensor, covariance: torch.Tensor, noise_margin: torch.Tensor
+) -> torch.Tensor:
+    """Compute the query variance without a row, v_*^{B-x} = v_*^B + (c_x^B)² / (σ² - v_x^B).
 
     Parameters
     ----------
     variance, covariance : Tensor
         v_*^B and c_x^B of a row x in B, of shapes that broadcast.
     noise_margin : Tensor
-        σ² - v_x^B > 0, from :func:`noise_margin`; the difference itself loses all its digits
-        when σ² is small.
+        σ² - v_x^B > 0, from :func:`noise_margin`. The difference itself has no digits left if σ²
+        is small.
 
     Returns
     -------
@@ -163,8 +180,10 @@ def leave_one_out(variance, covariance, noise_margin):
     return variance + covariance**2 / noise_margin
 
 
-def linear_response(variance, covariance, noise_variance):
-    """First-order estimate of the query variance once a row is added, v_*^A - (c_x^A)² / σ².
+def linear_response(
+    variance: torch.Tensor, covariance: torch.Tensor, noise_variance: float
+) -> torch.Tensor:
+    """Estimate the query variance with a row added to first order, v_*^A - (c_x^A)² / σ².
 
     Parameters
     ----------
@@ -185,8 +204,10 @@ def linear_response(variance, covariance, noise_variance):
     return variance - covariance**2 / check_noise_variance(noise_variance)
 
 
-def linear_response_error_bound(covariance, row_variance, noise_variance):
-    """Bound on how far linear response falls below the exact variance, c² v / σ⁴.
+def linear_response_error_bound(
+    covariance: torch.Tensor, row_variance: torch.Tensor, noise_variance: float
+) -> torch.Tensor:
+    """Bound how far linear response is below the exact variance, by c² v / σ⁴.
 
     The error itself is c² v / (σ² (σ² + v)) ([IT] Eq. 74).
 
@@ -207,16 +228,16 @@ def linear_response_error_bound(covariance, row_variance, noise_variance):
     [IT] Eq. 78.
     """
     noise_variance = check_noise_variance(noise_variance)
-    # Dividing twice keeps σ⁴ from underflowing or overflowing on its own.
+    # Dividing twice keeps σ⁴ from underflowing or overflowing.
     return covariance / noise_variance * covariance * (row_variance / noise_variance)
 
 
-def noise_margin(kernel, noise_variance):
-    """How far each row's posterior variance given all rows stays below the noise, σ² - v_x^D.
+def noise_margin(kernel: torch.Tensor, noise_variance: float) -> torch.Tensor:
+    """Compute how far each row's posterior variance is below the noise, σ² - v_x^D.
 
-    It is σ⁴ [K_y^-1]_xx, σ⁴ times the squared norm of a column of L^-1, hence positive whatever
-    rounding does. Subtracting v_x^D from σ² instead gives non-positive numbers for half of the
-    rows at k = 1e3, σ² = 1e-6.
+    It is σ⁴ [K_y^-1]_xx, σ⁴ times the squared norm of a column of L^-1, so rounding cannot make it
+    negative. The difference of σ² and v_x^D, in contrast, is not positive for half of the rows at
+    k = 1e3, σ² = 1e-6.
 
     Parameters
     ----------
@@ -245,11 +266,17 @@ def noise_margin(kernel, noise_variance):
     return (columns * noise_variance).square().sum(0)
 
 
-def leave_out_system(kernel, cross, query_variance, noise_variance, rows=None):
-    """Precision of the rows and what it says of each query: the data of every leave-out formula.
+def leave_out_system(
+    kernel: torch.Tensor,
+    cross: torch.Tensor,
+    query_variance: torch.Tensor,
+    noise_variance: float,
+    rows: torch.Tensor | None = None,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Compute the precision of the rows and its products with queries, for leave-out formulas.
 
     With P = K_y^-1 and u = P k_D*, leaving S out of D raises the query variance by
-    u_S^T (P_SS)^-1 u_S, so the entries of some rows are all that leaving any of *them* out needs.
+    u_S^T (P_SS)^-1 u_S. To leave out some rows, their entries of P and u are therefore enough.
 
     Parameters
     ----------
@@ -289,7 +316,19 @@ def leave_out_system(kernel, cross, query_variance, noise_variance, rows=None):
 
 
 def whitened_system(kernel, cross, query_variance, noise_variance, rows=None):
-    """L, L^-1 E_rows (n_train, n_rows), L^-1 k_D* (n_train, n_queries), v_*^D (n_queries,)."""
+    """Compute L, and with it the columns and variances of :func:`leave_out_system`.
+
+    Returns
+    -------
+    factor : Tensor of shape (n_train, n_train)
+        L.
+    columns : Tensor of shape (n_train, n_rows)
+        L^-1 E_rows.
+    solved : Tensor of shape (n_train, n_queries)
+        L^-1 k_D*.
+    variance : Tensor of shape (n_queries,)
+        v_*^D.
+    """
     kernel, cross, query_variance, noise_variance = check_function_space(
         kernel, cross, query_variance, noise_variance
     )
@@ -299,14 +338,15 @@ def whitened_system(kernel, cross, query_variance, noise_variance, rows=None):
     identity = kernel.new_zeros(len(kernel), len(rows))
     identity[rows, torch.arange(len(rows), device=kernel.device)] = 1.0
     factor = noise_factor(kernel, noise_variance)
-    columns, solved = whiten(factor, identity), whiten(factor, cross.mT)
+    columns = whiten(factor, identity)
+    solved = whiten(factor, cross.mT)
     variance = query_variance - solved.square().sum(0)
     check_resolved(variance, query_variance, noise_variance)
     return factor, columns, solved, variance
 
 
 def noise_factor(kernel, noise_variance):
-    """Lower Cholesky factor of K + σ² I; takes a batch (..., n, n)."""
+    """Compute the lower Cholesky factor of K + σ² I, for one kernel or a batch (..., n, n)."""
     noisy = kernel.clone()
     noisy.diagonal(dim1=-2, dim2=-1).add_(noise_variance)
     factor, failed = torch.linalg.cholesky_ex(noisy)
@@ -316,5 +356,5 @@ def noise_factor(kernel, noise_variance):
 
 
 def whiten(factor, right):
-    """L^-1 right."""
+    """Compute L^-1 right."""
     return torch.linalg.solve_triangular(factor, right, upper=False)

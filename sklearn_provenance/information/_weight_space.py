@@ -1,16 +1,16 @@
 """The same variances from features, without the cancellation of k_** - k_*A (...) k_A*.
 
 With S_A = I + σ^-2 Φ_A^T Φ_A the posterior variance is v_*^A = φ_*^T S_A^-1 φ_*, and there are
-coordinates ψ, linear in φ, with ψ·ψ' = φ^T S_A^-1 φ'. Two of them cost little:
+coordinates ψ, linear in φ, with ψ·ψ' = φ^T S_A^-1 φ'. Two kinds of coordinates cost little:
 
     ψ = R^-T φ,  Q R = [Φ_A / σ; I]                    (n_features numbers)
     ψ = [φ; 0] minus its projection on the rows [φ_x; σ e_x], x in A
                                                        (n_features + |A| numbers)
 
-The second is the ridge residual, v_*^A = ||φ_* - Φ_A^T a||² + σ² ||a||². Both make the variance a
-sum of squares: nothing is subtracted from k_**. Orthogonal transformations see [Φ_A; σ I], whose
-condition number is the square root of that of K_A + σ² I, so variances are good to about
-ε sqrt(k / σ²) relative: 1e-11 where the kernel form has 1e-7 (k = 1e3, σ² = 1e-6).
+The second is the ridge residual, v_*^A = ||φ_* - Φ_A^T a||² + σ² ||a||². With both, the variance is
+a sum of squares: nothing is subtracted from k_**. The orthogonal transformations are those of
+[Φ_A; σ I], whose condition number is the square root of that of K_A + σ² I, so variances have a
+relative error of about ε sqrt(k / σ²): 1e-11 where the kernel form has 1e-7 (k = 1e3, σ² = 1e-6).
 """
 
 import torch
@@ -24,13 +24,15 @@ from ._validation import (
     nats_of,
 )
 
-# Squaring the features costs ε trace(K) / σ² in relative accuracy; below this bound the Gram
-# matrix is taken, which is cheaper than orthogonal transformations.
+# Squaring the features costs ε trace(K) / σ² in relative accuracy. Below this bound the Gram matrix
+# is used, which costs less than orthogonal transformations.
 GRAM_LOSS = 1e-11
 _GRAM_BLOCK = 512
 
 
-def posterior_features(features, points, noise_variance):
+def posterior_features(
+    features: torch.Tensor, points: torch.Tensor, noise_variance: float
+) -> torch.Tensor:
     """Find coordinates ψ in which inner products are posterior covariances given the rows A.
 
     Parameters
@@ -73,7 +75,7 @@ def posterior_features(features, points, noise_variance):
 
 
 def _upper_gram(features):
-    """Φ^T Φ above the diagonal, in blocks: little more than half the work of all of it."""
+    """Compute Φ^T Φ above the diagonal, in blocks: little more than half the work of all of it."""
     n_features = features.shape[1]
     gram = features.new_zeros(n_features, n_features)
     for i in range(0, n_features, _GRAM_BLOCK):
@@ -83,7 +85,7 @@ def _upper_gram(features):
 
 
 class FeaturePosterior:
-    """The posterior given rows by their features, orthogonalised once and asked for any points.
+    """The posterior given rows by their features, orthogonalised once for any points.
 
     Parameters
     ----------
@@ -95,43 +97,47 @@ class FeaturePosterior:
 
     def __init__(self, features, noise_variance):
         n_train, n_features = features.shape
-        self.features, self.noise_variance = features, noise_variance
-        self._basis = self._root = None
+        self.features = features
+        self.noise_variance = noise_variance
+        self._basis = None
+        self._root = None
         if n_train < n_features:
             self._basis = _basis(features, noise_variance)
         else:
             self._root = _root(features, noise_variance)
 
     def points(self, points):
-        """Coordinates ψ (n_points, n_coordinates) of points (n_points, n_features)."""
+        """Compute coordinates ψ (n_points, n_coordinates) of points (n_points, n_features)."""
         if self._root is None:
             return _residuals(self._basis, points)
         return torch.linalg.solve_triangular(self._root, points, upper=True, left=False)
 
     def rows(self, wanted=None):
-        """Coordinates ψ_x of the rows conditioned on, and their σ² - v_x.
+        """Compute coordinates ψ_x of the rows conditioned on, and their σ² - v_x.
 
         Parameters
         ----------
         wanted : Tensor of shape (n_wanted,), default=None
-            Rows whose coordinates are wanted; None for all. All are conditioned on.
+            Rows whose coordinates are returned; None for all. All rows are conditioned on.
 
         Returns
         -------
         rows : Tensor of shape (n_wanted, n_coordinates)
             ψ_x.
         margin : Tensor of shape (n_wanted,)
-            σ² - v_x > 0. With fewer rows than features a sum of squares; else a difference with an
-            error of ε σ², held above its bound σ⁴ / (σ² + k_xx).
+            σ² - v_x > 0. With fewer rows than features it is a sum of squares. Otherwise it is a
+            difference with an error of ε σ², kept above its bound σ⁴ / (σ² + k_xx).
         """
-        features, noise_variance = self.features, self.noise_variance
+        features = self.features
+        noise_variance = self.noise_variance
         row_variance = features.square().sum(1)
         check_scale(row_variance, noise_variance)
         if wanted is None:
             wanted = torch.arange(len(features), device=features.device)
         if self._root is None:
-            # [φ_x; σ e_x] lies in the span, so [φ_x; 0] and -[0; σ e_x] have the same residual, and
-            # only the second is not far longer than it. What the span takes of it is σ² - v_x.
+            # [φ_x; σ e_x] is in the span, so [φ_x; 0] and -[0; σ e_x] have the same residual. The
+            # second is used, because the first may be much longer than the residual. The squared
+            # norm of its projection is σ² - v_x.
             n_features = features.shape[1]
             axes = self._basis[n_features + wanted]  # (n_wanted, n_train): coordinates of [0; e_x]
             rows = axes @ self._basis.mT
@@ -142,18 +148,20 @@ class FeaturePosterior:
         return rows, torch.maximum(noise_variance - rows.square().sum(1), least)
 
     def rows_and_points(self, wanted, points):
-        """:meth:`rows`, both of them, and coordinates of :meth:`points`."""
+        """Compute both results of :meth:`rows`, and the coordinates of :meth:`points`."""
         return *self.rows(wanted), self.points(points)
 
     def loss(self, query_features, rows):
-        """I_IL({x}; x_*) in nats (n_queries, n_rows) of rows."""
+        """Compute I_IL({x}; x_*) in nats (n_queries, n_rows) of rows."""
         points, margin, queries = self.rows_and_points(rows, query_features)
         gain = (queries @ points.mT).square() / margin
         return nats_of(gain, queries.square().sum(1)[:, None])
 
     def cosine(self, query_features, rows):
-        """Posterior correlation (n_queries, n_rows) of queries and rows."""
-        scored = self.features if rows is None else self.features[rows]
+        """Compute the posterior correlation (n_queries, n_rows) of queries and rows."""
+        scored = self.features
+        if rows is not None:
+            scored = scored[rows]
         normalize = torch.nn.functional.normalize
         points = normalize(self.points(scored), dim=1, eps=1e-300)
         queries = normalize(self.points(query_features), dim=1, eps=1e-300)
@@ -161,7 +169,7 @@ class FeaturePosterior:
 
 
 def _root(features, noise_variance):
-    """Upper triangular R with R^T R = S_A."""
+    """Compute the upper triangular R with R^T R = S_A."""
     n_features = features.shape[1]
     if EPS * torch.linalg.vector_norm(features).square() < GRAM_LOSS * noise_variance:
         precision = _upper_gram(features).div_(noise_variance)
@@ -173,27 +181,27 @@ def _root(features, noise_variance):
 
 
 def _basis(features, noise_variance):
-    """Orthonormal basis of the rows [φ_x; σ e_x], (n_features + n_train, n_train)."""
+    """Compute an orthonormal basis of the rows [φ_x; σ e_x], (n_features + n_train, n_train)."""
     noise = torch.eye(len(features), dtype=features.dtype, device=features.device)
     return torch.linalg.qr(torch.cat([features.mT, noise_variance**0.5 * noise])).Q
 
 
 def _residuals(basis, points):
-    """[φ; 0] minus its projection on the basis.
+    """Subtract from [φ; 0] its projection on the basis.
 
-    What rounding leaves inside the span is orthogonal to the residual: it enters products squared,
-    so one pass is enough.
+    The part that rounding leaves in the span is orthogonal to the residual. Products contain its
+    square only, so one pass is enough.
     """
     padded = torch.nn.functional.pad(points, (0, basis.shape[1]))
     return padded - (padded @ basis) @ basis.mT
 
 
 def path_reductions(features, query_features, noise_variance, rows):
-    """Drop of the query variance per row added in order, and the variances left.
+    """Compute by how much each row, added in order, reduces the query variance, and what is left.
 
-    One orthonormal basis per query of its rows [φ_x; σ e_x]: each reduction is a squared
-    coefficient, the variance left after the last row a squared residual, and the variances before
-    it are sums, so nothing cancels.
+    Each query has an orthonormal basis of its rows [φ_x; σ e_x]. Each reduction is a squared
+    coefficient, the variance after the last row is a squared residual, and the variances before it
+    are sums, so nothing cancels.
 
     Parameters
     ----------
@@ -219,13 +227,14 @@ def path_reductions(features, query_features, noise_variance, rows):
     left = reductions.new_empty(len(rows))
     with one_thread():
         for query, picks in enumerate(rows):
-            # A padding row has no features: its basis vector is a noise axis, and takes nothing.
+            # Padding has no features: its basis vector is a noise axis, and reduces nothing.
             picked = torch.where(picks[:, None] >= 0, features[picks], 0.0)
             basis = torch.linalg.qr(torch.cat([picked.mT, noise])).Q
             residual = torch.nn.functional.pad(query_features[query], (0, n_rows))
             coefficients = basis.mT @ residual
             residual = residual - basis @ coefficients
-            reductions[query], left[query] = coefficients.square(), residual.square().sum()
+            reductions[query] = coefficients.square()
+            left[query] = residual.square().sum()
     if not n_rows:
         return reductions, reductions
     later = torch.cat([reductions[:, 1:], left[:, None]], 1)
