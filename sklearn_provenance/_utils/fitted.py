@@ -22,8 +22,10 @@ def is_fitted(estimator):
 
 def predicts_numbers(estimator):
     """Whether an estimator's targets are numbers: a regressor, or a detector of outliers."""
-    if isinstance(estimator, nn.Module | list | tuple):
+    if isinstance(estimator, nn.Module):
         return False
+    if isinstance(estimator, list | tuple):
+        return bool(estimator) and all(map(predicts_numbers, estimator))
     try:
         return is_regressor(estimator) or is_outlier_detector(estimator)
     except (AttributeError, TypeError):  # no estimator of scikit-learn

@@ -6,7 +6,7 @@ one output decides between two classes. Shapes in comments: n rows, O outputs, F
 
 import torch
 
-from ._softmax import curvature, hessian
+from ._softmax import curvature, hessian, likelihood_gradient, margin_gradient
 
 
 class Head:
@@ -53,6 +53,51 @@ class Head:
             return features
         return torch.cat([features, torch.ones_like(features[:, :1])], 1)
 
+    def columns(self, labels):
+        """Take the rows (n, O) of M at labels (n,)."""
+        return self.mixing[labels]
+
+    def likelihood_gradient(self, logits, labels):
+        """Compute the gradient of log p_y in the outputs (n, O)."""
+        return likelihood_gradient(logits, labels) @ self.mixing
+
+    def margin_gradient(self, logits, labels):
+        """Compute the gradient of the log odds of y in the outputs (n, O)."""
+        return margin_gradient(logits, labels) @ self.mixing
+
+    def curvature(self, logits):
+        """Compute the Hessian of -log p_y in the outputs (n, O, O)."""
+        return curvature(logits, len(self.weight))
+
+    def hessian(self, logits, features, total=None):
+        """Add the Hessian of the sum of -log p_y in the weights (O·F, O·F) to a total."""
+        return hessian(logits, features, len(self.weight), total)
+
+
+class SquaredHead(Head):
+    """A last layer with one output, whose targets y are numbers: log p = -(y - o)² / 2."""
+
+    def columns(self, labels):
+        """Take the output itself, whatever the targets (n,)."""
+        return self.mixing.expand(len(labels), -1)
+
+    def likelihood_gradient(self, logits, labels):
+        """Compute residuals y - o (n, 1)."""
+        return labels.to(logits)[:, None] - logits
+
+    def margin_gradient(self, logits, labels):
+        """Compute the gradient of the output in itself, which is 1."""
+        return torch.ones_like(logits)
+
+    def curvature(self, logits):
+        """Compute the Hessian of the loss in the output (n, 1, 1), which is 1."""
+        return torch.ones_like(logits)[:, :, None]
+
+    def hessian(self, logits, features, total=None):
+        """Add the sum of z z^T (F, F) to a total."""
+        moment = features.mT @ features
+        return moment if total is None else total.add_(moment)
+
 
 def representer_scale(weight, gradient):
     """Find the multiple of Σ_i α_i z_i^T that is nearest to W.
@@ -75,7 +120,7 @@ def representer_scale(weight, gradient):
     return scale, ((weight - scale * gradient).norm() / weight.norm()).item()
 
 
-def damped_hessian(logits, blocks, n_outputs, damping):
+def damped_hessian(head, logits, blocks, damping):
     """Compute the Cholesky factor (O·F, O·F) of H + δ I, and δ.
 
     δ is damping times the mean of H's diagonal. The features of the rows (n, F) come in ``blocks``
@@ -85,7 +130,7 @@ def damped_hessian(logits, blocks, n_outputs, damping):
     start = 0
     for features in blocks:
         part = logits[start : start + len(features)]
-        matrix = hessian(part, features, n_outputs, matrix)
+        matrix = head.hessian(part, features, matrix)
         start += len(features)
     delta = damping * matrix.diagonal().mean().item()
     if not delta > 0:
@@ -140,7 +185,7 @@ def weight_changes(factor, gradients, features):
     return solved.reshape(directions.shape)
 
 
-def gradients_without_own(factor, gradients, logits, features):
+def gradients_without_own(factor, gradients, curvatures, features):
     """Compute gradients g' (n, O) with H^-1 (g' ⊗ z) = (H - A ⊗ z z^T)^-1 (g ⊗ z).
 
     A is the curvature of the row itself: g' = (I - A B)^-1 g with B = (I ⊗ z)^T H^-1 (I ⊗ z).
@@ -152,5 +197,5 @@ def gradients_without_own(factor, gradients, logits, features):
     for i in range(n_outputs):
         for j in range(n_outputs):
             own[:, i, j] = ((features @ inverse[i, :, j]) * features).sum(1)
-    left = torch.eye(n_outputs, dtype=own.dtype) - curvature(logits, n_outputs) @ own
+    left = torch.eye(n_outputs, dtype=own.dtype) - curvatures @ own
     return torch.linalg.solve(left, gradients)

@@ -151,6 +151,16 @@ def given_labels(labels):
     return draw
 
 
+def only_output(weights=None):
+    """Targets for a network with one output: the output itself, weighted by row (n,)."""
+
+    def draw(logits, rows):
+        first = torch.zeros(len(logits), dtype=torch.long)
+        yield first, logits.new_ones(len(logits)) if weights is None else weights[rows].to(logits)
+
+    return draw
+
+
 def expected_labels(logits, rows):
     """Yield targets of the Fisher matrix itself: every label, weighted by its probability."""
     for label, p in enumerate(logits.softmax(1).mT):

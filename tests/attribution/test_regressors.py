@@ -8,6 +8,7 @@ import torch
 from sklearn.base import clone
 from sklearn.datasets import load_diabetes
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import Ridge
 from sklearn.neural_network import MLPRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -176,14 +177,120 @@ def test_weights_that_change_are_refused():
         attributor.explain(QUERIES)
 
 
-@pytest.mark.parametrize("name", MODELS)
+def linear_network():
+    """A network whose tangent features are [x; 1], its rows with a 1, and its residuals."""
+    torch.manual_seed(0)
+    module = nn.Linear(10, 1, dtype=torch.float64)
+    rows, targets = X.astype(np.float64), Y.astype(np.float64)
+    settings = {"max_epochs": 3, "verbose": 0, "train_split": None}
+    model = NeuralNetRegressor(module, **settings).fit(rows, targets[:, None])
+    return (
+        model,
+        np.hstack([rows, np.ones((len(rows), 1))]),
+        targets - np.ravel(model.predict(rows)),
+    )
+
+
 @pytest.mark.parametrize(
-    "cls",
-    [EKFACAttributor, GradDotAttributor, LastLayerAttributor, RepSimAttributor, TRAKAttributor],
+    "cls", [GradDotAttributor, TRAKAttributor, EKFACAttributor, LastLayerAttributor]
 )
-def test_methods_of_classes_refuse_numbers(name, cls):
-    with pytest.raises(TypeError, match=r"compares classes|estimator must be"):
-        cls(MODELS[name]()).fit(X, Y)
+def test_baselines_by_their_definitions_on_a_linear_network(cls):
+    model, phi, residual = linear_network()
+    moment = phi.T @ phi
+    settings = {}
+    if cls is GradDotAttributor:
+        solved = phi
+    elif cls is TRAKAttributor:
+        settings = {"n_components": "exact", "ridge": 2.0}
+        solved = np.linalg.solve(moment + 2 * np.eye(11), phi.T).T
+    elif cls is EKFACAttributor:
+        settings = {"damping": 0.3}
+        solved = np.linalg.solve(moment / len(phi) + 0.3 * np.eye(11), phi.T).T
+    else:
+        damping = 0.1 * np.diag(moment).mean()
+        solved = np.linalg.solve(moment + damping * np.eye(11), phi.T).T
+    attributor = cls(model, **settings).fit(phi[:, :10], Y)
+    found = attributor.attribute(phi[::20, :10])
+    np.testing.assert_allclose(found, phi[::20] @ (solved * residual[:, None]).T, rtol=1e-6)
+    explained = attributor.explain(phi[:3, :10], k=4)
+    np.testing.assert_allclose(explained.query_labels, np.ravel(model.predict(phi[:3, :10])))
+    assert explained.targets == "numbers"
+
+
+def test_the_empirical_fisher_matrix_of_a_regressor():
+    model, phi, residual = linear_network()
+    fisher = (phi * residual[:, None] ** 2).T @ phi / len(phi)
+    solved = np.linalg.solve(fisher + 0.3 * np.eye(11), phi.T).T
+    attributor = EKFACAttributor(model, damping=0.3, fisher="empirical").fit(phi[:, :10], Y)
+    expected = phi[::20] @ (solved * residual[:, None]).T
+    np.testing.assert_allclose(attributor.attribute(phi[::20, :10]), expected, rtol=1e-6)
+
+
+def test_representer_values_are_shares_of_the_output():
+    model, phi, residual = linear_network()
+    attributor = LastLayerAttributor(model, kind="representer").fit(phi[:, :10], Y)
+    found = attributor.attribute(phi[::20, :10])
+    np.testing.assert_allclose(found, phi[::20, :10] @ (phi[:, :10] * residual[:, None]).T)
+
+
+def test_training_rows_without_their_own_curvature():
+    model, phi, residual = linear_network()
+    moment = phi.T @ phi
+    damping = 0.1 * np.diag(moment).mean()
+    attributor = LastLayerAttributor(model).fit(phi[:, :10], Y)
+    found = attributor.explain(k=1)
+    for row in range(0, len(phi), 9):
+        rest = moment + damping * np.eye(11) - np.outer(phi[row], phi[row])
+        scores = phi[row] @ np.linalg.solve(rest, (phi * residual[:, None]).T)
+        scores[row] = -np.inf
+        assert found.indices[row, 0] == scores.argmax()
+        np.testing.assert_allclose(found.scores[row, 0], scores.max(), rtol=1e-6)
+
+
+BASELINES = [
+    *(EKFACAttributor, GradDotAttributor, LastLayerAttributor, RandomAttributor),
+    *(RepSimAttributor, TRAKAttributor),
+]
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("cls", BASELINES)
+def test_baselines_explain_numbers(name, cls):
+    model = MODELS[name]()
+    targets = np.ravel(model.predict(X)) + np.linspace(-1, 1, len(X))
+    attributor = cls(model).fit(X, targets)
+    found = attributor.explain(QUERIES, k=3)
+    np.testing.assert_allclose(found.query_labels, np.ravel(model.predict(QUERIES)), rtol=1e-6)
+    assert found.targets == "numbers"
+    assert np.isfinite(attributor.attribute(QUERIES)).all()
+    loo = attributor.explain(k=2)
+    assert not (loo.indices == np.arange(len(X))[:, None]).any()
+    again = pickle.loads(pickle.dumps(attributor)).explain(QUERIES, k=3)
+    np.testing.assert_array_equal(again.indices, found.indices)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_last_layer_gives_the_output_in_its_units(name):
+    """A step on a row through the last layer moves the output as the score says."""
+    model = MODELS[name]()
+    attributor = LastLayerAttributor(model, kind="representer").fit(X, Y)
+    rule = attributor._rule_at(None, everything=True)
+    logits = rule._logits(rule.points).numpy()[:, 0]
+    np.testing.assert_allclose(logits, np.ravel(model.predict(X)), rtol=1e-4)
+
+
+def test_several_models_of_a_regression():
+    models = [mlp(random_state=seed) for seed in range(3)]
+    attributor = TRAKAttributor(models, n_components=16).fit(X, Y)
+    found = attributor.explain(QUERIES, k=3)
+    expected = np.mean([model.predict(QUERIES) for model in models], 0)
+    np.testing.assert_allclose(found.query_labels, expected)
+
+
+@pytest.mark.parametrize("cls", [EKFACAttributor, GradDotAttributor, TRAKAttributor])
+def test_baselines_refuse_regressors_without_a_network(cls):
+    with pytest.raises(TypeError, match=r"estimator must be|must have gradients"):
+        cls(Ridge().fit(X, Y)).fit(X, Y)
 
 
 @pytest.mark.parametrize(

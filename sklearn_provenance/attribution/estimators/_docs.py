@@ -23,7 +23,8 @@ training rows too, or the log odds of each row's own label. A callable
 """
 _QUERY_MEASUREMENT = """\
 What is explained about a query: the log odds log(p / (1 - p)) of its label, its logit, or
-what a callable ``(logits, label) -> (B,)`` makes of them.\
+what a callable ``(logits, label) -> (B,)`` makes of them. Of a regressor that is a network it
+is the output, and log p of a row is minus half the squared error of its target.\
 """
 _SHARED = {
     "supported": _SUPPORTED,

@@ -180,7 +180,7 @@ class EKFACAttributor(PointwiseAttributor):
     def _check_memory(self, inputs):
         n, model = n_rows(inputs), self._features.model
         needed = fisher_bytes(self._features.tangent.layers)
-        if isinstance(self.n_samples, numbers.Integral):
+        if isinstance(self.n_samples, numbers.Integral) and model.classes is not None:
             needed += self.n_samples * n * len(model.classes)  # random signs
         what = f"the Fisher matrix of this {type(model.module).__name__} takes"
         advice = "pass a smaller n_samples or network"
@@ -192,7 +192,9 @@ class EKFACAttributor(PointwiseAttributor):
         known = sketch_of(TangentFeatures(), self._features.model, Settings())
         cache = Cache(self.memory, "fisher", known)
         settings = {"batch_size": self.batch_size, "verbose": bool(self.verbose)}
-        return EKFACRule(self.damping, n_samples, seed, cache, self.memory_limit, settings)
+        return EKFACRule(
+            self.damping, n_samples, seed, cache, self.memory_limit, settings, self._residual()
+        )
 
     def _fit(self, X, y, sample_id):
         super()._fit(X, y, sample_id)

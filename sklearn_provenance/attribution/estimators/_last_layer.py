@@ -55,6 +55,9 @@ class LastLayerAttributor(PointwiseAttributor):
 
     Notes
     -----
+    Of a regressor that is a network, the output is explained, in the units of y: the residual
+    y_i - o_i takes the place of 1 - p_i, and the squared error that of the log probability.
+
     Influence of the row (x_i, y_i) is ∇m(x_*)^T (H + δ I)^-1 ∇log p(y_i | x_i), with the gradients
     in the weights and bias of the last layer, m the log odds of the query's label and H the
     Hessian of the cross-entropy summed over the rows given to fit. The outputs are linear in the

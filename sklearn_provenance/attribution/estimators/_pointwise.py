@@ -96,6 +96,13 @@ class PointwiseSelection:
 class PointwiseAttributor(PointwiseSelection, BaseAttributor):
     """Base of attributors whose score of a subset is the sum over its rows."""
 
+    def _residual(self):
+        """What targets exceed predictions by (n_train,); None where they are classes."""
+        if self.classes_ is not None:
+            return None
+        found = np.asarray(self._features.predict(self.training_.X), dtype=np.float64)
+        return torch.as_tensor(self._rows.labels - np.ravel(found))
+
     def score(self, X: Rows, y: Targets, sample_weight: Targets | None = None) -> float:
         """Measure the accuracy of the model in use; R² of a regressor.
 

@@ -74,6 +74,9 @@ class TRAKAttributor(PointwiseAttributor):
 
     Notes
     -----
+    Of a regressor that is a network, the output is explained, in the units of y: the residual
+    y_i - o_i takes the place of 1 - p_i, and the squared error that of the log probability.
+
     With M models scores are mean_m(φ_*^T (Φ^T Φ + λ I)^-1 φ_i) · mean_m(1 - p_i), the two means
     taken separately, as in the paper's algorithm. The traker package does the same, but divides
     each model's inverse by the mean size of its entries, which weighs several models differently;
@@ -163,9 +166,9 @@ class TRAKAttributor(PointwiseAttributor):
         features, inputs = [], []
         for model, seed in zip(models, seeds(template.random_state, len(models)), strict=True):
             sketch = TangentFeatures(**template.get_params(deep=False) | {"random_state": seed})
-            sketch, rows = make_features(
-                self._fitted_model(model), sketch, X, y, self._settings(measurement="margin")
-            )
+            fitted = self._fitted_model(model)
+            measured = {} if fitted.network is not None else {"measurement": "margin"}
+            sketch, rows = make_features(fitted, sketch, X, y, self._settings(**measured))
             features.append(sketch)
             inputs.append(rows)
         self.features_ = [sketch.fitted for sketch in features]
@@ -182,7 +185,7 @@ class TRAKAttributor(PointwiseAttributor):
         check_fits(needed, what, self.memory_limit, advice)
 
     def _make_rule(self):
-        return TRAKRule(self.ridge)
+        return TRAKRule(self.ridge, self._residual())
 
     def _fit(self, X, y, sample_id):
         super()._fit(X, y, sample_id)

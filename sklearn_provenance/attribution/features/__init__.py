@@ -45,9 +45,10 @@ def make_features(model, kind, X, y, settings, row_measurement=None):
     plain = row_measurement is None and not callable(settings.measurement)
     if model.input_bias is not None and isinstance(kind, str) and plain:
         return InputFeatures(model), model.inputs(X)
-    if model.network is not None and row_measurement is None:
+    if model.network is not None:
         inputs = model.inputs(X)
-        return output_features(model, kind, settings, inputs, y), inputs
+        likelihoods = row_measurement is not None
+        return output_features(model, kind, settings, inputs, y, likelihoods), inputs
     if model.trees is not None:
         return leaf_features(model, kind, settings, row_measurement), model.inputs(X)
     if model.module is None:

@@ -7,7 +7,6 @@ import numpy as np
 import torch
 from scipy.sparse import csr_matrix, vstack
 
-from ..models._single_output import SingleOutput
 from ._leaves import LeafFeatures
 
 _SUPPORTED = (
@@ -55,8 +54,6 @@ class ForestFeatures(LeafFeatures):
         super().__init__(model, share=True)
         self.forest = check_forest(model)
         self.bootstrap = getattr(self.forest, "bootstrap", False)
-        single = model.estimator
-        self.output = single.output if isinstance(single, SingleOutput) else 0
         self.shares = self._shares(inputs, y, sample_weight)
 
     def _shares(self, leaves, y, sample_weight):
@@ -80,7 +77,7 @@ class ForestFeatures(LeafFeatures):
             block = csr_matrix((share, (own, drawn)), shape=(n_leaves, len(y)))
             nodes = tree.tree_
             # Trees of several outputs have values for the largest number of classes.
-            values = nodes.value[nodes.children_left == -1, self.output, : targets.shape[1]]
+            values = nodes.value[nodes.children_left == -1, self.trees.output, : targets.shape[1]]
             if not np.allclose(block @ targets, values, rtol=_TOLERANCE, atol=tolerance):
                 raise ValueError(
                     "X, y and sample_weight must be those that the forest was trained on, in the "

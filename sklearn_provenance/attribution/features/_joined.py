@@ -4,13 +4,18 @@ import numpy as np
 
 from ...tangent._points import JoinedPoints
 from ._base import Features
+from ._rows import predicted
 
 
 class JoinedFeatures(Features):
-    """Sketches of models that know the same classes, the largest mean of which is predicted."""
+    """Sketches of models that know the same classes, the largest mean of which is predicted.
+
+    Of regressors the mean is predicted.
+    """
 
     def __init__(self, features):
         self.features, self.model = features, features[0].model
+        self.needs_targets = features[0].needs_targets
 
     @classmethod
     def of(cls, features):
@@ -42,8 +47,16 @@ class JoinedFeatures(Features):
         """The models that features are computed from."""
         return [features.model for features in self.features]
 
+    def query(self, X, labels=None):
+        """Points of queries at labels, or targets; the models predict those not given."""
+        if labels is None and self.model.classes is None:
+            labels = self.predict(X)
+        return super().query(X, labels)
+
     def predict(self, X):
-        """Labels that the models predict together."""
+        """Labels, or numbers, that the models predict together."""
+        if self.model.classes is None:
+            return np.mean([predicted(one.regressor, X) for one in self.features], axis=0)
         if len(self.features) == 1:
             return self.model.predict(X)
         return self.model.classes[self._decide(self.inputs(X)).numpy()]

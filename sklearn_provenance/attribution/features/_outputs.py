@@ -1,11 +1,12 @@
 """The output of a regressor that is a network, as what is differentiated."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from ..._utils.rows import few_rows, n_rows, take_rows
 from ...tangent import TangentFeatures
 from ...tangent._cache import Cache
 from ...tangent._outputs import check_finite
+from ...tangent._read_logits import call_module
 from ...tangent._run import run
 from ._base import ExactFeatures
 from ._rows import predicted
@@ -23,6 +24,29 @@ def one_output(outputs, targets):
             "single_output takes"
         )
     return values[:, 0]
+
+
+def log_likelihood(outputs, targets):
+    """Log likelihood (B,) of targets with noise of variance 1, up to a constant."""
+    return -(targets.to(outputs) - one_output(outputs, targets)).square() / 2
+
+
+@dataclass(frozen=True)
+class OutputColumn:
+    """The output of a network with one, as a table."""
+
+    forward: object  # None calls the module
+
+    def __call__(self, module, x):
+        """Outputs (B, 1)."""
+        outputs = (self.forward or call_module)(module, x)
+        return one_output(outputs, range(n_rows(x)))[:, None]
+
+
+def output_network(model):
+    """The network of a regressor, as a model with one column of outputs."""
+    forward = OutputColumn(model.forward)
+    return replace(model, module=model.network, network=None, forward=forward, n_outputs=1)
 
 
 class _Predicted:
@@ -45,7 +69,7 @@ class SketchedOutput(_Predicted, SketchedFeatures):
     """Sketched tangent features of the output."""
 
 
-def output_features(model, kind, settings, inputs, y):
+def output_features(model, kind, settings, inputs, y, likelihoods=False):
     """Features of a regressor whose ``network`` has one output, or a measurement of the user's.
 
     Parameters
@@ -58,6 +82,9 @@ def output_features(model, kind, settings, inputs, y):
         Parameters of the attributor.
     inputs, y : array-like
         Training rows, to look at the network.
+    likelihoods : bool, default=False
+        Whether training rows are measured by the log likelihood of their targets. Queries are then
+        measured by the output, which is their "margin" too.
 
     Returns
     -------
@@ -71,12 +98,14 @@ def output_features(model, kind, settings, inputs, y):
     ValueError
         If the outputs of a few rows are not finite.
     """
-    if settings.measurement == "margin":
+    if settings.measurement == "margin" and not likelihoods:
         raise TypeError(
             f'measurement="margin" compares classes, but {type(model.estimator).__name__} predicts '
             "numbers; InfoGainAttributor and InfoLossAttributor take regressors as they are"
         )
     network = replace(model, module=model.network, network=None)
+    if likelihoods:
+        network = output_network(model)
     exact, sketched = OutputFeatures, SketchedOutput
     if callable(settings.measurement):
         exact, sketched = ExactFeatures, SketchedFeatures
@@ -89,6 +118,7 @@ def output_features(model, kind, settings, inputs, y):
         fitted = sketch_of(kind, network, settings).fit(inputs, y)
         features = sketched(network, fitted, Cache(settings.memory, "sketch", fitted))
     else:
-        features = exact(network, settings).plan(inputs, y)
+        of_rows = log_likelihood if likelihoods else None
+        features = exact(network, settings, of_rows).plan(inputs, y)
     features.regressor = model
     return features

@@ -5,12 +5,14 @@ from scipy.sparse import issparse
 
 from ..._utils.modules import evaluation
 from ..._utils.rows import n_rows, take_rows
-from ...information._last_layer import Head
+from ...information._last_layer import Head, SquaredHead
 from ...tangent import TangentModel
 from ...tangent._penultimate import Penultimate
 from ...tangent._points import ExplicitPoints, SparsePoints
 from ..models import SUPPORTED
 from ._base import Features, linear_head, linear_logits
+from ._outputs import output_network
+from ._rows import predicted
 
 # Rows on which the last layer is compared with the logits.
 _CHECKED = 32
@@ -69,6 +71,44 @@ class PenultimateFeatures(Features):
         return self.network.forward(self.inputs(X))[0].cpu().numpy()
 
 
+class OutputPenultimate(PenultimateFeatures):
+    """The input of the last linear layer of a regressor's network, of which the output is made."""
+
+    needs_targets = False
+
+    def __init__(self, regressor, inputs, batch_size="auto"):
+        super().__init__(output_network(regressor), inputs, batch_size)
+        self.regressor = regressor
+
+    def query(self, X, labels=None):
+        """Points of queries at targets; the model predicts those that are not given."""
+        if labels is None:
+            labels = predicted(self.regressor, X)
+        return self.points(self.inputs(X), labels)
+
+    def head(self, inputs):
+        """The last layer, in the units of y, checked on the first of the rows."""
+        with evaluation(self.model.module):  # calls on other threads swap parameters
+            weight = self.layer.weight.detach().double().cpu()
+            bias = self.layer.bias
+            bias = torch.zeros(1).double() if bias is None else bias.detach().double().cpu()
+        features, outputs = self.network.forward(take_rows(inputs, slice(_CHECKED)))
+        outputs = outputs.double().cpu()
+        layer = features.double().cpu() @ weight.mT + bias  # (n, 1)
+        # Networks that learn standardised targets scale what the layer gives.
+        low, high = layer.argmin(), layer.argmax()
+        spread = (layer[high] - layer[low]).item()
+        scale = (outputs[high] - outputs[low]).item() / spread if spread else 1.0
+        shift = outputs[low] - scale * layer[low]
+        tolerance = 1e-4 * outputs.abs().max().item()
+        if not torch.allclose(scale * layer + shift, outputs, rtol=0, atol=tolerance):
+            raise ValueError(
+                "the output must be that of the last layer, W z + b, or a multiple of it, but it "
+                "is not, so that influence through it is not known"
+            )
+        return SquaredHead(scale * weight, scale * bias + shift)
+
+
 class LinearInputs(Features):
     """The inputs of a linear model: what goes into its last, and only, layer."""
 
@@ -104,7 +144,9 @@ def last_layer_inputs(model, X, batch_size):
     """Features that the last layer of a model takes, and what they take for rows X."""
     if model.linear is not None:
         return LinearInputs(model), model.inputs(X)
-    if model.module is None:
+    if model.module is None and model.network is None:
         raise TypeError(f"estimator must be {SUPPORTED}; got {type(model.estimator).__name__}")
     inputs = model.inputs(X)
+    if model.network is not None:
+        return OutputPenultimate(model, inputs, batch_size), inputs
     return PenultimateFeatures(model.examined(inputs), inputs, batch_size), inputs

@@ -13,6 +13,7 @@ from sklearn.utils import ClassifierTags, RegressorTags, get_tags
 from sklearn.utils.validation import check_is_fitted
 
 from ..._utils.families import import_family
+from ...tangent._read_logits import call_module
 from ._base import FittedModel, adapt
 
 SEVERAL = (
@@ -196,7 +197,7 @@ class Column:
 
     def __call__(self, module, x):
         """The column (B, 1)."""
-        outputs = module(x) if self.forward is None else self.forward(module, x)
+        outputs = (self.forward or call_module)(module, x)
         if outputs.ndim != 2 or self.number >= outputs.shape[1]:
             raise ValueError(
                 f"output {self.number} must be a column of what the network gives, which has shape "

@@ -106,7 +106,9 @@ def _(estimator, output):
 @model_of.register(BaseDecisionTree)
 def _(estimator, single):
     classes = np.asarray(single.classes_) if hasattr(estimator, "classes_") else None
-    return TreeModel(single, classes=classes, trees=ForestTrees(estimator))
+    trees = ForestTrees(estimator)
+    trees.output = single.output
+    return TreeModel(single, classes=classes, trees=trees)
 
 
 @output_of.register(NeighborsBase)

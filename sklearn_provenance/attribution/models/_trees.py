@@ -39,12 +39,15 @@ class Trees(ABC):
         is the mean over trees.
     shares : ndarray of shape (n_trees,) or None
         Weights of the trees in that mean; None where they count alike.
+    output : int
+        Output that is explained, of trees with values for several targets.
     """
 
     outputs = None
     n_outputs = 1
     rate = None
     shares = None
+    output = 0
 
     @abstractmethod
     def leaves(self, X):

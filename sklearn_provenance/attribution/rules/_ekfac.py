@@ -2,7 +2,13 @@
 
 import numpy as np
 
-from ...tangent._curvature import expected_labels, fit_fisher, given_labels, random_signs
+from ...tangent._curvature import (
+    expected_labels,
+    fit_fisher,
+    given_labels,
+    only_output,
+    random_signs,
+)
 from ...tangent._influence import influence, whitened
 from ._base import Rule
 
@@ -18,7 +24,9 @@ class EKFACRule(Rule):
 
     Points are :class:`~sklearn_provenance.tangent.TangentRows`; those of training rows measure log
     probabilities. ``n_samples`` random gradients for each row make F, which ``cache`` keeps; None
-    takes the labels of the rows (the empirical Fisher matrix).
+    takes the labels of the rows (the empirical Fisher matrix). ``residual`` (n,) is what targets
+    exceed predictions by, where they are numbers; F is then that of a normal distribution around
+    the output, with variance 1.
 
     References
     ----------
@@ -30,17 +38,20 @@ class EKFACRule(Rule):
     unit = "EK-FAC influence"
     needs_all_rows = True
 
-    def __init__(self, damping, n_samples, seed, cache, memory_limit, settings):
+    def __init__(self, damping, n_samples, seed, cache, memory_limit, settings, residual=None):
         self.damping = damping
         self.n_samples = n_samples
         self.seed = seed
         self.cache = cache
         self.memory_limit = memory_limit
         self.settings = settings
+        self.residual = residual
 
     def _fit(self):
         points = self.points
-        n_classes = points.logits.shape[1]
+        n_classes = 1 if self.residual is not None else points.logits.shape[1]
+        if self.residual is not None and self.n_samples is not None:
+            self.n_samples = "exact"  # a distribution with one output has one direction
         if self.n_samples == "auto":
             size = sum(layer.n_parameters * layer.positions for layer in points.model.layers)
             self.n_samples = 1
@@ -56,6 +67,10 @@ class EKFACRule(Rule):
     def _fisher(self, X, labels, settings):
         """Compute the Fisher matrix; the cache tells it from others by the settings."""
         n_samples, seed, n_classes = settings
+        if self.residual is not None:
+            weights = None if n_samples == "exact" else self.residual.square()
+            output = self.points.model.measuring("label_logit")
+            return fit_fisher(output, X, only_output(weights), **self.settings)
         if n_samples is None:
             draw = given_labels(labels)
         elif n_samples == "exact":

@@ -5,13 +5,13 @@ import torch
 from scipy.sparse import csr_array, issparse
 
 from ...information._last_layer import (
+    SquaredHead,
     damped_hessian,
     gradients_without_own,
     influence,
     representer_scale,
     weight_changes,
 )
-from ...information._softmax import likelihood_gradient, margin_gradient
 from ._base import Rule
 
 # Numbers of features that are in double precision at a time: 8 MB.
@@ -30,8 +30,8 @@ class LastLayerRule(Rule):
         self.head = head
 
     def _fit(self):
-        gradient = likelihood_gradient(self._logits(self.points), self.points.labels)
-        self.gradients = gradient @ self.head.mixing  # (n_train, O)
+        logits = self._logits(self.points)
+        self.gradients = self.head.likelihood_gradient(logits, self.points.labels)  # (n_train, O)
 
     def _logits(self, points):
         # In double precision whatever the network's.
@@ -50,6 +50,11 @@ class RepresenterRule(LastLayerRule):
     unit = "representer value (logits times λ n)"
     is_inner_product = True
 
+    def __init__(self, head):
+        super().__init__(head)
+        if isinstance(head, SquaredHead):
+            self.unit = "representer value (units of y times λ n)"
+
     def _fit(self):
         super()._fit()
         gradient = self.points.combine(self.gradients)  # (O, F): the sum of α z^T
@@ -58,13 +63,13 @@ class RepresenterRule(LastLayerRule):
     def scores(self, queries, rows=None, own=None):
         """Representer values of rows."""
         points, gradients = self._of(rows)
-        alpha = gradients @ self.head.mixing[queries.labels].mT  # (n_rows, n_queries)
+        alpha = gradients @ self.head.columns(queries.labels).mT  # (n_rows, n_queries)
         return alpha.mT * queries.inner(points)
 
     def pair_factors(self, queries, picks):
         """The α of rows at the labels of queries; see :class:`Rule`."""
         alpha = self.gradients[picks.clamp(min=0)]  # (n_queries, k, O)
-        return torch.einsum("qko,qo->qk", alpha, self.head.mixing[queries.labels])
+        return torch.einsum("qko,qo->qk", alpha, self.head.columns(queries.labels))
 
 
 class InfluenceRule(LastLayerRule):
@@ -79,15 +84,13 @@ class InfluenceRule(LastLayerRule):
     def __init__(self, head, damping):
         super().__init__(head)
         self.damping = damping
+        if isinstance(head, SquaredHead):
+            self.unit = "last-layer influence (units of y)"
 
     def _fit(self):
         super()._fit()
-        self.factor, self.damping_in_use = damped_hessian(
-            self._logits(self.points),
-            self._blocks(self.points),
-            len(self.head.weight),
-            self.damping,
-        )
+        logits, blocks = self._logits(self.points), self._blocks(self.points)
+        self.factor, self.damping_in_use = damped_hessian(self.head, logits, blocks, self.damping)
         if not self.damping_in_use > 0:
             raise ValueError(
                 "the Hessian of the last layer is zero: its features are, or the model is certain "
@@ -113,9 +116,10 @@ class InfluenceRule(LastLayerRule):
     def _query_gradients(self, queries, own):
         """Gradients of margins in the outputs (n_queries, O), and features with the bias's 1."""
         logits, phi = self._logits(queries), self.head.with_bias(queries.matrix())
-        outer = margin_gradient(logits, queries.labels) @ self.head.mixing
+        outer = self.head.margin_gradient(logits, queries.labels)
         if own is not None:
-            outer = gradients_without_own(self.factor, outer, logits, phi)
+            curvatures = self.head.curvature(logits)
+            outer = gradients_without_own(self.factor, outer, curvatures, phi)
         return outer, phi
 
     def pair_parts(self, queries, picks, own=None):

@@ -15,7 +15,8 @@ RIDGE_CONSTANT = 1.0
 class TRAKRule(Rule):
     """Score rows by φ_*^T (Φ^T Φ + λ I)^-1 φ_i (1 - p_i), averaged over models.
 
-    Points have ``parts``, explicit points of each model; ``ridge`` is λ or "auto".
+    Points have ``parts``, explicit points of each model; ``ridge`` is λ or "auto". Where targets
+    are numbers, ``residual`` (n,) takes the place of 1 - p_i: what targets exceed predictions by.
 
     References
     ----------
@@ -27,14 +28,15 @@ class TRAKRule(Rule):
     unit = "TRAK score"
     needs_all_rows = True
 
-    def __init__(self, ridge):
-        self.ridge = ridge
+    def __init__(self, ridge, residual=None):
+        self.ridge, self.residual = ridge, residual
 
     def _fit(self):
         parts = self.points.parts
-        own = self.points.labels[:, None]
-        residuals = [one_minus_p(part.logits).gather(1, own)[:, 0] for part in parts]
-        self.residual = torch.stack(residuals).mean(0)  # (n,)
+        if self.residual is None:
+            own = self.points.labels[:, None]
+            residuals = [one_minus_p(part.logits).gather(1, own)[:, 0] for part in parts]
+            self.residual = torch.stack(residuals).mean(0)  # (n,)
         self.ridges, self.factors = np.empty(len(parts)), []
         for number, part in enumerate(parts):
             gram = torch.zeros(
