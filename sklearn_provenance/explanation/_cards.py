@@ -3,10 +3,11 @@
 import numpy as np
 
 from ._card import Card, CardExemplar
-from ._contributions import N_PARTS, shared_text, together
+from ._contributions import shared_text, together
 from ._rows import dense, format_number, gather, tied_text
 from ._targets import are_numbers, has, shown_targets, subtract, write_number, write_signed
 from ._views import words
+from ._words import shared_parts
 
 N_SHADES = 7  # colours of targets in the style sheet
 
@@ -122,11 +123,7 @@ class _CardWriter:
     def parts(self, query):
         """Return the largest parts of each exemplar of a query, empty where they are unknown."""
         n_exemplars = int((self.explanation.indices[query] >= 0).sum())
-        if self.explanation.contributions is None:
-            return [[] for _ in range(n_exemplars)]
-        return [
-            self.explanation.shared_features(query, rank, N_PARTS) for rank in range(n_exemplars)
-        ]
+        return [shared_parts(self.explanation, query, rank) for rank in range(n_exemplars)]
 
     def label(self, query):
         """Write the label of a query; None where it is unknown."""

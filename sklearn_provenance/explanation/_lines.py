@@ -106,7 +106,7 @@ def draw_texts(display, canvas):
                 panel.axhline(end, color="0.8" if line else "k", linewidth=0.5 if line else 1.5)
         _label_lines(display, panel, query, places)
     if display.shared is not None:
-        note = "orange words raise the inner product of query and exemplar, violet ones lower it"
+        note = "orange words raise the score or the inner product behind it, violet ones lower it"
         canvas.supxlabel(note, fontsize=8)
     return axes
 
@@ -206,7 +206,7 @@ def draw_tables(display, canvas):
         )
         note += f"\nthe {len(columns)} of {n_features} features {which}"
     if display.shared is not None:
-        note += "\nbold: one of the largest parts of the inner product with the query"
+        note += "\nbold: one of the largest parts of the score or the inner product behind it"
     bar.set_label(note, fontsize=8)
     bar.ax.tick_params(labelsize=8)
     return axes

@@ -5,7 +5,6 @@ import numpy as np
 from .._utils.plotting import COLORS, new_canvas
 from ._checks import row_size
 from ._colors import target_colors
-from ._contributions import N_PARTS
 from ._images import draw_images, image_size
 from ._lines import draw_tables, draw_texts, table_size, text_size
 from ._rows import (
@@ -21,6 +20,7 @@ from ._rows import (
     tied_text,
 )
 from ._targets import subtract, write_number, write_signed
+from ._words import shared_parts
 
 MISMATCH_COLOR = COLORS[1]  # vermilion, told apart from black by every kind of eye
 
@@ -74,7 +74,7 @@ class ExplanationDisplay:
         What labels are. Numbers have colours, those of the frames of images, and of a square
         before each line of a text or table; a bar says which.
     shared : list of list of list of (str, float), default=None
-        For each query and exemplar, the features of the largest parts in their inner product.
+        For each query and exemplar, the features of the largest parts in their score.
         Their words have a background in texts, their values are bold in tables.
 
     Attributes
@@ -364,7 +364,7 @@ def _shared(explanation, k):
         return None
     ranks = range(min(k, explanation.k))
     return [
-        [explanation.shared_features(query, rank, N_PARTS) for rank in ranks]
+        [shared_parts(explanation, query, rank) for rank in ranks]
         for query in range(explanation.n_queries)
     ]
 

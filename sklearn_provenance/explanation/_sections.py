@@ -174,12 +174,12 @@ def _note_of_parts(kind):
     """Explain which features are shared, and how they are marked."""
     if kind == "table":
         return (
-            "Where a feature has one of the largest parts in the inner product of an exemplar and "
-            "its query, the part is written below its value. "
+            "Where a feature has one of the largest parts in the score of an exemplar, or in the "
+            "inner product behind it, the part is written below its value. "
         )
     note = (
         "“Shared” lists the features that an exemplar shares with its query, with their parts of "
-        "the inner product of the two, the largest first. "
+        "the score, or of the inner product behind it, the largest first. "
     )
     if kind == "texts":
         note += "Their words are marked, orange where they raise it, and violet where they lower "

@@ -29,7 +29,9 @@ class ShownExplanation:
         pandas.DataFrame
             Columns `query` (from 0), `query_id` if known, `rank` (from 1, the best), `index`,
             `sample_id` if known, `score`, and as far as they are known `query_label`, `true_label`
-            (of the query), `label` (of the exemplar) and `n_tied` (of the query). Where targets are
+            (of the query), `label` (of the exemplar), `query_text` and `text` (of the exemplar)
+            where rows are texts, `shared`, the words or columns of the largest parts (see
+            :meth:`Explanation.shared_features`), and `n_tied` (of the query). Where targets are
             numbers, the labels are called `query_target`, `true_target` and `target`, with
             `residual` (of the query) and `difference` (of the exemplar's target from
             `query_target`).

@@ -2,7 +2,9 @@
 
 import numpy as np
 
+from ._contributions import shared_text
 from ._targets import are_numbers, has
+from ._words import Texts, shared_parts
 
 
 def columns(explanation):
@@ -40,6 +42,15 @@ def columns(explanation):
         found[word] = exp.exemplar_labels[valid]
     if are_numbers(exp) and has(exp, "query_labels", "exemplar_labels"):
         found["difference"] = exp.target_differences[valid]
+    texts = Texts(exp)
+    if texts.queries is not None:
+        found["query_text"] = np.array(texts.queries, dtype=object)[query]
+    if texts.exemplars is not None:
+        found["text"] = np.array(texts.exemplars, dtype=object)[valid]
+    if exp.contributions is not None:
+        pairs = zip(query, position, strict=True)
+        shared = [shared_text(shared_parts(exp, *pair)) for pair in pairs]
+        found["shared"] = np.array(shared, dtype=object)
     if exp.n_tied is not None:
         found["n_tied"] = exp.n_tied[query]
     return found

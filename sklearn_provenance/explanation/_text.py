@@ -1,10 +1,14 @@
 """An explanation in a terminal and in a notebook."""
 
+from ._contributions import mark_words, shared_text, together
 from ._rows import clip, counted, format_number, plain, quote
 from ._targets import are_numbers, subtract, write_number, write_signed
 from ._templates import render
+from ._words import Texts, shared_parts
 
 _WIDTH = 100
+# Letters of a text in a notebook.
+_LETTERS = 240
 
 
 def header(explanation):
@@ -30,7 +34,10 @@ def write_text(explanation, n_queries):
     """Write a line for each of the first queries, as many exemplars on it as there is room for."""
     lines = [header(explanation)]
     n_shown = min(explanation.n_queries, n_queries)
-    lines += [_query_line(explanation, query) for query in range(n_shown)]
+    texts = Texts(explanation, n_shown, 1)
+    for query in range(n_shown):
+        lines.append(_query_line(explanation, query))
+        lines += _lines_of_words(explanation, texts, query)
     if explanation.n_queries > n_shown:
         lines.append(f"... {explanation.n_queries - n_shown} more queries")
     if explanation.reason:
@@ -66,6 +73,18 @@ def _query_line(explanation, query):
             break
         line += text
     return line + tied
+
+
+def _lines_of_words(explanation, texts, query):
+    """Write the text of a query and of its first exemplar, and what they share, as far as known."""
+    known = {}
+    if texts.queries is not None:
+        known["text"] = texts.queries[query]
+    if texts.exemplars is not None:
+        known["first"] = texts.exemplars[query][0]
+    known["shared"] = shared_text(shared_parts(explanation, query, 0))
+    lines = [f"  {name:<7} {plain(text)}" for name, text in known.items() if text]
+    return [clip(line, _WIDTH, "...") for line in lines]
 
 
 def query_name(explanation, query):
@@ -150,20 +169,39 @@ def summary_table(explanation, n_queries, k):
     heads = ["query"] + [f"exemplar {rank + 1}" for rank in range(k)]
     if shows_ties:
         heads.append("tied with the last")
+    texts = Texts(explanation, n_queries, k)
     lines = []
     for query in range(n_queries):
-        texts = []
+        shared = [shared_parts(explanation, query, rank) for rank in range(k)]
+        cells = []
         for rank in range(k):
-            is_padding = explanation.indices[query, rank] < 0
-            texts.append("" if is_padding else exemplar_text(explanation, query, rank, "≠"))
+            cell = {"words": "", "shared": shared_text(shared[rank]), "runs": []}
+            if explanation.indices[query, rank] >= 0:
+                cell["words"] = exemplar_text(explanation, query, rank, "≠")
+            if texts.exemplars is not None:
+                cell["runs"] = _runs(texts.exemplars[query][rank], shared[rank])
+            cells.append(cell)
         if shows_ties:
-            texts.append(explanation.n_tied[query])
+            cells.append({"words": explanation.n_tied[query], "shared": "", "runs": []})
         head = query_name(explanation, query) + query_label(explanation, query, ": ", "≠")
-        lines.append({"head": head, "texts": texts})
+        runs = []
+        if texts.queries is not None:
+            runs = _runs(texts.queries[query], together(shared))
+        lines.append({"head": head, "runs": runs, "cells": cells})
     hidden = ""
     if (n_queries, k) != explanation.indices.shape:
         hidden = f"{n_queries} of {explanation.n_queries} queries, "
         hidden += f"{k} of {explanation.k} exemplars"
     return render(
-        "notebook.html", header=header(explanation), heads=heads, lines=lines, hidden=hidden
+        "notebook.html",
+        header=header(explanation),
+        heads=heads,
+        lines=lines,
+        hidden=hidden,
+        has_words=texts.queries is not None or explanation.contributions is not None,
     )
+
+
+def _runs(text, parts):
+    """Cut the beginning of a text where words have parts, for the notebook."""
+    return mark_words(clip(plain(text), _LETTERS), parts)

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ._contributions import N_PARTS, mark_words, totals
+from ._contributions import mark_words, totals
 from ._pictures import Pictures
 from ._rows import (
     as_images,
@@ -23,6 +23,7 @@ from ._rows import (
     text_of,
 )
 from ._targets import write_signed
+from ._words import shared_parts
 
 _MAX_SIDE = 160  # pixels of a picture; larger images are shrunk
 _MAX_NAME = 200
@@ -213,7 +214,7 @@ def _shared_totals(explanation, n_features):
         return None
     names = explanation.feature_names or [f"x{column}" for column in range(n_features)]
     pairs = zip(*np.nonzero(explanation.indices >= 0), strict=True)
-    return totals((explanation.shared_features(*pair, N_PARTS) for pair in pairs), names)
+    return totals((shared_parts(explanation, *pair) for pair in pairs), names)
 
 
 def _brightness_limits(samples):

@@ -182,6 +182,38 @@ def test_marks_words_in_pages_and_figures():
     assert {text.lower() for text in marked} >= shared_names(exp)
 
 
+def test_texts_and_words_are_shown_by_default():
+    model = make_pipeline(TfidfVectorizer(stop_words="english"), LogisticRegression())
+    exp = InfluenceAttributor(model).fit(TEXTS, TOPICS).explain(QUERIES, k=2)
+    lines = repr(exp).split("\n")
+    best = TEXTS[exp.indices[0, 0]]
+    assert lines[2:4] == [f"  text    {QUERIES[0]}", f"  first   {best}"]
+    word, part = next(pair for pair in exp.shared_features(0, 0) if pair[0] != "(intercept)")
+    assert lines[4].startswith(f"  shared  {word} {part:+.2g}")
+    assert "(intercept)" not in repr(exp) + exp._repr_html_() + exp.to_html()
+    notebook = exp._repr_html_()
+    for name in shared_names(exp) - {"(intercept)"}:
+        assert f">{name}</mark>" in notebook.lower()
+    Page(notebook)
+    frame = exp.to_frame()
+    assert list(frame["query_text"]) == [QUERIES[0]] * 2 + [QUERIES[1]] * 2
+    assert list(frame["text"]) == [TEXTS[row] for row in frame["index"]]
+    assert frame["shared"][0].startswith(f"{word} {part:+.2g}")
+
+
+def test_what_is_not_known_is_not_shown():
+    exp = InfoGainAttributor(make_pipeline(HashingVectorizer(n_features=32), LogisticRegression()))
+    exp = exp.fit(TEXTS, TOPICS).explain(QUERIES, k=2)
+    assert "  text    " in repr(exp)
+    assert "shared" not in repr(exp) + exp._repr_html_()
+    assert "shared" not in exp.to_frame()
+    X, y = table()
+    exp = RepSimAttributor(make_pipeline(encoder(), LogisticRegression())).fit(X, y).explain(X[:2])
+    assert "  shared  " in repr(exp)
+    assert "  text    " not in repr(exp)
+    assert "text" not in exp.to_frame()
+
+
 PIPELINES = {
     "counts": (CountVectorizer(), TfidfTransformer()),
     "union": (make_union(CountVectorizer(), TfidfVectorizer(stop_words="english")),),
