@@ -12,8 +12,9 @@ _LOSS_PARAMETERS = ("alpha", "mixing", "lambda_class", "lambda_index", "label_sm
 
 
 def assemble_net(clf, seed):
-    """The net of a classifier whose data have been validated, with fresh weights."""
-    index, device = clf._index, as_device(clf.device)
+    """Build the net of a classifier whose rows were checked, with fresh weights."""
+    index = clf._index
+    device = as_device(clf.device)
     network = {
         **shared_network_arguments(clf, seed, device),
         "architecture": clf.architecture,
@@ -21,9 +22,11 @@ def assemble_net(clf, seed):
         "heads": clf.heads,
         "class_conditioning": clf.class_conditioning,
     }
-    conditional = clf.architecture == "class_conditional"
+    members = None
+    if clf.architecture != "class_conditional":
+        members = torch.as_tensor(index.members)
     loss = {
-        "members": None if conditional else torch.as_tensor(index.members),
+        "members": members,
         "sizes": torch.as_tensor(index.sizes),
         **{name: getattr(clf, name) for name in _LOSS_PARAMETERS},
     }
@@ -31,12 +34,12 @@ def assemble_net(clf, seed):
 
 
 def update_net(clf):
-    """Bring hyperparameters that may change between warm starts to the net."""
+    """Give the net the hyperparameters that may change between warm starts."""
     update_branched_net(clf, _LOSS_PARAMETERS)
 
 
 def shared_network_arguments(estimator, seed, device):
-    """Arguments that all networks with a branch for the task and an index branch take."""
+    """Return the arguments of every network with a branch for the task and an index branch."""
     shape, axes = stored_layout(estimator)
     backbone = choose_backbone(estimator.backbone, shape)
     _check_network(estimator, backbone)
@@ -55,7 +58,7 @@ def shared_network_arguments(estimator, seed, device):
 
 
 def build_branched_net(estimator, module, network, criterion, loss, device):
-    """The net of such a network, trained by AdamW."""
+    """Build the net of such a network, to be trained by AdamW."""
     from ._net import build_net
 
     options = {"lr": estimator.lr, "weight_decay": estimator.weight_decay, "betas": (0.9, 0.999)}
@@ -67,7 +70,7 @@ def build_branched_net(estimator, module, network, criterion, loss, device):
 
 
 def update_branched_net(estimator, loss_parameters):
-    """Bring hyperparameters that may change between warm starts to such a net."""
+    """Give such a net the hyperparameters that may change between warm starts."""
     from ._net import update_training
 
     net = estimator.net_
@@ -76,39 +79,40 @@ def update_branched_net(estimator, loss_parameters):
         setattr(net.criterion_, name, getattr(estimator, name))
     rates = [estimator.lr]
     if estimator.lr_index is not None:
-        rates = [estimator.lr_index, estimator.lr]
+        rates = [estimator.lr_index, estimator.lr]  # in the order of the parameter groups
     for group, rate in zip(net.optimizer_.param_groups, rates, strict=True):
         group.update(initial_lr=rate, weight_decay=estimator.weight_decay)
 
 
 def stored_layout(estimator):
-    """Shape of one stored row before it was flattened, and its transposition if it needs one."""
+    """Return the shape of a row before it was flattened, and its transposition if it needs one."""
     if estimator._user_shape is None:
         return (estimator.n_features_in_,), None
     return image_layout(estimator._user_shape)
 
 
 def choose_backbone(backbone, shape):
-    """What "auto" stands for, or what was given."""
+    """Return the backbone that was given, or the one that "auto" stands for."""
     if not isinstance(backbone, str):
         return backbone
-    images = len(shape) == 3
-    if backbone == "cnn" and not images:
+    are_images = len(shape) == 3
+    if backbone == "cnn" and not are_images:
         raise ValueError(
             "backbone='cnn' needs images; X holds rows. Pass images, or input_shape if the "
             "rows are flat images"
         )
     if backbone == "auto":
-        return "cnn" if images else "mlp"
+        return "cnn" if are_images else "mlp"
     return backbone
 
 
 def amp_dtype(precision, device):
-    """The type of automatic mixed precision on a device; None for single precision."""
-    if precision == "auto":
-        fast = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
-        return torch.bfloat16 if fast else None
-    return torch.bfloat16 if precision == "bfloat16" else None
+    """Return the type of automatic mixed precision on a device; None for single precision."""
+    if precision == "auto" and device.type == "cuda":
+        mixed = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        mixed = precision == "bfloat16"
+    return torch.bfloat16 if mixed else None
 
 
 def _check_network(estimator, backbone):
@@ -120,11 +124,11 @@ def _check_network(estimator, backbone):
     if estimator.sharing_level is not None:
         if not isinstance(backbone, str):
             raise ValueError(
-                "sharing_level needs a built-in backbone; the branches share the whole of a "
-                "backbone of your own"
+                "sharing_level needs a built-in backbone; the branches share the whole of the "
+                "backbone that you give"
             )
         if backbone == "mlp" and estimator.sharing_level > MLP_DEPTH:
             raise ValueError(
-                f"sharing_level={estimator.sharing_level}, but the MLP backbone has {MLP_DEPTH} "
-                "layers"
+                f"sharing_level must be at most {MLP_DEPTH}, the layers that the MLP backbone has; "
+                f"got {estimator.sharing_level}"
             )

@@ -1,4 +1,4 @@
-"""Outputs of provenance networks, without automatic mixed precision.
+"""Compute outputs of provenance networks without automatic mixed precision.
 
 Shapes in comments: B rows, T targets.
 """
@@ -11,7 +11,7 @@ import torch
 
 
 def class_branch(module, x):
-    """Class logits (B, C) of a provenance network with two branches."""
+    """Compute class logits (B, C) of a provenance network with two branches."""
     with _single_precision(module):
         return module.class_logits(x)
 
@@ -24,7 +24,7 @@ class SingleBranch:
     n_classes: int
 
     def __call__(self, module, x):
-        """Logits (B, C)."""
+        """Compute logits (B, C)."""
         with _single_precision(module):
             logits = module(x).index_logits  # (B, n_outputs)
         columns = [torch.as_tensor(self.labels == c) for c in range(self.n_classes)]
@@ -39,16 +39,17 @@ class OutputBranch:
     scale: np.ndarray  # (T,), their standard deviations
 
     def __call__(self, module, x):
-        """Predictions (B, T)."""
+        """Compute predictions (B, T)."""
         with _single_precision(module):
             values = module.values(x)  # standardised
-        mean, scale = (torch.as_tensor(part).to(values) for part in (self.mean, self.scale))
+        mean = torch.as_tensor(self.mean).to(values)
+        scale = torch.as_tensor(self.scale).to(values)
         return mean + scale * values
 
 
 @contextmanager
 def _single_precision(module):
-    """Without the automatic mixed precision that a provenance network switches on by itself."""
+    """Switch off the automatic mixed precision of a provenance network."""
     amp_dtype = module.amp_dtype
     if amp_dtype is None:
         yield

@@ -21,11 +21,11 @@ class ClassIndex:
     labels : ndarray of shape (n_outputs,)
         Encoded class of each output.
     local : ndarray of shape (n_outputs,)
-        Position of each output inside its class.
+        Position of each output inside its class (with ``labels``, Eq. 18).
     sizes : ndarray of shape (n_classes,)
         Number of outputs of each class, K_y.
     members : ndarray of shape (n_classes, M)
-        Outputs of each class in local order; -1 pads.
+        Outputs of each class in local order; -1 pads (Eq. 19).
     output_of_row : ndarray of shape (n_rows,)
         Output of each training row; -1 for a row without one.
 
@@ -60,7 +60,9 @@ class ClassIndex:
             The maps between rows, outputs and local positions.
         """
         y = np.asarray(y)
-        rows = np.arange(len(y)) if rows is None else np.asarray(rows)
+        if rows is None:
+            rows = np.arange(len(y))
+        rows = np.asarray(rows)
         labels = y[rows]
         sizes = np.bincount(labels, minlength=n_classes)
         by_class = np.argsort(labels, kind="stable")
@@ -78,57 +80,6 @@ class ClassIndex:
         """Number of training rows that have an output."""
         return len(self.rows)
 
-    @property
-    def max_size(self):
-        """M, the size of the largest class."""
-        return self.members.shape[1]
-
-    def global_to_local(self, outputs):
-        """Class and local position of outputs ([1]_, Eq. 18).
-
-        Parameters
-        ----------
-        outputs : ndarray of int
-            Global output numbers.
-
-        Returns
-        -------
-        labels, local : ndarray of int
-            Encoded class and position inside it.
-
-        References
-        ----------
-        .. [1] Provenance Networks, section 7.2.3.
-        """
-        return self.labels[outputs], self.local[outputs]
-
-    def local_to_global(self, labels, local):
-        """Global outputs of local positions ([1]_, Eq. 19).
-
-        Parameters
-        ----------
-        labels, local : ndarray of int
-            Encoded class and position inside it.
-
-        Returns
-        -------
-        outputs : ndarray of int
-            Global output numbers.
-
-        Raises
-        ------
-        IndexError
-            If a position lies outside its class.
-
-        References
-        ----------
-        .. [1] Provenance Networks, section 7.2.3.
-        """
-        labels, local = np.asarray(labels), np.asarray(local)
-        if np.any(local < 0) or np.any(local >= self.sizes[labels]):
-            raise IndexError("a local index lies outside its class")
-        return self.members[labels, local]
-
 
 def sample_local_targets(local, sizes, alpha, generator=None):
     """Draw target positions by label mixing ([1]_, Eq. 1).
@@ -136,11 +87,11 @@ def sample_local_targets(local, sizes, alpha, generator=None):
     Parameters
     ----------
     local : Tensor of shape (n,)
-        Own position of each row inside its class.
+        Position of each row inside its class.
     sizes : Tensor of shape (n,)
         Size K_y of each row's class.
     alpha : float
-        Probability of drawing another member of the class uniformly.
+        Probability of drawing another member of the class, uniformly.
     generator : torch.Generator, default=None
         Source of randomness.
 
@@ -157,55 +108,28 @@ def sample_local_targets(local, sizes, alpha, generator=None):
     others = (sizes - 1).clamp(min=1)
     # float32 rounding can reach `others` itself for classes beyond 2^24 members.
     other = torch.minimum((uniform[1] * others).long(), others - 1)
-    other = other + (other >= local)  # skip the own position
+    other = other + (other >= local)  # skips the row itself
     mixed = (uniform[0] < alpha) & (sizes > 1)
     return torch.where(mixed, other, local)
-
-
-def expected_targets(local, sizes, alpha, max_size):
-    """The expectation of the sampled target, as a dense matrix.
-
-    The definition that :func:`index_cross_entropy` avoids building; tests compare the two.
-
-    Parameters
-    ----------
-    local, sizes : Tensor of shape (n,)
-        Own position and size of each row's class.
-    alpha : float
-        Mixing probability.
-    max_size : int
-        Number of columns, M.
-
-    Returns
-    -------
-    targets : Tensor of shape (n, max_size)
-        (1 - alpha) at the own position, alpha / (K_y - 1) at the others of the class.
-    """
-    positions = torch.arange(max_size, device=local.device)
-    own = positions == local[:, None]  # (n, M)
-    valid = positions < sizes[:, None]  # (n, M)
-    alpha = torch.where(sizes > 1, alpha, 0.0)[:, None]
-    others = (sizes - 1).clamp(min=1)[:, None]
-    return torch.where(own, 1 - alpha, alpha / others) * valid
 
 
 def index_cross_entropy(
     logits, local, sizes, alpha=0.0, label_smoothing=0.0, targets=None, members=None
 ):
-    """Cross entropy of index logits with mixed, smoothed targets, one value per row.
+    """Compute the cross entropy of index logits with mixed, smoothed targets, one value per row.
 
-    With expected mixing the target of a row is ``(1 - alpha)`` at its own output and
-    ``alpha / (K_y - 1)`` at every other output of its class. Its inner product with the
-    log-probabilities needs one logsumexp and the sum of the class's logits, never an
-    N x N matrix of targets.
+    With expected mixing the target of a row is ``(1 - alpha)`` at the row's output and
+    ``alpha / (K_y - 1)`` at every other output of its class. The inner product of this target with
+    the log-probabilities needs one logsumexp and the sum of the class's logits, never an N x N
+    matrix of targets.
 
     Parameters
     ----------
     logits : Tensor of shape (n, n_outputs) or (n, M)
-        Logits of all outputs, or, without ``members``, of the row's own class in local order
-        with -inf for padding.
+        Logits of all outputs, or, without ``members``, of the row's class in local order with -inf
+        for padding.
     local, sizes : Tensor of shape (n,)
-        Own position and size of each row's class.
+        Position of each row inside its class, and the size of that class.
     alpha : float, default=0
         Mixing probability.
     label_smoothing : float, default=0
@@ -220,19 +144,33 @@ def index_cross_entropy(
     loss : Tensor of shape (n,)
         Cross entropy in nats; finite whatever is padding.
     """
-    own = (local if targets is None else targets)[:, None]
-    expected = targets is None and alpha > 0
-    if members is None:
-        fit = logits.gather(1, own)[:, 0]  # (n,)
-        class_logits = logits.masked_fill(logits.isneginf(), 0)  # (n, M)
-    else:
-        fit = logits.gather(1, members.gather(1, own))[:, 0]
-        if expected:
-            class_logits = logits.gather(1, members.clamp(min=0)).masked_fill(members < 0, 0)
-    if expected:
-        others = (class_logits.sum(1) - fit) / (sizes - 1).clamp(min=1)
-        fit = torch.where(sizes > 1, (1 - alpha) * fit + alpha * others, fit)
+    position = local
+    if targets is not None:
+        position = targets
+    column = position[:, None]  # (n, 1)
+    if members is not None:
+        column = members.gather(1, column)
+    target_logit = logits.gather(1, column)[:, 0]  # (n,)
+    # The loss is logsumexp minus the expectation of the logit under the target.
+    expectation = target_logit
+    mixes = targets is None and alpha > 0
+    if mixes or members is None:
+        class_sum = _class_sum(logits, members)  # (n,)
+    if mixes:
+        others = (class_sum - target_logit) / (sizes - 1).clamp(min=1)
+        mixed = (1 - alpha) * target_logit + alpha * others
+        expectation = torch.where(sizes > 1, mixed, target_logit)
     if label_smoothing > 0:
-        spread = logits.mean(1) if members is not None else class_logits.sum(1) / sizes
-        fit = (1 - label_smoothing) * fit + label_smoothing * spread
-    return logits.logsumexp(1) - fit
+        spread = logits.mean(1) if members is not None else class_sum / sizes
+        expectation = (1 - label_smoothing) * expectation + label_smoothing * spread
+    return logits.logsumexp(1) - expectation
+
+
+def _class_sum(logits, members):
+    """Sum the logits of each row's class, (n,), without those of padding."""
+    if members is None:
+        padding = logits.isneginf()
+    else:
+        padding = members < 0
+        logits = logits.gather(1, members.clamp(min=0))  # (n, M)
+    return logits.masked_fill(padding, 0).sum(1)

@@ -1,4 +1,4 @@
-"""What estimators read from their index branch: rows, their probabilities, how sure it is."""
+"""Methods that read the index branch: training rows, their probabilities, how sure it is."""
 
 from collections.abc import Callable
 from typing import Self
@@ -19,11 +19,11 @@ from ._inference import index_certainty, index_features, index_proba, nearest_ro
 class IndexBranchMixin(TransformerMixin):  # for set_output of its transform
     """Methods of a :class:`ProvenanceEstimator` that takes rows to its index branch.
 
-    A subclass has ``_method``, what its explanations say of the network, and the parameters
-    ``warmup_epochs`` and ``decay_epochs``.
+    A subclass has ``_method``, by which its explanations name the network, and the parameters
+    below.
     """
 
-    # Of the parameters that both subclasses have, beside those of ProvenanceEstimator.
+    # Of the parameters that both subclasses have beside those of ProvenanceEstimator.
     _parameter_constraints: dict = {
         "alpha": [real(0, 1, "both")],
         "mixing": [StrOptions({"expected", "sampled"})],
@@ -50,7 +50,7 @@ class IndexBranchMixin(TransformerMixin):  # for set_output of its transform
         return self.net_.module_.n_index_features
 
     def predict_index(self, X: Rows) -> np.ndarray:
-        """The training row of largest probability.
+        """Name the training row of largest probability.
 
         Parameters
         ----------
@@ -63,10 +63,11 @@ class IndexBranchMixin(TransformerMixin):  # for set_output of its transform
             Rows of the X given to fit.
         """
         rows = self._rows(X)
-        return nearest_rows(self._index_network, self._index, rows, 1, self._routing)[0][:, 0]
+        indices, _, _ = nearest_rows(self._index_network, self._index, rows, 1, self._routing)
+        return indices[:, 0]
 
     def index_proba(self, X: Rows) -> np.ndarray:
-        """Probability of every training row.
+        """Compute the probability of every training row.
 
         Parameters
         ----------
@@ -87,8 +88,8 @@ class IndexBranchMixin(TransformerMixin):  # for set_output of its transform
         Parameters
         ----------
         X : array-like, default=None
-            Rows or images as in :meth:`fit`. None takes the training rows, each without its own
-            index: the probabilities of the others are normalised again.
+            Rows or images as in :meth:`fit`. None takes the training rows, each without itself:
+            the probabilities of the others are normalised again.
 
         Returns
         -------
@@ -104,12 +105,12 @@ class IndexBranchMixin(TransformerMixin):  # for set_output of its transform
     def kneighbors(
         self, X: Rows = None, n_neighbors: int = 5, return_distance: bool = True
     ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
-        """The training rows of largest probability, as neighbours.
+        """Find the training rows of largest probability, as neighbours.
 
         Parameters
         ----------
         X : array-like, default=None
-            Queries as in :meth:`fit`; None takes the training rows, none its own neighbour.
+            Queries as in :meth:`fit`; None takes the training rows, each without itself.
         n_neighbors : int, default=5
             Neighbours per query.
         return_distance : bool, default=True
@@ -141,9 +142,9 @@ class IndexBranchMixin(TransformerMixin):  # for set_output of its transform
         Returns
         -------
         explanation : Explanation
-            Row numbers of the X given to fit and their probabilities, best first. In a network
-            that names rows of one class, where that class has fewer than k rows the rest is padded
-            with -1 and nan, with a warning.
+            Training rows, as numbers of rows of the X given to fit, and their probabilities, best
+            first. A network may name the rows of one class only; where that class has fewer than k
+            rows, the rest is padded with -1 and nan, with a warning.
 
         Raises
         ------
@@ -169,15 +170,15 @@ class IndexBranchMixin(TransformerMixin):  # for set_output of its transform
         path : str or path-like
             File to read.
         backbone : Module or callable, default=None
-            The backbone, if the estimator was saved with one of your own; its weights come from
-            the file.
+            The backbone, if it was not a built-in one; its weights come from the file.
         device : str or torch.device, default="auto"
             Where to compute.
 
         Returns
         -------
         estimator : ProvenanceClassifier or ProvenanceRegressor
-            Fitted, of this class; it predicts and explains as the saved one.
+            Fitted, of the class on which ``load`` is called; it predicts and explains as the saved
+            one.
 
         Raises
         ------

@@ -1,11 +1,13 @@
-"""Layers that draw their initial weights and masks from generators of their own.
+"""Layers that draw their initial weights and masks from given generators.
 
 Torch's layers draw from its global generator, so that two fits in two threads would disturb each
-other and the user's own random numbers.
+other and the random numbers of the user.
+
+[PN] is "Provenance Networks: End-to-End Exemplar-Based Explainability". Shapes in comments: B rows,
+K_y outputs of class y, M outputs of the largest class.
 """
 
 import math
-from itertools import pairwise
 
 import torch
 from torch import nn
@@ -13,7 +15,7 @@ from torch.nn.utils import skip_init
 
 
 class Dropout(nn.Module):
-    """Dropout that draws from ``generator``; None is torch's global one."""
+    """Dropout that draws from ``generator``; None stands for torch's global one."""
 
     def __init__(self, p):
         super().__init__()
@@ -57,7 +59,7 @@ def recompute_batch_norm(module, batches):
     Parameters
     ----------
     module : Module
-        Whose own batch normalisation layers to set.
+        Its batch normalisation layers of this file are set, not those of a user's backbone.
     batches : iterable of dict
         Arguments of forward passes in training mode; up to ten are averaged evenly.
     """
@@ -72,15 +74,15 @@ def recompute_batch_norm(module, batches):
 
 
 class BatchNorm1d(_FirstBatchStatistics, nn.BatchNorm1d):
-    """Over features."""
+    """Batch normalisation over features."""
 
 
 class BatchNorm2d(_FirstBatchStatistics, nn.BatchNorm2d):
-    """Over channels."""
+    """Batch normalisation over channels."""
 
 
 class MixedPrecision(nn.Module):
-    """A network that computes in a smaller type on one kind of device, if one is given."""
+    """A network that computes in ``amp_dtype`` on one kind of device; None in float32."""
 
     def __init__(self, amp_dtype, amp_device):
         super().__init__()
@@ -93,7 +95,7 @@ class MixedPrecision(nn.Module):
 
 
 class InputScaling(nn.Module):
-    """From stored rows (B, n_features) to network input (B, C, H, W) or (B, n_features)."""
+    """Turn stored rows (B, n_features) into network input (B, C, H, W) or (B, n_features)."""
 
     def __init__(self, shape, axes, scale):
         super().__init__()
@@ -111,10 +113,12 @@ class InputScaling(nn.Module):
         if self.scale != 1:
             x = x * self.scale
         x = x.view(-1, *self.shape)
-        return x if self.axes is None else x.permute(self.axes).contiguous()
+        if self.axes is None:
+            return x
+        return x.permute(self.axes).contiguous()
 
     def inverse(self, x):
-        """From network input back to floating-point rows."""
+        """Turn network input back into floating-point rows."""
         if self.axes is not None:
             x = x.permute(torch.tensor(self.axes).argsort().tolist())
         return x.flatten(1) / self.scale
@@ -141,7 +145,7 @@ class ClassHeads(nn.Module):
 
 
 def linear(in_features, out_features, generator, std=0.02):
-    """A linear layer with weights from N(0, std) and no bias at first ([PN] 7.1.2)."""
+    """Build a linear layer with weights from N(0, std²) and bias 0 ([PN] 7.1.2)."""
     layer = skip_init(nn.Linear, in_features, out_features)
     nn.init.normal_(layer.weight, 0, std, generator=generator)
     nn.init.zeros_(layer.bias)
@@ -149,12 +153,12 @@ def linear(in_features, out_features, generator, std=0.02):
 
 
 def index_layer(in_features, out_features, generator):
-    """The final layer of an index branch ([PN] 7.1.2)."""
+    """Build the last layer of an index branch ([PN] 7.1.2)."""
     return linear(in_features, out_features, generator, std=0.01)
 
 
 def dense(in_features, units, dropout, generator, relu=True):
-    """Linear, batch normalisation, ReLU, dropout."""
+    """Build a linear layer with batch normalisation, ReLU and dropout."""
     layers = [linear(in_features, units, generator), BatchNorm1d(units)]
     if relu:
         layers.append(nn.ReLU())
@@ -164,16 +168,16 @@ def dense(in_features, units, dropout, generator, relu=True):
 
 
 def hidden_layers(in_features, layout, generator):
-    """Dense layers from pairs of units and dropout, and the number of features they give."""
-    units = [in_features, *(u for u, _ in layout)]
-    layers = [
-        dense(i, o, p, generator) for (i, o), (_, p) in zip(pairwise(units), layout, strict=True)
-    ]
-    return nn.Sequential(*layers), units[-1]
+    """Build dense layers from pairs of units and dropout; count the features they give."""
+    layers = []
+    for units, dropout in layout:
+        layers.append(dense(in_features, units, dropout, generator))
+        in_features = units
+    return nn.Sequential(*layers), in_features
 
 
 def convolution_block(in_channels, channels, pool, generator):
-    """A 3 x 3 convolution, batch normalisation, ReLU and pooling ([PN] 7.1, 7.2)."""
+    """Build a 3 x 3 convolution with batch normalisation, ReLU and pooling ([PN] 7.1, 7.2)."""
     layer = skip_init(nn.Conv2d, in_channels, channels, 3, padding=1)
     nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu", generator=generator)
     nn.init.zeros_(layer.bias)

@@ -1,6 +1,6 @@
 """Index targets of a regression: which training rows may stand for a row beside itself.
 
-Eq. 1 of the provenance paper mixes the index of a row with those of its class. A regression has no
+[PN] Eq. 1 mixes the index of a row with those of its class. A regression has no
 classes; here the rows whose targets are nearest take their place. The neighbours of row i are the
 rows j with |y_i - y_j| <= r_i, where r_i is the distance from y_i to the target of its n-th nearest
 other row. All rows within r_i count, so that ties are not cut by row number: with targets that take
@@ -19,7 +19,7 @@ _ROUNDING = 1e-9  # a target this much farther, relatively, is a tie
 
 
 def neighbour_radii(targets, n_neighbours):
-    """Distance from each target to that of its n-th nearest other row.
+    """Compute the distance from each target to that of its n-th nearest other row.
 
     Parameters
     ----------
@@ -45,16 +45,17 @@ def neighbour_radii(targets, n_neighbours):
     radii = np.empty(n_outputs)
     for start in range(0, n_outputs, _BLOCK):
         block = slice(start, start + _BLOCK)
-        radii[block] = search.kneighbors(targets[block])[0][:, -1]  # the nearest is the row itself
+        distances, _ = search.kneighbors(targets[block])  # the nearest is the row itself
+        radii[block] = distances[:, -1]
     return radii
 
 
 def _radii_on_a_line(values, n_neighbours):
-    """The same for one target: the narrowest window of sorted values around each.
+    """Compute the same for one target: the narrowest window of sorted values around each value.
 
-    A window is ``n_neighbours + 1`` values in a row that begin at ``start`` and hold the row. As it
-    moves up, its lower end comes nearer and its upper end moves away: the best one is where the
-    two meet, which a bisection finds.
+    A window holds ``n_neighbours + 1`` consecutive sorted values from ``start`` on, among them the
+    value of the row. As a window moves up, its lower end comes nearer to this value and its upper
+    end moves away. The narrowest window is where the two distances meet, which a bisection finds.
     """
     order = np.argsort(values, kind="stable")
     ordered = values[order]
@@ -81,7 +82,7 @@ def _radii_on_a_line(values, n_neighbours):
 
 
 def neighbour_mask(targets, radii, own):
-    """Which outputs are neighbours of the rows of a batch.
+    """Find the outputs that are neighbours of the rows of a batch.
 
     Parameters
     ----------
@@ -107,7 +108,7 @@ def neighbour_mask(targets, radii, own):
 
 
 def sample_neighbours(own, mask, alpha, generator=None):
-    """Draw target outputs: a row's own, or with probability alpha one of its neighbours.
+    """Draw target outputs: that of the row itself, or with probability alpha of a neighbour.
 
     Parameters
     ----------
@@ -136,10 +137,11 @@ def sample_neighbours(own, mask, alpha, generator=None):
 
 
 def neighbour_cross_entropy(logits, own, mask, alpha=0.0, label_smoothing=0.0, drawn=None):
-    """Cross entropy of index logits with mixed, smoothed targets, one value per row.
+    """Compute the cross entropy of index logits with mixed, smoothed targets, one value per row.
 
-    The expected target of a row is ``1 - alpha`` at its own output and ``alpha`` in equal shares at
-    those of its neighbours; a row without neighbours has 1 at its own.
+    The expected target of a row is ``1 - alpha`` at the output of the row and ``alpha`` in equal
+    shares at those of its neighbours; for a row without neighbours it is 1 at the output of the
+    row.
 
     Parameters
     ----------
@@ -161,12 +163,17 @@ def neighbour_cross_entropy(logits, own, mask, alpha=0.0, label_smoothing=0.0, d
     loss : Tensor of shape (n,)
         Cross entropy in nats.
     """
-    target = own if drawn is None else drawn
-    fit = logits.gather(1, target[:, None])[:, 0]
+    output = own
+    if drawn is not None:
+        output = drawn
+    target_logit = logits.gather(1, output[:, None])[:, 0]  # (B,)
+    # The loss is logsumexp minus the expectation of the logit under the target.
+    expectation = target_logit
     if drawn is None and alpha > 0:
         counts = mask.sum(1)
         neighbours = logits.masked_fill(~mask, 0).sum(1) / counts.clamp(min=1)
-        fit = torch.where(counts > 0, (1 - alpha) * fit + alpha * neighbours, fit)
+        mixed = (1 - alpha) * target_logit + alpha * neighbours
+        expectation = torch.where(counts > 0, mixed, target_logit)
     if label_smoothing > 0:
-        fit = (1 - label_smoothing) * fit + label_smoothing * logits.mean(1)
-    return logits.logsumexp(1) - fit
+        expectation = (1 - label_smoothing) * expectation + label_smoothing * logits.mean(1)
+    return logits.logsumexp(1) - expectation

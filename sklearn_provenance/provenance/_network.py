@@ -23,21 +23,21 @@ from ._layers import (
 
 
 class NetworkOutput(NamedTuple):
-    """What a forward pass gives."""
+    """Output of a forward pass."""
 
     class_logits: torch.Tensor | None  # (B, C); None in a single branch
     index_logits: torch.Tensor  # (B, M) local if class-conditional, else (B, n_outputs)
     index_features: torch.Tensor  # (B, F), what the last layer of the index branch sees
-    label: torch.Tensor | None  # (B,) the class that index_logits are local to, if they are
+    label: torch.Tensor | None  # (B,) the class that index_logits are local to, if they are local
 
     @property
     def task(self):
-        """What is predicted from; None in a single branch."""
+        """The output that predictions come from; None in a single branch."""
         return self.class_logits
 
 
 class BranchedNetwork(MixedPrecision):
-    """A backbone from which a branch for the task and an index branch go out.
+    """A backbone with a branch for the task and an index branch.
 
     Subclasses call :meth:`_build_stages` and :meth:`_build_index_hidden` in this order, and add the
     last layer of the index branch.
@@ -68,16 +68,21 @@ class BranchedNetwork(MixedPrecision):
         """
         input_shape = self.scaling.output_shape
         stages, n_features = make_stages(backbone, input_shape, units, generator)
-        shared = len(stages) if sharing_level is None else sharing_level
-        self.shared = nn.Sequential(*stages[:shared])
-        own_stages, task_branch = stages[shared:], None
-        if n_task_outputs:
-            hidden, n_hidden = hidden_layers(n_features, units.class_hidden, generator)
-            output = linear(n_hidden, n_task_outputs, generator)
-            task_branch = nn.Sequential(*own_stages, hidden, output)
-            if own_stages:
-                own_stages = make_stages(backbone, input_shape, units, generator)[0][shared:]
-        self.index_stages = nn.Sequential(*own_stages)
+        n_shared = sharing_level
+        if n_shared is None:
+            n_shared = len(stages)
+        self.shared = nn.Sequential(*stages[:n_shared])
+        if not n_task_outputs:
+            self.index_stages = nn.Sequential(*stages[n_shared:])
+            return None, n_features
+        hidden, n_hidden = hidden_layers(n_features, units.class_hidden, generator)
+        output = linear(n_hidden, n_task_outputs, generator)
+        task_branch = nn.Sequential(*stages[n_shared:], hidden, output)
+        # Stages that are not shared are built twice, with other weights.
+        index_stages = []
+        if n_shared < len(stages):
+            index_stages = make_stages(backbone, input_shape, units, generator)[0][n_shared:]
+        self.index_stages = nn.Sequential(*index_stages)
         return task_branch, n_features
 
     def _build_index_hidden(self, n_input, units, generator):
@@ -90,9 +95,11 @@ class BranchedNetwork(MixedPrecision):
     @property
     def values_per_row(self):
         """Numbers that a forward pass holds per row, roughly: the widest layer."""
-        widest = max(sum(p.shape[:1]) for p in self.parameters())
+        n_units = max(sum(p.shape[:1]) for p in self.parameters())
         shape = self.scaling.output_shape
-        return widest if len(shape) == 1 else max(widest, 64 * math.prod(shape[1:]))
+        if len(shape) == 1:
+            return n_units
+        return max(n_units, 64 * math.prod(shape[1:]))  # 64 channels of the image's size
 
     def set_generator(self, generator):
         """Make every dropout draw from one generator."""
@@ -108,22 +115,14 @@ class ProvenanceNetwork(BranchedNetwork):
     ----------
     architecture : {"class_conditional", "class_independent", "single_branch"}
         Which branches there are and what the index branch ranges over.
-    user_shape : tuple of int
-        Shape of one stored row before it was flattened.
-    axes : tuple of int or None
-        Transposition of a batch of such rows to channels-first order, if they need one.
-    input_scale : float
-        Factor for stored values.
     sizes : sequence of int
         Outputs of each class, K_y.
     generator : torch.Generator
         Source of the initial weights.
     backbone, width, dropout, sharing_level, heads, class_conditioning
         As in :class:`ProvenanceClassifier`.
-    amp_dtype : torch.dtype or None, default=None
-        Type for automatic mixed precision; None computes in single precision.
-    amp_device : str, default="cpu"
-        Kind of device on which it is used.
+    user_shape, axes, input_scale, amp_dtype, amp_device
+        As in :class:`BranchedNetwork`.
 
     Attributes
     ----------
@@ -158,25 +157,29 @@ class ProvenanceNetwork(BranchedNetwork):
         self.conditioning = self.index_per_class and class_conditioning
         units = layout(width, architecture, backbone, dropout)
 
-        n_task_outputs = n_classes if self.has_class_branch else 0
+        n_task_outputs = 0
+        if self.has_class_branch:
+            n_task_outputs = n_classes
         class_branch, n_features = self._build_stages(
             backbone, units, sharing_level, n_task_outputs, generator
         )
         if class_branch is not None:
             self.class_branch = class_branch
-        n_input = n_features + (n_classes if self.conditioning else 0)
-        self._build_index_hidden(n_input, units, generator)
-        if self.index_per_class and heads == "per_class":
+        if self.conditioning:
+            n_features += n_classes  # the one-hot class
+        self._build_index_hidden(n_features, units, generator)
+        if not self.index_per_class:
+            self.index_head = index_layer(self.n_index_features, sum(sizes), generator)
+        elif heads == "per_class":
             self.index_head = ClassHeads(self.n_index_features, list(sizes), generator)
         else:
-            n_outputs = max(sizes) if self.index_per_class else sum(sizes)
-            self.index_head = index_layer(self.n_index_features, n_outputs, generator)
+            self.index_head = index_layer(self.n_index_features, max(sizes), generator)
         self.register_buffer("sizes", torch.as_tensor(sizes), persistent=False)
 
     def forward(self, x, label=None):
-        """Both branches for a batch of stored rows (B, n_features).
+        """Compute both branches for a batch of stored rows (B, n_features).
 
-        ``label`` is what a class-conditional index branch is conditioned on: the true class in
+        ``label`` is the class that a class-conditional index branch sees: the true class in
         training (teacher forcing, [PN] Eq. 21); None takes the predicted one.
         """
         with self._autocast(x):
@@ -192,18 +195,20 @@ class ProvenanceNetwork(BranchedNetwork):
         return NetworkOutput(class_logits, logits, features, label)
 
     def class_logits(self, x):
-        """Class logits (B, C) alone."""
+        """Compute class logits (B, C) alone."""
         with self._autocast(x):
             return self.class_branch(self.shared(self.scaling(x))).float()
 
     def index_logits_per_class(self, x):
-        """Class logits (B, C), then local index logits (B, M) of every class in turn."""
+        """Iterate over class logits (B, C), then local index logits (B, M) of every class."""
         with self._autocast(x):
             trunk = self.shared(self.scaling(x))
             yield self.class_branch(trunk).float()
-            own = self.index_stages(trunk)
+            features = self.index_stages(trunk)
             for c in range(len(self.sizes)):
-                yield self._index_branch(own, torch.full((len(x),), c, device=x.device))[1]
+                label = torch.full((len(x),), c, device=x.device)
+                _, logits = self._index_branch(features, label)
+                yield logits
 
     def _index_branch(self, features, label):
         if self.conditioning:

@@ -1,4 +1,4 @@
-"""Saving and loading without pickle: one safetensors file with a JSON header."""
+"""Save and load without pickle: one safetensors file with a JSON header."""
 
 import json
 import math
@@ -17,10 +17,19 @@ from ._input import unit_scale
 _FORMAT = "sklearn_provenance.{name}/{version}"
 _CUSTOM = "custom backbone"
 _NOT_SAVED = ("callbacks", "random_state", "backbone")
-_LONGEST_TEXT = 1 << 16  # bytes of a label; a damaged type may ask for any
+_LONGEST_TEXT = 1 << 16  # bytes of a label; a damaged type may ask for any number
 _STATE = {
-    *("params", "backbone", "random_state", "classes", "sample_id", "feature_names"),
-    *("user_shape", "input_scale", "fit_max", "fit_flat", "history"),
+    "params",
+    "backbone",
+    "random_state",
+    "classes",
+    "sample_id",
+    "feature_names",
+    "user_shape",
+    "input_scale",
+    "fit_max",
+    "fit_flat",
+    "history",
 }
 
 
@@ -34,16 +43,20 @@ def save_estimator(estimator, path):
     path : str or path-like
         File to write.
     """
-    # set_params after fit does not change the network.
     params = estimator.get_params(deep=False)
+    # set_params after fit does not change the network.
     params.update({name: estimator._structure[name] for name in estimator._STRUCTURE})
     backbone = params["backbone"]
-    params = {name: _plain(v) for name, v in params.items() if name not in _NOT_SAVED}
-    seed = estimator.random_state
+    if not isinstance(backbone, str):
+        backbone = _CUSTOM
+    seed = None
+    if isinstance(estimator.random_state, int | np.integer):
+        seed = int(estimator.random_state)
+    saved = {name: value for name, value in params.items() if name not in _NOT_SAVED}
     state = {
-        "params": params,
-        "backbone": backbone if isinstance(backbone, str) else _CUSTOM,
-        "random_state": int(seed) if isinstance(seed, int | np.integer) else None,
+        "params": {name: _json_value(value) for name, value in saved.items()},
+        "backbone": backbone,
+        "random_state": seed,
         "classes": _encode(getattr(estimator, "classes_", None)),
         "sample_id": _encode(estimator._sample_id),
         "feature_names": _encode(getattr(estimator, "feature_names_in_", None)),
@@ -51,20 +64,18 @@ def save_estimator(estimator, path):
         "input_scale": estimator._input_scale,
         "fit_max": estimator._fit_max,
         "fit_flat": estimator._fit_flat,
-        "history": [
-            {k: v for k, v in epoch.items() if k != "batches"} for epoch in estimator.net_.history
-        ],
+        "history": [_without_batches(epoch) for epoch in estimator.net_.history],
     }
-    tensors = {
-        f"network.{name}": value.cpu().contiguous().clone()  # tied weights share memory
-        for name, value in estimator.net_.module_.state_dict().items()
-    }
+    tensors = {}
+    for name, value in estimator.net_.module_.state_dict().items():
+        # Tied weights share memory, which safetensors refuses: each gets a copy.
+        tensors[f"network.{name}"] = value.cpu().contiguous().clone()
     tensors["fit_X"] = torch.tensor(estimator._fit_X)
     tensors["fit_y"] = torch.tensor(estimator._fit_y)
     tensors["index"] = torch.tensor(estimator.index_)
     header = {
         "format": _FORMAT.format(name=type(estimator).__name__, version=2),
-        "state": json.dumps(state, default=_plain),
+        "state": json.dumps(state, default=_json_value),
     }
     header["checksum"] = _checksum(header, tensors)
     write(path, safetensors.torch.save(tensors, metadata=header))
@@ -72,14 +83,15 @@ def save_estimator(estimator, path):
 
 @contextmanager
 def reading(path):
-    """Turn whatever a damaged file leads to into one ValueError that names it."""
+    """Turn any error that a damaged file leads to into a ValueError that names the file."""
     try:
         yield
     except OSError:
         raise
+    except ValueError as error:
+        raise ValueError(f"{path} cannot be loaded: {error}") from error
     except Exception as error:
-        what = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
-        raise ValueError(f"{path} cannot be loaded: {what}") from error
+        raise ValueError(f"{path} cannot be loaded: {type(error).__name__}: {error}") from error
 
 
 def load_state(path, cls, backbone):
@@ -92,7 +104,7 @@ def load_state(path, cls, backbone):
     cls : type
         Class of the estimator.
     backbone : Module, callable or None
-        The backbone, if it was the user's own.
+        The backbone, if it was not a built-in one.
 
     Returns
     -------
@@ -108,25 +120,18 @@ def load_state(path, cls, backbone):
         If the file was not written by ``save`` of that class or is damaged, or a backbone is
         missing.
     """
-    # Bytes rather than a map of the file, under which another process may change it.
-    raw = Path(path).read_bytes()
-    try:
-        tensors = safetensors.torch.load(raw)
-        header = json.loads(raw[8 : 8 + int.from_bytes(raw[:8], "little")])
-        header = header.get("__metadata__", {})
-    except Exception as error:
-        raise ValueError(f"{path} is not a safetensors file, or is damaged: {error}") from error
+    header, tensors = _read_file(path)
     known = [_FORMAT.format(name=cls.__name__, version=version) for version in (1, 2)]
     if header.get("format") not in known:
         raise ValueError(
-            f"{path} was not written by this version of {cls.__name__}.save: its format is "
-            f"{header.get('format')!r}, expected {known[1]!r}"
+            f"{path} was not written by this version of {cls.__name__}.save: its format must be "
+            f"{known[1]!r}, got {header.get('format')!r}"
         )
     with reading(path):
         # Files of the first version have no checksum.
         if header["format"] == known[1] or "checksum" in header:
             same = header.get("checksum") == _checksum(header, tensors)
-            _require(same, "its content does not have its checksum, so it is damaged")
+            _require(same, "it is damaged, because its content does not have its checksum")
         state = json.loads(header["state"])
         _require(isinstance(state, dict) and set(state) == _STATE, "its state is not complete")
         for name in ("classes", "sample_id", "feature_names"):
@@ -139,32 +144,44 @@ def load_state(path, cls, backbone):
     if state["backbone"] == _CUSTOM:
         if backbone is None:
             raise ValueError(
-                "the classifier was saved with a backbone of your own, which is code and not in "
-                "the file: load(path, backbone=...) takes it"
+                "the estimator was saved with a backbone of yours, which is code and not in the "
+                "file. Pass it with load(path, backbone=...)"
             )
         state["params"]["backbone"] = backbone
     elif backbone is not None:
         raise ValueError(
-            f"backbone is only for classifiers saved with one of your own; this one has "
-            f"{state['backbone']!r}"
+            f"backbone must be None unless the estimator was saved with one of yours; this one "
+            f"has {state['backbone']!r}"
         )
-    return state, {name.removeprefix("network."): value for name, value in tensors.items()}
+    weights = {name.removeprefix("network."): value for name, value in tensors.items()}
+    return state, weights
+
+
+def _read_file(path):
+    """Return the header and the tensors of a safetensors file."""
+    # Bytes rather than a map of the file, under which another process may change it.
+    raw = Path(path).read_bytes()
+    try:
+        tensors = safetensors.torch.load(raw)
+        header_size = int.from_bytes(raw[:8], "little")
+        header = json.loads(raw[8 : 8 + header_size])
+        return header.get("__metadata__", {}), tensors
+    except Exception as error:
+        raise ValueError(f"{path} is not a safetensors file, or is damaged: {error}") from error
 
 
 def load_weights(module, weights):
     """Give weights to a module, after checking that they fit and are numbers."""
     for name, value in module.state_dict().items():
-        fits = name in weights and (weights[name].shape, weights[name].dtype) == (
-            value.shape,
-            value.dtype,
-        )
+        given = weights.get(name)
+        fits = given is not None and given.shape == value.shape and given.dtype == value.dtype
         _require(fits, f"the weights do not fit the network at {name}")
         if name.endswith("running_var"):
-            _require((weights[name] >= 0).all(), f"{name} has negative variances")
+            _require((given >= 0).all(), f"{name} must not hold negative variances")
     for name, _ in module.named_parameters():
-        _require(weights[name].isfinite().all(), f"the weights {name} are not finite")
+        _require(weights[name].isfinite().all(), f"the weights {name} must be finite")
     for name, value in weights.items():
-        _require(not value.isnan().any(), f"{name} has NaN")
+        _require(not value.isnan().any(), f"{name} must not hold NaN")
     try:
         module.load_state_dict(weights)
     except RuntimeError as error:
@@ -179,122 +196,152 @@ def _checksum(header, tensors):
     return checksum(*parts)
 
 
+def _without_batches(epoch):
+    return {name: value for name, value in epoch.items() if name != "batches"}
+
+
 def _require(holds, what):
     if not holds:
         raise ValueError(what)
 
 
 def _is_number(value):
-    real = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    return real and math.isfinite(value)
+    is_real = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    return is_real and math.isfinite(value)
 
 
 def _check_params(state, cls, weights):
     params = state["params"]
     _require(isinstance(params, dict), "params must be a dict")
     unknown = set(params) - (set(cls._get_param_names()) - set(_NOT_SAVED))
-    _require(not unknown, f"it has unknown parameters {sorted(unknown)}")
+    _require(not unknown, f"params must not hold unknown parameters, got {sorted(unknown)}")
     if isinstance(params.get("input_shape"), list):
         params["input_shape"] = tuple(params["input_shape"])
     params["random_state"] = state["random_state"]
-    custom = state["backbone"] == _CUSTOM
-    params["backbone"] = "auto" if custom else state["backbone"]
+    params["backbone"] = state["backbone"]
+    if state["backbone"] == _CUSTOM:
+        params["backbone"] = "auto"
     cls(**params)._validate_params()
     # The one parameter that could ask for any amount of memory.
-    size = params.get("latent_dim")
-    fits = size is None or any(size in value.shape for value in weights.values())
-    _require(fits, f"the weights do not fit latent_dim={size}")
+    if "latent_dim" in params:
+        size = params["latent_dim"]
+        fits = any(size in value.shape for value in weights.values())
+        _require(fits, f"the weights do not fit latent_dim={size}")
 
 
 def check_saved_labels(state, least_classes):
     """Raise unless a state has a label of a class for each row, and outputs of every class."""
-    y, classes = state["fit_y"], state["classes"]
+    y = state["fit_y"]
+    classes = state["classes"]
     _require(classes is not None and classes.ndim == 1, "classes must be an array")
-    numbers_ = np.arange(len(classes))
-    _require(len(classes) >= least_classes, "it has too few classes")
+    encoded = np.arange(len(classes))
+    _require(len(classes) >= least_classes, f"classes must be at least {least_classes}")
     _require(len(np.unique(classes)) == len(classes), "classes must be distinct")
     fits = y.shape == state["fit_X"].shape[:1] and y.dtype.kind == "i"
     _require(fits, "fit_y must be a label for each row")
-    _require(np.array_equal(np.unique(y), numbers_), "fit_y must have all classes and no other")
+    _require(np.array_equal(np.unique(y), encoded), "fit_y must have all classes and no other")
     named = np.unique(y[state["index"]])
-    _require(np.array_equal(named, numbers_), "index must have all classes")
+    _require(np.array_equal(named, encoded), "index must have rows of all classes")
 
 
 def check_saved_numbers(state):
     """Raise unless a state has finite targets for each row, and no classes."""
-    y, n_rows = state["fit_y"], len(state["fit_X"])
-    _require(state["classes"] is None, "a regression has no classes")
-    fits = y.ndim in (1, 2) and len(y) == n_rows and y.size > 0 and y.dtype == np.float64
-    _require(fits and np.isfinite(y).all(), "fit_y must be finite targets for each row")
+    y = state["fit_y"]
+    _require(state["classes"] is None, "classes must be None in a regression")
+    has_rows = y.ndim in (1, 2) and len(y) == len(state["fit_X"]) and y.size > 0
+    is_finite = y.dtype == np.float64 and np.isfinite(y).all()
+    _require(has_rows and is_finite, "fit_y must be finite targets for each row")
 
 
 def _check_rows(state):
-    X, index = state["fit_X"], state["index"]
+    """Raise unless the training rows, and what fit learned of them, agree with each other."""
+    X = state["fit_X"]
     _require(X.ndim == 2 and X.dtype in (np.uint8, np.float32), "fit_X must be rows")
     n, n_features = X.shape
     _require(n > 1 and n_features > 0 and np.isfinite(X).all(), "fit_X must be finite rows")
-    ascending = index.ndim == 1 and index.dtype.kind == "i" and (np.diff(index) > 0).all()
-    inside = ascending and len(index) > 0 and index[0] >= 0 and index[-1] < n
-    _require(inside, "index must be distinct rows, in increasing order")
+    _check_index(state["index"], n)
     for name, shape in (("sample_id", (n,)), ("feature_names", (n_features,))):
         value = state[name]
         _require(value is None or value.shape == shape, f"{name} must have shape {shape}")
-    shape, scale = state["user_shape"], unit_scale(X)
-    if shape is not None:
-        sizes = isinstance(shape, list) and all(type(s) is int and s > 0 for s in shape)
-        _require(sizes and math.prod(shape) == n_features, "user_shape must be that of a row")
-        image_layout(shape)
-        scale, state["user_shape"] = 1 / 255 if X.dtype == np.uint8 else 1.0, tuple(shape)
-    _require(shape is not None or X.dtype == np.float32, "rows must be float32")
+    _check_layout(state)
+    history = state["history"]
+    _require(isinstance(history, list), "history must be a list")
+    for epoch in history:
+        has_loss = isinstance(epoch, dict) and _is_number(epoch.get("train_loss"))
+        _require(has_loss, "history must have a finite loss for each epoch")
+
+
+def _check_index(index, n_rows):
+    is_ascending = index.ndim == 1 and index.dtype.kind == "i" and (np.diff(index) > 0).all()
+    fits = is_ascending and len(index) > 0 and index[0] >= 0 and index[-1] < n_rows
+    _require(fits, "index must be distinct rows, in increasing order")
+
+
+def _check_layout(state):
+    """Raise unless the shape and the range of rows are those that fit would learn."""
+    X = state["fit_X"]
+    shape = state["user_shape"]
     _require(type(state["fit_flat"]) is bool, "fit_flat must be a bool")
-    _require(state["fit_flat"] or shape is not None, "rows must be flat")
+    if shape is None:
+        _require(X.dtype == np.float32, "rows must be float32")
+        _require(state["fit_flat"], "rows must be flat")
+        scale = unit_scale(X)
+    else:
+        has_sizes = isinstance(shape, list) and all(type(s) is int and s > 0 for s in shape)
+        fits = has_sizes and math.prod(shape) == X.shape[1]
+        _require(fits, "user_shape must be that of a row")
+        image_layout(shape)  # raises if it is ambiguous
+        scale = 1 / 255 if X.dtype == np.uint8 else 1.0
+        state["user_shape"] = tuple(shape)
     # Computed again up to rounding, which may differ between processors.
     for name, value in (("input_scale", scale), ("fit_max", float(X.max()))):
-        close = _is_number(state[name]) and math.isclose(state[name], value, rel_tol=1e-5)
-        _require(close, f"{name} must be {value:g}, got {state[name]!r}")
-    history = state["history"]
-    epochs = isinstance(history, list) and all(isinstance(epoch, dict) for epoch in history)
-    losses = epochs and all(_is_number(epoch.get("train_loss")) for epoch in history)
-    _require(losses, "history must have a finite loss for each epoch")
+        is_close = _is_number(state[name]) and math.isclose(state[name], value, rel_tol=1e-5)
+        _require(is_close, f"{name} must be {value:g}, got {state[name]!r}")
 
 
-def _plain(value):
+def _json_value(value):
+    """Return a parameter as JSON holds it."""
     if isinstance(value, torch.device):
         return str(value)
     if isinstance(value, np.ndarray | np.generic):
         return value.tolist()
     if isinstance(value, tuple | list):
-        return [_plain(v) for v in value]
+        return [_json_value(v) for v in value]
     if hasattr(value, "to_numpy"):
         return value.to_numpy().tolist()
     return value
 
 
 def _encode(array):
+    """Return labels, identifiers or names as JSON holds them, with their type."""
     if array is None:
         return None
-    values = array.tolist()
-    values = [v.item() if isinstance(v, np.generic) else v for v in values]
-    for value in values:
+    values = []
+    for value in array.tolist():
+        if isinstance(value, np.generic):  # in an array of objects
+            value = value.item()
         if not isinstance(value, str | int | float | bool):
             raise TypeError(
-                f"labels, sample ids and column names can be saved if they are strings, numbers "
-                f"or booleans; got {type(value).__name__}"
+                f"labels, sample ids and column names must be strings, numbers or booleans to be "
+                f"saved; got {type(value).__name__}"
             )
         if isinstance(value, float) and not math.isfinite(value):
             raise ValueError(f"sample ids must be finite to be saved; got {value}")
+        values.append(value)
     return {"dtype": array.dtype.str, "values": values}
 
 
 def _decode(encoded):
+    """Return the array that :func:`_encode` was given."""
     if encoded is None:
         return None
-    dtype = np.dtype(object if encoded["dtype"] == "|O" else encoded["dtype"])
+    dtype = np.dtype("object" if encoded["dtype"] == "|O" else encoded["dtype"])
     values = encoded["values"]
-    plain = all(isinstance(value, str | int | float) for value in values)
-    known = dtype.kind in "biufUO" and dtype.itemsize <= _LONGEST_TEXT
-    _require(plain and known, "labels, sample ids and column names must be texts or numbers")
+    are_plain = all(isinstance(value, str | int | float) for value in values)
+    is_known = dtype.kind in "biufUO" and dtype.itemsize <= _LONGEST_TEXT
+    fits = are_plain and is_known
+    _require(fits, "labels, sample ids and column names must be strings or numbers")
     array = np.array(values, dtype=dtype)
     same = array.tolist() == values
-    _require(same, f"labels, sample ids or column names do not fit their type {dtype}")
+    _require(same, f"labels, sample ids or column names must fit their type {dtype}")
     return array

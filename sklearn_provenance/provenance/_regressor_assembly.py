@@ -22,7 +22,7 @@ _LOSS_PARAMETERS = (
 
 
 def assemble_net(regressor, seed):
-    """The net of a regressor whose data have been validated, with fresh weights."""
+    """Build the net of a regressor whose rows were checked, with fresh weights."""
     device = as_device(regressor.device)
     targets = regressor._standardised[regressor.index_]
     network = {
@@ -39,7 +39,7 @@ def assemble_net(regressor, seed):
 
 
 def update_net(regressor):
-    """Bring hyperparameters that may change between warm starts to the net."""
+    """Give the net the hyperparameters that may change between warm starts."""
     update_branched_net(regressor, _LOSS_PARAMETERS)
     criterion = regressor.net_.criterion_
     radii = _radii(regressor, regressor._standardised[regressor.index_])
@@ -47,7 +47,7 @@ def update_net(regressor):
 
 
 def n_target_neighbours(target_neighbours, n_outputs):
-    """How many rows stand for a row beside itself, from 1 where there is another.
+    """Count the rows that may stand for a row beside itself: at least 1 if there is another.
 
     Parameters
     ----------

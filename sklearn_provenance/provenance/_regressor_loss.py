@@ -46,22 +46,22 @@ class RegressionLoss(TrackedLoss):
         self.label_smoothing = label_smoothing
 
     def forward(self, output, target):
-        named = self._index_loss(output.index_logits, target["output"])
-        return self.lambda_output * self._output_loss(output.values, target) + (
-            self.lambda_index * named
-        )
+        index_loss = self._index_loss(output.index_logits, target["output"])
+        output_loss = self._output_loss(output.values, target["values"])
+        return self.lambda_output * output_loss + self.lambda_index * index_loss
 
     def _output_loss(self, values, target):
         if self.loss == "huber":
-            loss = nn.functional.huber_loss(values, target["values"], delta=self.huber_delta)
+            loss = nn.functional.huber_loss(values, target, delta=self.huber_delta)
         else:
-            loss = nn.functional.mse_loss(values, target["values"])
+            loss = nn.functional.mse_loss(values, target)
         self.add("output_loss", loss.detach() * len(values), len(values))
         return loss
 
     def _index_loss(self, logits, own):
-        output = own.clamp(min=0)  # rows without one are left out by index_loss
-        mask = drawn = None
+        output = own.clamp(min=0)  # self.index_loss leaves out rows without an output
+        mask = None
+        drawn = None
         if self.alpha > 0:
             mask = neighbour_mask(self.targets, self.radii, output)  # (B, N)
         if self.mixing == "sampled":

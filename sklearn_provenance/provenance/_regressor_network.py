@@ -14,7 +14,7 @@ from ._network import BranchedNetwork
 
 
 class RegressionOutput(NamedTuple):
-    """What a forward pass gives."""
+    """Output of a forward pass."""
 
     values: torch.Tensor  # (B, T), standardised targets
     index_logits: torch.Tensor  # (B, N)
@@ -23,7 +23,7 @@ class RegressionOutput(NamedTuple):
 
     @property
     def task(self):
-        """What is predicted from."""
+        """The output that predictions come from."""
         return self.values
 
 
@@ -32,12 +32,6 @@ class RegressionNetwork(BranchedNetwork):
 
     Parameters
     ----------
-    user_shape : tuple of int
-        Shape of one stored row before it was flattened.
-    axes : tuple of int or None
-        Transposition of a batch of such rows to channels-first order, if they need one.
-    input_scale : float
-        Factor for stored values.
     n_targets : int
         T.
     n_outputs : int
@@ -46,10 +40,8 @@ class RegressionNetwork(BranchedNetwork):
         Source of the initial weights.
     backbone, width, dropout, sharing_level
         As in :class:`ProvenanceRegressor`.
-    amp_dtype : torch.dtype or None, default=None
-        Type for automatic mixed precision; None computes in single precision.
-    amp_device : str, default="cpu"
-        Kind of device on which it is used.
+    user_shape, axes, input_scale, amp_dtype, amp_device
+        As in :class:`BranchedNetwork`.
     """
 
     index_per_class = False  # as networks of the classifier answer
@@ -78,7 +70,7 @@ class RegressionNetwork(BranchedNetwork):
         self.index_head = index_layer(self.n_index_features, n_outputs, generator)
 
     def forward(self, x):
-        """Both branches for a batch of stored rows (B, n_features)."""
+        """Compute both branches for a batch of stored rows (B, n_features)."""
         with self._autocast(x):
             trunk = self.shared(self.scaling(x))
             values = self.output_branch(trunk).float()  # (B, T)
@@ -87,6 +79,6 @@ class RegressionNetwork(BranchedNetwork):
         return RegressionOutput(values, logits, features.float())
 
     def values(self, x):
-        """Standardised targets (B, T) alone."""
+        """Compute standardised targets (B, T) alone."""
         with self._autocast(x):
             return self.output_branch(self.shared(self.scaling(x))).float()

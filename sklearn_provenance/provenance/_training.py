@@ -1,4 +1,4 @@
-"""What a provenance network is trained on and for: batches of rows, losses, learning rates.
+"""Batches of rows, losses and learning rates, by which a provenance network is trained.
 
 [PN] is "Provenance Networks: End-to-End Exemplar-Based Explainability".
 """
@@ -11,7 +11,7 @@ from ._index import index_cross_entropy, sample_local_targets
 
 
 class TrainingDataset(Dataset):
-    """Rows and targets, moved to the device once.
+    """Rows and targets on the device.
 
     Parameters
     ----------
@@ -36,7 +36,8 @@ class TrainingDataset(Dataset):
 
     def __getitem__(self, rows):
         inputs = {name: values[rows] for name, values in self.inputs.items()}
-        return inputs, {name: values[rows] for name, values in self.target.items()}
+        target = {name: values[rows] for name, values in self.target.items()}
+        return inputs, target
 
 
 class ShuffledBatches:
@@ -54,11 +55,16 @@ class ShuffledBatches:
 
 
 def batch_sizes(n_rows, batch_size):
-    """Sizes of the batches of an epoch; batch normalisation cannot use a last one of one row."""
-    full, rest = divmod(n_rows, batch_size)
-    sizes = [batch_size] * full + [rest] * (rest > 0)
-    if sizes[-1] == 1 and len(sizes) > 1:
-        sizes[-2:] = [sizes[-2] + 1]
+    """Return the sizes of the batches of an epoch.
+
+    A last batch of one row, which batch normalisation cannot use, goes into the one before.
+    """
+    n_full, rest = divmod(n_rows, batch_size)
+    sizes = [batch_size] * n_full
+    if rest == 1 and sizes:
+        sizes[-1] += 1
+    elif rest > 0:
+        sizes.append(rest)
     return sizes
 
 
@@ -77,20 +83,23 @@ class TrackedLoss(nn.Module):
         self._totals = {}
 
     def pop_means(self):
-        """Mean losses in nats and accuracies since the last call."""
-        means = {name: float(total) / float(n) for name, (total, n) in self._totals.items() if n}
+        """Return mean losses in nats and accuracies since the last call."""
+        means = {}
+        for name, (total, count) in self._totals.items():
+            if count:
+                means[name] = float(total) / float(count)
         self._totals = {}
         return means
 
     def class_loss(self, logits, label):
-        """Mean cross entropy of classes."""
+        """Compute the mean cross entropy of classes."""
         loss = nn.functional.cross_entropy(logits, label)
         self.add("class_loss", loss.detach() * len(label), len(label))
         self.add("class_accuracy", (logits.detach().argmax(1) == label).sum(), len(label))
         return loss
 
     def index_loss(self, losses, guess, own, drawn=None):
-        """Mean index loss of the rows that have an output.
+        """Compute the mean index loss of the rows that have an output.
 
         Parameters
         ----------
@@ -129,7 +138,7 @@ class ProvenanceLoss(TrackedLoss):
     Parameters
     ----------
     members : Tensor of shape (n_classes, M) or None
-        Outputs of each class, -1 pads; None where index logits are local already.
+        Outputs of each class, -1 pads; None where index logits are local.
     sizes : Tensor of shape (n_classes,)
         Outputs of each class.
     alpha, mixing, lambda_class, lambda_index, label_smoothing
@@ -153,15 +162,21 @@ class ProvenanceLoss(TrackedLoss):
         return loss
 
     def _index_loss(self, logits, target):
-        label, own, local = target["label"], target["output"], target["local"]
+        label = target["label"]  # (B,), as all that follow
+        own = target["output"]
+        local = target["local"]
         sizes = self.sizes[label]
+        members = None
+        if self.members is not None:
+            members = self.members[label]  # (B, M)
         targets = None
         if self.mixing == "sampled":
             targets = sample_local_targets(local, sizes, self.alpha, self.generator)
-        members = None if self.members is None else self.members[label]  # (B, M)
         losses = index_cross_entropy(
             logits, local, sizes, self.alpha, self.label_smoothing, targets, members
         )
+        # Positions of the largest logit, of the row itself and of its target are compared: all are
+        # local, or all are outputs.
         drawn = targets
         if members is None:
             own = local.where(own >= 0, -1)

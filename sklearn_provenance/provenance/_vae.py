@@ -23,9 +23,7 @@ from ._vae_assembly import assemble_net, update_net
 
 @documented
 class ProvenanceVAE(GenerationMixin, ClassTargets, ProvenanceEstimator):
-    """Generate rows by a variational autoencoder that names the training rows behind each.
-
-    Rows may be images.
+    """Generate rows or images by a variational autoencoder that names training rows.
 
     A class head and index heads read an intermediate feature of the decoder. They predict the class
     and the training row inside it. So whatever the decoder makes, a reconstruction or a new sample,

@@ -11,17 +11,21 @@ from ._vae_network import VAENetwork
 
 
 def assemble_net(vae, seed):
-    """The net of an autoencoder whose data have been validated, with fresh weights."""
+    """Build the net of an autoencoder whose rows were checked, with fresh weights."""
     from ._net import build_net
 
-    index, device = vae._index, as_device(vae.device)
+    index = vae._index
+    device = as_device(vae.device)
     shape, axes = stored_layout(vae)
     likelihood = _likelihood(vae)
-    bernoulli = likelihood == "bernoulli"
+    input_scale = vae._input_scale
+    if likelihood == "gaussian":
+        # The least noise of the decoder is relative to values of about 1.
+        input_scale = unit_scale(vae._fit_X)
     network = {
         "user_shape": shape,
         "axes": axes,
-        "input_scale": vae._input_scale if bernoulli else unit_scale(vae._fit_X),
+        "input_scale": input_scale,
         "members": torch.as_tensor(index.members),
         "generator": torch.Generator().manual_seed(seed),
         "likelihood": likelihood,
@@ -42,26 +46,34 @@ def assemble_net(vae, seed):
 
 
 def update_net(vae):
-    """Bring hyperparameters that may change between warm starts to the net."""
+    """Give the net the hyperparameters that may change between warm starts."""
     from ._net import update_training
 
     net = vae.net_
     update_training(net, vae)
-    net.criterion_.lambda_gen, net.criterion_.lambda_cls = vae.lambda_gen, vae.lambda_cls
+    net.criterion_.lambda_gen = vae.lambda_gen
+    net.criterion_.lambda_cls = vae.lambda_cls
     for group in net.optimizer_.param_groups:
         group.update(lr=vae.lr, initial_lr=vae.lr)
 
 
 def _likelihood(vae):
-    X, images = vae._fit_X, vae._user_shape is not None
-    fits = images and (X.dtype == np.uint8 or (X.min() >= 0 and X.max() <= 1))
+    """Return the likelihood that was given, or the one that "auto" stands for."""
+    if vae.likelihood == "gaussian":
+        return "gaussian"
+    X = vae._fit_X
+    if vae._user_shape is None:
+        fits = False
+        held = "rows"
+    else:
+        fits = X.dtype == np.uint8 or (X.min() >= 0 and X.max() <= 1)
+        held = f"images with values from {X.min():g} to {X.max():g}"
+    if fits:
+        return "bernoulli"
     if vae.likelihood == "auto":
-        return "bernoulli" if fits else "gaussian"
-    if vae.likelihood == "bernoulli" and not fits:
-        what = f"images with values from {X.min():g} to {X.max():g}" if images else "rows"
-        raise ValueError(
-            "likelihood='bernoulli' needs images of uint8 or with values in [0, 1]; X holds "
-            f"{what}. Scale the images, pass input_shape if the rows are flat images, or take "
-            "likelihood='gaussian'"
-        )
-    return vae.likelihood
+        return "gaussian"
+    raise ValueError(
+        f"likelihood='bernoulli' needs images of uint8 or with values in [0, 1]; X holds {held}. "
+        "Scale the images, pass input_shape if the rows are flat images, or take "
+        "likelihood='gaussian'"
+    )

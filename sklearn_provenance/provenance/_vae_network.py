@@ -5,7 +5,6 @@ C classes, M outputs of the largest class, d latent dimensions, F features of th
 """
 
 import math
-from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -31,7 +30,7 @@ _NOISE_STEPS = 10
 
 
 class VAEOutput(NamedTuple):
-    """What a forward pass gives."""
+    """Output of a forward pass."""
 
     inputs: torch.Tensor  # (B, *input_shape), what is to be reconstructed
     image: torch.Tensor  # (B, *input_shape), logits of a Bernoulli or means of a Gaussian
@@ -47,12 +46,6 @@ class VAENetwork(MixedPrecision):
 
     Parameters
     ----------
-    user_shape : tuple of int
-        Shape of one stored row before it was flattened.
-    axes : tuple of int or None
-        Transposition of a batch of such rows to channels-first order, if they need one.
-    input_scale : float
-        Factor for stored values.
     members : Tensor of shape (n_classes, M)
         Outputs of each class, -1 pads.
     generator : torch.Generator
@@ -61,10 +54,8 @@ class VAENetwork(MixedPrecision):
         Distribution of a value given the code.
     backbone, width, latent_dim, heads
         As in :class:`ProvenanceVAE`.
-    amp_dtype : torch.dtype or None, default=None
-        Type for automatic mixed precision; None computes in single precision.
-    amp_device : str, default="cpu"
-        Kind of device on which it is used.
+    user_shape, axes, input_scale, amp_dtype, amp_device
+        As in :class:`BranchedNetwork`.
     """
 
     def __init__(
@@ -117,18 +108,18 @@ class VAENetwork(MixedPrecision):
         )
 
     def encode(self, x):
-        """Mean and log variance (B, d) of the posterior of stored rows."""
+        """Compute mean and log variance (B, d) of the posterior of stored rows."""
         with self._autocast(x):
             return self._posterior(self.scaling(x))
 
     def decode(self, z):
-        """Values (B, n_features) as they are stored, of codes: the mean of what they stand for."""
+        """Compute the rows (B, n_features) that codes stand for, as they are stored: their mean."""
         with self._autocast(z):
             image = self.decoder.render(self.decoder.stem(z)).float()
         return self.scaling.inverse(self.decoder.mean(image))
 
     def set_generator(self, generator):
-        """Source of the noise of codes."""
+        """Draw the noise of codes from a generator."""
         self.generator = generator
 
     @property
@@ -141,7 +132,7 @@ class VAENetwork(MixedPrecision):
 
 
 class Decoder(nn.Module):
-    """From codes to values, to classes and to training rows.
+    """Turn codes into values, classes and training rows.
 
     Called on codes (B, d) it is a class-conditional provenance network.
 
@@ -173,43 +164,47 @@ class Decoder(nn.Module):
         n_classes = len(members)
         self.class_head = linear(n_features, n_classes, generator)
         if self.per_class:
-            # One layer for the heads of all classes: thousands of layers would take most of a step.
+            # One layer holds the heads of all classes: a step through thousands of layers would
+            # spend most of its time between them.
             self.index_head = index_layer(n_features, int((members >= 0).sum()), generator)
         else:
             # A shared head without a hidden layer could do no more than shift by class.
             units = ((2 * n_features, 0.0),)
             self.index_hidden, n_hidden = hidden_layers(n_features + n_classes, units, generator)
             self.index_head = index_layer(n_hidden, members.shape[1], generator)
-        raw = nn.Parameter(torch.tensor(0.0)) if likelihood == "gaussian" else None
-        self.register_parameter("raw_log_noise", raw)
+        self.register_parameter("raw_log_noise", None)
+        if likelihood == "gaussian":
+            self.raw_log_noise = nn.Parameter(torch.tensor(0.0))
         self.register_buffer("members", members, persistent=False)
 
     def forward(self, z, label=None):
-        """Class and local index logits of codes (B, d); without ``label``, of the class that is
-        predicted."""
+        """Compute class logits and local index logits of codes (B, d).
+
+        Index logits are those of the class ``label``; None takes the predicted one.
+        """
         return self.heads(self.stem(z), label)
 
     def heads(self, trunk, label=None):
-        """The same from the intermediate feature."""
+        """Compute the same from the intermediate feature."""
         features = self.pool(trunk)  # (B, F)
-        class_logits = self.class_head(features).float()
-        label = class_logits.argmax(1) if label is None else label
-        everything = self.index_head(features) if self.per_class else None
-        index_logits = self._index_logits(features, everything, label)
+        class_logits = self.class_head(features).float()  # (B, C)
+        if label is None:
+            label = class_logits.argmax(1)
+        index_logits = self._index_logits(features, self._all_heads(features), label)
         return NetworkOutput(class_logits, index_logits, features.float(), label)
 
     def class_logits(self, z):
-        """Class logits (B, C) alone."""
+        """Compute class logits (B, C) alone."""
         return self.class_head(self.pool(self.stem(z))).float()
 
     def index_logits_per_class(self, z):
-        """Class logits (B, C), then local index logits (B, M) of every class in turn."""
-        features = self.pool(self.stem(z))
+        """Iterate over class logits (B, C), then local index logits (B, M) of every class."""
+        features = self.pool(self.stem(z))  # (B, F)
         yield self.class_head(features).float()
-        everything = self.index_head(features) if self.per_class else None
+        all_heads = self._all_heads(features)
         for c in range(len(self.members)):
             label = torch.full((len(z),), c, device=z.device)
-            yield self._index_logits(features, everything, label)
+            yield self._index_logits(features, all_heads, label)
 
     @property
     def log_noise(self):
@@ -220,18 +215,26 @@ class Decoder(nn.Module):
         return _LEAST_LOG_NOISE + nn.functional.softplus(above)
 
     def mean(self, image):
-        """The mean of values, from what ``render`` gives."""
-        return image.sigmoid() if self.raw_log_noise is None else image
+        """Return the mean of values whose distribution ``render`` gives."""
+        if self.raw_log_noise is None:
+            return image.sigmoid()
+        return image
 
     @property
     def values_per_row(self):
         """Numbers that a forward pass holds per row, roughly: the widest layer."""
         return max(sum(p.shape[:1]) for p in self.parameters())
 
-    def _index_logits(self, features, everything, label):
+    def _all_heads(self, features):
+        """Compute the logits of all heads (B, n_outputs); None where classes share one."""
+        if self.per_class:
+            return self.index_head(features)
+        return None
+
+    def _index_logits(self, features, all_heads, label):
         members = self.members[label]  # (B, M)
         if self.per_class:
-            logits = everything.gather(1, members.clamp(min=0))
+            logits = all_heads.gather(1, members.clamp(min=0))
         else:
             one_hot = nn.functional.one_hot(label, len(self.members)).to(features.dtype)
             logits = self.index_head(self.index_hidden(torch.cat([features, one_hot], 1)))
@@ -239,11 +242,14 @@ class Decoder(nn.Module):
 
 
 def _encoder_cnn(shape, channels, generator):
-    sizes = _sizes(shape)
-    layers = []
-    for (i, o), stride in zip(pairwise((shape[0], *channels)), (2, 2, 1), strict=True):
-        layers += _block(nn.Conv2d, i, o, generator, stride=stride)
-    return nn.Sequential(*layers, nn.Flatten()), channels[-1] * math.prod(sizes[-1])
+    _, _, quarter = _sizes(shape)
+    first, second, third = channels
+    layers = [
+        *_block(nn.Conv2d, shape[0], first, generator, stride=2),
+        *_block(nn.Conv2d, first, second, generator, stride=2),
+        *_block(nn.Conv2d, second, third, generator, stride=1),
+    ]
+    return nn.Sequential(*layers, nn.Flatten()), third * math.prod(quarter)
 
 
 def _decoder_cnn(shape, channels, latent_dim, generator):
@@ -265,13 +271,14 @@ def _decoder_cnn(shape, channels, latent_dim, generator):
 
 
 def _sizes(shape):
-    """Height and width of an image, and of it halved once and twice, rounded up."""
+    """Return height and width of an image, of its half, and of its quarter, rounded up."""
     full = tuple(shape[1:])
     half = tuple(-(-side // 2) for side in full)
     return full, half, tuple(-(-side // 2) for side in half)
 
 
 def _doubling(small, large):
+    """Return the options of a transposed convolution that doubles the sides of an image."""
     padding = tuple(b - (2 * a - 1) for a, b in zip(small, large, strict=True))
     return {"stride": 2, "output_padding": padding}
 

@@ -19,7 +19,9 @@ from sklearn_provenance.inspection import (
     memorisation_curve,
     memorisation_scores,
 )
-from sklearn_provenance.provenance._index import ClassIndex, expected_targets
+from sklearn_provenance.provenance._index import ClassIndex
+
+from ..provenance.reference import expected_targets
 
 ARCHITECTURES = ["class_conditional", "class_independent", "single_branch"]
 
@@ -58,7 +60,10 @@ def test_scores_against_plain_readings(architecture, routing, subset, iris):
     # Targets of Eq. 1 as a dense matrix over local positions.
     index = ClassIndex.from_labels(np.unique(y, return_inverse=True)[1], 3, own)
     targets = expected_targets(
-        torch.tensor(index.local), torch.tensor(index.sizes[index.labels]), 0.4, index.max_size
+        torch.tensor(index.local),
+        torch.tensor(index.sizes[index.labels]),
+        0.4,
+        index.members.shape[1],
     )
     output = index.output_of_row[named]
     same = index.labels[output] == index.labels

@@ -104,7 +104,7 @@ def test_a_backbone_of_ones_own_is_given_again(iris, tmp_path):
         ProvenanceClassifier.load(tmp_path / "clf", backbone=nn.Linear(4, 5))
     plain = quick().fit(*iris)
     plain.save(tmp_path / "plain")
-    with pytest.raises(ValueError, match="only for classifiers saved with one of your own"):
+    with pytest.raises(ValueError, match="unless the estimator was saved with one of yours"):
         ProvenanceClassifier.load(tmp_path / "plain", backbone=make)
 
 
