@@ -364,7 +364,7 @@ def test_two_rows():
     [
         ({"backbone": "cnn"}, {}, "backbone='cnn' needs images"),
         ({"width": "paper"}, {}, "width='paper' names the convolutional networks"),
-        ({"sharing_level": 3}, {}, "sharing_level=3, but the MLP backbone has 2 layers"),
+        ({"sharing_level": 3}, {}, "at most 2, the layers that the MLP backbone has; got 3"),
         ({"target_neighbors": 200}, {}, "less than the 200 rows .* got 200"),
         ({"target_neighbors": 60, "index_subset": 50}, {}, "less than the 50 rows"),
         ({"target_neighbors": 0}, {}, "target_neighbors"),
