@@ -13,6 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from .._utils.arguments import as_device
 from .._utils.restored import restored_generators
+from .._utils.vmap import quiet_vmap
 from ..tangent._functional import ForwardModule
 from ..tangent._module import plain_call
 from ._networks import OneNumber, check_trainable, first_outputs, named, usable
@@ -210,7 +211,13 @@ class Network:
         return (self.module,)
 
     def _stacked_call(self, in_dims=(0, 0)):
-        return vmap(lambda state, x: functional_call(self.module, state, (x,)), in_dims=in_dims)
+        stacked = vmap(lambda state, x: functional_call(self.module, state, (x,)), in_dims=in_dims)
+
+        def call(state, x):
+            with quiet_vmap():
+                return stacked(state, x)
+
+        return call
 
     # --- training ---
 

@@ -2,11 +2,11 @@
 
 from ._coverage import Coverage
 from ._dimension import effective_dimension
-from ._factors import TangentModel
 from ._features import TangentFeatures
 from ._kernel import tangent_diagonal, tangent_kernel
 from ._layers import Layer, register_layer
 from ._linearisation import Linearisation
+from ._model import TangentModel
 from ._outputs import measure
 from ._rows import TangentRows
 from ._store import FeatureStore

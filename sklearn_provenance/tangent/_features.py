@@ -25,8 +25,8 @@ from .._utils.hashing import fingerprint
 from .._utils.types import Path, RandomState, Rows, Targets
 from ._batches import OnDemand, as_rows, is_structure, leaves, take
 from ._dimension import effective_dimension
-from ._factors import TangentModel
 from ._fingerprint import transformer_fingerprint
+from ._model import TangentModel
 from ._network_layers import active_layers, batch_size_for, matrix_and_columns
 from ._outputs import MEASUREMENTS, check_finite, integer_labels
 from ._routes import restarted

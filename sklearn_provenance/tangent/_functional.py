@@ -4,11 +4,11 @@ Shapes in docstrings: B rows.
 """
 
 import warnings
-from contextlib import contextmanager
 
 import torch
 from torch import nn
 
+from .._utils.vmap import quiet_vmap
 from ._batches import map_structure, n_rows, take
 from ._outputs import logits_of, scalar
 
@@ -78,7 +78,7 @@ class Functional:
             outputs = self.outputs(w, map_structure(row, lambda part: part[None]))
             return scalar(outputs, label[None], self.measurement)[0]
 
-        with _quiet_vmap():
+        with quiet_vmap():
             gradients = torch.func.vmap(torch.func.grad(measured), in_dims=(None, 0, 0))
             found = gradients(weights, x, labels)
         return {name: g.detach() for name, g in found.items()}
@@ -113,14 +113,3 @@ class Functional:
         found = torch.autograd.grad(measured, list(leaves.values()), allow_unused=True)
         gradients = zip(leaves, found, strict=True)
         return {name: g.to_dense() for name, g in gradients if g is not None}, outputs
-
-
-@contextmanager
-def _quiet_vmap():
-    """Suppress torch's warning that an operation is batched by a loop."""
-    enable = getattr(torch._C._functorch, "_set_vmap_fallback_warning_enabled", lambda _: None)
-    enable(False)
-    try:
-        yield
-    finally:
-        enable(True)

@@ -6,7 +6,7 @@ import torch
 
 from .._utils.types import Device, Rows, Targets
 from ._batches import as_rows
-from ._factors import TangentModel
+from ._model import TangentModel
 from ._products import check_same_network, kernel
 from ._rows import TangentRows
 from ._stream import Stream

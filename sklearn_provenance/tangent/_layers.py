@@ -225,3 +225,8 @@ class Layer:
         if x.is_floating_point():
             x = x.to(dtype)
         return self.factor(module, x, g.to(dtype), n_rows)
+
+    def _joined(self, gradients):
+        """Join gradients (by name) to one matrix (O, I); parameters without one count as zero."""
+        parts = {n: gradients.get(n, torch.zeros_like(p)) for n, p in self.weights.items()}
+        return self.join({n: part[None] for n, part in parts.items()}).matrix()[0]

@@ -335,7 +335,7 @@ class Linearisation:
 
     def _confirmed(self, layer, factor, sums):
         """Whether the factor of a watched layer may be used."""
-        expected = self.model._joined(layer, sums)
+        expected = layer._joined(sums)
         if factor is not None:
             total = factor.total(self.weights.to(expected))
             if not (all_finite(total) and all_finite(expected)):

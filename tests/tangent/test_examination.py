@@ -263,21 +263,6 @@ def test_row_by_row_says_so():
         TangentRows(model, x)
 
 
-def test_no_warning_of_vmap():
-    class Medians(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.gain, self.out = nn.Parameter(torch.ones(6)), nn.Linear(6, 3)
-
-        def forward(self, x):
-            h = torch.special.zeta(2 + (x * self.gain).square(), torch.tensor(2.0))
-            return self.out(h.detach() + x * self.gain)
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        TangentRows(TangentModel(Medians()), torch.randn(9, 6))
-
-
 def test_examined_rows_differ():
     x = torch.zeros(1000, 5)
     assert examined_rows(x) == [0, 0, 0]

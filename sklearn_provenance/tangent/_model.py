@@ -8,15 +8,14 @@ from torch import nn
 
 from .._utils.modules import Generators, evaluation, held
 from .._utils.types import Rows, Targets
-from ._batches import as_rows, copied, n_rows, take
-from ._comparison import close, norm, random_weights
+from ._batches import as_rows, copied, n_rows
 from ._coverage import Coverage, coverage_of
-from ._examination import examined_rows
 from ._functional import Functional
 from ._linearisation import Linearisation
 from ._module import check_module, plain_call, select_parameters
 from ._network_layers import active_layers, batch_size_for, find_layers
-from ._outputs import check_measurement, finite_logits, warn_of_probabilities
+from ._outputs import check_measurement, finite_logits
+from ._plan import Examination
 
 
 class TangentModel:
@@ -144,169 +143,12 @@ class TangentModel:
         with evaluation(self.module, self.draws_on):
             generators = Generators(self.device)
             try:
-                self._examine(x, labels)
+                Examination(self, x, labels).choose_routes()
             finally:
                 if generators.restore():
                     self.draws_on = self.device
             self.planned = True
         return self
-
-    def _examine(self, x, labels):
-        """Set the route of each layer, from rows as a batch in two orders, and alone."""
-        numbers = examined_rows(x)
-        x = take(x, torch.tensor(numbers))
-        places = list(range(len(numbers)))
-        orders = [places, places[::-1]]
-        batches = self._batches(x, numbers, orders)
-        if batches[0].logits is not None:
-            warn_of_probabilities(batches[0].logits)
-        if labels is None:
-            labels = self._examined_labels(batches[0])
-        else:
-            labels = torch.as_tensor(labels)[torch.tensor(numbers)]
-        labels = batches[0]._target(labels)
-        weights = random_weights(len(numbers)).to(self.device, self.dtype)
-        truth, outputs = self._one_by_one(x, labels, weights)
-
-        def reproduced(batches):
-            return self._reproduced(batches, orders, labels, weights, truth, outputs)
-
-        exact = reproduced(batches)
-        tables = [table for table in self.layers if table.one_hot and table.number not in exact]
-        unknown = {table.number for table in tables if table.weights.keys() & truth.keys()}
-        if unknown:
-            exact = self._with_shared_tables(
-                unknown, exact, lambda: reproduced(self._batches(x, numbers, orders))
-            )
-        for layer in self.layers:
-            gradients = [truth[n] for n in layer.weights if n in truth]
-            if gradients:
-                layer.route = "factors" if layer.number in exact else "functional"
-                layer.confirmed = len(set(numbers)) > 1 and any(bool(g.any()) for g in gradients)
-        self._examine_functional(x, labels, weights, truth)
-
-    def _examine_functional(self, x, labels, weights, truth):
-        """Give up vmap if its gradients are not those of the rows alone."""
-        slow: dict = {}
-        for layer in self.layers:
-            if layer.route == "functional":
-                slow |= layer.weights
-        if not slow or not self.functional.vectorised:
-            return
-        size = _size(truth)
-        for name, gradients in self.functional.gradients(slow, x, labels).items():
-            total = torch.tensordot(weights, gradients, 1)
-            if not close(total, truth.get(name, torch.zeros_like(total)), size):
-                self.functional.give_up_vmap(slow)
-                return
-
-    def _batches(self, x, numbers, orders):
-        """Linearise the examined rows as batches in several orders."""
-        return [
-            Linearisation(self, take(x, torch.tensor(order)), [numbers[i] for i in order], True)
-            for order in orders
-        ]
-
-    def _with_shared_tables(self, unknown, exact, try_again):
-        """Find tables that a batch calls once for all its rows, such as those of positions.
-
-        The calls of these tables have no axis for rows.
-
-        Parameters
-        ----------
-        unknown : set of int
-            Numbers of tables whose factors are not exact otherwise.
-        exact : set of int
-            Layers whose factors are exact otherwise.
-        try_again : callable
-            Finds the layers whose factors are exact.
-
-        Returns
-        -------
-        set of int
-            Layers whose factors are exact now.
-        """
-        while unknown:
-            self._share(unknown)
-            try:
-                found = try_again()
-            except Exception:  # the module wants the output as it was
-                found = set()
-            if unknown <= found:
-                return found
-            unknown &= found
-        self._share(unknown)
-        return exact
-
-    def _share(self, numbers):
-        """Let a call without an axis for rows serve all rows, in these layers and no others."""
-        for layer in self.layers:
-            layer.shared = layer.number in numbers
-            layer.route = "idle"  # watched again
-
-    def _reproduced(self, batches, orders, labels, weights, truth, outputs):
-        """Find the layers whose factors give the gradients of rows alone, in every batch."""
-        size = _size(truth)
-        exact = {layer.number for layer in self.layers}
-        for batch, order in zip(batches, orders, strict=True):
-            self._compare_outputs(batch, [outputs[i] for i in order], labels[order])
-        for batch, order in zip(batches, orders, strict=True):
-            calls, *_ = batch._backward(labels[order])
-            exact &= calls.keys()
-            for number in sorted(exact):
-                layer = self.layers[number]
-                factor = batch._sum_of_calls(layer, calls[number])
-                if factor is not None and close(
-                    factor.total(weights[order]), self._joined(layer, truth), size
-                ):
-                    layer.positions = factor.positions
-                else:
-                    exact.remove(number)
-        return exact
-
-    def _one_by_one(self, x, labels, weights):
-        """Compute the weighted sum of the rows' gradients by name, and the rows' outputs."""
-        truth: dict = {}
-        outputs = []
-        for i, weight in enumerate(weights):
-            row = slice(i, i + 1)
-            gradients, output = self.functional.one(self.weights, take(x, row), labels[row])
-            outputs.append(output)
-            for name, gradient in gradients.items():
-                truth[name] = truth.get(name, 0) + gradient.detach() * weight
-        return truth, outputs
-
-    def _joined(self, layer, truth):
-        """Join gradients by name to one matrix (O, I); parameters that have none count as zero."""
-        parts = {n: truth.get(n, torch.zeros_like(p)) for n, p in layer.weights.items()}
-        return layer.join({n: part[None] for n, part in parts.items()}).matrix()[0]
-
-    def _examined_labels(self, batch):
-        """Choose labels whose measurements have a gradient: the largest logits."""
-        logits = batch._readable_logits()
-        if logits is None:
-            return torch.zeros(batch.n_samples, dtype=torch.long)
-        if self.measurement == "log_probability":
-            # log p of a certain label has no gradient to check factors by: take the runner-up.
-            return logits.argsort(1, descending=True)[:, :2][:, -1]
-        return logits.argmax(1)
-
-    def _compare_outputs(self, batch, outputs, labels):
-        """Raise unless a batch gives what its rows give alone."""
-        together = batch.logits
-        alone = outputs
-        if callable(self.measurement):
-            together = batch._measured(labels)
-            alone = [
-                self.measurement(output, labels[i : i + 1]) for i, output in enumerate(outputs)
-            ]
-        alone = torch.cat([a.detach() for a in alone])
-        if not close(together.detach(), alone):
-            raise ValueError(
-                "the output of a row must not depend on the other rows of its batch, or change "
-                "from call to call, because the row would have no gradient of its own; got outputs "
-                "of a batch and of its rows alone that differ"
-            )
 
     @property
     def coverage(self) -> Coverage:
@@ -372,8 +214,3 @@ class TangentModel:
         if not self.planned:
             self.plan(x)
         return Linearisation(self, x, first_row)
-
-
-def _size(gradients):
-    """Compute the norm of all gradients together."""
-    return sum(norm(g) ** 2 for g in gradients.values()) ** 0.5
