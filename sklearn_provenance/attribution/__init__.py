@@ -8,6 +8,7 @@ References
 from .estimators._boostin import BoostInAttributor
 from .estimators._ekfac import EKFACAttributor
 from .estimators._ensemble import EnsembleAttributor
+from .estimators._flipping_sets import FlippingSets
 from .estimators._forest import ForestAttributor
 from .estimators._grad_dot import GradDotAttributor
 from .estimators._influence import InfluenceAttributor
@@ -26,6 +27,7 @@ __all__ = [
     "BoostInAttributor",
     "EKFACAttributor",
     "EnsembleAttributor",
+    "FlippingSets",
     "ForestAttributor",
     "GradDotAttributor",
     "InfluenceAttributor",

@@ -125,7 +125,7 @@ class Explanation(ShownExplanation):
     array([[  8.5, -67.5]])
     """
 
-    _PER_QUERY = (
+    _PER_QUERY: tuple[str, ...] = (
         "indices",
         "scores",
         "sample_id",

@@ -236,7 +236,12 @@ def test_networks_of_all_kinds():
     models = [
         (skorch.fit(X.astype(np.float32), Y), X.astype(np.float32)),
         (ProvenanceClassifier(width="small", max_epochs=2, random_state=0).fit(X, Y), X),
-        (make_pipeline(StandardScaler(), MLPClassifier((4,), solver="lbfgs", max_iter=50)), X),
+        (
+            make_pipeline(
+                StandardScaler(), MLPClassifier((4,), alpha=1.0, solver="lbfgs", random_state=0)
+            ),
+            X,
+        ),
     ]
     for model, rows in models:
         attributor = InfluenceAttributor(model).fit(rows, Y)

@@ -16,6 +16,7 @@ from ...tangent import TangentFeatures
 from ._influence_convex import ConvexInfluenceMixin
 from ._influence_diagnostics import DiagnosticsMixin
 from ._influence_fit import InfluenceFitMixin
+from ._influence_flips import FlippingMixin
 from ._influence_predict import InfluencePredictMixin
 
 
@@ -23,6 +24,7 @@ class InfluenceAttributor(
     InfluenceFitMixin,
     InfluencePredictMixin,
     ConvexInfluenceMixin,
+    FlippingMixin,
     DiagnosticsMixin,
     BaseEstimator,
 ):

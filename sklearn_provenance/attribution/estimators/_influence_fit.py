@@ -93,6 +93,7 @@ class InfluenceFitMixin:
                 sample_weight, np.empty((len(y), 1)), dtype=np.float64, ensure_non_negative=True
             )
         self._network = None
+        self._weighted = sample_weight is not None
         if isinstance(self.estimator, nn.Module | list | tuple):
             return self._fit_network(self.estimator, X, y, sample_id, sample_weight)
         if not hasattr(self.estimator, "predict"):

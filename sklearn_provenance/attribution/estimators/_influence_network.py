@@ -8,14 +8,17 @@ import torch
 from torch import nn
 
 from ..._utils.arguments import store_arguments
-from ..._utils.rows import check_rows, n_rows
+from ..._utils.rows import check_rows, n_rows, take_rows
 from ...tangent import TangentFeatures, measure
 from ..features import make_features
 from ..features._joined import JoinedFeatures
 from ..features._rows import predicted
 from ..models import adapt
 from ..rules._influence import LOG_ODDS, NUMBERS, InfluenceRule, ModelInfluence, parts_of
+from ._base import Picks
+from ._flipping_sets import FlippingSets
 from ._influence_checks import check_classes_left, check_removed
+from ._paths import attempts, padded_paths
 from ._pointwise import PointwiseAttributor
 from ._trak import seeds
 
@@ -161,6 +164,75 @@ class NetworkInfluence(PointwiseAttributor):
         models = self._rule_at(None, everything=True).models
         drops = [model.system.own_drops().cpu() for model in models]
         return torch.stack(drops).mean(0).numpy()
+
+    def margins_along(self, queries, sets):
+        """Margins (n_queries, k + 1) with all rows, and without the first 1 to k of each set."""
+        rule = self._rule_at(None, everything=True)
+        if self.classes_ is None:
+            start = queries.labels
+        else:
+            of_models = [measure(p.logits, p.labels, "margin") for p in parts_of(queries)]
+            start = torch.stack(of_models).mean(0)
+        falls = rule.falls(queries, torch.as_tensor(sets)).cumsum(1)
+        return torch.cat([start[:, None], start[:, None] - falls], 1).numpy()
+
+    def flipping_set(self, X, max_rows, threshold):
+        """See :meth:`InfluenceAttributor.flipping_set`."""
+        self._check_fitted()
+        X = check_rows(self, X)
+        n_train = len(self.training_.y)
+        queries = self._queries(X)
+        numbers = np.arange(len(queries))
+        paths = [([], []) for _ in numbers]
+        left = numbers
+        for size in attempts(max_rows):
+            part = self._features.query(take_rows(X, left), queries.labels[left])
+            picks = self._picks_towards(part, size, threshold)
+            margins = self.margins_along(part, picks)
+            changed = self._changed(take_rows(X, left), part, picks, margins, threshold)
+            changed &= picks >= 0
+            found = changed.any(1)
+            lengths = np.where(found, changed.argmax(1) + 1, 0)
+            for place, query in enumerate(left):
+                length = lengths[place]
+                paths[query] = picks[place, :length], margins[place, : length + 1]
+            left = left[~found]
+            if not len(left) or size >= n_train:
+                break
+        indices, margins = padded_paths(paths)
+        picked = Picks(
+            queries.labels.numpy(),
+            indices,
+            margins[:, :-1] - margins[:, 1:],
+            np.zeros(len(indices), dtype=np.int64),
+            None,
+            None,
+            None,
+        )
+        described = vars(self._explanation(X, picked))
+        own = {"margins": margins, "threshold": threshold, "n_tied": None}
+        return FlippingSets(**described | own)
+
+    def _picks_towards(self, queries, k, threshold):
+        """Rows (n_queries, k) whose removal lowers margins, or moves numbers to a threshold."""
+        rule = self._rule_at(None, everything=True)
+        allowed = None
+        if self._same_class:
+            own = queries.labels[:, None].numpy() == self._rows.labels
+            allowed = torch.as_tensor(own)
+        if threshold is None:
+            return rule.pick_greedily(queries, k, allowed, 1)[0].numpy()
+        down = rule.pick_greedily(queries, k, allowed, 1)[0]
+        up = rule.pick_greedily(queries, k, allowed, -1)[0]
+        return torch.where(queries.labels[:, None] > threshold, down, up).numpy()
+
+    def _changed(self, X, queries, picks, margins, threshold):
+        """Whether predictions (n_queries, k) are others without the first 1 to k picks."""
+        if threshold is not None:
+            above = margins > threshold
+            return above[:, 1:] != above[:, :1]
+        answers = self.outputs_without(X, picks).argmax(-1)
+        return answers != queries.labels[:, None].numpy()
 
     def predict_without(self, X, rows):
         """See :meth:`InfluenceAttributor.predict_without`."""

@@ -147,6 +147,10 @@ class InfluenceRule(Rule):
         allowed = None
         if rows is not None:
             allowed = torch.zeros(len(self.points), dtype=torch.bool).index_fill(0, rows, True)
+        return self.pick_greedily(queries, k, allowed, sign, own)
+
+    def pick_greedily(self, queries, k, allowed, sign, own=None):
+        """Pick k of the rows that are allowed; see :func:`pick_mean`."""
         systems = [model.system for model in self.models]
         found = pick_mean(systems, self._asked(queries), k, sign, allowed, own)
         return tuple(values.cpu() for values in found)

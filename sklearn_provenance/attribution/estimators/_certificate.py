@@ -1,0 +1,185 @@
+"""What happens when models are trained again without sets of rows, beside what was predicted."""
+
+import numpy as np
+from sklearn.utils import check_random_state
+
+from ..._utils.displays import LinesDisplay
+from ..._utils.labels import label_columns
+from ..._utils.results import Result
+from ..._utils.tables import Table, mean_and_error
+from ...retraining._results import margin
+
+
+def random_sets(sets, labels, n_train, n_random, random_state):
+    """Draw sets of the same size for each set, with as many rows of each label.
+
+    Parameters
+    ----------
+    sets : FlippingSets
+        Sets of the queries.
+    labels : ndarray of shape (n_train,) or None
+        Labels of the training rows; None where they are numbers.
+    n_train : int
+        Training rows.
+    n_random : int
+        Sets to draw for each.
+    random_state : int, RandomState instance or None
+        Draws them.
+
+    Returns
+    -------
+    list of list of ndarray of int
+        For each query its random sets.
+    """
+    generator = check_random_state(random_state)
+    if labels is None:
+        labels = np.zeros(n_train, dtype=np.int64)
+    drawn = []
+    for row in sets.indices:
+        chosen = row[row >= 0]
+        counts = dict(zip(*np.unique(labels[chosen], return_counts=True), strict=True))
+        of_query = []
+        for _ in range(n_random if len(chosen) else 0):
+            parts = [
+                generator.choice(np.flatnonzero(labels == label), count, replace=False)
+                for label, count in counts.items()
+            ]
+            of_query.append(np.concatenate(parts))
+        drawn.append(of_query)
+    return drawn
+
+
+def certificate(copies, sets, compared, response):
+    """Train without sets and without those they are compared with.
+
+    Parameters
+    ----------
+    copies : Removals
+        Trains.
+    sets : FlippingSets
+        Sets of the queries.
+    compared : list of list of ndarray of int
+        Random sets of each query.
+    response : Response or None
+        How outputs become margins; None for the log odds, or the output of a regressor.
+
+    Returns
+    -------
+    Result
+        See :meth:`InfluenceAttributor.certify`.
+    """
+    queries = np.flatnonzero(sets.sizes)
+    if not len(queries):
+        raise ValueError("sets must hold rows of at least one query, but no set was found")
+    seeds = np.arange(len(copies.seeds))
+    removed, owners, is_random = [], [], []
+    for query in queries:
+        rows = sets.indices[query]
+        of_query = [rows[rows >= 0], *compared[query]]
+        removed += of_query
+        owners += [query] * len(of_query)
+        is_random += [False] + [True] * len(compared[query])
+    owners, is_random = np.array(owners), np.array(is_random)
+    repeated = [rows for rows in removed for _ in seeds]
+    outputs = copies.without(repeated, np.tile(seeds, len(removed)))
+    own = np.repeat(owners, len(seeds))
+    read = _Reader(sets, copies.classes, response)
+    after = read.margins(outputs[np.arange(len(own)), own], own).reshape(len(removed), -1)
+    flips = read.changed(outputs[np.arange(len(own)), own], own).reshape(len(removed), -1)
+    full = copies.full[:, queries]  # (n_seeds, n_sets, ...)
+    before = np.stack([read.margins(values, queries) for values in full])
+    before, after = before.mean(0), after.mean(1)
+    realised, predicted = after[~is_random], sets.predicted[queries]
+    start = sets.margins[queries, 0]
+    direction = np.sign(start - predicted)
+    drops = direction * (before - realised)
+    p_value = np.full(len(queries), np.nan)
+    for number, query in enumerate(queries):
+        others = after[is_random & (owners == query)]
+        if len(others):
+            as_far = direction[number] * (before[number] - others) >= drops[number]
+            p_value[number] = (1 + as_far.sum()) / (1 + len(others))
+    values = {
+        "size": sets.sizes[queries],
+        "before": before,
+        "predicted": predicted,
+        "realised": realised,
+        "flipped": flips[~is_random].mean(1),
+        "p_value": p_value,
+    }
+    r2 = explained_variance(predicted, realised)
+    significant = np.where(np.isnan(p_value), np.nan, p_value <= 0.05)
+    summary = {"n_sets": len(queries), "r2": r2}
+    summary |= mean_and_error("flipped", values["flipped"], 0)
+    summary |= mean_and_error("significant", significant, 0)
+    text = (
+        f"Certificate of {len(queries)} sets of {values['size'].min()} to {values['size'].max()} "
+        f"rows: R² of predicted and realised margins {r2:.3f}, "
+        f"{100 * values['flipped'].mean():.0f} % of the trainings change the prediction"
+    )
+    return Result(
+        text,
+        Table({"query": queries}, values),
+        _figure,
+        summary=Table({"what": ["all sets"]}, {n: np.array([v]) for n, v in summary.items()}),
+        queries=queries,
+        r2=r2,
+        **values,
+    )
+
+
+class _Reader:
+    """Margins and changes of predictions in the outputs of copies."""
+
+    def __init__(self, sets, classes, response):
+        self.sets, self.classes, self.response = sets, classes, response
+        self.columns = None
+        if classes is not None:
+            self.columns = label_columns(sets.query_labels, sets.n_queries, classes)
+
+    def margins(self, outputs, queries):
+        """Margins (n,) of outputs (n, C) or (n,) at what each query is explained at."""
+        if self.classes is None:
+            return np.asarray(outputs, dtype=np.float64).reshape(len(queries), -1)[:, 0]
+        if self.response is None:
+            return margin(outputs, self.sets.query_labels[queries], self.classes)
+        if outputs.shape[1] == 2:
+            outputs = outputs[:, 1:] - outputs[:, :1]
+        pairs = zip(outputs, self.columns[queries], strict=True)
+        return np.array([self.response.margin(values, label) for values, label in pairs])
+
+    def changed(self, outputs, queries):
+        """Whether predictions (n,) are no longer those that were explained."""
+        if self.classes is not None:
+            return outputs.argmax(1) != self.columns[queries]
+        above = self.margins(outputs, queries) > self.sets.threshold
+        return above != (self.sets.margins[queries, 0] > self.sets.threshold)
+
+
+def explained_variance(predicted, realised):
+    """R² of realised values by predicted ones; nan where realised ones do not differ."""
+    spread = ((realised - realised.mean()) ** 2).sum()
+    if spread == 0:
+        return np.nan
+    return float(1 - ((realised - predicted) ** 2).sum() / spread)
+
+
+def _figure(result, **style):
+    """Realised over predicted margins, a point for each set."""
+    ends = np.array(
+        [
+            np.nanmin([result.predicted, result.realised]),
+            np.nanmax([result.predicted, result.realised]),
+        ]
+    )
+    same = (ends, ends, {"color": "0.6", "linestyle": "--"})
+    axes = {"xlabel": "predicted margin without the set", "ylabel": "realised margin"}
+    return LinesDisplay(
+        result.predicted,
+        [result.realised],
+        names=["sets of rows"],
+        styles=[{"linestyle": "none", "marker": "o"}],
+        style=style,
+        references=[same],
+        axes=axes,
+    )

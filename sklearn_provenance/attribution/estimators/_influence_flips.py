@@ -1,0 +1,241 @@
+"""The smallest sets of rows without which an InfluenceAttributor predicts another answer."""
+
+import numpy as np
+from sklearn.base import clone
+from sklearn.frozen import FrozenEstimator
+from sklearn.utils.validation import check_is_fitted
+from torch import nn
+from tqdm.auto import tqdm
+
+from ..._utils.arguments import as_seeds, whole
+from ..._utils.results import Result
+from ..._utils.rows import check_rows, n_rows
+from ..._utils.types import Device, Path, RandomState, Rows
+from ...retraining import Recipe
+from ...retraining._removals import Removals
+from ..objectives._minima import dense_row
+from ..objectives._picks import greedy_removals
+from ._certificate import certificate, random_sets
+from ._flipping_sets import FlippingSets
+from ._influence_checks import check_removed
+from ._influence_convex import label_of
+from ._paths import padded_paths
+
+
+class FlippingMixin:
+    """``flipping_set`` and ``certify`` of InfluenceAttributor."""
+
+    def flipping_set(
+        self, X: Rows, max_rows: int | None = None, threshold: float | None = None
+    ) -> FlippingSets:
+        """Find a small set of rows without which each prediction is predicted to change.
+
+        Rows are removed greedily, each the one that lowers the margin most given those before
+        it. The set is the shortest beginning of this order that is enough; a smaller set of other
+        rows may exist.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_queries, ...)
+            Queries.
+        max_rows : int, default=None
+            Rows that a set may have. None takes a tenth of the training rows.
+        threshold : float, default=None
+            Number that the prediction of a regressor has to pass. A classifier's predicted class
+            has to change.
+
+        Returns
+        -------
+        sets : FlippingSets
+            An Explanation with the rows of each set, the margins along the way (``margins``) and
+            the margin without the set (``predicted``). The whole row is -1 and nan where no set
+            of at most ``max_rows`` rows was found.
+
+        Raises
+        ------
+        ValueError
+            If ``threshold`` is missing for a regressor or given for a classifier, or ``max_rows``
+            is larger than the number of training rows.
+        """
+        check_is_fitted(self)
+        classifies = hasattr(self, "classes_")
+        if classifies != (threshold is None):
+            kind, wanted = ("classifier", "None") if classifies else ("regressor", "a number")
+            raise ValueError(f"threshold must be {wanted} for a {kind}, got {threshold!r}")
+        n_train = len(self.training_.y)
+        if max_rows is None:
+            max_rows = max(1, n_train // 10)
+        if not whole(1, n_train).is_satisfied_by(max_rows):
+            raise ValueError(
+                f"max_rows must be an integer between 1 and {n_train}, the number of training "
+                f"rows; got {max_rows!r}"
+            )
+        if self._network is not None:
+            return self._network.flipping_set(X, max_rows, threshold)
+        X = check_rows(self, X)
+        designs = self._minima.designs(X)
+        labels = None
+        if classifies:
+            labels = decided(self._minima.objective.response, self._minima.outputs(designs))
+        allowed = self._candidates(labels, n_rows(X))
+        paths = []
+        for number in tqdm(range(n_rows(X)), desc="queries", disable=not self.verbose):
+            query = [dense_row(design, number) for design in designs]
+            label = label_of(labels, number)
+            paths.append(self._path(query, label, allowed[number], max_rows, threshold))
+        indices, margins = padded_paths(paths)
+        described = self._shown(X, X, labels, indices)
+        return FlippingSets(
+            indices,
+            margins[:, :-1] - margins[:, 1:],
+            margins=margins,
+            threshold=threshold,
+            **described,
+        )
+
+    def _path(self, query, label, allowed, max_rows, threshold):
+        """Rows that are removed until the prediction changes, and margins on the way."""
+        response = self._minima.objective.response
+        margins = [self._minima.margin(query, label)]
+        sign = 1 if threshold is None or margins[0] > threshold else -1
+        rows = []
+        for row, minima in greedy_removals(self._minima, query, label, allowed, sign):
+            rows.append(row)
+            margins.append(minima.margin(query, label))
+            if threshold is None:
+                outputs = minima.outputs([part[None] for part in query])
+                changed = decided(response, outputs)[0] != label
+            else:
+                changed = sign * (margins[-1] - threshold) < 0
+            if changed:
+                return rows, margins
+            if len(rows) == max_rows:
+                break
+        return [], margins[:1]
+
+    def certify(
+        self,
+        X: Rows,
+        sets: FlippingSets,
+        *,
+        model: object = None,
+        recipe: Recipe | None = None,
+        seeds: int | tuple[int, ...] | None = None,
+        n_random: int = 19,
+        random_state: RandomState = 0,
+        device: Device = "auto",
+        n_jobs: int | None = None,
+        store: Path | None = None,
+        verbose: bool = False,
+    ) -> Result:
+        """Train again without sets of rows, and compare what happens with what was predicted.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_queries, ...)
+            The queries that the sets were found for.
+        sets : FlippingSets
+            What :meth:`flipping_set` found for them.
+        model : torch.nn.Module or callable, default=None
+            For a module: a module with its weights before training, or a function that makes one.
+            Other estimators are cloned; None must be given.
+        recipe : Recipe, default=None
+            How a module is trained.
+        seeds : int, tuple of int or None, default=None
+            Seeds of the trainings, whose margins are averaged. None leaves ``random_state`` of an
+            estimator as it is, and is 0 for a module.
+        n_random : int, default=19
+            Random sets of the same size, with as many rows of each class, that are removed for
+            comparison. 0 leaves the comparison out.
+        random_state : int, RandomState instance or None, default=0
+            Draws the random sets.
+        device : str or torch.device, default="auto"
+            Where modules are trained.
+        n_jobs : int, default=None
+            Processes that fit clones.
+        store : path-like, default=None
+            Folder in which outputs of trained copies are kept, so that a run can be continued.
+        verbose : bool, default=False
+            Whether to show progress.
+
+        Returns
+        -------
+        Result
+            ``to_frame()`` has a line for each set: its query, size, the margins ``before``,
+            ``predicted`` and ``realised``, the share ``flipped`` of the trainings that predict
+            something else than what was explained (of a regressor: that pass the threshold), and
+            ``p_value``. ``summary()`` has one line: ``r2`` of predicted and realised margins, the
+            mean of ``flipped`` and the share of sets with a p-value of at most .05. ``plot()``
+            draws predicted beside realised margins. Its attributes have these names.
+            The p-value is (1 + b) / (1 + n_random), where b of the random sets move the margin as
+            far in the predicted direction as the set does.
+
+        Raises
+        ------
+        ValueError
+            If the sets are those of other queries, or a module is not given with its weights
+            before training.
+        """
+        check_is_fitted(self)
+        if getattr(self, "_weighted", False):
+            raise ValueError(
+                "certify must have an estimator that was fitted without sample_weight, because "
+                "copies are trained without weights"
+            )
+        X = check_rows(self, X)
+        if not isinstance(sets, FlippingSets) or sets.n_queries != n_rows(X):
+            raise ValueError(
+                f"sets must be what flipping_set returned for these {n_rows(X)} queries; got "
+                f"{type(sets).__name__} of {getattr(sets, 'n_queries', 'unknown')} queries"
+            )
+        if not whole(0).is_satisfied_by(n_random):
+            raise ValueError(f"n_random must be an integer of at least 0, got {n_random!r}")
+        check_removed(sets.indices, len(self.training_.y), n_rows(X))
+        copies = Removals(
+            self._untrained(model, recipe),
+            self.training_.X,
+            self.training_.y,
+            X,
+            as_seeds(seeds),
+            store,
+            recipe=recipe,
+            device=device,
+            n_jobs=n_jobs,
+            forward=self.forward,
+            verbose=verbose,
+        )
+        labels = self.training_.y if hasattr(self, "classes_") else None
+        compared = random_sets(sets, labels, len(self.training_.y), n_random, random_state)
+        response = None
+        if self._network is None:
+            response = self._minima.objective.response
+        return certificate(copies, sets, compared, response)
+
+    def _untrained(self, model, recipe):
+        """What is trained again."""
+        if isinstance(self.estimator_, list):
+            raise ValueError("certify must have one model, but estimator is a list of models")
+        if isinstance(self.estimator_, nn.Module):
+            if model is None:
+                raise ValueError(
+                    "model must be the module with its weights before training, or a function that "
+                    "makes one, for a torch.nn.Module; got None"
+                )
+            return model
+        if model is not None or recipe is not None:
+            raise ValueError(
+                "model and recipe must be None for an estimator, which is cloned; got "
+                f"{type(model).__name__} and {type(recipe).__name__}"
+            )
+        estimator = self.estimator_
+        while isinstance(estimator, FrozenEstimator):
+            estimator = estimator.estimator
+        return clone(estimator)
+
+
+def decided(response, outputs):
+    """Positions (n,) of the classes that outputs (n, K) speak for."""
+    answers = response.answer(outputs)
+    if answers.ndim == 1:  # one decision value
+        return (answers > 0).astype(np.int64)
+    return answers.argmax(1)

@@ -1,0 +1,257 @@
+"""Sets of rows that change predictions, and what training without them says."""
+
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from sklearn.base import clone
+from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.neural_network import MLPClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler, scale
+from torch import nn
+
+from sklearn_provenance import InfluenceAttributor
+from sklearn_provenance.attribution import FlippingSets
+from sklearn_provenance.retraining import Recipe, retrain
+
+X, Y = load_breast_cancer(return_X_y=True)
+X = scale(X)
+MODEL = LogisticRegression(C=0.1, tol=1e-9).fit(X[:200], Y[:200])
+DECISIONS = MODEL.decision_function(X[200:])
+QUERIES = X[200:][np.argsort(abs(DECISIONS))[[0, 3, 6]]]
+FAR = X[200:][np.argsort(abs(DECISIONS))[[-1]]]
+
+
+@pytest.fixture(scope="module")
+def attributor():
+    return InfluenceAttributor(MODEL).fit(X[:200], Y[:200])
+
+
+@pytest.fixture(scope="module")
+def sets(attributor):
+    return attributor.flipping_set(np.vstack([QUERIES, FAR]), max_rows=15)
+
+
+def without(rows, model=MODEL, training=(X[:200], Y[:200])):
+    return clone(model).fit(*(np.delete(part, rows, 0) for part in training))
+
+
+def test_the_prediction_changes_with_the_last_row_of_a_set(sets):
+    labels = MODEL.predict(QUERIES)
+    for query, size in enumerate(sets.sizes[:3]):
+        rows = sets.indices[query, :size]
+        asked = QUERIES[query : query + 1]
+        assert without(rows).predict(asked)[0] != labels[query]
+        assert without(rows[:-1]).predict(asked)[0] == labels[query]
+
+
+def test_margins_on_the_way_are_those_of_training_again(sets):
+    signs = np.where(MODEL.predict(QUERIES) == 1, 1, -1)
+    for query, size in enumerate(sets.sizes[:3]):
+        for n_gone in range(size + 1):
+            model = without(sets.indices[query, :n_gone])
+            margin = signs[query] * model.decision_function(QUERIES[query : query + 1])[0]
+            np.testing.assert_allclose(sets.margins[query, n_gone], margin, atol=1e-5)
+        np.testing.assert_allclose(
+            sets.scores[query, :size], -np.diff(sets.margins[query, : size + 1])
+        )
+        assert sets.predicted[query] == sets.margins[query, size] < 0
+
+
+def test_no_set_is_padding(sets):
+    assert (sets.indices[3] == -1).all()
+    assert np.isnan(sets.predicted[3])
+    assert sets.sizes[3] == 0
+    assert sets.margins[3, 0] > 0
+
+
+def test_sets_are_sliced_by_query(sets):
+    part = sets[[3, 1]]
+    assert isinstance(part, FlippingSets)
+    np.testing.assert_array_equal(part.sizes, sets.sizes[[3, 1]])
+    np.testing.assert_array_equal(part.predicted, sets.predicted[[3, 1]])
+
+
+def test_a_certificate_says_what_training_again_does(attributor, sets):
+    result = attributor.certify(np.vstack([QUERIES, FAR]), sets, n_random=19)
+    np.testing.assert_array_equal(result.queries, [0, 1, 2])
+    np.testing.assert_allclose(result.realised, result.predicted, atol=1e-5)
+    assert result.r2 > 0.99
+    np.testing.assert_array_equal(result.flipped, 1)
+    # None of 19 random sets moves the margin as far.
+    np.testing.assert_allclose(result.p_value, 1 / 20)
+    table = result.to_frame()
+    assert list(table.columns) == [
+        "query",
+        "size",
+        "before",
+        "predicted",
+        "realised",
+        "flipped",
+        "p_value",
+    ]
+    summary = result.summary()
+    assert summary["n_sets"].item() == 3
+    assert summary["significant"].item() == 1
+    assert "3 sets" in repr(result)
+
+
+def test_a_certificate_is_drawn(attributor, sets):
+    pytest.importorskip("matplotlib")
+    result = attributor.certify(np.vstack([QUERIES, FAR]), sets, n_random=0)
+    assert np.isnan(result.p_value).all()
+    display = result.plot()
+    np.testing.assert_array_equal(display.lines_[0].get_ydata(), result.realised)
+
+
+def test_random_rows_make_no_significant_set(attributor, sets):
+    """Rows at random do no more than others at random."""
+    rng = np.random.default_rng(0)
+    fake = FlippingSets(
+        [rng.choice(200, 6, replace=False) for _ in range(4)],
+        np.full((4, 6), 0.1),
+        margins=np.tile(np.linspace(0.5, -0.1, 7), (4, 1)),
+        query_labels=sets.query_labels,
+    )
+    result = attributor.certify(np.vstack([QUERIES, FAR]), fake, n_random=9)
+    assert result.p_value.mean() > 0.15
+
+
+def test_steps_before_the_model_are_fitted_again():
+    Xi, Yi = load_iris(return_X_y=True)
+    model = make_pipeline(StandardScaler(), LogisticRegression(C=0.05, tol=1e-8)).fit(Xi, Yi)
+    attributor = InfluenceAttributor(model).fit(Xi, Yi)
+    doubtful = np.argsort(np.diff(np.sort(model.predict_proba(Xi), 1)[:, 1:])[:, 0])[:3]
+    sets = attributor.flipping_set(Xi[doubtful])
+    assert (sets.sizes > 0).all()
+    result = attributor.certify(Xi[doubtful], sets, n_random=0)
+    for query, size in enumerate(sets.sizes):
+        refitted = without(sets.indices[query, :size], model, (Xi, Yi))
+        p = refitted.predict_proba(Xi[doubtful[query]][None])[0]
+        own = p[sets.query_labels[query]]
+        np.testing.assert_allclose(result.realised[query], np.log(own / (1 - own)), atol=1e-6)
+
+
+class TestRegression:
+    XR, YR = load_diabetes(return_X_y=True)
+
+    def test_predictions_pass_the_threshold(self):
+        model = Ridge(alpha=0.1).fit(self.XR[:150], self.YR[:150])
+        attributor = InfluenceAttributor(model).fit(self.XR[:150], self.YR[:150])
+        queries = self.XR[150:160]
+        threshold = float(np.median(model.predict(queries)))
+        sets = attributor.flipping_set(queries, threshold=threshold)
+        found = np.flatnonzero(sets.sizes)
+        assert len(found) > 1
+        result = attributor.certify(queries, sets, n_random=3)
+        np.testing.assert_allclose(result.realised, result.predicted, rtol=1e-9)
+        np.testing.assert_array_equal(result.flipped, 1)
+        before = sets.margins[found, 0] > threshold
+        assert (before != (sets.predicted[found] > threshold)).all()
+        assert before.any()
+        assert not before.all()
+
+    def test_a_regressor_needs_a_threshold_and_a_classifier_has_none(self, attributor):
+        regressor = InfluenceAttributor(Ridge()).fit(self.XR[:50], self.YR[:50])
+        with pytest.raises(ValueError, match="threshold must be a number for a regressor"):
+            regressor.flipping_set(self.XR[:1])
+        with pytest.raises(ValueError, match="threshold must be None for a classifier"):
+            attributor.flipping_set(QUERIES, threshold=1.0)
+
+
+class TestNetworks:
+    def test_prefixes_of_a_set_leave_the_predicted_class(self):
+        Xi, Yi = load_iris(return_X_y=True)
+        Xi = scale(Xi)
+        model = MLPClassifier((4,), solver="lbfgs", alpha=1.0, max_iter=500, random_state=0)
+        attributor = InfluenceAttributor(model).fit(Xi, Yi)
+        p = np.sort(attributor.estimator_.predict_proba(Xi), 1)
+        queries = Xi[np.argsort(p[:, -1] - p[:, -2])[:3]]
+        labels = attributor.predict(queries)
+        sets = attributor.flipping_set(queries, max_rows=30)
+        assert sets.sizes.any()
+        for query in np.flatnonzero(sets.sizes):
+            rows = sets.indices[query, : sets.sizes[query]]
+            after = attributor.predict_without(queries[[query]], rows).argmax(1)
+            earlier = attributor.predict_without(queries[[query]], rows[:-1]).argmax(1)
+            assert after != labels[query]
+            assert earlier == labels[query]
+        result = attributor.certify(queries, sets, n_random=2)
+        assert np.isfinite(result.realised).all()
+
+    def test_modules_are_trained_by_a_recipe(self):
+        Xi, Yi = load_iris(return_X_y=True)
+        Xi, Yi = scale(Xi).astype(np.float32)[Yi > 0], Yi[Yi > 0] - 1
+        torch.manual_seed(0)
+        start = nn.Sequential(nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 2))
+        recipe = Recipe(max_epochs=4, lr=0.1, batch_size=16)
+        trained = nn.Sequential(nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 2))
+        trained.load_state_dict(start.state_dict())
+        optimiser = torch.optim.SGD(trained.parameters(), lr=0.1)
+        for _ in range(60):
+            optimiser.zero_grad()
+            loss = nn.functional.cross_entropy(trained(torch.tensor(Xi)), torch.tensor(Yi))
+            loss.backward()
+            optimiser.step()
+        attributor = InfluenceAttributor(trained).fit(Xi, Yi)
+        with torch.no_grad():
+            gap = trained(torch.tensor(Xi)).diff(dim=1).abs()[:, 0]
+        queries = Xi[gap.argsort()[:2]]
+        sets = attributor.flipping_set(queries)
+        assert sets.sizes.any()
+        options = {"model": start, "recipe": recipe, "n_random": 2, "seeds": (0, 1)}
+        result = attributor.certify(queries, sets, **options, device="cpu")
+        query = result.queries[0]
+        mask = np.ones((2, len(Xi)), dtype=bool)
+        mask[:, sets.indices[query, : sets.sizes[query]]] = False
+        direct = retrain(
+            start,
+            Xi,
+            Yi,
+            mask,
+            X_eval=queries,
+            y_eval=sets.query_labels,
+            recipe=recipe,
+            seeds=[0, 1],
+            device="cpu",
+        )
+        np.testing.assert_allclose(result.realised[0], direct.margins()[:, query].mean(), rtol=1e-4)
+
+    def test_a_module_needs_its_weights_before_training(self):
+        Xi, Yi = load_iris(return_X_y=True)
+        Xi = Xi.astype(np.float32)
+        attributor = InfluenceAttributor(nn.Linear(4, 3)).fit(Xi, Yi)
+        sets = attributor.flipping_set(Xi[:2])
+        with pytest.raises(ValueError, match="weights before training"):
+            attributor.certify(Xi[:2], sets)
+
+
+class TestRefusals:
+    def test_sets_of_other_queries(self, attributor, sets):
+        with pytest.raises(ValueError, match="what flipping_set returned for these 1 queries"):
+            attributor.certify(QUERIES[:1], sets)
+        with pytest.raises(ValueError, match="at least one query"):
+            attributor.certify(FAR, sets[3:])
+
+    def test_arguments(self, attributor, sets):
+        every = np.vstack([QUERIES, FAR])
+        with pytest.raises(ValueError, match="n_random must be an integer"):
+            attributor.certify(every, sets, n_random=-1)
+        with pytest.raises(ValueError, match="model and recipe must be None"):
+            attributor.certify(every, sets, model=MODEL)
+        with pytest.raises(ValueError, match="max_rows must be an integer between 1 and 200"):
+            attributor.flipping_set(QUERIES, max_rows=201)
+        with pytest.raises(ValueError, match="margins must have shape"):
+            FlippingSets([[1, 2]], [[0.1, 0.2]], margins=[[1.0, 0.9]])
+
+    def test_weights_of_rows(self):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            weighted = InfluenceAttributor(LogisticRegression(), prefit=False)
+            weighted.fit(X[:200], Y[:200], sample_weight=np.ones(200))
+        sets = weighted.flipping_set(QUERIES)
+        with pytest.raises(ValueError, match="without sample_weight"):
+            weighted.certify(QUERIES, sets)
