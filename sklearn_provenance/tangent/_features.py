@@ -284,6 +284,8 @@ class TangentFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
                 factors = _adding_norms(factors, norms)
             values = self._features(factors, len(labels))
             check_finite(values, "features", rows.start)
+            if logits is not None:
+                logits = logits.cpu()
             if not features_only:
                 batches.append((labels.cpu(), logits, norms))
             return values.cpu().numpy()
@@ -309,7 +311,7 @@ class TangentFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         labels, parts, norms = zip(*batches, strict=True)
         logits = None
         if parts[0] is not None:
-            logits = torch.cat([part.cpu() for part in parts]).double()
+            logits = torch.cat(parts).double()
         return Measured(features, torch.cat(labels), logits, torch.cat(norms))
 
     def _check_labels(self, y, n):

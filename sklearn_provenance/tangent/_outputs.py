@@ -233,7 +233,7 @@ def scalar(outputs, target, measurement):
 
 
 def check_measurement(measurement):
-    """Raise unless the measurement is known or a callable."""
+    """Raise unless the measurement is one of the names or a callable."""
     if not callable(measurement) and measurement not in ALL_MEASUREMENTS:
         raise ValueError(
             f"measurement must be one of {ALL_MEASUREMENTS} or a callable, got {measurement!r}"

@@ -1,4 +1,4 @@
-"""Random projections of per-example gradients to K numbers, linear and unbiased for inner products.
+"""Random projections of the rows' gradients to K numbers: linear, unbiased for inner products.
 
 Every layer has a map of its own, fixed by the seed and the layer's number, and the layers' images
 are added: one sketch of the concatenated gradient. Equal signs in all layers would bias the kernel.
@@ -61,6 +61,9 @@ class Map:
     have ``add_matrix(total, matrix)``, which adds the image of gradients (B, O, I) to (B, K).
     """
 
+    # Whether images may be added before the inverse FFT, to the spectrum.
+    has_spectrum = False
+
     def add_to(self, total, spectrum, factor):
         """Add the image of a factor to ``total`` (B, K) or, before the inverse FFT, to
         ``spectrum`` (B, K // 2 + 1)."""
@@ -87,6 +90,8 @@ class TensorMap(Map):
     needs no G; positions are summed between the FFTs. A formed G is scattered to the same buckets:
     one map, two ways of computing it, whichever costs less.
     """
+
+    has_spectrum = True
 
     def __init__(self, shape, n_components, draws, device):
         self.n_components = n_components
@@ -236,12 +241,12 @@ class Sketch:
         spectrum = torch.zeros_like(
             total[:, : self.n_components // 2 + 1], dtype=dtype.to_complex()
         )
+        kind = SKETCHES[self.kind]
         for layer, factor in factors:
             if layer.number not in self.maps:
                 draws = _Draws(self.seed, layer.number)
-                create = SKETCHES[self.kind]
-                self.maps[layer.number] = create(factor.shape, self.n_components, draws, device)
+                self.maps[layer.number] = kind(factor.shape, self.n_components, draws, device)
             self.maps[layer.number].add_to(total, spectrum, factor)
-        if self.kind == "tensor":
+        if kind.has_spectrum:
             total += torch.fft.irfft(spectrum, n=self.n_components)
         return total
