@@ -413,5 +413,8 @@ def test_refusals_of_regressors():
     model = KNeighborsRegressor().fit(X, Y)
     with pytest.raises(ValueError, match="it was fitted on 60 rows, and got 30"):
         EnsembleAttributor(model).fit(X[::2], Y[::2])
+    for rows, targets in ((X[::-1], Y), (X, Y[::-1])):
+        with pytest.raises(ValueError, match="it keeps other rows or targets"):
+            EnsembleAttributor(model).fit(rows, targets)
     with pytest.raises(AttributeError, match="not known without a row"):
         EnsembleAttributor(model).fit(X, Y).outputs_without_each(X)

@@ -1,4 +1,4 @@
-"""Neighbours: a prediction is a weighted mean over the nearest training rows."""
+"""Neighbors: a prediction is a weighted mean over the nearest training rows."""
 
 import numpy as np
 from sklearn.base import is_classifier

@@ -7,7 +7,7 @@ trees, K outputs of a part.
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.sparse import csr_matrix
+from scipy.sparse import csr_matrix, issparse
 
 from ..._utils.numeric import as_given
 from ..._utils.rows import take_rows
@@ -153,7 +153,7 @@ def neighbors_of(estimator):
 
 
 class NeighborAnswers(Answers):
-    """Neighbours, which vote by their weights."""
+    """Neighbors, which vote by their weights."""
 
     has_weights = True
 
@@ -166,13 +166,34 @@ class NeighborAnswers(Answers):
                 f"X and y must be the rows that {type(estimator).__name__} was fitted on; it was "
                 f"fitted on {estimator.n_samples_fit_} rows, and got {self.n_rows}"
             )
+        if not self._are_fitted(part.take_columns(X)):
+            raise ValueError(
+                f"X and y must be the rows that {type(estimator).__name__} was fitted on, in the "
+                "same order; it keeps other rows or targets"
+            )
+
+    def _are_fitted(self, X):
+        """Whether rows and targets are those that the estimator keeps."""
+        estimator, single = self.estimator, self.part.estimator
+        kept = np.asarray(estimator._y)
+        if isinstance(single, SingleOutput):
+            kept = kept[:, single.output]
+        kept = kept.reshape(-1)
+        if hasattr(estimator, "classes_"):
+            kept = np.asarray(single.classes_)[kept]
+        if not np.array_equal(kept, self.part.targets):
+            return False
+        rows = estimator._fit_X
+        if issparse(rows) or issparse(X):
+            return (csr_matrix(rows) != csr_matrix(as_given(X))).nnz == 0
+        return np.array_equal(np.asarray(rows), np.asarray(as_given(X), dtype=rows.dtype))
 
     def weights(self, X, own=None):
-        """Weights of neighbours; rows without neighbours have no say."""
+        """Weights of neighbors; rows without neighbors have no say."""
         estimator = self.estimator
         rows = self.part.take_columns(X) if own is None else None
         find = estimator.kneighbors if self.by_number else estimator.radius_neighbors
-        # Without X neighbours of the training rows are found, each among the others.
+        # Without X neighbors of the training rows are found, each among the others.
         distances, neighbors = find(None if rows is None else as_given(rows))
         if own is not None:
             distances, neighbors = distances[own], neighbors[own]
@@ -183,7 +204,7 @@ class NeighborAnswers(Answers):
         return csr_matrix((np.concatenate(weights), columns, ends), shape=shape)
 
     def _weights_at(self, distances):
-        """Weights that add up to one of neighbours at distances (k,)."""
+        """Weights that add up to one of neighbors at distances (k,)."""
         how = self.estimator.weights
         if not len(distances):
             return np.empty(0)
