@@ -211,7 +211,11 @@ def _reason(attributor, method, output):
     reason = NATURAL["forest_weights" if weighted else "ensemble"].format(name)
     if weighted or not attributor.assumptions_:
         return reason
-    return f"{reason}; held fixed: {', '.join(attributor.assumptions_)}"
+    fixed = [
+        assumption.removesuffix(" are held fixed").removesuffix(" is held fixed")
+        for assumption in attributor.assumptions_
+    ]
+    return f"{reason}; held fixed: {', '.join(fixed)}"
 
 
 def _innermost(estimator):

@@ -147,6 +147,16 @@ WEIGHTED = {
     ),
     "bagged forests": BaggingRegressor(RandomForestRegressor(3), 3, random_state=0),
     "neighbors": KNeighborsRegressor(3),
+    "bagged neighbors": BaggingRegressor(KNeighborsRegressor(3), 4, random_state=0),
+    "bagged whole": BaggingRegressor(
+        KNeighborsRegressor(3), 3, bootstrap=False, max_features=0.5, random_state=0
+    ),
+    "bagged pipelines": BaggingRegressor(
+        make_pipeline(StandardScaler(), DecisionTreeRegressor(min_samples_leaf=2)),
+        4,
+        random_state=0,
+    ),
+    "stack": StackingRegressor([("a", Ridge())], KNeighborsRegressor(), cv=3),
     "own weights": KNeighborsRegressor(3, weights=lambda d: 1 / (1 + d)),
     "radius": RadiusNeighborsRegressor(60.0, weights="distance"),
     "pipeline": make_pipeline(
@@ -283,6 +293,40 @@ def test_calibrated_classifiers(method, ensemble, labels):
             expected = expected + pair.predict_proba(queries) / len(splits)
         tolerance = 2e-4 if method == "sigmoid" else 2e-3  # which is steep
         np.testing.assert_allclose(found[row], expected, atol=tolerance)
+
+
+def test_calibrated_forests_were_given_their_folds_alone():
+    forest = RandomForestClassifier(5, max_depth=3, random_state=0)
+    model = CalibratedClassifierCV(forest, cv=3).fit(IRIS, NAMES)
+    attributor = EnsembleAttributor(model).fit(IRIS, NAMES)
+    splits = list(StratifiedKFold(3).split(IRIS, NAMES))
+    for part, pair, (seen, left) in zip(
+        attributor._decomposition.parts, model.calibrated_classifiers_, splits, strict=True
+    ):
+        without = part.outputs_without(IRIS_QUERIES)
+        reference = ForestAttributor(pair.estimator).fit(IRIS[seen], NAMES[seen])
+        for place in range(0, len(seen), 5):
+            expected = reference.predict_without(IRIS_QUERIES, [place])
+            np.testing.assert_allclose(without[seen[place]], expected, atol=1e-12)
+        before = pair.estimator.predict_proba(IRIS_QUERIES)
+        np.testing.assert_allclose(without[left[0]], before, atol=1e-12)
+
+
+def test_one_against_one_of_trees_sees_two_classes_at_a_time():
+    model = OneVsOneClassifier(DecisionTreeClassifier(max_depth=2, random_state=0))
+    model.fit(IRIS, NAMES)
+    found = EnsembleAttributor(model).fit(IRIS, NAMES).explain(IRIS_QUERIES, k=2)
+    np.testing.assert_array_equal(found.query_labels, model.predict(IRIS_QUERIES))
+
+
+def test_bagged_neighbors_explain_training_rows_out_of_bag():
+    model = BaggingRegressor(
+        KNeighborsRegressor(3), 8, max_samples=0.5, oob_score=True, random_state=0
+    ).fit(X, Y)
+    attributor = EnsembleAttributor(model).fit(X, Y)
+    weights = attributor._decomposition.weights(X, own=np.arange(len(X)))
+    out = np.asarray(weights.sum(1)).ravel() > 0
+    np.testing.assert_allclose((weights @ Y)[out], model.oob_prediction_[out])
 
 
 def test_transformed_targets_fall_in_their_units():

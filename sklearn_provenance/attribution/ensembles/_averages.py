@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from sklearn.ensemble import BaggingClassifier, BaggingRegressor, VotingClassifier, VotingRegressor
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted, has_fit_parameter, validate_data
 
 from ..._utils.numeric import as_given
 from ._base import Ensemble, Output, Part, Probability, class_positions, ensemble
@@ -84,7 +84,9 @@ def _bagged(estimator, targets, method):
                 f"row {rows.max()}, and got {len(targets)} rows"
             )
         columns = None if np.array_equal(columns, every) else columns
-        parts.append(Part(part, targets, method, weights, columns))
+        by_weight = has_fit_parameter(part, "sample_weight")
+        drawn = None if by_weight else rows
+        parts.append(Part(part, targets, method, weights, drawn, by_weight, columns))
     return tuple(parts)
 
 

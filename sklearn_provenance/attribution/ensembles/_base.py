@@ -41,6 +41,11 @@ class Part:
     weights : ndarray of shape (n,), default=None
         How often each training row was in its sample; 0 for rows that it has not seen. None stands
         for once each.
+    drawn : ndarray of shape (m,), default=None
+        The rows of its sample in the order in which it was fitted on them, where it was given these
+        rows alone. None where it was given all rows with their weights, or those with weight once.
+    by_weight : bool, default=False
+        Whether it was given all rows, with a weight of 0 for those that it has not seen.
     columns : ndarray, default=None
         Columns of X that it takes; None for all.
     rows : array-like of shape (n, ...), default=None
@@ -51,6 +56,8 @@ class Part:
     targets: np.ndarray
     method: str = "predict"
     weights: np.ndarray | None = None
+    drawn: np.ndarray | None = None
+    by_weight: bool = False
     columns: np.ndarray | None = None
     rows: Any = None
 

@@ -69,7 +69,8 @@ class Decomposition:
             except ValueError as error:
                 error.add_note(f"This is {name}, a part of {self.name}")
                 raise
-        if hasattr(neighbors_of(part.estimator), "n_samples_fit_") and part.weights is None:
+        whole = part.weights is None or part.drawn is not None
+        if hasattr(neighbors_of(part.estimator), "n_samples_fit_") and whole:
             return NeighborAnswers(part, rows)
         if part.weights is None and part.rows is None:
             inner = self._nested(part, rows)

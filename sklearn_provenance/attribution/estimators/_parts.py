@@ -66,11 +66,11 @@ class SeenRows(Answers):
         The part.
     X : array-like of shape (n, ...)
         Training rows as the ensemble hands them on.
-    every : bool
+    every : bool, default=False
         Whether the attributor is given rows without weight too.
     """
 
-    def __init__(self, attributor, part, X, every):
+    def __init__(self, attributor, part, X, every=False):
         rows = part.take_columns(X) if part.rows is None else part.rows
         self.part, self.n_rows = part, len(part.targets)
         weights, targets = part.weights, part.targets
@@ -107,41 +107,54 @@ class ForestAnswers(SeenRows):
 
     def __init__(self, part, X):
         # A forest draws the samples of its trees from all rows that it was given.
-        super().__init__(ForestAttributor(part.estimator, prefit=True), part, X, every=True)
+        attributor = ForestAttributor(part.estimator, prefit=True)
+        super().__init__(attributor, part, X, every=part.by_weight)
 
     def weights(self, X, own=None):
         """Weights of rows in the means of leaves."""
-        forest, X = self.attributor, self.take(X)
-        queries = forest._queries(X)
-        return forest._rule.weights(queries, own)
+        queries, rule = self.attributor._queries(self.take(X)), self.attributor._rule
+        if len(self.seen) == self.n_rows:
+            return rule.weights(queries, own)
+        weights = rule.weights(queries)
+        if own is not None:
+            places = np.full(self.n_rows, -1)
+            places[self.seen] = np.arange(len(self.seen))
+            among = np.flatnonzero(places[own] >= 0)
+            weights = weights.tolil()
+            weights[among] = rule.weights(queries.take(among), places[own][among])
+            weights = weights.tocsr()
+        shape = weights.shape[0], self.n_rows
+        return csr_matrix((weights.data, self.seen[weights.indices], weights.indptr), shape=shape)
 
     def outputs(self, X):
         """Means of leaves."""
-        return self.weights(X) @ self._targets()
+        return self.attributor._rule.weights(self.attributor._queries(self.take(X))) @ (
+            self._targets()
+        )
 
     def outputs_without(self, X):
         """Means of leaves without each row; leaves without other rows do not vote."""
-        forest, targets = self.attributor, self._targets()  # (n, K)
-        shares = forest._rule.shares  # (L, n)
+        forest, targets, m = self.attributor, self._targets(), len(self.seen)  # (m, K)
+        shares = forest._rule.shares  # (L, m)
         votes = forest._queries(self.take(X)).votes()  # (q, L)
-        found = np.empty((self.n_rows, votes.shape[0], targets.shape[1]))
+        found = np.empty((m, votes.shape[0], targets.shape[1]))
         for number in range(votes.shape[0]):
             leaves = votes.indices[votes.indptr[number] : votes.indptr[number + 1]]  # (T,)
-            own = shares[leaves].tocoo()  # (T, n)
+            own = shares[leaves].tocoo()  # (T, m)
             means = np.asarray(shares[leaves] @ targets)  # (T, K)
             emptied = own.data >= _ALL
             rest = np.where(emptied, 1.0, 1 - own.data)
             # The mean of a leaf changes by s (v - y) / (1 - s) without a row of share s.
             changes = (own.data / rest)[:, None] * (means[own.row] - targets[own.col])
             changes[emptied] = -means[own.row[emptied]]
-            total = np.tile(means.sum(0), (self.n_rows, 1))  # (n, K)
+            total = np.tile(means.sum(0), (m, 1))  # (m, K)
             np.add.at(total, own.col, changes)
-            n_votes = len(leaves) - np.bincount(own.col[emptied], minlength=self.n_rows)
+            n_votes = len(leaves) - np.bincount(own.col[emptied], minlength=m)
             with np.errstate(invalid="ignore"):
                 found[:, number] = np.where(
                     n_votes[:, None] > 0, total / np.maximum(n_votes, 1)[:, None], np.nan
                 )
-        return found
+        return self.among_all(self.outputs(X), found)
 
     def _targets(self):
         return self.attributor._features.targets(self.attributor.training_.y)
@@ -161,12 +174,14 @@ class NeighborAnswers(Answers):
         estimator = self.estimator = neighbors_of(part.estimator)
         self.part, self.n_rows = part, len(part.targets)
         self.by_number = hasattr(estimator, "kneighbors")
-        if estimator.n_samples_fit_ != self.n_rows:
+        self.drawn = np.arange(self.n_rows) if part.drawn is None else part.drawn
+        if estimator.n_samples_fit_ != len(self.drawn):
             raise ValueError(
                 f"X and y must be the rows that {type(estimator).__name__} was fitted on; it was "
-                f"fitted on {estimator.n_samples_fit_} rows, and got {self.n_rows}"
+                f"fitted on {estimator.n_samples_fit_} rows, and got {len(self.drawn)}"
             )
-        if not self._are_fitted(part.take_columns(X)):
+        rows = part.take_columns(X) if part.rows is None else part.rows
+        if not self._are_fitted(take_rows(rows, self.drawn)):
             raise ValueError(
                 f"X and y must be the rows that {type(estimator).__name__} was fitted on, in the "
                 "same order; it keeps other rows or targets"
@@ -181,7 +196,7 @@ class NeighborAnswers(Answers):
         kept = kept.reshape(-1)
         if hasattr(estimator, "classes_"):
             kept = np.asarray(single.classes_)[kept]
-        if not np.array_equal(kept, self.part.targets):
+        if not np.array_equal(kept, self.part.targets[self.drawn]):
             return False
         rows = estimator._fit_X
         if issparse(rows) or issparse(X):
@@ -191,17 +206,22 @@ class NeighborAnswers(Answers):
     def weights(self, X, own=None):
         """Weights of neighbors; rows without neighbors have no say."""
         estimator = self.estimator
-        rows = self.part.take_columns(X) if own is None else None
         find = estimator.kneighbors if self.by_number else estimator.radius_neighbors
-        # Without X neighbors of the training rows are found, each among the others.
-        distances, neighbors = find(None if rows is None else as_given(rows))
-        if own is not None:
-            distances, neighbors = distances[own], neighbors[own]
+        # Rows that are in a sample several times are explained by parts that have not seen them.
+        once = len(np.unique(self.drawn)) == self.n_rows
+        if own is None or not once:
+            distances, neighbors = find(as_given(self.part.take_columns(X)))
+        else:
+            # Without X neighbors of the training rows are found, each among the others.
+            places = np.argsort(self.drawn)[own]
+            distances, neighbors = (found[places] for found in find(None))
         weights = [self._weights_at(d) for d in distances]
-        columns = np.concatenate(list(neighbors)).astype(np.intp)
+        columns = self.drawn[np.concatenate(list(neighbors)).astype(np.intp)]
         ends = np.cumsum([0, *map(len, weights)])
         shape = len(weights), self.n_rows
-        return csr_matrix((np.concatenate(weights), columns, ends), shape=shape)
+        found = csr_matrix((np.concatenate(weights), columns, ends), shape=shape)
+        found.sum_duplicates()
+        return found
 
     def _weights_at(self, distances):
         """Weights that add up to one of neighbors at distances (k,)."""
@@ -229,7 +249,7 @@ class InfluenceAnswers(SeenRows):
                 "the part must minimise a smooth convex objective; got a network, "
                 f"{type(part.estimator).__name__}"
             )
-        super().__init__(InfluenceAttributor(part.estimator, prefit=True), part, X, every=False)
+        super().__init__(InfluenceAttributor(part.estimator, prefit=True), part, X)
         self.assumptions = self.attributor.assumptions_
         self._read = _reader(self.attributor._minima.objective.response, part.method)
         if self._read is None:
