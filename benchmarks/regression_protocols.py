@@ -46,8 +46,10 @@ N_TRAIN, N_QUERIES, N_MASKS = 300, 20, 60
 SIZES = (5, 20, 40)
 MODELS = {
     "Ridge": Ridge(1.0),
-    "RandomForest": RandomForestRegressor(50, min_samples_leaf=5, random_state=0),
-    "MLPRegressor": MLPRegressor((16,), solver="lbfgs", alpha=1.0, max_iter=300, random_state=0),
+    "RandomForest": RandomForestRegressor(50, min_samples_leaf=8, random_state=0),
+    "MLPRegressor": MLPRegressor(
+        hidden_layer_sizes=(16,), solver="lbfgs", alpha=1.0, max_iter=300, random_state=0
+    ),
 }
 INFORMATION = {
     "InfoGain": InfoGainAttributor,

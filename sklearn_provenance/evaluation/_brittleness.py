@@ -1,5 +1,8 @@
 """Leave-subset-out brittleness: does a prediction fall without the rows that explain it?"""
 
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
 import numpy as np
 from sklearn.utils import _safe_indexing
 from sklearn.utils._param_validation import StrOptions, validate_params
@@ -7,6 +10,8 @@ from sklearn.utils._param_validation import StrOptions, validate_params
 from .._utils.arguments import ROWS, as_seeds, check_sizes, real
 from .._utils.results import Result
 from .._utils.tables import Table, nan_mean
+from .._utils.types import Device, Path, Rows, Targets
+from ..retraining import Recipe
 from ..retraining._constraints import MODEL, TRAINING
 from ..retraining._removals import Removals
 from ._effects import CHANGES, removal_effect, remove_ascending
@@ -36,26 +41,26 @@ from ._protocol import (
     prefer_skip_nested_validation=False,
 )
 def brittleness(
-    attributors,
-    X,
-    y,
-    X_queries,
-    y_queries,
+    attributors: Any,
+    X: Rows,
+    y: Targets,
+    X_queries: Rows,
+    y_queries: Targets,
     *,
-    model,
-    sizes=(50, 100, 150, 200, 250, 300),
-    recipe=None,
-    seeds=0,
-    early_stop=True,
-    direction="down",
-    threshold=None,
-    forward=None,
-    group_size="auto",
-    device="auto",
-    n_jobs=None,
-    store=None,
-    verbose=False,
-):
+    model: Any,
+    sizes: int | Sequence[int] = (50, 100, 150, 200, 250, 300),
+    recipe: Recipe | None = None,
+    seeds: int | Sequence[int] | None = 0,
+    early_stop: bool = True,
+    direction: Literal["down", "up", "any"] = "down",
+    threshold: float | None = None,
+    forward: Callable | None = None,
+    group_size: int | Literal["auto"] = "auto",
+    device: Device = "auto",
+    n_jobs: int | None = None,
+    store: Path | None = None,
+    verbose: bool = False,
+) -> Result:
     """Remove the rows that explain a prediction, train again, and see whether it falls.
 
     For every query that the model trained on all rows gets right, each attributor names the rows
@@ -224,7 +229,7 @@ def brittleness(
         )
     labels, y = check_training_rows(attributors, X, y, are_numbers)
     y_queries = check_queries(X_queries, y_queries, are_numbers)
-    sizes = check_sizes(sizes, len(labels) - 1)  # one row has to be left
+    n_removed = check_sizes(sizes, len(labels) - 1)  # one row has to be left
     copies = Removals(
         model,
         X,
@@ -243,11 +248,11 @@ def brittleness(
     effect.check_queries()
     queries = effect.queries
     rows = _safe_indexing(X_queries, queries)
-    targets = None if y_queries is None else y_queries[queries]
-    picks = np.stack(
-        [picked_rows(name, a, rows, targets, int(sizes[-1])) for name, a in attributors.items()]
-    )
-    fallen, drops = remove_ascending(copies, effect, queries, picks, sizes, early_stop)
+    if y_queries is not None:
+        y_queries = y_queries[queries]
+    k = int(n_removed[-1])
+    picks = np.stack([picked_rows(name, a, rows, y_queries, k) for name, a in attributors.items()])
+    fallen, drops = remove_ascending(copies, effect, queries, picks, n_removed, early_stop)
     fallen = nan_mean(fallen, 1)  # over seeds
     drops = effect.mean(drops)
     methods = tuple(attributors)
@@ -258,12 +263,12 @@ def brittleness(
     if are_numbers:
         details = {"outputs": effect.outputs, "direction": direction, "threshold": threshold}
     return Result(
-        effect.text(methods, sizes, means),
-        Table({"method": methods, "query": queries, "size": sizes}, values),
+        effect.text(methods, n_removed, means),
+        Table({"method": methods, "query": queries, "size": n_removed}, values),
         effect.figure,
-        summary=Table({"method": methods, "size": sizes}, means | counts),
+        summary=Table({"method": methods, "size": n_removed}, means | counts),
         methods=methods,
-        sizes=sizes,
+        sizes=n_removed,
         queries=queries,
         n_given=copies.full.shape[1],
         early_stop=early_stop,

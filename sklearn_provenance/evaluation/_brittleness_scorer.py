@@ -1,5 +1,8 @@
 """Brittleness as the scoring of a grid search."""
 
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
 import numpy as np
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
@@ -10,6 +13,8 @@ from torch import nn
 
 from .._utils.arguments import as_seeds, check_sizes, whole
 from .._utils.hashing import fingerprint
+from .._utils.types import Device, Path, Rows, Targets
+from ..retraining import Recipe
 from ..retraining._constraints import MODEL, TRAINING
 from ..retraining._estimators import estimator_copies, is_estimator
 from ..retraining._removals import Removals
@@ -35,20 +40,20 @@ from ._protocol import (
     prefer_skip_nested_validation=False,
 )
 def brittleness_scorer(
-    model=None,
+    model: Any = None,
     *,
-    size=150,
-    n_queries=25,
-    recipe=None,
-    seeds=0,
-    random_state=0,
-    direction="down",
-    forward=None,
-    group_size="auto",
-    device="auto",
-    n_jobs=None,
-    store=None,
-):
+    size: int = 150,
+    n_queries: int = 25,
+    recipe: Recipe | None = None,
+    seeds: int | Sequence[int] | None = 0,
+    random_state: int = 0,
+    direction: Literal["down", "up", "any"] = "down",
+    forward: Callable | None = None,
+    group_size: int | Literal["auto"] = "auto",
+    device: Device = "auto",
+    n_jobs: int | None = None,
+    store: Path | None = None,
+) -> Callable[[Any, Rows, Targets], float]:
     """Make a scorer: by how much predictions drop without the rows that explain them.
 
     It is the ``scoring`` of a grid search over a parameter of an attributor, ``noise_variance``
@@ -199,13 +204,13 @@ class BrittlenessScorer:
         if are_numbers:
             check_direction(method, self.direction)
         y = check_queries(X, y, are_numbers)
-        X_train, y_train = estimator.training_.X, estimator.training_.y
-        sizes = check_sizes(self.size, len(y_train) - 1)
+        training = estimator.training_
+        sizes = check_sizes(self.size, len(training) - 1)
         queries = self._draw(estimator, X, y, are_numbers)
         X = _safe_indexing(X, queries)
         y = y[queries]
         picks = picked_rows(*method, estimator, X, y, self.size)
-        copies = self._copies(self._model(estimator), X_train, y_train, X)
+        copies = self._copies(self._model(estimator), training, X)
         check_task(method, copies.classes is None)
         effect = removal_effect(copies, y, self.direction)
         everyone = np.arange(len(y))
@@ -230,6 +235,7 @@ class BrittlenessScorer:
         return usable[np.argsort(place[usable])][: self.n_queries]
 
     def _model(self, estimator):
+        """What is trained again: the model that was given, or the one that is explained."""
         if self.model is not None:
             return self.model
         model = estimator.estimator
@@ -237,17 +243,23 @@ class BrittlenessScorer:
             model = model.estimator
         if isinstance(model, nn.Module) or not hasattr(model, "fit"):
             raise ValueError(
-                f"A {type(model).__name__} is trained again from weights that are not known here: "
-                "give brittleness_scorer the model with its weights before training, and a recipe."
+                f"model must be given to brittleness_scorer for a {type(model).__name__}, because "
+                "its weights before training are not known. Pass it with those weights, and a "
+                "recipe"
             )
         return model
 
-    def _copies(self, model, X_train, y_train, X):
-        """Trains for a fold; what candidates before had trained is known."""
-        fold = fingerprint(X_train, y_train, X, None if model is self.model else model)
+    def _copies(self, model, training, X):
+        """What trains for a fold; it knows what was trained for other candidates of the grid."""
+        estimator = None
+        if model is not self.model:
+            estimator = model
+        fold = fingerprint(training.X, training.y, X, estimator)
         known = self._folds.get(fold)
-        store = None if self.store is None else f"{self.store}/fold-{fold}"
-        copies = Removals(model, X_train, y_train, X, self.seeds, store, known, **self.options)
+        store = self.store and f"{self.store}/fold-{fold}"
+        copies = Removals(
+            model, training.X, training.y, X, self.seeds, store, known, **self.options
+        )
         if fold is not None:
             self._folds[fold] = copies.known
         return copies

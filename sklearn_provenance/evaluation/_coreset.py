@@ -2,17 +2,20 @@
 
 from collections.abc import Mapping, Sequence
 from inspect import signature
+from typing import Any
 
 import numpy as np
 from sklearn.utils._param_validation import validate_parameter_constraints, validate_params
 
 from .._utils.arguments import ROWS, as_seeds, check_sizes
 from .._utils.fitted import check_fitted
+from .._utils.results import Result
+from .._utils.types import Rows, Targets
 from ..attribution.estimators._pointwise import PointwiseSelection
 from ..retraining import Recipe, retrain
 from ..retraining._constraints import MODEL, TRAINING
 from ..retraining._estimators import is_estimator
-from ._coreset_result import AccuracyOnTest, ErrorsOnTest, coreset_result
+from ._coreset_result import coreset_result, measure_on_test
 from ._protocol import check_queries, check_task, check_training_rows, is_regression
 
 
@@ -31,22 +34,22 @@ from ._protocol import check_queries, check_task, check_training_rows, is_regres
     prefer_skip_nested_validation=False,
 )
 def coreset_selection(
-    attributors,
-    X,
-    y,
-    X_queries,
-    X_test,
-    y_test,
+    attributors: Any,
+    X: Rows,
+    y: Targets,
+    X_queries: Rows,
+    X_test: Rows,
+    y_test: Targets,
     *,
-    model,
-    sizes,
-    y_queries=None,
-    balanced=None,
-    normalize=None,
-    recipe=None,
-    seeds=0,
-    **options,
-):
+    model: Any,
+    sizes: int | Sequence[int],
+    y_queries: Targets = None,
+    balanced: bool | Sequence[bool] | None = None,
+    normalize: bool | None = None,
+    recipe: Recipe | None = None,
+    seeds: int | Sequence[int] | None = 0,
+    **options: Any,
+) -> Result:
     """Train models on selected rows and compare their accuracy, or their errors in a regression.
 
     Every attributor selects subsets for all queries together; a copy of the model is trained on
@@ -179,30 +182,28 @@ def coreset_selection(
             f"options must be further arguments of retrain, but {', '.join(sorted(reserved))} are "
             "set by coreset_selection"
         )
-    seeds = as_seeds(seeds)
-    methods = _as_methods(attributors, len(seeds))
+    repetitions = as_seeds(seeds)
+    methods = _as_methods(attributors, len(repetitions))
     for name, selectors in methods.items():
         for selector in selectors:
             check_task({name: selector}, are_numbers)
             labels, targets = check_training_rows({name: selector}, X, y, are_numbers)
-    sizes = check_sizes(sizes, len(labels)).tolist()
-    balanced = _as_balanced(balanced, are_numbers)
+    n_selected = check_sizes(sizes, len(labels)).tolist()
+    with_quotas = _as_balanced(balanced, are_numbers)
     if y_queries is not None:
         y_queries = check_queries(X_queries, y_queries, are_numbers)
-    if are_numbers:
-        test = ErrorsOnTest(y_test, X_test)
-    else:
-        classes = np.unique(labels)
-        test = AccuracyOnTest(y_test, X_test, classes)
+    classes = None if are_numbers else np.unique(labels)
+    test = measure_on_test(y_test, X_test, classes)
 
     known = {"y": y_queries, "normalize": normalize}
     known = {name: value for name, value in known.items() if value is not None}
-    subsets = {}
+    subsets: dict = {}
     for name, selectors in methods.items():
         chosen = [
-            _select(name, s, X_queries, known, sizes, balanced, len(labels)) for s in selectors
+            _select(name, s, X_queries, known, n_selected, with_quotas, len(labels))
+            for s in selectors
         ]
-        chosen *= len(seeds) // len(selectors)
+        chosen *= len(repetitions) // len(selectors)
         subsets |= {(name, *key): [one[key] for one in chosen] for key in chosen[0]}
     chosen = [rows for per_seed in subsets.values() for rows in per_seed]
     measured = np.empty((len(chosen), len(test.names)))
@@ -219,8 +220,8 @@ def coreset_selection(
         masks = np.zeros((len(copies), len(labels)), dtype=bool)
         for mask, copy in zip(masks, copies, strict=True):
             mask[chosen[copy]] = True
-        copy_seeds = np.tile(seeds, len(subsets))[copies].tolist()
-        if seeds == (None,):
+        copy_seeds = np.tile(repetitions, len(subsets))[copies].tolist()
+        if repetitions == (None,):
             copy_seeds = None
         retrained = retrain(
             model,
@@ -233,15 +234,20 @@ def coreset_selection(
             **options,
         )
         for copy, outputs in zip(copies, retrained.outputs, strict=True):
-            diverged = np.isnan(outputs).any()
-            measured[copy] = np.nan if diverged else test.measure(outputs, retrained.classes)
-    return coreset_result(tuple(methods), tuple(balanced), sizes, seeds, subsets, test, measured)
+            measured[copy] = np.nan
+            if not np.isnan(outputs).any():  # the copy has not diverged
+                measured[copy] = test.measure(outputs, retrained.classes)
+    return coreset_result(
+        tuple(methods), tuple(with_quotas), n_selected, repetitions, subsets, test, measured
+    )
 
 
 def _as_balanced(balanced, are_numbers):
     """Whether classes get equal shares, as a list of different bools."""
+    if balanced is None and are_numbers:
+        return [False]
     if balanced is None:
-        return [False] if are_numbers else [False, True]
+        return [False, True]
     balanced = np.atleast_1d(np.asarray(balanced))
     if (
         balanced.ndim != 1
@@ -266,7 +272,9 @@ def _as_methods(attributors, n_seeds):
         raise ValueError("attributors must hold one or more attributors, got none")
     methods = {}
     for name, given in attributors.items():
-        selectors = list(given) if isinstance(given, Sequence) else [given]
+        selectors = [given]
+        if isinstance(given, Sequence):
+            selectors = list(given)
         if len(selectors) not in (1, n_seeds):
             raise ValueError(
                 f"attributors must be one a method, or a list with one for each of {n_seeds} "

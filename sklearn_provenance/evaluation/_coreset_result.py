@@ -54,6 +54,13 @@ class ErrorsOnTest:
         return r2_score(self.y, numbers), root_mean_squared_error(self.y, numbers)
 
 
+def measure_on_test(y_test, X_test, classes):
+    """Return what measures copies on the test rows; ``classes`` is None for a regressor."""
+    if classes is None:
+        return ErrorsOnTest(y_test, X_test)
+    return AccuracyOnTest(y_test, X_test, classes)
+
+
 def coreset_result(methods, balanced, sizes, seeds, subsets, test, measured):
     """Make the result of measures (n_copies, n_measures).
 
@@ -137,18 +144,23 @@ def coreset_lines(sizes, means, errors, methods, balanced, style=None, label="te
     names = []
     styles = []
     for number, name in enumerate(methods):
-        again, color = divmod(number, len(COLORS))  # colours that come again have hollow markers
-        solid, dashed = ("-.", ":") if again else ("-", "--")
-        for place, quotas in enumerate(balanced):
-            names.append("_" if place else name)
-            styles.append(
-                {
-                    "color": COLORS[color],
-                    "linestyle": dashed if quotas else solid,
-                    "marker": MARKERS[(number + again) % len(MARKERS)],
-                    "markerfacecolor": "none" if again else None,
-                }
-            )
+        style_of_method = {
+            "color": COLORS[number % len(COLORS)],
+            "marker": MARKERS[number % len(MARKERS)],
+            "markerfacecolor": None,
+        }
+        dashes = {False: "-", True: "--"}
+        again = number // len(COLORS)
+        if again:  # the colours come again, with hollow markers and other dashes
+            style_of_method["marker"] = MARKERS[(number + again) % len(MARKERS)]
+            style_of_method["markerfacecolor"] = "none"
+            dashes = {False: "-.", True: ":"}
+        for quotas in balanced:
+            styles.append(style_of_method | {"linestyle": dashes[quotas]})
+        names += [name, "_"][: len(balanced)]  # one of both is in the legend
+    keys = None
+    if any(balanced):
+        keys = {"classes balanced": "--"}
     return LinesDisplay(
         sizes,
         means.reshape(-1, len(sizes)),
@@ -156,7 +168,7 @@ def coreset_lines(sizes, means, errors, methods, balanced, style=None, label="te
         names=names,
         styles=styles,
         style=style,
-        keys={"classes balanced": "--"} if any(balanced) else None,
+        keys=keys,
         ticks=[str(size) for size in sizes],
         axes={"xscale": "log", "xlabel": "training rows selected", "ylabel": label},
         legend={"fontsize": "small"},

@@ -182,6 +182,14 @@ class OutputEffect:
 
     def text(self, methods, sizes, summary):
         """Return the text of a result."""
+        if self.threshold is not None:  # where queries fall, there may be no drops to average
+            return text_table(
+                f"Brittleness, {len(self.queries)} queries; fraction of outputs that moved by more "
+                f"than {self.threshold:g} without the first rows",
+                methods,
+                number_cells(summary[self.fell], 7, 2),
+                head=heads(sizes, 7),
+            )
         means = summary[self.changed]
         largest = np.abs(means[np.isfinite(means)]).max(initial=0.0)
         digits = 3

@@ -1,12 +1,13 @@
 """Fréchet distance between sets of feature rows."""
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .._utils.arguments import check_numbers
 
 
-def frechet_distance(features, reference):
-    """Squared Fréchet distance between the Gaussians fitted to two sets of rows.
+def frechet_distance(features: ArrayLike, reference: ArrayLike) -> float:
+    """Compute the squared Fréchet distance between the Gaussians fitted to two sets of rows.
 
     With means m and covariances S it is ``|m1 - m2|² + tr(S1 + S2 - 2 (S1 S2)^(1/2))`` [1]_. With
     features of the Inception network it is known as FID [2]_; of other features it is on another
@@ -56,19 +57,17 @@ def frechet_distance(features, reference):
     >>> round(frechet_distance(X, X + [3, 0, 4]), 6)
     25.0
     """
-    features, reference = (
-        check_numbers(rows, name, (None, None))
-        for name, rows in (("features", features), ("reference", reference))
-    )
-    for name, rows in (("features", features), ("reference", reference)):
+    first = check_numbers(features, "features", (None, None))
+    second = check_numbers(reference, "reference", (None, None))
+    for name, rows in (("features", first), ("reference", second)):
         if len(rows) < 2 or not rows.shape[1]:
             raise ValueError(f"{name} must have 2 rows and a column, got shape {rows.shape}")
-    if features.shape[1] != reference.shape[1]:
+    if first.shape[1] != second.shape[1]:
         raise ValueError(
-            f"features has {features.shape[1]} columns and reference {reference.shape[1]}: both "
-            "must be of the same features."
+            f"reference must have as many columns as features, {first.shape[1]}; got "
+            f"{second.shape[1]}"
         )
-    return frechet_of_moments(moments(features), moments(reference))
+    return frechet_of_moments(moments(first), moments(second))
 
 
 def moments(features):

@@ -1,8 +1,10 @@
 """Label errors: does a method's suspicion point to rows whose label or target is wrong?"""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.metrics import roc_auc_score
 from sklearn.utils._param_validation import StrOptions, validate_params
 
@@ -25,7 +27,13 @@ _NAMES = {"labels": "label errors", "numbers": "target errors"}
     },
     prefer_skip_nested_validation=False,
 )
-def label_error_ranking(scores_by_method, is_error, *, inspected=(0.1, 0.2), targets="labels"):
+def label_error_ranking(
+    scores_by_method: Mapping[str, ArrayLike],
+    is_error: ArrayLike,
+    *,
+    inspected: Sequence[float] = (0.1, 0.2),
+    targets: Literal["labels", "numbers"] = "labels",
+) -> Result:
     """Measure how well methods rank rows whose label or target is known to be wrong.
 
     Rows are inspected in descending order of suspicion. Ties are broken at random: what is
@@ -99,19 +107,19 @@ def label_error_ranking(scores_by_method, is_error, *, inspected=(0.1, 0.2), tar
     if not isinstance(scores_by_method, Mapping):
         raise TypeError(
             "scores_by_method must be a dict from the name of each method to its scores, got "
-            f"{type(scores_by_method).__name__}."
+            f"{type(scores_by_method).__name__}"
         )
     if LOSS not in scores_by_method:
         raise ValueError(
             f"scores_by_method must hold the baseline {LOSS!r}, which is label_loss(model, X, y); "
-            f"it has {list(scores_by_method)}."
+            f"it has {list(scores_by_method)}"
         )
     check_readable(is_error, "is_error")
     is_error = np.asarray(is_error)
     if is_error.dtype != bool or is_error.ndim != 1 or is_error.all() or not is_error.any():
         raise ValueError(
             "is_error must be bool of shape (n_train,), True for some rows and not for all; got "
-            f"{is_error.dtype} of shape {is_error.shape}."
+            f"{is_error.dtype} of shape {is_error.shape}"
         )
     inspected = tuple(inspected)
     if not all(map(real(0, 1, "both").is_satisfied_by, inspected)):
@@ -159,25 +167,24 @@ def found_curve(scores, is_error):
         Ends of the groups of equal scores, from 0 to 1. Between them the curve is straight.
     """
     values, group = np.unique(-scores, return_inverse=True)
-    counts = [np.bincount(group, minlength=len(values)), np.bincount(group[is_error])]
-    counts[1] = np.pad(counts[1], (0, len(values) - len(counts[1])))
-    inspected, found = (np.append(0, np.cumsum(c)) / c.sum() for c in counts)
+    rows = np.bincount(group, minlength=len(values))
+    errors = np.bincount(group[is_error], minlength=len(values))
+    inspected = np.append(0, np.cumsum(rows)) / rows.sum()
+    found = np.append(0, np.cumsum(errors)) / errors.sum()
     return inspected, found
 
 
 def _figure(result, **style):
     """Share of errors found over the share of rows inspected; the loss is dashed."""
-    baseline = {"color": "k", "linestyle": "--"}
+    styles = [{"color": COLORS[i % len(COLORS)]} for i in range(len(result.methods))]
+    styles[result.methods.index(LOSS)] = {"color": "k", "linestyle": "--"}
     share = result.n_errors / result.n_rows
     x, y = zip(*result.curves, strict=True)
     return LinesDisplay(
         list(x),
         y,
         names=result.methods,
-        styles=[
-            baseline if name == LOSS else {"color": COLORS[i % len(COLORS)]}
-            for i, name in enumerate(result.methods)
-        ],
+        styles=styles,
         style=style,
         # A random order, and one that knows the errors.
         references=[

@@ -1,6 +1,10 @@
 """Linear datamodeling score: do sums of scores predict what training on fewer rows does?"""
 
+from collections.abc import Callable
+from typing import Any, Literal
+
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import validate_params
 from sklearn.utils.validation import _num_samples
@@ -9,7 +13,8 @@ from .._utils.arguments import ROWS, real, whole
 from .._utils.displays import PointsDisplay
 from .._utils.results import Result
 from .._utils.tables import Table, nan_mean, plus_minus, text_table
-from ..retraining import retrain
+from .._utils.types import Device, Path, RandomState, Rows, Targets
+from ..retraining import Recipe, retrain
 from ..retraining._constraints import MODEL, TRAINING
 from ..retraining._schedule import check_masks
 from ._lds_truth import check_margins, lds_from_truth, lds_standard_error
@@ -41,27 +46,27 @@ from ._protocol import (
     prefer_skip_nested_validation=False,
 )
 def linear_datamodeling_score(
-    attributors,
-    X,
-    y,
-    X_queries,
-    y_queries,
+    attributors: Any,
+    X: Rows,
+    y: Targets,
+    X_queries: Rows,
+    y_queries: Targets,
     *,
-    model=None,
-    masks=None,
-    margins=None,
-    n_masks=100,
-    share=0.5,
-    n_repeats=5,
-    recipe=None,
-    random_state=0,
-    forward=None,
-    group_size="auto",
-    device="auto",
-    n_jobs=None,
-    store=None,
-    verbose=False,
-):
+    model: Any = None,
+    masks: ArrayLike | None = None,
+    margins: ArrayLike | None = None,
+    n_masks: int = 100,
+    share: float = 0.5,
+    n_repeats: int = 5,
+    recipe: Recipe | None = None,
+    random_state: RandomState = 0,
+    forward: Callable | None = None,
+    group_size: int | Literal["auto"] = "auto",
+    device: Device = "auto",
+    n_jobs: int | None = None,
+    store: Path | None = None,
+    verbose: bool = False,
+) -> Result:
     """Rank agreement of scores, summed over random subsets, with models trained on the subsets.
 
     The model is trained on random subsets of the rows. For each query, the sum of a method's scores
@@ -201,27 +206,29 @@ def linear_datamodeling_score(
                 "masks must be given with margins, since they say what the models were trained on"
             )
         masks = _draw_masks(n_masks, share, len(labels), random_state)
-    masks = check_masks(masks, len(labels))
-    if len(masks) < 3:
+    subsets = check_masks(masks, len(labels))
+    if len(subsets) < 3:
         raise ValueError(
             f"masks must hold 3 subsets or more, because margins are ranked over them; got "
-            f"{len(masks)}"
+            f"{len(subsets)}"
         )
     shape = n_queries, len(labels)
     scores = [_scores(name, a, X_queries, y_queries, shape) for name, a in attributors.items()]
     if margins is None:
         if model is None:
             raise ValueError("model must be given to be trained, or margins that were measured")
-        evaluate = "logits" if are_numbers else "margin"
+        evaluate = "margin"
+        if are_numbers:
+            evaluate = "logits"
         margins = retrain(
             model,
             X,
             y,
-            np.repeat(masks, n_repeats, axis=0),
+            np.repeat(subsets, n_repeats, axis=0),
             X_eval=X_queries,
             y_eval=y_queries,
             recipe=recipe,
-            seeds=np.tile(np.arange(n_repeats), len(masks)),
+            seeds=np.tile(np.arange(n_repeats), len(subsets)),
             evaluate=evaluate,
             forward=forward,
             group_size=group_size,
@@ -230,22 +237,22 @@ def linear_datamodeling_score(
             store=store,
             verbose=verbose,
         ).outputs
-        margins = margins.reshape(len(masks), n_repeats, -1).mean(1)
+        margins = margins.reshape(len(subsets), n_repeats, -1).mean(1)
         diverged = np.flatnonzero(np.isnan(margins).any(1))
         if len(diverged):
             raise ValueError(
                 f"Training must not diverge, but it did on subsets {diverged.tolist()}, so that "
                 "they have nothing to rank. Take a smaller lr"
             )
-    truth = masks, check_margins(margins, len(masks), n_queries)
+    truth = subsets, check_margins(margins, len(subsets), n_queries)
     methods = tuple(attributors)
     correlations = np.stack([lds_from_truth(s, *truth) for s in scores])
     errors = np.array([lds_standard_error(s, *truth) for s in scores])
     means = {"lds": nan_mean(correlations, 1), "lds_se": errors}
-    counts = {"n_queries": (~np.isnan(correlations)).sum(1), "n_masks": len(masks)}
+    counts = {"n_queries": (~np.isnan(correlations)).sum(1), "n_masks": len(subsets)}
     return Result(
         text_table(
-            f"Linear datamodeling score, {n_queries} queries, {len(masks)} subsets",
+            f"Linear datamodeling score, {n_queries} queries, {len(subsets)} subsets",
             methods,
             plus_minus(*means.values()),
         ),
@@ -256,7 +263,7 @@ def linear_datamodeling_score(
         scores=means["lds"],
         standard_errors=errors,
         correlations=correlations,
-        masks=masks,
+        masks=subsets,
         **{"outputs" if are_numbers else "margins": truth[1]},
     )
 
@@ -279,6 +286,7 @@ def _scores(name, attributor, X_queries, y_queries, shape):
 
 
 def _draw_masks(n_masks, share, n_rows, random_state):
+    """Random subsets of equal size, bool (n_masks, n_rows)."""
     size = round(share * n_rows)
     if not 0 < size < n_rows:
         raise ValueError(

@@ -1,6 +1,7 @@
 """Rank agreement of summed scores with what models trained on subsets say."""
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from scipy.stats import rankdata
 
 from .._utils.arguments import check_numbers
@@ -8,7 +9,7 @@ from .._utils.tables import nan_mean, standard_error
 from ..retraining._schedule import check_masks
 
 
-def lds_from_truth(scores, masks, margins):
+def lds_from_truth(scores: ArrayLike, masks: ArrayLike, margins: ArrayLike) -> NDArray[np.float64]:
     """Linear datamodeling score of each query, from margins that were measured before.
 
     Parameters
@@ -51,15 +52,15 @@ def lds_from_truth(scores, masks, margins):
     [1.0]
     """
     try:
-        scores = check_numbers(scores, "scores", (None, None))
+        of_rows = check_numbers(scores, "scores", (None, None))
     except ValueError as error:
         raise ValueError(
             f"{error}. nan stands for rows that are no candidates: fit the attributor with "
             'candidates="all", or decide yourself what they count'
         ) from error
-    masks = check_masks(masks, scores.shape[1])
-    margins = check_margins(margins, len(masks), len(scores))
-    return spearman(masks @ scores.T, margins)
+    subsets = check_masks(masks, of_rows.shape[1])
+    truth = check_margins(margins, len(subsets), len(of_rows))
+    return spearman(subsets @ of_rows.T, truth)
 
 
 def spearman(predictions, margins):

@@ -92,7 +92,9 @@ def picked_rows(name, attributor, X, y, k):
     ValueError
         If a query has fewer candidates than k.
     """
-    labels = {"y": y} if "y" in signature(attributor.explain).parameters else {}
+    labels = {}
+    if "y" in signature(attributor.explain).parameters:
+        labels["y"] = y
     with catch_warnings():
         filterwarnings("ignore", ".*candidates", UserWarning)  # an error below
         picks = np.asarray(attributor.explain(X, k=k, **labels).indices)
@@ -101,7 +103,7 @@ def picked_rows(name, attributor, X, y, k):
         n_found = int((picks[short[0]] >= 0).sum())
         raise ValueError(
             f"{name!r} names {n_found} rows for a query where {k} are to be removed, and too few "
-            f'for {len(short)} of {len(picks)} queries. Ask for smaller sizes, or candidates="all".'
+            f'for {len(short)} of {len(picks)} queries. Ask for smaller sizes, or candidates="all"'
         )
     return picks
 

@@ -1,5 +1,6 @@
 """Realism: are generated samples nearer to real ones where the index branch is confident?"""
 
+from typing import Any
 from warnings import warn
 
 import numpy as np
@@ -10,6 +11,8 @@ from sklearn.utils._param_validation import HasMethods, validate_params
 from sklearn.utils.validation import check_is_fitted
 
 from .._utils.arguments import ROWS, real, whole
+from .._utils.results import Result
+from .._utils.types import RandomState, Rows
 from ._frechet import frechet_of_moments, moments
 from ._realism_result import GROUPS, SPLITS, realism_result
 
@@ -29,28 +32,27 @@ _COVERED = 95  # per cent
     prefer_skip_nested_validation=False,
 )
 def realism(
-    vae,
-    features,
+    vae: Any,
+    features: Any,
     *,
-    X_reference=None,
-    X_test=None,
-    n_samples=2000,
-    threshold=0.5,
-    n_bootstrap=200,
-    random_state=None,
-):
-    """Hold the index confidence of generated samples against how real they look.
+    X_reference: Rows = None,
+    X_test: Rows = None,
+    n_samples: int = 2000,
+    threshold: float = 0.5,
+    n_bootstrap: int = 200,
+    random_state: RandomState = None,
+) -> Result:
+    """Measure whether generated samples look more real where the index branch is confident.
 
     Codes are drawn from the prior and decoded. The confidence of a sample is the probability of
-    its first exemplar. What is asked is whether confident samples are nearer to training rows, one
-    by one and as a group: Spearman's correlation of confidence with the distance to the nearest
-    training row, and Fréchet distances to all training rows of the samples of high and of low
-    confidence [1]_.
+    its first exemplar. Two measures say whether confident samples are nearer to training rows:
+    Spearman's correlation of confidence with the distance to the nearest training row, and the
+    Fréchet distances to all training rows of the samples of high and of low confidence [1]_.
 
-    Samples are split in three ways: at ``threshold``, as in the paper; in halves, since few or all
-    of them may lie on one side of a threshold; and in halves of the samples of each predicted
-    class, so that both sides have the same classes. Samples of equal confidence are halved in the
-    order in which they were drawn.
+    Samples are split in three ways: at ``threshold``, as in "Provenance Networks" [PN]; in halves,
+    since few or all of them may lie on one side of a threshold; and in halves of the samples of
+    each predicted class, so that both sides have the same classes. Samples of equal confidence are
+    halved in the order in which they were drawn.
 
     Parameters
     ----------
@@ -66,9 +68,9 @@ def realism(
     n_samples : int, default=2000
         Samples to draw.
     threshold : float, default=0.5
-        Confidence from which on it is high.
+        Least confidence that counts as high.
     n_bootstrap : int, default=200
-        Draws behind each interval and each estimate at a smaller size.
+        Number of draws for each interval, and for each estimate at a smaller size.
     random_state : int, RandomState instance or None, default=None
         Source of codes and draws; None takes numpy's global one.
 
@@ -97,14 +99,14 @@ def realism(
         size : ndarray of shape (3,)
             Rows at which groups are compared: those of the smaller one.
         frechet : ndarray of shape (3, 6, 3)
-            Fréchet distances to the reference for each split: of samples of high and of low
-            confidence, the second less the first, and of training rows, rows held out and
-            reconstructions; in each case estimate and ends of the interval, nan where there are too
-            few rows.
+            Fréchet distances to the reference for each split: those of samples of high and of low
+            confidence, the second less the first, and those of training rows, held-out rows and
+            reconstructions. Each has an estimate and the ends of the interval, nan where there are
+            too few rows.
         spearman : ndarray of shape (3, 3)
-            Rank correlation of confidence with the distance by features, with that by values, and
-            with that by features within predicted classes: estimate and ends of the interval; nan
-            where there is one rank.
+            Rank correlation of confidence with the distance by features, with the distance by
+            values, and with the distance by features within predicted classes. Each has an estimate
+            and the ends of the interval, nan where all ranks are equal.
         n_high, n_low : ndarray of shape (3,)
             Samples of high and of low confidence of each split.
 
@@ -113,7 +115,7 @@ def realism(
     TypeError
         If ``vae`` cannot sample and explain, or ``features`` is neither callable nor a transformer.
     ValueError
-        If features are no finite array with a line per row, or a number is out of its range.
+        If features are not a finite array with one line for each row, or a number is out of range.
 
     Warns
     -----
@@ -124,20 +126,20 @@ def realism(
     -----
     The Fréchet distance is biased upwards, and the more so in a small group [2]_: unequal groups
     differ even if their distributions do not. All groups of a split are therefore compared at one
-    size, that of its smaller group. What has more rows gives the mean over draws of so many rows
-    without replacement. Beside high and low confidence stand, at that size too: draws of the
-    training rows with replacement, whose true distance is 0, so that what is seen is the bias; the
-    rows held out; and reconstructions of training rows.
+    size, that of its smaller group. For a larger group, the estimate is the mean over draws of so
+    many rows without replacement. Three other groups are compared at that size too: the training
+    rows, drawn with replacement, whose true distance is 0, so that their distance shows the bias;
+    the held-out rows; and reconstructions of training rows.
 
-    Intervals cover 95 %, by the bootstrap, and are of one trained network and one reference. Rows
-    drawn with replacement repeat and so add to the bias; the interval of a Fréchet distance is that
-    of the draws moved so that their mean is the estimate, and cut off at 0.
+    Intervals cover 95 %, by the bootstrap, for one trained network and one reference. Rows that are
+    drawn with replacement repeat, which adds to the bias. The draws of a Fréchet distance are
+    therefore moved so that their mean is the estimate, and the interval is cut off at 0.
 
     A group is compared with all of the reference. It can be far from it because its samples look
     like nothing real, or because they are of few kinds: a group that lacks a class is far. The
-    third split is there for that. So can a correlation come from classes that differ in both
-    confidence and distance; the third one ranks within predicted classes, as shares of their
-    samples, and pools them.
+    third split excludes that reason. In the same way a correlation can come from classes that
+    differ in both confidence and distance. The third correlation ranks samples within predicted
+    classes, as shares of the class, and pools the ranks.
 
     References
     ----------
@@ -159,10 +161,12 @@ def realism(
     """
     for method in ("sample", "explain_latent", "reconstruct"):
         if isinstance(vae, type) or not hasattr(vae, method):
-            raise TypeError(f"vae must be a fitted ProvenanceVAE, got {vae!r}.")
+            raise TypeError(f"vae must be a fitted ProvenanceVAE, got {vae!r}")
     check_is_fitted(vae)
     rng = check_random_state(random_state)
-    X_reference = np.asarray(vae.training_.X if X_reference is None else X_reference)
+    if X_reference is None:
+        X_reference = vae.training_.X
+    X_reference = np.asarray(X_reference)
     reference = _features(features, X_reference)
 
     samples, codes = vae.sample(n_samples, random_state=rng, return_codes=True)
@@ -176,9 +180,10 @@ def realism(
     rebuilt = X_reference[rng.permutation(len(X_reference))[:n_samples]]
     real = {
         "train": reference,
-        "test": None if X_test is None else _features(features, X_test, reference),
         "reconstruction": _features(features, vae.reconstruct(rebuilt), reference),
     }
+    if X_test is not None:
+        real["test"] = _features(features, X_test, reference)
     labels = explanation.query_labels
     one_class = np.zeros(n_samples)
     halves = _upper_half(confidence, one_class)
@@ -230,14 +235,19 @@ def _upper_half(confidence, labels):
 
 
 def _features(features, X, reference=None):
+    """Features of rows as float64; raise where they do not fit those of the reference."""
     rows = np.array(X)  # they may be written to
-    values = features.transform(rows) if hasattr(features, "transform") else features(rows)
+    function = getattr(features, "transform", features)
+    values = function(rows)
     values = check_array(values, dtype=np.float64, input_name="features")
     if len(values) != len(X):
-        raise ValueError(f"features gave {len(values)} rows for {len(X)}.")
+        raise ValueError(
+            f"features must give one line for each of {len(X)} rows, got {len(values)}"
+        )
     if reference is not None and values.shape[1] != reference.shape[1]:
         raise ValueError(
-            f"features gave {values.shape[1]} columns, and {reference.shape[1]} for the reference."
+            f"features must give as many columns as for the reference, {reference.shape[1]}; got "
+            f"{values.shape[1]}"
         )
     return values
 
@@ -245,11 +255,14 @@ def _features(features, X, reference=None):
 def _inputs(X):
     """Flat rows; uint8 as values from 0 to 1."""
     X = np.asarray(X)
-    scale = 255 if X.dtype == np.uint8 else 1
-    return X.reshape(len(X), -1).astype(np.float32) / np.float32(scale)
+    values = X.reshape(len(X), -1).astype(np.float32)
+    if X.dtype == np.uint8:
+        values /= np.float32(255)
+    return values
 
 
 def _to_nearest(rows, reference):
+    """Euclidean distance of each row to the nearest of the reference."""
     return pairwise_distances_argmin_min(rows, reference)[1].astype(np.float64)
 
 
@@ -295,16 +308,17 @@ def _rank_correlation(x, y, labels):
     """Correlation of ranks within groups, less the group's mean; nan where all are equal."""
     order = np.argsort(labels, kind="stable")
     ends = np.flatnonzero(labels[order][1:] != labels[order][:-1]) + 1
-    x, y = (
-        np.concatenate([_shares(values) for values in np.split(given[order], ends)])
-        for given in (x, y)
-    )
+    x = np.concatenate([_centred_ranks(values) for values in np.split(x[order], ends)])
+    y = np.concatenate([_centred_ranks(values) for values in np.split(y[order], ends)])
     scale = np.sqrt((x @ x) * (y @ y))
-    return x @ y / scale if scale > 0 else np.nan
+    if scale == 0:
+        return np.nan
+    return x @ y / scale
 
 
-def _shares(values):
-    return (rankdata(values) - (len(values) + 1) / 2) / len(values) if len(values) > 1 else [0.0]
+def _centred_ranks(values):
+    """Ranks less their mean, as shares of the number of values."""
+    return (rankdata(values) - (len(values) + 1) / 2) / len(values)
 
 
 def _interval(draws):

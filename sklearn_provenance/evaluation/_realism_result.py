@@ -13,7 +13,7 @@ _BINS = 10  # of equally many samples, whose mean distance is drawn
 
 
 def realism_result(*, confidence, labels, feature_distance, input_distance, high, size, **others):
-    """The attributes of a realism result with its tables."""
+    """Make the result of realism: attributes, tables and text."""
     samples = {
         "label": labels,
         "confidence": confidence,

@@ -1,5 +1,8 @@
 """Relative information: how near the sets of other rules come to those of greedy InfoLoss."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 from sklearn.utils._param_validation import validate_params
 from sklearn.utils.validation import check_is_fitted
@@ -8,6 +11,7 @@ from .._utils.arguments import ROWS, check_sizes
 from .._utils.displays import LinesDisplay
 from .._utils.results import Result
 from .._utils.tables import Table, heads, mean_and_error, number_cells, text_table
+from .._utils.types import Rows, Targets
 from ..attribution import InfoLossAttributor
 from ..attribution._training_rows import check_rows
 from ._protocol import as_attributors, check_queries, picked_rows
@@ -22,18 +26,24 @@ from ._protocol import as_attributors, check_queries, picked_rows
     prefer_skip_nested_validation=False,
 )
 def relative_information(
-    attributors, reference, X_queries, y_queries=None, *, sizes=(10, 20, 50, 100)
-):
-    """Information lost with the sets of a rule, over that lost with the sets of greedy InfoLoss.
+    attributors: Any,
+    reference: InfoLossAttributor,
+    X_queries: Rows,
+    y_queries: Targets = None,
+    *,
+    sizes: int | Sequence[int] = (10, 20, 50, 100),
+) -> Result:
+    """Divide the information lost with a rule's sets by that lost with greedy InfoLoss's sets.
 
-    Both sets are judged by the reference, that is, by its kernel and noise variance: the nats about
-    the query that are lost when the set is withheld from all rows, I_IL(S; x_*).
+    The reference judges both sets, with its kernel and noise variance: I_IL(S; x_*) is the number
+    of nats about the query that are lost when the set S is withheld from all rows.
 
     Parameters
     ----------
     attributors : attributor or dict of str to attributor
-        Fitted on the rows of the reference. Relaxations of InfoLoss, of the same noise variance:
-        InfoGain, its linear response, sketched features. Any other method will do.
+        Fitted on the rows of the reference. They are meant to be relaxations of InfoLoss with the
+        same noise variance (InfoGain, its linear response, sketched features), but any other method
+        will do.
     reference : InfoLossAttributor
         Fitted.
     X_queries : array-like of shape (n_queries, ...)
@@ -41,7 +51,7 @@ def relative_information(
     y_queries : array-like of shape (n_queries,), default=None
         Labels to explain; None takes those that the reference predicts.
     sizes : sequence of int, default=(10, 20, 50, 100)
-        Rows in the sets, ascending: the first of those named.
+        Rows in the sets, ascending: a set holds the first rows that are named.
 
     Returns
     -------
@@ -64,10 +74,10 @@ def relative_information(
     Raises
     ------
     TypeError
-        If the reference is no InfoLossAttributor, or an attributor cannot explain.
+        If the reference is not an InfoLossAttributor, or an attributor cannot explain.
     ValueError
         If attributors were fitted on other rows, a query has fewer candidates than the largest
-        size, or σ² is lost beside the kernel.
+        size, or the noise variance is lost to rounding beside the kernel.
 
     Notes
     -----
@@ -95,15 +105,20 @@ def relative_information(
     check_is_fitted(reference)
     attributors = as_attributors(attributors, "explain")
     y = check_rows(attributors, reference.training_.X, reference.training_.y)
-    sizes = check_sizes(sizes, len(y) - 1)
-    y_queries = reference.predict(X_queries) if y_queries is None else y_queries
+    set_sizes = check_sizes(sizes, len(y) - 1)
+    if y_queries is None:
+        y_queries = reference.predict(X_queries)
     y_queries = check_queries(X_queries, y_queries)
     named = {"the reference": reference} | attributors
     picks = np.stack(
-        [picked_rows(name, a, X_queries, y_queries, int(sizes[-1])) for name, a in named.items()]
+        [
+            picked_rows(name, a, X_queries, y_queries, int(set_sizes[-1]))
+            for name, a in named.items()
+        ]
     )
-    nats = reference.information_lost(X_queries, picks, y_queries)[..., sizes - 1]
-    reference_nats, nats = nats[0], nats[1:]
+    lost = reference.information_lost(X_queries, picks, y_queries)[..., set_sizes - 1]
+    reference_nats = lost[0]
+    nats = lost[1:]
     with np.errstate(invalid="ignore"):
         ratios = nats / reference_nats
     methods = tuple(attributors)
@@ -114,19 +129,19 @@ def relative_information(
             f"Relative information, {len(reference_nats)} queries, by size of the set",
             methods,
             number_cells(relative["relative"], 7, 3),
-            head=heads(sizes, 7),
+            head=heads(set_sizes, 7),
         ),
         Table(
-            {"method": methods, "query": range(len(reference_nats)), "size": sizes},
+            {"method": methods, "query": range(len(reference_nats)), "size": set_sizes},
             values | {"relative": ratios},
         ),
         _figure,
         summary=Table(
-            {"method": methods, "size": sizes},
+            {"method": methods, "size": set_sizes},
             relative | {"n_queries": (~np.isnan(ratios)).sum(1)},
         ),
         methods=methods,
-        sizes=sizes,
+        sizes=set_sizes,
         ratios=ratios,
         **values,
     )

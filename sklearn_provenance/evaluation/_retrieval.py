@@ -1,14 +1,17 @@
 """Backdoor retrieval: does attribution find the training rows that are known to be the reason?"""
 
 import inspect
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.utils._param_validation import validate_params
 
 from .._utils.arguments import ROWS, check_readable, whole
 from .._utils.displays import PointsDisplay
 from .._utils.results import Result
 from .._utils.tables import Table, mean_and_error, plus_minus, text_table
+from .._utils.types import Rows, Targets
 from ._protocol import as_attributors, check_queries, explains_numbers
 
 
@@ -22,7 +25,15 @@ from ._protocol import as_attributors, check_queries, explains_numbers
     },
     prefer_skip_nested_validation=False,
 )
-def backdoor_retrieval(attributors, X_queries, y_queries, relevant, *, k=50, mrr_k=100):
+def backdoor_retrieval(
+    attributors: Any,
+    X_queries: Rows,
+    y_queries: Targets,
+    relevant: ArrayLike,
+    *,
+    k: int = 50,
+    mrr_k: int = 100,
+) -> Result:
     """Measure how well attributors find rows that are known to be relevant.
 
     For each query q the rows are ranked by ``explain``: by score, or in the order of greedy
@@ -30,8 +41,8 @@ def backdoor_retrieval(attributors, X_queries, y_queries, relevant, *, k=50, mrr
 
     - Recall\\@k is the mean over queries of ``|R_k(q) ∩ G(q)| / |G(q)|``. Its maximum is below 1
       where a query has more than k relevant rows;
-    - MRR\\@mrr_k is the mean over queries of 1 / r, where r is the rank, counted from 1, of the
-      first relevant row, and 0 where that is beyond mrr_k.
+    - MRR\\@mrr_k is the mean over queries of 1 / r, where r is the rank of the first relevant row,
+      counted from 1. Where that rank is beyond mrr_k, 0 takes the place of 1 / r.
 
     Parameters
     ----------
@@ -43,7 +54,7 @@ def backdoor_retrieval(attributors, X_queries, y_queries, relevant, *, k=50, mrr
         Labels to explain: with a backdoor those of the attack, which are the labels of the
         poisoned training rows.
     relevant : array-like of shape (n_queries, n_train) or (n_train,), bool
-        Training rows that each query, or every query, should find; at least one.
+        Training rows that each query, or every query, should find: one or more.
     k : int, default=50
         Rows that recall looks at.
     mrr_k : int, default=100
@@ -86,7 +97,7 @@ def backdoor_retrieval(attributors, X_queries, y_queries, relevant, *, k=50, mrr
 
     References
     ----------
-    .. [1] [IT] "Bayesian information-theoretic training data attribution", Eqs. 87 and 88.
+    .. [IT] "Bayesian information-theoretic training data attribution", Eqs. 87 and 88.
 
     Examples
     --------
@@ -117,8 +128,8 @@ def backdoor_retrieval(attributors, X_queries, y_queries, relevant, *, k=50, mrr
     attributors = as_attributors(attributors, "explain")
     y_queries = check_queries(X_queries, y_queries)
     n_queries = len(y_queries)
-    relevant = _check_relevant(relevant, n_queries)
-    n_ranked = min(max(k, mrr_k), relevant.shape[1])  # there are no ranks beyond all rows
+    is_relevant = _check_relevant(relevant, n_queries)
+    n_ranked = min(max(k, mrr_k), is_relevant.shape[1])  # there are no ranks beyond all rows
     recall = []
     reciprocal = []
     success = []
@@ -127,13 +138,13 @@ def backdoor_retrieval(attributors, X_queries, y_queries, relevant, *, k=50, mrr
         if "y" in inspect.signature(attributor.explain).parameters:
             options["y"] = y_queries
         indices, _ = attributor.explain(X_queries, **options)
-        if indices.max() >= relevant.shape[1]:
+        if indices.max() >= is_relevant.shape[1]:
             raise ValueError(
-                f"relevant tells of {relevant.shape[1]} training rows, but {name!r} names row "
-                f"{indices.max()}."
+                f"relevant must tell of all training rows, but {name!r} names row {indices.max()}, "
+                f"and relevant has {is_relevant.shape[1]} columns"
             )
-        found = np.take_along_axis(relevant, indices, axis=1) & (indices >= 0)
-        recall.append(found[:, :k].sum(axis=1) / relevant.sum(axis=1))
+        found = np.take_along_axis(is_relevant, indices, axis=1) & (indices >= 0)
+        recall.append(found[:, :k].sum(axis=1) / is_relevant.sum(axis=1))
         reciprocal.append(_reciprocal_rank(found[:, :mrr_k]))
         success.append(_attack_success(attributor, X_queries, y_queries))
     methods = tuple(attributors)
@@ -164,19 +175,25 @@ def _attack_success(attributor, X_queries, y_queries):
 
 
 def _check_relevant(relevant, n_queries):
+    """Relevant rows of each query, (n_queries, n_train)."""
     check_readable(relevant, "relevant")
     relevant = np.asarray(relevant)
     if relevant.dtype != bool or relevant.ndim not in (1, 2):
         raise ValueError(
             "relevant must be bool, of shape (n_queries, n_train) or (n_train,); got "
-            f"{relevant.dtype} of shape {relevant.shape}."
+            f"{relevant.dtype} of shape {relevant.shape}"
         )
     if relevant.ndim == 2 and len(relevant) != n_queries:
-        raise ValueError(f"There are {n_queries} queries, but relevant has {len(relevant)} rows.")
+        raise ValueError(
+            f"relevant must have one line for each of {n_queries} queries, got {len(relevant)}"
+        )
     relevant = np.broadcast_to(relevant, (n_queries, relevant.shape[-1]))
     if not relevant.any(axis=1).all():
         query = int(np.argmin(relevant.any(axis=1)))
-        raise ValueError(f"Query {query} has no relevant row, so it has no recall. Leave it out.")
+        raise ValueError(
+            f"relevant must be True for a row or more of each query, since others have no recall; "
+            f"it is not for query {query}. Leave that query out"
+        )
     return relevant
 
 

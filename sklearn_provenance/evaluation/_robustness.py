@@ -1,8 +1,10 @@
 """Robustness: do predictions and exemplars survive distortions of the images?"""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import validate_params
 from torch import nn
@@ -13,6 +15,7 @@ from .._utils.fitted import check_fitted, predicts_numbers
 from .._utils.labels import majority
 from .._utils.results import Result
 from .._utils.tables import Table, heads, mean_and_error, number_cells, standard_error, text_table
+from .._utils.types import RandomState, Targets
 from ..datasets import DISTORTIONS, distort
 from ..explanation._explain import explain, unwrap
 from ..provenance._input import image_layout
@@ -31,13 +34,22 @@ CLEAN = "clean"
     },
     prefer_skip_nested_validation=False,
 )
-def robustness(classifiers, X, y, *, distortions=None, image_shape=None, k=5, random_state=0):
+def robustness(
+    classifiers: Any,
+    X: ArrayLike,
+    y: Targets,
+    *,
+    distortions: Mapping[str, Any] | None = None,
+    image_shape: Sequence[int] | None = None,
+    k: int = 5,
+    random_state: RandomState = 0,
+) -> Result:
     """Measure classifiers on distorted images, beside the images as they are.
 
-    Every classifier sees the same distorted images. Of one that can explain itself, the labels of
-    the exemplars are held against the true label, too: that of the first exemplar, the most
-    frequent of the first k (among labels that are equally frequent the one that stands first), and
-    any of the first k.
+    Every classifier sees the same distorted images. Where a classifier can explain itself, three
+    labels of its exemplars are compared with the true label, too: that of the first exemplar, the
+    most frequent among the first k (of equally frequent labels, the one that comes first), and any
+    among the first k.
 
     Parameters
     ----------
@@ -130,9 +142,12 @@ def robustness(classifiers, X, y, *, distortions=None, image_shape=None, k=5, ra
     for name, classifier in classifiers.items():
         classes = getattr(classifier, "classes_", y)
         if set(y.tolist()).isdisjoint(np.asarray(classes).tolist()):
-            raise ValueError(f"No label of y is among the classes of {name!r}, {classes}.")
+            raise ValueError(
+                f"y must hold classes that {name!r} knows, {classes}; no label of y is among the "
+                "classes"
+            )
     images, as_given = _as_images(X, image_shape)
-    distortions = DISTORTIONS if distortions is None else _check_distortions(distortions)
+    distortions = _check_distortions(DISTORTIONS if distortions is None else distortions)
     for pair in distortions.values():
         if not callable(pair):
             distort(images[:1], *pair, random_state=0)  # refuses what does not fit before the work
@@ -144,7 +159,8 @@ def robustness(classifiers, X, y, *, distortions=None, image_shape=None, k=5, ra
             distorted = np.asarray(distortion(images.copy(), random_state=seed))
             if distorted.shape != images.shape:
                 raise ValueError(
-                    f"{name!r} makes images of shape {distorted.shape} from {images.shape}."
+                    f"distortions must keep the shape of images, {images.shape}, but {name!r} "
+                    f"makes images of shape {distorted.shape}"
                 )
         else:
             distorted = distort(images, *distortion, random_state=seed)
@@ -154,6 +170,7 @@ def robustness(classifiers, X, y, *, distortions=None, image_shape=None, k=5, ra
 
 
 def _check_classifiers(classifiers):
+    """Fitted classifiers by name."""
     if not isinstance(classifiers, Mapping):
         classifiers = {type(classifiers).__name__: classifiers}
     if not classifiers:
@@ -184,8 +201,11 @@ def _check_finite(name, classifier):
 
 
 def _check_distortions(distortions):
+    """Distortions by name; raise where one is neither a pair nor a function."""
     if CLEAN in distortions:
-        raise ValueError(f"{CLEAN!r} is the name of the images as they are: choose another.")
+        raise ValueError(
+            f"distortions must not be named {CLEAN!r}, which stands for the images as they are"
+        )
     for name, distortion in distortions.items():
         if not callable(distortion) and not (
             isinstance(distortion, tuple | list) and len(distortion) == 2
@@ -199,9 +219,17 @@ def _check_distortions(distortions):
 
 def _as_images(X, image_shape):
     """Images with channels last, if they have channels, and the way back to the form of X."""
-    if X.ndim == 2 and image_shape is None:
-        raise ValueError("X holds flat rows: say image_shape=(H, W), or give images.")
-    shape = X.shape[1:] if image_shape is None else tuple(image_shape)
+    if image_shape is None:
+        if X.ndim == 2:
+            raise ValueError(
+                "X must hold images where image_shape is None, got flat rows. Pass "
+                "image_shape=(H, W)"
+            )
+        image_shape = X.shape[1:]
+        what = "X"
+    else:
+        what = "image_shape"
+    shape = tuple(image_shape)
     if len(shape) not in (2, 3) or not all(map(whole().is_satisfied_by, shape)):
         raise ValueError(
             "image_shape must be two or three positive integers, (H, W), (H, W, C) or (C, H, W), "
@@ -213,17 +241,18 @@ def _as_images(X, image_shape):
         or np.prod(X.shape[1:]) != np.prod(shape)
         or (X.ndim > 2 and X.shape[1:] != shape)
     ):
-        what = "X" if image_shape is None else "image_shape"
         raise ValueError(
-            f"{what} must fit: rows of X have shape {X.shape[1:]}, which is no image of shape "
-            f"{shape}."
+            f"{what} must fit: rows of X have shape {X.shape[1:]}, which is not an image of shape "
+            f"{shape}"
         )
     images = X.reshape(-1, *shape)
     if channels_first:
         images = np.moveaxis(images, 1, -1)
 
     def as_given(images):
-        return (np.moveaxis(images, -1, 1) if channels_first else images).reshape(X.shape)
+        if channels_first:
+            images = np.moveaxis(images, -1, 1)
+        return images.reshape(X.shape)
 
     return images, as_given
 
@@ -241,6 +270,7 @@ def _measure(classifiers, X, y, k):
 
 
 def _explains(classifier):
+    """Whether :func:`explain` finds something in a classifier that explains."""
     try:
         unwrap(classifier)
     except TypeError:
@@ -257,6 +287,7 @@ def _exemplars_right(explanation, y):
 
 
 def _result(classifiers, distortions, measures, k):
+    """Make the result, with tables, text and figure."""
     correct, top1, of_most, of_any = measures  # (n_classifiers, n_distortions, n_images) each
     columns = {"accuracy": correct, "top1": top1, f"majority@{k}": of_most, f"any@{k}": of_any}
     dims = {"classifier": classifiers, "distortion": distortions}

@@ -43,7 +43,7 @@ class NetworkCopies:
                 "model must be a torch.nn.Module, a function without arguments that makes one, or "
                 f"a scikit-learn estimator, got {type(model)}"
             )
-        self.recipe = Recipe() if recipe is None else recipe
+        self.recipe = recipe or Recipe()
         self.masks = masks
         self.seeds = [0] * len(masks) if seeds is None else seeds
         self.forward = forward
@@ -61,6 +61,7 @@ class NetworkCopies:
         self.size, self.route = self._grouping(group_size)
 
     def _grouping(self, group_size):
+        """Copies that are trained together, and what to say of it."""
         if group_size == 1 or (group_size == "auto" and len(self.masks) == 1):
             return 1, "one by one"
         obstacle = self.network.obstacle(self.x)
@@ -74,15 +75,19 @@ class NetworkCopies:
         if group_size == "auto":
             n_copies = len(self.masks)
             group_size = self.network.group_size(self.x, self.y, self.recipe, n_copies)
-        return int(group_size), f"stacked by {group_size}" if group_size > 1 else "one by one"
+        if group_size == 1:
+            return 1, "one by one"
+        return int(group_size), f"stacked by {group_size}"
 
     def digests(self):
+        """Return what tells the copies from those of another network or recipe."""
         return {
             "network": fingerprint(*self.network.signature(), self.forward),
             "recipe": fingerprint(vars(self.recipe)),
         }
 
     def groups(self, pending, tick):
+        """Yield numbers of copies and their outputs, group by group."""
         for group, n_steps in form_groups(self.masks, self.seeds, pending, self.size, self.recipe):
             plan = (self.masks[group], [self.seeds[copy] for copy in group], n_steps)
             outputs = self.network.train(self.x, self.y, self.x_eval, *plan, self.recipe, tick)

@@ -48,6 +48,7 @@ class EstimatorCopies:
 
     def groups(self, pending, tick):
         """Yield numbers of copies and their outputs, one copy after the other."""
+        seeds = self.seeds or [None] * len(self.masks)
         tasks = (
             joblib.delayed(_fit_clone)(
                 self.model,
@@ -55,7 +56,7 @@ class EstimatorCopies:
                 self.targets,
                 self.X_eval,
                 self.masks[number],
-                None if self.seeds is None else self.seeds[number],
+                seeds[number],
                 self.read,
                 number,
             )

@@ -16,12 +16,12 @@ def first_outputs(module, name, x, are_numbers):
         hint = ""
         if not x.is_floating_point():
             hint = (
-                " A tensor of integers is passed on as it is, say to an embedding: if it holds "
-                f"numbers, give {name}.float()."
+                ". A tensor of integers is passed on as it is, for instance to an embedding; if it "
+                f"holds numbers, pass {name}.float()"
             )
         raise ValueError(
-            f"The network does not take rows of {name}, {x.dtype} of shape {tuple(x.shape)}.{hint} "
-            f"It says: {error}"
+            f"model must take rows of {name}, {x.dtype} of shape {tuple(x.shape)}, but the network "
+            f"says: {error}{hint}"
         ) from error
     check_logits(logits, len(x))
     if not are_numbers:
@@ -34,7 +34,7 @@ def check_logits(logits, n_rows):
     if not isinstance(logits, torch.Tensor):
         raise TypeError(
             f"The network must give a tensor of logits, got {type(logits)}. "
-            "Pass forward=lambda module, x: ... that takes the logits out."
+            "Pass forward=lambda module, x: ... that takes the logits out"
         )
     real = logits.layout == torch.strided and logits.is_floating_point()
     if logits.ndim != 2 or len(logits) != n_rows or not logits.shape[1] or not real:
@@ -55,8 +55,8 @@ def check_trainable(module):
     """Raise unless copies of a module can be made and trained."""
     if any(isinstance(m, torch.jit.ScriptModule) for m in module.modules()):
         raise TypeError(
-            "Modules of torch.jit cannot be copied and trained. Give the nn.Module from which it "
-            "was scripted or traced."
+            "model must be an nn.Module that can be copied and trained, got a module of torch.jit. "
+            "Pass the nn.Module from which it was scripted or traced"
         )
     check_weights(module)
 
@@ -91,16 +91,16 @@ def as_targets(y, network, n_classes, are_labels):
     if not isinstance(y, torch.Tensor):
         y = np.array(y)
         if y.dtype.kind not in "fiub":
-            raise ValueError(f"y must be numbers, that count classes from 0, got {y.dtype}.")
+            raise ValueError(f"y must be numbers, that count classes from 0, got {y.dtype}")
     y = torch.as_tensor(y).detach()
     if y.is_floating_point():
         if are_labels:
-            raise ValueError(f"y must be integers that count classes from 0, got {y.dtype}.")
+            raise ValueError(f"y must be integers that count classes from 0, got {y.dtype}")
         return y.to(network.device, network.dtype)
     if are_labels and (y.ndim != 1 or y.min() < 0 or y.max() >= n_classes):
         raise ValueError(
             f"y must be one label for each row in 0..{n_classes - 1}, the columns of the logits; "
-            f"got shape {tuple(y.shape)}, labels {int(y.min())}..{int(y.max())}."
+            f"got shape {tuple(y.shape)}, labels {int(y.min())}..{int(y.max())}"
         )
     return y.to(network.device, torch.int64)
 

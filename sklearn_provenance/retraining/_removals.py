@@ -57,20 +57,12 @@ class Removals:
     """
 
     def __init__(self, model, X, y, X_eval, seeds, store=None, known=None, **options):
-        self._call = lambda function, masks, seeds, **kept: function(
-            model,
-            X,
-            y,
-            masks,
-            X_eval=X_eval,
-            seeds=None if seeds[0] is None else seeds,
-            **options,
-            **kept,
-        )
+        self._arguments = (model, X, y)
+        self._options = {"X_eval": X_eval} | options
         self.n_rows = _num_samples(X)
         self.seeds = seeds
-        self.folder = None if store is None else Path(store)
-        self.known = Known() if known is None else known
+        self.folder = store and Path(store)
+        self.known = known or Known()
         if self.known.full is None:
             self.known.full = [self._train_full(seed) for seed in seeds]
         full = self.known.full
@@ -94,9 +86,15 @@ class Removals:
                 self.known.copies.update(zip(keys.tolist(), outputs, strict=True))
 
     def _train_full(self, seed):
-        # The engine's own stores hold the full models: they tell a folder of another experiment.
-        store = None if self.folder is None else self.folder / f"full-{seed}"
+        # Stores of the engine hold the full models: they refuse a folder of another experiment.
+        store = self.folder and self.folder / f"full-{seed}"
         return self._call(retrain, np.ones((1, self.n_rows), bool), [seed], store=store)
+
+    def _call(self, function, masks, seeds, **options):
+        """Call ``retrain`` or ``iter_retrain`` for copies of these seeds."""
+        if seeds[0] is None:
+            seeds = None
+        return function(*self._arguments, masks, seeds=seeds, **self._options, **options)
 
     @property
     def n_copies(self):

@@ -4,8 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from .._utils.labels import label_columns
+from .._utils.types import Targets
 from ..tangent import measure
 
 
@@ -35,7 +37,7 @@ class Retrained:
     seconds: float
     route: str
 
-    def margins(self, y=None):
+    def margins(self, y: Targets = None) -> NDArray[np.float64]:
         """Log odds of a label for each copy and row: log(p / (1 - p)), in nats.
 
         Parameters
@@ -56,8 +58,8 @@ class Retrained:
             y = self.y_eval
         if self.outputs.ndim != 3:
             raise ValueError(
-                f"Margins need logits, but outputs have shape {self.outputs.shape}. "
-                'Use evaluate="logits" or evaluate="margin".'
+                f"margins need logits, but outputs have shape {self.outputs.shape}; use "
+                'evaluate="logits" or evaluate="margin"'
             )
         return np.stack([margin(logits, y, self.classes) for logits in self.outputs])
 
@@ -65,18 +67,18 @@ class Retrained:
 def check_outputs(copies, outputs, row_shape, dtype):
     """Raise unless outputs are numbers, of the shape and type of those before, if there are any."""
     if outputs.dtype.kind not in "biufc":
-        raise ValueError(f"evaluate must give numbers, got an array of {outputs.dtype}.")
+        raise ValueError(f"evaluate must give numbers, got an array of {outputs.dtype}")
     if dtype is None:
         return
     if outputs.shape[1:] != row_shape:
         raise ValueError(
-            f"Copies {copies.tolist()} gave outputs of shape {outputs.shape[1:]}, those before "
-            f"{row_shape}: evaluate must give the same shape for every copy."
+            f"evaluate must give the same shape for every copy, {row_shape} as for those before; "
+            f"got {outputs.shape[1:]} for copies {copies.tolist()}"
         )
     if not np.can_cast(outputs.dtype, dtype):
         raise ValueError(
-            f"Copies {copies.tolist()} gave outputs of type {outputs.dtype}, those before "
-            f"{dtype}: evaluate must give the same type for every copy."
+            f"evaluate must give the same type for every copy, {dtype} as for those before; got "
+            f"{outputs.dtype} for copies {copies.tolist()}"
         )
 
 

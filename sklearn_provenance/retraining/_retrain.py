@@ -1,45 +1,50 @@
 """Training many copies of a model on different rows, for counterfactual experiments."""
 
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any, Literal
 from warnings import warn
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from sklearn.utils._param_validation import validate_parameter_constraints
 from sklearn.utils.validation import _num_samples
 from tqdm.auto import tqdm
 
+from .._utils import types
 from .._utils.files import Rows
 from .._utils.hashing import fingerprint
 from .._utils.labels import label_columns
+from .._utils.types import Device, Targets
 from ._constraints import RETRAIN
 from ._copies import NetworkCopies
 from ._estimators import estimator_copies, is_estimator
 from ._results import Retrained, check_outputs, margin
-from ._schedule import check_masks, check_seeds
+from ._schedule import Recipe, check_masks, check_seeds
 
 _DIVERGED = "Training of copies {} diverged: loss, weights or outputs became NaN or infinite"
 _BAR = "{desc}: {percentage:3.0f}%|{bar}| {n:.1f}/{total} [{elapsed}<{remaining}]"
 
 
 def retrain(
-    model,
-    X,
-    y,
-    masks,
+    model: Any,
+    X: types.Rows,
+    y: Targets,
+    masks: ArrayLike,
     *,
-    X_eval,
-    y_eval=None,
-    recipe=None,
-    seeds=None,
-    evaluate="logits",
-    forward=None,
-    group_size="auto",
-    device="auto",
-    n_jobs=None,
-    store=None,
-    verbose=False,
-):
+    X_eval: types.Rows,
+    y_eval: Targets | None = None,
+    recipe: Recipe | None = None,
+    seeds: ArrayLike | None = None,
+    evaluate: str | Callable = "logits",
+    forward: Callable | None = None,
+    group_size: int | Literal["auto"] = "auto",
+    device: Device = "auto",
+    n_jobs: int | None = None,
+    store: types.Path | None = None,
+    verbose: bool = False,
+) -> Retrained:
     """Train copies of a model on different rows and evaluate each.
 
     Copies of a network are stacked, one tensor per parameter, and trained together where that is
@@ -159,7 +164,9 @@ def retrain(
     ).result()
 
 
-def iter_retrain(model, X, y, masks, *, X_eval, **options):
+def iter_retrain(
+    model: Any, X: types.Rows, y: Targets, masks: ArrayLike, *, X_eval: types.Rows, **options: Any
+) -> Iterator[tuple[NDArray[np.int64], NDArray]]:
     """Train copies of a model on different rows and give their outputs group by group.
 
     Nothing is trained before it is asked for, so a caller that has seen enough stops asking. Copies
@@ -236,7 +243,7 @@ class _Run:
         validate_parameter_constraints(RETRAIN, given, "retrain")
         n_rows = _num_samples(X)
         if _num_samples(y) != n_rows:
-            raise ValueError(f"X has {n_rows} rows, but y has {_num_samples(y)}.")
+            raise ValueError(f"X has {n_rows} rows, but y has {_num_samples(y)}")
         masks = check_masks(masks, n_rows)
         seeds = check_seeds(seeds, len(masks))
         trainer = estimator_copies(model) if is_estimator(model) else NetworkCopies
@@ -255,11 +262,17 @@ class _Run:
         self.n_copies = len(masks)
         self.store = None
         if store is not None:
+            labels = None
+            if evaluate == "margin":
+                labels = y_eval
             digests = {
                 **self.trainer.digests(),
-                **{"X": fingerprint(X), "y": fingerprint(y), "X_eval": fingerprint(X_eval)},
-                **{"masks": fingerprint(masks), "seeds": fingerprint(seeds)},
-                "evaluate": fingerprint(evaluate, self.y_eval if evaluate == "margin" else None),
+                "X": fingerprint(X),
+                "y": fingerprint(y),
+                "X_eval": fingerprint(X_eval),
+                "masks": fingerprint(masks),
+                "seeds": fingerprint(seeds),
+                "evaluate": fingerprint(evaluate, labels),
             }
             unknown = [name for name, digest in digests.items() if digest is None]
             if unknown:
@@ -291,6 +304,7 @@ class _Run:
         return self._retrained(outputs, seconds)
 
     def _retrained(self, outputs, seconds):
+        """Make the result, and warn of copies that diverged."""
         _warn_of_diverged(np.arange(self.n_copies), outputs, stacklevel=5)
         return Retrained(outputs, self.trainer.classes, self.y_eval, seconds, self.trainer.route)
 
@@ -319,19 +333,22 @@ class _Run:
 
     def _evaluated(self, number, logits):
         """What ``evaluate`` makes of a copy's logits; nan, of the same shape, if it diverged."""
-        diverged = np.isnan(logits).any()
-        values = np.asarray(self.evaluate(np.zeros_like(logits) if diverged else logits))
-        if diverged and values.dtype.kind not in "fc":
+        if not np.isnan(logits).any():
+            return np.asarray(self.evaluate(logits))
+        values = np.asarray(self.evaluate(np.zeros_like(logits)))  # of the same shape
+        if values.dtype.kind not in "fc":
             raise ValueError(
                 f"{_DIVERGED.format([int(number)])}, which {values.dtype}, that evaluate gives, "
-                "cannot say. Take a smaller lr, or return floating-point numbers."
+                "cannot say. Take a smaller lr, or return floating-point numbers"
             )
-        return np.full_like(values, np.nan) if diverged else values
+        return np.full_like(values, np.nan)
 
     def _locked(self):
+        """Keep other processes from the store; say that it waits only where it is verbose."""
         return self.store.locked("retraining" if self.verbose else None)
 
     def _train(self, pending):
+        """Yield copies, what is kept of them and the seconds that they took, group by group."""
         with tqdm(
             desc=f"retraining, {self.trainer.route}",
             total=self.n_copies,
@@ -341,10 +358,9 @@ class _Run:
         ) as bar:
             start = time.perf_counter()
             for copies, logits in self.trainer.groups(pending, bar.update):
+                values = logits
                 if self.evaluate != "logits":
                     values = np.stack(list(map(self._evaluated, copies, logits)))
-                else:
-                    values = logits
                 seconds = time.perf_counter() - start
                 if self.store is not None:
                     check_outputs(copies, values, self.store.row_shape, self.store.dtype)

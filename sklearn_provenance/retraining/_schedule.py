@@ -26,7 +26,8 @@ NUMBER_LOSSES = {
 class Recipe:
     """How every copy of a network is trained.
 
-    The defaults are those of the brittleness experiment on Fashion-MNIST ([IT] section 6).
+    The defaults are those of the brittleness experiment on Fashion-MNIST in "Bayesian
+    information-theoretic training data attribution" [IT]_.
 
     An epoch of a copy follows a permutation of all rows that only depends on the copy's seed, not
     on its mask. The rows that the mask removes are left out; the loss of a batch is the mean over
@@ -77,7 +78,7 @@ class Recipe:
 
     References
     ----------
-    .. [IT] "Bayesian information-theoretic training data attribution", section 6 and appendix.
+    .. [IT] "Bayesian information-theoretic training data attribution", section 4.1 and appendix E.
 
     Examples
     --------
@@ -147,8 +148,8 @@ def row_losses(recipe, logits, y):
     losses = recipe.loss(logits, y)
     if losses.shape != (len(logits),):
         raise ValueError(
-            "loss must give one number for each row, that is shape "
-            f"({len(logits)},), got {tuple(losses.shape)}. Use reduction='none'."
+            f"loss must give one number for each row, of shape ({len(logits)},); got shape "
+            f"{tuple(losses.shape)}. Pass reduction='none' to it"
         )
     return losses
 
@@ -193,7 +194,10 @@ def epoch_batches(mask, seed, epoch, recipe):
     position = np.flatnonzero(mask[rows])
     batch_size = rows_per_batch(recipe, len(mask))
     rows = rows[position]
-    cut = position if recipe.batches == "common" else np.arange(len(rows))
+    # Where each row stands in what is cut: among all rows, or among those that remain.
+    cut = position
+    if recipe.batches == "own":
+        cut = np.arange(len(rows))
     batch = cut // batch_size
     starts = np.append(True, batch[1:] != batch[:-1])  # batches without rows vanish here
     start = np.flatnonzero(starts)
@@ -300,7 +304,7 @@ def check_masks(masks, n_rows):
     if masks.ndim != 2 or masks.shape[1] != n_rows or len(masks) == 0 or masks.dtype != bool:
         raise ValueError(
             f"masks must be bool of shape (n_copies, {n_rows}), True where a copy is trained on a "
-            f"row; got {masks.dtype} of shape {masks.shape}."
+            f"row; got {masks.dtype} of shape {masks.shape}"
         )
     empty = np.flatnonzero(~masks.any(1))
     if len(empty):
@@ -318,6 +322,6 @@ def check_seeds(seeds, n_copies):
     if seeds.shape != (n_copies,) or seeds.dtype.kind not in "iu" or seeds.min() < 0:
         raise ValueError(
             f"seeds must be {n_copies} integers of at least 0, one for each copy; got "
-            f"{seeds.dtype} of shape {seeds.shape}."
+            f"{seeds.dtype} of shape {seeds.shape}"
         )
     return seeds.tolist()

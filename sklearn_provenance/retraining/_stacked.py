@@ -73,12 +73,14 @@ class Network:
             self.module = self._make(seed)
         trainable = [p for p in self.module.parameters() if p.requires_grad]
         if not trainable:
-            raise ValueError("The module has no parameter with requires_grad=True to train.")
+            raise ValueError(
+                "model must have a parameter with requires_grad=True to train, got none"
+            )
         self.dtype = trainable[0].dtype
         if self.dtype not in (torch.float32, torch.float64):
             raise ValueError(
-                f"Parameters are {self.dtype}; copies are trained in single or double precision. "
-                "Pass a copy of the model, for instance copy.deepcopy(model).float()."
+                "model must have parameters in single or double precision, got "
+                f"{self.dtype}. Pass a copy of it, for instance copy.deepcopy(model).float()"
             )
         self._initial = _state(self.module)
 
@@ -90,8 +92,8 @@ class Network:
         shapes = {name: t.shape for name, t in state.items()}
         if shapes != {name: t.shape for name, t in self._initial.items()}:
             raise ValueError(
-                f"The factory made a network of another shape with seed {seed}: it must make the "
-                "same layers every time."
+                "model must make the same layers every time, but with seed "
+                f"{seed} it made a network of another shape"
             )
         return state
 

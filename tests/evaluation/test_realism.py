@@ -122,7 +122,7 @@ def test_frechet_distance_of_few_rows_is_larger():
     [
         (rows(0, 1), "must have 2 rows"),
         (rows(0)[0], "finite numbers of shape .any, any"),
-        (rows(0)[:, :4], "4 columns and reference 5"),
+        (rows(0)[:, :4], "as features, 4; got 5"),
         (rows(0) * np.nan, "nan or infinite"),
     ],
 )
@@ -308,7 +308,7 @@ def test_tables_and_figure(result, digits):
         ({"vae": ProvenanceVAE()}, NotFittedError, "not fitted"),
         ({"features": "pca"}, TypeError, r"'features' parameter .* a callable or"),
         ({"features": lambda images: images}, ValueError, "dim 3"),
-        ({"features": lambda images: np.ones((3, 2))}, ValueError, "3 rows for"),
+        ({"features": lambda images: np.ones((3, 2))}, ValueError, "rows, got 3"),
         (
             {"features": lambda images: images[:, 0, : 4 + (len(images) == 200)]},
             ValueError,

@@ -267,7 +267,11 @@ def test_tables_texts_and_figures_speak_of_units():
     np.testing.assert_allclose(
         summary.output_drop, frame.groupby(["method", "size"], sort=False).output_drop.mean()
     )
-    assert "mean drop of the output without the first rows, in units of the target" in repr(result)
+    assert "moved by more than 20 without the first rows" in repr(result)
+    without = brittleness(
+        methods, X, y, X_queries, None, model=LinearRegression(), sizes=(2, 9), direction="down"
+    )
+    assert "mean drop of the output without the first rows, in units of the target" in repr(without)
     pytest.importorskip("matplotlib")
     assert "drop of the output (units of the target)" in result.plot().ax_.get_ylabel()
     assert "moved by more than 20" in result.plot(what="moved").ax_.get_ylabel()

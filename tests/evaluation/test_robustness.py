@@ -241,11 +241,11 @@ def test_tables_and_figure():
         ({"classifiers": LogisticRegression()}, ValueError, "not fitted"),
         ({"y": np.zeros(11, int)}, ValueError, "each of the 12 rows of X"),
         ({"X": images().reshape(12, 30)}, ValueError, r"image_shape=\(H, W\)"),
-        ({"image_shape": (6, 5)}, ValueError, r"shape \(5, 6\), which is no image of shape"),
+        ({"image_shape": (6, 5)}, ValueError, r"shape \(5, 6\), which is not an image of shape"),
         ({"X": images(channels=(3,))[:, :3]}, ValueError, "channels-first and as channels-last"),
         ({"X": images() / 100}, ValueError, "from 0"),
         ({"distortions": ["rotation 30"]}, TypeError, "'distortions' parameter"),
-        ({"distortions": {"clean": ("rotation", 3)}}, ValueError, "choose another"),
+        ({"distortions": {"clean": ("rotation", 3)}}, ValueError, "must not be named 'clean'"),
         ({"distortions": {"turned": "rotation"}}, TypeError, r"must be pairs .* as 'turned'"),
         ({"distortions": {"turned": ("turn", 3)}}, ValueError, "kind must be"),
         ({"k": 0}, ValueError, r"'k' parameter .* Got 0"),
@@ -260,5 +260,5 @@ def test_what_does_not_fit_is_refused(change, error, message):
 
 def test_labels_of_another_kind_are_refused(digits):
     *_, X, y, networks = digits
-    with pytest.raises(ValueError, match="No label of y is among the classes"):
+    with pytest.raises(ValueError, match="no label of y is among the classes"):
         robustness(networks, X, y.astype(str), distortions=MILD)

@@ -301,7 +301,7 @@ def test_margins_and_evaluate():
     guesses = retrain(module, X, y, masks, evaluate=lambda z: z.argmax(1), **arguments)
     np.testing.assert_array_equal(guesses.outputs, result.outputs.argmax(2))
     assert result.seconds > 0
-    with pytest.raises(ValueError, match="Margins need logits"):
+    with pytest.raises(ValueError, match="margins need logits"):
         guesses.margins()
     with pytest.raises(ValueError, match="none of the classes"):
         result.margins(np.full(7, 3))
