@@ -17,6 +17,8 @@ _HIGH = 0.1
 _MOST_SOLVED = 256
 _MOST_ENTRIES = 50_000_000
 _SOLVED_AT_ONCE = 32
+# Vectors for which a matrix among rows is worth its products.
+_MANY = 16
 
 
 class ConjugateGradients:
@@ -33,9 +35,13 @@ class ConjugateGradients:
     gauge : ndarray of shape (d,), default=None
         Columns, as booleans, whose parameters may change alike over outputs with no effect, and
         get a curvature of their own there, as in ``fix_gauge``.
+    near : FunctionSpaceInverse, default=None
+        Something near to the inverse, with ``times(vectors)``, to precondition many vectors with.
+        Few are faster with the diagonal, which reads no large matrix in each step.
     """
 
-    def __init__(self, design, curvatures, penalty, gauge=None):
+    def __init__(self, design, curvatures, penalty, gauge=None, near=None):
+        self.near = near
         self.design = design
         self.curvatures = curvatures
         self.penalty = penalty
@@ -70,7 +76,7 @@ class ConjugateGradients:
         solution = np.zeros_like(vectors)
         residual = vectors.copy()
         target = tolerance * np.linalg.norm(vectors, axis=1)
-        scaled = residual / self.diagonal
+        scaled = self._nearly_solved(residual)
         direction = scaled.copy()
         inner = np.einsum("mp,mp->m", residual, scaled)
         for _ in range(_MOST_ITERATIONS):
@@ -82,11 +88,17 @@ class ConjugateGradients:
             step = np.where(open_ & (curvature > 0), inner / np.where(open_, curvature, 1), 0)
             solution += step[:, None] * direction
             residual -= step[:, None] * product
-            scaled = residual / self.diagonal
+            scaled = self._nearly_solved(residual)
             before, inner = inner, np.einsum("mp,mp->m", residual, scaled)
             ratio = np.where(before > 0, inner / np.where(before > 0, before, 1), 0)
             direction = scaled + ratio[:, None] * direction
         return solution
+
+    def _nearly_solved(self, vectors):
+        """Something near to the inverse Hessian times vectors (m, p)."""
+        if self.near is None or len(vectors) < _MANY:
+            return vectors / self.diagonal
+        return self.near.times(vectors)
 
     def cross(self, n_probes=N_PROBES):
         """Estimate M (n, K, K), φ_i^T H^-1_kl φ_i of each row, with a relative error of (2/m)^1/2.

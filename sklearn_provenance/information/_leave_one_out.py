@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ._function_space import invert_through_rows
 from ._newton import BLOCK, NoMinimumError, Point, make_inverse, minimise
 from ._row_algebra import (
     UpdatedInverse,
@@ -58,7 +59,9 @@ class LeaveOneOut:
         self.minimum = minimum
         self.problem = minimum.problem
         self._curvature = self._curvature_now()
-        self._estimated = None
+        self._estimated = self._near = None
+        if self.problem.implicit:
+            self._near = invert_through_rows(minimum)
         self._kinds = [self._kind(rows) for rows in self._rows_by_kind()]
 
     def _curvature_now(self):
@@ -116,7 +119,7 @@ class LeaveOneOut:
             if weighted[rows[0]]:  # and so are all of the class
                 own_weights *= 1 + balance_change.sum(1)
         if earlier is None:
-            inverse = make_inverse(minimum, weights, penalty)
+            inverse = make_inverse(minimum, weights, penalty, self._near)
             cross = self._cross(rows, inverse)
         else:
             inverse, cross = earlier
@@ -151,7 +154,8 @@ class LeaveOneOut:
         d, n_outputs = self.problem.design.shape[1], self.problem.n_outputs
         if self.problem.implicit:
             if self._estimated is None:  # once, since kinds differ by a row's share
-                self._estimated = inverse.cross()
+                source = inverse if self._near is None else self._near
+                self._estimated = source.cross()
             return self._estimated[rows]
         blocks = inverse.matrix.reshape(n_outputs, d, n_outputs, d)
         cross = np.empty((len(rows), n_outputs, n_outputs))
@@ -179,16 +183,25 @@ class LeaveOneOut:
         ndarray of shape (n, K)
             Differences; nan for rows that are left out already.
         """
+        return self.changes_of(query[None])[0]
+
+    def changes_of(self, queries):
+        """As :meth:`output_changes`, (m, n, K), for queries (m, d) at once."""
         n_outputs, d = self.minimum.theta.shape
-        changes = np.full((self.problem.n_rows, n_outputs), np.nan)
-        of_outputs = np.einsum("kl,d->kld", np.eye(n_outputs), query).reshape(n_outputs, -1)
+        m = len(queries)
+        changes = np.full((m, self.problem.n_rows, n_outputs), np.nan)
+        of_outputs = np.einsum("kl,md->mkld", np.eye(n_outputs), queries)
+        of_outputs = of_outputs.reshape(m * n_outputs, -1)
         for kind in self._kinds:
-            part = kind.amounts @ (kind.directions @ query)  # (m, K)
+            along = kind.directions @ queries.T  # (n_directions, K, m)
+            part = np.einsum("iv,vkm->mik", kind.amounts, along)
             design = self.problem.design[kind.rows]
-            solved = kind.inverse.times(of_outputs).reshape(n_outputs, n_outputs, d)  # Φ_* A^-1
+            solved = kind.inverse.times(of_outputs).reshape(m, n_outputs, n_outputs, d)  # Φ_* A^-1
             for k in range(n_outputs):
-                part[:, k] += (np.asarray(design @ solved[k].T) * kind.coefficients).sum(1)
-            changes[kind.rows] = part
+                moved = np.asarray(design @ solved[:, k].reshape(-1, d).T)  # (n_kind, m K)
+                moved = moved.reshape(-1, m, n_outputs)
+                part[:, :, k] += np.einsum("imk,ik->mi", moved, kind.coefficients)
+            changes[:, kind.rows] = part
         return changes
 
     def without(self, row):
@@ -236,6 +249,7 @@ class LeaveOneOut:
         other = object.__new__(LeaveOneOut)
         other.problem, other.minimum = self.problem, point
         other._curvature, other._estimated = self._curvature, self._estimated
+        other._near = None
         other._kinds = [
             other._kind(rows, (point.inverse(), self._estimated[rows]))
             for rows in other._rows_by_kind()

@@ -311,7 +311,7 @@ class FormedInverse:
         return vectors @ self.matrix
 
 
-def make_inverse(point, weights, penalty):
+def make_inverse(point, weights, penalty, near=None):
     """Invert the Hessian of a problem whose rows have weights (n,), with a penalty (d,).
 
     Parameters
@@ -322,6 +322,8 @@ def make_inverse(point, weights, penalty):
         Weights of rows.
     penalty : ndarray of shape (d,)
         Penalty of each output.
+    near : FunctionSpaceInverse, default=None
+        Something near to the inverse, where the Hessian is not formed.
 
     Returns
     -------
@@ -331,7 +333,7 @@ def make_inverse(point, weights, penalty):
     problem = point.problem
     if problem.implicit:
         curvatures = weights[:, None, None] * point.row_curvatures
-        return ConjugateGradients(problem.design, curvatures, penalty, problem.gauge)
+        return ConjugateGradients(problem.design, curvatures, penalty, problem.gauge, near)
     hessian = point.loss_hessian(weights)
     add_penalty(hessian, penalty)
     fix_gauge(hessian, problem.gauge)

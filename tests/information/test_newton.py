@@ -1,5 +1,7 @@
 """Minima without rows, against SciPy's minimiser and against one Newton step written out."""
 
+import pickle
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,7 +9,8 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize
 from scipy.sparse import csr_matrix
 
-from sklearn_provenance.information import _newton
+from sklearn_provenance.information import _function_space, _newton
+from sklearn_provenance.information._conjugate import ConjugateGradients
 from sklearn_provenance.information._leave_one_out import LeaveOneOut
 from sklearn_provenance.information._losses import (
     HuberLoss,
@@ -375,6 +378,32 @@ class TestHessiansThatAreNotFormed:
             largest = np.nanmax(abs(expected))
             np.testing.assert_allclose(found, expected, atol=0.15 * largest)
             exact, estimated = exact.without(10 * number), estimated.without(10 * number)
+
+    def test_one_output_is_inverted_through_rows(self, monkeypatch):
+        dense, sparse = self.problems(monkeypatch, "logistic")
+        exact, found = (
+            LeaveOneOut(minimise(problem, start(problem))) for problem in (dense, sparse)
+        )
+        inverse = found._near
+        vectors = np.random.default_rng(0).normal(size=(20, sparse.design.shape[1]))
+        expected = found.minimum.inverse().times(vectors)
+        np.testing.assert_allclose(inverse.times(vectors), expected, rtol=1e-3, atol=1e-5)
+        many = ConjugateGradients(
+            sparse.design,
+            found.minimum.weights[:, None, None] * found.minimum.row_curvatures,
+            found.minimum.penalty_scale * sparse.penalty,
+            near=inverse,
+        )
+        np.testing.assert_allclose(many.times(vectors), expected, atol=1e-6)
+        np.testing.assert_allclose(found.leverages, exact.leverages, rtol=1e-4)
+        queries = dense.design[:18]
+        each = [exact.output_changes(query) for query in queries]
+        np.testing.assert_allclose(found.changes_of(queries), each, rtol=1e-4, atol=1e-6)
+        again = pickle.loads(pickle.dumps(inverse))
+        assert "_left" not in inverse.__getstate__()
+        np.testing.assert_array_equal(again.times(vectors), inverse.times(vectors))
+        monkeypatch.setattr(_function_space, "MOST_ROWS", 10)
+        assert LeaveOneOut(minimise(sparse, start(sparse)))._near is None
 
     def test_leverages_are_estimated_without_bias(self, monkeypatch):
         dense, sparse = self.problems(monkeypatch, "multinomial")

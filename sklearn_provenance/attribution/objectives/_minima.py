@@ -14,6 +14,8 @@ from ._design import MOST_PARAMETERS
 
 # Floating point operations that Newton steps beyond the first may take: some seconds.
 _AFFORDABLE = 2e10
+# Bytes of queries that are answered at once.
+_BLOCK = 64_000_000
 
 
 class Minima:
@@ -126,11 +128,16 @@ class Minima:
         outputs = self.outputs(designs)
         before = self.margins(outputs, labels)
         drops = np.empty((len(outputs), self.n_rows))
-        for number, margin in enumerate(before):
-            query = [dense_row(design, number) for design in designs]
-            label = None if labels is None else labels[number]
-            after = self.objective.response.margin(outputs[number] - self.changes(query), label)
-            drops[number] = margin - after
+        size = 8 * sum(point.theta.size * len(point.theta) for point in self.points)
+        step = max(1, _BLOCK // size)
+        for start in range(0, len(outputs), step):
+            queries = [dense_rows(design[start : start + step]) for design in designs]
+            parts = zip(self.leave_one_out, queries, strict=True)
+            changes = np.concatenate([part.changes_of(rows) for part, rows in parts], axis=2)
+            for number, change in enumerate(changes, start):
+                label = None if labels is None else labels[number]
+                after = self.objective.response.margin(outputs[number] - change, label)
+                drops[number] = before[number] - after
         return drops
 
     def changes(self, query):
@@ -252,6 +259,11 @@ def own_outputs(parameters, designs, rows):
     """Outputs (m, K) of some training rows with the parameters (m, K, d) without each."""
     pairs = zip(parameters, designs, strict=True)
     return np.hstack([outputs_of_rows(design[rows], theta) for theta, design in pairs])
+
+
+def dense_rows(design):
+    """Rows (m, d) of a design that may be sparse."""
+    return design.toarray() if issparse(design) else design
 
 
 def dense_row(design, number):
