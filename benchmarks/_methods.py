@@ -1,6 +1,11 @@
 """The methods that the benchmarks compare, by the names that their tables have."""
 
-from sklearn_provenance import InfoGainAttributor, InfoLossAttributor, TangentFeatures
+from sklearn_provenance import (
+    InfluenceAttributor,
+    InfoGainAttributor,
+    InfoLossAttributor,
+    TangentFeatures,
+)
 from sklearn_provenance import attribution as methods
 
 
@@ -24,6 +29,14 @@ def information(model, sketched=True, **common):
         "InfoGain": InfoGainAttributor(model, **common),
         "linear response": InfoGainAttributor(model, solver="linear_response", **common),
         "InfoLoss": InfoLossAttributor(model, **features, **common),
+    }
+
+
+def influence(model, **common):
+    """Influence on networks: rows picked jointly, and by their scores alone."""
+    return {
+        "influence": InfluenceAttributor(model, **common),
+        "influence, additive": InfluenceAttributor(model, selection="additive", **common),
     }
 
 

@@ -2,7 +2,7 @@
 
 `--study methods`: every method. `--study noise`: InfoGain and InfoLoss over the noise variance, in
 units of the mean kernel diagonal, and what the log predictive density of 2000 test images says of
-the same values.
+the same values. `--study ridge`: InfluenceAttributor over λ, picking jointly and by scores alone.
 
 Protocol of the paper: 15000 training images, 784-512-256-10 ReLU network without biases, 20 epochs
 of SGD from the same weights in the same order of rows. Test images that the network gets right are
@@ -18,9 +18,15 @@ from pathlib import Path
 import numpy as np
 import torch
 from _common import DEVICE, Results, parse, parser
+from _methods import influence
 from _networks import MLP_RECIPE, as_inputs, mlp, train
 
-from sklearn_provenance import InfoGainAttributor, InfoLossAttributor, TangentFeatures
+from sklearn_provenance import (
+    InfluenceAttributor,
+    InfoGainAttributor,
+    InfoLossAttributor,
+    TangentFeatures,
+)
 from sklearn_provenance import attribution as methods
 from sklearn_provenance.datasets import load_fashion_mnist
 from sklearn_provenance.evaluation import brittleness
@@ -57,7 +63,18 @@ def methods_study(network):
         "RelatIF": methods.RelatIFAttributor(network, features=SKETCH),
         "linear response": InfoGainAttributor(network, solver="linear_response"),
         "last layer": methods.LastLayerAttributor(network),
+        **influence(network),
     }
+
+
+def ridge_study(network):
+    studied = {}
+    for selection in ("greedy", "additive"):
+        for ridge in (0.01, 0.1, 1.0, 10.0):
+            studied[f"{selection} λ={ridge}"] = InfluenceAttributor(
+                network, ridge=ridge, selection=selection
+            )
+    return studied
 
 
 def log_densities(network, X, y, X_test, y_test):
@@ -79,7 +96,11 @@ def log_densities(network, X, y, X_test, y_test):
             results.add(**case, n_test=len(X_test), log_density=round(score, 4))
 
 
-STUDIES = {"noise": (noise_study, [150]), "methods": (methods_study, [50, 150, 300])}
+STUDIES = {
+    "noise": (noise_study, [150]),
+    "methods": (methods_study, [50, 150, 300]),
+    "ridge": (ridge_study, [150, 300]),
+}
 
 
 def main():
