@@ -5,7 +5,15 @@ import numpy as np
 from ._card import Card, CardExemplar
 from ._contributions import shared_text, together
 from ._rows import dense, format_number, gather, tied_text
-from ._targets import are_numbers, has, shown_targets, subtract, write_number, write_signed
+from ._targets import (
+    are_numbers,
+    has,
+    shown_targets,
+    subtract,
+    target_word,
+    write_number,
+    write_signed,
+)
 from ._views import words
 from ._words import shared_parts
 
@@ -109,7 +117,7 @@ class _CardWriter:
         self.explanation = explanation
         self.label_name = label_name
         self.shade = _shades(explanation)
-        self.target_word = "target" if are_numbers(explanation) else "label"
+        self.target_word = target_word(explanation)
         self.query_rows = None
         if explanation.queries is not None:
             self.query_rows = dense(explanation.queries)  # (n_queries, ...)

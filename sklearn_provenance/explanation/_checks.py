@@ -26,7 +26,9 @@ def check_explanation(explanation):
     names = exp.feature_names
     if names is None:
         names = getattr(exp.queries, "columns", None)  # of a data frame
-    exp.feature_names = None if names is None else list(map(str, names))
+    if names is not None:
+        names = list(map(str, names))
+    exp.feature_names = names
     if exp.image_shape is not None:
         exp.image_shape = tuple(map(int, exp.image_shape))
     exp.queries = check_rows("queries", exp.queries, exp.image_shape)
@@ -36,14 +38,16 @@ def check_explanation(explanation):
         raise ValueError(
             f"queries has {exp.queries.shape[0]} rows, but indices explains {n_queries} queries"
         )
-    for name, data in (("queries", exp.queries), ("training_data", exp.training_data)):
+    known = {"queries": exp.queries, "training_data": exp.training_data}
+    for name, data in known.items():
         if data is not None and names is not None and len(names) != row_size(data):
             raise ValueError(
                 f"feature_names has {len(names)} names, but a row of {name} holds "
                 f"{row_size(data)} values"
             )
     if exp.training_data is not None and exp.indices.size:
-        n_train, largest = exp.training_data.shape[0], exp.indices.max()
+        n_train = exp.training_data.shape[0]
+        largest = exp.indices.max()
         if largest >= n_train:
             raise ValueError(
                 f"indices point to row {largest}, but training_data has {n_train} rows"
@@ -52,7 +56,8 @@ def check_explanation(explanation):
 
 def check_picks(indices, scores):
     """Return indices as int64 and scores as float64, of one shape and with one padding."""
-    indices, scores = np.asarray(indices), np.asarray(scores, dtype=np.float64)
+    indices = np.asarray(indices)
+    scores = np.asarray(scores, dtype=np.float64)
     if indices.size == 0:
         indices = indices.astype(np.int64)  # an empty list has no integer type of its own
     if indices.dtype.kind not in "iu":
@@ -82,7 +87,7 @@ def check_picks(indices, scores):
 
 
 def check_array(name, values, shape):
-    """Values as an array of a shape, or None."""
+    """Return values as an array of a shape, or None."""
     if values is None:
         return None
     values = np.asarray(values)
@@ -92,7 +97,7 @@ def check_array(name, values, shape):
 
 
 def check_counts(name, values, shape):
-    """Values as an array of whole numbers that are not negative, or None."""
+    """Return values as an array of non-negative integers, or None."""
     values = check_array(name, values, shape)
     if values is None:
         return None
@@ -133,14 +138,15 @@ def check_rows(name, data, image_shape=None):
 
 
 def row_size(data):
-    """Number of values in a row."""
+    """Return the number of values in a row."""
     return int(np.prod(data.shape[1:]))
 
 
 def _from_list(rows):
+    """Return a list of rows as an array; rows of several lengths become objects."""
     try:
         return np.asarray(rows)
-    except ValueError:  # rows of several lengths, such as lists of tokens, are objects
+    except ValueError:  # rows of several lengths, such as lists of tokens
         data = np.empty(len(rows), dtype=object)
         for number, row in enumerate(rows):
             data[number] = row

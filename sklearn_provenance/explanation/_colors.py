@@ -9,12 +9,12 @@ def target_colors(display):
     Parameters
     ----------
     display : ExplanationDisplay
-        What is drawn.
+        Figure whose targets have colours.
 
     Returns
     -------
     matplotlib ScalarMappable or None
-        From a number to RGBA; None where targets are labels, or none is known.
+        Map from numbers to RGBA; None where targets are labels, or none is known.
     """
     if display.targets != "numbers":
         return None
@@ -25,12 +25,14 @@ def target_colors(display):
     known = [display.query_labels, display.true_labels]
     if display.exemplar_labels is not None:
         known.append(display.exemplar_labels[~np.isnan(display.scores)])
-    values = np.concatenate([np.ravel(v) for v in known if v is not None] or [[]])
+    values = np.concatenate([[]] + [targets for targets in known if targets is not None])
     values = values[np.isfinite(values)]
     if not values.size:
         return None
-    low, high = values.min(), values.max()
+    low = values.min()
+    high = values.max()
     if low == high:  # a bar needs some length
         margin = abs(low) / 10 or 1.0
-        low, high = low - margin, high + margin
+        low -= margin
+        high += margin
     return ScalarMappable(Normalize(low, high), colormaps["viridis"])

@@ -1,5 +1,7 @@
 """explain: the way to an Explanation through pipelines, searches and frozen estimators."""
 
+from typing import Any
+
 import numpy as np
 from sklearn.base import ClassifierMixin
 from sklearn.frozen import FrozenEstimator
@@ -8,11 +10,13 @@ from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils.validation import check_is_fitted
 
 from .._utils.feature_names import column_names, names_out
+from .._utils.types import Rows
 from ._checks import check_rows, row_size
+from ._explanation import Explanation
 from ._rows import dense, take
 
 
-def explain(estimator, X, k=5):
+def explain(estimator: Any, X: Rows, k: int = 5) -> Explanation:
     """
     Explain queries through a pipeline, a search or a frozen estimator.
 
@@ -81,6 +85,11 @@ def explain(estimator, X, k=5):
     explanation = explanation._replace(contributions=contributions)
     if explanation.training_data is None:
         return explanation
+    return _in_users_units(explanation, pipelines, X)
+
+
+def _in_users_units(explanation, pipelines, X):
+    """Show an explanation in the units of X, or where they cannot be had, in the estimator's."""
 
     training_data = _Restored.of(explanation.training_data, pipelines[::-1])
     queries = check_rows("X", X)
@@ -89,13 +98,16 @@ def explain(estimator, X, k=5):
     sizes = {row_size(data) for data in (queries, training_data) if data is not None}
     if training_data is None or len(sizes) > 1:
         names = explanation.feature_names or _names_out(pipelines[-1])
-        fits = names is not None and len(names) == row_size(explanation.training_data)
-        return explanation._replace(feature_names=names if fits else None)
-    shape = explanation.image_shape
+        if names is not None and len(names) != row_size(explanation.training_data):
+            names = None
+        return explanation._replace(feature_names=names)
+    image_shape = explanation.image_shape
+    if image_shape and np.prod(image_shape) != row_size(training_data):
+        image_shape = None
     return explanation._replace(
         queries=queries,
         training_data=training_data,
-        image_shape=shape if shape and np.prod(shape) == row_size(training_data) else None,
+        image_shape=image_shape,
         feature_names=getattr(X, "columns", getattr(pipelines[0], "feature_names_in_", None)),
     )
 
@@ -107,19 +119,22 @@ def _renamed(contributions, pipelines, X):
     """
     if not hasattr(contributions, "named"):
         return contributions
-    names = getattr(pipelines[0], "feature_names_in_", None) if X is None else column_names(X)
+    names = getattr(pipelines[0], "feature_names_in_", None)
+    if X is not None:
+        names = column_names(X)
     for pipeline in pipelines:
         names = names_out(pipeline, names)
-    known = names is not None and len(names) == len(contributions.names)
-    return contributions.named(names) if known else None
+    if names is None or len(names) != len(contributions.names):
+        return None
+    return contributions.named(names)
 
 
 class NoExplainError(TypeError):
-    """Nothing inside of an estimator has an ``explain`` method."""
+    """Nothing inside an estimator has an ``explain`` method."""
 
 
 def explains_itself(estimator):
-    """Whether an estimator, or one inside of its containers, has an ``explain`` method."""
+    """Return whether an estimator, or one inside its containers, has an ``explain`` method."""
     try:
         unwrap(estimator)
     except NoExplainError:
@@ -129,13 +144,15 @@ def explains_itself(estimator):
 
 def unwrap(estimator):
     """Return the estimator that explains, and the pipelines in front of it, outermost first."""
-    path, pipelines = [type(estimator).__name__], []
+    path = [type(estimator).__name__]
+    pipelines = []
     inner = estimator
     while True:
         if isinstance(inner, FrozenEstimator):
             inner = inner.estimator
         elif isinstance(inner, Pipeline):
-            if (transforming := _transforming_steps(inner)) is not None:
+            transforming = _transforming_steps(inner)
+            if transforming is not None:
                 pipelines.append(transforming)
             inner = inner.steps[-1][1]
         elif hasattr(inner, "explain"):
@@ -161,18 +178,20 @@ def _keeps_one(estimator):
 def _transforming_steps(pipeline):
     """Return a pipeline without its last step and without samplers; None if no step is left."""
     steps = [(name, step) for name, step in pipeline.steps[:-1] if not _is_sampler(step)]
+    if not steps:
+        return None
     if len(steps) == len(pipeline.steps) - 1:
-        return pipeline[:-1] if steps else None
-    return Pipeline(steps) if steps else None
+        return pipeline[:-1]
+    return Pipeline(steps)
 
 
 def _is_sampler(step):
-    """Whether a step chooses or makes rows in fit and does nothing to queries."""
+    """Return whether a step chooses or makes rows in fit and leaves queries as they are."""
     return hasattr(step, "fit_resample") and not hasattr(step, "transform")
 
 
 def _cannot_explain(estimator, path):
-    """What to say of an estimator without an explain method."""
+    """Write the error message for an estimator without an explain method."""
     message = (
         "explain needs an estimator with an explain method, such as ProvenanceClassifier, alone or "
         "inside a Pipeline or a search"
@@ -186,7 +205,7 @@ def _cannot_explain(estimator, path):
 
 
 def _can_undo(step):
-    """Whether inverse_transform leads back; some steps have one that does not."""
+    """Return whether inverse_transform undoes a step; that of some steps does not."""
     if step is None or isinstance(step, str):
         return True  # passthrough
     if isinstance(step, FrozenEstimator):
@@ -199,6 +218,7 @@ def _can_undo(step):
 
 
 def _names_out(pipeline):
+    """Return the names of a pipeline's output features, None where it does not tell them."""
     try:
         return pipeline.get_feature_names_out()
     except (AttributeError, ValueError):

@@ -8,7 +8,7 @@ from ._rows import as_images
 
 
 def image_size(display):
-    """Width and height of a figure of images, in inches."""
+    """Compute width and height of a figure of images, in inches."""
     n_queries, k = display.scores.shape
     height = 1.75 + 0.15 * (display.query_notes is not None)
     height += 0.12 * (display.true_labels is not None)
@@ -35,35 +35,59 @@ def draw_images(display, canvas):
                 continue
             panel.imshow(pictures[column], cmap="gray", interpolation="nearest", **limits)
             panel.set(xticks=[], yticks=[])
-            if column:
-                words, color = display.exemplar_caption(query, column - 1)
-                below = words.pop()
-                width = 0.5 if color == "k" else 2.0
+            if column == 0:
+                _caption_query(display, panel, query)
             else:
-                words, color = display.query_caption(query)
-                below = "" if display.query_notes is None else display.query_notes[query]
-                width = 2.5
-            target_color = display.target_color(query, column - 1 if column else None)
-            gap = 2
-            if target_color is not None:
-                width, gap = 3.5, 4
-            panel.spines[:].set(color=target_color or color, linewidth=width)
-            panel.set_xlabel(
-                fill(below, 22), fontsize=7, color="0.45", labelpad=gap, parse_math=False
-            )
-            panel.set_title("\n".join(words), fontsize=8, color=color, pad=4, parse_math=False)
+                _caption_exemplar(display, panel, query, column - 1)
     return axes
+
+
+def _caption_query(display, panel, query):
+    """Write the labels of a query above its image, and the note of the query below."""
+    words, color = display.query_caption(query)
+    below = ""
+    if display.query_notes is not None:
+        below = display.query_notes[query]
+    _caption(panel, words, below, color, display.target_color(query), width=2.5)
+
+
+def _caption_exemplar(display, panel, query, rank):
+    """Write label and score of an exemplar above its image, and its name below."""
+    words, color = display.exemplar_caption(query, rank)
+    below = words.pop()
+    width = 0.5
+    if color != "k":  # another label than the query's
+        width = 2.0
+    _caption(panel, words, below, color, display.target_color(query, rank), width)
+
+
+def _caption(panel, words, below, color, target_color, width):
+    """Write above and below an image, and frame it, where it has a target in its colour."""
+    gap = 2
+    frame_color = color
+    if target_color is not None:
+        frame_color = target_color
+        width = 3.5
+        gap = 4
+    panel.spines[:].set(color=frame_color, linewidth=width)
+    panel.set_xlabel(fill(below, 22), fontsize=7, color="0.45", labelpad=gap, parse_math=False)
+    panel.set_title("\n".join(words), fontsize=8, color=color, pad=4, parse_math=False)
 
 
 def brightness(images):
     """Choose a common range for a query and its exemplars, so that they can be compared."""
-    color = images.ndim == 4
+    has_color = images.ndim == 4
     if images.dtype == np.uint8:
-        return images, {} if color else {"vmin": 0, "vmax": 255}
+        if has_color:
+            return images, {}
+        return images, {"vmin": 0, "vmax": 255}
     images = images.astype(np.float64)
-    low, high = np.nanmin(images), np.nanmax(images)
-    if not color:
+    low = np.nanmin(images)
+    high = np.nanmax(images)
+    if not has_color:
         return images, {"vmin": low, "vmax": high}
     if low < 0 or high > 1:
-        images = (images - low) / (high - low if high > low else 1)
+        images = images - low
+        if high > low:
+            images /= high - low
     return images, {}

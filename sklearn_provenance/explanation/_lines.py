@@ -25,7 +25,7 @@ _TINTS = {"above1": "#fde6cb", "above2": "#f8c48a", "below1": "#e6e2f2", "below2
 
 
 def _label_lines(display, panel, query, places):
-    """Write at the left of a panel what its lines are, and below it what to know of the query."""
+    """Name the lines of a panel at its left, and write the note of the query below."""
     captions = [display.query_caption(query)]
     n_valid = int((~np.isnan(display.scores[query])).sum())
     captions += [display.exemplar_caption(query, rank) for rank in range(n_valid)]
@@ -44,12 +44,15 @@ def _label_lines(display, panel, query, places):
 
 def _mark_targets(display, panel, query, places):
     """Draw a square in the colour of the target, where it is a number, before each line."""
-    for line, place in enumerate(places):
-        color = display.target_color(query, line - 1 if line else None)
+    ranks = [None, *range(len(places) - 1)]  # the first line is the query
+    for rank, place in zip(ranks, places, strict=True):
+        color = display.target_color(query, rank)
         if color is None:
             continue
         panel.plot(
-            *(-0.011, place, "s"),
+            -0.011,
+            place,
+            "s",
             color=color,
             markeredgecolor="0.4",
             markeredgewidth=0.5,
@@ -61,7 +64,7 @@ def _mark_targets(display, panel, query, places):
 
 
 def _below(display):
-    """Inches that a panel needs beside its lines."""
+    """Compute the inches that a panel needs beside its lines."""
     return 0.25 + 0.2 * (display.query_notes is not None)
 
 
@@ -69,22 +72,22 @@ def _below(display):
 
 
 def _wrapped(display, query):
-    """Texts of the query and of its exemplars, each as a list of lines."""
-    rows = [display.queries[query]]
-    rows += list(display.exemplars[query][~np.isnan(display.scores[query])])
-    texts = (plain(text_of(row)) for row in rows)
+    """Return the texts of the query and of its exemplars, each as a list of lines."""
+    is_exemplar = ~np.isnan(display.scores[query])
+    rows = [display.queries[query]] + list(display.exemplars[query][is_exemplar])
+    texts = [plain(text_of(row)) for row in rows]
     return [
         wrap(text, _TEXT_WIDTH, max_lines=_TEXT_LINES, placeholder=" …") or [""] for text in texts
     ]
 
 
 def _height(lines):
-    """Inches of a text."""
+    """Compute the height of a text, in inches."""
     return _LINE * len(lines) + 0.11
 
 
 def text_size(display):
-    """Width and height of a figure of texts, in inches."""
+    """Compute width and height of a figure of texts, in inches."""
     n_queries = len(display.queries)
     texts = [_height(lines) for query in range(n_queries) for lines in _wrapped(display, query)]
     return 10.0, sum(texts) + n_queries * _below(display) + 0.4
@@ -100,10 +103,13 @@ def draw_texts(display, canvas):
         ends = np.cumsum([0, *map(_height, texts[query])])
         places = (ends[1:] + ends[:-1]) / 2
         panel.set(xlim=(0, 1), ylim=(ends[-1], 0))
-        for line, (place, end) in enumerate(zip(places, ends[1:-1].tolist() + [None], strict=True)):
-            _write_lines(panel, place, texts[query][line], _shared_by(display, query, line))
-            if end is not None:
-                panel.axhline(end, color="0.8" if line else "k", linewidth=0.5 if line else 1.5)
+        for line, (place, text) in enumerate(zip(places, texts[query], strict=True)):
+            _write_lines(panel, place, text, _shared_by(display, query, line))
+        for number, end in enumerate(ends[1:-1]):
+            style = {"color": "0.8", "linewidth": 0.5}
+            if number == 0:  # below the query
+                style = {"color": "k", "linewidth": 1.5}
+            panel.axhline(end, **style)
         _label_lines(display, panel, query, places)
     if display.shared is not None:
         note = "orange words raise the score or the inner product behind it, violet ones lower it"
@@ -112,10 +118,12 @@ def draw_texts(display, canvas):
 
 
 def _shared_by(display, query, line):
-    """Return the parts of what stands on a line: those of an exemplar, or of all for the query."""
+    """Return the parts that a line shares: those of its exemplar, or of all for the query."""
     if display.shared is None:
         return []
-    return together(display.shared[query]) if line == 0 else display.shared[query][line - 1]
+    if line == 0:
+        return together(display.shared[query])
+    return display.shared[query][line - 1]
 
 
 def _write_lines(panel, place, lines, parts):
@@ -144,7 +152,7 @@ def _write_lines(panel, place, lines, parts):
 
 
 def table_size(display):
-    """Width and height of a figure of tables, in inches."""
+    """Compute width and height of a figure of tables, in inches."""
     n_queries, k = display.scores.shape
     n_features = min(MAX_FEATURES, display.queries[0].size)
     return 0.62 * n_features + 4.2, n_queries * (0.27 * (k + 1) + _below(display)) + 1.9
@@ -172,25 +180,36 @@ def draw_tables(display, canvas):
     colors = ScalarMappable(Normalize(-3, 3), colormaps["PuOr_r"].with_extremes(bad="0.8"))
     axes = canvas.subplots(n_queries, 1, squeeze=False)[:, 0]
     for query, panel in enumerate(axes):
-        shown = np.ma.masked_invalid(differences[query][:, columns])
+        shown = np.ma.masked_invalid(differences[query][:, columns])  # (k, n_columns)
         cells = np.ones((k + 1, len(columns), 4))  # the query's and padding's cells are white
         cells[1:][valid[query]] = colors.to_rgba(shown)[valid[query]]
         panel.imshow(cells, aspect="auto", interpolation="nearest")
         panel.axhline(0.5, color="k", linewidth=1.5)
         _label_lines(display, panel, query, np.arange(k + 1))
-        table = np.concatenate([queries[query][None], exemplars[query]])[:, columns]
-        for line in np.flatnonzero(np.append(True, valid[query])):
-            parts = _shared_by(display, query, line) if line else []
-            bold = {plain(name) for name, _ in parts}
-            for column in range(len(columns)):
-                dark = line and abs(shown.filled(0)[line - 1, column]) > 2
-                weight = "bold" if names[column] in bold else "normal"
-                color = "w" if dark else "k"
-                _write_cell(panel, column, line, table[line, column], color, weight)
-    top = axes[0]
+        for column, value in enumerate(queries[query, columns]):
+            _write_cell(panel, column, 0, value)
+        for rank in np.flatnonzero(valid[query]):
+            bold = {plain(name) for name, _ in _shared_by(display, query, rank + 1)}
+            is_dark = np.abs(shown.filled(0)[rank]) > 2
+            for column, value in enumerate(exemplars[query, rank, columns]):
+                style = {}
+                if is_dark[column]:
+                    style["color"] = "w"
+                if names[column] in bold:
+                    style["weight"] = "bold"
+                _write_cell(panel, column, rank + 1, value, **style)
+    _label_columns(axes[0], names)
+    bar = canvas.colorbar(colors, ax=list(axes), location="bottom", fraction=0.05, aspect=40)
+    bar.set_label(_legend(len(columns), n_features, display.shared is not None), fontsize=8)
+    bar.ax.tick_params(labelsize=8)
+    return axes
+
+
+def _label_columns(top, names):
+    """Write the names of features above the first panel."""
     top.xaxis.tick_top()
     top.set_xticks(
-        range(len(columns)),
+        range(len(names)),
         [clip(name, 20) for name in names],
         fontsize=8,
         rotation=35,
@@ -198,31 +217,27 @@ def draw_tables(display, canvas):
         rotation_mode="anchor",
         parse_math=False,
     )
-    bar = canvas.colorbar(colors, ax=list(axes), location="bottom", fraction=0.05, aspect=40)
+
+
+def _legend(n_shown, n_features, has_shared):
+    """Explain the colours of cells, the choice of columns and the bold values."""
     note = "difference from the query, in standard deviations of the training rows"
-    if len(columns) < n_features:
-        which = (
-            "that differ most" if shared is None else "of the largest parts, or that differ most"
-        )
-        note += f"\nthe {len(columns)} of {n_features} features {which}"
-    if display.shared is not None:
+    if n_shown < n_features:
+        which = "that differ most"
+        if has_shared:
+            which = "of the largest parts, or that differ most"
+        note += f"\nthe {n_shown} of {n_features} features {which}"
+    if has_shared:
         note += "\nbold: one of the largest parts of the score or the inner product behind it"
-    bar.set_label(note, fontsize=8)
-    bar.ax.tick_params(labelsize=8)
-    return axes
+    return note
 
 
-def _write_cell(panel, column, line, value, color, weight):
-    text, size = cell(value), 8
+def _write_cell(panel, column, line, value, **style):
+    """Write a value in a cell of a table."""
+    text = cell(value)
+    size = 8
     if text.endswith("…"):  # two lines of small letters hold more
-        lines = wrap(plain(value), 12, max_lines=2, placeholder="…")
-        text, size = "\n".join(lines), 6
-    panel.text(
-        *(column, line, text),
-        fontsize=size,
-        color=color,
-        weight=weight,
-        ha="center",
-        va="center",
-        parse_math=False,
-    )
+        text = "\n".join(wrap(plain(value), 12, max_lines=2, placeholder="…"))
+        size = 6
+    style = {"color": "k", "fontsize": size} | style
+    panel.text(column, line, text, ha="center", va="center", parse_math=False, **style)

@@ -38,19 +38,23 @@ def page(title, sections, *, lead="", pictures=None):
     Page
         The page.
     """
-    style, script = read("page.css"), read("page.js")
+    style = read("page.css")
+    script = read("page.js")
     policy = (
         f"default-src 'none'; img-src data:; style-src '{_hash(style)}'; "
         f"script-src '{_hash(script)}'; base-uri 'none'; form-action 'none'"
     )
     names = ("name", "heading", "content")
+    images = []
+    if pictures is not None:
+        images = pictures.definitions()
     document = render(
         "page.html",
         title=title,
         policy=policy,
         style=Markup(style),
         script=Markup(script),
-        images=[] if pictures is None else pictures.definitions(),
+        images=images,
         lead=lead,
         sections=[dict(zip(names, section, strict=True)) for section in sections],
         foot=CONFIDENTIAL,
@@ -81,8 +85,8 @@ def check_target(path):
     path = Path(path)
     if not path.parent.is_dir():
         raise FileNotFoundError(
-            f"the page cannot be written to {path}, because {path.parent} is no folder; make it "
-            "first, or give another path"
+            f"path must be in a folder that exists, got {path}; make the folder {path.parent}, or "
+            "give another path"
         )
     if path.is_dir():
         raise IsADirectoryError(f"path must name a file, got the folder {path}")

@@ -16,11 +16,11 @@ class Picture(NamedTuple):
     Parameters
     ----------
     number : int
-        Of the image among those of the page.
+        Number of the image on the page.
     width, height : int
         Pixels.
     alt : str
-        What stands for it where it cannot be seen.
+        Text for readers who cannot see the image.
     """
 
     number: int
@@ -43,18 +43,18 @@ class Pictures:
         image : ndarray of shape (H, W), (H, W, 3) or (H, W, 4), uint8
             Grey, RGB or RGBA.
         alt : str
-            What stands for the image where it cannot be seen.
+            Text for readers who cannot see the image.
 
         Returns
         -------
         Picture
-            What the templates write as a reference to the image.
+            Reference to the image, which the templates write.
         """
         number = self._numbers.setdefault((image.shape, image.tobytes()), len(self._numbers))
         return Picture(number, image.shape[1], image.shape[0], alt)
 
     def definitions(self):
-        """Return the images as dicts of what the template of a page writes, by number."""
+        """Return the images in the order of their numbers, as the template of a page needs them."""
         return [
             {
                 "width": shape[1],
@@ -81,26 +81,26 @@ def png(image):
     """
     height, width = image.shape[:2]
     samples = image.reshape(height, width, -1)  # (H, W, channels)
-    left, above = np.zeros_like(samples), np.zeros_like(samples)
-    left[:, 1:], above[1:] = samples[:, :-1], samples[:-1]
+    left = np.zeros_like(samples)
+    left[:, 1:] = samples[:, :-1]
+    above = np.zeros_like(samples)
+    above[1:] = samples[:-1]
     # Filters 0 (none), 1 (sub) and 2 (up) of the format, one for all lines; which of them is
     # smallest depends on the image.
-    data = min(
-        (_scan_lines(number, before) for number, before in ((0, samples), (1, samples - left),
-                                                            (2, samples - above))),
-        key=len,
-    )  # fmt: skip
+    filtered = enumerate([samples, samples - left, samples - above])
+    data = min((_scan_lines(number, lines) for number, lines in filtered), key=len)
     color_type = {1: 0, 3: 2, 4: 6}[samples.shape[2]]
     header = struct.pack(">IIBBBBB", width, height, 8, color_type, 0, 0, 0)
     chunks = ((b"IHDR", header), (b"IDAT", data), (b"IEND", b""))
-    return b"\x89PNG\r\n\x1a\n" + b"".join(
-        struct.pack(">I", len(content)) + kind + content
-        + struct.pack(">I", zlib.crc32(kind + content))
-        for kind, content in chunks
-    )  # fmt: skip
+    file = b"\x89PNG\r\n\x1a\n"
+    for kind, content in chunks:
+        file += struct.pack(">I", len(content)) + kind + content
+        file += struct.pack(">I", zlib.crc32(kind + content))
+    return file
 
 
 def _scan_lines(number, filtered):
+    """Compress lines, each of which begins with the number of its filter."""
     lines = filtered.reshape(len(filtered), -1)
     numbered = np.concatenate([np.full((len(lines), 1), number, np.uint8), lines], axis=1)
     return zlib.compress(numbered.tobytes(), 9)

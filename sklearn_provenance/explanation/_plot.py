@@ -1,8 +1,14 @@
 """How an explanation is drawn."""
 
-import numpy as np
+from collections.abc import Sequence
+from typing import Any, Self
 
-from .._utils.plotting import COLORS, new_canvas
+import numpy as np
+from numpy.typing import NDArray
+
+from .._utils.plotting import new_canvas
+from .._utils.types import Axes, Targets
+from ._captions import Captions
 from ._checks import row_size
 from ._colors import target_colors
 from ._images import draw_images, image_size
@@ -12,20 +18,17 @@ from ._rows import (
     clip,
     dense,
     feature_scale,
-    format_number,
     gather,
     plain,
     row_kind,
     sample_rows,
     tied_text,
 )
-from ._targets import subtract, write_number, write_signed
+from ._targets import has
 from ._words import shared_parts
 
-MISMATCH_COLOR = COLORS[1]  # vermilion, told apart from black by every kind of eye
 
-
-class ExplanationDisplay:
+class ExplanationDisplay(Captions):
     """
     Figure of queries beside their exemplars.
 
@@ -54,7 +57,7 @@ class ExplanationDisplay:
         Labels explained.
     exemplar_labels : ndarray of shape (n_queries, k), default=None
         Labels of the exemplars. Those that differ from the query's are coloured and carry a ≠.
-        Targets that are numbers carry their differences from the query's.
+        Targets that are numbers are shown with their differences from the query's.
     true_labels : ndarray of shape (n_queries,), default=None
         Labels that the queries should have. Queries explained at another label are coloured and
         carry a ✗; numbers carry their residuals.
@@ -65,7 +68,7 @@ class ExplanationDisplay:
     feature_scale : ndarray of shape (n_features,), default=None
         Standard deviation of each feature, nan where a feature is no number.
     query_notes : list of str, default=None
-        What to write below each query, such as the number of rows tied with its last exemplar.
+        Notes below each query, such as the number of rows tied with its last exemplar.
     title : str, default=""
         Title of the figure.
     unit : str, default=""
@@ -87,24 +90,24 @@ class ExplanationDisplay:
 
     def __init__(
         self,
-        queries,
-        exemplars,
-        scores,
+        queries: NDArray,
+        exemplars: NDArray,
+        scores: NDArray[np.float64],
         *,
-        query_names,
-        exemplar_names,
-        query_labels=None,
-        exemplar_labels=None,
-        true_labels=None,
-        image_shape=None,
-        feature_names=None,
-        feature_scale=None,
-        query_notes=None,
-        title="",
-        unit="",
-        targets="labels",
-        shared=None,
-    ):
+        query_names: list[str],
+        exemplar_names: list[list[str]],
+        query_labels: NDArray | None = None,
+        exemplar_labels: NDArray | None = None,
+        true_labels: NDArray | None = None,
+        image_shape: tuple[int, ...] | None = None,
+        feature_names: Sequence[str] | None = None,
+        feature_scale: NDArray[np.float64] | None = None,
+        query_notes: list[str] | None = None,
+        title: str = "",
+        unit: str = "",
+        targets: str = "labels",
+        shared: list[list[list[tuple[str, float]]]] | None = None,
+    ) -> None:
         self.queries = queries
         self.exemplars = exemplars
         self.scores = scores
@@ -125,15 +128,15 @@ class ExplanationDisplay:
     @classmethod
     def from_explanation(
         cls,
-        explanation,
-        queries=None,
+        explanation: Any,
+        queries: Any = None,
         *,
-        k=5,
-        ax=None,
-        figsize=None,
-        max_queries=8,
-        true_labels=None,
-    ):
+        k: int = 5,
+        ax: Axes = None,
+        figsize: tuple[float, float] | None = None,
+        max_queries: int = 8,
+        true_labels: Targets = None,
+    ) -> Self:
         """
         Draw an explanation.
 
@@ -168,54 +171,53 @@ class ExplanationDisplay:
         """
         if true_labels is not None:
             explanation = explanation._replace(true_labels=true_labels)
-        missing = [n for n in ("queries", "training_data") if getattr(explanation, n) is None]
-        if missing:
-            raise ValueError(
-                f"plot draws rows of data, and this explanation has no {' and no '.join(missing)}; "
-                "make it with Explanation(..., queries=..., training_data=...)"
-            )
-        if explanation.image_shape is None and row_size(explanation.queries) == 0:
-            raise ValueError("there is nothing to draw: a row of queries holds no values")
-        if k < 1 or max_queries < 1:
-            raise ValueError(f"k and max_queries must be at least 1, got {k} and {max_queries}")
-        numbers = np.arange(explanation.n_queries)
-        numbers = np.atleast_1d(numbers[:max_queries] if queries is None else numbers[queries])
+        _check_drawable(explanation, k, max_queries)
+        if queries is None:
+            queries = slice(max_queries)
+        numbers = np.atleast_1d(np.arange(explanation.n_queries)[queries])
         if not numbers.size or not explanation.k:
             raise ValueError(
                 f"there is nothing to draw: {numbers.size} queries of the explanation's "
                 f"{explanation.n_queries} and {explanation.k} exemplars each were asked for"
             )
         part = explanation[numbers]
-        indices, scores = part.indices[:, :k], part.scores[:, :k]
-        exemplars = gather(part.training_data, indices)
-        names, word = (indices, "row") if part.sample_id is None else (part.sample_id[:, :k], "id")
-        query_names = numbers if part.query_id is None else part.query_id
+        indices = part.indices[:, :k]
+        if part.sample_id is None:
+            exemplar_names = [[f"row {row}" for row in rows] for rows in indices]
+        else:
+            exemplar_names = [
+                [f"id {plain(name)}" for name in ids] for ids in part.sample_id[:, :k]
+            ]
+        query_names = numbers
+        if part.query_id is not None:
+            query_names = part.query_id
+        exemplar_labels = part.exemplar_labels
+        if exemplar_labels is not None:
+            exemplar_labels = exemplar_labels[:, :k]
         scale = None
         if part.image_shape is None:
             scale = feature_scale(sample_rows(part.training_data))
         display = cls(
             dense(part.queries),
-            exemplars,
-            scores,
+            gather(part.training_data, indices),
+            part.scores[:, :k],
             query_names=[f"query {clip(plain(name), 18)}" for name in query_names],
-            exemplar_names=[[f"{word} {plain(name)}" for name in row] for row in names],
+            exemplar_names=exemplar_names,
             query_labels=part.query_labels,
-            exemplar_labels=None if part.exemplar_labels is None else part.exemplar_labels[:, :k],
+            exemplar_labels=exemplar_labels,
             true_labels=part.true_labels,
             image_shape=part.image_shape,
             feature_names=part.feature_names,
             feature_scale=scale,
             query_notes=_ties(part),
-            title=", ".join(
-                text for text in (part.method, part.score_name) if text not in ("", "score")
-            ),
+            title=_title(part),
             unit="nats" if "nats" in part.score_name else "",
             targets=part.targets,
             shared=_shared(part, k),
         )
         return display.plot(ax, figsize=figsize)
 
-    def plot(self, ax=None, *, figsize=None):
+    def plot(self, ax: Axes = None, *, figsize: tuple[float, float] | None = None) -> Self:
         """
         Draw the figure.
 
@@ -263,103 +265,29 @@ class ExplanationDisplay:
             bar.ax.tick_params(labelsize=8)
         return self
 
-    def target_color(self, query, rank=None):
-        """Return the colour of a target that is a number.
 
-        Parameters
-        ----------
-        query : int
-            Position of the query.
-        rank : int, default=None
-            Position of the exemplar; None is the query itself.
+def _check_drawable(explanation, k, max_queries):
+    """Raise a ValueError unless an explanation has rows to draw."""
+    missing = [name for name in ("queries", "training_data") if not has(explanation, name)]
+    if missing:
+        raise ValueError(
+            f"plot draws rows of data, and this explanation has no {' and no '.join(missing)}; "
+            "make it with Explanation(..., queries=..., training_data=...)"
+        )
+    if explanation.image_shape is None and row_size(explanation.queries) == 0:
+        raise ValueError("there is nothing to draw: a row of queries holds no values")
+    if k < 1 or max_queries < 1:
+        raise ValueError(f"k and max_queries must be at least 1, got {k} and {max_queries}")
 
-        Returns
-        -------
-        tuple of float or None
-            RGBA; None where targets are labels or this one is not known.
-        """
-        if self._colors is None:
-            return None
-        if rank is not None:
-            value = None if self.exemplar_labels is None else self.exemplar_labels[query, rank]
-        elif self.query_labels is not None:
-            value = self.query_labels[query]
-        else:
-            value = None if self.true_labels is None else self.true_labels[query]
-        return None if value is None or not np.isfinite(value) else self._colors.to_rgba(value)
 
-    def exemplar_caption(self, query, rank):
-        """Write the label, score and name of an exemplar.
-
-        Parameters
-        ----------
-        query, rank : int
-            Place of the exemplar.
-
-        Returns
-        -------
-        words : list of str
-            Those of the label, the score and the name that are known.
-        color : str
-            Colour of label and score, which tells whether the label differs from the query's.
-        """
-        words, color = [], "k"
-        if self.exemplar_labels is not None and self.targets == "numbers":
-            words.append(write_number(self.exemplar_labels[query, rank]))
-            if self.query_labels is not None:
-                difference = subtract(self.exemplar_labels[query, rank], self.query_labels[query])
-                words[-1] += f" ({write_signed(difference)})"
-        elif self.exemplar_labels is not None:
-            label = self.exemplar_labels[query, rank]
-            differs = self.query_labels is not None and bool(label != self.query_labels[query])
-            words.append(("≠ " if differs else "") + clip(plain(label), 16))
-            color = MISMATCH_COLOR if differs else color
-        words.append(f"{format_number(self.scores[query, rank])} {self.unit}".strip())
-        return [*words, clip(self.exemplar_names[query][rank], 18)], color
-
-    def query_caption(self, query):
-        """Write the name of a query, its label and its true label.
-
-        Parameters
-        ----------
-        query : int
-            Position of the query.
-
-        Returns
-        -------
-        words : list of str
-            Those of the name and the labels that are known.
-        color : str
-            Colour, which tells whether the label is the true one.
-        """
-        words, color = [self.query_names[query]], "k"
-        if self.targets == "numbers":
-            return [*words, *self._query_numbers(query)], color
-        if self.query_labels is not None:
-            words.append(clip(plain(self.query_labels[query]), 16))
-        if self.true_labels is not None:
-            mark = ""
-            if self.query_labels is not None:
-                is_wrong = bool(self.true_labels[query] != self.query_labels[query])
-                mark, color = (" ✗", MISMATCH_COLOR) if is_wrong else (" ✓", "k")
-            words.append(f"true: {clip(plain(self.true_labels[query]), 12)}{mark}")
-        return words, color
-
-    def _query_numbers(self, query):
-        """Write the number of a query, and its true target with the residual."""
-        words = []
-        if self.query_labels is not None:
-            words.append(write_number(self.query_labels[query]))
-        if self.true_labels is not None:
-            words.append(f"true: {write_number(self.true_labels[query])}")
-            if self.query_labels is not None:
-                residual = subtract(self.true_labels[query], self.query_labels[query])
-                words[-1] += f" ({write_signed(residual)})"
-        return words
+def _title(explanation):
+    """Write the method and what a score is, as far as they are known."""
+    known = (explanation.method, explanation.score_name)
+    return ", ".join(text for text in known if text not in ("", "score"))
 
 
 def _shared(explanation, k):
-    """Return what each query shares with its first k exemplars; None where it is not known."""
+    """Return the features that queries share with their first k exemplars; None if unknown."""
     if explanation.contributions is None:
         return None
     ranks = range(min(k, explanation.k))
@@ -370,11 +298,11 @@ def _shared(explanation, k):
 
 
 def _ties(explanation):
-    """What to say of each query's ties; None where there are none."""
+    """Write how many rows tie with the last exemplar of each query; None where none do."""
     if explanation.n_tied is None or not explanation.n_tied.any():
         return None
+    notes = []
     last = (explanation.indices >= 0).sum(axis=1)
-    return [
-        tied_text(n_tied, rank) if n_tied else ""
-        for n_tied, rank in zip(explanation.n_tied, last, strict=True)
-    ]
+    for n_tied, rank in zip(explanation.n_tied, last, strict=True):
+        notes.append(tied_text(n_tied, rank) if n_tied else "")
+    return notes

@@ -11,7 +11,9 @@ _SAMPLE_VALUES = 2**24
 
 def take(data, rows):
     """Take rows of an array, a sparse matrix or a data frame, keeping its kind."""
-    return data.iloc[rows] if hasattr(data, "iloc") else data[rows]
+    if hasattr(data, "iloc"):
+        return data.iloc[rows]
+    return data[rows]
 
 
 def dense(data):
@@ -31,7 +33,7 @@ def is_missing(value):
 
 
 def row_kind(blocks, image_shape):
-    """How rows are shown.
+    """Choose how rows are shown.
 
     Parameters
     ----------
@@ -53,13 +55,16 @@ def row_kind(blocks, image_shape):
     if any(table.shape[1] != 1 or table.dtype.kind in "biufcmM" for table in tables):
         return "table"
     values = np.concatenate([table[:, 0] for table in tables])
-    is_text = (not isinstance(v, numbers.Number) and not is_missing(v) for v in values)
-    return "texts" if any(is_text) else "table"
+    if all(isinstance(value, numbers.Number) or is_missing(value) for value in values):
+        return "table"
+    return "texts"
 
 
 def text_of(row):
-    """Return the text of a row that is one, or holds one."""
-    return str(row.ravel()[0] if isinstance(row, np.ndarray) and row.size == 1 else row)
+    """Return the text of a row that is a text, or holds a single one."""
+    if isinstance(row, np.ndarray) and row.size == 1:
+        row = row.ravel()[0]
+    return str(row)
 
 
 def format_number(value):
@@ -74,28 +79,36 @@ def format_number(value):
         return f"{mantissa}e{int(exponent)}"
     if size >= 100:
         return f"{value:.0f}"
-    return f"{value:.3g}" if size >= 1 else f"{value:.2g}"
+    if size >= 1:
+        return f"{value:.3g}"
+    return f"{value:.2g}"
 
 
 def clip(text, width, ellipsis="…"):
     """Shorten a text to a width, marking that it was shortened."""
-    return text if len(text) <= width else text[: width - len(ellipsis)] + ellipsis
+    if len(text) <= width:
+        return text
+    return text[: width - len(ellipsis)] + ellipsis
 
 
 def plain(value):
     """Write a label or an id on one line, without NumPy's scalar names."""
-    value = value.item() if isinstance(value, np.generic) else value
-    return " ".join(str(value).split())
+    return " ".join(str(as_python(value)).split())
 
 
 def quote(value):
     """Write a label or an id for the terminal, a string in quotes, in at most 20 characters."""
-    value = value.item() if isinstance(value, np.generic) else value
-    return (
-        repr(clip(value, 15, "..."))[:20]
-        if isinstance(value, str)
-        else clip(plain(value), 20, "...")
-    )
+    value = as_python(value)
+    if isinstance(value, str):
+        return repr(clip(value, 15, "..."))[:20]
+    return clip(plain(value), 20, "...")
+
+
+def as_python(value):
+    """Turn a scalar of NumPy into one of Python."""
+    if isinstance(value, np.generic):
+        return value.item()
+    return value
 
 
 def counted(n, word, plural=None):
@@ -112,7 +125,7 @@ def tied_text(n_tied, rank):
 
 
 def gather(data, indices):
-    """Take rows at indices of any shape; what stands at -1 means nothing.
+    """Take rows at indices of any shape; entries at index -1 are undefined.
 
     Parameters
     ----------
@@ -145,29 +158,32 @@ def as_images(rows, image_shape):
         images = rows
     else:
         images = np.moveaxis(rows.reshape(-1, *image_shape), 1, -1)
-    return images[..., 0] if n_channels == 1 else images
+    if n_channels == 1:
+        return images[..., 0]
+    return images
 
 
 def sample_rows(data):
     """Take at most 2000 rows, evenly spaced; fewer of long ones."""
-    n_rows, size = data.shape[0], int(np.prod(data.shape[1:]))
-    n_taken = min(n_rows, _SAMPLE_ROWS, max(1, _SAMPLE_VALUES // max(1, size)))
+    n_rows = data.shape[0]
+    row_size = int(np.prod(data.shape[1:]))
+    n_taken = min(n_rows, _SAMPLE_ROWS, max(1, _SAMPLE_VALUES // max(1, row_size)))
     return dense(take(data, np.linspace(0, n_rows - 1, n_taken).astype(np.int64)))
 
 
 def feature_scale(rows):
-    """Standard deviation of each feature, nan where a feature is no number."""
+    """Compute the standard deviation of each feature, nan where a feature is no number."""
     return np.ma.masked_invalid(_numbers(as_table(rows))).std(axis=0).filled(np.nan)
 
 
 def as_table(rows, n_leading=1):
-    """Flatten what follows the leading axes: one column for each feature."""
+    """Flatten the axes after the leading ones, so that each feature has a column."""
     size = int(np.prod(rows.shape[n_leading:]))
     return np.reshape(rows, (*rows.shape[:n_leading], size))
 
 
 def _numbers(table):
-    """Read a table as float64, with nan for whatever is no number, column by column."""
+    """Read a table as float64, column by column, with nan for values that are no numbers."""
     if table.dtype.kind in "biuf":
         return table.astype(np.float64)
     if table.dtype.kind == "O":
@@ -182,11 +198,28 @@ def _numbers(table):
 
 
 def feature_differences(queries, exemplars, scale):
-    """Exemplars minus queries in units of scale; 0 where equal, nan where it is no number."""
-    theirs, own = _numbers(exemplars), _numbers(queries)[:, None]
-    scale = np.ones(own.shape[-1]) if scale is None else scale
+    """Subtract queries from their exemplars.
+
+    Parameters
+    ----------
+    queries : ndarray of shape (n_queries, n_features)
+        Tables, as :func:`as_table` makes them.
+    exemplars : ndarray of shape (n_queries, k, n_features)
+        Tables of the same features.
+    scale : ndarray of shape (n_features,) or None
+        Unit of each feature; None is 1.
+
+    Returns
+    -------
+    ndarray of shape (n_queries, k, n_features)
+        In units of scale, from -10 to 10; 0 where the two are equal, nan where they differ and are
+        no numbers.
+    """
     with np.errstate(divide="ignore", invalid="ignore"):
-        differences = np.clip((theirs - own) / scale, -10, 10)  # infinite where scale is 0
+        differences = _numbers(exemplars) - _numbers(queries)[:, None]
+        if scale is not None:
+            differences /= scale  # infinite where scale is 0
+    differences = np.clip(differences, -10, 10)
     kinds = {exemplars.dtype.kind, queries.dtype.kind}
     if kinds <= set("biufc") or (len(kinds) == 1 and "O" not in kinds):
         equal = (exemplars == queries[:, None]) | (
@@ -230,13 +263,18 @@ def differing_features(differences, valid, n_features, shared=None):
         Features in their own order.
     """
     sizes = np.nan_to_num(np.abs(differences), nan=1.0)
-    spread = sizes[valid].mean(axis=0) if valid.any() else np.zeros(sizes.shape[-1])
-    first = np.zeros(len(spread)) if shared is None else shared
-    return np.sort(np.lexsort((-spread, -first))[:n_features])  # the last key counts first
+    spread = np.zeros(sizes.shape[-1])  # (n_all,)
+    if valid.any():
+        spread = sizes[valid].mean(axis=0)
+    if shared is None:
+        shared = np.zeros_like(spread)
+    return np.sort(np.lexsort((-spread, -shared))[:n_features])  # the last key counts first
 
 
 def cell(value, width=8):
     """Write a feature's value so that it fits in a cell."""
-    if isinstance(value, numbers.Real) and not isinstance(value, bool):
-        return f"{value:.0f}" if 1e4 <= abs(value) < 1e7 else format_number(value)
-    return clip(plain(value), width)
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        return clip(plain(value), width)
+    if 1e4 <= abs(value) < 1e7:
+        return f"{value:.0f}"
+    return format_number(value)

@@ -3,7 +3,7 @@
 import numpy as np
 
 from ._contributions import shared_text
-from ._targets import are_numbers, has
+from ._targets import are_numbers, has, target_word
 from ._words import Texts, shared_parts
 
 
@@ -23,7 +23,7 @@ def columns(explanation):
     exp = explanation
     valid = exp.indices >= 0
     query, position = np.nonzero(valid)
-    word = "target" if are_numbers(exp) else "label"
+    word = target_word(exp)
     found = {"query": query}
     if exp.query_id is not None:
         found["query_id"] = exp.query_id[query]

@@ -14,19 +14,19 @@ def check_targets(explanation):
     Parameters
     ----------
     explanation : Explanation
-        Whose `exemplar_labels`, `query_labels` and `true_labels` are arrays or None.
+        Explanation whose `exemplar_labels`, `query_labels` and `true_labels` are arrays or None.
 
     Raises
     ------
     ValueError
         If `targets` is unknown, or "numbers" and the values are no numbers.
     """
-    known = {name: getattr(explanation, name) for name in _NAMES}
-    known = {name: values for name, values in known.items() if values is not None}
+    known = {name: getattr(explanation, name) for name in _NAMES if has(explanation, name)}
     if explanation.targets is None:
         kinds = {values.dtype.kind for values in known.values()}
-        are_numbers = "f" in kinds and kinds <= set("biuf")
-        explanation.targets = "numbers" if are_numbers else "labels"
+        explanation.targets = "labels"
+        if "f" in kinds and kinds <= set("biuf"):
+            explanation.targets = "numbers"
     if explanation.targets not in KINDS:
         raise ValueError(f"targets must be None or one of {KINDS}, got {explanation.targets!r}")
     if explanation.targets == "numbers":
@@ -48,21 +48,28 @@ def _as_numbers(name, values):
 
 
 def are_numbers(explanation):
-    """Whether targets are numbers."""
+    """Return whether targets are numbers."""
     return explanation.targets == "numbers"
 
 
+def target_word(explanation):
+    """Return the word for what exemplars are labelled with: "target" of numbers, or "label"."""
+    if are_numbers(explanation):
+        return "target"
+    return "label"
+
+
 def need(explanation, what, names):
-    """Refuse a property whose arrays are not known, as an attribute that is not there.
+    """Raise an AttributeError for a property unless the arrays that it needs are known.
 
     Parameters
     ----------
     explanation : Explanation
-        Whose property was asked for.
+        Explanation that has the property.
     what : str
-        The property, and what it does.
+        Name of the property, and what it does.
     names : sequence of str
-        Arrays that it compares.
+        Names of the arrays that it compares.
 
     Raises
     ------
@@ -75,7 +82,7 @@ def need(explanation, what, names):
 
 
 def agreement(explanation):
-    """Return what :attr:`Explanation.agreement` says."""
+    """Compute :attr:`Explanation.agreement`."""
     if are_numbers(explanation):
         raise AttributeError(
             "agreement compares labels, and the targets of this explanation are numbers; "
@@ -89,7 +96,7 @@ def agreement(explanation):
 
 
 def target_differences(explanation):
-    """Return what :attr:`Explanation.target_differences` says."""
+    """Compute :attr:`Explanation.target_differences`."""
     if not are_numbers(explanation):
         raise AttributeError(
             "target_differences subtracts numbers, and the targets of this explanation are "
@@ -102,7 +109,7 @@ def target_differences(explanation):
 
 
 def residuals(explanation):
-    """Return what :attr:`Explanation.residuals` says."""
+    """Compute :attr:`Explanation.residuals`."""
     if not are_numbers(explanation):
         raise AttributeError(
             "residuals subtracts numbers, and the targets of this explanation are labels"
@@ -118,7 +125,7 @@ def subtract(targets, others):
 
 
 def has(explanation, *names):
-    """Whether all of these arrays are known."""
+    """Return whether all of these arrays are known."""
     return all(getattr(explanation, name) is not None for name in names)
 
 
@@ -129,13 +136,16 @@ def write_number(value):
 
 def write_signed(value):
     """Write a difference of targets with its sign."""
-    return f"{'+' if value >= 0 else ''}{cell(float(value))}"
+    sign = "+" if value >= 0 else ""
+    return f"{sign}{cell(float(value))}"
 
 
 def shown_targets(explanation):
     """Return all numbers of an explanation that are finite, of exemplars and of queries."""
-    valid = explanation.indices >= 0
-    known = [] if explanation.exemplar_labels is None else [explanation.exemplar_labels[valid]]
-    known += [v for v in (explanation.query_labels, explanation.true_labels) if v is not None]
-    values = np.concatenate([np.ravel(v) for v in known]) if known else np.empty(0)
+    values = np.empty(0)
+    if explanation.exemplar_labels is not None:
+        values = explanation.exemplar_labels[explanation.indices >= 0]
+    for of_queries in (explanation.query_labels, explanation.true_labels):
+        if of_queries is not None:
+            values = np.concatenate([values, of_queries])
     return values[np.isfinite(values)]

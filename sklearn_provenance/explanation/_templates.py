@@ -9,7 +9,7 @@ from functools import cache
 from importlib.resources import files
 
 _PACKAGE = __package__
-# Characters that browsers drop, replace or cannot read: controls (tabs and line feeds are none),
+# Characters that browsers drop, replace or cannot read: controls (except tabs and line feeds),
 # halves of surrogate pairs, and noncharacters.
 _UNREADABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
 _BREAK = re.compile(r"(?<=[>}])(\s*\n\s*)(?=[<{])")
@@ -32,9 +32,9 @@ def render(template, package=_PACKAGE, /, **values):
     template : str
         Name of a file.
     package : str, default="sklearn_provenance.explanation"
-        Whose templates are looked through first.
+        Package whose templates are tried first.
     **values : object
-        Names that the template knows. Whatever is not Markup is written as text.
+        Values of the names in the template. Values that are no Markup are written as text.
 
     Returns
     -------
@@ -60,7 +60,7 @@ def read(name, package=_PACKAGE):
     name : str
         Name of the file.
     package : str, default="sklearn_provenance.explanation"
-        Package that has it.
+        Package that has the file.
 
     Returns
     -------
@@ -68,7 +68,9 @@ def read(name, package=_PACKAGE):
         Its content.
     """
     path = files(package).joinpath("templates", name)
-    return path.read_text(encoding="utf-8") if path.is_file() else None
+    if not path.is_file():
+        return None
+    return path.read_text(encoding="utf-8")
 
 
 @cache
@@ -77,10 +79,11 @@ def _environment(package):
     from jinja2 import Environment, FunctionLoader, StrictUndefined  # slow to import
 
     def load(name):
-        own = read(name, package)
-        source = read(name) if own is None else own
+        source = read(name, package) or read(name)
+        if source is None:
+            return None
         # A comment keeps the line numbers of error messages.
-        return None if source is None else _BREAK.sub(r"{#\1#}", source)
+        return _BREAK.sub(r"{#\1#}", source)
 
     return Environment(
         loader=FunctionLoader(load),

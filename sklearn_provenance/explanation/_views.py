@@ -9,6 +9,7 @@ from ._contributions import mark_words, totals
 from ._pictures import Pictures
 from ._rows import (
     as_images,
+    as_python,
     as_table,
     cell,
     clip,
@@ -31,7 +32,7 @@ _MAX_TEXT = 2000
 
 
 def words(value):
-    """Write a name of the user's on one line, of bounded length."""
+    """Write one of the user's names on one line, of bounded length."""
     return clip(plain(value), _MAX_NAME)
 
 
@@ -39,13 +40,18 @@ def label_namer(names):
     """Return the function that writes a label: as itself, or by a mapping or sequence of names."""
     if names is None:
         return words
-    names = dict(names) if isinstance(names, Mapping) else dict(enumerate(names))
+    if not isinstance(names, Mapping):
+        names = enumerate(names)
+    names = dict(names)
 
     def name(label):
-        label = label.item() if isinstance(label, np.generic) else label
+        label = as_python(label)
         if label not in names:
             known = clip(", ".join(map(repr, names)), 80)
-            raise ValueError(f"label_names has no name for the label {label!r}, only for {known}")
+            raise ValueError(
+                f"label_names must have a name for each label, got none for {label!r}, only for "
+                f"{known}"
+            )
         return words(names[label])
 
     return name
@@ -57,7 +63,7 @@ class Cell(NamedTuple):
     Parameters
     ----------
     text : str
-        What is written.
+        The value, written.
     mark : str, default=""
         Class of its colour, where it differs from the query's value.
     part : str, default=""
@@ -70,14 +76,14 @@ class Cell(NamedTuple):
 
 
 class RowViews:
-    """Rows of an explanation's data as a page shows them, which is the same all over the page.
+    """Show rows of an explanation's data in the same form all over a page.
 
     Parameters
     ----------
     explanation : Explanation
         Queries that are shown, and the training data.
     max_features : int
-        Columns of tables.
+        Number of columns of tables at most.
 
     Attributes
     ----------
@@ -88,7 +94,7 @@ class RowViews:
     features : list of str
         Names of the columns of a table.
     note : str
-        What to know of the rows shown.
+        Explanation of how the rows are shown.
     """
 
     def __init__(self, explanation, max_features):
@@ -118,33 +124,32 @@ class RowViews:
         return shape
 
     def _choose_features(self, explanation, sample, max_features):
+        """Choose the columns of tables, and explain the choice."""
         n_features = as_table(sample).shape[1]
         self._scale = feature_scale(sample)
-        differences, valid = self.differences(explanation), explanation.indices >= 0
+        differences = self.differences(explanation)
         shared = _shared_totals(explanation, n_features)
         if differences is None:
             self._columns = np.arange(min(n_features, max_features))
+            which = ""
         else:
+            valid = explanation.indices >= 0
             self._columns = differing_features(differences, valid, max_features, shared)
             self.note = (
                 "↑ and ↓ mark values that lie at least one standard deviation of the training "
                 "rows above and below the query's, a darker cell two; ≠ marks another category or "
                 "a missing value. "
             )
-        names = explanation.feature_names
-        self.features = [
-            f"x{column}" if names is None else words(names[column]) for column in self._columns
-        ]
-        if len(self.features) < n_features:
             which = ", those that differ most"
-            if differences is None:
-                which = ""
-            elif shared is not None:
+            if shared is not None:
                 which = ", those with the largest parts, then those that differ most"
+        names = feature_names(explanation, n_features)
+        self.features = [words(names[column]) for column in self._columns]
+        if len(self.features) < n_features:
             self.note += f"{len(self.features)} of {n_features} features are shown{which}."
 
     def differences(self, explanation):
-        """Exemplars minus queries in standard deviations; None where they cannot be compared."""
+        """Subtract queries from exemplars, in standard deviations; None without either."""
         if self.kind != "table" or explanation.queries is None or explanation.training_data is None:
             return None
         exemplars = gather(explanation.training_data, explanation.indices)
@@ -157,11 +162,11 @@ class RowViews:
         Parameters
         ----------
         row : ndarray or scalar
-            Of the data.
+            A row of the data.
         alt : str
-            What stands for a picture.
+            Text for readers who cannot see a picture.
         differences : ndarray of shape (n_features,), default=None
-            Of an exemplar from its query, in a table.
+            Differences of an exemplar from its query, in a table.
         parts : list of (str, float), default=()
             Features that a query and an exemplar share; see :meth:`Explanation.shared_features`.
 
@@ -174,11 +179,12 @@ class RowViews:
             image = as_images(np.asarray(row)[None], self._shape)[0]
             return self.pictures.show(_as_bytes(image, self._limits, self._shrink), alt)
         if self.kind == "table":
-            values = np.reshape(row, -1)
-            sizes = np.zeros(len(values)) if differences is None else differences
+            values = np.reshape(row, -1)  # (n_features,)
+            if differences is None:
+                differences = np.zeros(len(values))
             shared = {words(name): write_signed(part) for name, part in parts}
             return [
-                _table_cell(values[column], sizes[column])._replace(part=shared.get(name, ""))
+                _table_cell(values[column], differences[column])._replace(part=shared.get(name, ""))
                 for column, name in zip(self._columns, self.features, strict=True)
             ]
         return mark_words(clip(text_of(row), _MAX_TEXT), parts)
@@ -194,7 +200,7 @@ class RowViews:
         Returns
         -------
         Picture, list of Run, list of Cell or None
-            As of :meth:`show`; None where rows cannot be shown.
+            As :meth:`show` returns it; None where rows cannot be shown.
         """
         if self.kind == "nothing" or self.training_data is None:
             return None
@@ -205,53 +211,76 @@ class RowViews:
         """Return the headings of :meth:`training_row`."""
         if self.kind == "nothing" or self.training_data is None:
             return []
-        return self.features if self.kind == "table" else ["training row"]
+        if self.kind == "table":
+            return self.features
+        return ["training row"]
+
+
+def feature_names(explanation, n_features):
+    """Return the names of features, by default x0, x1, ..."""
+    return explanation.feature_names or [f"x{column}" for column in range(n_features)]
 
 
 def _shared_totals(explanation, n_features):
-    """Return sizes of the parts of each feature, None where they are not known."""
+    """Return sizes of the parts of each feature, None where they are unknown."""
     if explanation.contributions is None:
         return None
-    names = explanation.feature_names or [f"x{column}" for column in range(n_features)]
-    pairs = zip(*np.nonzero(explanation.indices >= 0), strict=True)
-    return totals((shared_parts(explanation, *pair) for pair in pairs), names)
+    pairs = np.argwhere(explanation.indices >= 0)
+    parts = (shared_parts(explanation, query, rank) for query, rank in pairs)
+    return totals(parts, feature_names(explanation, n_features))
 
 
 def _brightness_limits(samples):
-    """Values that are black and white; None where bytes say it themselves."""
+    """Return the values that are drawn black and white."""
     if all(sample.dtype == np.uint8 for sample in samples):
-        return None
-    low, high = np.inf, -np.inf
+        return 0.0, 255.0
+    lows = []
+    highs = []
     for sample in samples:
         values = sample.astype(np.float64)
         finite = values[np.isfinite(values)]
-        low, high = min(low, finite.min(initial=np.inf)), max(high, finite.max(initial=-np.inf))
-    return (0.0, 1.0) if (low >= 0 and high <= 1) or low > high else (low, high)
+        if finite.size:
+            lows.append(finite.min())
+            highs.append(finite.max())
+    low = min(lows, default=0.0)
+    high = max(highs, default=1.0)
+    if low >= 0 and high <= 1:
+        return 0.0, 1.0
+    return low, high
 
 
 def _as_bytes(image, limits, shrink):
     """Turn an image into bytes, and shrink it by a whole factor."""
-    if shrink == 1 and limits is None:
+    if shrink == 1 and image.dtype == np.uint8 and limits == (0.0, 255.0):
         return np.ascontiguousarray(image)
     image = image.astype(np.float64)
-    low, high = (0.0, 255.0) if limits is None else limits
     if shrink > 1:
-        for axis in (0, 1):
-            starts = np.arange(0, image.shape[axis], shrink)
-            sizes = np.diff(np.append(starts, image.shape[axis]))
-            sums = np.add.reduceat(image, starts, axis=axis)
-            image = sums / np.expand_dims(sizes, tuple(a for a in range(image.ndim) if a != axis))
-    scaled = (image - low) / (high - low if high > low else 1.0)
+        image = _block_means(_block_means(image, shrink).swapaxes(0, 1), shrink).swapaxes(0, 1)
+    low, high = limits
+    scaled = image - low
+    if high > low:
+        scaled /= high - low
     return np.round(np.nan_to_num(scaled, posinf=1.0).clip(0, 1) * 255).astype(np.uint8)
+
+
+def _block_means(image, n):
+    """Average each n lines of an image; the last lines may be fewer."""
+    starts = np.arange(0, len(image), n)
+    sizes = np.diff(np.append(starts, len(image)))
+    sums = np.add.reduceat(image, starts, axis=0)
+    return sums / sizes.reshape(-1, *[1] * (image.ndim - 1))
 
 
 def _table_cell(value, difference):
     """Write a value, marked where it differs from the query's."""
-    written = clip(value.strip(), _MAX_TEXT) if isinstance(value, str) else cell(value, _MAX_NAME)
+    written = cell(value, _MAX_NAME)
+    if isinstance(value, str):
+        written = clip(value.strip(), _MAX_TEXT)
     if np.isnan(difference):
         return Cell(f"≠\N{NO-BREAK SPACE}{written}")
     size = min(int(abs(difference)), 2)
     if size == 0:
         return Cell(written)
-    side, arrow = ("above", "↑") if difference > 0 else ("below", "↓")
-    return Cell(f"{arrow}\N{NO-BREAK SPACE}{written}", f"{side}{size}")
+    if difference > 0:
+        return Cell(f"↑\N{NO-BREAK SPACE}{written}", f"above{size}")
+    return Cell(f"↓\N{NO-BREAK SPACE}{written}", f"below{size}")

@@ -3,7 +3,7 @@
 import numpy as np
 
 from .._utils.plotting import new_canvas
-from ..explanation._plot import MISMATCH_COLOR
+from ..explanation._captions import MISMATCH_COLOR
 from ..explanation._rows import clip, format_number, plain
 from ._shared import draw_images
 

@@ -359,7 +359,7 @@ def test_refuses(digits, similar, options, error, message, tmp_path, monkeypatch
 
 def test_a_wrong_path_is_refused_before_the_work(tmp_path, similar, digits, monkeypatch):
     monkeypatch.setattr(similar, "explain", None)  # not called
-    with pytest.raises(FileNotFoundError, match="is no folder"):
+    with pytest.raises(FileNotFoundError, match="path must be in a folder that exists"):
         report(similar, digits[3], path=tmp_path / "nowhere" / "page.html")
     with pytest.raises(IsADirectoryError, match="must name a file"):
         report(similar, digits[3], path=tmp_path)
