@@ -1,6 +1,9 @@
 """Training rows of each class by how anomalous they are."""
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from sklearn.utils._param_validation import StrOptions, validate_params
 
 from .._utils.arguments import check_numbers, whole
@@ -16,7 +19,9 @@ from ._shared import open_classifier, pictures
     {"by": [StrOptions(set(SCORE_NAMES)), "array-like"], "k": [whole()]},
     prefer_skip_nested_validation=False,
 )
-def anomaly_ranking(classifier, by="distance", *, k=10):
+def anomaly_ranking(
+    classifier: Any, by: str | ArrayLike = "distance", *, k: int = 10
+) -> "AnomalyRanking":
     """Rank the training rows of each class by how anomalous they are.
 
     Every row is scored by what the network says of the *other* training rows, as in ``explain()``.
@@ -26,7 +31,7 @@ def anomaly_ranking(classifier, by="distance", *, k=10):
     classifier : ProvenanceClassifier
         Fitted; or a Pipeline, search or FrozenEstimator around one.
     by : str or array-like of shape (n_train,), default="distance"
-        What makes a row anomalous, or scores of your own, higher where it is more so:
+        What makes a row anomalous, or your own scores, higher where a row is more anomalous:
 
         - "distance": mean Euclidean distance to the k nearest rows in the features of the index
           branch;
@@ -46,8 +51,8 @@ def anomaly_ranking(classifier, by="distance", *, k=10):
     Raises
     ------
     ValueError
-        If ``by`` is unknown or does not have one finite score for each training row; or if it is
-        "disagreement" and all exemplars have the predicted class, as under hard routing.
+        If ``by`` is unknown or does not have one finite score for each training row. If ``by`` is
+        "disagreement", and all exemplars have the predicted class, as under hard routing.
 
     See Also
     --------
@@ -78,12 +83,14 @@ def anomaly_ranking(classifier, by="distance", *, k=10):
     >>> bool(flipped[suspects].mean() > 5 * flipped.mean())
     True
     """
-    classifier = open_classifier(classifier)[0]
+    classifier, _ = open_classifier(classifier)
     training = classifier.training_
     if isinstance(by, str):
-        scores, name = anomaly_scores(classifier, method=by, k=k), SCORE_NAMES[by]
+        scores = anomaly_scores(classifier, method=by, k=k)
+        name = SCORE_NAMES[by]
     else:
-        scores, name = check_numbers(by, "by", (len(training),)).copy(), "score"
+        scores = check_numbers(by, "by", (len(training),)).copy()
+        name = "score"
     return AnomalyRanking(
         scores,
         training.y,
@@ -103,18 +110,25 @@ class AnomalyRanking(Result):
     Parameters
     ----------
     scores : ndarray of shape (n_train,)
-        Higher where a row is more anomalous.
+        Scores, higher where a row is more anomalous.
     labels : ndarray of shape (n_train,)
         Labels of the rows as given.
     score_name : str
-        What the scores are, with their unit.
+        Name of the scores, with their unit.
     sample_id : ndarray of shape (n_train,), default=None
-        The user's own names of the rows.
+        Identifiers of the rows.
     images : ndarray of shape (n_train, H, W) or (n_train, H, W, C), default=None
         The rows, if they are images.
     """
 
-    def __init__(self, scores, labels, score_name, sample_id=None, images=None):
+    def __init__(
+        self,
+        scores: NDArray[np.float64],
+        labels: NDArray,
+        score_name: str,
+        sample_id: NDArray | None = None,
+        images: NDArray | None = None,
+    ) -> None:
         classes = np.unique(labels)
         orders = [_most_first(scores, np.flatnonzero(labels == label)) for label in classes]
         rows = np.concatenate(orders)
@@ -141,8 +155,8 @@ class AnomalyRanking(Result):
             images=images,
         )
 
-    def most(self, label, n=5):
-        """The most anomalous rows of a class.
+    def most(self, label: Any, n: int = 5) -> NDArray[np.int64]:
+        """Return the most anomalous rows of a class.
 
         Parameters
         ----------
@@ -155,18 +169,21 @@ class AnomalyRanking(Result):
         -------
         ndarray of shape (min(n, n_rows_of_the_class),)
             Training rows, the most anomalous first.
+
+        Raises
+        ------
+        ValueError
+            If no training row has the label, or ``n`` is no integer of at least 0.
         """
         return self._order(label)[: _count(n)]
 
-    def least(self, label, n=5):
-        """The least anomalous rows of a class.
+    def least(self, label: Any, n: int = 5) -> NDArray[np.int64]:
+        """Return the least anomalous rows of a class, as :meth:`most` returns the others.
 
         Parameters
         ----------
-        label : object
-            The class.
-        n : int, default=5
-            Rows to name.
+        label, n
+            As for :meth:`most`.
 
         Returns
         -------
@@ -176,46 +193,54 @@ class AnomalyRanking(Result):
         return self._order(label)[::-1][: _count(n)]
 
     def _order(self, label):
+        """Return the rows of a class, the most anomalous first."""
         rows = np.flatnonzero(self.labels == label)
         if not len(rows):
             raise ValueError(
-                f"no training row has the label {label!r}; labels are "
-                f"{np.unique(self.labels).tolist()}"
+                f"label must be one of {np.unique(self.labels).tolist()}, got {label!r}"
             )
         return _most_first(self.scores, rows)
 
 
 def _most_first(scores, rows):
+    """Sort rows by their scores, the largest first."""
     return rows[np.argsort(-scores[rows], kind="stable")]
 
 
 def _figure(ranking, kind="auto", labels=None, n=5):
-    """Least and most anomalous rows of classes."""
-    labels = np.unique(ranking.labels) if labels is None else np.atleast_1d(labels)
-    ends = [[end(label, n) for label in labels] for end in (ranking.least, ranking.most)]
-    word, ids = ("row", None) if ranking.sample_id is None else ("id", ranking.sample_id)
-    names = [
-        [[f"{word} {clip(plain(row if ids is None else ids[row]), 12)}" for row in rows]
-         for rows in end]
-        for end in ends
-    ]  # fmt: skip
-    images = [None, None]
+    """Draw the least and the most anomalous rows of classes."""
+    if labels is None:
+        labels = np.unique(ranking.labels)
+    labels = np.atleast_1d(labels)
+    least = [ranking.least(label, n) for label in labels]
+    most = [ranking.most(label, n) for label in labels]
+    least_images = most_images = None
     if ranking.images is not None:
-        images = [[ranking.images[rows] for rows in end] for end in ends]
+        least_images = [ranking.images[rows] for rows in least]
+        most_images = [ranking.images[rows] for rows in most]
     return RowsDisplay(
         labels,
         [ranking.scores[ranking.labels == label] for label in labels],
-        *([ranking.scores[rows] for rows in end] for end in ends),
-        least_names=names[0],
-        most_names=names[1],
-        least_images=images[0],
-        most_images=images[1],
+        [ranking.scores[rows] for rows in least],
+        [ranking.scores[rows] for rows in most],
+        least_names=[row_names(rows, ranking.sample_id) for rows in least],
+        most_names=[row_names(rows, ranking.sample_id) for rows in most],
+        least_images=least_images,
+        most_images=most_images,
         score_name=ranking.score_name,
         kind=kind,
     )
 
 
+def row_names(rows, sample_id=None):
+    """Name rows by their numbers, or by the user's identifiers of all training rows."""
+    if sample_id is None:
+        return [f"row {row}" for row in rows]
+    return [f"id {clip(plain(sample_id[row]), 12)}" for row in rows]
+
+
 def _count(n):
+    """Return a number of rows, or raise a ValueError where it is none."""
     if not whole(0).is_satisfied_by(n):
         raise ValueError(f"n must be an integer of at least 0, got {n!r}")
     return n

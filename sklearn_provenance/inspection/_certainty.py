@@ -10,7 +10,7 @@ from ..provenance import ProvenanceClassifier
 
 
 def open_provenance(estimator):
-    """The fitted ProvenanceClassifier in an estimator, and the steps in front of it.
+    """Return the fitted ProvenanceClassifier in an estimator, and the steps in front of it.
 
     Parameters
     ----------
@@ -22,7 +22,7 @@ def open_provenance(estimator):
     classifier : ProvenanceClassifier or None
         None where there is none.
     pipelines : list of Pipeline
-        What X passes through on the way to it, the first step first.
+        Steps that X passes through on the way to it, in their order.
 
     Raises
     ------
@@ -40,7 +40,7 @@ def open_provenance(estimator):
 
 
 def class_certainty(classifier, X):
-    """Log-confidence and entropy of the class probabilities.
+    """Compute log-confidence and entropy of the class probabilities.
 
     Parameters
     ----------
@@ -58,7 +58,8 @@ def class_certainty(classifier, X):
         log_p = np.log(classifier.predict_proba(X))
     if np.isnan(log_p).any():
         raise ValueError(
-            f"classifiers must give finite probabilities, but those of {type(classifier).__name__} "
-            "are NaN: has its training diverged?"
+            f"classifiers must give finite probabilities, got NaN from "
+            f"{type(classifier).__name__}. Its training may have diverged: fit it again, with a "
+            "smaller learning rate"
         )
     return tuple(values.numpy() for values in certainty(torch.as_tensor(log_p)))

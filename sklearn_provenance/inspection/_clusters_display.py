@@ -1,8 +1,12 @@
 """Figure of clusters inside a class: a map, and the exemplars of each cluster."""
 
+from typing import Self
+
 import numpy as np
+from numpy.typing import NDArray
 
 from .._utils.plotting import COLORS, MARKERS, new_canvas
+from .._utils.types import Axes
 from ..explanation._rows import format_number
 from ._shared import draw_images
 
@@ -20,9 +24,9 @@ class ClustersDisplay:
     clusters : ndarray of shape (n,)
         Cluster of each row, from 0.
     exemplar_names : list of list of str
-        What to call the exemplars of each cluster, the closest to its centre first.
+        Names of the exemplars of each cluster, the closest to its centre first.
     exemplar_distances : ndarray of shape (n_clusters, n_exemplars)
-        Their distances from it; nan where a cluster has fewer, which are not drawn.
+        Distances of these exemplars from the centre; nan where a cluster has fewer exemplars.
     exemplar_images : ndarray of shape (n_clusters * n_exemplars, H, W[, C]), default=None
         The exemplars, cluster by cluster.
     title : str, default=""
@@ -40,14 +44,14 @@ class ClustersDisplay:
 
     def __init__(
         self,
-        coordinates,
-        clusters,
+        coordinates: NDArray[np.float64],
+        clusters: NDArray[np.int64],
         *,
-        exemplar_names,
-        exemplar_distances,
-        exemplar_images=None,
-        title="",
-    ):
+        exemplar_names: list[list[str]],
+        exemplar_distances: NDArray[np.float64],
+        exemplar_images: NDArray | None = None,
+        title: str = "",
+    ) -> None:
         self.coordinates = coordinates
         self.clusters = clusters
         self.exemplar_names = exemplar_names
@@ -55,7 +59,7 @@ class ClustersDisplay:
         self.exemplar_images = exemplar_images
         self.title = title
 
-    def plot(self, ax=None):
+    def plot(self, ax: Axes = None) -> Self:
         """Draw the figure.
 
         Parameters
@@ -69,9 +73,13 @@ class ClustersDisplay:
             The display itself, with ``ax_``, ``exemplar_axes_`` and ``figure_`` set.
         """
         n_clusters, n_exemplars = self.exemplar_distances.shape
-        images = self.exemplar_images
-        n_columns = 1 if images is None else n_exemplars
-        width = 1.8 if images is None else 0.95 * n_exemplars
+        draw_exemplars = self._names
+        n_columns = 1
+        width = 1.8
+        if self.exemplar_images is not None:
+            draw_exemplars = self._images
+            n_columns = n_exemplars
+            width = 0.95 * n_exemplars
         canvas, self.figure_ = new_canvas(ax, (4.6 + width, max(3.6, 1.15 * n_clusters)))
         grid = canvas.add_gridspec(
             n_clusters, 1 + n_columns, width_ratios=[4.6] + [width / n_columns] * n_columns
@@ -84,21 +92,27 @@ class ClustersDisplay:
             ]
         )
         for cluster in range(n_clusters):
-            color, marker = COLORS[cluster % len(COLORS)], MARKERS[cluster % len(MARKERS)]
             here = self.coordinates[self.clusters == cluster]
-            style = {"color": color, "marker": marker, "s": 14, "linewidths": 0, "alpha": 0.8}
-            self.ax_.scatter(*here.T, **style, label=f"{cluster}: {len(here)} rows")
+            self.ax_.scatter(
+                *here.T,
+                s=14,
+                color=COLORS[cluster % len(COLORS)],
+                marker=MARKERS[cluster % len(MARKERS)],
+                linewidths=0,
+                alpha=0.8,
+                label=f"{cluster}: {len(here)} rows",
+            )
         self.ax_.set(xticks=[], yticks=[])
         self.ax_.set_title(self.title, fontsize=9, parse_math=False)
         self.ax_.legend(
             loc="upper center", bbox_to_anchor=(0.5, 0), ncols=4, fontsize=7, frameon=False,
             handletextpad=0.1, columnspacing=1, title="cluster", title_fontsize=7,
         )  # fmt: skip
-        draw = self._names if images is None else self._images
-        draw(self.exemplar_axes_)
+        draw_exemplars(self.exemplar_axes_)
         return self
 
     def _images(self, axes):
+        """Draw the exemplars of each cluster as images."""
         draw_images(axes.ravel(), self.exemplar_images)
         for cluster, panels in enumerate(axes):
             color = COLORS[cluster % len(COLORS)]
@@ -114,6 +128,7 @@ class ClustersDisplay:
                 panel.set_xlabel(name, fontsize=6, color="0.45", labelpad=1, parse_math=False)
 
     def _names(self, axes):
+        """Write names and distances of the exemplars of each cluster."""
         for cluster, (panel,) in enumerate(axes):
             panel.set_axis_off()
             color = COLORS[cluster % len(COLORS)]

@@ -1,10 +1,14 @@
 """How odd rows are: entropy and confidence of the index branch, distance, labels of exemplars."""
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.neighbors import NearestNeighbors
 from sklearn.utils._param_validation import validate_params
 
 from .._utils.arguments import ROWS
+from .._utils.types import Rows
 from ..attribution._suspicion import label_disagreement
 from ._shared import index_branch_features, open_classifier
 
@@ -23,11 +27,11 @@ _NO_CONFIDENCE = -float(np.log(np.finfo(np.float32).tiny))
     {"X": [ROWS, None]},
     prefer_skip_nested_validation=False,
 )
-def index_entropy(classifier, X=None):
-    """Entropy of the index probabilities of rows, in nats.
+def index_entropy(classifier: Any, X: Rows = None) -> NDArray[np.float64]:
+    """Compute the entropy of the index probabilities of rows, in nats.
 
-    It is 0 where one training row is named with certainty, and the log of the number of candidates
-    where all are named alike.
+    The entropy is 0 where one training row has probability 1, and the log of the number of
+    candidates where all candidates have the same probability.
 
     Parameters
     ----------
@@ -35,14 +39,14 @@ def index_entropy(classifier, X=None):
         Fitted; or a Pipeline, search or FrozenEstimator around one.
     X : array-like of shape (n, ...), default=None
         Rows as it takes them. None takes the training rows, each without its own index: the
-        probabilities of the others are normalised again, as in ``explain()``. Give the training
-        rows as ``X`` for the entropy over all indices, the own one among them.
+        probabilities of the others are normalised again, as in ``explain()``. For the entropy over
+        all indices, with that of the row itself, pass the training rows as ``X``.
 
     Returns
     -------
     entropy : ndarray of shape (n,)
-        Under hard routing that of the rows of the predicted class. nan for a training row where
-        that class has no other row.
+        Entropies. Under hard routing, only rows of the predicted class are candidates, and the
+        entropy of a training row is nan where that class has no other row.
 
     Raises
     ------
@@ -65,7 +69,8 @@ def index_entropy(classifier, X=None):
     ((150,), True)
     """
     classifier, X = open_classifier(classifier, X)
-    return classifier.index_certainty(X)[1]
+    _, entropy = classifier.index_certainty(X)
+    return entropy
 
 
 def anomaly_scores(classifier, X=None, *, method, k, neighbors=None):
@@ -83,13 +88,13 @@ def anomaly_scores(classifier, X=None, *, method, k, neighbors=None):
     k : int
         Neighbours or exemplars of each row.
     neighbors : NearestNeighbors, default=None
-        What :func:`feature_neighbors` returned; None computes it.
+        Result of :func:`feature_neighbors`; None computes it.
 
     Returns
     -------
     scores : ndarray of shape (n,)
-        Finite, higher where a row is more anomalous. A training row where its predicted class has
-        no other row is as anomalous as can be.
+        Finite scores, higher where a row is more anomalous. A training row whose predicted class
+        has no other row gets the largest possible score.
 
     Raises
     ------
@@ -97,19 +102,25 @@ def anomaly_scores(classifier, X=None, *, method, k, neighbors=None):
         If the method is unknown or cannot serve the classifier.
     """
     if method not in SCORE_NAMES:
-        raise ValueError(f"{method!r} is no score; expected one of {', '.join(SCORE_NAMES)}")
+        raise ValueError(f"method must be one of {', '.join(SCORE_NAMES)}, got {method!r}")
     if method == "distance":
         neighbors = neighbors or feature_neighbors(classifier, k)
-        queries = None if X is None else index_branch_features(classifier, X)
-        return neighbors.kneighbors(queries)[0].mean(axis=1)
+        queries = None  # kneighbors then leaves out each row itself
+        if X is not None:
+            queries = index_branch_features(classifier, X)
+        distances, _ = neighbors.kneighbors(queries)
+        return distances.mean(axis=1)
     if method == "disagreement":
         if classifier.candidates_ == "same_class":
             raise ValueError(
-                "disagreement asks exemplars for their labels, and under hard routing all have the "
-                'predicted one. Take another architecture, or read this network with routing="soft"'
+                "disagreement needs exemplars of several labels, but under hard routing all have "
+                "the predicted one. Take another architecture, or read this network with "
+                'routing="soft"'
             )
         explanation = classifier.explain(X, k=k)
-        labels = classifier.training_.y if X is None else explanation.query_labels
+        labels = explanation.query_labels
+        if X is None:
+            labels = classifier.training_.y
         return np.nan_to_num(label_disagreement(explanation, labels), nan=1.0)
     log_confidence, entropy = classifier.index_certainty(X)
     if method == "entropy":
@@ -120,10 +131,10 @@ def anomaly_scores(classifier, X=None, *, method, k, neighbors=None):
 
 
 def feature_neighbors(classifier, k):
-    """Search for the k nearest training rows in the features of the index branch."""
+    """Return a search for the k nearest training rows in the features of the index branch."""
     training = classifier.training_
     n_train = len(training)
     if k >= n_train:
-        raise ValueError(f"k must be less than the number of training rows, {n_train}; got {k}")
+        raise ValueError(f"k must be less than {n_train}, the number of training rows, got {k}")
     features = index_branch_features(classifier, training.X)
     return NearestNeighbors(n_neighbors=k).fit(features)

@@ -1,5 +1,7 @@
 """What there is inside a class: clusters of index-branch features and their exemplars."""
 
+from typing import Any, Literal
+
 import numpy as np
 from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
@@ -12,6 +14,7 @@ from .._utils.arguments import ROWS, check_labels, whole
 from .._utils.results import Result
 from .._utils.rows import n_rows, take_rows
 from .._utils.tables import Table, text_table
+from .._utils.types import RandomState, Rows, Targets
 from ..explanation._rows import clip, plain
 from ._clusters_display import ClustersDisplay
 from ._shared import index_branch_features, open_classifier, pictures
@@ -31,16 +34,16 @@ _NAMES = {"tsne": "t-SNE", "pca": "PCA"}
     prefer_skip_nested_validation=False,
 )
 def embedding_clusters(
-    classifier,
-    X=None,
-    y=None,
+    classifier: Any,
+    X: Rows = None,
+    y: Targets = None,
     *,
-    label,
-    n_clusters=4,
-    n_exemplars=4,
-    embedding="tsne",
-    random_state=None,
-):
+    label: Any,
+    n_clusters: int = 4,
+    n_exemplars: int = 4,
+    embedding: Literal["tsne", "pca"] = "tsne",
+    random_state: RandomState = None,
+) -> Result:
     """Cluster the rows of one class in the features of the index branch.
 
     Clusters are those of :class:`~sklearn.cluster.KMeans`. Each is shown by its exemplars: of the
@@ -54,7 +57,7 @@ def embedding_clusters(
     X : array-like of shape (n, ...), default=None
         Rows as it takes them; None takes the training rows.
     y : array-like of shape (n,), default=None
-        Their labels; needed with ``X``.
+        Labels of these rows; needed with ``X``.
     label : object
         The class whose rows are clustered.
     n_clusters : int, default=4
@@ -76,7 +79,7 @@ def embedding_clusters(
         label : object
             The class.
         rows : ndarray of shape (n,)
-            Rows of the class, of the X given or of the training rows.
+            Rows of the class, by their numbers in ``X`` or among the training rows.
         clusters : ndarray of shape (n,)
             Cluster of each row, from 0.
         coordinates : ndarray of shape (n, 2)
@@ -89,17 +92,17 @@ def embedding_clusters(
         exemplar_distances : ndarray of shape (n_clusters, n_exemplars)
             Their distances from it; nan pads.
         exemplar_sample_id : ndarray of shape (n_clusters, n_exemplars), default=None
-            The user's own names of the exemplars.
+            Identifiers of the exemplars.
         exemplar_images : ndarray of shape (n_clusters * n_exemplars, H, W[, C]), default=None
-            The exemplars, if rows are images. What stands at padding is no exemplar.
+            The exemplars, if rows are images. Images at padding are no exemplars.
         embedding : {"tsne", "pca"}, default="tsne"
-            What made the map.
+            Method that made the map.
 
     Raises
     ------
     ValueError
-        If only one of ``X`` and ``y`` is given, no row or training row has the label, or more
-        clusters are asked for than there are rows.
+        If only one of ``X`` and ``y`` is given, no row or training row has the label, or
+        ``n_clusters`` is larger than the number of rows.
 
     Notes
     -----
@@ -129,55 +132,84 @@ def embedding_clusters(
     True
     """
     if (X is None) != (y is None):
-        raise ValueError("give both X and y, or neither for the training rows")
+        raise ValueError("X and y must both be given, or neither for the training rows")
     if np.ndim(label) or label is None:
         raise ValueError(f"label must be one class, got {label!r}")
     classifier, X = open_classifier(classifier, X)
     training = classifier.training_
     if X is None:
-        X, y = training.X, training.y
+        X = training.X
+        y = training.y
     else:
         y = check_labels(y, "y", n_rows(X))
-    numbers, known = np.flatnonzero(y == label), training.of_class(label)
-    for name, found in (("row", numbers), ("training row", known)):
+    rows = np.flatnonzero(y == label)
+    training_rows = training.of_class(label)
+    for name, found in {"row": rows, "training row": training_rows}.items():
         if not len(found):
             raise ValueError(
-                f"no {name} has the label {label!r}; the classes are {classifier.classes_.tolist()}"
+                f"label must be the class of one {name} or more, got {label!r}; the classes are "
+                f"{classifier.classes_.tolist()}"
             )
-    if n_clusters > len(numbers):
+    if n_clusters > len(rows):
         raise ValueError(
-            f"n_clusters must be at most {len(numbers)}, the number of rows with label {label!r}, "
+            f"n_clusters must be at most {len(rows)}, the number of rows with label {label!r}, "
             f"got {n_clusters}"
         )
 
     rng = check_random_state(random_state)
-    features = index_branch_features(classifier, take_rows(X, numbers))
+    features = index_branch_features(classifier, take_rows(X, rows))  # (n, n_features)
     kmeans = KMeans(n_clusters, n_init=10, random_state=rng).fit(features)
-    known_features = index_branch_features(classifier, training.take(known).X)
-    distances = pairwise_distances(kmeans.cluster_centers_, known_features)
-    own = distances.argmin(axis=0) == np.arange(n_clusters)[:, None]
-    distances = np.where(own, distances, np.nan)  # others may be close, but show another cluster
-    nearest = np.argsort(distances, axis=1, kind="stable")[:, :n_exemplars]
-    distances = np.take_along_axis(distances, nearest, axis=1)
-    exemplars = np.where(np.isnan(distances), -1, known[nearest])
+    training_features = index_branch_features(classifier, training.take(training_rows).X)
+    nearest, distances = _nearest_of_clusters(
+        kmeans.cluster_centers_, training_features, n_exemplars
+    )
+    exemplars = np.where(np.isnan(distances), -1, training_rows[nearest])
     shown = training.take(exemplars.ravel())
     sample_id = shown.sample_id
+    if sample_id is not None:
+        sample_id = sample_id.reshape(exemplars.shape)
     return _result(
         label=label,
-        rows=numbers,
+        rows=rows,
         clusters=kmeans.labels_.astype(np.int64),
         coordinates=_map(features, embedding, rng),
         distances=np.linalg.norm(features - kmeans.cluster_centers_[kmeans.labels_], axis=1),
         exemplars=exemplars,
         exemplar_distances=distances,
-        exemplar_sample_id=None if sample_id is None else sample_id.reshape(exemplars.shape),
+        exemplar_sample_id=sample_id,
         exemplar_images=pictures(classifier, shown.X),
         embedding=embedding,
     )
 
 
+def _nearest_of_clusters(centres, features, n_nearest):
+    """Find the rows of each cluster that are closest to its centre.
+
+    Parameters
+    ----------
+    centres : ndarray of shape (n_clusters, n_features)
+        Centres. A row belongs to the cluster of the closest one.
+    features : ndarray of shape (n_rows, n_features)
+        Features of the rows.
+    n_nearest : int
+        Number of rows to find for each cluster.
+
+    Returns
+    -------
+    nearest : ndarray of shape (n_clusters, n_nearest)
+        Rows, the closest first.
+    distances : ndarray of shape (n_clusters, n_nearest)
+        Their distances from the centre; nan where the cluster has no more rows.
+    """
+    distances = pairwise_distances(centres, features)  # (n_clusters, n_rows)
+    belongs = distances.argmin(axis=0) == np.arange(len(centres))[:, None]
+    distances = np.where(belongs, distances, np.nan)  # rows of other clusters may be close, too
+    nearest = np.argsort(distances, axis=1, kind="stable")[:, :n_nearest]
+    return nearest, np.take_along_axis(distances, nearest, axis=1)
+
+
 def _map(features, embedding, rng):
-    """Coordinates (n, 2)."""
+    """Compute the places of rows on a map, an array of shape (n, 2)."""
     n, width = features.shape
     if n == 1:
         return np.zeros((1, 2))
@@ -190,6 +222,7 @@ def _map(features, embedding, rng):
 
 
 def _result(*, label, rows, clusters, coordinates, distances, **others):
+    """Put the table and the text of the result beside its values."""
     order = np.lexsort([distances, clusters])
     columns = {
         "cluster": clusters,
@@ -221,10 +254,12 @@ def _result(*, label, rows, clusters, coordinates, distances, **others):
 
 
 def _figure(result):
-    """A map coloured by cluster, beside the exemplars of each cluster."""
-    word, names = "row", result.exemplars
+    """Draw a map coloured by cluster, beside the exemplars of each cluster."""
+    word = "row"
+    names = result.exemplars
     if result.exemplar_sample_id is not None:
-        word, names = "id", result.exemplar_sample_id
+        word = "id"
+        names = result.exemplar_sample_id
     return ClustersDisplay(
         result.coordinates,
         result.clusters,

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from sklearn.utils._param_validation import validate_params
@@ -9,6 +10,7 @@ from sklearn.utils.validation import _num_samples
 from tqdm.auto import tqdm
 
 from .._utils.arguments import ROWS
+from .._utils.types import Rows
 from ._certainty import class_certainty, open_provenance
 from ._membership_result import MembershipResult
 from ._shared import open_classifier
@@ -20,21 +22,23 @@ STATISTICS = ("confidence", "entropy")
     {"X_members": [ROWS], "X_nonmembers": [ROWS], "verbose": ["verbose"]},
     prefer_skip_nested_validation=False,
 )
-def membership_inference(classifiers, X_members, X_nonmembers, *, verbose=0):
+def membership_inference(
+    classifiers: Any, X_members: Rows, X_nonmembers: Rows, *, verbose: int = 0
+) -> MembershipResult:
     """Tell training rows from others by how sure classifiers are of them.
 
-    The attack of [1]_: a row of which the classifier is surer is more likely to be a member. No
-    label is used. The index branch was trained to know its rows; what this adds to what any
-    classifier gives away is seen beside a classifier without one, trained in the same way, such as
-    a ProvenanceClassifier with ``lambda_index=0``.
+    This is the attack of [1]_: a row of which the classifier is surer is more likely to be a
+    member. No label is used. The index branch was trained to recognise its rows. To see how much
+    more it gives away than any classifier does, compare with a classifier without an index branch
+    that was trained in the same way, such as a ProvenanceClassifier with ``lambda_index=0``.
 
     Parameters
     ----------
     classifiers : classifier or dict of str to classifier
-        Fitted to rows among which are the members. A ProvenanceClassifier, alone or inside a
-        Pipeline, search or FrozenEstimator, is attacked through both branches; any other
-        classifier with ``predict_proba``, and one with ``lambda_index=0``, through its class
-        probabilities.
+        Classifiers that were fitted to rows among which are the members. A ProvenanceClassifier,
+        alone or inside a Pipeline, search or FrozenEstimator, is attacked through both branches.
+        Any other classifier with ``predict_proba``, and one with ``lambda_index=0``, is attacked
+        through its class probabilities.
     X_members : array-like of shape (n_members, ...)
         Rows that the classifiers were trained on; with ``index_subset``, rows in ``index_``.
     X_nonmembers : array-like of shape (n_nonmembers, ...)
@@ -45,7 +49,8 @@ def membership_inference(classifiers, X_members, X_nonmembers, *, verbose=0):
     Returns
     -------
     MembershipResult
-        Area under the ROC curve of each attack, a classifier, branch and statistic each.
+        Area under the ROC curve of each attack, which is one statistic of one branch of one
+        classifier.
 
     Raises
     ------
@@ -67,8 +72,8 @@ def membership_inference(classifiers, X_members, X_nonmembers, *, verbose=0):
 
     Notes
     -----
-    The statistics are the confidence, the largest probability, and the entropy with its sign
-    turned. In a class-conditional network with hard routing, those of the index branch are of the
+    The statistics are the confidence, which is the largest probability, and the negative entropy.
+    In a class-conditional network with hard routing, those of the index branch are of the
     probabilities inside the predicted class, as in the paper. A single branch has no class branch:
     its class probabilities are sums of index probabilities.
 
@@ -93,12 +98,12 @@ def membership_inference(classifiers, X_members, X_nonmembers, *, verbose=0):
         classifiers = {"": classifiers}
     if not classifiers:
         raise ValueError("classifiers must hold one or more classifiers, got none")
-    for name, X in (("X_members", X_members), ("X_nonmembers", X_nonmembers)):
+    for name, X in {"X_members": X_members, "X_nonmembers": X_nonmembers}.items():
         if _num_samples(X) < 2:
-            raise ValueError(f"{name} has {_num_samples(X)} rows; give 2 or more.")
+            raise ValueError(f"{name} must have 2 or more rows, got {_num_samples(X)}")
     attacks = []
     for name, classifier in classifiers.items():
-        found = open_provenance(classifier)[0]
+        found, _ = open_provenance(classifier)
         if isinstance(classifier, type) or not hasattr(classifier, "predict_proba"):
             raise TypeError(
                 "classifiers must have predict_proba, through which they are attacked, got "
@@ -116,15 +121,18 @@ def membership_inference(classifiers, X_members, X_nonmembers, *, verbose=0):
             found = []
             for _, _, classifier, certainty in attacks:
                 log_confidence, entropy = certainty(classifier, X)
-                found += [log_confidence, -entropy]
+                found += [log_confidence, -entropy]  # in the order of STATISTICS
                 progress.update()
-            scores.append(np.array(found))
-    return MembershipResult(
-        [(*attack[:2], statistic) for attack in attacks for statistic in STATISTICS], *scores
-    )
+            scores.append(np.array(found))  # (n_attacks, n_rows)
+    names = [
+        (name, branch, statistic) for name, branch, _, _ in attacks for statistic in STATISTICS
+    ]
+    members, nonmembers = scores
+    return MembershipResult(names, members, nonmembers)
 
 
 def _index_certainty(classifier, X):
+    """Compute log-confidence and entropy of the index probabilities."""
     classifier, X = open_classifier(classifier, X)
     return classifier.index_certainty(X)
 
@@ -132,14 +140,15 @@ def _index_certainty(classifier, X):
 def _check_rows(name, classifier, X_members, X_nonmembers):
     """Raise unless members are rows with an output; warn of non-members that are training rows."""
     members = classifier.find_training_rows(X_members)
-    known = classifier.find_training_rows(classifier.training_.X)  # copies: the first of them
-    named = known[classifier.index_] if classifier.lambda_index > 0 else known
-    strangers = int((~np.isin(members, named)).sum())
-    if strangers:
+    trained = classifier.find_training_rows(classifier.training_.X)  # of equal rows the first
+    if classifier.lambda_index > 0:
+        trained = trained[classifier.index_]
+    n_others = int((~np.isin(members, trained)).sum())
+    if n_others:
         raise ValueError(
-            f"{strangers} of {_num_samples(X_members)} rows of X_members are no training rows with "
-            f"an output (index_) of {name or type(classifier).__name__!r}. Give rows of the X that "
-            "fit got, as they were."
+            f"X_members must hold training rows with an output (index_) of "
+            f"{name or type(classifier).__name__!r}, got {n_others} others among "
+            f"{_num_samples(X_members)} rows. Pass rows of the X that fit got, unchanged"
         )
     twins = int((classifier.find_training_rows(X_nonmembers) >= 0).sum())
     if twins:

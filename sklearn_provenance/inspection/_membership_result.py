@@ -1,8 +1,10 @@
 """What membership inference found: areas under ROC curves, and their figure."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from typing import Self
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from sklearn.metrics import roc_curve
 
 from .._utils.arguments import real, whole
@@ -35,36 +37,42 @@ class MembershipResult(Result):
     Attributes
     ----------
     auc : ndarray of shape (n_attacks,)
-        Share of pairs of a member and a non-member in which the member has the higher score; ties
-        count one half.
+        Share of pairs of a member and a non-member in which the member has the higher score. A tie
+        counts one half.
     covariance : ndarray of shape (n_attacks, n_attacks)
         DeLong's estimate of the covariance of the areas, over draws of members and non-members.
-        Trainings with other seeds are not in it.
+        It leaves out that trainings with other seeds would differ.
     standard_errors : ndarray of shape (n_attacks,)
-        Standard errors of the areas; 0 where members and non-members part.
+        Standard errors of the areas; 0 where each member scores above each non-member.
     """
 
-    def __init__(self, attacks, members, nonmembers):
+    def __init__(
+        self,
+        attacks: Iterable[tuple[str, str, str]],
+        members: NDArray[np.float64],
+        nonmembers: NDArray[np.float64],
+    ) -> None:
         attacks = tuple(attacks)
         auc, covariance = auc_and_covariance(members, nonmembers)
         errors = np.sqrt(np.diag(covariance))
-        n_members, n_nonmembers = members.shape[1], nonmembers.shape[1]
-        names = zip(*attacks, strict=True)
-        columns = dict(zip(("classifier", "branch", "statistic"), names, strict=True))
-        columns |= {
+        n_members = members.shape[1]
+        n_nonmembers = nonmembers.shape[1]
+        classifiers, branches, statistics = zip(*attacks, strict=True)
+        curves = map(_curve, members, nonmembers)
+        columns = {
+            "classifier": classifiers,
+            "branch": branches,
+            "statistic": statistics,
             "auc": auc,
             "auc_se": errors,
-            "tpr@1%fpr": [
-                np.interp(0.01, *_curve(*scores))
-                for scores in zip(members, nonmembers, strict=True)
-            ],
+            "tpr@1%fpr": [np.interp(0.01, *curve) for curve in curves],
             "n_members": n_members,
             "n_nonmembers": n_nonmembers,
         }
         text = text_table(
             f"Membership inference, {n_members} members, {n_nonmembers} non-members: "
             "AUC ± standard error",
-            [", ".join(filter(None, (c, b and f"{b} branch", s))) for c, b, s in attacks],
+            [_attack_name(*attack) for attack in attacks],
             plus_minus(auc, errors),
         )
         super().__init__(
@@ -80,7 +88,12 @@ class MembershipResult(Result):
         )
 
     @classmethod
-    def from_scores(cls, attacks, members, nonmembers):
+    def from_scores(
+        cls,
+        attacks: Iterable[tuple[str, str, str]],
+        members: NDArray[np.float64],
+        nonmembers: NDArray[np.float64],
+    ) -> Self:
         """Measure scores, as the constructor does.
 
         Parameters
@@ -100,7 +113,9 @@ class MembershipResult(Result):
         return cls(attacks, members, nonmembers)
 
     @classmethod
-    def from_predictions(cls, is_member, scores):
+    def from_predictions(
+        cls, is_member: ArrayLike, scores: ArrayLike | Mapping[str, ArrayLike]
+    ) -> Self:
         """Measure scores of any attack.
 
         Parameters
@@ -130,7 +145,8 @@ class MembershipResult(Result):
         [0.75]
         """
         is_member = np.asarray(is_member)
-        scores = scores if isinstance(scores, Mapping) else {"": scores}
+        if not isinstance(scores, Mapping):
+            scores = {"": scores}
         stacked = np.array([np.asarray(s, dtype=np.float64) for s in scores.values()])
         n_members = np.count_nonzero(is_member)
         if is_member.dtype != bool or not 2 <= n_members <= len(is_member) - 2:
@@ -140,37 +156,43 @@ class MembershipResult(Result):
             )
         if stacked.shape[1:] != is_member.shape:
             raise ValueError(
-                f"each attack needs {len(is_member)} scores, one for each entry of is_member; got "
-                f"shape {stacked.shape[1:]}"
+                f"scores must have {len(is_member)} numbers for each attack, one for each entry of "
+                f"is_member; got shape {stacked.shape[1:]}"
             )
         attacks = [(name, "", "") for name in scores]
         return cls(attacks, stacked[:, is_member], stacked[:, ~is_member])
 
-    def select(self, *, classifier=None, branch=None, statistic=None):
+    def select(
+        self,
+        *,
+        classifier: str | None = None,
+        branch: str | None = None,
+        statistic: str | None = None,
+    ) -> list[int]:
         """Return the numbers of attacks.
 
         Parameters
         ----------
         classifier, branch, statistic : str, default=None
-            What the attacks have to be; None takes all.
+            Property that the attacks must have; None takes all.
 
         Returns
         -------
         list of int
             Their places in ``attacks``.
         """
-        wanted = (classifier, branch, statistic)
-        for place, name in enumerate(("classifier", "branch", "statistic")):
-            known = {attack[place] for attack in self.attacks}
-            if wanted[place] is not None and wanted[place] not in known:
-                raise ValueError(f"{name} must be among {sorted(known)}, got {wanted[place]!r}")
-        return [
-            number
-            for number, attack in enumerate(self.attacks)
-            if all(w in (None, a) for w, a in zip(wanted, attack, strict=True))
-        ]
+        selected = list(range(len(self.attacks)))
+        wanted = {"classifier": classifier, "branch": branch, "statistic": statistic}
+        properties = zip(*self.attacks, strict=True)
+        for (name, value), of_attacks in zip(wanted.items(), properties, strict=True):
+            if value is None:
+                continue
+            if value not in of_attacks:
+                raise ValueError(f"{name} must be among {sorted(set(of_attacks))}, got {value!r}")
+            selected = [number for number in selected if of_attacks[number] == value]
+        return selected
 
-    def difference(self, first, second):
+    def difference(self, first: int, second: int) -> tuple[float, float]:
         """Return the difference of two areas, with the standard error for the same rows.
 
         Parameters
@@ -189,7 +211,7 @@ class MembershipResult(Result):
         variance = contrast @ self.covariance @ contrast
         return float(contrast @ self.auc), float(np.sqrt(max(variance, 0.0)))
 
-    def curve(self, attack):
+    def curve(self, attack: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return the ROC curve of an attack.
 
         Parameters
@@ -206,6 +228,7 @@ class MembershipResult(Result):
         return _curve(self.members[attack], self.nonmembers[attack])
 
     def _number(self, number, name):
+        """Return the number of an attack, or raise a ValueError where it is none."""
         if not whole(0, len(self.attacks)).is_satisfied_by(number) or number == len(self.attacks):
             raise ValueError(
                 f"{name} must be the number of an attack, from 0 to {len(self.attacks) - 1}, got "
@@ -213,19 +236,19 @@ class MembershipResult(Result):
             )
         return number
 
-    def true_positive_rate(self, false_positive_rate=0.01):
+    def true_positive_rate(self, false_positive_rate: float = 0.01) -> NDArray[np.float64]:
         """Return the share of members found while few non-members are taken for members.
 
         Parameters
         ----------
         false_positive_rate : float, default=0.01
-            Share of non-members taken for members. Few members, whom an attack is sure of, may be
-            in danger while the area under the curve is near one half.
+            Share of non-members taken for members. An attack may recognise a few members with
+            certainty while the area under its curve is near one half.
 
         Returns
         -------
         ndarray of shape (n_attacks,)
-            Shares, between the points of the curve by a straight line.
+            Shares, interpolated between the points of the curve.
         """
         if not real(0, 1, "both").is_satisfied_by(false_positive_rate):
             raise ValueError(
@@ -236,24 +259,39 @@ class MembershipResult(Result):
 
 
 def _curve(members, nonmembers):
-    """ROC curve of one attack."""
+    """Return the false and the true positive rates of one attack."""
     is_member = np.arange(len(members) + len(nonmembers)) < len(members)
-    return roc_curve(is_member, np.concatenate([members, nonmembers]))[:2]
+    false_positive_rate, true_positive_rate, _ = roc_curve(
+        is_member, np.concatenate([members, nonmembers])
+    )
+    return false_positive_rate, true_positive_rate
+
+
+def _attack_name(classifier, branch, statistic=""):
+    """Write what an attack is, as far as it is known."""
+    if branch:
+        branch = f"{branch} branch"
+    return ", ".join(filter(None, (classifier, branch, statistic)))
 
 
 def _figure(result, statistic="confidence", **style):
-    """ROC curves of one statistic; a colour for each classifier."""
-    named = any(known for *_, known in result.attacks)
-    chosen = result.select(statistic=statistic if named else None)
-    attacks = [result.attacks[number] for number in chosen]
-    classifiers = list(dict.fromkeys(name for name, *_ in attacks))
-    names, styles = [], []
-    for (name, branch, _), auc in zip(attacks, result.auc[chosen], strict=True):
-        label = ", ".join(filter(None, (name, branch and f"{branch} branch")))
-        names.append(f"{label} (AUC = {auc:.2f})".strip())
+    """Draw ROC curves of one statistic, with a colour for each classifier.
+
+    RocCurveDisplay of scikit-learn draws one classifier, under arguments that changed in version
+    1.7, and has none for the line of a branch.
+    """
+    if not any(known for _, _, known in result.attacks):  # of scores from elsewhere
+        statistic = None
+    chosen = result.select(statistic=statistic)
+    classifiers = list(dict.fromkeys(result.attacks[number][0] for number in chosen))
+    names = []
+    styles = []
+    for number in chosen:
+        name, branch, _ = result.attacks[number]
+        names.append(f"{_attack_name(name, branch)} (AUC = {result.auc[number]:.2f})".strip())
         color = COLORS[classifiers.index(name) % len(COLORS)]
         styles.append({"color": color, "linestyle": "--" if branch == "class" else "-"})
-    x, y = zip(*(result.curve(number) for number in chosen), strict=True)
+    x, y = zip(*map(result.curve, chosen), strict=True)
     axes = {
         "xlabel": "share of non-members taken for members",
         "ylabel": "share of members found",

@@ -1,10 +1,12 @@
 """Memorisation against generalisation: accuracies over a hyperparameter, above all alpha."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from numbers import Real
+from typing import Any
 
 import joblib
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 from sklearn.utils._param_validation import validate_params
@@ -16,6 +18,7 @@ from .._utils.displays import LinesDisplay
 from .._utils.plotting import line_style
 from .._utils.results import Result
 from .._utils.tables import Table, mean_and_error, text_table
+from .._utils.types import Rows, Targets
 from ..provenance import ProvenanceClassifier
 from ..retraining._constraints import TRAINING
 from ._memorisation_scores import as_sizes, memorisation_scores
@@ -41,20 +44,20 @@ _LINES = ("-", "--", ":", "-.")
     prefer_skip_nested_validation=False,
 )
 def memorisation_curve(
-    estimator,
-    X,
-    y,
-    X_test,
-    y_test,
+    estimator: Any,
+    X: Rows,
+    y: Targets,
+    X_test: Rows,
+    y_test: Targets,
     *,
-    param_name="alpha",
-    param_range=(0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0),
-    variants=None,
-    seeds=None,
-    k=5,
-    n_jobs=None,
-    verbose=0,
-):
+    param_name: str = "alpha",
+    param_range: Sequence = (0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0),
+    variants: Mapping[str, Mapping[str, Any]] | None = None,
+    seeds: int | Sequence[int] | None = None,
+    k: int | Sequence[int] = 5,
+    n_jobs: int | None = None,
+    verbose: int = 0,
+) -> Result:
     """Fit a provenance network over a hyperparameter, and measure what it memorises.
 
     Parameters
@@ -74,10 +77,10 @@ def memorisation_curve(
         ``{"sampled": {"mixing": "sampled"}, "expected": {"mixing": "expected"}}``. None is the
         estimator alone.
     seeds : int, sequence of int or None, default=None
-        ``random_state`` of the classifier; with several there is a fit for each. None keeps its
-        own.
+        ``random_state`` of the classifier, with a fit for each seed. None keeps the
+        ``random_state`` that the classifier has.
     k : int or sequence of int, default=5
-        How many exemplars have a say in ``majority`` and ``any``.
+        Numbers of exemplars for ``majority`` and ``any``.
     n_jobs : int, default=None
         Fits at a time, in processes of their own.
     verbose : int, default=0
@@ -116,8 +119,8 @@ def memorisation_curve(
 
     Notes
     -----
-    Every fit has the same number of epochs. Index accuracy at a large alpha needs more of them, so
-    that a curve which falls may show a want of training and not a limit.
+    Every fit has the same number of epochs. Index accuracy at a large alpha needs more epochs, so
+    that a falling curve may show too little training and not a limit.
 
     References
     ----------
@@ -140,20 +143,15 @@ def memorisation_curve(
     y = check_labels(y, "y", _num_samples(X))
     y_test = check_labels(y_test, "y_test", _num_samples(X_test), "X_test")
     as_sizes(k, _num_samples(X))  # before anything takes time
-    values, seeds = list(param_range), as_seeds(seeds)
+    seeds_of_fits = as_seeds(seeds)
+    values = list(param_range)
     if not values:
-        raise ValueError(f"param_range holds no value of {param_name}.")
-    variants = {"": {}} if variants is None else dict(variants)
-    named = all(isinstance(params, Mapping) for params in variants.values())
-    if not variants or not named or any(param_name in params for params in variants.values()):
-        raise ValueError(
-            f"variants must name one or more dicts of parameters, none with {param_name!r}, which "
-            f"varies; got {variants}."
-        )
+        raise ValueError(f"param_range must have one or more values of {param_name}, got none")
+    variants = _check_variants(variants, param_name)
     models = []
     for params in variants.values():
         for value in values:
-            for seed in seeds:
+            for seed in seeds_of_fits:
                 model = clone(estimator).set_params(**params, **{param_name: value})
                 if seed is not None:
                     _final_step(model).set_params(random_state=seed)
@@ -162,77 +160,103 @@ def memorisation_curve(
         joblib.delayed(_fit_and_measure)(model, X, y, X_test, y_test, k) for model in models
     )
     found = list(tqdm(fits, total=len(models), desc="fits", disable=not verbose))
-    shape = len(variants), len(values), len(seeds)
+    shape = (len(variants), len(values), len(seeds_of_fits))
     scores = {name: np.reshape([f[name] for f in found], shape) for name in found[0]}
     dims = {"variant": tuple(variants), param_name: tuple(values)}
-    means = {}
+    means: dict[str, NDArray] = {}
     for name, of_fits in scores.items():
         means |= mean_and_error(name, of_fits, 2)
-    shown = [means[measure].ravel() for measure in MEASURES]
     return Result(
-        text_table(
-            f"Memorisation over {param_name}, means of {len(seeds)} fits",
-            [
-                ", ".join(filter(None, (variant, f"{param_name}={value}")))
-                for variant in variants
-                for value in values
-            ],
-            [
-                "".join(f"  {v:{len(m)}.3f}" for m, v in zip(MEASURES, line, strict=True))
-                for line in zip(*shown, strict=True)
-            ],
-            head="".join(f"  {measure}" for measure in MEASURES),
-        ),
-        Table(dims | {"seed": seeds}, scores),
+        _text(param_name, values, variants, len(seeds_of_fits), means),
+        Table(dims | {"seed": seeds_of_fits}, scores),
         _figure,
-        summary=Table(dims, means | {"n_seeds": len(seeds)}),
+        summary=Table(dims, means | {"n_seeds": len(seeds_of_fits)}),
         param_name=param_name,
         values=tuple(values),
         variants=tuple(variants),
-        seeds=seeds,
+        seeds=seeds_of_fits,
         scores=scores,
     )
 
 
+def _check_variants(variants, param_name):
+    """Return the parameters of each line by its name; they must leave out the one that varies."""
+    if variants is None:
+        return {"": {}}
+    variants = dict(variants)
+    are_dicts = all(isinstance(params, Mapping) for params in variants.values())
+    if not variants or not are_dicts or any(param_name in params for params in variants.values()):
+        raise ValueError(
+            f"variants must name one or more dicts of parameters, none with {param_name!r}, which "
+            f"varies; got {variants}"
+        )
+    return variants
+
+
+def _text(param_name, values, variants, n_seeds, means):
+    """Write the means of `MEASURES`, a line for each variant and value."""
+    names = []
+    for variant in variants:
+        for value in values:
+            names.append(", ".join(filter(None, (variant, f"{param_name}={value}"))))
+    cells = [""] * len(names)
+    for measure in MEASURES:
+        for line, mean in enumerate(means[measure].ravel()):
+            cells[line] += f"  {mean:{len(measure)}.3f}"
+    return text_table(
+        f"Memorisation over {param_name}, means of {n_seeds} fits",
+        names,
+        cells,
+        head="".join(f"  {measure}" for measure in MEASURES),
+    )
+
+
 def _fit_and_measure(model, X, y, X_test, y_test, k):
+    """Fit a model, in a process of its own where there are several, and measure it."""
     return memorisation_scores(model.fit(X, y), X_test, y_test, k=k)
 
 
 def _final_step(estimator):
-    """The classifier at the end of pipelines."""
+    """Return the classifier at the end of pipelines."""
     final = estimator
     while isinstance(final, Pipeline):
         final = final.steps[-1][1]
     if not isinstance(final, ProvenanceClassifier):
         raise TypeError(
-            "estimator must be a ProvenanceClassifier or a Pipeline that ends in one; got "
-            f"{type(estimator).__name__}."
+            "estimator must be a ProvenanceClassifier or a Pipeline that ends in one, got "
+            f"{type(estimator).__name__}"
         )
     return final
 
 
 def _figure(result, measures=MEASURES, **style):
-    """Measures over the values of the parameter; they differ in colour, variants in line."""
+    """Draw measures over the parameter, each in a colour, with a kind of line for each variant."""
     unknown = [name for name in measures if name not in result.scores]
     if unknown:
         raise ValueError(f"measures must be among {list(result.scores)}; got {unknown}")
     means, errors = zip(*(result.means(name) for name in measures), strict=True)
-    names, styles = [], []
+    linestyles = {name: _LINES[i % len(_LINES)] for i, name in enumerate(result.variants)}
+    names = []
+    styles = []
     for number, measure in enumerate(measures):
-        for variant, _ in enumerate(result.variants):
-            names.append("_" if variant else measure.replace("_", " "))
-            linestyle = _LINES[variant % len(_LINES)]
+        hidden = ["_"] * (len(linestyles) - 1)  # a measure has one entry in the legend
+        names += [measure.replace("_", " "), *hidden]
+        for linestyle in linestyles.values():
             styles.append(line_style(number) | {"linestyle": linestyle})
-    numeric = all(isinstance(v, Real) and not isinstance(v, bool) for v in result.values)
-    keys = {variant: _LINES[i % len(_LINES)] for i, variant in enumerate(result.variants)}
+    x = np.arange(len(result.values))
+    if all(isinstance(v, Real) and not isinstance(v, bool) for v in result.values):
+        x = np.array(result.values)
+    keys = None
+    if len(linestyles) > 1:
+        keys = linestyles
     return LinesDisplay(
-        np.array(result.values) if numeric else np.arange(len(result.values)),
+        x,
         np.concatenate(means),
         np.concatenate(errors),
         names=names,
         styles=styles,
         style=style,
-        keys=keys if len(result.variants) > 1 else None,
+        keys=keys,
         ticks=[str(value) for value in result.values],
         axes={"xlabel": result.param_name, "ylabel": "accuracy"},
         legend={"fontsize": "small"},

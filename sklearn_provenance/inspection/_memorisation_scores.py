@@ -1,5 +1,7 @@
 """Accuracies of a provenance network on its training rows and on others."""
 
+from collections.abc import Sequence
+from typing import Any
 from warnings import catch_warnings, filterwarnings
 
 import numpy as np
@@ -8,6 +10,7 @@ from sklearn.utils._param_validation import validate_params
 from .._utils.arguments import ROWS, check_labels, whole
 from .._utils.labels import majority
 from .._utils.rows import n_rows
+from .._utils.types import Rows, Targets
 from ._shared import open_classifier
 
 
@@ -15,8 +18,10 @@ from ._shared import open_classifier
     {"X_test": [ROWS], "y_test": [ROWS], "k": [whole(), "array-like"]},
     prefer_skip_nested_validation=False,
 )
-def memorisation_scores(estimator, X_test, y_test, *, k=5):
-    """Measure what a provenance network memorises, and what it makes of other rows.
+def memorisation_scores(
+    estimator: Any, X_test: Rows, y_test: Targets, *, k: int | Sequence[int] = 5
+) -> dict[str, float]:
+    """Measure how well a provenance network recognises training rows and explains other rows.
 
     Parameters
     ----------
@@ -27,7 +32,7 @@ def memorisation_scores(estimator, X_test, y_test, *, k=5):
     y_test : array-like of shape (n,)
         Their classes.
     k : int or sequence of int, default=5
-        How many exemplars have a say in ``majority`` and ``any``.
+        Numbers of exemplars for ``majority`` and ``any``.
 
     Returns
     -------
@@ -45,9 +50,9 @@ def memorisation_scores(estimator, X_test, y_test, *, k=5):
 
         - "train_class_accuracy": the predicted class is right;
         - "train_top1": the class of the most probable row is right;
-        - "train_majority@5": the most frequent class of the k most probable rows is right, of
-          several that are equally frequent the one named first;
-        - "train_any@5": some of them have it.
+        - "train_majority@5": the most frequent class of the 5 most probable rows is right. Of
+          several that are equally frequent, the one named first counts;
+        - "train_any@5": at least one of the 5 most probable rows has the right class.
 
     Raises
     ------
@@ -78,58 +83,59 @@ def memorisation_scores(estimator, X_test, y_test, *, k=5):
     True
     """
     classifier, X_test = open_classifier(estimator, X_test, "estimator")
-    own = classifier.index_
-    sizes = as_sizes(k, len(own))
+    with_output = classifier.index_
+    sizes = as_sizes(k, len(with_output))
     y_test = check_labels(y_test, "y_test", n_rows(X_test), "X_test")
 
-    training = classifier.training_.take(own)
-    named, right, on_train = _exemplars(classifier, training.X, training.y, sizes)
-    itself = named == own
+    training = classifier.training_.take(with_output)
+    named, on_train = _exemplars(classifier, training.X, training.y, sizes)
+    is_itself = named == with_output
     scores = {
-        "index_accuracy": itself,
+        "index_accuracy": is_itself,
         "sampled_target_accuracy": _target_share(classifier, named),
-        "local_index_accuracy": classifier.predict_index(training.X, training.y) == own,
-        "attribution_accuracy": itself & right,
+        "local_index_accuracy": classifier.predict_index(training.X, training.y) == with_output,
+        "attribution_accuracy": is_itself & on_train["class_accuracy"],
     }
     scores |= {f"train_{name}": values for name, values in on_train.items()}
-    on_test = _exemplars(classifier, X_test, y_test, sizes)[2]
+    _, on_test = _exemplars(classifier, X_test, y_test, sizes)
     scores |= {f"test_{name}": values for name, values in on_test.items()}
     return {name: float(np.mean(values)) for name, values in scores.items()}
 
 
 def as_sizes(k, n_outputs):
-    """Numbers of exemplars as a tuple."""
-    sizes = (k,) if np.ndim(k) == 0 else tuple(k)
+    """Return numbers of exemplars as a tuple."""
+    sizes = tuple(np.atleast_1d(np.asarray(k, dtype=object)))
     if not sizes or not all(whole().is_satisfied_by(s) and s <= n_outputs for s in sizes):
         raise ValueError(
-            f"k must be one or several integers from 1 to {n_outputs}, the training rows that can "
-            f"be named; got {k!r}."
+            f"k must be one or several integers from 1 to {n_outputs}, the number of training rows "
+            f"that can be named, got {k!r}"
         )
     return tuple(int(s) for s in sizes)
 
 
 def _exemplars(classifier, X, y, sizes):
-    """The row named first, whether the class is right, and measures by name, of each row."""
+    """Return the row named first and the measures by name, for each row of X."""
     with catch_warnings():
         filterwarnings("ignore", ".*candidates", UserWarning)  # padding counts as wrong
         explanation = classifier.explain(X, k=max(sizes))
-    named, labels = explanation.indices, explanation.exemplar_labels
-    class_right = explanation.query_labels == y
-    right = (labels == y[:, None]) & (named >= 0)
-    measures = {"class_accuracy": class_right, "top1": right[:, 0]}
+    named = explanation.indices  # (n, k)
+    labels = explanation.exemplar_labels
+    is_right = (labels == y[:, None]) & (named >= 0)  # (n, k)
+    measures = {"class_accuracy": explanation.query_labels == y, "top1": is_right[:, 0]}
     encoded = np.searchsorted(classifier.classes_, labels)
     for size in sizes:
         first = majority(encoded[:, :size], named[:, :size] >= 0)
-        measures[f"majority@{size}"] = right[np.arange(len(y)), first]
-        measures[f"any@{size}"] = right[:, :size].any(1)
-    return named[:, 0], class_right, measures
+        measures[f"majority@{size}"] = is_right[np.arange(len(y)), first]
+        measures[f"any@{size}"] = is_right[:, :size].any(axis=1)
+    return named[:, 0], measures
 
 
 def _target_share(classifier, named):
-    """Probability that the row named is drawn as the target by Eq. 1, for each own row."""
-    own, y = classifier.index_, classifier.training_.y
-    _, labels, counts = np.unique(y[own], return_inverse=True, return_counts=True)
-    others = counts[labels] - 1
-    alpha = np.where(others > 0, classifier.alpha, 0.0)
-    share = np.where(y[named] == y[own], alpha / np.maximum(others, 1), 0.0)
-    return np.where(named == own, 1 - alpha, share)
+    """Compute the probability that Eq. 1 draws the row named first, for each row with an output."""
+    rows = classifier.index_
+    y = classifier.training_.y
+    _, labels, counts = np.unique(y[rows], return_inverse=True, return_counts=True)
+    n_others = counts[labels] - 1  # rows of the same class
+    alpha = np.where(n_others > 0, classifier.alpha, 0.0)
+    share = np.where(y[named] == y[rows], alpha / np.maximum(n_others, 1), 0.0)
+    return np.where(named == rows, 1 - alpha, share)

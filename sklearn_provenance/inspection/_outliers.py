@@ -1,8 +1,10 @@
 """Outlier detection by a provenance network, with scikit-learn's interface."""
 
 from copy import copy
+from typing import Any, Literal, Self
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, OutlierMixin, _fit_context
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils import _safe_indexing
@@ -12,23 +14,24 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_dat
 from .._utils.arguments import check_readable, real, whole
 from .._utils.fitted import is_fitted, resolve
 from .._utils.restored import restored_on_error
+from .._utils.types import Rows, Targets
 from ._debugging import SCORE_NAMES, anomaly_scores, feature_neighbors
 from ._shared import open_classifier
 
 
 class ProvenanceOutlierDetector(OutlierMixin, BaseEstimator):
-    """Detect outliers by what a provenance network says of them.
+    """Detect outliers by the index branch of a provenance network.
 
     A row is scored by the training rows that the network names for it, or that are near to it in
     the features of the index branch. A row that the network was trained on is scored by the
-    *other* training rows: the network knows it, and would make it look more normal than any new
-    row. So ``fit_predict(X, y)`` finds outliers among training rows, ``predict`` among new ones,
-    and both are held against the same ``offset_``.
+    *other* training rows: with itself among them, it would look more normal than any new row. So
+    ``fit_predict(X, y)`` finds outliers among training rows, ``predict`` among new ones, and both
+    compare with the same ``offset_``.
 
     Parameters
     ----------
     estimator : ProvenanceClassifier
-        Or a Pipeline or search around one.
+        Network to read, or a Pipeline or search around one.
     method : {"distance", "disagreement", "entropy", "low_entropy", "confidence"}, \
 default="distance"
         What makes a row an outlier:
@@ -54,8 +57,8 @@ default="distance"
     estimator_ : estimator
         The fitted estimator in use.
     offset_ : float
-        Rows whose ``score_samples`` are below it are outliers. Ties with it are none, and
-        "disagreement" has many.
+        Rows whose ``score_samples`` are below it are outliers. Rows with exactly this score count
+        as inliers; with "disagreement" there are many.
     n_features_in_ : int
         Second dimension of ``X``.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
@@ -68,9 +71,9 @@ default="distance"
 
     Notes
     -----
-    Unlike most outlier detectors it takes labels, because the network does. Only a fitted
-    estimator does without: then ``fit`` sets ``offset_``, from rows that the estimator need not
-    have seen.
+    Unlike most outlier detectors it takes labels, because the network is trained with them. A
+    fitted estimator needs no labels: then ``fit`` only sets ``offset_``, from rows that the
+    estimator need not have seen.
 
     A row counts as a training row if its values are exactly those of one.
 
@@ -101,7 +104,15 @@ default="distance"
         "prefit": [StrOptions({"auto"}), "boolean"],
     }
 
-    def __init__(self, estimator, *, method="distance", k=10, contamination=0.1, prefit="auto"):
+    def __init__(
+        self,
+        estimator: Any,
+        *,
+        method: str = "distance",
+        k: int = 10,
+        contamination: float = 0.1,
+        prefit: Literal["auto"] | bool = "auto",
+    ) -> None:
         self.estimator = estimator
         self.method = method
         self.k = k
@@ -110,7 +121,7 @@ default="distance"
 
     # The estimator is an estimator of its own, whose parameters are validated when it is fitted.
     @_fit_context(prefer_skip_nested_validation=False)
-    def fit(self, X, y=None):
+    def fit(self, X: Rows, y: Targets = None) -> Self:
         """Fit the estimator if it is not fitted, and set the offset.
 
         Parameters
@@ -137,11 +148,12 @@ default="distance"
             return self._fit(X, y)
 
     def _fit(self, X, y):
+        """Fit, and maybe fail half-way."""
         X = self._check_X(X, reset=True)
         if y is None and self._needs_labels():
             raise ValueError(
                 f"{type(self).__name__} requires y to be passed, but the target y is None: its "
-                "estimator is trained with labels. Only one that is fitted does without"
+                "estimator is trained with labels. Pass y, or a fitted estimator"
             )
         self.estimator_ = resolve(self.estimator, self.prefit, X, y)
         classifier, X = open_classifier(self.estimator_, X, "estimator")
@@ -151,8 +163,8 @@ default="distance"
         same_rows = np.array_equal(classifier.find_training_rows(X), self._first)
         if same_rows and y is not None and not np.array_equal(column_or_1d(y), training.y):
             raise ValueError(
-                "the estimator was fitted to these rows with other labels than y. Fit it anew, "
-                "with prefit=False, or give the labels that it was fitted with"
+                "y must be the labels with which the estimator was fitted to these rows, got "
+                "others. Pass the same labels, or fit the estimator again with prefit=False"
             )
         self._neighbors = None
         if self.method == "distance":
@@ -162,7 +174,7 @@ default="distance"
         self.offset_ = float(np.percentile(self._fit_scores, 100 * self.contamination))
         return self
 
-    def fit_predict(self, X, y=None):
+    def fit_predict(self, X: Rows, y: Targets = None) -> NDArray[np.int64]:
         """Fit, and find the outliers among the rows given.
 
         Parameters
@@ -180,7 +192,7 @@ default="distance"
         self.fit(X, y)
         return _signs(self._fit_scores - self.offset_)
 
-    def score_samples(self, X):
+    def score_samples(self, X: Rows) -> NDArray[np.float64]:
         """Score rows, lower where they are more anomalous.
 
         Parameters
@@ -191,7 +203,7 @@ default="distance"
         Returns
         -------
         scores : ndarray of shape (n,)
-            The opposite of what ``method`` measures.
+            Negative values of what ``method`` measures.
         """
         check_is_fitted(self)
         classifier, X = open_classifier(self.estimator_, self._check_X(X))
@@ -199,7 +211,7 @@ default="distance"
             classifier = copy(classifier).set_params(routing=self._routing)
         return self._scores(classifier, X)
 
-    def decision_function(self, X):
+    def decision_function(self, X: Rows) -> NDArray[np.float64]:
         """Score rows, below 0 where they are outliers.
 
         Parameters
@@ -214,7 +226,7 @@ default="distance"
         """
         return self.score_samples(X) - self.offset_
 
-    def predict(self, X):
+    def predict(self, X: Rows) -> NDArray[np.int64]:
         """Tell outliers from others.
 
         Parameters
@@ -230,18 +242,20 @@ default="distance"
         return _signs(self.decision_function(X))
 
     def _needs_labels(self):
+        """Return whether fit trains the estimator."""
         if self.prefit is True or isinstance(self.estimator, FrozenEstimator):
             return False
         return self.prefit is False or not is_fitted(self.estimator)
 
     def _check_X(self, X, reset=False):
-        """X as something with a shape; the estimator checks what it holds."""
+        """Return X as an object with a shape; the estimator checks its values."""
         check_readable(X, "X")
-        X = X if hasattr(X, "shape") else np.asarray(X)
+        if not hasattr(X, "shape"):
+            X = np.asarray(X)
         if X.ndim < 2:
             raise ValueError(
-                f"X must have a row per example, got an array of shape {X.shape}. Reshape your "
-                "data with X.reshape(1, -1) if it is one example"
+                f"X must have two dimensions or more, got an array of shape {X.shape}. Reshape "
+                "your data with X.reshape(1, -1) if it is one row"
             )
         validate_data(self, X, skip_check_array=True, reset=reset)
         return X
@@ -252,7 +266,7 @@ default="distance"
         )
 
     def _scores(self, classifier, X):
-        """Scores of training rows by the others, of other rows as they are."""
+        """Score training rows by the other training rows, and new rows by all of them."""
         numbers = classifier.find_training_rows(X)  # of equal training rows the first
         if np.array_equal(numbers, self._first):  # equal rows may have different labels
             return self._known_scores.copy()
@@ -270,4 +284,5 @@ default="distance"
 
 
 def _signs(decision):
+    """Turn decisions into -1 for outliers and 1 for inliers."""
     return np.where(decision < 0, -1, 1)

@@ -1,26 +1,24 @@
 """One web page about a fitted model: its predictions, their exemplars, and its training rows."""
 
 import os
-import platform
-import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
-from sklearn.metrics import r2_score
+from numpy.typing import ArrayLike
 from sklearn.utils._param_validation import StrOptions, validate_params
 
 from .._utils.arguments import ROWS, check_labels, whole
+from .._utils.types import Path, Rows, Targets
 from ..explanation._cards import marks
 from ..explanation._explain import explain, unwrap
-from ..explanation._page import check_target, page, write_page
-from ..explanation._rows import clip, plain
+from ..explanation._page import Page, check_target, page, write_page
 from ..explanation._sections import query_section, target_namer
-from ..explanation._targets import are_numbers, has, subtract, write_number
-from ..explanation._templates import Markup, render
-from ..explanation._views import RowViews, words
+from ..explanation._targets import are_numbers, subtract, target_word
+from ..explanation._views import RowViews
+from ._report_often import labels_may_differ, often_section
+from ._report_summary import summary_section
 from ._report_suspicion import suspicious_section
-
-_MAX_LINKS = 12
 
 
 @validate_params(
@@ -39,19 +37,19 @@ _MAX_LINKS = 12
     prefer_skip_nested_validation=False,
 )
 def report(
-    fitted,
-    X_test,
-    y_test=None,
+    fitted: Any,
+    X_test: Rows,
+    y_test: Targets = None,
     *,
-    k=5,
-    n_queries=50,
-    suspicious="auto",
-    n_rows=10,
-    path=None,
-    title="Provenance report",
-    label_names=None,
-    max_features=12,
-):
+    k: int = 5,
+    n_queries: int | None = 50,
+    suspicious: ArrayLike | None = "auto",
+    n_rows: int = 10,
+    path: Path | None = None,
+    title: str = "Provenance report",
+    label_names: Mapping | Sequence[str] | None = None,
+    max_features: int = 12,
+) -> Page:
     """Write one web page about predictions and the training rows behind them.
 
     The page opens offline, loads nothing, and nothing in the data can run in it. It has a summary,
@@ -160,17 +158,20 @@ def report(
         note=shown_note,
     )
     sections = [
-        ("summary", "Summary", _summary(fitted, explanation, y_test, by_construction)),
+        ("summary", "Summary", summary_section(fitted, explanation, y_test, by_construction)),
         ("queries", "Test rows and their exemplars", queries),
-        ("often", "Training rows named most often",
-         _named_often(views, explanation, shown, n_rows, label_name, by_construction)),
-    ]  # fmt: skip
+        (
+            "often",
+            "Training rows named most often",
+            often_section(views, explanation, shown, n_rows, label_name, by_construction),
+        ),
+    ]
     if suspicious is not None:
         content = suspicious_section(
             inner, suspicious, views, explanation, k, n_rows, label_name, by_construction
         )
-        word = "target" if are_numbers(explanation) else "label"
-        sections.append(("suspicious", f"Training rows with a suspicious {word}", content))
+        heading = f"Training rows with a suspicious {target_word(explanation)}"
+        sections.append(("suspicious", heading, content))
     html = page(title, sections, pictures=views.pictures)
     if path is not None:
         write_page(html, path)
@@ -178,175 +179,41 @@ def report(
 
 
 def _exemplars_agree(inner):
-    """Whether an estimator names rows of the query's label only."""
+    """Return whether an estimator names rows of the query's label only."""
     return getattr(inner, "candidates_", "all") == "same_class"
 
 
 def _check_labels(y_test, explanation, inner):
+    """Return the true labels as an array, of which one or more must be known to the model."""
     y_test = check_labels(y_test, "y_test", explanation.n_queries, "X_test")
-    classes, given = np.asarray(getattr(inner, "classes_", [])).tolist(), y_test.tolist()
-    if classes and set(given).isdisjoint(classes):
+    classes = np.asarray(getattr(inner, "classes_", [])).tolist()
+    labels = y_test.tolist()
+    if classes and set(labels).isdisjoint(classes):
         raise ValueError(
-            f"none of y_test's labels, such as {given[0]!r}, is one of the classes that the model "
-            f"knows, such as {classes[0]!r}"
+            f"y_test must have labels that the model knows, such as {classes[0]!r}, got only "
+            f"others, such as {labels[0]!r}"
         )
     return y_test
 
 
 def _worst_first(explanation, y_test, by_construction, n_queries):
-    """Rows that are shown, in their order, and a sentence that says which they are."""
-    n_test, labels = explanation.n_queries, explanation.query_labels
-    keys, first = [], []
-    if are_numbers(explanation):
-        if labels is not None and y_test is not None:
-            keys.append(-np.abs(subtract(y_test, labels)))
-            first.append("those with the largest residuals")
-    elif labels is not None and y_test is not None:
-        keys.append(~marks(explanation, y_test)[1])
-        first.append("misclassified ones")
-    compared = has(explanation, "query_labels", "exemplar_labels") and not by_construction
-    if compared and not are_numbers(explanation):
-        keys.append(explanation.agreement)
-        first.append("those with the least label agreement")
-    shown = np.lexsort([np.arange(n_test), *reversed(keys)])[:n_queries]
-    note = f"{len(shown)} of {n_test} test rows are shown, first "
-    return shown, f"{note}{', then '.join([*first, 'as they were given'])}."
-
-
-def _percent(share, n=None):
-    if not np.isfinite(share):
-        return "–"
-    return f"{100 * share:.1f} %" + ("" if n is None else f" ({round(share * n)} of {n})")
-
-
-def _summary(fitted, explanation, y_test, by_construction):
-    indices, valid = explanation.indices, explanation.indices >= 0
-    labels, n_test = explanation.query_labels, explanation.n_queries
-    facts = {"Model": clip(plain(repr(fitted)), 1500)}
-    if explanation.method:
-        facts["Method"] = words(explanation.method)
-    facts["Score"] = words(explanation.score_name)
-    counts = np.bincount(indices[valid])
-    named = np.count_nonzero(counts)
-    if explanation.training_data is not None:
-        n_train = explanation.training_data.shape[0]
-        shape = " × ".join(map(str, explanation.training_data.shape[1:]))
-        facts["Training rows"] = f"{n_train}" + (f", each of {shape} values" if shape else "")
-        named = f"{named} of {n_train} training rows ({_percent(named / n_train)})"
-    else:
-        named = f"{named} training rows"
-    facts["Test rows"] = f"{n_test}, up to {explanation.k} exemplars each"
+    """Return the rows that are shown, in their order, and a sentence that says which they are."""
+    n_test = explanation.n_queries
+    labels = explanation.query_labels
+    keys = []
+    order = []
     if y_test is not None and labels is not None:
         if are_numbers(explanation):
-            facts["Mean absolute error"] = write_number(np.mean(np.abs(y_test - labels)))
-            facts["R²"] = write_number(r2_score(y_test, labels)) if n_test > 1 else "–"
+            keys.append(-np.abs(subtract(y_test, labels)))
+            order.append("those with the largest residuals")
         else:
-            facts["Accuracy"] = _percent(np.mean(labels == y_test), n_test)
-    most = counts.max(initial=0)
-    facts["Named as exemplars"] = f"{named}, the same one for at most {most} of {n_test} test rows"
-    facts["Seeds"] = _seeds(fitted)
-    facts["Versions"] = _versions()
-    if are_numbers(explanation):
-        note, wanted, groups = _distance(explanation, y_test), [], []
-    elif labels is None or explanation.exemplar_labels is None:
-        note, wanted, groups = "Labels are not known, so their agreement is not either.", [], []
-    else:
-        note, wanted, groups = _agreement(explanation, y_test, by_construction)
-    return render(
-        "report_summary.html", __package__, facts=facts, note=note, wanted=wanted, groups=groups
-    )
-
-
-def _distance(explanation, y_test):
-    """Say how far the targets of exemplars are from the prediction, and from the true target."""
-    if not has(explanation, "query_labels", "exemplar_labels"):
-        return "Predictions or targets are not known, so they cannot be compared."
-    valid = explanation.indices >= 0
-    if not valid.any():
-        return "There are no exemplars, so their targets cannot be compared."
-    distance = np.abs(explanation.target_differences)[valid].mean()
-    note = "On average, the target of an exemplar differs from the prediction by "
-    note += write_number(distance)
-    if y_test is None:
-        return f"{note}."
-    distance = np.abs(subtract(explanation.exemplar_labels, y_test[:, None]))[valid].mean()
-    return f"{note}, and from the true target by {write_number(distance)}."
-
-
-def _agreement(explanation, y_test, by_construction):
-    """Return how often exemplars have the label predicted, and the true one, as a table."""
-    wanted = {"with the predicted label": explanation.query_labels}
-    members = {"all": np.ones(explanation.n_queries, dtype=bool)}
-    if y_test is not None:
-        wanted["with the true label"] = y_test
-        right = np.asarray(explanation.query_labels == y_test)
-        members |= {"classified correctly": right, "misclassified": ~right}
-    valid = explanation.indices >= 0
-    groups = []
-    for name, inside in members.items():
-        shares = []
-        for labels in wanted.values():
-            same = ((explanation.exemplar_labels == labels[:, None]) & valid)[inside]
-            n_exemplars = valid[inside].sum()
-            shares.append(_percent(same.sum() / n_exemplars if n_exemplars else np.nan))
-        groups.append({"name": name, "number": inside.sum(), "shares": shares})
-    note = "Share of exemplars whose label agrees."
-    if by_construction:
-        note += " Only rows with the predicted label may be named, so that all agree with it."
-    return note, list(wanted), groups
-
-
-def _seeds(fitted):
-    params = fitted.get_params(deep=True) if hasattr(fitted, "get_params") else {}
-    seeds = {name: value for name, value in params.items() if name.endswith("random_state")}
-    written = ", ".join(f"{name}={words(value)}" for name, value in sorted(seeds.items()))
-    return written or "no random_state among the parameters"
-
-
-def _versions():
-    modules = ("sklearn_provenance", "sklearn", "torch", "numpy")
-    versions = [f"{name} {sys.modules[name].__version__}" for name in modules]
-    return ", ".join([*versions, f"Python {platform.python_version()}"])
-
-
-def _named_often(views, explanation, shown, n_rows, label_name, by_construction):
-    """Write a table of the training rows that most test rows name."""
-    indices, valid = explanation.indices, explanation.indices >= 0
-    if not valid.any():
-        return Markup("<p>No training row is named.</p>")
-    rows, first, counts = np.unique(indices[valid], return_index=True, return_counts=True)
-    order = np.argsort(-counts, kind="stable")[:n_rows]
-    ids = None if explanation.sample_id is None else explanation.sample_id[valid]
-    labels = None if explanation.exemplar_labels is None else explanation.exemplar_labels[valid]
-    word = "target" if are_numbers(explanation) else "label"
-    heads = ["row", *([] if ids is None else ["id"]), *([] if labels is None else [word])]
-    compared = has(explanation, "query_labels", "exemplar_labels") and not by_construction
-    compared = compared and not are_numbers(explanation)
-    heads += ["named by", *(["of them with another label"] if compared else []), "such as"]
-    place = {row: number for number, row in enumerate(shown)}
-    lines = []
-    for i in order:
-        who = np.flatnonzero(((indices == rows[i]) & valid).any(axis=1))
-        names = [] if ids is None else [words(ids[first[i]])]
-        names += [] if labels is None else [label_name(labels[first[i]])]
-        numbers = [_percent(len(who) / explanation.n_queries, explanation.n_queries)]
-        if compared:
-            numbers.append(int((explanation.query_labels[who] != labels[first[i]]).sum()))
-        links = [{"row": row, "place": place[row]} for row in who if row in place]
-        lines.append(
-            {
-                "row": rows[i],
-                "names": names,
-                "numbers": numbers,
-                "links": links[:_MAX_LINKS],
-                "more": len(links) > _MAX_LINKS,
-                "shown": views.training_row(rows[i]),
-            }
-        )
-    return render(
-        "report_often.html",
-        __package__,
-        heads=[*heads, *views.training_heads()],
-        lines=lines,
-        kind=views.kind,
-    )
+            _, is_wrong = marks(explanation, y_test)
+            keys.append(~is_wrong)
+            order.append("misclassified ones")
+    if labels_may_differ(explanation, by_construction):
+        keys.append(explanation.agreement)
+        order.append("those with the least label agreement")
+    keys.append(np.arange(n_test))
+    order.append("as they were given")
+    shown = np.lexsort(keys[::-1])[:n_queries]  # the last key counts first
+    return shown, f"{len(shown)} of {n_test} test rows are shown, first {', then '.join(order)}."

@@ -22,7 +22,7 @@ LOSS = "loss of the given label"
 GIVEN = "suspicion as given"
 RESIDUAL = "size of the residual"
 _UNITS = {LOSS: " nats"}
-# What is not suspicious at all.
+# Rows with measures up to these are not suspicious.
 _LEAST = {DISAGREEMENT: 0.0, LOSS: np.log(2)}
 
 
@@ -40,11 +40,11 @@ def suspicious_section(
     views : RowViews
         How rows are shown.
     explanation : Explanation
-        Of the test rows, with the training rows in the user's units.
+        Explanation of the test rows, with the training rows in the user's units.
     k, n_rows : int
-        Exemplars of each row, and rows.
+        Number of exemplars of each row, and number of rows.
     label_name : callable
-        Writes a label.
+        Function that writes a label.
     by_construction : bool
         Whether only rows of the predicted label may be named.
 
@@ -69,17 +69,15 @@ def suspicious_section(
     if known:
         labels = inner.training_.y
         others = _by_the_others(inner, len(labels), k)
-    if isinstance(suspicious, str):
-        if are_numbers(explanation):
-            measures, notes = _measures_of_numbers(inner, labels)
-        else:
-            measures, notes = _measures(inner, labels, others, by_construction)
-        if not measures:
-            return _section(notes)
+    notes = []
+    if not isinstance(suspicious, str):
+        measures = {GIVEN: _check_scores(suspicious, _n_train(labels, views, suspicious))}
+    elif are_numbers(explanation):
+        measures, notes = _measures_of_numbers(inner, labels)
     else:
-        known_rows = views.training_data if labels is None else labels
-        n_train = np.size(suspicious) if known_rows is None else known_rows.shape[0]
-        measures, notes = {GIVEN: _check_scores(suspicious, n_train)}, []
+        measures, notes = _measures(inner, labels, others, by_construction)
+    if not measures:
+        return _section(notes)
     rows = np.lexsort([-values for values in reversed(measures.values())])
     if isinstance(suspicious, str) and not are_numbers(explanation):
         above = np.any([values > _LEAST[name] for name, values in measures.items()], axis=0)
@@ -100,53 +98,71 @@ def suspicious_section(
             "Exemplars are found among the other training rows, by the same model, which was "
             "trained with all of them. "
         )
-    part = _explained(rows, labels, others, explanation)
     names = [f"Training row {row}" for row in rows]
-    ids = inner.training_.sample_id if known else None
-    if ids is not None:
-        names = [f"{name}, id {words(ids[row])}" for name, row in zip(names, rows, strict=True)]
-    facts = [
-        " · ".join(
-            f"{name} {format_number(values[row])}{_UNITS.get(name, '')}"
-            for name, values in measures.items()
-        )
-        for row in rows
-    ]
+    predicted = None
+    if known:
+        predicted = _predicted(inner, others, rows)
+        if inner.training_.sample_id is not None:
+            names = [f"{name}, id {words(inner.training_.sample_id[row])}"
+                     for name, row in zip(names, rows, strict=True)]  # fmt: skip
     written = cards(
         views,
-        part,
+        _explained(rows, labels, others, explanation),
         names=names,
         label_word="target" if are_numbers(explanation) else "labelled",
         label_name=label_name,
-        others=_predicted(inner, others, rows) if known else None,
+        others=predicted,
         other_word="predicted",
         others_are_true=False,
-        facts=facts,
+        facts=[_fact(measures, row) for row in rows],
         prefix="s",
     )
     return _section(notes, written)
 
 
+def _n_train(labels, views, suspicious):
+    """Return the number of training rows, that of the scores where nothing else tells it."""
+    if labels is not None:
+        return len(labels)
+    if views.training_data is not None:
+        return views.training_data.shape[0]
+    return np.size(suspicious)
+
+
+def _fact(measures, row):
+    """Write the measures of a row."""
+    return " · ".join(
+        f"{name} {format_number(values[row])}{_UNITS.get(name, '')}"
+        for name, values in measures.items()
+    )
+
+
 def _section(notes, written=()):
+    """Write notes, and cards below them."""
     return render("report_suspicious.html", __package__, notes=notes, cards=written)
 
 
 def _by_the_others(inner, n_train, k):
     """Explain every training row by the other ones."""
-    n_named = len(inner.index_) if isinstance(inner, ProvenanceClassifier) else n_train
+    n_named = n_train
+    if isinstance(inner, ProvenanceClassifier):
+        n_named = len(inner.index_)
     with catch_warnings():
         filterwarnings("ignore", ".*candidates", UserWarning)  # the page shows how many there are
         return inner.explain(k=max(1, min(k, n_named - 1)))
 
 
 def _measures(inner, labels, others, by_construction):
-    """How suspicious every training row is, and what to know of it."""
-    measures, notes = {}, []
+    """Return how suspicious every training row is, by several measures, and notes on them."""
+    measures = {}
+    notes = []
     if isinstance(inner, BaseAttributor) and by_construction:
-        notes.append("With candidates=\"same_class\" no exemplar's label differs from the row's, "
-                     'so label disagreement needs candidates="all". ')  # fmt: skip
+        notes.append(
+            "With candidates=\"same_class\" no exemplar's label differs from the row's, so label "
+            'disagreement needs candidates="all". '
+        )
     else:
-        # A row without exemplars is as odd as can be.
+        # A row without exemplars gets the largest disagreement.
         measures[DISAGREEMENT] = np.nan_to_num(label_disagreement(others, labels), nan=1.0)
         notes.append("Label disagreement is the share of exemplars with another label, by score. ")
         if by_construction:
@@ -159,50 +175,56 @@ def _measures(inner, labels, others, by_construction):
 
 
 def _measures_of_numbers(inner, targets):
-    """How far the model is from the target of every training row, and what to know of it."""
+    """Return how far the model is from the target of every training row, and a note on it."""
     note = "Where targets are numbers, training rows are ranked by how far they are from what the "
     note += "model predicts. It was trained with them, so that their residuals are small ones. "
     return {RESIDUAL: np.abs(targets - inner.predict(inner.training_.X))}, [note]
 
 
 def _check_scores(suspicious, n_train):
+    """Return one float64 for each training row, or raise a ValueError."""
     check_readable(suspicious, "suspicious")
     scores = np.asarray(suspicious)
-    if scores.shape != (n_train,) or scores.dtype.kind not in "biuf" or np.isnan(scores).any():
+    is_numeric = scores.dtype.kind in "biuf"
+    n_missing = int(np.isnan(scores).sum()) if is_numeric else 0
+    if scores.shape != (n_train,) or not is_numeric or n_missing:
         raise ValueError(
             f'suspicious must be "auto", None, or one number for each of the {n_train} training '
-            f"rows; got an array of shape {scores.shape} and dtype {scores.dtype}"
-            + (" with nan" if scores.dtype.kind == "f" and np.isnan(scores).any() else "")
+            f"rows, got an array of shape {scores.shape} and dtype {scores.dtype} with {n_missing} "
+            "nan"
         )
     return scores.astype(np.float64)
 
 
 def _explained(rows, labels, others, explanation):
-    """Explanation of training rows by the others, shown in the user's units."""
+    """Return the explanation of training rows by the others, shown in the user's units."""
+    known = {}
+    if labels is not None:
+        known["query_labels"] = labels[rows]
     data = explanation.training_data
-    if others is None:
-        indices, scores = np.empty((len(rows), 0), dtype=np.int64), np.empty((len(rows), 0))
-        sample_id = exemplar_labels = None
-    else:
+    if data is not None:
+        known["queries"] = take(data, rows)
+    indices = np.empty((len(rows), 0), dtype=np.int64)
+    scores = np.empty((len(rows), 0))
+    if others is not None:
         part = others[rows]
         indices, scores = part
-        sample_id, exemplar_labels = part.sample_id, part.exemplar_labels
+        known["sample_id"] = part.sample_id
+        known["exemplar_labels"] = part.exemplar_labels
     return Explanation(
         indices,
         scores,
-        sample_id=sample_id,
-        exemplar_labels=exemplar_labels,
-        query_labels=None if labels is None else labels[rows],
-        queries=None if data is None else take(data, rows),
         training_data=data,
         image_shape=explanation.image_shape,
         feature_names=explanation.feature_names,
         score_name=explanation.score_name,
         targets=explanation.targets,
+        **known,
     )
 
 
 def _predicted(inner, others, rows):
+    """Return the predictions for training rows."""
     if isinstance(inner, ProvenanceClassifier):
         return others.query_labels[rows]
     return inner.predict(take_rows(inner.training_.X, rows))

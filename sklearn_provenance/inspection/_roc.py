@@ -4,7 +4,7 @@ import numpy as np
 
 
 def auc_and_covariance(positive, negative):
-    """Areas under ROC curves, and DeLong's estimate of their covariance.
+    """Compute areas under ROC curves, and DeLong's estimate of their covariance.
 
     Parameters
     ----------
@@ -16,9 +16,9 @@ def auc_and_covariance(positive, negative):
     Returns
     -------
     auc : ndarray of shape (n_scores,)
-        Share of pairs in which the positive row has the larger score; ties count one half.
+        Share of pairs in which the positive row has the larger score. A tie counts one half.
     covariance : ndarray of shape (n_scores, n_scores)
-        Over draws of both kinds of rows. It is 0 where all pairs are in order.
+        Covariance over draws of both kinds of rows. It is 0 where all pairs are in order.
 
     References
     ----------
@@ -33,7 +33,7 @@ def auc_and_covariance(positive, negative):
 
 
 def _share_below(values, others):
-    """Share of others below each value; ties count one half."""
+    """Compute the share of others below each value; a tie counts one half."""
     others = np.sort(others)
     places = np.searchsorted(others, values, "left") + np.searchsorted(others, values, "right")
     return places / (2 * len(others))

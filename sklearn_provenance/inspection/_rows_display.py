@@ -1,8 +1,13 @@
 """Figures of rows with scores, class by class: images, bars, histograms."""
 
+from collections.abc import Sequence
+from typing import Self
+
 import numpy as np
+from numpy.typing import NDArray
 
 from .._utils.plotting import new_canvas
+from .._utils.types import Axes
 from ..explanation._captions import MISMATCH_COLOR
 from ..explanation._rows import clip, format_number, plain
 from ._shared import draw_images
@@ -12,7 +17,7 @@ KINDS = ("auto", "images", "bars", "histogram")
 
 
 class RowsDisplay:
-    """Least and most anomalous rows of each class.
+    """Figure of the least and the most anomalous rows of each class.
 
     The ``plot`` of an :class:`AnomalyRanking` makes it. The least anomalous rows are blue, the most
     anomalous orange.
@@ -26,11 +31,11 @@ class RowsDisplay:
     least, most : list of ndarray
         Scores of the rows at the ends, the extreme ones first.
     least_names, most_names : list of list of str
-        What to call these rows.
+        Names of these rows.
     least_images, most_images : list of ndarray, default=None
         Images of these rows.
     score_name : str, default="score"
-        What a score is.
+        Name of the scores.
     kind : {"auto", "images", "bars", "histogram"}, default="auto"
         Rows as images, the scores of the same rows as bars, or histograms of all scores; "auto"
         draws images where rows are images, else bars.
@@ -45,18 +50,18 @@ class RowsDisplay:
 
     def __init__(
         self,
-        labels,
-        scores,
-        least,
-        most,
+        labels: Sequence,
+        scores: list[NDArray[np.float64]],
+        least: list[NDArray[np.float64]],
+        most: list[NDArray[np.float64]],
         *,
-        least_names,
-        most_names,
-        least_images=None,
-        most_images=None,
-        score_name="score",
-        kind="auto",
-    ):
+        least_names: list[list[str]],
+        most_names: list[list[str]],
+        least_images: list[NDArray] | None = None,
+        most_images: list[NDArray] | None = None,
+        score_name: str = "score",
+        kind: str = "auto",
+    ) -> None:
         self.labels = labels
         self.scores = scores
         self.least = least
@@ -68,7 +73,7 @@ class RowsDisplay:
         self.score_name = score_name
         self.kind = kind
 
-    def plot(self, ax=None, *, kind=None):
+    def plot(self, ax: Axes = None, *, kind: str | None = None) -> Self:
         """Draw the figure.
 
         Parameters
@@ -86,89 +91,109 @@ class RowsDisplay:
         Raises
         ------
         ValueError
-            If ``kind`` is unknown, or "images" where rows are none.
+            If ``kind`` is unknown, or is "images" where rows are no images.
         """
-        kind = self.kind if kind is None else kind
+        n_classes = len(self.labels)
+        kind = self._chosen_kind(kind or self.kind)
+        if kind == "images":
+            n_shown = self._n_least + self._n_most
+            canvas, self.figure_ = new_canvas(ax, (0.85 * n_shown + 1, 1.15 * n_classes + 0.5))
+            self.axes_ = self._images(canvas)
+            return self
+        if kind == "histogram":
+            n_columns = min(n_classes, 5)
+            size = (2.2, 1.7)
+            draw = self._histograms
+            margin = 0.4
+        else:
+            n_columns = min(n_classes, 3)
+            size = (3, 0.17 * (self._n_least + self._n_most) + 0.9)
+            draw = self._bars
+            margin = 0.0
+        n_lines = -(-n_classes // n_columns)
+        canvas, self.figure_ = new_canvas(ax, (size[0] * n_columns, size[1] * n_lines + margin))
+        panels = canvas.subplots(n_lines, n_columns, squeeze=False, sharex=True).ravel()
+        for panel in panels[n_classes:]:
+            panel.set_axis_off()
+        self.axes_ = panels[:n_classes]
+        draw(self.axes_)
+        canvas.supxlabel(self.score_name, fontsize=9)
+        return self
+
+    @property
+    def _n_least(self):
+        return max(map(len, self.least))
+
+    @property
+    def _n_most(self):
+        return max(map(len, self.most))
+
+    def _chosen_kind(self, kind):
+        """Return what is drawn for a ``kind`` that may be "auto"."""
         if kind not in KINDS:
             raise ValueError(f"kind must be one of {', '.join(KINDS)}; got {kind!r}")
         has_images = self.least_images is not None
-        if kind == "auto":
-            kind = "images" if has_images else "bars"
         if kind == "images" and not has_images:
             raise ValueError('kind="images" needs rows that are images; use "bars"')
-        n_classes = len(self.labels)
-        n_ends = [max(map(len, end)) for end in (self.least, self.most)]
-        n_columns = min(n_classes, 5 if kind == "histogram" else 3)
-        n_lines = -(-n_classes // n_columns)
-        draw, size = {
-            "images": (self._images, (0.85 * sum(n_ends) + 1, 1.15 * n_classes + 0.5)),
-            "bars": (self._bars, (3 * n_columns, n_lines * (0.17 * sum(n_ends) + 0.9))),
-            "histogram": (self._histograms, (2.2 * n_columns, 1.7 * n_lines + 0.4)),
-        }[kind]
-        canvas, self.figure_ = new_canvas(ax, size)
-        if kind == "images":
-            self.axes_ = draw(canvas, n_ends)
-        else:
-            panels = canvas.subplots(n_lines, n_columns, squeeze=False, sharex=True).ravel()
-            for panel in panels[n_classes:]:
-                panel.set_axis_off()
-            self.axes_ = panels[:n_classes]
-            draw(self.axes_)
-            canvas.supxlabel(self.score_name, fontsize=9)
-        return self
+        if kind != "auto":
+            return kind
+        return "images" if has_images else "bars"
 
-    def _images(self, canvas, n_ends):
-        halves = canvas.subfigures(1, 2, width_ratios=[n_ends[0] + 0.2, n_ends[1]])
-        least, most = (
-            half.subplots(len(self.labels), n, squeeze=False)
-            for half, n in zip(halves, n_ends, strict=True)
-        )
+    def _images(self, canvas):
+        """Draw the rows of each class as images, from the least to the most anomalous."""
+        n_classes = len(self.labels)
+        left, right = canvas.subfigures(1, 2, width_ratios=[self._n_least + 0.2, self._n_most])
+        least = left.subplots(n_classes, self._n_least, squeeze=False)
+        most = right.subplots(n_classes, self._n_most, squeeze=False)
         for panel in (*least.flat, *most.flat):
             panel.set_axis_off()
-        for panels, images, scores, names, step in (
-            (least, self.least_images, self.least, self.least_names, 1),
-            (most, self.most_images, self.most, self.most_names, -1),
-        ):  # in one order, from the least to the most anomalous
-            for line in range(len(self.labels)):
-                rows = range(len(scores[line]))[::step]
-                draw_images(panels[line, : len(rows)], images[line][rows])
-                for panel, row in zip(panels[line], rows, strict=False):
-                    panel.set_axis_on()
-                    panel.set_title(format_number(scores[line][row]), fontsize=7, pad=2)
-                    panel.set_xlabel(
-                        names[line][row], fontsize=6, color="0.45", labelpad=1, parse_math=False
-                    )
-        for panel, label in zip(least[:, 0], self.labels, strict=True):
-            panel.set_ylabel(clip(plain(label), 16), fontsize=9, parse_math=False)
-        halves[0].suptitle("least anomalous", fontsize=9, color=_NORMAL_COLOR)
-        halves[1].suptitle("most anomalous", fontsize=9, color=MISMATCH_COLOR)
+        for line, label in enumerate(self.labels):
+            _draw_end(
+                least[line], self.least_images[line], self.least[line], self.least_names[line]
+            )
+            _draw_end(  # the most anomalous row is the last one
+                most[line],
+                self.most_images[line][::-1],
+                self.most[line][::-1],
+                self.most_names[line][::-1],
+            )
+            least[line, 0].set_ylabel(clip(plain(label), 16), fontsize=9, parse_math=False)
+        left.suptitle("least anomalous", fontsize=9, color=_NORMAL_COLOR)
+        right.suptitle("most anomalous", fontsize=9, color=MISMATCH_COLOR)
         canvas.suptitle(self.score_name, fontsize=9)
         return np.hstack([least, most])
 
     def _bars(self, panels):
-        for panel, label, *ends in zip(
-            panels, self.labels, self.least, self.most, self.least_names, self.most_names,
-            strict=True,
-        ):  # fmt: skip
-            least, most, least_names, most_names = ends
-            scores = np.concatenate([least, most[::-1]])
+        """Draw the scores of the rows at both ends of each class as bars."""
+        for number, (panel, label) in enumerate(zip(panels, self.labels, strict=True)):
+            least = self.least[number]
+            most = self.most[number][::-1]
+            scores = np.concatenate([least, most])
+            names = self.least_names[number] + self.most_names[number][::-1]
             colors = [_NORMAL_COLOR] * len(least) + [MISMATCH_COLOR] * len(most)
             panel.barh(range(len(scores)), scores, color=colors)
-            panel.set_yticks(
-                range(len(scores)), least_names + most_names[::-1], fontsize=7, parse_math=False
-            )
+            panel.set_yticks(range(len(scores)), names, fontsize=7, parse_math=False)
             panel.set_title(clip(plain(label), 20), fontsize=9, parse_math=False)
             panel.tick_params(labelsize=7)
 
     def _histograms(self, panels):
-        pooled = np.concatenate(self.scores)
-        edges = np.histogram_bin_edges(pooled, 30)
-        for panel, label, scores, least, most in zip(
-            panels, self.labels, self.scores, self.least, self.most, strict=True
-        ):
-            panel.hist(scores, edges, color="0.7")
-            for ends, color in ((least, _NORMAL_COLOR), (most, MISMATCH_COLOR)):
+        """Draw a histogram of all scores of each class, with ticks at the rows of both ends."""
+        edges = np.histogram_bin_edges(np.concatenate(self.scores), 30)
+        for number, (panel, label) in enumerate(zip(panels, self.labels, strict=True)):
+            panel.hist(self.scores[number], edges, color="0.7")
+            ends = {_NORMAL_COLOR: self.least[number], MISMATCH_COLOR: self.most[number]}
+            for color, scores in ends.items():
                 style = {"color": color, "markersize": 14, "clip_on": False}
-                panel.plot(ends, np.zeros(len(ends)), "|", **style)
+                panel.plot(scores, np.zeros(len(scores)), "|", **style)
             panel.set_title(clip(plain(label), 20), fontsize=9, parse_math=False)
             panel.tick_params(labelsize=7)
+
+
+def _draw_end(panels, images, scores, names):
+    """Draw rows at one end of a class, with their scores above and their names below."""
+    panels = panels[: len(scores)]
+    draw_images(panels, images)
+    for panel, score, name in zip(panels, scores, names, strict=True):
+        panel.set_axis_on()
+        panel.set_title(format_number(score), fontsize=7, pad=2)
+        panel.set_xlabel(name, fontsize=6, color="0.45", labelpad=1, parse_math=False)

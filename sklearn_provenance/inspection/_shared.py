@@ -1,4 +1,4 @@
-"""What inspection shares: the classifier behind a wrapper, its rows as pictures, a canvas."""
+"""What inspection shares: the classifier inside a wrapper, and its rows as images."""
 
 import numpy as np
 
@@ -9,28 +9,28 @@ from ._certainty import open_provenance
 
 
 def open_classifier(estimator, X=None, name="classifier"):
-    """The fitted ProvenanceClassifier in an estimator, and rows as it takes them.
+    """Return the fitted ProvenanceClassifier in an estimator, and rows as it takes them.
 
     Parameters
     ----------
     estimator : ProvenanceClassifier
-        Or a Pipeline, search or FrozenEstimator around one; fitted.
+        Fitted classifier, or a Pipeline, search or FrozenEstimator around one.
     X : array-like of shape (n, ...), default=None
         Rows as the estimator takes them.
     name : str, default="classifier"
-        What the caller calls the estimator.
+        Name of the caller's argument, for error messages.
 
     Returns
     -------
     classifier : ProvenanceClassifier
         The same object, not copied.
     X : array-like of shape (n, ...) or None
-        Rows that went through the steps in front of it.
+        Rows after the steps in front of the classifier.
 
     Raises
     ------
     TypeError
-        If there is none.
+        If there is no ProvenanceClassifier.
     sklearn.exceptions.NotFittedError
         If it is not fitted.
     """
@@ -47,15 +47,15 @@ def open_classifier(estimator, X=None, name="classifier"):
 
 
 def index_branch_features(classifier, X):
-    """Features of the index branch in double precision, whatever ``set_output`` asks for.
+    """Compute the features of the index branch in double precision, as an array.
 
-    In single precision distances would depend on what a row is batched with.
+    In single precision, distances would depend on the other rows of a batch.
     """
     return np.asarray(classifier.transform(X), dtype=np.float64)
 
 
 def pictures(classifier, X):
-    """Rows of a classifier as images.
+    """Return rows of a classifier as images.
 
     Parameters
     ----------
@@ -77,7 +77,7 @@ def pictures(classifier, X):
 
 
 def draw_images(panels, images):
-    """Draw images of one range of brightness on panels, without ticks."""
+    """Draw images on panels without ticks, over one range of brightness."""
     images, limits = brightness(images)
     for panel, image in zip(panels, images, strict=True):
         panel.imshow(image, cmap="gray", interpolation="nearest", **limits)

@@ -171,9 +171,9 @@ def test_errors(single):
         anomaly_ranking(single, [1.0, 2.0])
     with pytest.raises(ValueError, match="1 that are nan"):
         anomaly_ranking(single, np.append(np.zeros(N - 1), np.nan))
-    with pytest.raises(ValueError, match="no training row has the label 'z'"):
+    with pytest.raises(ValueError, match=r"label must be one of .*, got 'z'"):
         anomaly_ranking(single, np.zeros(N)).most("z")
-    with pytest.raises(ValueError, match="less than the number of training rows, 150"):
+    with pytest.raises(ValueError, match="less than 150, the number of training rows"):
         anomaly_ranking(single, k=N)
     with pytest.raises(TypeError, match=r"ProvenanceClassifier.*got LogisticRegression"):
         index_entropy(LogisticRegression().fit(X.reshape(N, -1), y))

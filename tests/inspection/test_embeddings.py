@@ -172,9 +172,9 @@ def test_errors(clf, data):
         embedding_clusters(clf, X, label=1)
     with pytest.raises(ValueError, match=r"'embedding' parameter .* Got 'umap'"):
         embedding_clusters(clf, label=1, embedding="umap")
-    with pytest.raises(ValueError, match="no row has the label 11"):
+    with pytest.raises(ValueError, match="class of one row or more, got 11"):
         embedding_clusters(clf, label=11)
-    with pytest.raises(ValueError, match="no training row has the label 11"):
+    with pytest.raises(ValueError, match="class of one training row or more, got 11"):
         embedding_clusters(clf, X, np.full(N, 11), label=11)
     with pytest.raises(ValueError, match="n_clusters must be at most 31"):
         embedding_clusters(clf, label=1, n_clusters=1000)

@@ -176,7 +176,7 @@ def test_fitted_estimators_are_used_and_others_are_cloned(data, fitted):
     for prefit in ("auto", False):
         with pytest.raises(ValueError, match="requires y to be passed"):
             ProvenanceOutlierDetector(unfitted, prefit=prefit).fit(X)
-    with pytest.raises(ValueError, match="with other labels than y"):
+    with pytest.raises(ValueError, match="y must be the labels with which"):
         ProvenanceOutlierDetector(fitted).fit(X, y[::-1])
     with pytest.raises(TypeError, match=r"ProvenanceClassifier.*got LogisticRegression"):
         ProvenanceOutlierDetector(LogisticRegression()).fit(X.reshape(len(X), -1), y)

@@ -344,7 +344,7 @@ def test_data_cannot_change_the_structure_of_the_page(tmp_path):
         ({"y_test": ["0"] * 60}, ValueError, "'0', is one of the classes .* such as 0"),
         ({"suspicious": "loss"}, ValueError, r"'suspicious' parameter .* Got 'loss'"),
         ({"suspicious": [0.5]}, ValueError, r"each of the 300 training rows; got .* \(1,\)"),
-        ({"suspicious": np.full(300, np.nan)}, ValueError, "with nan"),
+        ({"suspicious": np.full(300, np.nan)}, ValueError, "with 300 nan"),
         ({"n_queries": 0}, ValueError, r"'n_queries' parameter .* Got 0"),
         ({"n_rows": 2.5}, TypeError, r"'n_rows' parameter .* an int"),
         ({"label_names": ["zero"]}, ValueError, "label_names has no name"),
