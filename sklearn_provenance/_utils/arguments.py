@@ -20,24 +20,25 @@ class NoBool(Interval):
 
 
 def whole(least=1, most=None):
-    """Constraint: an integer of at least (and at most)."""
-    return NoBool(Integral, least, most, closed="left" if most is None else "both")
+    """Return the constraint of an integer of at least `least`, and at most `most` unless None."""
+    closed = "left" if most is None else "both"
+    return NoBool(Integral, least, most, closed=closed)
 
 
 def real(least=0, most=np.inf, closed="left"):
-    """Constraint: a number in an interval; the default is finite and not negative."""
+    """Return the constraint of a number in an interval, by default finite and not negative."""
     return NoBool(Real, least, most, closed=closed)
 
 
 class Instance(HasMethods):
-    """Constraint: an object that has some methods, and no class that has them."""
+    """Constraint of an object, not a class, that has some methods."""
 
     def is_satisfied_by(self, val):
         return not isinstance(val, type) and super().is_satisfied_by(val)
 
 
 class Rows(HasMethods):
-    """Constraint: something with rows, at least one."""
+    """Constraint of rows in any form, at least one."""
 
     def __init__(self):
         super().__init__("__len__")
@@ -63,26 +64,26 @@ ROWS = Rows()
 
 
 def is_loader(values):
-    """Whether values are torch's way to rows, and not the rows."""
+    """Return whether values are a DataLoader or Dataset, which give rows and are none."""
     return isinstance(values, DataLoader | Dataset)
 
 
 def is_masked(values):
-    """Whether values are a masked array or a list of such, whose mask is lost in an array."""
+    """Return whether values are a masked array, or a list of some; `np.asarray` drops masks."""
     if isinstance(values, list | tuple):
         return any(isinstance(row, np.ma.MaskedArray) for row in values)
     return isinstance(values, np.ma.MaskedArray)
 
 
 def check_readable(values, name):
-    """Raise where something of values would be dropped without a word.
+    """Raise where reading values as an array would drop a part of them.
 
     Parameters
     ----------
     values : object
         Rows, labels or numbers.
     name : str
-        What the caller calls them.
+        Name of the caller's argument.
 
     Raises
     ------
@@ -104,7 +105,7 @@ def check_readable(values, name):
 
 
 def check_kind(value, kind, name):
-    """Raise unless a value is of a class of that name, which need not be imported."""
+    """Raise a TypeError unless a value is of a class of that name, which need not be imported."""
     if not any(one.__name__ == kind for one in type(value).__mro__):
         raise TypeError(f"{name} must be of class {kind}, got {type(value).__name__}")
 
@@ -116,18 +117,18 @@ def check_flag(value, name):
 
 
 def check_labels(y, name, n_rows, of="X"):
-    """One label for each row.
+    """Return labels as an array with one label for each row.
 
     Parameters
     ----------
     y : array-like of shape (n_rows,) or (n_rows, 1)
         Labels.
     name : str
-        What the caller calls them.
+        Name of the caller's argument.
     n_rows : int
-        How many there must be.
+        Number of rows.
     of : str, default="X"
-        What the caller calls the rows.
+        Name of the caller's argument with the rows.
 
     Returns
     -------
@@ -137,7 +138,7 @@ def check_labels(y, name, n_rows, of="X"):
     Raises
     ------
     ValueError
-        If there are more or fewer, or some are missing.
+        If the number of labels differs, or some are missing.
     """
     check_readable(y, name)
     if isinstance(y, torch.Tensor):
@@ -160,7 +161,7 @@ def check_labels(y, name, n_rows, of="X"):
 
 
 def missing_labels(labels):
-    """Which labels are nan, None or NA."""
+    """Return which labels are nan, None or NA."""
     if labels.dtype.kind == "f":
         return np.isnan(labels)
     if labels.dtype.kind != "O":
@@ -170,14 +171,14 @@ def missing_labels(labels):
 
 
 def check_numbers(values, name, shape, infinite=False):
-    """Finite numbers of a shape, as float64.
+    """Return finite numbers of a shape, as float64.
 
     Parameters
     ----------
     values : array-like
         Numbers.
     name : str
-        What the caller calls them.
+        Name of the caller's argument.
     shape : tuple of int or None
         Shape that they must have; None stands for any length.
     infinite : bool, default=False
@@ -191,7 +192,7 @@ def check_numbers(values, name, shape, infinite=False):
     Raises
     ------
     ValueError
-        If there are others, or some are nan or infinite.
+        If the values are no numbers, have another shape, or some are nan or infinite.
     """
     check_readable(values, name)
     try:
@@ -199,28 +200,33 @@ def check_numbers(values, name, shape, infinite=False):
     except (TypeError, ValueError) as error:
         raise ValueError(f"{name} must be numbers of shape {shape}: {error}") from error
     fits = numbers.ndim == len(shape) and all(
-        wanted in (None, given) for wanted, given in zip(shape, numbers.shape, strict=True)
+        wanted in (None, size) for wanted, size in zip(shape, numbers.shape, strict=True)
     )
-    bad = np.isnan(numbers) if infinite else ~np.isfinite(numbers)
-    if not fits or bad.any():
-        sizes = tuple("any" if size is None else size for size in shape)
+    kind = "finite numbers"
+    refused = "nan or infinite"
+    is_refused = ~np.isfinite(numbers)
+    if infinite:
+        kind = "numbers"
+        refused = "nan"
+        is_refused = np.isnan(numbers)
+    if not fits or is_refused.any():
+        sizes = str(shape).replace("None", "any")
         raise ValueError(
-            f"{name} must be {'' if infinite else 'finite '}numbers of shape "
-            f"{str(sizes).replace(chr(39), '')}, got shape {numbers.shape} with {bad.sum()} that "
-            f"are {'nan' if infinite else 'nan or infinite'}"
+            f"{name} must be {kind} of shape {sizes}, got shape {numbers.shape} with "
+            f"{is_refused.sum()} that are {refused}"
         )
     return numbers
 
 
 def check_weights(module, what="the module"):
-    """Raise unless a torch module has weights, and finite ones.
+    """Raise a ValueError unless a torch module has finite weights.
 
     Parameters
     ----------
     module : torch.nn.Module
-        Its buffers may hold -inf, which hides logits.
+        Module to check. Its buffers may be infinite, because masks of logits hold -inf.
     what : str
-        What the caller calls it.
+        Name of the module in error messages.
     """
     for name, value in (*module.named_parameters(), *module.named_buffers()):
         if isinstance(value, nn.parameter.UninitializedTensorMixin):
@@ -229,18 +235,20 @@ def check_weights(module, what="the module"):
             )
         if value.is_meta:
             raise ValueError(f"{name!r} of {what} is on the meta device, which holds no values")
-        bad = ~value.isfinite() if isinstance(value, nn.Parameter) else value.isnan()
-        if bad.any():
+        is_bad = value.isnan()
+        if isinstance(value, nn.Parameter):
+            is_bad = ~value.isfinite()
+        if is_bad.any():
             raise ValueError(
-                f"{name!r} of {what} must be finite, got {int(bad.sum())} values that are NaN or "
-                "infinite. Its training may have diverged: train it again, with a smaller lr"
+                f"{name!r} of {what} must be finite, got {int(is_bad.sum())} values that are NaN "
+                "or infinite. Its training may have diverged: train it again, with a smaller lr"
             )
 
 
 def as_device(device):
-    """A torch device that can be computed on; "auto" is CUDA where there is a GPU."""
+    """Return a torch device that can compute; "auto" is CUDA where there is a GPU."""
     if isinstance(device, str) and device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         found = torch.device(device)
     except (RuntimeError, TypeError) as error:
@@ -260,7 +268,7 @@ def as_device(device):
 
 
 def check_sizes(sizes, most):
-    """Sizes of subsets as an ascending array.
+    """Return sizes of subsets as an ascending array.
 
     Parameters
     ----------
@@ -289,18 +297,20 @@ def check_sizes(sizes, most):
 
 
 def as_seeds(seeds):
-    """Seeds of repetitions as a tuple; None is one repetition without a seed."""
-    given = (seeds,) if seeds is None or np.ndim(seeds) == 0 else tuple(seeds)
-    whole_numbers = all(seed is None or whole(0).is_satisfied_by(seed) for seed in given)
-    if not given or not whole_numbers or len(set(given)) < len(given) or (None in given[1:]):
+    """Return seeds of repetitions as a tuple; None is one repetition without a seed."""
+    each = (seeds,)
+    if seeds is not None and np.ndim(seeds) > 0:
+        each = tuple(seeds)
+    are_seeds = all(seed is None or whole(0).is_satisfied_by(seed) for seed in each)
+    if not each or not are_seeds or len(set(each)) < len(each) or None in each[1:]:
         raise ValueError(
             f"seeds must be an integer of at least 0, several different ones or None, got {seeds!r}"
         )
-    return given
+    return each
 
 
 def store_arguments(arguments):
-    """Store what a constructor was given, as attributes of the same names.
+    """Store the arguments of a constructor as attributes of the same names.
 
     Parameters
     ----------
@@ -312,7 +322,7 @@ def store_arguments(arguments):
 
 
 def check_k(k, n_train):
-    """Raise unless k is a number of training rows; k as an int."""
+    """Return k as an int, or raise where it is no number of training rows."""
     if not isinstance(k, Integral) or isinstance(k, bool):
         raise TypeError(f"k must be an integer, got {k!r}")
     if not 1 <= k <= n_train:
@@ -321,7 +331,7 @@ def check_k(k, n_train):
 
 
 def labels_and_k(y, k, n_train, default=5):
-    """Read ``explain(X, 3)`` as k=3, as provenance networks have it: a number is no labels.
+    """Read ``explain(X, 3)`` as k=3, which it means for provenance networks.
 
     Parameters
     ----------
@@ -332,7 +342,7 @@ def labels_and_k(y, k, n_train, default=5):
     n_train : int
         Training rows, of which k may be all.
     default : int, default=5
-        What k is where it was not given.
+        Default of k, by which to tell that k was not given.
 
     Returns
     -------
@@ -346,12 +356,13 @@ def labels_and_k(y, k, n_train, default=5):
     TypeError
         If both are numbers, or k is no integer.
     ValueError
-        If there are not so many training rows.
+        If k is larger than the number of training rows.
     """
     if isinstance(y, Integral) and not isinstance(y, bool):
         if k != default:
             raise TypeError(
                 f"y must be labels, one for each query, where k is given too; got {y!r}"
             )
-        y, k = None, y
+        k = y
+        y = None
     return y, check_k(k, n_train)

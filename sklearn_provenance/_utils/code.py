@@ -1,4 +1,4 @@
-"""What the code of a user's function reads, and what it only writes."""
+"""Find which names the code of a user's function reads, and which it only writes."""
 
 import dis
 import os
@@ -39,12 +39,14 @@ class Uses(NamedTuple):
 
     @property
     def only_written(self):
-        """Names of values that are never read: counters, logs, what is overwritten before use."""
-        return frozenset() if self.read & _REFLECTION else self.appended - self.read
+        """Names of values that are never read, such as counters and logs."""
+        if self.read & _REFLECTION:
+            return frozenset()
+        return self.appended - self.read
 
     @property
     def dynamic(self):
-        """Functions it names that run code from text."""
+        """Names of functions that run code from text."""
         return sorted(self.globals & _DYNAMIC)
 
 
@@ -55,7 +57,7 @@ def uses(code):
     Parameters
     ----------
     code : code
-        Of a function.
+        Code of a function.
 
     Returns
     -------
@@ -83,7 +85,7 @@ def together(found):
     Parameters
     ----------
     found : iterable of Uses
-        One of each function.
+        Names of each function.
 
     Returns
     -------
@@ -98,7 +100,7 @@ _NOTHING = Uses(*[frozenset()] * len(Uses._fields))
 
 @lru_cache(maxsize=4096)
 def read_by_bases(cls):
-    """Names that a class may read of its instances in code that is not the user's.
+    """Find the names that the bases of a class may read of its instances.
 
     Parameters
     ----------
@@ -108,7 +110,7 @@ def read_by_bases(cls):
     Returns
     -------
     frozenset or None
-        None if they are not known: only layers of torch and estimators are looked at.
+        Names; None for bases of other libraries than torch and scikit-learn.
     """
     names = set(signature(cls.__init__).parameters)  # get_params reads them
     for base in cls.__mro__[:-1]:
@@ -122,13 +124,17 @@ def read_by_bases(cls):
 
 
 def _reads_and_writes(code, instructions):
-    read, written, appended, set_here = set(), set(), set(), set()
+    """Return the sets of names that instructions read, write, and write or append to."""
+    read = set()
+    written = set()
+    appended = set()
+    set_here = set()  # (object, attribute)
     assigned = {i.argval for i in instructions if i.opname.startswith("STORE_FAST")}
     # A store is certain to happen before what follows it if no jump and no handler comes first.
     certain = not getattr(code, "co_exceptiontable", b"")
     for n, instruction in enumerate(instructions):
-        name, operation = instruction.argval, instruction.opname
-        before = instructions[n - 1] if n else None
+        name = instruction.argval
+        operation = instruction.opname
         jumps = instruction.opcode in dis.hasjrel or instruction.opcode in dis.hasjabs
         certain = certain and not jumps and not instruction.is_jump_target
         if operation == "MATCH_CLASS":  # names of attributes are in a tuple
@@ -138,8 +144,10 @@ def _reads_and_writes(code, instructions):
         if operation.startswith(("IMPORT", "MAKE_CELL", "LOAD_CLOSURE")):
             continue
         place = None
-        if operation in ("LOAD_ATTR", "STORE_ATTR") and before.opname == "LOAD_FAST":
-            place = (before.argval, name) if before.argval not in assigned else None
+        if operation in ("LOAD_ATTR", "STORE_ATTR"):
+            owner = instructions[n - 1]
+            if owner.opname == "LOAD_FAST" and owner.argval not in assigned:
+                place = (owner.argval, name)
         if operation.startswith(("STORE", "DELETE")):
             if code.co_name not in _CONSTRUCTORS:
                 written.add(name)
@@ -153,7 +161,7 @@ def _reads_and_writes(code, instructions):
 
 
 def _collects(following):
-    """Whether a list or dict is named only as in ``log.append(x)`` or ``calls["n"] += 1``."""
+    """Return whether a list or dict is used as in ``log.append(x)`` or ``calls["n"] += 1``."""
     operations = [instruction.opname for instruction in following]
     if operations[:1] in (["LOAD_ATTR"], ["LOAD_METHOD"]):
         return following[0].argval == "append"
@@ -161,9 +169,10 @@ def _collects(following):
 
 
 def _increases(instructions, n):
-    """Whether a value is loaded only to be assigned again, as in ``self.calls += 1``."""
-    load, before = instructions[n], instructions[n - 1] if n else None
+    """Return whether a value is loaded only to be assigned again, as in ``self.calls += 1``."""
+    load = instructions[n]
     if load.opname == "LOAD_ATTR":
+        before = instructions[n - 1]
         # The object stays on the stack for the assignment.
         return before.opname == "COPY" and before.arg == 1
     operations = [i.opname for i in instructions[n + 1 : n + 4]]
@@ -178,12 +187,12 @@ def _increases(instructions, n):
 
 
 def is_library(name):
-    """Whether a module is installed rather than written by the user.
+    """Return whether a module is installed, and not written by the user.
 
     Parameters
     ----------
     name : str
-        Of a module, with dots.
+        Name of a module, with dots.
 
     Returns
     -------
@@ -201,17 +210,18 @@ def is_library(name):
 
 
 def library_name(value):
-    """How a function, class or module of a library is found again; None for all others.
+    """Return the names by which a function, class or module of a library is found again.
 
     Parameters
     ----------
     value : object
-        Looked up by its ``__module__`` and ``__qualname__``.
+        Object that may have ``__module__`` and ``__qualname__``.
 
     Returns
     -------
     tuple of str or None
-        Module, name and, where another version may give other numbers, version.
+        Module, name and, where another version may give other numbers, version. None for objects
+        that are of no library.
     """
     module = getattr(value, "__module__", None)
     name = getattr(value, "__qualname__", None) or getattr(value, "__name__", None)
@@ -220,24 +230,29 @@ def library_name(value):
     found = sys.modules.get(module)
     for part in name.split("."):
         found = getattr(found, part, None)
-    return (module, name, *version(module)) if found is value else None
+    if found is not value:
+        return None
+    return (module, name, *version(module))
 
 
 def version(module):
-    """Version of the library of a module, in a tuple; empty where it does not matter."""
+    """Return the version of a module's library in a tuple; empty where it does not matter."""
     root = module.split(".")[0]
-    return () if root in _STABLE else (str(getattr(sys.modules.get(root), "__version__", "")),)
+    if root in _STABLE:
+        return ()
+    return (str(getattr(sys.modules.get(root), "__version__", "")),)
 
 
 def is_of_library(function):
-    """Whether the code of a function stands in an installed file, whatever its name says."""
+    """Return whether the code of a function is in an installed file, whatever its name says."""
     name = function.__globals__.get("__name__")
-    module = sys.modules.get(name) if isinstance(name, str) else None
-    return module is not None and vars(module) is function.__globals__ and is_library(name)
+    if not isinstance(name, str) or sys.modules.get(name) is None:
+        return False
+    return vars(sys.modules[name]) is function.__globals__ and is_library(name)
 
 
 def imported(function, level, name):
-    """The module that an import inside a function gives; None where it fails."""
+    """Return the module that an import inside a function gives; None where it fails."""
     package = function.__globals__.get("__package__")
     try:
         return import_module("." * level + name, package)

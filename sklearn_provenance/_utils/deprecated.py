@@ -77,7 +77,9 @@ def warned(module, name, old_names):
     if name not in old_names:
         raise AttributeError(f"module {module!r} has no attribute {name!r}")
     found = old_names[name]
-    new = found if found.__name__ != name else found.__bases__[0]
+    new = found
+    if found.__name__ == name:  # an old display, made for this name
+        new = found.__bases__[0]
     warnings.warn(
         f"{name} will be removed in version 0.3, because results and figures share a few classes: "
         f"this is {new.__name__} now. Draw a result with its plot()",

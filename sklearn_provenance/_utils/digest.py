@@ -51,12 +51,12 @@ class Digest:
     Parameters
     ----------
     code : Uses, default=None
-        Of all functions that are reached: what they only write does not count.
+        Names in all functions that are reached. Values that they only write are left out.
     """
 
     def __init__(self, code=None):
         self.hash = hashlib.sha256()
-        self.code = together([]) if code is None else code
+        self.code = code or together([])
         self.only_written = self.code.only_written
         self.seen = {}  # id: (number, object); objects are kept, or their ids might be reused
         self.uses = set()  # of all code
@@ -94,10 +94,10 @@ class Digest:
             self._add_new(value)
 
     def _add_new(self, value):
+        """Add a value that was not added before."""
         kind = type(value)
         if isinstance(value, types.ModuleType):
-            names = () if is_library(value.__name__) else vars(value)
-            self._file(value, [name for name in names if not name.startswith("__")])
+            self._file(value, [name for name in vars(value) if not name.startswith("__")])
         elif isinstance(value, type):
             self._class(value)
         elif kind is types.FunctionType:
@@ -129,6 +129,7 @@ class Digest:
             self._object(value)
 
     def _is_new(self, value):
+        """Return whether a value was not added before; if it was, add a reference to it."""
         if id(value) in self.seen:
             self.token("seen", self.seen[id(value)][0])
             return False
@@ -136,12 +137,14 @@ class Digest:
         return True
 
     def _named(self, name, value):
+        """Add a value and its name."""
         self.token(name)
         self.path.append(name)
         self.add(value)
         self.path.pop()
 
     def _items(self, kind, items):
+        """Add the items of a container in their order."""
         self.token(kind, len(items))
         for item in items:
             self.add(item)
@@ -154,18 +157,22 @@ class Digest:
         self.token("end")
 
     def _is_skipped(self, name, value, owner=None):
-        """Whether a value is state that no code reads."""
+        """Return whether a value is state that no code reads."""
         if name not in self.only_written or hasattr(type(value), "__get__"):
             return False
         # Of other types, append and [] may be anything.
         if name not in self.code.written and type(value) not in (list, dict):
             return False
-        readable = frozenset() if owner is None else read_by_bases(owner)
+        readable = frozenset()
+        if owner is not None:
+            readable = read_by_bases(owner)
         return readable is not None and name not in readable and not name.endswith("_")
 
     def _set(self, value):
         """Add elements in an order of their digests, each as if it were alone."""
-        outer, mark, digests = self.hash, len(self.seen), []
+        outer = self.hash
+        mark = len(self.seen)
+        digests = []
         for item in value:
             self.hash = hashlib.sha256()
             self.add(item)
@@ -181,6 +188,7 @@ class Digest:
     # --- arrays ---
 
     def _array(self, array):
+        """Add type, shape and values of an ndarray."""
         self.token("array", array.dtype.str, array.shape)
         if array.dtype.hasobject:
             self.add(array.tolist())
@@ -191,11 +199,15 @@ class Digest:
             self._attributes(getattr(array, "__dict__", {}))
 
     def _tensor(self, tensor):
+        """Add type, shape, values, attributes and hooks of a tensor, but not its device."""
         self.token("tensor", str(tensor.dtype), tuple(tensor.shape), tensor.requires_grad)
         self.add(type(tensor))
         self._attributes(vars(tensor))
         hooks = tensor._backward_hooks
-        self.add(list(hooks.values()) if hooks else None)
+        if hooks:
+            self.add(list(hooks.values()))
+        else:
+            self.add(None)
         values = tensor.detach()
         if values.is_quantized:
             values = values.dequantize()
@@ -209,8 +221,8 @@ class Digest:
         if not all(values.shape):
             return
         is_tensor = isinstance(values, torch.Tensor)
-        itemsize = values.element_size() if is_tensor else values.itemsize
-        step = max(1, CHUNK // (itemsize * int(np.prod(values.shape[1:]))))
+        row_bytes = values.itemsize * int(np.prod(values.shape[1:]))
+        step = max(1, CHUNK // row_bytes)
         for start in range(0, len(values), step):
             part = values[start : start + step]
             if is_tensor:
@@ -219,27 +231,33 @@ class Digest:
             self.hash.update(np.ascontiguousarray(part).reshape(-1).view(np.uint8))
 
     def _frame(self, frame):
+        """Add names, types, index and columns of a data frame."""
         columns = list(frame.columns)
         self._items("frame", (columns, [str(dtype) for dtype in frame.dtypes]))
-        self.add(np.asarray(frame.index) if hasattr(frame, "index") else None)
+        index = getattr(frame, "index", None)
+        if index is not None:
+            index = np.asarray(index)
+        self.add(index)
+        by_position = getattr(frame, "iloc", frame)
         for i in range(len(columns)):
-            self.add(np.asarray(frame.iloc[:, i] if hasattr(frame, "iloc") else frame[:, i]))
+            self.add(np.asarray(by_position[:, i]))
 
     # --- objects ---
 
     def _module(self, module):
+        """Add class and state of a torch module, but not whether it is in training mode."""
         kind = type(module)
         self.add(kind)
         state = {name: v for name, v in vars(module).items() if name not in _NO_STATE}
         for name, value in state.items():
-            if "_hooks" in name:  # their keys count up over all modules of the process
-                state[name] = list(value.values()) if isinstance(value, dict) else value
+            if "_hooks" in name and isinstance(value, dict):
+                state[name] = list(value.values())  # keys count up over all modules of the process
         buffers = state.get("_buffers", {})
         state["_buffers"] = {k: v for k, v in buffers.items() if not self._is_skipped(k, v, kind)}
         self._attributes(state, kind)
 
     def _scripted(self, module):
-        """Add the files that it is saved as, without line numbers."""
+        """Add the files of a saved scripted module, without line numbers."""
         if isinstance(module, torch.jit.ScriptFunction):
             buffer = io.BytesIO(module.save_to_buffer())
         else:
@@ -259,9 +277,11 @@ class Digest:
         if wrapped is not None and kind.__module__ == "functools":  # a cache of results
             self._items(kind.__name__, (wrapped,))
             return
-        reduce = copyreg.dispatch_table.get(kind)
         try:
-            parts = reduce(value) if reduce else value.__reduce_ex__(4)
+            if kind in copyreg.dispatch_table:
+                parts = copyreg.dispatch_table[kind](value)
+            else:
+                parts = value.__reduce_ex__(4)
         except RecursionError:
             raise
         except Exception:
@@ -281,12 +301,15 @@ class Digest:
         self.add((tuple(items or ()), tuple(pairs or ()), setter))
 
     def _cannot_see(self, what):
-        place = ".".join(map(str, self.path))
-        self.blind.append(f"{what} in {place}" if place else what)
+        """Note something whose content cannot be read."""
+        if self.path:
+            what = f"{what} in {'.'.join(map(str, self.path))}"
+        self.blind.append(what)
 
     # --- code ---
 
     def _class(self, cls):
+        """Add the name of a class, and of the user's classes the content."""
         name = library_name(cls)
         self.token("class", name or cls.__qualname__)
         if name is None:
@@ -294,6 +317,7 @@ class Digest:
             self._attributes({k: v for k, v in vars(cls).items() if k not in _LABELS}, cls)
 
     def _function(self, function):
+        """Add the name of a function, and of the user's functions what they can reach."""
         name = library_name(function)
         self.token("function", name or function.__qualname__)
         if name is not None:
@@ -313,7 +337,7 @@ class Digest:
             self._around(function, uses(code))
 
     def _around(self, function, found):
-        """Add what the code of a function names in its file and other files."""
+        """Add the values that the code of a function names in its file and in other files."""
         self.uses.add(found)
         for name in found.dynamic:
             self._cannot_see(f"code that {function.__qualname__} runs by {name}")
@@ -327,10 +351,10 @@ class Digest:
                 self._file(files[name], found.names)
 
     def _file(self, module, names):
-        """Add what is named of a module; all of it if it is a value on its own."""
+        """Add the values of some names in a module."""
         name = module.__name__
         self.token("module", name, *version(name))
-        key = id(module), frozenset(names)
+        key = (id(module), frozenset(names))
         if is_library(name) or key in self.seen:
             return
         self.seen[key] = len(self.seen), module
@@ -342,8 +366,8 @@ class Digest:
                 self._named(name, values[name])
 
     def _code(self, code):
-        """Add what code does; not where it stands."""
-        arguments = code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount
+        """Add the instructions of code, but not its file and lines."""
+        arguments = (code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount)
         self.token("code", arguments, code.co_flags, code.co_code, code.co_names)
         self.token(code.co_varnames, code.co_freevars, code.co_cellvars, code.co_exceptiontable)
         self._items("constants", code.co_consts)

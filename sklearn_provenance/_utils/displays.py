@@ -1,8 +1,12 @@
 """The two figures of nearly all protocols: lines over an axis, and points with names."""
 
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
+
 import numpy as np
 
 from .plotting import COLORS, MARKERS, divided, line_style, new_axes, normalised
+from .types import Axes
 
 
 class LinesDisplay:
@@ -23,7 +27,7 @@ class LinesDisplay:
     style : dict, default=None
         Keywords of all lines, which replace the others.
     dodge : bool, default=False
-        Whether lines are moved aside by a little, so that bars do not hide each other.
+        Whether lines are moved aside a little, so that bars do not hide each other.
     references : sequence of tuple, default=()
         ``(x, y, keywords)`` of lines to compare with. ``x=None`` or ``y=None`` is a line across.
     keys : dict of str to str, default=None
@@ -37,14 +41,14 @@ class LinesDisplay:
     legend : dict, default=None
         Arguments of ``ax.legend``.
     beside : PointsDisplay, default=None
-        Figure to draw at the right.
+        Figure to draw on the right.
 
     Attributes
     ----------
     ax_ : matplotlib Axes
         Axes with the lines.
     axes_ : ndarray of matplotlib Axes
-        These, and those of ``beside``.
+        ``ax_``, and the axes of ``beside``.
     figure_ : matplotlib Figure
         Figure that holds them.
     lines_ : list of matplotlib Line2D
@@ -55,22 +59,22 @@ class LinesDisplay:
 
     def __init__(
         self,
-        x,
-        y,
-        errors=None,
+        x: Any,
+        y: Sequence,
+        errors: Sequence | None = None,
         *,
-        names,
-        styles=None,
-        style=None,
-        dodge=False,
-        references=(),
-        keys=None,
-        ticks=None,
-        dots=None,
-        axes=None,
-        legend=None,
-        beside=None,
-    ):
+        names: Sequence[str],
+        styles: Sequence[Mapping[str, Any]] | None = None,
+        style: Mapping[str, Any] | None = None,
+        dodge: bool = False,
+        references: Sequence[tuple] = (),
+        keys: Mapping[str, str] | None = None,
+        ticks: Sequence[str] | None = None,
+        dots: tuple | None = None,
+        axes: Mapping[str, Any] | None = None,
+        legend: Mapping[str, Any] | None = None,
+        beside: "PointsDisplay | None" = None,
+    ) -> None:
         self.x = x
         self.y = y
         self.errors = errors
@@ -86,7 +90,7 @@ class LinesDisplay:
         self.legend = legend
         self.beside = beside
 
-    def plot(self, ax=None, **kwargs):
+    def plot(self, ax: Axes = None, **kwargs: Any) -> Self:
         """Draw the lines.
 
         Parameters
@@ -113,7 +117,7 @@ class LinesDisplay:
             ax.plot(*self.dots, ".", color="0.6", markersize=3, alpha=0.5)
         for x, y, keywords in self.references:
             _draw_reference(ax, x, y, keywords)
-        self._draw_lines(normalised((self.style or {}) | kwargs))
+        self._draw_lines(normalised({**(self.style or {}), **kwargs}))
         for label, linestyle in (self.keys or {}).items():
             ax.plot([], [], linestyle, color="0.4", label=label)
         axes = dict(self.axes or {})
@@ -123,22 +127,28 @@ class LinesDisplay:
         if self.ticks is not None:
             ax.set_xticks(self.x, self.ticks)
             ax.minorticks_off()
-        ax.legend(**{"frameon": False} | (self.legend or {}))
+        ax.legend(**{"frameon": False, **(self.legend or {})})
         return self
 
     def _draw_lines(self, style):
+        """Draw the lines with their bars; ``style`` replaces the style of each line."""
         n_lines = len(self.names)
-        of_each = np.ndim(self.x[0]) > 0
-        places = self.x if of_each else [np.asarray(self.x)] * n_lines
+        places = self.x
+        if np.ndim(self.x[0]) == 0:  # the same places for all lines
+            places = [np.asarray(self.x)] * n_lines
         if self.dodge:
-            step = np.diff(self.x).min() if len(self.x) > 1 else 1.0
+            step = np.diff(self.x).min(initial=np.inf)
+            if not np.isfinite(step):  # a single place
+                step = 1.0
             shifts = (np.arange(n_lines) - (n_lines - 1) / 2) * 0.03 * step
             places = [x + shift for x, shift in zip(places, shifts, strict=True)]
+        styles = self.styles
+        if styles is None:
+            styles = [line_style(i) for i in range(n_lines)]
         self.lines_ = []
         self.errorbars_ = []
         for i, name in enumerate(self.names):
-            keywords = line_style(i) if self.styles is None else self.styles[i]
-            keywords = {"label": name} | normalised(keywords) | style
+            keywords = {"label": name} | normalised(styles[i]) | style
             if self.errors is None:
                 self.lines_ += self.ax_.plot(places[i], self.y[i], **keywords)
                 continue
@@ -162,7 +172,7 @@ class PointsDisplay:
     names : sequence of str, default=None
         Names of the series in the legend. None leaves the legend out.
     spread : float, default=0.3
-        How far the first and the last series stand apart from the middle of a line.
+        Distance of the first and the last series from the middle of a line.
     style : dict, default=None
         Keywords of all points.
     references : sequence of tuple, default=()
@@ -184,17 +194,17 @@ class PointsDisplay:
 
     def __init__(
         self,
-        values,
-        errors,
+        values: Any,
+        errors: Any,
         *,
-        rows,
-        names=None,
-        spread=0.3,
-        style=None,
-        references=(),
-        axes=None,
-        legend=None,
-    ):
+        rows: Sequence[str],
+        names: Sequence[str] | None = None,
+        spread: float = 0.3,
+        style: Mapping[str, Any] | None = None,
+        references: Sequence[tuple] = (),
+        axes: Mapping[str, Any] | None = None,
+        legend: Mapping[str, Any] | None = None,
+    ) -> None:
         self.values = values
         self.errors = errors
         self.rows = rows
@@ -205,7 +215,7 @@ class PointsDisplay:
         self.axes = axes
         self.legend = legend
 
-    def plot(self, ax=None, **kwargs):
+    def plot(self, ax: Axes = None, **kwargs: Any) -> Self:
         """Draw the points.
 
         Parameters
@@ -225,9 +235,10 @@ class PointsDisplay:
         self.errorbars_ = []
         places = np.arange(len(self.rows))
         n_series = len(self.values)
-        # Points of several series at one place would hide each other.
-        shifts = np.linspace(-self.spread, self.spread, n_series) if n_series > 1 else [0.0]
-        style = normalised((self.style or {}) | kwargs)
+        shifts = np.zeros(n_series)
+        if n_series > 1:  # points of several series at one place would hide each other
+            shifts = np.linspace(-self.spread, self.spread, n_series)
+        style = normalised({**(self.style or {}), **kwargs})
         for i, (values, errors) in enumerate(zip(self.values, self.errors, strict=True)):
             keywords = {
                 "linestyle": "none",
@@ -242,14 +253,14 @@ class PointsDisplay:
         for x, y, keywords in self.references:
             _draw_reference(ax, x, y, keywords)
         ax.set_yticks(places, self.rows, parse_math=False)
-        ax.set(ylim=(max(len(places), 1) - 0.5, -0.5), **self.axes or {})
+        ax.set(ylim=(max(len(places), 1) - 0.5, -0.5), **(self.axes or {}))
         if self.names is not None:
-            ax.legend(**{"frameon": False} | (self.legend or {}))
+            ax.legend(**{"frameon": False, **(self.legend or {})})
         return self
 
 
 def _draw_reference(ax, x, y, keywords):
-    """A line through points, or across the axes."""
+    """Draw a line through points, or across the axes."""
     keywords = {"color": "0.6"} | keywords
     if x is None:
         ax.axhline(y, **keywords)

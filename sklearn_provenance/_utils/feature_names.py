@@ -79,8 +79,10 @@ def _names_out(step, names):
     if isinstance(step, ClassNamePrefixFeaturesOutMixin | RandomTreesEmbedding):
         return None  # these names are the transformer's, and tell nothing of the user's columns
     if names is None:
-        # Only a transformer of something else than columns can name what it gives.
-        return None if hasattr(step, "n_features_in_") else _as_names(step.get_feature_names_out())
+        # Only transformers of other things than columns, such as texts, name their own output.
+        if hasattr(step, "n_features_in_"):
+            return None
+        return _as_names(step.get_feature_names_out())
     if isinstance(step, OneHotEncoder):
         step = copy.copy(step)
         step.feature_name_combiner = lambda feature, category: feature
@@ -105,12 +107,12 @@ def _of_column_transformer(step, names):
 
 
 def _joined(parts):
-    """Names side by side; None if one part has none."""
+    """Join the names of several parts; None if one part has none."""
     if any(part is None for part in parts):
         return None
     return np.concatenate([_as_names(()), *parts])
 
 
 def _as_names(names):
-    """Names as an array, in which a string takes the room it needs."""
+    """Return names as an array of objects, in which strings may have any length."""
     return np.array([str(name) for name in names], dtype=object)

@@ -37,7 +37,8 @@ def write(path, content):
     path : path-like
         File to write or replace; a link stays a link.
     content : bytes
-        All of it. Where it cannot be written, as to a full disk, the OSError names ``path``.
+        Content of the file. Where it cannot be written, as to a full disk, the OSError names
+        ``path``.
     """
     path = Path(path).resolve()
     temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")
@@ -55,7 +56,7 @@ def write(path, content):
 
 
 def checksum(*parts):
-    """Digest of bytes-like parts, as text."""
+    """Compute a digest of bytes-like parts, as text."""
     digest = hashlib.blake2b(digest_size=16)
     for part in parts:
         digest.update(part)
@@ -79,8 +80,8 @@ def read_npz(path, keys):
 class Rows:
     """An array on disk whose rows are computed bit by bit, by several processes in turn.
 
-    Beside the ``.npy`` file there are a manifest, which says what rows are computed from and which
-    of them are done, and an empty ``.lock`` file. Rows are on disk before the manifest counts
+    Beside the ``.npy`` file there are an empty ``.lock`` file, and a manifest, which holds the
+    ``identity`` of the rows and which of them are done. Rows are on disk before the manifest counts
     them, and the manifest is replaced in one step, so that a process that is killed loses no more
     than the rows in flight. Rows are checked against the manifest's checksum when it is read. Rows
     that are done are never written again.
@@ -90,9 +91,9 @@ class Rows:
     data, manifest : path-like
         The two files.
     identity : dict
-        What the rows depend on, each part by name; JSON values.
+        Everything that the rows depend on, as JSON values by name.
     n_rows : int
-        Rows of the array.
+        Number of rows.
     row_shape : tuple of int, default=None
         Shape of one row; None takes that of the first rows.
     dtype : dtype-like, default=None
@@ -103,31 +104,39 @@ class Rows:
     done : ndarray of shape (n_rows,), bool
         Rows that are done. Read under the lock.
     notes : dict
-        What was said with :meth:`add`.
+        JSON values that were stored with :meth:`add`.
     """
 
     def __init__(self, data, manifest, identity, n_rows, row_shape=None, dtype=None):
-        self.data, self.manifest = Path(data), Path(manifest)
-        self.identity, self.n_rows = {"format": _FORMAT, **identity}, n_rows
+        self.data = Path(data)
+        self.manifest = Path(manifest)
+        self.identity = {"format": _FORMAT, **identity}
+        self.n_rows = n_rows
         if row_shape is not None:
             self.identity |= {"shape": [n_rows, *row_shape], "dtype": np.dtype(dtype).str}
         self._forget()
 
     def _forget(self):
-        self.done, self.notes = np.zeros(self.n_rows, bool), {}
-        self.row_shape = self.dtype = None
-        self._runs, self._digest, self._read_text = [], hashlib.blake2b(digest_size=16), None
+        """Start as if no row were done."""
+        self.done = np.zeros(self.n_rows, bool)
+        self.notes = {}
+        self.row_shape = None
+        self.dtype = None
+        self._runs = []  # [start, stop] of the rows that are done, in the order of their checksum
+        self._digest = hashlib.blake2b(digest_size=16)
+        self._read_text = None  # of the manifest
 
     @contextmanager
     def locked(self, progress=None):
-        """Hold the lock, wait for it if need be, and know what is done.
+        """Wait for the lock, hold it, and read which rows are done.
 
-        Where the folder cannot be written to, rows that are all done can be read without the lock.
+        In a folder that cannot be written to, rows can be read without the lock if all are done.
 
         Parameters
         ----------
         progress : str, default=None
-            What to call the rows when saying that another process is waited for; None is silent.
+            Name of the rows in the line that tells that another process is waited for; None writes
+            no line.
         """
         self.data.parent.mkdir(parents=True, exist_ok=True)
         with _locked(self.data.with_suffix(".lock"), progress) as obstacle:
@@ -142,6 +151,7 @@ class Rows:
             yield self
 
     def _open(self):
+        """Read the manifest and check the rows, unless they are as they were read before."""
         try:
             text = self.manifest.read_bytes()
         except FileNotFoundError:
@@ -161,10 +171,10 @@ class Rows:
         if not sound:
             what = "is damaged, of an earlier version, or not a manifest of such rows"
             raise self._refusal(self.manifest, what)
-        # Whatever the checksum covers was written below.
-        theirs = content["identity"]
-        names = [*self.identity, *(name for name in theirs if name not in self.identity)]
-        differ = [name for name in names if theirs.get(name) != self.identity.get(name)]
+        # The checksum tells that `_write_manifest` wrote this content.
+        written = content["identity"]
+        names = dict.fromkeys([*self.identity, *written])
+        differ = [name for name in names if written.get(name) != self.identity.get(name)]
         if differ:
             raise ValueError(
                 f"The folder {str(self.data.parent)!r} holds results of another call; what "
@@ -176,9 +186,12 @@ class Rows:
             self._check_data(content)
         for start, stop in content["done"]:
             self.done[start:stop] = True
-        self._runs, self.notes, self._read_text = content["done"], content["notes"], text
+        self._runs = content["done"]
+        self.notes = content["notes"]
+        self._read_text = text
 
     def _check_data(self, content):
+        """Raise a ValueError unless the array has the rows of the manifest."""
         try:
             with self.data.open("rb") as file:
                 header = file.read(len(self._header))
@@ -197,16 +210,16 @@ class Rows:
             raise self._refusal(self.data, "was altered: its rows do not have their checksum")
 
     def add(self, rows, values, **notes):
-        """Keep some rows; to be called under the lock.
+        """Write some rows; to be called under the lock.
 
         Parameters
         ----------
         rows : sequence of int
-            Their numbers; none of them done.
+            Numbers of rows, none of which is done.
         values : ndarray of shape (len(rows), ...)
-            What they are.
+            The rows.
         **notes
-            JSON values to remember.
+            JSON values to store with them.
         """
         rows = np.asarray(rows)
         if self.done[rows].any():
@@ -237,6 +250,7 @@ class Rows:
         self._write_manifest()
 
     def _write_manifest(self):
+        """Write the manifest for the rows that are done."""
         content = {
             "identity": self.identity,
             "row_shape": list(self.row_shape),
@@ -252,15 +266,16 @@ class Rows:
         self._read_text = text
 
     def take(self, rows):
-        """Copy some rows into memory, ndarray of shape (len(rows), ...)."""
+        """Copy some rows into memory, as an ndarray of shape (len(rows), ...)."""
         pieces = self._pieces((int(row), int(row) + 1) for row in rows)
         return np.frombuffer(bytearray().join(pieces), self.dtype).reshape(-1, *self.row_shape)
 
     def array(self):
-        """Map all rows read-only; to be called when all are done, since when none is written."""
+        """Map all rows read-only; to be called when all are done, after which none changes."""
         return np.load(self.data, mmap_mode="r", allow_pickle=False)
 
     def _pieces(self, runs):
+        """Read runs of rows, some bytes at a time."""
         step = max(1, _PIECE // max(1, self._row_bytes))
         with self.data.open("rb") as file:
             for start, stop in runs:
@@ -273,7 +288,9 @@ class Rows:
                     yield piece
 
     def _set_shape(self, row_shape, dtype):
-        self.row_shape, self.dtype = row_shape, dtype
+        """Set shape and type of the rows, and what follows from them."""
+        self.row_shape = row_shape
+        self.dtype = dtype
         self._row_bytes = math.prod(row_shape) * dtype.itemsize
         content = io.BytesIO()
         fields = {"descr": dtype.str, "fortran_order": False, "shape": (self.n_rows, *row_shape)}
@@ -281,9 +298,11 @@ class Rows:
         self._header = content.getvalue()
 
     def _offset(self, row):
+        """Return the place of a row in the file, in bytes."""
         return len(self._header) + row * self._row_bytes
 
     def _refusal(self, path, what):
+        """Return the error for a file that cannot be used."""
         return ValueError(
             f"{path} {what}. Delete {self.data.name} and {self.manifest.name} to compute the rows "
             "again, or choose another folder"
@@ -292,7 +311,7 @@ class Rows:
 
 @contextmanager
 def _naming(path):
-    """Name a file in OSErrors: that of a full disk does not say which it is."""
+    """Name a file in OSErrors, because that of a full disk does not."""
     try:
         yield
     except OSError as error:
@@ -303,7 +322,7 @@ def _naming(path):
 def _locked(path, progress):
     """Hold a lock that the operating system releases whichever way the process ends.
 
-    Gives the error of a folder that cannot be written to, where nothing is locked, or None.
+    The value is None, or the error of a folder that cannot be written to, where nothing is locked.
     """
     try:
         file = path.open("ab")
@@ -326,6 +345,7 @@ def _locked(path, progress):
 
 
 def _acquired(file):
+    """Take the lock of a file, and return whether it was free."""
     try:
         if fcntl is None:
             msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)

@@ -1,4 +1,4 @@
-"""From an estimator as it was given to the fitted one in use."""
+"""Fitted estimators: whether an estimator is fitted, and which one to use."""
 
 from sklearn.base import BaseEstimator, clone, is_outlier_detector, is_regressor
 from sklearn.exceptions import NotFittedError
@@ -8,7 +8,7 @@ from torch import nn
 
 
 def is_fitted(estimator):
-    """Whether an estimator can be used as it stands; modules always can."""
+    """Return whether an estimator is fitted; modules always count as fitted."""
     if isinstance(estimator, nn.Module):
         return True
     try:
@@ -21,7 +21,7 @@ def is_fitted(estimator):
 
 
 def predicts_numbers(estimator):
-    """Whether an estimator's targets are numbers: a regressor, or a detector of outliers."""
+    """Return whether an estimator predicts numbers, as regressors and outlier detectors do."""
     if isinstance(estimator, nn.Module):
         return False
     if isinstance(estimator, list | tuple):
@@ -33,14 +33,14 @@ def predicts_numbers(estimator):
 
 
 def fit_estimator(estimator, X, y):
-    """Fit; a function of a module, by which joblib finds what it did before."""
+    """Fit an estimator; joblib finds earlier results by the name of this function."""
     return estimator.fit(X, y)
 
 
 def resolve(estimator, prefit, X, y, memory=None):
-    """The model in use: the estimator itself where it is fitted, else a fitted clone.
+    """Return the estimator itself where it is fitted, else a fitted clone.
 
-    A module, and what a FrozenEstimator holds, always stays as it is. ``memory`` keeps clones.
+    Modules and FrozenEstimators are never fitted here. ``memory`` caches fitted clones.
     """
     if not isinstance(estimator, nn.Module) and not hasattr(estimator, "predict"):
         raise TypeError(
@@ -52,12 +52,14 @@ def resolve(estimator, prefit, X, y, memory=None):
         if is_fitted(estimator):
             return estimator
         if fixed or prefit is True:
-            reason = "stays as it is here" if fixed else "prefit=True says that it is"
+            reason = "prefit=True says that it is"
+            if fixed:
+                reason = "stays as it is here"
             raise NotFittedError(f"the {type(estimator).__name__} is not fitted, and {reason}")
     return check_memory(memory).cache(fit_estimator)(clone(estimator), X, y)
 
 
 def check_fitted(estimator):
-    """Raise if an estimator of scikit-learn's kind is not fitted; others do not tell."""
+    """Raise if a scikit-learn estimator is not fitted; other objects do not tell."""
     if hasattr(estimator, "fit") and hasattr(estimator, "__sklearn_tags__"):
         check_is_fitted(estimator)

@@ -4,6 +4,7 @@ import hashlib
 import warnings
 from collections.abc import Mapping
 from datetime import date, timedelta
+from itertools import chain
 
 import numpy as np
 import torch
@@ -17,7 +18,7 @@ _WIDE = 2**13  # numbers in a row; in more, the zeros are not looked at
 
 
 def fingerprint(*values):
-    """Digest of values and of everything that they can reach.
+    """Compute a digest of values and of everything that they can reach.
 
     Parameters
     ----------
@@ -28,8 +29,8 @@ def fingerprint(*values):
     Returns
     -------
     str or None
-        Hexadecimal digest, the same in every process. None, with a warning, if there is something
-        that cannot be seen into, such as an open file: results must not be found by it then.
+        Hexadecimal digest, the same in every process. None, with a warning, if something cannot be
+        read, such as an open file: then results must not be looked up by the digest.
     """
     try:
         digest = Digest()
@@ -53,14 +54,13 @@ def fingerprint(*values):
 
 
 def row_digests(X):
-    """Numbers that identify the rows of X by what they hold.
+    """Compute numbers that identify the rows of X by their content.
 
     Parameters
     ----------
     X : array-like of shape (n, ...) or dict of array-likes
         Array, tensor, sparse matrix, data frame or list of anything; a dict has the inputs of each
-        row. Numbers count by their value in double precision, not
-        by their type.
+        row. Numbers count by their value in double precision, not by their type.
 
     Returns
     -------
@@ -72,60 +72,91 @@ def row_digests(X):
         return _numbers(np.hstack([row_digests(X[name]) for name in names]), repr(names).encode())
     if issparse(X):
         return _numbers(X.tocsr())
-    if isinstance(X, torch.Tensor):
-        X = _as_numpy(X)
     if isinstance(X, list | tuple):
-        X = [_as_numpy(row) if isinstance(row, torch.Tensor) else row for row in X]
+        return _of_list([_as_numpy(row) for row in X])
     if type(X).__name__ in ("DataFrame", "Series") and is_library(type(X).__module__):
         return _columns(X)
-    if isinstance(X, list) and all(isinstance(row, str) for row in X):
-        return _table(_content(X[i : i + 1]) for i in range(len(X)))
-    words = isinstance(X, list) and any(map(_has_words, X))
-    rows = None if words else _as_array(X)
-    if rows is not None and rows.dtype.kind in "biuf":
+    return _of_array(_as_array(_as_numpy(X)))
+
+
+def _of_list(X):
+    """Compute the digests of the rows of a list."""
+    if all(isinstance(row, str) for row in X):
+        return _table(_content([row]) for row in X)
+    if any(map(_has_words, X)):  # as an array, numbers would become words
+        return np.concatenate([_of_row(row) for row in X])
+    rows = _as_array(X)
+    if rows.dtype.kind not in "biuf" and len(X) > 1:  # one row's type is not that of all
+        return np.concatenate([_of_row(row) for row in X])
+    return _of_array(rows)
+
+
+def _of_row(row):
+    """Compute the digest of one row of a list, (1, 4)."""
+    if _has_words(row):
+        return _table([_content([row])])
+    return row_digests([row])
+
+
+def _of_array(rows):
+    """Compute the digests of the rows of an array."""
+    if rows.dtype.kind in "biuf":
         return _numbers(rows)
-    if words or (isinstance(X, list) and len(X) > 1):  # one row's type is not that of all
-        parts = (_table([_content([row])]) if _has_words(row) else row_digests([row]) for row in X)
-        return np.concatenate(list(parts))
     return _table(_content(rows[i : i + 1]) for i in range(len(rows)))
 
 
-def _as_numpy(tensor):
-    tensor = tensor.detach().cpu()
-    tensor = tensor if tensor.layout is torch.strided else tensor.to_dense()
-    return (tensor.double() if tensor.is_floating_point() else tensor).numpy()
+def _as_numpy(values):
+    """Turn a tensor into an array, with floats in double precision; leave other values alone."""
+    if not isinstance(values, torch.Tensor):
+        return values
+    values = values.detach().cpu()
+    if values.layout is not torch.strided:
+        values = values.to_dense()
+    if values.is_floating_point():
+        values = values.double()
+    return values.numpy()
 
 
 def _has_words(row):
+    """Return whether a row is a list with texts or None."""
     return isinstance(row, list | tuple) and not {str, bytes, type(None)}.isdisjoint(map(type, row))
 
 
 def _columns(frame):
-    """Digests of the rows of a data frame: numbers together, then everything else."""
+    """Compute the digests of the rows of a data frame: numbers together, then everything else."""
     if len(frame.shape) == 1:
         frame = frame.to_frame()
-    numbers, others = [], []
+    by_position = getattr(frame, "iloc", frame)
+    numbers = []
+    others = []
     for i in range(frame.shape[1]):
-        column = frame.iloc[:, i] if hasattr(frame, "iloc") else frame[:, i]
-        # By the type of the column, which does not depend on the rows.
-        if isinstance(column.dtype, np.dtype):
-            is_number = column.dtype.kind in "biuf"
-        else:
-            is_number = hasattr(column.dtype, "is_numeric") and column.dtype.is_numeric()
-        if is_number:
+        column = by_position[:, i]
+        if _is_numeric(column.dtype):
             numbers.append(np.asarray(column, dtype=np.float64))
         else:
             others.append(column.to_list())
-    parts = []
-    if numbers or not others:
-        parts.append(_numbers(np.column_stack(numbers) if numbers else np.empty(frame.shape)))
-    if others:
-        rows = others[0] if len(others) == 1 else zip(*others, strict=True)
-        parts.append(_table(_content([row]) for row in rows))
-    return parts[0] if len(parts) == 1 else _numbers(np.hstack(parts))
+    if not others:
+        if not numbers:
+            return _numbers(np.empty(frame.shape))
+        return _numbers(np.column_stack(numbers))
+    rows = others[0]
+    if len(others) > 1:
+        rows = zip(*others, strict=True)
+    digests = _table(_content([row]) for row in rows)
+    if not numbers:
+        return digests
+    return _numbers(np.hstack([_numbers(np.column_stack(numbers)), digests]))
+
+
+def _is_numeric(dtype):
+    """Return whether a column of a data frame holds numbers, whatever its rows are."""
+    if isinstance(dtype, np.dtype):
+        return dtype.kind in "biuf"
+    return hasattr(dtype, "is_numeric") and dtype.is_numeric()
 
 
 def _table(contents, prefix=b""):
+    """Compute digests of bytes, (n, 4), which all begin with the same prefix."""
     start = hashlib.blake2b(prefix, digest_size=16)
     digests = []
     for content in contents:
@@ -136,6 +167,7 @@ def _table(contents, prefix=b""):
 
 
 def _as_array(X):
+    """Return rows as an array; rows of several lengths become objects."""
     try:
         return np.asarray(X)
     except ValueError:  # rows of several lengths
@@ -145,21 +177,24 @@ def _as_array(X):
 
 
 def _numbers(X, prefix=b""):
-    """Digests of rows of numbers, some rows at a time."""
-    X = X if issparse(X) else X.reshape(len(X), -1) if X.size else X.reshape(len(X), 0)
+    """Compute the digests of rows of numbers, some rows at a time."""
+    if not issparse(X):
+        X = X.reshape(len(X), int(np.prod(X.shape[1:])) if X.size else 0)
     step = max(1, CHUNK // (8 * max(1, X.shape[1])))
-    if X.shape[1] <= _WIDE:
-        blocks = (X[i : i + step] for i in range(0, X.shape[0], step))
-        blocks = (block.toarray() if issparse(block) else block for block in blocks)
-        # -0.0 equals 0.0.
-        rows = (row for block in blocks for row in block.astype(np.float64, order="C") + 0.0)
-    else:
-        rows = (row for i in range(0, X.shape[0], step) for row in _entries(X[i : i + step]))
-    return _table(rows, prefix)
+    content = _entries if X.shape[1] > _WIDE else _values
+    blocks = (X[i : i + step] for i in range(0, X.shape[0], step))
+    return _table(chain.from_iterable(map(content, blocks)), prefix)
+
+
+def _values(block):
+    """Return the values of each row."""
+    if issparse(block):
+        block = block.toarray()
+    return block.astype(np.float64, order="C") + 0.0  # -0.0 becomes 0.0, to which it is equal
 
 
 def _entries(block):
-    """Columns and values of what is not zero in each row."""
+    """Yield columns and values of the non-zero numbers of each row."""
     block = csr_array(block, dtype=np.float64, copy=True)
     block.sum_duplicates()
     block.eliminate_zeros()
@@ -168,8 +203,9 @@ def _entries(block):
 
 
 def _content(row):
-    """What a row of anything holds, given as a list or array of length 1."""
-    row = row if isinstance(row, list | tuple) else row.tolist()
+    """Return the content of a row as bytes; the row is in a list or array of length 1."""
+    if not isinstance(row, list | tuple):
+        row = row.tolist()
     flat = row
     while len(flat) == 1 and isinstance(flat[0], list | tuple):
         flat = flat[0]

@@ -1,4 +1,4 @@
-"""What is kept in memory within a budget."""
+"""A cache of results in memory, within a budget."""
 
 import numbers
 import threading
@@ -40,30 +40,31 @@ def check_fits(needed, what, memory_limit, advice):
 
 
 class Kept:
-    """Results by key, the least recently used dropped first where they pass a budget.
+    """Cache of results by key, which drops the least recently used ones where they pass a budget.
 
-    Threads that ask for the same result wait for the first.
+    Threads that ask for the same result wait for the first of them.
 
     Parameters
     ----------
     memory_limit : float
-        Bytes.
+        Budget in bytes.
     """
 
     def __init__(self, memory_limit):
         self.memory_limit = memory_limit
-        self._results, self._lock = OrderedDict(), threading.RLock()
+        self._results = OrderedDict()
+        self._lock = threading.RLock()
 
     def __call__(self, key, make):
-        """``make()``, or what it gave before for this key.
+        """Return ``make()``, or its earlier result for this key.
 
         Parameters
         ----------
         key : tuple
-            Arrays in it count by what they hold. Of objects that cannot be seen into, nothing is
-            kept.
+            Key, in which arrays count by their content. Nothing is cached if it has objects whose
+            content cannot be read.
         make : callable
-            Computes the result.
+            Function that computes the result.
         """
         key = content_key(key)
         if key is None:
@@ -79,12 +80,12 @@ class Kept:
             return self._results[key]
 
     def prepare(self, makers):
-        """Keep results before they are asked for, as long as they take half of the budget.
+        """Compute results before they are asked for, until they take half of the budget.
 
         Parameters
         ----------
         makers : iterable of (tuple, callable)
-            Keys, and what computes the results.
+            Keys, and the functions that compute the results.
         """
         size = 0
         for key, make in makers:
@@ -95,10 +96,10 @@ class Kept:
                 break
 
     def _make_room(self):
-        """Drop what takes more than a third of the budget: what follows may be as large.
+        """Drop results of more than a third of the budget, because the next may be as large.
 
-        Results whose key begins with "points" stay, since others are made of them. What others
-        share with them does not count.
+        Results whose key begins with "points" stay, since others are computed from them. Objects
+        that others share with them do not count.
         """
         for key, result in list(self._results.items()):
             if key[0] != "points" and n_bytes(result, self._seen_points()) > self.memory_limit / 3:
@@ -118,14 +119,17 @@ class Kept:
 
 
 def content_key(values):
-    """Something hashable that is equal for values of equal content; None where that is not seen."""
+    """Return a hashable key that is equal for values of equal content; None if unreadable."""
     key = []
     for value in values:
         if value is None or isinstance(value, str | numbers.Integral):
             key.append(value)
             continue
         key.append((type(value), getattr(value, "shape", None)))
-        for part in [value.data, value.indices, value.indptr] if issparse(value) else [value]:
+        parts = [value]
+        if issparse(value):
+            parts = [value.data, value.indices, value.indptr]
+        for part in parts:
             if isinstance(part, torch.Tensor):
                 if part.dtype == torch.bfloat16:  # NumPy has no such numbers
                     return None
@@ -140,22 +144,27 @@ def content_key(values):
     return tuple(key)
 
 
-def n_bytes(value, _seen=None):
-    """Bytes of the arrays that an object holds."""
-    seen = set() if _seen is None else _seen
+def n_bytes(value, seen=None):
+    """Count the bytes of the arrays in an object, each array once."""
+    if seen is None:
+        seen = set()
     if id(value) in seen:
         return 0
     seen.add(id(value))
     if isinstance(value, torch.Tensor):
         return value.numel() * value.element_size()
+    if isinstance(value, np.memmap):  # on disk
+        return 0
     if isinstance(value, np.ndarray):
-        return 0 if isinstance(value, np.memmap) else value.nbytes
+        return value.nbytes
     if issparse(value):
         return sum(part.nbytes for part in vars(value).values() if isinstance(part, np.ndarray))
     if isinstance(value, dict):
         return sum(n_bytes(item, seen) for item in value.values())
     if isinstance(value, list | tuple):
         return sum(n_bytes(item, seen) for item in value)
-    # Networks and user's objects are not ours to count.
-    own = type(value).__module__.startswith(__package__.rpartition(".")[0])
-    return n_bytes(vars(value), seen) if own and hasattr(value, "__dict__") else 0
+    # Networks and other objects of the user do not count: they are there anyway.
+    is_ours = type(value).__module__.startswith(__package__.rpartition(".")[0])
+    if not is_ours or not hasattr(value, "__dict__"):
+        return 0
+    return n_bytes(vars(value), seen)

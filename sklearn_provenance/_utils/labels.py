@@ -4,7 +4,7 @@ import numpy as np
 
 
 def positions(classes, labels, name):
-    """Positions of labels in classes.
+    """Find the positions of labels in classes.
 
     Parameters
     ----------
@@ -13,7 +13,7 @@ def positions(classes, labels, name):
     labels : array-like of shape (n,)
         Labels to find.
     name : str
-        What the error calls them.
+        Name of the caller's argument.
 
     Returns
     -------
@@ -51,7 +51,7 @@ def equal_shares(counts, k):
 
 
 def label_columns(y, n_rows, classes):
-    """Columns of the logits that labels stand for."""
+    """Find the columns of logits that labels stand for."""
     if y is None:
         raise ValueError("Margins are those of labels: give y_eval.")
     y = np.asarray(y)
@@ -65,19 +65,19 @@ def label_columns(y, n_rows, classes):
 
 
 def majority(labels, valid):
-    """Place of the most frequent label of each row, the first of those that are equally frequent.
+    """Find the most frequent label of each row, of equally frequent ones the first.
 
     Parameters
     ----------
     labels : ndarray of shape (n, k)
         Labels in order of rank.
     valid : ndarray of shape (n, k), bool
-        Those that count.
+        Labels that count.
 
     Returns
     -------
     ndarray of shape (n,)
-        From 0 to k - 1.
+        Places of the labels, from 0 to k - 1.
     """
     votes = ((labels[:, :, None] == labels[:, None]) & valid[:, None]).sum(axis=2)
     return np.where(valid, votes, 0).argmax(axis=1)

@@ -1,4 +1,4 @@
-"""Running a torch module of the user's without changing it, and from several threads."""
+"""Run a user's torch module without changing it, also from several threads."""
 
 import itertools
 import os
@@ -15,7 +15,7 @@ _NUMBERS = itertools.count()
 
 
 def _forget():
-    """A forked process starts without the threads that held locks."""
+    """Make new locks in a forked process, in which the threads that held the old ones are gone."""
     global _REGISTRY, _LOCKS
     _REGISTRY = threading.Lock()
     _LOCKS = weakref.WeakKeyDictionary()
@@ -52,18 +52,18 @@ def held(module):
     Parameters
     ----------
     module : torch.nn.Module
-        And its submodules.
+        Module, which is held with its submodules.
 
     Returns
     -------
     context manager
-        A thread may take it again.
+        Context, which a thread may enter again.
     """
     return _held(list(module.modules()))
 
 
 def state_sums(module):
-    """Sums of parameters and buffers, exactly, which change when these do."""
+    """Return exact sums of parameters and buffers, to see whether these have changed."""
     with held(module):  # calls on other threads swap parameters for the time being
         state = [*module.parameters(), *module.buffers()]
         return [float(t.detach().sum(dtype=torch.float64)).hex() for t in state]
@@ -113,18 +113,20 @@ def evaluation_mode(module):
 
 @contextmanager
 def evaluation(module, draws_on=None):
-    """Evaluation mode with gradients, even where the caller's context has them switched off.
+    """Hold a module in evaluation mode with gradients on, even where the caller has them off.
 
     Parameters
     ----------
     module : torch.nn.Module
         See :func:`evaluation_mode`.
     draws_on : torch.device, default=None
-        Where a module draws random numbers that nobody else is to miss: the global generators, and
-        this device's, are set back.
+        Device on which the module may draw random numbers. The global generators, and that of the
+        device, are restored afterwards. None restores none.
     """
     with evaluation_mode(module), torch.inference_mode(False), torch.enable_grad():
-        generators = None if draws_on is None else Generators(draws_on)
+        generators = None
+        if draws_on is not None:
+            generators = Generators(draws_on)
         try:
             yield
         finally:
@@ -139,8 +141,10 @@ def _set_modes(modules, modes):
 
 
 def _version(tensor):
-    """Counts in-place writes; None where nothing counts them."""
-    return None if tensor.is_inference() else tensor._version
+    """Return the number of in-place writes to a tensor; None where torch does not count them."""
+    if tensor.is_inference():
+        return None
+    return tensor._version
 
 
 class Generators:
@@ -149,17 +153,19 @@ class Generators:
     Parameters
     ----------
     device : torch.device
-        A GPU's generator is kept besides the CPU's and NumPy's.
+        GPU whose generator is kept besides those of the CPU and of NumPy.
     """
 
     def __init__(self, device):
-        self.device = device if device.type == "cuda" else None
         self.numpy = np.random.get_state()  # noqa: NPY002
         self.torch = torch.get_rng_state()
-        self.cuda = None if self.device is None else torch.cuda.get_rng_state(self.device)
+        self.device = None
+        if device.type == "cuda":
+            self.device = device
+            self.cuda = torch.cuda.get_rng_state(device)
 
     def restore(self):
-        """Set the generators back.
+        """Restore the generators.
 
         Returns
         -------

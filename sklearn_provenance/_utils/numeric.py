@@ -11,7 +11,7 @@ from .rows import n_rows
 
 
 def as_given(X, name="X"):
-    """X without the gradient of tensors, refused where something of it would be dropped."""
+    """Return X without gradients, or raise where reading it would drop a part of it."""
     if isinstance(X, Mapping) and not issparse(X):  # a matrix in DOK format is both
         return {key: as_given(value, name) for key, value in X.items()}
     check_readable(X, name)
@@ -39,7 +39,7 @@ def as_ndarray(values):
 
 
 def as_numbers(X):
-    """Numbers that a module may take.
+    """Return rows as numbers that a module may take.
 
     Parameters
     ----------
@@ -64,30 +64,38 @@ def as_numbers(X):
         return x
     if isinstance(X, torch.Tensor):
         return X
-    X = X.tocsr() if issparse(X) else _as_array(X)
-    if X.dtype.kind in "iu" and not issparse(X):
-        unknown_to_torch = X.dtype.kind == "u" and X.dtype.itemsize > 1
-        return _as_tensor(X.astype(np.int64) if unknown_to_torch else X)
+    if issparse(X):
+        X = X.tocsr()
+    else:
+        X = _as_array(X)
+        if X.dtype.kind == "u" and X.dtype.itemsize > 1:  # types that torch does not have
+            X = X.astype(np.int64)
+        if X.dtype.kind in "iu":
+            return _as_tensor(X)
     if X.dtype.kind == "f" and X.dtype.itemsize >= 8:
         return X.astype(np.float64, copy=False)
     return X.astype(np.float32, copy=False)
 
 
 def is_integer(x):
-    """Whether rows are a tensor of integers."""
+    """Return whether rows are a tensor of integers."""
     return isinstance(x, torch.Tensor) and not x.is_floating_point() and x.dtype != torch.bool
 
 
 def _as_tensor(x):
+    """Return numbers as a tensor."""
     if isinstance(x, torch.Tensor):
         return x
-    return torch.tensor(np.ascontiguousarray(x.toarray() if issparse(x) else x))
+    if issparse(x):
+        x = x.toarray()
+    return torch.tensor(np.ascontiguousarray(x))
 
 
 def _as_array(X):
+    """Return rows as an array of numbers, or raise a ValueError."""
     try:
-        # Rows of a memory map are read when they are needed.
-        X = X if isinstance(X, np.memmap) else np.asarray(X)
+        if not isinstance(X, np.memmap):  # whose rows are read when they are needed
+            X = np.asarray(X)
         if X.dtype == object:
             X = X.astype(np.float64)
     except (TypeError, ValueError) as error:

@@ -8,7 +8,7 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
 
 def pyplot():
-    """Matplotlib's pyplot, or an error that says how to get it."""
+    """Import Matplotlib's pyplot, or raise an ImportError that says how to install it."""
     try:
         import matplotlib.pyplot as plt
     except ImportError as error:
@@ -17,13 +17,15 @@ def pyplot():
 
 
 def new_axes(ax):
-    """The axes given, or new ones."""
+    """Return axes to draw in, new ones where ``ax`` is None."""
     plt = pyplot()
-    return plt.subplots(layout="constrained")[1] if ax is None else ax
+    if ax is None:
+        _, ax = plt.subplots(layout="constrained")
+    return ax
 
 
 def divided(ax, ratios, figsize):
-    """Axes beside each other at the place of a subplot, or in a new figure.
+    """Make axes beside each other at the place of a subplot, or in a new figure.
 
     Parameters
     ----------
@@ -44,17 +46,17 @@ def divided(ax, ratios, figsize):
     ValueError
         If ``ax`` is no subplot.
     """
-    given = ax
-    ax = new_axes(ax)
-    place = _place(ax)
-    if given is None:
+    if ax is None:
+        ax = new_axes(None)
         ax.figure.set_size_inches(figsize)
+    place = _place(ax)
     ax.set_axis_off()
     grid = place.subgridspec(1, len(ratios), width_ratios=ratios)
     return np.array([ax.figure.add_subplot(part) for part in grid])
 
 
 def _place(ax):
+    """Return the place of a subplot, or raise a ValueError for other axes."""
     place = ax.get_subplotspec()
     if place is None:
         raise ValueError("ax must be a subplot, such as plt.subplots makes")
@@ -62,7 +64,7 @@ def _place(ax):
 
 
 def line_style(number):
-    """Colour, marker and kind of line that tell a method from others, also in grey."""
+    """Return colour, marker and kind of line that tell a method from others, also in grey."""
     return {
         "color": COLORS[number % len(COLORS)],
         "marker": MARKERS[number % len(MARKERS)],
@@ -71,7 +73,7 @@ def line_style(number):
 
 
 def normalised(style):
-    """Keywords of a line by their long names, so that they can replace others."""
+    """Return keywords of a line by their long names, so that they can replace others."""
     from matplotlib.cbook import normalize_kwargs
     from matplotlib.lines import Line2D
 
@@ -79,7 +81,7 @@ def normalised(style):
 
 
 def new_canvas(ax, figsize):
-    """A figure, or a subfigure at the place of a subplot.
+    """Make a figure, or a subfigure at the place of a subplot.
 
     Parameters
     ----------
@@ -91,7 +93,7 @@ def new_canvas(ax, figsize):
     Returns
     -------
     canvas, figure : matplotlib FigureBase, Figure
-        Where to make subplots, and the figure that holds it.
+        Figure or subfigure in which to make subplots, and the whole figure.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""What comes out as it went in: global generators, and an estimator whose fit fails."""
+"""Restore global generators, and an estimator whose fit fails."""
 
 import random
 from contextlib import contextmanager
@@ -14,12 +14,15 @@ def restored_generators(device=None, seed=None):
     Parameters
     ----------
     device : torch.device, default=None
-        A CUDA device whose generator is restored, too.
+        CUDA device whose generator is restored, too.
     seed : int, default=None
-        Seed of all of them inside, which may be negative; None leaves them where they are.
+        Seed for all of them, which may be negative; None leaves them as they are.
     """
-    devices = [device] if device is not None and device.type == "cuda" else []
-    numpy_state, python_state = np.random.get_state(), random.getstate()  # noqa: NPY002
+    devices = []
+    if device is not None and device.type == "cuda":
+        devices.append(device)
+    numpy_state = np.random.get_state()  # noqa: NPY002
+    python_state = random.getstate()
     with torch.random.fork_rng(devices=devices):
         try:
             if seed is not None:
@@ -36,7 +39,7 @@ def restored_generators(device=None, seed=None):
 
 @contextmanager
 def restored_on_error(estimator):
-    """Give an estimator back the attributes that it had if what is inside fails."""
+    """Restore the attributes of an estimator if the code inside fails."""
     before = vars(estimator).copy()
     try:
         yield

@@ -1,8 +1,13 @@
-"""What a protocol measured: attributes, tables, a text and a figure."""
+"""The result of a protocol: attributes, tables, a text and a figure."""
 
+from collections.abc import Callable
 from inspect import Parameter, signature
+from typing import Any
 
-from .tables import frame
+from numpy.typing import NDArray
+
+from .tables import Table, frame
+from .types import Axes, DataFrame
 
 
 class Result:
@@ -14,29 +19,37 @@ class Result:
     Parameters
     ----------
     text : str
-        What ``repr`` says.
+        Text that ``repr`` returns.
     table : Table
-        What :meth:`to_frame` returns.
+        Values that :meth:`to_frame` returns.
     figure : callable
         ``figure(result, **options)`` makes the display that :meth:`plot` draws.
     summary : Table, default=None
-        What :meth:`summary` returns; None takes ``table``.
+        Values that :meth:`summary` returns; None takes ``table``.
     **attributes
         Values by their names.
     """
 
-    def __init__(self, text, table, figure, summary=None, **attributes):
-        own = {"_text": text, "_table": table, "_figure": figure}
-        vars(self).update(attributes, _summary=table if summary is None else summary, **own)
+    def __init__(
+        self,
+        text: str,
+        table: Table,
+        figure: Callable,
+        summary: Table | None = None,
+        **attributes: Any,
+    ) -> None:
+        if summary is None:
+            summary = table
+        vars(self).update(attributes, _text=text, _table=table, _figure=figure, _summary=summary)
 
     def __setattr__(self, name, value):
         # Tables and text were made from the values.
-        raise AttributeError(f"{type(self).__name__} is read-only, but {name!r} was to be set")
+        raise AttributeError(f"{type(self).__name__} is read-only, {name!r} cannot be set")
 
     def __repr__(self):
         return self._text
 
-    def to_frame(self):
+    def to_frame(self) -> DataFrame:
         """Return all values.
 
         Returns
@@ -51,7 +64,7 @@ class Result:
         """
         return frame(self._table.columns(), "to_frame")
 
-    def summary(self):
+    def summary(self) -> DataFrame:
         """Return means with their standard errors, which end in ``_se``.
 
         Returns
@@ -66,13 +79,13 @@ class Result:
         """
         return frame(self._summary.columns(), "summary")
 
-    def means(self, what=None):
+    def means(self, what: str | None = None) -> tuple[NDArray, NDArray]:
         """Return means as arrays.
 
         Parameters
         ----------
         what : str, default=None
-            Name of a column of :meth:`summary` that has a standard error. None takes the first.
+            Name of a column of :meth:`summary` that has a standard error. None takes the first one.
 
         Returns
         -------
@@ -93,7 +106,7 @@ class Result:
             raise ValueError(f"what must be one of {known}, got {what!r}")
         return values[what], values[f"{what}_se"]
 
-    def plot(self, *, ax=None, **options):
+    def plot(self, *, ax: Axes = None, **options: Any) -> Any:
         """Draw a figure.
 
         Parameters
@@ -101,8 +114,9 @@ class Result:
         ax : matplotlib Axes, default=None
             Axes to draw in. None makes new ones.
         **options
-            What to draw, as the function that made the result says. Where lines or points are
-            drawn, all other options are passed on to Matplotlib as keywords of each line.
+            Options of the figure, which the function that made the result documents. Where lines
+            or points are drawn, all other options are passed on to Matplotlib as keywords of each
+            line.
 
         Returns
         -------

@@ -19,12 +19,12 @@ IMAGE_CHANNELS = (1, 3, 4)
 
 
 def check_rows(estimator, X, reset=False):
-    """Check that X has one or more rows; what they hold is for a model to check.
+    """Check that X has one or more rows; a model checks their values.
 
     Parameters
     ----------
     estimator : estimator
-        Its number and names of features are compared with those of X.
+        Estimator whose number and names of features are compared with those of X.
     X : array-like, sparse matrix, data frame, tensor, list or Mapping
         Rows as users give them.
     reset : bool, default=False
@@ -46,18 +46,25 @@ def check_rows(estimator, X, reset=False):
     elif not hasattr(X, "shape") and not isinstance(X, Mapping):
         X = np.asarray(X)
     if not isinstance(X, Mapping):
-        shape = getattr(X, "shape", None)
-        kind = getattr(getattr(X, "dtype", None), "kind", "f" if shape is not None else "O")
-        if shape is not None and (len(shape) == 0 or (len(shape) == 1 and kind in "fiubc")):
-            raise ValueError(
-                f"X must have a row per example, got an array of shape {tuple(shape)}. Reshape "
-                "your data with X.reshape(1, -1) if it is one example"
-            )
+        _check_axes(X)
         _check_feature_names(estimator, X, reset=reset)
         _check_n_features(estimator, X, reset=reset)
     if not n_rows(X):
         raise ValueError("Found array with 0 sample(s): X has no rows")
     return X
+
+
+def _check_axes(X):
+    """Raise a ValueError for a single number and a single row of numbers."""
+    shape = getattr(X, "shape", None)
+    if shape is None:
+        return
+    kind = getattr(getattr(X, "dtype", None), "kind", "f")  # tensors have none
+    if len(shape) == 0 or (len(shape) == 1 and kind in "fiubc"):
+        raise ValueError(
+            f"X must have two dimensions or more, got an array of shape {tuple(shape)}. Reshape "
+            "your data with X.reshape(1, -1) if it is one row"
+        )
 
 
 def n_rows(X):
@@ -93,7 +100,7 @@ def n_rows(X):
 
 
 def take_rows(X, rows):
-    """Take rows of X; its kind stays as it is.
+    """Take rows of X, keeping its kind.
 
     Parameters
     ----------
@@ -113,30 +120,36 @@ def take_rows(X, rows):
         rows = rows.cpu().numpy()
     if not isinstance(rows, slice):
         rows = np.asarray(rows)
-        rows = np.flatnonzero(rows) if rows.dtype == bool else rows.astype(np.int64, copy=False)
-    if isinstance(X, torch.Tensor):
-        return X[rows if isinstance(rows, slice) else torch.as_tensor(rows, device=X.device)]
-    if isinstance(X, np.ndarray):
+        if rows.dtype == bool:
+            rows = np.flatnonzero(rows)
+        rows = rows.astype(np.int64, copy=False)
+        if isinstance(X, list | tuple):
+            return [X[row] for row in rows.tolist()]
+        if isinstance(X, torch.Tensor):
+            return X[torch.as_tensor(rows, device=X.device)]
+    if isinstance(X, list | tuple):
+        return list(X[rows])
+    if isinstance(X, np.ndarray | torch.Tensor):
         return X[rows]
     if issparse(X):
         return X.tocsr()[rows]
-    if isinstance(X, list | tuple):
-        return list(X[rows]) if isinstance(rows, slice) else [X[i] for i in rows.tolist()]
     return _safe_indexing(X, rows)
 
 
 def few_rows(n):
-    """The first, the middle and the last of n rows."""
+    """Return the first, the middle and the last of n rows."""
     return np.unique([0, n // 2, n - 1])
 
 
 def copied(inputs):
-    """A copy of inputs, which users may change after fit."""
+    """Copy inputs, which users may change after fit."""
     if isinstance(inputs, dict):
         return {key: copied(value) for key, value in inputs.items()}
     if isinstance(inputs, tuple | list):
         return type(inputs)(copied(value) for value in inputs)
-    return inputs.clone() if isinstance(inputs, torch.Tensor) else inputs.copy()
+    if isinstance(inputs, torch.Tensor):
+        return inputs.clone()
+    return inputs.copy()
 
 
 def axis_names(X):
@@ -161,12 +174,13 @@ def axis_names(X):
     if not (hasattr(X, "iloc") and hasattr(X, "index")):
         return None, column_names
     row_names = X.index.to_numpy()
-    counted = row_names.dtype.kind in "iu" and np.array_equal(row_names, np.arange(len(row_names)))
-    return None if counted else row_names, column_names
+    if row_names.dtype.kind in "iu" and np.array_equal(row_names, np.arange(len(row_names))):
+        row_names = None
+    return row_names, column_names
 
 
 def image_layout(shape):
-    """How images of a user's shape become channels-first.
+    """Find out how images of a user's shape become channels-first.
 
     Parameters
     ----------
@@ -193,19 +207,19 @@ def image_layout(shape):
             f"an image has shape (H, W), (C, H, W) or (H, W, C); got {shape}. "
             "Pass input_shape for flat images"
         )
-    first, last = shape[0] in IMAGE_CHANNELS, shape[2] in IMAGE_CHANNELS
-    if first and last:
+    is_channels_last = shape[2] in IMAGE_CHANNELS
+    if is_channels_last and shape[0] in IMAGE_CHANNELS:
         raise ValueError(
             f"images of shape {shape} can be read as channels-first and as channels-last; "
             "move or add axes so that only one of the two fits"
         )
-    if last:
+    if is_channels_last:
         return shape, (0, 3, 1, 2)
     return shape, None
 
 
 def image_shape(X):
-    """Shape (H, W) or (C, H, W) of rows that are images; None where they are not, or may not be."""
+    """Return the shape (H, W) or (C, H, W) of rows that are images; None where it is unclear."""
     kind = getattr(getattr(X, "dtype", None), "kind", "O")
     if np.ndim(X) not in (3, 4) or kind not in "fiub":
         return None
@@ -217,7 +231,9 @@ def image_shape(X):
         shape = shape[2], *shape[:2]
     if X.ndim == 3:
         return shape[1:]
-    return shape if shape[0] in IMAGE_CHANNELS else None
+    if shape[0] not in IMAGE_CHANNELS:
+        return None
+    return shape
 
 
 class Shown(NamedTuple):
@@ -240,8 +256,8 @@ def shown(*parts):
     Returns
     -------
     Shown
-        The parts, of a Mapping the first entry with two axes, such as token ids, or None; shape
-        of images and names of the first part.
+        The parts, with the shape of images and the names of the first part. Of a Mapping, the
+        first entry with two axes, such as token ids, is kept, or None.
     """
     names = axis_names(parts[0])
     parts = [_shown(X) for X in parts]
@@ -249,12 +265,15 @@ def shown(*parts):
 
 
 def _shown(X):
+    """Turn rows into a form that an Explanation keeps."""
     if isinstance(X, Mapping):
         tables = (np.asarray(_shown(value)) for value in X.values())
         return next((table for table in tables if table.ndim == 2), None)
     if isinstance(X, torch.Tensor):
         X = X.detach().cpu()
-        return X.float().numpy() if X.dtype == torch.bfloat16 else X.numpy()
+        if X.dtype == torch.bfloat16:  # NumPy has no such numbers
+            X = X.float()
+        return X.numpy()
     if issparse(X):
         return X.tocsr()
     if X is None or isinstance(X, np.ndarray) or hasattr(X, "iloc"):

@@ -6,7 +6,7 @@ import numpy as np
 
 
 def frame(columns, what):
-    """A data frame of columns, or an error that says how to get pandas."""
+    """Make a data frame of columns, or raise an ImportError that says how to install pandas."""
     try:
         import pandas as pd
     except ImportError as error:
@@ -31,7 +31,7 @@ class Table:
     values: dict
 
     def columns(self):
-        """Columns of one length, ndarrays by name; the last dimension varies fastest."""
+        """Return columns of one length, ndarrays by name; the last dimension varies fastest."""
         values = {name: np.asarray(value) for name, value in self.values.items()}
         if self.dims:
             shape = tuple(len(entries) for entries in self.dims.values())
@@ -48,18 +48,18 @@ class Table:
 
 
 def text_table(title, names, cells, head=""):
-    """A title, and below it a line of text for each name.
+    """Write a title, and below it a line of text for each name.
 
     Parameters
     ----------
     title : str
         First line.
     names : sequence of str
-        What lines begin with.
+        Names at the beginning of the lines.
     cells : sequence of str
-        What follows the name on each line.
+        Text after the name on each line.
     head : str, default=""
-        What stands above the cells.
+        Line above the cells.
 
     Returns
     -------
@@ -76,34 +76,34 @@ def text_table(title, names, cells, head=""):
 
 
 def number_cells(values, width, digits):
-    """Cells of :func:`text_table` with a line of numbers each."""
+    """Write cells of :func:`text_table` with a line of numbers each."""
     return ["".join(f"{value:{width}.{digits}f}" for value in line) for line in values]
 
 
 def heads(names, width):
-    """What stands above :func:`number_cells`."""
+    """Write the line above :func:`number_cells`."""
     return "".join(f"{name:>{width}}" for name in names)
 
 
 def plus_minus(means, errors):
-    """Cells of :func:`text_table` with means and their standard errors."""
+    """Write cells of :func:`text_table` with means and their standard errors."""
     return [f"  {mean:.3f} ± {error:.3f}" for mean, error in zip(means, errors, strict=True)]
 
 
 def mean_and_error(name, values, axis):
-    """Mean and standard error along an axis, as two columns of a :class:`Table`."""
+    """Compute mean and standard error along an axis, as two columns of a :class:`Table`."""
     return {name: nan_mean(values, axis), f"{name}_se": standard_error(values, axis)}
 
 
 def nan_mean(values, axis):
-    """Mean of what is not nan; nan where nothing is."""
-    given = ~np.isnan(values)
+    """Compute the mean of the values that are not nan; nan where all are nan."""
+    counts = ~np.isnan(values)
     with np.errstate(invalid="ignore"):
-        return np.where(given, values, 0.0).sum(axis) / given.sum(axis)
+        return np.where(counts, values, 0.0).sum(axis) / counts.sum(axis)
 
 
 def standard_error(values, axis):
-    """Standard error of the mean; nan where there are fewer than two values, nan are left out."""
+    """Compute the standard error of the mean without nan; nan for fewer than two values."""
     n = np.isfinite(values).sum(axis)
     with np.errstate(invalid="ignore", divide="ignore"):
         squares = np.square(values - np.expand_dims(nan_mean(values, axis), axis))

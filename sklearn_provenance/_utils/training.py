@@ -22,7 +22,7 @@ class TrainingData:
     y : ndarray of shape (n_train,)
         Their labels as they were given to ``fit``, or their targets in a regression.
     sample_id : ndarray of shape (n_train,), default=None
-        Your own identifiers of the rows.
+        Your identifiers of the rows.
     row_shape : tuple of int, default=None
         Shape of one row: that of an image also where ``X`` holds flat images. None takes it from
         ``X``, and stays None where rows have no shape, as texts.
@@ -85,7 +85,9 @@ class TrainingData:
         rows = np.asarray(rows)
         if rows.dtype != bool:
             rows = rows.astype(np.int64)
-        sample_id = None if self.sample_id is None else self.sample_id[rows]
+        sample_id = self.sample_id
+        if sample_id is not None:
+            sample_id = sample_id[rows]
         return TrainingData(take_rows(self.X, rows), self.y[rows], sample_id, self.row_shape)
 
     def __repr__(self):

@@ -283,7 +283,7 @@ def test_names_of_labels():
     by_list = exp.to_html(label_names=names, true_labels=[0, 1, 2, 0])
     assert by_list == exp.to_html(label_names=dict(enumerate(names)), true_labels=[0, 1, 2, 0])
     assert set(Page(by_list).inside("bdi")) == {"ant", "bee", "cow"}
-    with pytest.raises(ValueError, match="no name for the label 2, only for 0, 1"):
+    with pytest.raises(ValueError, match="got none for 2, only for 0, 1"):
         exp.to_html(label_names=["ant", "bee"])
 
 

@@ -347,8 +347,8 @@ def test_data_cannot_change_the_structure_of_the_page(tmp_path):
         ({"suspicious": np.full(300, np.nan)}, ValueError, "with 300 nan"),
         ({"n_queries": 0}, ValueError, r"'n_queries' parameter .* Got 0"),
         ({"n_rows": 2.5}, TypeError, r"'n_rows' parameter .* an int"),
-        ({"label_names": ["zero"]}, ValueError, "label_names has no name"),
-        ({"path": "nowhere/page.html"}, FileNotFoundError, "make it first"),
+        ({"label_names": ["zero"]}, ValueError, "label_names must have a name"),
+        ({"path": "nowhere/page.html"}, FileNotFoundError, "make the folder"),
     ],
 )
 def test_refuses(digits, similar, options, error, message, tmp_path, monkeypatch):
