@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 from scipy.sparse import issparse
 
+from .._utils.arguments import check_readable, whole
 from ._contributions import check_contributions
 from ._rows import clip
 from ._targets import check_targets
@@ -24,13 +25,14 @@ def check_explanation(explanation):
         exp.contributions = check_contributions(exp.contributions, exp.indices)
     exp.n_tied = check_counts("n_tied", exp.n_tied, (n_queries,))
     names = exp.feature_names
+    if isinstance(names, str):
+        raise ValueError(f"feature_names must be a sequence of names, got the text {names!r}")
     if names is None:
         names = getattr(exp.queries, "columns", None)  # of a data frame
     if names is not None:
         names = list(map(str, names))
     exp.feature_names = names
-    if exp.image_shape is not None:
-        exp.image_shape = tuple(map(int, exp.image_shape))
+    exp.image_shape = check_image_shape(exp.image_shape)
     exp.queries = check_rows("queries", exp.queries, exp.image_shape)
     exp.training_data = check_rows("training_data", exp.training_data, exp.image_shape)
 
@@ -56,6 +58,8 @@ def check_explanation(explanation):
 
 def check_picks(indices, scores):
     """Return indices as int64 and scores as float64, of one shape and with one padding."""
+    check_readable(indices, "indices")
+    check_readable(scores, "scores")
     indices = np.asarray(indices)
     scores = np.asarray(scores, dtype=np.float64)
     if indices.size == 0:
@@ -90,10 +94,17 @@ def check_array(name, values, shape):
     """Return values as an array of a shape, or None."""
     if values is None:
         return None
+    check_readable(values, name)
     values = np.asarray(values)
     if values.shape != shape:
         raise ValueError(f"{name} must have shape {shape}, got {values.shape}")
     return values
+
+
+def check_count(name, value):
+    """Raise a ValueError unless a value is an integer of at least 1."""
+    if not whole().is_satisfied_by(value):
+        raise ValueError(f"{name} must be an integer of at least 1, got {value!r}")
 
 
 def check_counts(name, values, shape):
@@ -112,6 +123,7 @@ def check_rows(name, data, image_shape=None):
     """Return rows of any kind in a form whose rows can be taken, or refuse them."""
     if data is None:
         return None
+    check_readable(data, name)
     if issparse(data):
         data = data.tocsr()  # the kind whose rows can be taken
     elif isinstance(data, list | tuple):
@@ -126,15 +138,24 @@ def check_rows(name, data, image_shape=None):
             f"{name} must be an array, a sparse matrix, a data frame or a list of rows, got "
             f"{kind.__name__}; give None where rows cannot be shown"
         )
-    if image_shape is not None:
-        if len(image_shape) not in (2, 3):
-            raise ValueError(f"image_shape must be (H, W) or (C, H, W), got {image_shape}")
-        if np.prod(image_shape) != row_size(data):
-            raise ValueError(
-                f"image_shape={image_shape} needs {np.prod(image_shape)} values in a row, but a "
-                f"row of {name} holds {row_size(data)}"
-            )
+    if image_shape is not None and np.prod(image_shape) != row_size(data):
+        raise ValueError(
+            f"image_shape={image_shape} needs {np.prod(image_shape)} values in a row, but a row of "
+            f"{name} holds {row_size(data)}"
+        )
     return data
+
+
+def check_image_shape(shape):
+    """Return the shape of images as a tuple of int, or None."""
+    if shape is None:
+        return None
+    sizes = ()
+    if not isinstance(shape, str):
+        sizes = tuple(shape)
+    if len(sizes) not in (2, 3) or not all(whole().is_satisfied_by(size) for size in sizes):
+        raise ValueError(f"image_shape must be (H, W) or (C, H, W) in pixels, got {shape!r}")
+    return tuple(map(int, sizes))
 
 
 def row_size(data):

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from .._utils.plotting import new_canvas
 from .._utils.types import Axes, Targets
 from ._captions import Captions
-from ._checks import row_size
+from ._checks import check_count, row_size
 from ._colors import target_colors
 from ._images import draw_images, image_size
 from ._lines import draw_tables, draw_texts, table_size, text_size
@@ -276,8 +276,8 @@ def _check_drawable(explanation, k, max_queries):
         )
     if explanation.image_shape is None and row_size(explanation.queries) == 0:
         raise ValueError("there is nothing to draw: a row of queries holds no values")
-    if k < 1 or max_queries < 1:
-        raise ValueError(f"k and max_queries must be at least 1, got {k} and {max_queries}")
+    check_count("k", k)
+    check_count("max_queries", max_queries)
 
 
 def _title(explanation):

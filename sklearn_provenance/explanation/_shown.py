@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike
 
 from .._utils.tables import frame
 from .._utils.types import Axes, DataFrame, Path, Targets
-from ._checks import check_array
+from ._checks import check_array, check_count
 from ._page import Page, check_target, write_page
 from ._plot import ExplanationDisplay
 from ._sections import explanation_page
@@ -162,8 +162,7 @@ class ShownExplanation:
         >>> "&lt;b&gt;cat&lt;/b&gt;" in page
         True
         """
-        if max_features < 1:
-            raise ValueError(f"max_features must be at least 1, got {max_features}")
+        check_count("max_features", max_features)
         if path is not None:
             check_target(path)
         explanation = self

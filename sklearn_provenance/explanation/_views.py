@@ -40,6 +40,8 @@ def label_namer(names):
     """Return the function that writes a label: as itself, or by a mapping or sequence of names."""
     if names is None:
         return words
+    if isinstance(names, str):
+        raise ValueError(f"label_names must be a mapping or sequence, got the text {names!r}")
     if not isinstance(names, Mapping):
         names = enumerate(names)
     names = dict(names)

@@ -146,9 +146,9 @@ def _check_rows(name, classifier, X_members, X_nonmembers):
     n_others = int((~np.isin(members, trained)).sum())
     if n_others:
         raise ValueError(
-            f"X_members must hold training rows with an output (index_) of "
-            f"{name or type(classifier).__name__!r}, got {n_others} others among "
-            f"{_num_samples(X_members)} rows. Pass rows of the X that fit got, unchanged"
+            f"X_members must hold training rows, but {n_others} of {_num_samples(X_members)} rows "
+            f"of X_members have no output (index_) in {name or type(classifier).__name__!r}. Pass "
+            "rows of the X that fit got, unchanged"
         )
     twins = int((classifier.find_training_rows(X_nonmembers) >= 0).sum())
     if twins:

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.metrics import roc_curve
 
-from .._utils.arguments import real, whole
+from .._utils.arguments import check_readable, real, whole
 from .._utils.displays import LinesDisplay
 from .._utils.plotting import COLORS
 from .._utils.results import Result
@@ -147,6 +147,8 @@ class MembershipResult(Result):
         is_member = np.asarray(is_member)
         if not isinstance(scores, Mapping):
             scores = {"": scores}
+        for name, values in scores.items():
+            check_readable(values, f"scores of {name!r}" if name else "scores")
         stacked = np.array([np.asarray(s, dtype=np.float64) for s in scores.values()])
         n_members = np.count_nonzero(is_member)
         if is_member.dtype != bool or not 2 <= n_members <= len(is_member) - 2:

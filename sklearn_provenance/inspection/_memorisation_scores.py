@@ -11,7 +11,7 @@ from .._utils.arguments import ROWS, check_labels, whole
 from .._utils.labels import majority
 from .._utils.rows import n_rows
 from .._utils.types import Rows, Targets
-from ._shared import open_classifier
+from ._shared import check_some_known, open_classifier
 
 
 @validate_params(
@@ -86,6 +86,7 @@ def memorisation_scores(
     with_output = classifier.index_
     sizes = as_sizes(k, len(with_output))
     y_test = check_labels(y_test, "y_test", n_rows(X_test), "X_test")
+    check_some_known(y_test, classifier.classes_)
 
     training = classifier.training_.take(with_output)
     named, on_train = _exemplars(classifier, training.X, training.y, sizes)

@@ -19,6 +19,7 @@ from ..explanation._views import RowViews
 from ._report_often import labels_may_differ, often_section
 from ._report_summary import summary_section
 from ._report_suspicion import suspicious_section
+from ._shared import check_some_known
 
 
 @validate_params(
@@ -186,13 +187,7 @@ def _exemplars_agree(inner):
 def _check_labels(y_test, explanation, inner):
     """Return the true labels as an array, of which one or more must be known to the model."""
     y_test = check_labels(y_test, "y_test", explanation.n_queries, "X_test")
-    classes = np.asarray(getattr(inner, "classes_", [])).tolist()
-    labels = y_test.tolist()
-    if classes and set(labels).isdisjoint(classes):
-        raise ValueError(
-            f"y_test must have labels that the model knows, such as {classes[0]!r}, got only "
-            f"others, such as {labels[0]!r}"
-        )
+    check_some_known(y_test, getattr(inner, "classes_", []))
     return y_test
 
 

@@ -46,6 +46,17 @@ def open_classifier(estimator, X=None, name="classifier"):
     return classifier, X
 
 
+def check_some_known(y_test, classes):
+    """Raise a ValueError where no true label is one of the classes that the model knows."""
+    classes = np.asarray(classes).tolist()
+    labels = y_test.tolist()
+    if classes and set(labels).isdisjoint(classes):
+        raise ValueError(
+            f"y_test must have labels that the model knows, such as {classes[0]!r}, got only "
+            f"others, such as {labels[0]!r}"
+        )
+
+
 def index_branch_features(classifier, X):
     """Compute the features of the index branch in double precision, as an array.
 

@@ -132,12 +132,26 @@ def test_training_data_is_kept_by_reference():
         ({"queries": np.zeros((2, 5)), "image_shape": (2, 2)}, "needs 4 values .* holds 5"),
         ({"training_data": np.zeros((9, 4)), "image_shape": (4,)}, r"\(H, W\) or \(C, H, W\)"),
         ({"queries": np.zeros((2, 3)), "feature_names": ["a"]}, "1 names, .* holds 3 values"),
+        ({"queries": np.zeros((2, 2)), "feature_names": "ab"}, "names, got the text 'ab'"),
+        ({"queries": np.zeros((2, 4)), "image_shape": (-2, -2)}, r"got \(-2, -2\)"),
+        ({"queries": np.zeros((2, 4)), "image_shape": (2.5, 2)}, r"got \(2.5, 2\)"),
+        ({"queries": np.zeros((2, 4)), "image_shape": "44"}, "got '44'"),
+        ({"scores": np.ma.ones((2, 2))}, "scores must not be a masked array"),
+        ({"queries": np.ma.zeros((2, 3))}, "queries must not be a masked array"),
+        ({"query_labels": np.ma.zeros(2)}, "query_labels must not be a masked array"),
     ],
 )
 def test_refuses(change, message):
     arguments = {"indices": [[0, 1], [2, 3]], "scores": [[1.0, 0.5], [0.5, 0.25]]} | change
     with pytest.raises(ValueError, match=message):
         Explanation(arguments.pop("indices"), arguments.pop("scores"), **arguments)
+
+
+@pytest.mark.parametrize("name", ["queries", "training_data", "query_labels"])
+def test_refuses_what_only_gives_rows(name):
+    dataset = torch.utils.data.TensorDataset(torch.zeros(2, 3))
+    with pytest.raises(TypeError, match=f"{name} must hold the rows; got a TensorDataset"):
+        Explanation([[0], [1]], [[1.0], [2.0]], **{name: dataset})
 
 
 @pytest.mark.parametrize("convert", [pd.DataFrame, sparse.csr_array, sparse.coo_array, np.asarray])
@@ -545,7 +559,8 @@ def test_plot_limits():
     [
         (make(queries=None), {}, "has no queries"),
         (make(queries=None, training_data=None), {}, "no queries and no training_data"),
-        (make(), {"k": 0}, "must be at least 1, got 0 and 8"),
+        (make(), {"k": 0}, "k must be an integer of at least 1, got 0"),
+        (make(), {"max_queries": 1.5}, "max_queries must be an integer of at least 1, got 1.5"),
         (make(), {"queries": []}, "nothing to draw"),
         (make(image_shape=(2, 2, 4)), {}, "2 channels"),
     ],

@@ -285,6 +285,8 @@ def test_names_of_labels():
     assert set(Page(by_list).inside("bdi")) == {"ant", "bee", "cow"}
     with pytest.raises(ValueError, match="got none for 2, only for 0, 1"):
         exp.to_html(label_names=["ant", "bee"])
+    with pytest.raises(ValueError, match="must be a mapping or sequence, got the text 'ab'"):
+        exp.to_html(label_names="ab")
 
 
 def test_long_names_and_texts_are_cut():
@@ -524,7 +526,7 @@ def test_what_to_html_refuses(tmp_path):
         make().to_html(true_labels=[0, 1, 2])
     with pytest.raises(ValueError, match=r"query_id must have shape \(4,\), got \(1,\)"):
         make().to_html(query_id=["a"])
-    with pytest.raises(ValueError, match="max_features must be at least 1, got 0"):
+    with pytest.raises(ValueError, match="max_features must be an integer of at least 1, got 0"):
         make().to_html(max_features=0)
     assert list(tmp_path.iterdir()) == []
 

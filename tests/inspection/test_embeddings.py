@@ -168,7 +168,7 @@ def test_figure_of_other_rows(iris):
 
 def test_errors(clf, data):
     X, y, *_ = data
-    with pytest.raises(ValueError, match="both X and y, or neither"):
+    with pytest.raises(ValueError, match="both be given, or neither"):
         embedding_clusters(clf, X, label=1)
     with pytest.raises(ValueError, match=r"'embedding' parameter .* Got 'umap'"):
         embedding_clusters(clf, label=1, embedding="umap")

@@ -131,7 +131,7 @@ def test_an_index_branch_without_a_loss_is_not_attacked(rows):
     ("change", "error", "message"),
     [
         ({"classifiers": {}}, ValueError, "got none"),
-        ({"X_members": np.zeros((1, 2))}, ValueError, "X_members has 1 rows"),
+        ({"X_members": np.zeros((1, 2))}, ValueError, "X_members must have 2 or more rows, got 1"),
         ({"X_nonmembers": np.zeros((0, 2))}, ValueError, "X_nonmembers.* at least one row"),
         ({"classifiers": {"a": RidgeClassifier()}}, TypeError, r"must have predict_proba.* as 'a'"),
     ],
@@ -192,8 +192,10 @@ def test_figure_of_scores():
     assert one.lines_[0].get_label() == f"(AUC = {result.auc[0]:.2f})"
     with pytest.raises(ValueError, match="is_member must be bool"):
         MembershipResult.from_predictions(is_member.astype(int), scores)
-    with pytest.raises(ValueError, match="50 scores"):
+    with pytest.raises(ValueError, match="50 numbers for each attack"):
         MembershipResult.from_predictions(is_member, {"a": np.zeros(3)})
+    with pytest.raises(ValueError, match="scores of 'b' must not be a masked array"):
+        MembershipResult.from_predictions(is_member, {"b": np.ma.zeros(50)})
     plt.close("all")
 
 

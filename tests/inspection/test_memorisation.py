@@ -216,7 +216,7 @@ def test_tables_and_figures(iris):
     ("change", "error", "message"),
     [
         ({"estimator": LogisticRegression()}, TypeError, "got LogisticRegression"),
-        ({"param_range": ()}, ValueError, "no value of alpha"),
+        ({"param_range": ()}, ValueError, "one or more values of alpha"),
         ({"variants": {}}, ValueError, "one or more"),
         ({"variants": {"a": {"alpha": 0}}}, ValueError, "none with 'alpha'"),
         ({"param_name": "beta"}, ValueError, "Invalid parameter 'beta'"),
@@ -243,3 +243,7 @@ def test_bad_input_of_scores(iris):
         memorisation_scores(clf, X_test, y_test, k=5)
     with pytest.raises(ValueError, match=r"each of the 75 rows of X_test.* shape \(1,\)"):
         memorisation_scores(clf, X_test, y_test[:1], k=1)
+    with pytest.raises(ValueError, match=r"labels that the model knows, .* such as 'other'"):
+        memorisation_scores(clf, X_test, np.full(75, "other"), k=1)
+    with pytest.raises(ValueError, match="75 of 75 are missing"):
+        memorisation_scores(clf, X_test, np.full(75, np.nan), k=1)

@@ -341,9 +341,9 @@ def test_data_cannot_change_the_structure_of_the_page(tmp_path):
     ("options", "error", "message"),
     [
         ({"y_test": [0, 1]}, ValueError, "for each of the 60 rows of X_test, got .*2"),
-        ({"y_test": ["0"] * 60}, ValueError, "'0', is one of the classes .* such as 0"),
+        ({"y_test": ["0"] * 60}, ValueError, "knows, such as 0, got only others, such as '0'"),
         ({"suspicious": "loss"}, ValueError, r"'suspicious' parameter .* Got 'loss'"),
-        ({"suspicious": [0.5]}, ValueError, r"each of the 300 training rows; got .* \(1,\)"),
+        ({"suspicious": [0.5]}, ValueError, r"each of the 300 training rows, got .* \(1,\)"),
         ({"suspicious": np.full(300, np.nan)}, ValueError, "with 300 nan"),
         ({"n_queries": 0}, ValueError, r"'n_queries' parameter .* Got 0"),
         ({"n_rows": 2.5}, TypeError, r"'n_rows' parameter .* an int"),
