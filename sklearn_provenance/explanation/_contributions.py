@@ -1,11 +1,14 @@
 """Features that a query shares with its exemplars: their parts of an inner product."""
 
 import re
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple, Self
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_array, issparse
 
+from .._utils.types import Rows
 from ._rows import format_number
 
 # The name under which the part of an intercept is listed.
@@ -54,7 +57,14 @@ class Contributions:
 
     factors = None  # of objects that were pickled before there were any
 
-    def __init__(self, queries, training_data, names, weights=None, factors=None):
+    def __init__(
+        self,
+        queries: Rows,
+        training_data: Rows,
+        names: Sequence[str],
+        weights: ArrayLike | None = None,
+        factors: ArrayLike | None = None,
+    ) -> None:
         self.queries = _as_rows(queries, "queries")
         self.training_data = _as_rows(training_data, "training_data")
         # One array may serve many objects: names of all words take long to copy.
@@ -84,7 +94,7 @@ class Contributions:
         factors = None if self.factors is None else self.factors[rows]
         return type(self)(self.queries[rows], self.training_data, self.names, self.weights, factors)
 
-    def named(self, names):
+    def named(self, names: Sequence[str]) -> Self:
         """Return the same parts with other names of the features.
 
         Parameters
@@ -99,7 +109,7 @@ class Contributions:
         """
         return type(self)(self.queries, self.training_data, names, self.weights, self.factors)
 
-    def check(self, indices):
+    def check(self, indices: NDArray[np.int64]) -> None:
         """Check that the training rows that an explanation names are there.
 
         Parameters
@@ -124,7 +134,7 @@ class Contributions:
                 f"{self.factors.shape}"
             )
 
-    def parts(self, query, rank, row):
+    def parts(self, query: int, rank: int, row: int) -> dict[str, float]:
         """Return the parts of a pair by name.
 
         Parameters

@@ -90,7 +90,6 @@ def explain(estimator: Any, X: Rows, k: int = 5) -> Explanation:
 
 def _in_users_units(explanation, pipelines, X):
     """Show an explanation in the units of X, or where they cannot be had, in the estimator's."""
-
     training_data = _Restored.of(explanation.training_data, pipelines[::-1])
     queries = check_rows("X", X)
     if queries is None and explanation.queries is not None:
@@ -171,7 +170,7 @@ def unwrap(estimator):
 
 
 def _keeps_one(estimator):
-    """Whether an estimator that is no search keeps what it fitted on all rows."""
+    """Return whether an estimator that is no search has a fitted one in `estimator_`."""
     return hasattr(estimator, "estimator_")
 
 
