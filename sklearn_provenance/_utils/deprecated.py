@@ -12,7 +12,7 @@ class _OldClass(type):
 
 
 def old_display(name, display, **functions):
-    """A display by an old name, with the class methods it had.
+    """Make a display by an old name, with the class methods that it had.
 
     Parameters
     ----------
@@ -50,14 +50,14 @@ def _measure_and_draw(function):
 
 
 def warned(module, name, old_names):
-    """What an old name of a module stands for, after a warning.
+    """Return the class that an old name of a module stands for, after a warning.
 
     Parameters
     ----------
     module, name : str
-        Names of the module and of what is asked for.
+        Names of the module and of its attribute.
     old_names : dict of str to type
-        What took the place of each old name.
+        Class that took the place of each old name.
 
     Returns
     -------

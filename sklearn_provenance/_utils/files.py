@@ -361,6 +361,7 @@ def _acquired(file):
 
 
 def _release(file):
+    """Release the lock of a file."""
     if fcntl is None:
         msvcrt.locking(file.fileno(), msvcrt.LK_UNLCK, 1)
     else:

@@ -135,6 +135,7 @@ def evaluation(module, draws_on=None):
 
 
 def _set_modes(modules, modes):
+    """Set the modes of modules, one flag at a time."""
     for m, mode in zip(modules, modes):  # noqa: B905, modes may be endless
         if m.training is not mode:
             m.training = mode

@@ -401,7 +401,7 @@ def mark_words(text, parts):
 
 
 def _words(name):
-    """Words of a name, in small letters."""
+    """Return the words of a name, in small letters."""
     return re.findall(r"\w+", name.lower())
 
 

@@ -28,7 +28,7 @@ def dense(data):
 
 
 def is_missing(value):
-    """Whether a value is None or pandas' NA, which no comparison tells."""
+    """Return whether a value is None or pandas' NA, which comparisons do not tell."""
     return value is None or type(value).__name__ == "NAType"
 
 
@@ -231,7 +231,7 @@ def feature_differences(queries, exemplars, scale):
 
 
 def _is_equal(one, other):
-    """Whether two objects are equal or both missing, also where == gives no truth value."""
+    """Return whether two objects are equal or both missing, also where == gives no truth value."""
     try:
         return bool(one == other) or bool(one != one and other != other)
     except (TypeError, ValueError):

@@ -120,9 +120,10 @@ class RowViews:
 
     @property
     def _shape(self):
+        """Shape of images as they are drawn, with channels below each other if need be."""
         shape = self.image_shape
         if len(shape) == 3 and shape[0] not in (1, 3, 4):
-            return shape[0] * shape[1], shape[2]  # channels below each other
+            return shape[0] * shape[1], shape[2]
         return shape
 
     def _choose_features(self, explanation, sample, max_features):

@@ -277,11 +277,9 @@ def _attack_name(classifier, branch, statistic=""):
 
 
 def _figure(result, statistic="confidence", **style):
-    """Draw ROC curves of one statistic, with a colour for each classifier.
-
-    RocCurveDisplay of scikit-learn draws one classifier, under arguments that changed in version
-    1.7, and has none for the line of a branch.
-    """
+    """Draw ROC curves of one statistic, with a colour for each classifier."""
+    # Not by scikit-learn's RocCurveDisplay: it draws several curves only since version 1.7, in
+    # which its arguments changed.
     if not any(known for _, _, known in result.attacks):  # of scores from elsewhere
         statistic = None
     chosen = result.select(statistic=statistic)

@@ -261,6 +261,7 @@ default="distance"
         return X
 
     def _anomaly(self, classifier, X=None):
+        """Score rows, higher where they are more anomalous."""
         return anomaly_scores(
             classifier, X, method=self.method, k=self.k, neighbors=self._neighbors
         )

@@ -122,10 +122,12 @@ class RowsDisplay:
 
     @property
     def _n_least(self):
+        """Largest number of least anomalous rows of a class."""
         return max(map(len, self.least))
 
     @property
     def _n_most(self):
+        """Largest number of most anomalous rows of a class."""
         return max(map(len, self.most))
 
     def _chosen_kind(self, kind):
