@@ -14,18 +14,18 @@ MEMORY_LIMIT = 2e9
 
 
 def check_fits(needed, what, memory_limit, advice):
-    """Refuse work that would take more bytes than are allowed.
+    """Raise a MemoryError for work that would take more bytes than are allowed.
 
     Parameters
     ----------
     needed : float
-        Bytes.
+        Number of bytes that the work takes.
     what : str
-        What takes them, with its verb.
+        The work and its verb, such as "features take".
     memory_limit : float
-        Bytes that are allowed.
+        Number of bytes that are allowed.
     advice : str
-        What takes less.
+        Advice how to take fewer.
 
     Raises
     ------
@@ -106,7 +106,7 @@ class Kept:
                 del self._results[key]
 
     def _seen_points(self):
-        """Numbers of the objects that results called "points" hold, which are counted already."""
+        """Return the ids of the objects in results called "points", which are counted already."""
         seen = set()
         n_bytes([result for key, result in self._results.items() if key[0] == "points"], seen)
         return seen
