@@ -137,9 +137,9 @@ class LinesDisplay:
         if np.ndim(self.x[0]) == 0:  # the same places for all lines
             places = [np.asarray(self.x)] * n_lines
         if self.dodge:
-            step = np.diff(self.x).min(initial=np.inf)
-            if not np.isfinite(step):  # a single place
-                step = 1.0
+            step = 1.0
+            if len(self.x) > 1:
+                step = np.diff(self.x).min()
             shifts = (np.arange(n_lines) - (n_lines - 1) / 2) * 0.03 * step
             places = [x + shift for x, shift in zip(places, shifts, strict=True)]
         styles = self.styles

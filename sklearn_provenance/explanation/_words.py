@@ -67,17 +67,13 @@ class Texts:
         if not (indices >= 0).any():
             return
         rows = gather(explanation.training_data, indices)
-        self.exemplars = [
-            [
-                text_of(row) if index >= 0 else ""
-                for row, index in zip(of_query, numbers, strict=True)
-            ]
-            for of_query, numbers in zip(rows, indices, strict=True)
-        ]
+        self.exemplars = [[text_of(row) for row in of_query] for of_query in rows]
+        for query, rank in np.argwhere(indices < 0):
+            self.exemplars[query][rank] = ""
 
 
 def _are_texts(data, image_shape):
-    """Whether rows are texts, from the first of them."""
+    """Return whether the first rows are texts."""
     if data is None or image_shape is not None or not np.shape(data)[:1]:
         return False
     return row_kind([dense(take(data, slice(0, _SAMPLE_ROWS)))], None) == "texts"

@@ -182,8 +182,10 @@ class AnomalyRanking(Result):
 
         Parameters
         ----------
-        label, n
-            As for :meth:`most`.
+        label : object
+            The class.
+        n : int, default=5
+            Rows to name.
 
         Returns
         -------
