@@ -147,7 +147,8 @@ def label_error_ranking(
         found=found,
         curves=curves,
         targets=targets,
-        **counts,
+        n_errors=counts["n_errors"],
+        n_rows=counts["n_rows"],
     )
 
 
