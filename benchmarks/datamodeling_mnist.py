@@ -36,7 +36,7 @@ def studied(models):
         for n_components in (512, 4096):
             name = f"TRAK-{n_models}, K = {n_components}"
             compared[name] = methods.TRAKAttributor(
-                models[:n_models], n_components=n_components, **every
+                models[:n_models], n_components=n_components, memory_limit=2e10, **every
             )
     return compared
 

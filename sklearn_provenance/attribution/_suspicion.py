@@ -1,7 +1,10 @@
 """How suspicious the label of every training row is, in several ways."""
 
+from typing import Any
+
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from sklearn.utils import _safe_indexing
 from sklearn.utils._param_validation import validate_params
 from sklearn.utils.validation import _num_samples
@@ -18,6 +21,7 @@ from .._utils.arguments import (
 from .._utils.fitted import check_fitted, predicts_numbers
 from .._utils.labels import label_columns
 from .._utils.rows import take_rows
+from .._utils.types import Rows, Targets
 from ..attribution.models import adapt
 from ..explanation import Explanation
 from ..tangent import TangentModel
@@ -33,7 +37,9 @@ _BLOCK = 2**24
     {"fitted": [Instance("explain")], "X": [ROWS], "y": [ROWS], "k": [whole()]},
     prefer_skip_nested_validation=False,
 )
-def label_error_scores(fitted, X, y, *, k=10):
+def label_error_scores(
+    fitted: Any, X: Rows, y: Targets, *, k: int = 10
+) -> dict[str, NDArray[np.float64]]:
     """Score every training row by how suspicious its label or target is, in several ways.
 
     Parameters
@@ -88,7 +94,7 @@ def label_error_scores(fitted, X, y, *, k=10):
     {"fitted": [Instance("attribute"), Instance("index_proba")], "X": [ROWS], "y": [ROWS]},
     prefer_skip_nested_validation=False,
 )
-def self_influence(fitted, X, y):
+def self_influence(fitted: Any, X: Rows, y: Targets) -> NDArray[np.float64]:
     """Score of every training row for its own prediction, at its given label.
 
     A row with a wrong label is fitted without the help of others. What that does to the score is
@@ -162,7 +168,9 @@ def _predicts_numbers(fitted):
     {"explanation": [Explanation], "y": [ROWS], "weighted": ["boolean"]},
     prefer_skip_nested_validation=False,
 )
-def label_disagreement(explanation, y, *, weighted=True):
+def label_disagreement(
+    explanation: Explanation, y: Targets, *, weighted: bool = True
+) -> NDArray[np.float64]:
     """Share of each row's exemplars whose label differs from the row's.
 
     Parameters
@@ -203,7 +211,9 @@ def label_disagreement(explanation, y, *, weighted=True):
     {"explanation": [Explanation], "y": [ROWS], "weighted": ["boolean"]},
     prefer_skip_nested_validation=False,
 )
-def target_disagreement(explanation, y, *, weighted=True):
+def target_disagreement(
+    explanation: Explanation, y: Targets, *, weighted: bool = True
+) -> NDArray[np.float64]:
     """Measure how far each row's target is from the mean of its exemplars' targets.
 
     Parameters
@@ -283,7 +293,7 @@ def _shares(explanation, weighted):
     },
     prefer_skip_nested_validation=False,
 )
-def label_loss(model, X, y):
+def label_loss(model: Any, X: Rows, y: Targets) -> NDArray[np.float64]:
     """Loss of every row at its given label or target, the baseline of label errors.
 
     Parameters

@@ -293,7 +293,7 @@ def test_hessians_that_cannot_be_are_refused(data):
     zero = nn.Linear(5, 3, bias=False, dtype=torch.float64)
     with pytest.raises(ValueError, match="Hessian of the last layer is zero"):
         LastLayerAttributor(zero).fit(np.zeros_like(X), y)
-    with pytest.raises(ValueError, match="give more"):
+    with pytest.raises(ValueError, match="Give more"):
         LastLayerAttributor(zero, damping=1e-30).fit(X, y)
 
 

@@ -1,5 +1,6 @@
 """What every attributor does with queries: find their candidates, ask the rule, shape answers."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -95,15 +96,15 @@ class BaseAttributor(FitMixin, PredictMixin, BaseEstimator):
 
     def __init__(
         self,
-        estimator,
+        estimator: Any,
         *,
-        candidates="auto",
-        forward=None,
-        prefit="auto",
-        memory=None,
-        memory_limit=MEMORY_LIMIT,
-        batch_size="auto",
-        verbose=0,
+        candidates: str = "auto",
+        forward: Callable | None = None,
+        prefit: bool | str = "auto",
+        memory: Any = None,
+        memory_limit: float = MEMORY_LIMIT,
+        batch_size: int | str = "auto",
+        verbose: int = 0,
     ):
         store_arguments(locals())
 
@@ -223,9 +224,11 @@ class BaseAttributor(FitMixin, PredictMixin, BaseEstimator):
         training = self.training_
         among_train = X is None
         shown = self._features.model.shown(training.X if among_train else X, training.X)
-        query_labels, targets = picks.labels, "numbers"
+        query_labels = picks.labels
+        targets = "numbers"
         if self.classes_ is not None:
-            query_labels, targets = self.classes_[picks.labels], "labels"
+            query_labels = self.classes_[picks.labels]
+            targets = "labels"
         contributions = picks.parts
         if picks.factors is not None:
             contributions = Contributions(

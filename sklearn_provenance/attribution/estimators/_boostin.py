@@ -1,5 +1,8 @@
 """BoostIn: influence of training rows on the predictions of gradient boosting."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils._param_validation import StrOptions
@@ -108,14 +111,14 @@ class BoostInAttributor(WeightedFit, PointwiseAttributor):
 
     def __init__(
         self,
-        estimator,
+        estimator: Any,
         *,
-        measurement="auto",
-        candidates="auto",
-        prefit="auto",
-        memory=None,
-        memory_limit=MEMORY_LIMIT,
-        verbose=0,
+        measurement: str | Callable = "auto",
+        candidates: str = "auto",
+        prefit: bool | str = "auto",
+        memory: Any = None,
+        memory_limit: float = MEMORY_LIMIT,
+        verbose: int = 0,
     ):
         store_arguments(locals())
 

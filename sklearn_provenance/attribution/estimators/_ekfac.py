@@ -1,7 +1,9 @@
 """Influence functions with an eigenvalue-corrected Kronecker-factored Fisher matrix: EK-FAC."""
 
 import numbers
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from sklearn.utils import check_random_state
@@ -10,6 +12,7 @@ from sklearn.utils._param_validation import StrOptions
 from ..._utils.arguments import real, store_arguments, whole
 from ..._utils.kept import MEMORY_LIMIT, check_fits
 from ..._utils.rows import n_rows
+from ..._utils.types import RandomState
 from ...tangent import TangentFeatures
 from ...tangent._cache import Cache
 from ...tangent._coverage import fisher_coverage
@@ -43,8 +46,8 @@ class EKFACAttributor(PointwiseAttributor):
     {estimator}
     damping : float or "auto", default="auto"
         λ. "auto" is 0.1 times the mean eigenvalue of each layer's Fisher matrix; a number is
-        absolute, the same for all layers. It matters: far smaller values let directions decide
-        that the training rows hardly vary in.
+        absolute, the same for all layers. It matters: with much smaller values, directions in
+        which the training rows barely vary dominate the score.
     {query_measurement}
     fisher : {"true", "empirical"}, default="true"
         Labels that F is made of: drawn from the model's probabilities, which makes it the
@@ -147,20 +150,20 @@ class EKFACAttributor(PointwiseAttributor):
 
     def __init__(
         self,
-        estimator,
+        estimator: Any,
         *,
-        damping="auto",
-        measurement="margin",
-        fisher="true",
-        n_samples="auto",
-        random_state=0,
-        candidates="auto",
-        forward=None,
-        prefit="auto",
-        memory=None,
-        memory_limit=MEMORY_LIMIT,
-        batch_size="auto",
-        verbose=0,
+        damping: float | str = "auto",
+        measurement: str | Callable = "margin",
+        fisher: str = "true",
+        n_samples: int | str = "auto",
+        random_state: RandomState = 0,
+        candidates: str = "auto",
+        forward: Callable | None = None,
+        prefit: bool | str = "auto",
+        memory: Any = None,
+        memory_limit: float = MEMORY_LIMIT,
+        batch_size: int | str = "auto",
+        verbose: int = 0,
     ):
         store_arguments(locals())
 
@@ -178,7 +181,8 @@ class EKFACAttributor(PointwiseAttributor):
         return make_features(model, "factors", X, y, settings, "log_probability")
 
     def _check_memory(self, inputs):
-        n, model = n_rows(inputs), self._features.model
+        n = n_rows(inputs)
+        model = self._features.model
         needed = fisher_bytes(self._features.tangent.layers)
         if isinstance(self.n_samples, numbers.Integral) and model.classes is not None:
             needed += self.n_samples * n * len(model.classes)  # random signs

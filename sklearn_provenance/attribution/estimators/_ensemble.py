@@ -1,6 +1,10 @@
 """Ensembles: what their parts say of the training rows, put together as the parts are."""
 
+from typing import Any, NoReturn
+
 import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
 from sklearn.utils._param_validation import StrOptions
 
 from ..._utils.arguments import store_arguments
@@ -8,6 +12,7 @@ from ..._utils.fitted import predicts_numbers
 from ..._utils.kept import MEMORY_LIMIT
 from ..._utils.numeric import as_ndarray
 from ..._utils.rows import check_rows
+from ..._utils.types import Rows
 from ..features._queries import QueryRows
 from ..models import FittedModel
 from ..rules._ensemble import EnsembleRemovalRule, EnsembleWeightRule
@@ -107,14 +112,14 @@ class EnsembleAttributor(PointwiseAttributor, auto_wrap_output_keys=None):
 
     def __init__(
         self,
-        estimator,
+        estimator: Any,
         *,
-        kind="auto",
-        candidates="auto",
-        prefit="auto",
-        memory=None,
-        memory_limit=MEMORY_LIMIT,
-        verbose=0,
+        kind: str = "auto",
+        candidates: str = "auto",
+        prefit: bool | str = "auto",
+        memory: Any = None,
+        memory_limit: float = MEMORY_LIMIT,
+        verbose: int = 0,
     ):
         store_arguments(locals())
 
@@ -149,7 +154,7 @@ class EnsembleAttributor(PointwiseAttributor, auto_wrap_output_keys=None):
             return EnsembleWeightRule(self._decomposition)
         return EnsembleRemovalRule(self._decomposition, self.memory_limit)
 
-    def weights(self, X):
+    def weights(self, X: Rows) -> csr_matrix:
         """Compute the weights of all training rows in predictions, as a sparse matrix.
 
         Parameters
@@ -176,7 +181,7 @@ class EnsembleAttributor(PointwiseAttributor, auto_wrap_output_keys=None):
             )
         return self._decomposition.weights(check_rows(self, X))
 
-    def outputs_without_each(self, X):
+    def outputs_without_each(self, X: Rows) -> NDArray[np.float64]:
         """Predict what the ensemble would say without each training row alone.
 
         Parameters
@@ -202,7 +207,7 @@ class EnsembleAttributor(PointwiseAttributor, auto_wrap_output_keys=None):
             )
         return np.asarray(self._decomposition.outputs_without(check_rows(self, X)))
 
-    def _no_features(self):
+    def _no_features(self) -> NoReturn:
         """Not offered, since no features are compared."""
         raise AttributeError("EnsembleAttributor compares no features, so it has no transform")
 

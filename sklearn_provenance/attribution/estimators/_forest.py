@@ -1,13 +1,19 @@
 """Forests: the exact weight of each training row in a prediction."""
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import csr_matrix
 from sklearn.utils.validation import check_is_fitted
 
+from ..._utils.arguments import store_arguments
 from ..._utils.kept import MEMORY_LIMIT
 from ..._utils.rows import check_rows
+from ..._utils.types import Rows
 from ..features._forest import ForestFeatures, check_forest
 from ..rules._forest import ForestRule
-from ._base import BaseAttributor
+from ._base import base_constraints
 from ._docs import documented
 from ._pointwise import PointwiseAttributor
 from ._weighted import WeightedFit, check_row_numbers
@@ -80,29 +86,21 @@ class ForestAttributor(WeightedFit, PointwiseAttributor):
     np.int64(0)
     """
 
-    _parameter_constraints: dict = {
-        name: BaseAttributor._parameter_constraints[name]
-        for name in ("estimator", "candidates", "prefit", "memory", "memory_limit", "verbose")
-    }
+    _parameter_constraints: dict = base_constraints(
+        "estimator", "candidates", "prefit", "memory", "memory_limit", "verbose"
+    )
 
     def __init__(
         self,
-        estimator,
+        estimator: Any,
         *,
-        candidates="auto",
-        prefit="auto",
-        memory=None,
-        memory_limit=MEMORY_LIMIT,
-        verbose=0,
+        candidates: str = "auto",
+        prefit: bool | str = "auto",
+        memory: Any = None,
+        memory_limit: float = MEMORY_LIMIT,
+        verbose: int = 0,
     ):
-        super().__init__(
-            estimator,
-            candidates=candidates,
-            prefit=prefit,
-            memory=memory,
-            memory_limit=memory_limit,
-            verbose=verbose,
-        )
+        store_arguments(locals())
 
     def _make_features(self, X, y):
         model = self._fitted_model()
@@ -113,7 +111,7 @@ class ForestAttributor(WeightedFit, PointwiseAttributor):
     def _make_rule(self):
         return ForestRule(self._features.shares, self._features.bootstrap)
 
-    def weights(self, X=None):
+    def weights(self, X: Rows | None = None) -> csr_matrix:
         """Compute the weights of all training rows in predictions, as a sparse matrix.
 
         Parameters
@@ -134,7 +132,7 @@ class ForestAttributor(WeightedFit, PointwiseAttributor):
         queries = self._rows.as_queries()
         return self._rule.weights(queries, own=np.arange(len(queries)))
 
-    def predict_without(self, X, rows):
+    def predict_without(self, X: Rows, rows: ArrayLike) -> NDArray[np.float64]:
         """Predict what the trees would say without some training rows, their structure held fixed.
 
         Parameters

@@ -1,5 +1,8 @@
 """The network as a Gaussian process with the tangent kernel: what every rule in nats shares."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -60,19 +63,19 @@ class GaussianAttributor(BaseAttributor):
 
     def __init__(
         self,
-        estimator,
+        estimator: Any,
         *,
-        noise_variance="scale",
-        candidates="auto",
-        measurement="label_logit",
-        features="auto",
-        ntk_parameterization=False,
-        forward=None,
-        prefit="auto",
-        memory=None,
-        memory_limit=MEMORY_LIMIT,
-        batch_size="auto",
-        verbose=0,
+        noise_variance: float | str = "scale",
+        candidates: str = "auto",
+        measurement: str | Callable = "label_logit",
+        features: Any = "auto",
+        ntk_parameterization: bool | float = False,
+        forward: Callable | None = None,
+        prefit: bool | str = "auto",
+        memory: Any = None,
+        memory_limit: float = MEMORY_LIMIT,
+        batch_size: int | str = "auto",
+        verbose: int = 0,
     ):
         store_arguments(locals())
 

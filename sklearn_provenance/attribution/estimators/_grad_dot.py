@@ -1,5 +1,8 @@
 """Inner products of gradients: GradDot."""
 
+from collections.abc import Callable
+from typing import Any
+
 from sklearn.utils._param_validation import StrOptions
 
 from ..._utils.arguments import real, store_arguments
@@ -86,17 +89,17 @@ class GradDotAttributor(PointwiseAttributor):
 
     def __init__(
         self,
-        estimator,
+        estimator: Any,
         *,
-        measurement="margin",
-        ntk_parameterization=False,
-        candidates="auto",
-        forward=None,
-        prefit="auto",
-        memory=None,
-        memory_limit=MEMORY_LIMIT,
-        batch_size="auto",
-        verbose=0,
+        measurement: str | Callable = "margin",
+        ntk_parameterization: bool | float = False,
+        candidates: str = "auto",
+        forward: Callable | None = None,
+        prefit: bool | str = "auto",
+        memory: Any = None,
+        memory_limit: float = MEMORY_LIMIT,
+        batch_size: int | str = "auto",
+        verbose: int = 0,
     ):
         store_arguments(locals())
 

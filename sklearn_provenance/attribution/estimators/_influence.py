@@ -1,5 +1,8 @@
 """Influence: what a prediction would be without rows, by the estimator's own objective."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
@@ -230,20 +233,20 @@ class InfluenceAttributor(
 
     def __init__(
         self,
-        estimator,
+        estimator: Any,
         *,
-        direction="down",
-        candidates="auto",
-        selection="greedy",
-        n_steps="auto",
-        ridge=1.0,
-        features="auto",
-        forward=None,
-        prefit="auto",
-        memory=None,
-        memory_limit=MEMORY_LIMIT,
-        batch_size="auto",
-        verbose=0,
+        direction: str = "down",
+        candidates: str = "auto",
+        selection: str = "greedy",
+        n_steps: int | str = "auto",
+        ridge: float = 1.0,
+        features: Any = "auto",
+        forward: Callable | None = None,
+        prefit: bool | str = "auto",
+        memory: Any = None,
+        memory_limit: float = MEMORY_LIMIT,
+        batch_size: int | str = "auto",
+        verbose: int = 0,
     ):
         store_arguments(locals())
 

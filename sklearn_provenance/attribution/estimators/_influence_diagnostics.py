@@ -1,5 +1,8 @@
 """Diagnostics of training rows, in the words of regression, for a fitted attributor."""
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ..._utils.labels import positions
 from ...information._diagnostics import CaseDeletion
 from ...information._losses import SquaredLoss
@@ -44,7 +47,7 @@ class DiagnosticsMixin:
         return self._diagnostics
 
     @property
-    def leverage_(self):
+    def leverage_(self) -> NDArray[np.float64]:
         """Diagonal of the hat matrix (n_train,), which sums to the effective number of parameters.
 
         ``h_i = w_i φ_i^T H^-1 φ_i`` with the weights w of iteratively reweighted least squares and
@@ -53,7 +56,7 @@ class DiagnosticsMixin:
         return self._case_deletion.leverage
 
     @property
-    def studentized_residuals_(self):
+    def studentized_residuals_(self) -> NDArray[np.float64]:
         """Pearson residuals (n_train,) divided by their own standard deviation.
 
         Internally studentized: the dispersion is that of all rows.
@@ -61,7 +64,7 @@ class DiagnosticsMixin:
         return self._case_deletion.studentized
 
     @property
-    def externally_studentized_residuals_(self):
+    def externally_studentized_residuals_(self) -> NDArray[np.float64]:
         """Residuals (n_train,) divided by a standard deviation estimated without the row.
 
         For squared losses.
@@ -72,7 +75,7 @@ class DiagnosticsMixin:
         return diagnostics.externally_studentized
 
     @property
-    def cooks_distance_(self):
+    def cooks_distance_(self) -> NDArray[np.float64]:
         """Cook's distances (n_train,), ``r_i² h_i / ((1 - h_i) p)`` with studentized residuals r.
 
         p is the effective number of parameters, the sum of leverages.
@@ -80,7 +83,7 @@ class DiagnosticsMixin:
         return self._case_deletion.cooks_distance
 
     @property
-    def dfbetas_(self):
+    def dfbetas_(self) -> NDArray[np.float64]:
         """Changes of coefficients without each row, in standard errors.
 
         Of shape (n_train, n_features + 1): the intercept comes last, if there is one. By one Newton
@@ -94,7 +97,7 @@ class DiagnosticsMixin:
         return diagnostics.dfbetas(design.coefficients)
 
     @property
-    def self_influence_(self):
+    def self_influence_(self) -> NDArray[np.float64]:
         """Fall of each training row's own margin (n_train,) without the row."""
         if vars(self).get("_network") is not None:
             return self._network.self_influence()

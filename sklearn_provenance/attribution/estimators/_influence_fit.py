@@ -2,6 +2,7 @@
 
 import copy
 import warnings
+from typing import Self
 
 import numpy as np
 from sklearn.base import _fit_context, clone
@@ -15,6 +16,7 @@ from torch import nn
 from ..._utils.fitted import is_fitted, predicts_numbers, resolve
 from ..._utils.rows import axis_names, check_rows, n_rows
 from ..._utils.training import TrainingData
+from ..._utils.types import Rows, Targets
 from ...information._newton import NoMinimumError
 from ..models._single_output import check_one_target
 from ..objectives import NoObjectiveError, objective
@@ -32,7 +34,13 @@ class InfluenceFitMixin:
 
     # The estimator is an estimator of its own, whose parameters are validated when it is fitted.
     @_fit_context(prefer_skip_nested_validation=False)
-    def fit(self, X, y, sample_id=None, sample_weight=None):
+    def fit(
+        self,
+        X: Rows,
+        y: Targets,
+        sample_id: Targets | None = None,
+        sample_weight: Targets | None = None,
+    ) -> Self:
         """Take the rows that the estimator was trained on, and fit it if it is not fitted.
 
         Parameters

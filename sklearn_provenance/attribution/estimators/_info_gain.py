@@ -1,5 +1,8 @@
 """InfoGain: which training rows, taken alone, tell the most about a prediction."""
 
+from collections.abc import Callable
+from typing import Any
+
 from sklearn.utils._param_validation import HasMethods, StrOptions
 
 from ..._utils.arguments import store_arguments, whole
@@ -88,22 +91,22 @@ class InfoGainAttributor(GaussianAttributor):
 
     def __init__(
         self,
-        estimator,
+        estimator: Any,
         *,
-        noise_variance="scale",
-        solver="exact",
-        pool_size=None,
-        index=None,
-        candidates="auto",
-        measurement="label_logit",
-        features="auto",
-        ntk_parameterization=False,
-        forward=None,
-        prefit="auto",
-        memory=None,
-        memory_limit=MEMORY_LIMIT,
-        batch_size="auto",
-        verbose=0,
+        noise_variance: float | str = "scale",
+        solver: str = "exact",
+        pool_size: int | None = None,
+        index: Any = None,
+        candidates: str = "auto",
+        measurement: str | Callable = "label_logit",
+        features: Any = "auto",
+        ntk_parameterization: bool | float = False,
+        forward: Callable | None = None,
+        prefit: bool | str = "auto",
+        memory: Any = None,
+        memory_limit: float = MEMORY_LIMIT,
+        batch_size: int | str = "auto",
+        verbose: int = 0,
     ):
         store_arguments(locals())
 

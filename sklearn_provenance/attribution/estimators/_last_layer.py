@@ -1,5 +1,8 @@
 """Influence through the last layer."""
 
+from collections.abc import Callable
+from typing import Any
+
 from sklearn.utils._param_validation import StrOptions
 
 from ..._utils.arguments import real, store_arguments
@@ -30,9 +33,9 @@ class LastLayerAttributor(PointwiseAttributor):
         ``"representer"`` is the share of the query's logit that the row contributes, in logits
         times λ n (see the notes).
     damping : float, default=0.1
-        What is added to the Hessian's diagonal, in units of its mean eigenvalue, since the Hessian
-        of a well trained layer is near singular. Far below 0.01 directions decide that hold little
-        but noise. For influence only.
+        What is added to the Hessian's diagonal, in units of its mean eigenvalue, because the
+        Hessian of a well trained layer is near singular. Far below 0.01, directions that hold
+        little but noise dominate the score. For influence only.
     {candidates} {forward} {prefit} {memory} {memory_limit} {batch_size} {verbose}
 
     Attributes
@@ -113,17 +116,17 @@ class LastLayerAttributor(PointwiseAttributor):
 
     def __init__(
         self,
-        estimator,
+        estimator: Any,
         *,
-        kind="influence",
-        damping=0.1,
-        candidates="auto",
-        forward=None,
-        prefit="auto",
-        memory=None,
-        memory_limit=MEMORY_LIMIT,
-        batch_size="auto",
-        verbose=0,
+        kind: str = "influence",
+        damping: float = 0.1,
+        candidates: str = "auto",
+        forward: Callable | None = None,
+        prefit: bool | str = "auto",
+        memory: Any = None,
+        memory_limit: float = MEMORY_LIMIT,
+        batch_size: int | str = "auto",
+        verbose: int = 0,
     ):
         store_arguments(locals())
 
@@ -140,10 +143,12 @@ class LastLayerAttributor(PointwiseAttributor):
         return features, inputs
 
     def _check_memory(self, inputs):
-        n, n_weights = n_rows(inputs), self._head.n_weights
+        n = n_rows(inputs)
         needed = self._features.n_bytes(inputs)
-        what, advice = f"the features of {n} rows take", "pass fewer rows"
+        what = f"the features of {n} rows take"
+        advice = "pass fewer rows"
         if self.kind == "influence":
+            n_weights = self._head.n_weights
             needed += 2 * 8 * n_weights**2  # the Hessian and its factor
             what = f"the features of {n} rows and the Hessian of {n_weights} weights take"
             advice = 'pass kind="representer", which needs no Hessian'
@@ -160,4 +165,5 @@ class LastLayerAttributor(PointwiseAttributor):
         if self.kind == "influence":
             self.damping_ = rule.damping_in_use
         else:
-            self.scale_, self.residual_ = rule.scale, rule.residual
+            self.scale_ = rule.scale
+            self.residual_ = rule.residual

@@ -1,10 +1,14 @@
 """Random exemplars: what any attribution has to beat."""
 
+from collections.abc import Callable
+from typing import Any, NoReturn
+
 import numpy as np
 from sklearn.utils import check_random_state
 
 from ..._utils.arguments import store_arguments
 from ..._utils.hashing import row_digests
+from ..._utils.types import RandomState
 from ..features import make_features
 from ..rules._random import RandomRule
 from ._base import base_constraints
@@ -64,13 +68,13 @@ class RandomAttributor(PointwiseAttributor, auto_wrap_output_keys=None):
 
     def __init__(
         self,
-        estimator,
+        estimator: Any,
         *,
-        random_state=0,
-        candidates="auto",
-        forward=None,
-        prefit="auto",
-        verbose=0,
+        random_state: RandomState = 0,
+        candidates: str = "auto",
+        forward: Callable | None = None,
+        prefit: bool | str = "auto",
+        verbose: int = 0,
     ):
         store_arguments(locals())
 
@@ -81,7 +85,7 @@ class RandomAttributor(PointwiseAttributor, auto_wrap_output_keys=None):
         seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
         return RandomRule(seed)
 
-    def _no_features(self):
+    def _no_features(self) -> NoReturn:
         """Not offered, since random scores compare no features."""
         raise AttributeError("RandomAttributor compares no features, so it has no transform")
 

@@ -1,5 +1,8 @@
 """Similarity of representations: RepSim."""
 
+from collections.abc import Callable
+from typing import Any
+
 from sklearn.utils._param_validation import HasMethods, StrOptions
 
 from ..._utils.arguments import store_arguments
@@ -82,16 +85,16 @@ class RepSimAttributor(PointwiseAttributor):
 
     def __init__(
         self,
-        estimator,
+        estimator: Any,
         *,
-        features="penultimate",
-        candidates="auto",
-        forward=None,
-        prefit="auto",
-        memory=None,
-        memory_limit=MEMORY_LIMIT,
-        batch_size="auto",
-        verbose=0,
+        features: Any = "penultimate",
+        candidates: str = "auto",
+        forward: Callable | None = None,
+        prefit: bool | str = "auto",
+        memory: Any = None,
+        memory_limit: float = MEMORY_LIMIT,
+        batch_size: int | str = "auto",
+        verbose: int = 0,
     ):
         store_arguments(locals())
 

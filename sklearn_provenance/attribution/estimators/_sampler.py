@@ -1,8 +1,10 @@
 """A selection of training rows as a step of a pipeline."""
 
 import numbers
+from typing import Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.sparse import issparse
 from sklearn.base import BaseEstimator, _fit_context, clone
 from sklearn.utils import _safe_indexing, get_tags
@@ -10,7 +12,8 @@ from sklearn.utils._param_validation import HasMethods, Interval, RealNotInt
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _num_samples, check_consistent_length, column_or_1d
 
-from ..._utils.arguments import whole
+from ..._utils.arguments import store_arguments, whole
+from ..._utils.types import RandomState, Rows, Targets
 
 
 class AttributionSampler(BaseEstimator):
@@ -89,17 +92,19 @@ class AttributionSampler(BaseEstimator):
     }
 
     def __init__(
-        self, attributor, *, n_samples=0.1, balanced=False, query_size=None, random_state=None
+        self,
+        attributor: Any,
+        *,
+        n_samples: float = 0.1,
+        balanced: bool = False,
+        query_size: float | None = None,
+        random_state: RandomState = None,
     ):
-        self.attributor = attributor
-        self.n_samples = n_samples
-        self.balanced = balanced
-        self.query_size = query_size
-        self.random_state = random_state
+        store_arguments(locals())
 
     # The attributor validates its own parameters when it is fitted.
     @_fit_context(prefer_skip_nested_validation=False)
-    def fit(self, X, y):
+    def fit(self, X: Rows, y: Targets) -> Self:
         """Select rows.
 
         Parameters
@@ -122,7 +127,8 @@ class AttributionSampler(BaseEstimator):
         y = column_or_1d(y)
         check_classification_targets(y)
         check_consistent_length(X, y)
-        X, n = _indexable(X), _num_samples(X)
+        X = _indexable(X)
+        n = _num_samples(X)
         n_samples = _count(self.n_samples, n)
         rows = queries = np.arange(n)
         if self.query_size is not None:
@@ -134,21 +140,23 @@ class AttributionSampler(BaseEstimator):
                 stratify=y,
                 random_state=self.random_state,
             )
-            rows, queries = np.sort(rows), np.sort(queries)
+            rows.sort()
+            queries.sort()
         if n_samples > len(rows):
             raise ValueError(
                 f"n_samples={self.n_samples} asks for {n_samples} rows, but X has {n} sample(s), "
-                f"of which {n - len(rows)} are held out as queries."
+                f"of which {n - len(rows)} are held out as queries"
             )
         attributor = clone(self.attributor).fit(_safe_indexing(X, rows), y[rows])
         picks = attributor.select(
             _safe_indexing(X, queries), k=n_samples, y=y[queries], balanced=self.balanced
         )
-        self.attributor_, self.query_indices_ = attributor, queries
+        self.attributor_ = attributor
+        self.query_indices_ = queries
         self.sample_indices_ = rows[picks]
         return self
 
-    def fit_resample(self, X, y):
+    def fit_resample(self, X: Rows, y: Targets) -> tuple[Rows, Targets]:
         """Select rows and return them.
 
         Parameters
@@ -174,18 +182,19 @@ class AttributionSampler(BaseEstimator):
         return _safe_indexing(_indexable(X), rows), _safe_indexing(y, rows)
 
     @property
-    def n_features_in_(self):
+    def n_features_in_(self) -> int:
         """Number of features of the fitted attributor."""
         return self._fitted("n_features_in_")
 
     @property
-    def feature_names_in_(self):
+    def feature_names_in_(self) -> NDArray[Any]:
         """Column names of the fitted attributor, if X was a data frame with string names."""
         return self._fitted("feature_names_in_")
 
     def _fitted(self, name):
+        """Read an attribute of the fitted attributor."""
         if "attributor_" not in vars(self):
-            raise AttributeError(f"{type(self).__name__} has no {name} before it is fitted.")
+            raise AttributeError(f"{type(self).__name__} has no {name} before it is fitted")
         return getattr(self.attributor_, name)
 
     def __sklearn_tags__(self):
@@ -197,11 +206,14 @@ class AttributionSampler(BaseEstimator):
 
 
 def _indexable(X):
-    return X.tocsr() if issparse(X) else X
+    """Turn sparse rows into a form whose rows can be taken."""
+    if issparse(X):
+        return X.tocsr()
+    return X
 
 
 def _count(size, n):
-    """A number of rows, given as such or as a share."""
+    """Read a number of rows, given as such or as a share."""
     if isinstance(size, numbers.Integral):
         return int(size)
     return max(1, int(np.floor(size * n + 0.5)))

@@ -2,6 +2,8 @@
 
 import inspect
 import numbers
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from sklearn.utils import check_random_state
@@ -10,6 +12,7 @@ from sklearn.utils._param_validation import StrOptions
 from ..._utils.arguments import real, store_arguments, whole
 from ..._utils.kept import MEMORY_LIMIT, check_fits
 from ..._utils.rows import n_rows
+from ..._utils.types import RandomState
 from ...tangent import TangentFeatures
 from ...tangent._sketch import SKETCHES
 from ..features import make_features
@@ -39,8 +42,8 @@ class TRAKAttributor(PointwiseAttributor):
     n_components : int or "exact", default=512
         Size of the sketch. ``"exact"`` takes the whole Jacobian, for small networks.
     ridge : float or "auto", default="auto"
-        λ, in units of Φ^T Φ. "auto" takes the mean eigenvalue of Φ^T Φ, of each model its own. It
-        matters: a small λ lets directions decide that hold little but noise of the sketch.
+        λ, in units of Φ^T Φ. "auto" takes the mean eigenvalue of each model's Φ^T Φ. It matters:
+        with a small λ, directions that hold little but noise of the sketch dominate the score.
     sketch : {"tensor", "sjlt", "rademacher"}, default="tensor"
         How gradients are sketched, see :class:`~sklearn_provenance.TangentFeatures`.
     features : TangentFeatures, default=None
@@ -118,33 +121,33 @@ class TRAKAttributor(PointwiseAttributor):
 
     def __init__(
         self,
-        estimator,
+        estimator: Any,
         *,
-        n_components=512,
-        ridge="auto",
-        sketch="tensor",
-        features=None,
-        random_state=0,
-        candidates="auto",
-        forward=None,
-        prefit="auto",
-        memory=None,
-        memory_limit=MEMORY_LIMIT,
-        batch_size="auto",
-        verbose=0,
+        n_components: int | str = 512,
+        ridge: float | str = "auto",
+        sketch: str = "tensor",
+        features: TangentFeatures | None = None,
+        random_state: RandomState = 0,
+        candidates: str = "auto",
+        forward: Callable | None = None,
+        prefit: bool | str = "auto",
+        memory: Any = None,
+        memory_limit: float = MEMORY_LIMIT,
+        batch_size: int | str = "auto",
+        verbose: int = 0,
     ):
         store_arguments(locals())
 
     def _check_parameters(self):
         if isinstance(self.estimator, list | tuple) and not self.estimator:
-            raise ValueError("estimator is an empty list: TRAK needs one model at least")
+            raise ValueError("estimator must hold one or more models; got an empty list")
         own = inspect.signature(type(self)).parameters
         for name in ("n_components", "sketch", "random_state"):
             value = getattr(self, name)
             if self.features is not None and value != own[name].default:
                 raise ValueError(
-                    f"{name}={value!r} and features were both given: features has a parameter "
-                    f"{name} of its own"
+                    f"{name} must be left at its default where features is given, which has a "
+                    f"parameter {name} too; got {value!r}"
                 )
 
     def _resolve(self, estimator, X, y):
@@ -163,7 +166,8 @@ class TRAKAttributor(PointwiseAttributor):
                 sketch=self.sketch,
                 random_state=self.random_state,
             )
-        features, inputs = [], []
+        features = []
+        inputs = []
         for model, seed in zip(models, seeds(template.random_state, len(models)), strict=True):
             sketch = TangentFeatures(**template.get_params(deep=False) | {"random_state": seed})
             fitted = self._fitted_model(model)
@@ -175,7 +179,8 @@ class TRAKAttributor(PointwiseAttributor):
         return JoinedFeatures.of(features), inputs
 
     def _check_memory(self, inputs):
-        n, n_components = n_rows(self.training_.X), self._features.n_features_out(inputs)
+        n = n_rows(self.training_.X)
+        n_components = self._features.n_features_out(inputs)
         # Φ^T Φ of each model is factorised and kept, one more is there while it is computed.
         largest = max(part.n_features_out(None) for part in self._features.features)
         n_matrices = len(self._features.features) + 1
@@ -193,6 +198,8 @@ class TRAKAttributor(PointwiseAttributor):
 
 
 def seeds(random_state, n):
-    """Seeds of n sketches; an int is itself the first."""
+    """Draw seeds of n sketches; an int is itself the first."""
     drawn = check_random_state(random_state).randint(np.iinfo(np.int32).max, size=n).tolist()
-    return [int(random_state), *drawn[1:]] if isinstance(random_state, numbers.Integral) else drawn
+    if isinstance(random_state, numbers.Integral):
+        drawn[0] = int(random_state)
+    return drawn

@@ -141,11 +141,14 @@ class TrainingRows:
         return len(self.labels)
 
     def own(self):
-        """Every row at its own label."""
+        """Measure every row at its own label."""
         return self._kept(("points", None), lambda: self._points(self.labels, self._own_copies))
 
     def at(self, label):
-        """All rows at one label, or at their own where features do not depend on it, and copies."""
+        """Measure all rows at one label, and find copies.
+
+        Where features do not depend on the label, rows are measured at their own.
+        """
         if label is None or not self.features.per_label:
             return self.own(), self._own_copies
         labels = np.full(len(self), label)
@@ -153,12 +156,15 @@ class TrainingRows:
         return points, self._copies
 
     def of_class(self, label):
-        """The rows of one class at their label, and copies among them."""
-        numbers, copies = np.flatnonzero(self.labels == label), self._own_copies
-        return self.own().take(numbers), None if copies is None else copies[numbers]
+        """Take the rows of one class at their label, and copies among them."""
+        numbers = np.flatnonzero(self.labels == label)
+        copies = self._own_copies
+        if copies is not None:
+            copies = copies[numbers]
+        return self.own().take(numbers), copies
 
     def as_queries(self):
-        """Every row at its own label, as queries are measured."""
+        """Measure every row at its own label, as queries are measured."""
         if self.features.rows_differ:
             return self.features.points(self.inputs, self.labels)
         return self.own()
@@ -184,11 +190,13 @@ class ExactFeatures(Features):
             measurement=settings.measurement,
             ntk_parameterization=settings.ntk_parameterization,
         )
-        self.rows_tangent, self.rows_differ = self.tangent, row_measurement is not None
+        self.rows_tangent = self.tangent
+        self.rows_differ = row_measurement is not None
+        kind = "exact"
         if self.rows_differ:
             self.rows_tangent = self.tangent.measuring(row_measurement)
+            kind = "gradients"
         self.per_label = settings.measurement == "label_logit" and not self.rows_differ
-        kind = "gradients" if self.rows_differ else "exact"
         self.cache = Cache(settings.memory, kind, sketch_of(TangentFeatures(), model, settings))
         self.settings = {
             "decide": model.decide,
@@ -222,7 +230,7 @@ class ExactFeatures(Features):
         return RememberedRows(tangent, self.cache, kind, inputs, labels, **self.settings)
 
     def norms(self, inputs, labels):
-        """Squared norms (n,) of training rows, whose gradients are not kept."""
+        """Compute squared norms (n,) of training rows, whose gradients are not kept."""
         if self.cache.memory is not None:
             return super().norms(inputs, labels)
         settings = self.settings | {"memory_limit": 0}
@@ -245,7 +253,9 @@ class ExactFeatures(Features):
     def transform(self, X):
         """The Jacobian (n, n_components) at the predicted labels, in the network's precision."""
         self.n_features_out(None)
-        dtype = np.float64 if self.tangent.dtype == torch.float64 else np.float32
+        dtype = np.float32
+        if self.tangent.dtype == torch.float64:
+            dtype = np.float64
         return super().transform(X).astype(dtype)
 
 
@@ -256,14 +266,18 @@ class LinearFeatures(Features):
     """
 
     def __init__(self, model, settings, row_measurement=None):
-        self.model, self.measurement = model, settings.measurement
-        self.row_measurement, self.rows_differ = row_measurement, row_measurement is not None
+        self.model = model
+        self.measurement = settings.measurement
+        self.row_measurement = row_measurement
+        self.rows_differ = row_measurement is not None
         self.per_label = self.measurement == "label_logit" and not self.rows_differ
         self.head = linear_head(model)
         self.x_scale = 1.0  # factor of x·x'
         if settings.ntk_parameterization:
             self.x_scale = float(settings.ntk_parameterization) ** 2 / self.head.weight.shape[1]
-        names = ("weight",) if self.head.bias is None else ("weight", "bias")
+        names = ["weight"]
+        if self.head.bias is not None:
+            names.append("bias")
         self.coverage = Coverage(
             dict.fromkeys(names, "factors"),
             {"factors": 1.0, "functional": 0.0, "idle": 0.0, "excluded": 0.0},
@@ -283,9 +297,11 @@ class LinearFeatures(Features):
 
     def _points(self, inputs, labels, measurement):
         logits = linear_logits(self.head, inputs)
-        labels = self.model.decide(logits) if labels is None else torch.as_tensor(labels)
+        if labels is None:
+            labels = self.model.decide(logits)
+        labels = torch.as_tensor(labels)
         gradient = measurement_gradient(logits, labels, measurement) @ self.head.mixing  # (n, O)
-        bias = 0.0 if self.head.bias is None else 1.0
+        bias = float(self.head.bias is not None)
         return OuterPoints(inputs, gradient, self.x_scale, bias, labels, logits)
 
     def n_features_out(self, inputs):
@@ -298,13 +314,13 @@ class LinearFeatures(Features):
 
 
 def linear_head(model):
-    """A linear model as softmax regression."""
+    """Turn a linear model into softmax regression."""
     weight, bias = (None if p is None else torch.as_tensor(p) for p in model.linear)
     return Head(weight, bias, one_output=len(weight) == 1)
 
 
 def linear_logits(head, inputs):
-    """Logits (n, C) of a linear model, which must be finite."""
+    """Compute logits (n, C) of a linear model, which must be finite."""
     logits = head.logits(torch.as_tensor(np.asarray(inputs @ head.weight.numpy().T)))
     check_finite(logits, "logits")
     return logits

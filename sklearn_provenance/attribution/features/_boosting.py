@@ -55,14 +55,17 @@ class BoostInFeatures(LeafFeatures):
         self.needs_targets = measurement == "loss"
         self.steps = newton_steps(self.trees.estimator, y, labels, sample_weight)
         self.base, self.values = self._start()
-        self.row_weights = np.ones(len(y)) if sample_weight is None else sample_weight
+        self.row_weights = sample_weight
+        if sample_weight is None:
+            self.row_weights = np.ones(len(y))
         if self.steps.row_weights is not None:
             self.row_weights = self.row_weights * self.steps.row_weights
         self.derivatives = self._learn(leaves, labels)
 
     def _start(self):
-        """Outputs before the first round, and what each leaf adds."""
-        base, values = self.trees.base, list(self.trees.values)
+        """Find outputs before the first round, and what each leaf adds."""
+        base = self.trees.base
+        values = list(self.trees.values)
         if base is None:
             raise ValueError(
                 "boosting must start from the same outputs for all rows, but init predicts them "
@@ -75,8 +78,12 @@ class BoostInFeatures(LeafFeatures):
         return np.asarray(base, dtype=np.float64), values
 
     def rounds(self, leaves, values=None):
-        """Trees (O,) of each round, and outputs (n, O) of rows before it."""
-        values = self.values if values is None else values
+        """Yield the trees (O,) of each round, and outputs (n, O) of rows before it.
+
+        After the last round trees are None. The array of outputs is one, which grows.
+        """
+        if values is None:
+            values = self.values
         outputs = np.tile(self.base, (len(leaves), 1))
         for start in range(0, len(values), self.trees.n_outputs):
             numbers = np.arange(start, start + self.trees.n_outputs)
@@ -86,38 +93,40 @@ class BoostInFeatures(LeafFeatures):
         yield None, outputs
 
     def _learn(self, leaves, labels):
-        """Derivatives (n, T) of leaves' values in the weights of the rows in them."""
+        """Compute derivatives (n, T) of leaves' values in the weights of the rows in them."""
         found = np.zeros(leaves.shape)
         for numbers, outputs in self.rounds(leaves):
             if numbers is None:
                 break
             gradients, hessians = self.steps.derivatives(outputs, labels)
             for number in numbers:
-                own, output = leaves[:, number], self.trees.outputs[number]
+                output = self.trees.outputs[number]
                 g = self.row_weights * gradients[:, output]
                 h = self.row_weights * hessians[:, output]
-                found[:, number] = self._derivatives(number, own, g, h)
+                found[:, number] = self._derivatives(number, leaves[:, number], g, h)
         return found
 
     def _derivatives(self, number, own, g, h):
-        """Derivatives (n,) of one tree, whose leaves (n,) rows have with gradients and Hessians."""
-        rate, n_leaves = self.trees.rate, len(self.values[number])
+        """Compute derivatives (n,) of one tree from the leaves, gradients and Hessians of rows."""
+        rate = self.trees.rate
+        n_leaves = len(self.values[number])
         total = np.bincount(own, weights=h, minlength=n_leaves) + self.steps.l2
         total = np.where(total > NO_CURVATURE, total, np.inf)  # such leaves have the value zero
         step = -rate * np.bincount(own, weights=g, minlength=n_leaves) / total
         largest = rate * np.bincount(own, weights=np.abs(g), minlength=n_leaves) / total
         self._check_steps(number, step, largest)
-        pull, push = rate * g, h * step[own]
+        pull = rate * g
+        push = h * step[own]
         # Rows that are all alike do not change the value of their leaf, but for rounding.
         change = np.where(np.abs(pull + push) > _ROUNDING * np.abs(pull), pull + push, 0.0)
         return -change / total[own]
 
     def _check_steps(self, number, step, largest):
         """Refuse a tree whose leaves did not take the steps that these rows make."""
-        values, n_leaves = self.values[number], len(step)
+        n_leaves = len(step)
         if n_leaves == 1:  # no split was found
             return
-        wrong = np.abs(step - values) > _TOLERANCE * largest + 1e-9
+        wrong = np.abs(step - self.values[number]) > _TOLERANCE * largest + 1e-9
         if wrong.any():
             raise ValueError(
                 "X, y and sample_weight must be those that the model was trained on, in the same "
@@ -148,7 +157,7 @@ class BoostInFeatures(LeafFeatures):
         return SparsePoints(self.indicators(inputs, entries), labels)
 
     def _slopes(self, outputs, labels):
-        """Derivatives (n, O) of the log odds of labels, or of a regressor's output."""
+        """Compute derivatives (n, O) of the log odds of labels, or of a regressor's output."""
         if self.model.classes is None:
             return np.ones_like(outputs)
         if outputs.shape[1] == 1:
@@ -156,7 +165,7 @@ class BoostInFeatures(LeafFeatures):
         return measurement_gradient(torch.as_tensor(outputs), labels, "margin").numpy()
 
     def measured(self, outputs, labels):
-        """What is explained (n,), of outputs (n, O): minus the loss, or the log odds or output."""
+        """Measure outputs (n, O): minus the loss (n,), or the log odds or output."""
         if self.measurement == "loss":
             return -self.steps.loss.value(outputs, self.steps.targets(labels, outputs.shape[1]))
         if self.model.classes is None:
@@ -169,17 +178,19 @@ class BoostInFeatures(LeafFeatures):
         return (logits.gather(1, index)[:, 0] - others).numpy()
 
     def refitted(self, leaves, labels, rows):
-        """What each leaf adds, once rows are taken out and the trees' structure is held fixed.
+        """Compute what each leaf adds once rows are taken out, with the structure held fixed.
 
         Gradients follow the outputs of the rounds before, as the remaining rows make them.
         """
         weights = self.row_weights.copy()
         weights[rows] = 0
-        values, outputs = [], np.tile(self.base, (len(leaves), 1))
+        values = []
+        outputs = np.tile(self.base, (len(leaves), 1))  # (n, O)
         for start in range(0, len(self.values), self.trees.n_outputs):
             gradients, hessians = self.steps.derivatives(outputs, labels)
             for number in range(start, start + self.trees.n_outputs):
-                own, output = leaves[:, number], self.trees.outputs[number]
+                own = leaves[:, number]
+                output = self.trees.outputs[number]
                 n_leaves = len(self.values[number])
                 g = np.bincount(own, weights=weights * gradients[:, output], minlength=n_leaves)
                 h = np.bincount(own, weights=weights * hessians[:, output], minlength=n_leaves)
@@ -194,7 +205,7 @@ class BoostInFeatures(LeafFeatures):
         return values
 
     def final_outputs(self, leaves, values=None):
-        """Outputs (n, O) after the last round."""
+        """Compute outputs (n, O) after the last round."""
         *_, (_, outputs) = self.rounds(leaves, values)
         return outputs
 

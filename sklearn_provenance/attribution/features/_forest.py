@@ -3,6 +3,8 @@
 Shapes in comments: n training rows, T trees, L leaves of all trees.
 """
 
+import math
+
 import numpy as np
 import torch
 from scipy.sparse import csr_matrix, vstack
@@ -131,6 +133,11 @@ class ForestPoints:
         starts = np.arange(0, n * n_trees + 1, n_trees)
         shape = n, self.features.n_columns
         return csr_matrix((np.ones(n * n_trees), columns, starts), shape=shape)
+
+    def matrix(self):
+        """Write the features out: 1 / √T in the leaves of each row, as :class:`LeafFeatures` do."""
+        n_trees = self.leaves.shape[1]
+        return torch.as_tensor(self.votes().toarray() / math.sqrt(n_trees))
 
 
 def check_forest(model):

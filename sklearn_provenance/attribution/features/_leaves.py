@@ -46,7 +46,8 @@ class LeafFeatures(Features):
         self.by_output = not self.averaged and self.trees.n_outputs > 1
         self.per_label = self.by_output and measurement == "label_logit"
         ends = np.cumsum(self.trees.n_leaves)
-        self.n_columns, self.starts = int(ends[-1]), ends - self.trees.n_leaves
+        self.n_columns = int(ends[-1])
+        self.starts = ends - self.trees.n_leaves  # first column of each tree
 
     def points(self, inputs, labels=None):
         """Points of rows that are in leaves (n, n_trees), at labels, which must be given."""

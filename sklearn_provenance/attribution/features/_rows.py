@@ -1,4 +1,4 @@
-"""Rows φ of the user's own: a transformer's or a callable's, the same whatever the label."""
+"""Rows φ that a transformer or a callable of the user's gives, the same whatever the label."""
 
 import math
 
@@ -20,11 +20,12 @@ class OwnRows(Features):
     needs_targets = False
 
     def __init__(self, features, model):
-        self.fitted, self.model = features, model
+        self.fitted = features
+        self.model = model
         self._function = getattr(features, "transform", features)
 
     def inputs(self, X):
-        """Rows φ of X."""
+        """Compute rows φ of X."""
         phi = self._function(X)
         if isinstance(phi, torch.Tensor):
             phi = phi.detach().cpu().numpy()
@@ -35,13 +36,18 @@ class OwnRows(Features):
             input_name="the rows that features gives",
         )
         if phi.shape[0] != n_rows(X):
-            raise ValueError(f"features gave {phi.shape[0]} rows for {n_rows(X)} rows of X")
-        return phi if issparse(phi) else np.array(phi)
+            raise ValueError(
+                f"features must give a row for each of the {n_rows(X)} rows of X; got "
+                f"{phi.shape[0]} rows"
+            )
+        if issparse(phi):
+            return phi
+        return np.array(phi)  # a copy: users may write to theirs
 
     def points(self, inputs, labels=None):
         """Points of rows φ at labels, which must be given."""
-        labels = torch.as_tensor(labels)
-        return SparsePoints(inputs, labels) if issparse(inputs) else ExplicitPoints(inputs, labels)
+        kind = SparsePoints if issparse(inputs) else ExplicitPoints
+        return kind(inputs, torch.as_tensor(labels))
 
     def query(self, X, labels=None):
         """Points of queries; the model predicts labels that are not given."""
@@ -55,16 +61,21 @@ class OwnRows(Features):
 
     def components(self, inputs):
         """Columns of φ, and how many pay to be used where they are sparse."""
-        return inputs.shape[1], SparsePoints.most_components if issparse(inputs) else math.inf
+        most = math.inf
+        if issparse(inputs):
+            most = SparsePoints.most_components
+        return inputs.shape[1], most
 
     def transform(self, X):
-        """Rows φ of X."""
+        """Compute rows φ of X, as an array."""
         phi = self.inputs(X)
-        return phi.toarray() if issparse(phi) else phi
+        if issparse(phi):
+            phi = phi.toarray()
+        return phi
 
 
 def predicted(model, X):
-    """Positions (n,) of the classes that a model predicts, or the numbers."""
+    """Predict positions (n,) of classes, or the numbers of a regressor."""
     found = model.predict(X)
     if model.classes is None:
         found = np.asarray(found, dtype=np.float64)

@@ -19,7 +19,7 @@ class Settings:
 
 
 def sketch_of(template, model, settings):
-    """An unfitted TangentFeatures: an attributor's settings, and what a template adds to them.
+    """Make an unfitted TangentFeatures of an attributor's settings, and what a template adds.
 
     Raises
     ------
@@ -37,8 +37,8 @@ def sketch_of(template, model, settings):
             )
     if params["module"] is not None and params["module"] is not model.module:
         raise ValueError(
-            "features must be a TangentFeatures without a module, because the estimator's is "
-            "taken; got one with a module"
+            "features must be a TangentFeatures without a module, because the attributor supplies "
+            "the estimator's; got one with a module"
         )
     own |= {"module": model.module, "forward": params["forward"] or model.forward}
     own["verbose"] = params["verbose"] or bool(settings.verbose)

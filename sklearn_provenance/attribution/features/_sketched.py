@@ -12,11 +12,14 @@ class SketchedFeatures(Features):
     """Rows of a fitted TangentFeatures, kept by a cache."""
 
     def __init__(self, model, fitted, cache):
-        self.model, self.fitted, self.cache = model, fitted, cache
+        self.model = model
+        self.fitted = fitted
+        self.cache = cache
         self.tangent = fitted.model_
         self.per_label = fitted.measurement == "label_logit"
-        on_gpu = self.tangent.device.type == "cuda"
-        self.device = self.tangent.device if on_gpu else torch.device("cpu")  # needs float64
+        self.device = self.tangent.device
+        if self.device.type != "cuda":
+            self.device = torch.device("cpu")  # other devices have no double precision
 
     @property
     def coverage(self):
@@ -34,16 +37,20 @@ class SketchedFeatures(Features):
             return features._measured(inputs, labels, self.model.decide)
         # Rows in a store are found without a pass; what is not in it takes a forward pass.
         logits = self.tangent.logits(inputs, features.batch_size)
-        labels = self.model.decide(logits) if labels is None else torch.as_tensor(labels)
+        if labels is None:
+            labels = self.model.decide(logits)
+        labels = torch.as_tensor(labels)
         return features.transform(inputs, labels), labels.cpu(), logits.cpu().double(), None
 
     def scale(self, points, inputs):
         """Mean squared norm of the network's φ, which that of the sketch is on average."""
         norms = points.sketched
-        return (self.norms(inputs, points.labels) if norms is None else norms).mean().item()
+        if norms is None:
+            norms = self.norms(inputs, points.labels)
+        return norms.mean().item()
 
     def norms(self, inputs, labels):
-        """Squared norms (n,) of the network's φ."""
+        """Compute squared norms (n,) of the network's φ."""
         return self.cache("norms", self._norms, inputs, labels)
 
     def _norms(self, inputs, labels):

@@ -1,7 +1,6 @@
 """What attribution knows of a fitted model, and how a family is found."""
 
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import singledispatch
 from typing import NamedTuple
@@ -118,10 +117,12 @@ class FittedModel:
         ndarray of shape (n,)
             Labels.
         """
-        # skorch, among others, leaves a network in evaluation mode.
+        X = as_given(X)
         module = self.users_module
-        with nullcontext() if module is None else evaluation(module):
-            return as_ndarray(self.estimator.predict(as_given(X)))
+        if module is None:
+            return as_ndarray(self.estimator.predict(X))
+        with evaluation(module):  # skorch, among others, leaves a network in evaluation mode
+            return as_ndarray(self.estimator.predict(X))
 
     def feature_names(self, names):
         """Name the columns of :meth:`inputs`.
@@ -145,7 +146,9 @@ class FittedModel:
     @property
     def users_module(self):
         """The module, if it is the user's own, who may change it; None if there is none."""
-        return self.module if self.network is None else self.network
+        if self.network is not None:
+            return self.network
+        return self.module
 
     def with_forward(self, forward, logits=True):
         """Replace how outputs are computed.
@@ -189,16 +192,19 @@ class FittedModel:
         check_module(self.module)  # before it runs: some modules would change
         numbers = few_rows(n_rows(inputs))
         rows = take_rows(inputs, numbers)
-        forward, n_outputs = self.forward, self.n_outputs
+        forward = self.forward
+        n_outputs = self.n_outputs
         if isinstance(forward, ReadLogits):
             forward, n_outputs = run(self, rows, forward.examine)
         logits = run(self, rows)
         check_finite(logits, "logits", numbers)
         n_classes = logits.shape[1]
-        classes = np.arange(n_classes) if self.classes is None else self.classes
+        classes = self.classes
+        if classes is None:
+            classes = np.arange(n_classes)
         if len(classes) != n_classes:
             raise ValueError(
-                f"The model must have a logit for each of its {len(classes)} classes; got "
+                f"the model must have a logit for each of its {len(classes)} classes; got "
                 f"{n_classes} logits"
             )
         return replace(self, classes=classes, forward=forward, n_outputs=n_outputs)
@@ -246,7 +252,7 @@ def adapt(estimator):
 
 
 def predicting_model(estimator):
-    """A model of which only predictions are known, or what a search has found."""
+    """Adapt an estimator of which only predictions are known, or what a search has found."""
     if hasattr(estimator, "best_estimator_"):  # a search, of scikit-learn or not
         from ._containers import contained
 
@@ -264,7 +270,7 @@ def predicting_model(estimator):
 
 
 def measured_model(model, forward, y):
-    """A model whose outputs a measurement of the user's own reads, passed on as they are.
+    """Pass the outputs of a model on as they are, to a measurement of the user's own.
 
     Where it knows no classes, targets y that are whole numbers from 0 are classes; of other numbers
     ``classes`` is None.
@@ -280,5 +286,6 @@ def measured_model(model, forward, y):
             "y must hold numbers, because the module knows no classes and measurement is given "
             f"them as they are; got an array of {y.dtype}"
         )
-    counted = y.dtype.kind in "iu" and len(y) and y.min() >= 0
-    return replace(model, classes=np.arange(y.max() + 1) if counted else None)
+    if y.dtype.kind in "iu" and len(y) and y.min() >= 0:
+        return replace(model, classes=np.arange(y.max() + 1))
+    return model

@@ -128,14 +128,17 @@ def all_rows(estimator, name="subsample"):
 
 
 def log_loss(n_outputs):
-    """Log loss of as many outputs."""
-    return LogisticLoss() if n_outputs == 1 else MultinomialLoss()
+    """Make the log loss of as many outputs."""
+    if n_outputs == 1:
+        return LogisticLoss()
+    return MultinomialLoss()
 
 
 @newton_steps.register(BaseGradientBoosting)
 def _(estimator, y, positions, sample_weight):
     all_rows(estimator)
-    n_outputs, factor = estimator.n_trees_per_iteration_, 1.0
+    n_outputs = estimator.n_trees_per_iteration_
+    factor = 1.0
     if estimator.loss == "log_loss":
         loss = log_loss(n_outputs)
         if n_outputs > 1:
@@ -151,9 +154,7 @@ def _(estimator, y, positions, sample_weight):
         if not isinstance(estimator.random_state, int | np.integer):
             allowed = "an integer where n_iter_no_change is given"
             refuse(estimator, "random_state", allowed, "by which the rows held out are drawn again")
-        stratify = y if hasattr(estimator, "classes_") else None
-        size, seed = estimator.validation_fraction, estimator.random_state
-        held_out = held_out_rows(len(y), size, seed, stratify)
+        held_out = held_out_rows(estimator, y, estimator.random_state)
     return Newton(loss, gradient_factor=factor, row_weights=held_out)
 
 
@@ -170,19 +171,24 @@ def _(estimator, y, positions, sample_weight):
         refuse(estimator, "loss", allowed, "with which leaves take Newton steps")
     weights = None
     if estimator.do_early_stopping_ and estimator.validation_fraction is not None:
-        stratify = positions if hasattr(estimator, "classes_") else None
-        size, seed = estimator.validation_fraction, estimator._random_seed
-        weights = held_out_rows(len(y), size, seed, stratify)
+        weights = held_out_rows(estimator, positions, estimator._random_seed)
     if getattr(estimator, "class_weight", None) is not None:
         of_class = compute_sample_weight(estimator.class_weight, y)
         weights = of_class if weights is None else of_class * weights
-    l2 = estimator.l2_regularization
-    return Newton(losses[estimator.loss], l2=l2, row_weights=weights)
+    return Newton(losses[estimator.loss], l2=estimator.l2_regularization, row_weights=weights)
 
 
-def held_out_rows(n, size, seed, stratify):
-    """Ones for rows that trees were fitted on and zeros for those that stopped them."""
-    kept, _ = train_test_split(np.arange(n), test_size=size, random_state=seed, stratify=stratify)
-    weights = np.zeros(n)
+def held_out_rows(estimator, targets, seed):
+    """Give ones to rows that trees were fitted on and zeros to those that stopped them."""
+    stratify = None
+    if hasattr(estimator, "classes_"):
+        stratify = targets
+    kept, _ = train_test_split(
+        np.arange(len(targets)),
+        test_size=estimator.validation_fraction,
+        random_state=seed,
+        stratify=stratify,
+    )
+    weights = np.zeros(len(targets))
     weights[kept] = 1
     return weights

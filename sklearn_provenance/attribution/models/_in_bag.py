@@ -34,12 +34,15 @@ def in_bag_weights(estimator, y, sample_weight=None):
         weights of classes and rows. Rows out of the tree's bag weigh nothing.
     """
     weights = _row_weights(estimator, y, sample_weight)
+    every_row = weights
+    if weights is None:
+        every_row = np.ones(len(y))
     if isinstance(estimator, BaseDecisionTree):
-        yield np.ones(len(y)) if weights is None else weights
+        yield every_row
         return
     for tree in estimator.estimators_:
         if not estimator.bootstrap:
-            yield np.ones(len(y)) if weights is None else weights
+            yield every_row
             continue
         arguments = tree.random_state, len(y), estimator._n_samples_bootstrap
         if _DRAWN_BY_WEIGHT:
@@ -54,10 +57,12 @@ def in_bag_weights(estimator, y, sample_weight=None):
 
 
 def _row_weights(estimator, y, sample_weight):
-    """Weights (n,) of rows and classes that are the same in all trees; None where all are one."""
+    """Find weights (n,) of rows and classes, the same in all trees; None where all are one."""
     kept = getattr(estimator, "_sample_weight", None)
     if sample_weight is None and kept is not None:
-        return kept if len(kept) == len(y) else None  # another number of rows is refused later
+        if len(kept) != len(y):
+            return None  # another number of rows is refused later
+        return kept
     class_weight = getattr(estimator, "class_weight", None)
     is_forest = isinstance(estimator, BaseForest)
     if class_weight is None or (
@@ -65,10 +70,13 @@ def _row_weights(estimator, y, sample_weight):
     ):
         return sample_weight
     if isinstance(class_weight, str) and is_forest:
-        known = inspect.signature(compute_class_weight).parameters
-        weighted = {"sample_weight": sample_weight} if "sample_weight" in known else {}
+        weighted = {}
+        if "sample_weight" in inspect.signature(compute_class_weight).parameters:
+            weighted["sample_weight"] = sample_weight
         classes = np.unique(y)
         values = compute_class_weight("balanced", classes=classes, y=y, **weighted)
         class_weight = dict(zip(classes.tolist(), values, strict=True))
     weights = compute_sample_weight(class_weight, y)
-    return weights if sample_weight is None else weights * sample_weight
+    if sample_weight is not None:
+        weights = weights * sample_weight
+    return weights

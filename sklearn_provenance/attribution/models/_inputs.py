@@ -33,8 +33,7 @@ def _(estimator):
             f"{type(estimator).__name__} was fitted on several targets; attribution explains one. "
             "Pass single_output(estimator, output) and the targets of that output"
         )
-    bias = 1.0 if estimator.fit_intercept else 0.0
-    return InputModel(estimator, input_bias=bias)
+    return InputModel(estimator, input_bias=float(estimator.fit_intercept))
 
 
 @adapt.register(BaseLibSVM)

@@ -32,7 +32,7 @@ class LightGBMTrees(BoostedTrees):
 
 
 def leaf_values(tree):
-    """Values of a dumped tree by the number of the leaf."""
+    """Read the values of a dumped tree by the number of the leaf."""
     values = np.zeros(tree["num_leaves"])
     nodes = [tree["tree_structure"]]
     while nodes:
@@ -65,18 +65,21 @@ def _(estimator, y, positions, sample_weight):
         all_rows(estimator)
     if estimator.reg_alpha != 0:
         refuse(estimator, "reg_alpha", "0", "so that leaves take Newton steps")
-    extra, factor = estimator.get_params(), 1.0
-    objective, weights = estimator.objective_, None
+    weights = None
+    total = np.ones(len(y))  # weights of classes and rows
     if estimator.class_weight is not None:
-        weights = compute_sample_weight(estimator.class_weight, y)
-    total = np.ones(len(y)) if weights is None else weights
-    total = total if sample_weight is None else total * sample_weight
+        weights = total = compute_sample_weight(estimator.class_weight, y)
+    if sample_weight is not None:
+        total = total * sample_weight
+    objective = estimator.objective_
+    factor = 1.0
     if objective == "binary":
         loss = LogisticLoss()
         positive = np.average(positions, weights=total)
         base = np.array([np.log(positive / (1 - positive))])
     elif objective in ("multiclass", "softmax"):
-        loss, n_classes = MultinomialLoss(), estimator.n_classes_
+        loss = MultinomialLoss()
+        n_classes = estimator.n_classes_
         factor = n_classes / (n_classes - 1)
         own = positions[:, None] == np.arange(n_classes)
         base = np.log(np.maximum(np.average(own, axis=0, weights=total), 1e-15))
@@ -86,7 +89,7 @@ def _(estimator, y, positions, sample_weight):
     else:
         allowed = "'binary', 'multiclass' or 'regression'"
         refuse(estimator, "objective", allowed, "whose gradients are known here")
-    if extra.get("boost_from_average", True) is False:
+    if estimator.get_params().get("boost_from_average", True) is False:
         base = np.zeros_like(base)
     l2 = estimator.reg_lambda
     return Newton(loss, hessian_factor=factor, l2=l2, row_weights=weights, base=base)

@@ -36,6 +36,13 @@ def binary_forward(module, x):
     return binary_logits(module(x))
 
 
+def forward_of(n_outputs):
+    """Find how a module with so many outputs gives logits: None where they are its outputs."""
+    if n_outputs == 1:
+        return binary_forward
+    return None
+
+
 def linear_layer(coefficients, intercept):
     """A float64 layer with a copy of coefficients (n_out, n_in)."""
     n_out, n_in = coefficients.shape
@@ -82,7 +89,7 @@ def _(estimator):
         estimator,
         classes=as_ndarray(estimator.classes_),
         module=linear_layer(*linear).eval(),
-        forward=binary_forward if n_outputs == 1 else None,
+        forward=forward_of(n_outputs),
         n_outputs=n_outputs,
         linear=linear,
     )

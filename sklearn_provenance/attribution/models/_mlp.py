@@ -8,7 +8,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from ._base import adapt
-from ._linear import RebuiltModel, binary_forward, linear_layer, refuse_multilabel
+from ._linear import RebuiltModel, forward_of, linear_layer, refuse_multilabel
 
 
 class _Exp(nn.Module):
@@ -55,7 +55,7 @@ def _(estimator):
         classes=estimator.classes_,
         # Without the last activation, softmax or logistic, which makes probabilities of logits.
         module=nn.Sequential(*_layers(estimator)).eval(),
-        forward=binary_forward if estimator.n_outputs_ == 1 else None,
+        forward=forward_of(estimator.n_outputs_),
         n_outputs=estimator.n_outputs_,
     )
 

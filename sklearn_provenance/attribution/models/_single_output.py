@@ -4,6 +4,7 @@ import copy
 from dataclasses import dataclass
 from functools import singledispatch
 from numbers import Integral
+from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator, is_classifier
@@ -37,7 +38,7 @@ _FAMILIES = {
 }
 
 
-def single_output(estimator, output):
+def single_output(estimator: Any, output: int) -> Any:
     """Take one output of a fitted estimator that has several.
 
     Attributors explain one number or one class a row. Of an estimator with several targets, they
@@ -127,9 +128,10 @@ def check_output(estimator, output, n_outputs):
 
 def check_one_target(y):
     """Raise unless there is one target a row."""
-    if np.ndim(y) == 2 and np.shape(y)[1] > 1:
+    shape = tuple(y.shape if hasattr(y, "shape") else np.asarray(y).shape)
+    if len(shape) == 2 and shape[1] > 1:
         raise ValueError(
-            f"y should be a 1d array, got an array of shape {tuple(np.shape(y))} instead. Of an "
+            f"y should be a 1d array, got an array of shape {shape} instead. Of an "
             "estimator with several outputs pass single_output(estimator, output) and y[:, output]"
         )
 

@@ -51,7 +51,9 @@ class SkorchRegressor(SkorchModel):
     def predict(self, X):
         """Predict targets (n,)."""
         found = super().predict(X)
-        return found.ravel() if found.size == len(found) else found
+        if found.size == len(found):
+            found = found.ravel()
+        return found
 
 
 def log_output(module, x):
@@ -76,19 +78,22 @@ def _criterion(estimator):
 
 @adapt.register(NeuralNetClassifier)
 def _(estimator):
-    log = isinstance(_criterion(estimator), nn.NLLLoss)
-    forward = log_output if log else ReadLogits(first=True)
+    forward = ReadLogits(first=True)
+    if isinstance(_criterion(estimator), nn.NLLLoss):
+        forward = log_output
     return SkorchModel(estimator, module=estimator.module_, forward=forward)
 
 
 @adapt.register(NeuralNetBinaryClassifier)
 def _(estimator):
-    probability = isinstance(_criterion(estimator), nn.BCELoss)
+    forward = ReadLogits(first=True)
+    if isinstance(_criterion(estimator), nn.BCELoss):
+        forward = logit_output
     return BinarySkorchModel(
         estimator,
         classes=np.array([0, 1]),
         module=estimator.module_,
-        forward=logit_output if probability else ReadLogits(first=True),
+        forward=forward,
         n_outputs=1,
     )
 

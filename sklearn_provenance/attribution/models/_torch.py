@@ -39,10 +39,12 @@ class TorchModel(FittedModel):
             check_finite(logits, "logits", i)
             labels.append(self.decide(logits).cpu().numpy())
         labels = np.concatenate(labels)
-        return labels if self.classes is None else self.classes[labels]
+        if self.classes is not None:
+            labels = self.classes[labels]
+        return labels
 
     def _integers_or_floats(self, x):
-        """An array of integers may hold token ids or numbers; the module says which it takes."""
+        """Turn an array of integers into what the module takes: token ids, or numbers."""
         check_module(self.module)  # before it runs: some modules would change
         kinds = [torch.float32, torch.int64]
         if any(isinstance(m, nn.Embedding | nn.EmbeddingBag) for m in self.module.modules()):

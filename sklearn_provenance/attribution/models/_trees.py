@@ -79,9 +79,11 @@ class TreeModel(FittedModel):
 
 
 def as_rows(X):
-    """X as estimators take it: an array in place of a tensor."""
+    """Turn X into what estimators take: an array in place of a tensor."""
     X = as_given(X)
-    return X.cpu().numpy() if isinstance(X, torch.Tensor) else X
+    if isinstance(X, torch.Tensor):
+        X = X.cpu().numpy()
+    return X
 
 
 class NodeNumbers:
@@ -110,7 +112,7 @@ class NodeNumbers:
 
 
 def leaf_nodes(tree):
-    """Nodes of a decision tree of scikit-learn that are leaves."""
+    """Find the nodes of a decision tree of scikit-learn that are leaves."""
     return np.flatnonzero(tree.tree_.children_left == -1)
 
 
@@ -183,7 +185,10 @@ class BoostedTrees(Trees):
     """
 
     def __init__(self, values, n_outputs, rate, base):
-        self.values, self.n_outputs, self.rate, self.base = values, n_outputs, float(rate), base
+        self.values = values
+        self.n_outputs = n_outputs
+        self.rate = float(rate)
+        self.base = base
         self.n_leaves = np.array([len(leaves) for leaves in values], dtype=np.intp)
         self.outputs = np.arange(len(values)) % n_outputs
 
@@ -211,7 +216,8 @@ class GradientBoostingTrees(BoostedTrees):
 
     def __init__(self, estimator):
         self.estimator = estimator
-        nodes, values = [], []
+        nodes = []  # that are leaves, of each tree
+        values = []
         for tree in estimator.estimators_.flat:
             nodes.append(leaf_nodes(tree))
             values.append(estimator.learning_rate * tree.tree_.value[nodes[-1], 0, 0])
@@ -241,7 +247,8 @@ class HistGradientBoostingTrees(BoostedTrees):
 
     def __init__(self, estimator):
         self.estimator = estimator
-        self.predictors, values = [], []
+        self.predictors = []
+        values = []
         for rounds in estimator._predictors:
             for predictor in rounds:
                 numbered = copy.copy(predictor)
@@ -250,8 +257,9 @@ class HistGradientBoostingTrees(BoostedTrees):
                 values.append(predictor.nodes["value"][is_leaf])
                 numbered.nodes["value"][is_leaf] = np.arange(len(values[-1]))
                 self.predictors.append(numbered)
-        n_outputs, base = estimator.n_trees_per_iteration_, estimator._baseline_prediction
-        base = np.broadcast_to(np.ravel(base), n_outputs).astype(np.float64)
+        n_outputs = estimator.n_trees_per_iteration_
+        base = np.ravel(estimator._baseline_prediction)
+        base = np.broadcast_to(base, n_outputs).astype(np.float64)
         super().__init__(values, n_outputs, estimator.learning_rate, base)
 
     def leaves(self, X):
@@ -266,7 +274,7 @@ class HistGradientBoostingTrees(BoostedTrees):
 
 
 def tree_model(estimator, trees):
-    """A fitted model of trees; one without classes predicts numbers."""
+    """Make a fitted model of trees; one without classes predicts numbers."""
     refuse_several_targets(estimator)
     classes = None if predicts_numbers(estimator) else as_ndarray(estimator.classes_)
     return TreeModel(estimator, classes=classes, trees=trees)
@@ -274,8 +282,8 @@ def tree_model(estimator, trees):
 
 def refuse_several_targets(estimator):
     """Raise if an ensemble was fitted on several targets a row."""
-    classes, n_targets = getattr(estimator, "classes_", None), getattr(estimator, "n_outputs_", 1)
-    if n_targets > 1 or isinstance(classes, list):
+    has_several = isinstance(getattr(estimator, "classes_", None), list)
+    if has_several or getattr(estimator, "n_outputs_", 1) > 1:
         raise TypeError(
             f"{type(estimator).__name__} was fitted on several targets; attribution explains one. "
             "Pass single_output(estimator, output) and the targets of that output"

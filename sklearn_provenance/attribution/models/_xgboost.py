@@ -31,7 +31,8 @@ class XGBoostTrees(BoostedTrees):
         if estimator.early_stopping_rounds is not None and best is not None:
             n_rounds = best + 1
         n_trees = model["iteration_indptr"][n_rounds]
-        nodes, values = [], []
+        nodes = []  # that are leaves, of each tree
+        values = []
         for tree in model["trees"][:n_trees]:
             if int(tree["tree_param"]["size_leaf_vector"]) > 1:
                 raise TypeError(
@@ -44,7 +45,8 @@ class XGBoostTrees(BoostedTrees):
         outputs = np.array(model["tree_info"][:n_trees])
         config = json.loads(booster.save_config())["learner"]["gradient_booster"]
         rate = float(config["tree_train_param"]["learning_rate"])
-        super().__init__(values, outputs.max() + 1, rate, base_outputs(learner, outputs.max() + 1))
+        n_outputs = outputs.max() + 1
+        super().__init__(values, n_outputs, rate, base_outputs(learner, n_outputs))
         self.outputs = outputs
 
     def leaves(self, X):
@@ -54,7 +56,7 @@ class XGBoostTrees(BoostedTrees):
 
 
 def base_outputs(learner, n_outputs):
-    """Outputs before the first round; XGBoost keeps what predictions they stand for."""
+    """Find outputs before the first round; XGBoost keeps what predictions they stand for."""
     text = learner["learner_model_param"]["base_score"].strip("[]")
     predictions = np.array([float(number) for number in text.split(",")])
     predictions = np.broadcast_to(predictions, n_outputs).astype(np.float64)
@@ -78,22 +80,23 @@ def _(estimator):
 def _(estimator, y, positions, sample_weight):
     all_rows(estimator)
     learner = json.loads(estimator.get_booster().save_config())["learner"]
-    boosting, training = (
-        learner["gradient_booster"],
-        learner["gradient_booster"]["tree_train_param"],
-    )
+    boosting = learner["gradient_booster"]
+    training = boosting["tree_train_param"]
     if int(boosting["gbtree_model_param"]["num_parallel_tree"]) > 1:
         refuse(estimator, "num_parallel_tree", "1", "so that trees are added one by one")
     for name in ("reg_alpha", "max_delta_step"):
         if float(training[name]) != 0:
             refuse(estimator, name, "0", "so that leaves take Newton steps")
-    objective, weights, factor = learner["objective"]["name"], None, 1.0
+    objective = learner["objective"]["name"]
+    weights = None
+    factor = 1.0
     if objective == "binary:logistic":
         loss = LogisticLoss()
         scale = float(learner["objective"]["reg_loss_param"]["scale_pos_weight"])
         weights = np.where(positions == 1, scale, 1.0)
     elif objective in ("multi:softprob", "multi:softmax"):
-        loss, factor = MultinomialLoss(), 2.0
+        loss = MultinomialLoss()
+        factor = 2.0
     elif objective == "reg:squarederror":
         loss = SquaredLoss()
     else:

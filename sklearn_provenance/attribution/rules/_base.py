@@ -64,7 +64,8 @@ class Rule(ABC):
             A fitted copy.
         """
         fitted = copy.copy(self)
-        fitted.points, fitted.copies = points, copies
+        fitted.points = points
+        fitted.copies = copies
         fitted._fit()
         return fitted
 
@@ -82,10 +83,12 @@ class Rule(ABC):
         """
 
     def settled(self, scores, rows=None):
-        """Scores (n_queries, n_rows) of rows, with those of copies equal to the last bit."""
+        """Make scores (n_queries, n_rows) of copies equal to the last bit."""
         if self.copies is None:
             return scores
-        kinds = self.copies if rows is None else self.copies[rows]
+        kinds = self.copies
+        if rows is not None:
+            kinds = kinds[rows]
         return scores[:, first_of(kinds).to(scores.device)]
 
     def pair_factors(self, queries, picks):
@@ -115,7 +118,7 @@ class Rule(ABC):
         raise NotImplementedError
 
     def total(self, queries):
-        """Scores of all rows, added up over queries."""
+        """Add up the scores of all rows over queries."""
         return self.settled(self.scores(queries)).sum(0)
 
     def pick(self, queries, k, rows=None, own=None):
@@ -131,13 +134,18 @@ class Rule(ABC):
             Rows left out that score as the last pick does.
         """
         scores = self.settled(self.scores(queries, rows, own), rows).to("cpu", torch.float64)
+        if rows is None:
+            rows = torch.arange(scores.shape[1])
         if own is not None:
-            numbers = torch.arange(scores.shape[1]) if rows is None else rows
-            scores = scores.masked_fill(numbers == own[:, None], -torch.inf)
-        picks, values, n_tied = largest(scores, k)
-        if rows is not None and len(rows):
-            picks = torch.where(picks >= 0, rows[picks], -1)
-        return picks, values, n_tied
+            scores = scores.masked_fill(rows == own[:, None], -torch.inf)
+        return named(rows, *largest(scores, k))
+
+
+def named(rows, picks, values, n_tied):
+    """Turn picks (n_queries, k) among some rows (n_rows,) into the numbers of these rows."""
+    if len(rows):
+        picks = torch.where(picks >= 0, rows[picks], -1)
+    return picks, values, n_tied
 
 
 class GaussianRule(Rule):
@@ -151,22 +159,23 @@ class GaussianRule(Rule):
     rule = ""  # name in sklearn_provenance.information
 
     def __init__(self, noise_variance, memory_limit):
-        self.noise_variance, self.memory_limit = noise_variance, memory_limit
+        self.noise_variance = noise_variance
+        self.memory_limit = memory_limit
 
     def _fit(self):
         self.n_components = self.points.n_components
-        n_rows, most = len(self.points.labels), self.points.most_components
-        self.explicit = self.n_components < min(n_rows, most)
+        most = min(len(self.points.labels), self.points.most_components)
+        self.explicit = self.n_components < most
 
     def asked(self, queries):
-        """Queries as systems take them: features, or the kernel with the rows and variances."""
+        """Turn queries into what systems take: features, or kernel with the rows and variances."""
         if self.explicit:
             return queries.matrix()
         cross = queries.inner(self.points)
         return cross, queries.norms().to(cross.device)
 
     def features(self, n_copies):
-        """φ of the rows, which must fit the budget so many times."""
+        """Give φ of the rows, which must fit the budget so many times."""
         n = len(self.points.labels)
         needed = 8.0 * n_copies * n * self.n_components
         what = f"working with {n} rows of {self.n_components} features takes"
@@ -179,24 +188,32 @@ class GaussianRule(Rule):
         check_fits(needed, f"the kernel of {n} rows takes", self.memory_limit, _ADVICE)
 
     def pair_factors(self, queries, picks):
-        """Factors of features in the kernel; see :class:`Rule`."""
+        """Give the factors of features in the kernel; see :class:`Rule`."""
         return queries.pair_factors(self.points, picks)
 
     def every(self, rows):
-        """Row numbers, of all rows where None."""
-        return torch.arange(len(self.points)) if rows is None else rows
+        """Replace None, which stands for all rows, by their numbers."""
+        if rows is None:
+            return torch.arange(len(self.points))
+        return rows
 
     def select(self, queries, k, *, normalize, candidates, labels=None, quotas=None):
         """Pick k rows for all queries together; see :func:`greedy_coreset`."""
-        options = {"normalize": normalize, "candidates": candidates}
-        options |= {"labels": labels, "quotas": quotas}
-        settings = self.noise_variance, k, self.rule
+        settings = {
+            "noise_variance": self.noise_variance,
+            "k": k,
+            "rule": self.rule,
+            "normalize": normalize,
+            "candidates": candidates,
+            "labels": labels,
+            "quotas": quotas,
+        }
         if self.explicit:
             rows = self.features(3)
-            return greedy_coreset_features(rows, queries.matrix(), *settings, **options)[0]
+            return greedy_coreset_features(rows, queries.matrix(), **settings)[0]
         self.check_kernel_fits(len(self.points))
         kernel = self.points.inner()
-        return greedy_coreset(kernel, *self.asked(queries), *settings, **options)[0]
+        return greedy_coreset(kernel, *self.asked(queries), **settings)[0]
 
 
 class GreedyRule(GaussianRule):

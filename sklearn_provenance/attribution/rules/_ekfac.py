@@ -97,11 +97,11 @@ class EKFACRule(Rule):
         return found
 
     def scores(self, queries, rows=None, own=None):
-        """Influence of rows."""
+        """Compute the influence of rows."""
         return self._influence(queries, rows, summed=False)
 
     def total(self, queries):
-        """Influence of all rows on the sum of the queries' measurements."""
+        """Compute the influence of all rows on the sum of the queries' measurements."""
         return self.settled(self._influence(queries, None, summed=True))[0]
 
     def _influence(self, queries, rows, summed):

@@ -34,11 +34,11 @@ class LastLayerRule(Rule):
         self.gradients = self.head.likelihood_gradient(logits, self.points.labels)  # (n_train, O)
 
     def _logits(self, points):
-        # In double precision whatever the network's.
+        """Compute logits of points in double precision, whatever the network's."""
         return self.head.logits(points.times(self.head.weight))
 
     def _of(self, rows):
-        """Points and gradients of rows."""
+        """Take points and gradients of rows."""
         if rows is None:
             return self.points, self.gradients
         return self.points.take(rows), self.gradients[rows]
@@ -61,7 +61,7 @@ class RepresenterRule(LastLayerRule):
         self.scale, self.residual = representer_scale(self.head.weight, gradient)
 
     def scores(self, queries, rows=None, own=None):
-        """Representer values of rows."""
+        """Compute representer values of rows."""
         points, gradients = self._of(rows)
         alpha = gradients @ self.head.columns(queries.labels).mT  # (n_rows, n_queries)
         return alpha.mT * queries.inner(points)
@@ -98,11 +98,12 @@ class InfluenceRule(LastLayerRule):
             )
         if self.factor is None:
             raise ValueError(
-                f"the Hessian of the last layer is singular with damping={self.damping}; give more"
+                "damping must be large enough to invert the Hessian of the last layer; got "
+                f"{self.damping}. Give more"
             )
 
     def scores(self, queries, rows=None, own=None):
-        """Influence of rows."""
+        """Compute the influence of rows."""
         points, gradients = self._of(rows)
         outer, phi = self._query_gradients(queries, own)
         return influence(self.factor, outer, phi, gradients, self._blocks(points))

@@ -31,11 +31,11 @@ class LossRule(GreedyRule):
         return KernelSystem(self.points.inner(), self.noise_variance, self.rule, overwrite=True)
 
     def scores(self, queries, rows=None, own=None):
-        """Information loss of every row alone, in nats."""
+        """Compute the information loss of every row alone, in nats."""
         return self.system.posterior.loss(self.asked(queries), self.every(rows))
 
     def lost(self, queries, sets):
-        """Information about queries that is lost with the first rows of sets.
+        """Compute what is lost about queries with the first rows of sets.
 
         Parameters
         ----------
@@ -51,6 +51,7 @@ class LossRule(GreedyRule):
         """
         self.check_kernel_fits(len(self.points))
         kernels = self.points.inner(), queries.inner(self.points), queries.norms()
+        # P of the rows of all sets together (n_wanted, n_wanted), and u of each query.
         wanted, places = sets.unique(return_inverse=True)
         precision, weights, variance = leave_out_system(*kernels, self.noise_variance, wanted)
         nats = torch.empty(sets.shape, dtype=torch.float64)

@@ -27,7 +27,9 @@ class PooledGainRule(GainRule):
         size = cross.abs()
         if own is not None:
             size.scatter_(1, own[:, None].to(size.device), -torch.inf)
-        pools = largest(size, min(self.pool_size, size.shape[1]))[0].sort(1).values
+        pools, _, _ = largest(size, min(self.pool_size, size.shape[1]))
+        pools = pools.sort(1).values  # (n_queries, pool_size)
+        # One kernel of the rows of all pools, of which each query is allowed those of its own.
         rows, places = pools.clamp(min=0).unique(return_inverse=True)
         # Without its own row a query's pool may be smaller: -1 pads it.
         allowed = torch.zeros(len(cross), len(rows), dtype=torch.int64, device=cross.device)
@@ -57,7 +59,8 @@ class SearchedGainRule(GainRule):
 
     def pick(self, queries, k, rows=None, own=None):
         """Pick k rows that searches find for each query; see :class:`Rule`."""
-        phi, rows = queries.matrix().cpu(), self.points.array
+        phi = queries.matrix().cpu()  # (n_queries, n_components)
+        rows = self.points.array
         settings = self.noise_variance, k
         n_tied = torch.zeros(len(phi), dtype=torch.int64)
         if self.pool_size is None:
@@ -69,24 +72,26 @@ class SearchedGainRule(GainRule):
         pools, _ = self.built.search(phi.numpy(), min(size, len(rows)))
         pools = torch.as_tensor(pools)
         if own is not None:
-            found = pools == own[:, None]
-            found[:, self.pool_size :] |= ~found.any(1, keepdim=True)
-            pools = pools.masked_fill(found, -1)
+            dropped = pools == own[:, None]
+            # A search that has not found the query itself has one row too many.
+            dropped[:, self.pool_size :] |= ~dropped.any(1, keepdim=True)
+            pools = pools.masked_fill(dropped, -1)
         picks, nats = select_in_pools(rows, phi, *settings, pools, self.rule)
         return self._lowest(picks, own), nats, n_tied
 
     def _lowest(self, picks, own):
-        """Picks with the lowest of a row's copies named first, whichever a search has found."""
+        """Name the lowest of a row's copies first, whichever a search has found."""
         if self.copies is None:
             return picks
         picks = picks.clone()
-        for i, row in enumerate(picks):
-            kinds = self.copies[row].masked_fill(row < 0, -1)
+        for number, picked in enumerate(picks):
+            kinds = self.copies[picked].masked_fill(picked < 0, -1)  # (k,)
             for kind in kinds[kinds >= 0].unique():
                 rows = (self.copies == kind).nonzero()[:, 0]
-                rows = rows if own is None else rows[rows != own[i]]
-                named = kinds == kind
-                row[named] = rows[: int(named.sum())]
+                if own is not None:
+                    rows = rows[rows != own[number]]
+                same = kinds == kind
+                picked[same] = rows[: int(same.sum())]
         return picks
 
 

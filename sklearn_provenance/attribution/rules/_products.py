@@ -16,11 +16,14 @@ class DotRule(Rule):
     is_inner_product = True
 
     def scores(self, queries, rows=None, own=None):
-        """Inner products of queries and rows."""
-        return queries.inner(self.points if rows is None else self.points.take(rows))
+        """Multiply gradients of queries and rows."""
+        points = self.points
+        if rows is not None:
+            points = points.take(rows)
+        return queries.inner(points)
 
     def pair_factors(self, queries, picks):
-        """Factors of features in the inner product of gradients; see :class:`Rule`."""
+        """Give the factors of features in the inner product of gradients; see :class:`Rule`."""
         return queries.pair_factors(self.points, picks)
 
 
@@ -35,7 +38,7 @@ class CosineRule(Rule):
         self.inverse_norms = inverse_norms(self.points)
 
     def scores(self, queries, rows=None, own=None):
-        """Cosines of queries and rows."""
+        """Compute cosines of queries and rows."""
         points = self.points
         factors = self.inverse_norms
         if rows is not None:
@@ -46,12 +49,12 @@ class CosineRule(Rule):
         return products.mul_(factors.to(products.device))
 
     def pair_factors(self, queries, picks):
-        """One over the norms of query and row; see :class:`Rule`."""
+        """Give one over the norms of query and row; see :class:`Rule`."""
         return inverse_norms(queries)[:, None] * self.inverse_norms[picks.clamp(min=0)]
 
 
 def inverse_norms(points):
-    """One over the norms (n,) of features, on the CPU; zero for a row of zeros."""
+    """Compute one over the norms (n,) of features, on the CPU; zero for a row of zeros."""
     squares = points.norms().cpu()
     too_small = (squares < _SMALLEST_SQUARE).nonzero()[:, 0]
     vanished = len(too_small) and (points.take(too_small).x != 0).sum() > 0

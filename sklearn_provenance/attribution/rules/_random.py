@@ -17,14 +17,16 @@ class RandomRule(Rule):
         self.seed = seed
 
     def settled(self, scores, rows=None):
-        """Scores as they are: copies have numbers of their own."""
+        """Leave scores as they are: copies have numbers of their own."""
         return scores
 
     def scores(self, queries, rows=None, own=None):
-        """A number in [0, 1) for every query and row."""
+        """Draw a number in [0, 1) for every query and row."""
         scores = np.empty((len(queries), len(self.points)))
-        for row, digest in zip(scores, queries.array, strict=True):
+        for of_query, digest in zip(scores, queries.array, strict=True):
             rng = np.random.default_rng([self.seed, *digest.astype(np.uint32)])
-            row[:] = rng.random(len(row))
+            of_query[:] = rng.random(len(of_query))
         scores = torch.as_tensor(scores)
-        return scores if rows is None else scores[:, rows]
+        if rows is not None:
+            scores = scores[:, rows]
+        return scores

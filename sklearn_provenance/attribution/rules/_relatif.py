@@ -35,7 +35,7 @@ class RelatIFRule(GaussianRule):
         return KernelPosterior(self.points.inner(), self.noise_variance)
 
     def scores(self, queries, rows=None, own=None):
-        """Cosines of every row and query."""
+        """Compute cosines of every row and query."""
         known = self.asked(queries)
         cosine = self.posterior.cosine(known, self.every(rows))
         if own is None:

@@ -37,7 +37,8 @@ class TRAKRule(Rule):
             own = self.points.labels[:, None]
             residuals = [one_minus_p(part.logits).gather(1, own)[:, 0] for part in parts]
             self.residual = torch.stack(residuals).mean(0)  # (n,)
-        self.ridges, self.factors = np.empty(len(parts)), []
+        self.ridges = np.empty(len(parts))
+        self.factors = []
         for number, part in enumerate(parts):
             gram = torch.zeros(
                 part.n_components, part.n_components, dtype=torch.float64, device=part.device
@@ -54,12 +55,13 @@ class TRAKRule(Rule):
             factor, failed = torch.linalg.cholesky_ex(gram)
             if failed:
                 raise ValueError(
-                    f"Φ^T Φ is singular with ridge={self.ridge}; its mean eigenvalue is "
-                    f"{gram.diagonal().mean().item():.3g}, give more"
+                    f"ridge must be large enough to invert Φ^T Φ + λ I; got {self.ridge}, where "
+                    f"the mean eigenvalue is {gram.diagonal().mean().item():.3g}. Give more"
                 )
             self.factors.append(factor)
 
     def _ridge(self, gram):
+        """Find λ, in units of the mean eigenvalue of Φ^T Φ where it is "auto"."""
         if not isinstance(self.ridge, str):
             return float(self.ridge)
         scale = gram.diagonal().mean().item()
@@ -68,11 +70,13 @@ class TRAKRule(Rule):
         return RIDGE_CONSTANT * scale
 
     def scores(self, queries, rows=None, own=None):
-        """TRAK scores of rows."""
-        total, residual = 0.0, self.residual
+        """Score rows: the mean over models, times the residuals."""
         parts = self.points.parts
+        residual = self.residual
         if rows is not None:
-            parts, residual = [part.take(rows) for part in parts], residual[rows]
+            parts = [part.take(rows) for part in parts]
+            residual = residual[rows]
+        total = 0.0
         for query, part, factor in zip(queries.parts, parts, self.factors, strict=True):
             phi = query.matrix()
             solved = torch.cholesky_solve(phi.mT, factor)  # (n_components, n_queries)
