@@ -77,8 +77,7 @@ for query in wrong:
 query = int(np.flatnonzero(names[test] == "stats.ecdf")[0])
 attributor = InfluenceAttributor(model).fit(X, y, sample_id=names[~test])
 explanation = attributor.explain(X_test[[query]], [predicted[query]], k=8)
-explanation.plot(k=5)
-plt.show()
+explanation
 
 # %%
 # In words, with their parts. The intercept has a part as well, since a module with one text less is
