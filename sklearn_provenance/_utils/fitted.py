@@ -1,5 +1,6 @@
 """Fitted estimators: whether an estimator is fitted, and which one to use."""
 
+import numpy as np
 from sklearn.base import BaseEstimator, clone, is_outlier_detector, is_regressor
 from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
@@ -30,6 +31,21 @@ def predicts_numbers(estimator):
         return is_regressor(estimator) or is_outlier_detector(estimator)
     except (AttributeError, TypeError):  # no estimator of scikit-learn
         return getattr(estimator, "_estimator_type", None) == "regressor"
+
+
+def column_of_targets(estimator, y):
+    """Targets (n_rows, 1) if they are given so to a regressor of skorch, else None.
+
+    Such a regressor compares outputs and targets entry by entry, and with targets (n_rows,) torch
+    would compare each output with all of them. scikit-learn's regressors take (n_rows,).
+    """
+    if np.ndim(y) != 2 or np.shape(y)[1] != 1 or not predicts_numbers(estimator):
+        return None
+    held = [estimator]
+    if hasattr(estimator, "get_params"):
+        held += estimator.get_params().values()
+    bases = {base.__module__.partition(".")[0] for part in held for base in type(part).__mro__}
+    return np.asarray(y) if "skorch" in bases else None
 
 
 def fit_estimator(estimator, X, y):

@@ -16,6 +16,7 @@ from skorch import NeuralNetRegressor
 from torch import nn
 
 from sklearn_provenance import (
+    InfluenceAttributor,
     InfoGainAttributor,
     InfoLossAttributor,
     ProvenanceRegressor,
@@ -320,3 +321,29 @@ def test_several_outputs_are_refused():
     wide.fit(X, np.stack([Y, Y], 1))
     with pytest.raises(ValueError, match="a regressor must have one output; got 2"):
         InfoGainAttributor(wide).fit(X, Y)
+
+
+@pytest.mark.parametrize("cls", [InfoGainAttributor, GradDotAttributor, InfluenceAttributor])
+@pytest.mark.parametrize("is_inside", [False, True])
+def test_networks_of_skorch_are_fitted_on_targets_as_they_are_given(cls, is_inside):
+    """A column; flat, torch would compare each output with the targets of all rows."""
+
+    def unfitted():
+        torch.manual_seed(0)
+        network = NeuralNetRegressor(
+            nn.Sequential(nn.Linear(4, 3), nn.Tanh(), nn.Linear(3, 1)),
+            max_epochs=3,
+            verbose=0,
+            train_split=None,
+        )
+        return make_pipeline(StandardScaler(), network) if is_inside else network
+
+    rng = np.random.default_rng(0)
+    rows, targets = rng.normal(size=(20, 4)).astype(np.float32), rng.normal(size=(20, 1))
+    targets = targets.astype(np.float32)
+    estimator = unfitted()
+    expected = unfitted().fit(rows, targets).predict(rows)
+    torch.manual_seed(0)
+    attributor = cls(estimator).fit(rows, targets)
+    np.testing.assert_array_equal(attributor.estimator_.predict(rows), expected)
+    assert attributor.training_.y.shape == (20,)

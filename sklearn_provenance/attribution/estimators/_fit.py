@@ -13,7 +13,7 @@ from torch import nn
 
 from ..._utils.arguments import check_readable
 from ..._utils.feature_names import column_names
-from ..._utils.fitted import predicts_numbers, resolve
+from ..._utils.fitted import column_of_targets, predicts_numbers, resolve
 from ..._utils.kept import Kept
 from ..._utils.labels import positions
 from ..._utils.modules import state_sums
@@ -78,7 +78,8 @@ class FitMixin:
         check_readable(sample_id, "sample_id")
         X = check_rows(self, X, reset=True)
         check_one_target(y)
-        y = self._check_targets(y)
+        column = column_of_targets(self.estimator, y)
+        y = self._check_targets(y if column is None else column.ravel())
         check_consistent_length(np.empty(n_rows(X)), y)
         if sample_id is None:
             sample_id, _ = axis_names(X)
@@ -86,7 +87,7 @@ class FitMixin:
             sample_id = column_or_1d(sample_id)
             check_consistent_length(y, sample_id)
         self.training_ = TrainingData(X, y, sample_id)
-        self.estimator_ = self._resolve(self.estimator, X, y)
+        self.estimator_ = self._resolve(self.estimator, X, y if column is None else column)
         self._features, inputs = self._make_features(X, y)
         self._check_memory(inputs)
         self.classes_ = self._features.model.classes

@@ -13,7 +13,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, column_or_1d
 from torch import nn
 
-from ..._utils.fitted import is_fitted, predicts_numbers, resolve
+from ..._utils.fitted import column_of_targets, is_fitted, predicts_numbers, resolve
 from ..._utils.rows import axis_names, check_rows, n_rows
 from ..._utils.training import TrainingData
 from ..._utils.types import Rows, Targets
@@ -89,7 +89,9 @@ class InfluenceFitMixin:
 
     def _fit(self, X, y, sample_id, sample_weight):
         check_one_target(y)
-        X, y = check_rows(self, X, reset=True), column_or_1d(y, warn=True)
+        X = check_rows(self, X, reset=True)
+        column = column_of_targets(self.estimator, y)
+        y = column_or_1d(y, warn=column is None)
         check_consistent_length(np.empty(n_rows(X)), y)
         if sample_id is None:
             sample_id, _ = axis_names(X)
@@ -114,7 +116,7 @@ class InfluenceFitMixin:
         else:
             check_classification_targets(y)
         self.training_ = TrainingData(X, y, sample_id)
-        self.estimator_ = self._resolve(X, y, sample_weight)
+        self.estimator_ = self._resolve(X, y if column is None else column, sample_weight)
         try:
             stated = objective(self.estimator_, X, y, sample_weight)
         except NoObjectiveError:
