@@ -6,6 +6,8 @@ import torch
 from hypothesis import settings
 
 matplotlib.use("Agg")
+import matplotlib.pyplot as plt  # noqa: E402
+
 # Oversubscribed OpenMP threads make the suite 10 to 20 times slower on few busy cores.
 torch.set_num_threads(1)
 # Example timings say more about the machine than about the code.
@@ -17,6 +19,12 @@ settings.load_profile("sklearn_provenance")
 def pytest_runtest_setup(item):
     """Start each test, fixtures of its module included, from one state of torch's generator."""
     torch.manual_seed(0)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item):
+    """Close the figures of each test: pyplot keeps them, and warns of more than 20."""
+    plt.close("all")
 
 
 # A bar of tqdm, with or without a known end.
