@@ -6,7 +6,7 @@ import torch
 from hypothesis import settings
 
 matplotlib.use("Agg")
-import matplotlib.pyplot as plt  # noqa: E402
+import matplotlib.pyplot as plt
 
 # Oversubscribed OpenMP threads make the suite 10 to 20 times slower on few busy cores.
 torch.set_num_threads(1)
