@@ -128,24 +128,34 @@ def _shared_by(display, query, line):
 
 def _write_lines(panel, place, lines, parts):
     """Write a text around a height, with a background behind the words that have parts."""
-    style = {"fontsize": 8, "clip_on": True, "parse_math": False}
+    from matplotlib.offsetbox import AnnotationBbox, HPacker
+
+    style = {"fontsize": 8, "parse_math": False}
     if not parts:
-        text = panel.text(_LEFT, place, "\n".join(lines), va="center", **style)
+        text = panel.text(_LEFT, place, "\n".join(lines), va="center", clip_on=True, **style)
         text.set_in_layout(False)
         return
     for number, line in enumerate(lines):
         height = place + _LINE * (number - (len(lines) - 1) / 2)
-        before = None
-        for run in mark_words(line, parts):
-            if before is None:
-                before = panel.text(_LEFT, height, run.text, va="center", **style)
-            else:  # where the run before it ends
-                before = panel.annotate(
-                    run.text, xy=(1, 0), xycoords=before, va="bottom", annotation_clip=True, **style
-                )
-            if run.mark:
-                before.set_bbox({"facecolor": _TINTS[run.mark], "linewidth": 0, "pad": 0.6})
-            before.set_in_layout(False)
+        runs = [_run(run, style) for run in mark_words(line, parts)]
+        # Packed, each run is measured once. An annotation at the end of another would measure
+        # all before it, several times each.
+        packed = HPacker(children=runs, pad=0, sep=0, align="baseline")
+        written = AnnotationBbox(
+            packed, (_LEFT, height), box_alignment=(0, 0.5), frameon=False, pad=0
+        )
+        written.set_in_layout(False)
+        panel.add_artist(written)
+
+
+def _run(run, style):
+    """Make the text of a run of words, with a background if they are marked."""
+    from matplotlib.offsetbox import TextArea
+
+    if run.mark:
+        tint = {"facecolor": _TINTS[run.mark], "linewidth": 0, "pad": 0.6}
+        style = {**style, "bbox": tint}
+    return TextArea(run.text, textprops=style)
 
 
 # Tables: a column for each feature.

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from matplotlib.colors import to_hex
+from matplotlib.offsetbox import HPacker
 from scipy import sparse
 from sklearn.feature_extraction.text import TfidfVectorizer
 
@@ -237,9 +238,11 @@ def test_figures_mark_words():
     exp, _ = of_texts()
     display = exp.plot()
     texts_of(display)  # draws, which places each word after the one before it
+    areas = [area for packed in display.axes_[0].findobj(HPacker) for area in packed.get_children()]
+    texts = [area.get_children()[0] for area in areas]
     marked = {
         text.get_text().lower(): to_hex(text.get_bbox_patch().get_facecolor())
-        for text in display.axes_[0].texts
+        for text in texts
         if text.get_bbox_patch() is not None
     }
     assert set(marked) == {"river", "rose", "bridge", "closed"}
@@ -248,11 +251,31 @@ def test_figures_mark_words():
     assert "violet ones lower it" in display.figure_.get_supxlabel()
     # Words of a line follow each other without gap or overlap.
     renderer = display.figure_.canvas.get_renderer()
-    boxes = [text.get_window_extent(renderer) for text in display.axes_[0].texts]
+    boxes = [text.get_window_extent(renderer) for text in texts]
     line = [box for box in boxes if abs(box.y0 - boxes[0].y0) < 1]
     assert len(line) == 9
     for box, after in pairwise(line):
         assert box.x1 == pytest.approx(after.x0, abs=3)  # backgrounds are a little larger
+
+
+def test_a_figure_of_a_line_of_marked_words_is_drawn():
+    """Placed one after the other, each by the one before it, these would never be drawn."""
+    words = [f"w{number}" for number in range(12)]
+    parts = np.arange(1.0, 13.0)[None]
+    text = np.array([" ".join(f"{word} and" for word in words)], dtype=object)
+    exp = Explanation(
+        [[0]], [[1.0]], queries=text, training_data=text,
+        contributions=Contributions(parts, parts, words),
+    )  # fmt: skip
+    display = exp.plot()
+    texts_of(display)
+    runs = [
+        area.get_text()
+        for packed in display.axes_[0].findobj(HPacker)
+        for area in packed.get_children()
+    ]
+    assert "".join(runs) == 2 * text[0]
+    assert {word for word in words if word in runs} == set(words[4:])  # the largest parts
 
 
 def test_figures_of_tables_have_bold_parts():
