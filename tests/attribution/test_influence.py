@@ -5,7 +5,7 @@ import warnings
 
 import numpy as np
 import pytest
-from scipy.sparse import csr_matrix
+from scipy.sparse import csr_array, csr_matrix
 from scipy.special import logsumexp
 from scipy.stats import spearmanr
 from sklearn.base import clone
@@ -260,6 +260,22 @@ def test_more_features_than_rows():
         assert attributor.distance_ < 1e-5
         truth = clone(model).fit(np.delete(X, 7, 0), np.delete(y, 7)).predict_proba(X[:5])
         np.testing.assert_allclose(attributor.predict_without(rows[:5], [7]), truth, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", [csr_matrix, csr_array])
+def test_sparse_rows_are_explained_as_dense_ones(kind):
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(60, 8)) * (rng.random((60, 8)) < 0.4), np.arange(60) % 2
+    model = LogisticRegression(fit_intercept=False, **TIGHT).fit(X, y)
+    expected = InfluenceAttributor(model).fit(X, y)
+    attributor = InfluenceAttributor(model).fit(kind(X), y)
+    for exp, found in (
+        (expected.explain(X[:5], k=3), attributor.explain(kind(X[:5]), k=3)),
+        (expected.explain(k=3), attributor.explain(k=3)),
+        (expected.flipping_set(X[:5]), attributor.flipping_set(kind(X[:5]))),
+    ):
+        np.testing.assert_array_equal(found.indices, exp.indices)
+        np.testing.assert_allclose(found.scores, exp.scores, rtol=1e-6)
 
 
 def test_sparse_texts_through_a_pipeline():

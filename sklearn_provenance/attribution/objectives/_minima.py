@@ -268,8 +268,7 @@ def dense_rows(design):
 
 def dense_row(design, number):
     """One row (d,) of a design that may be sparse."""
-    row = design[number]
-    return row.toarray()[0] if issparse(row) else row
+    return dense_rows(design[[number]])[0]  # sparse arrays have rows of one dimension
 
 
 def distance_from_minimum(part, minimum):
