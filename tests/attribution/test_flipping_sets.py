@@ -5,16 +5,21 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from sklearn.base import clone
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris
+from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression, Ridge
-from sklearn.neural_network import MLPClassifier
+from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler, scale
 from torch import nn
 
 from sklearn_provenance import InfluenceAttributor
 from sklearn_provenance.attribution import FlippingSets
+from sklearn_provenance.attribution.estimators._certificate import random_sets
+from sklearn_provenance.attribution.estimators._paths import attempts
 from sklearn_provenance.retraining import Recipe, retrain
 
 X, Y = load_breast_cancer(return_X_y=True)
@@ -66,6 +71,22 @@ def test_no_set_is_padding(sets):
     assert np.isnan(sets.predicted[3])
     assert sets.sizes[3] == 0
     assert sets.margins[3, 0] > 0
+
+
+def test_sets_have_at_most_as_many_rows_as_they_may(attributor, sets):
+    size = sets.sizes[2]
+    assert size > 1
+    for max_rows, found in ((size, size), (size - 1, 0)):
+        again = attributor.flipping_set(QUERIES[[2]], max_rows=max_rows)
+        np.testing.assert_array_equal(again.sizes, found)
+
+
+@given(st.integers(1, 10**6))
+def test_attempts_grow_to_the_most_rows(max_rows):
+    sizes = list(attempts(max_rows))
+    assert sizes[-1] == max_rows
+    assert sizes == sorted(set(sizes))
+    assert sum(sizes) < 4 * max_rows
 
 
 def test_sets_are_sliced_by_query(sets):
@@ -120,6 +141,23 @@ def test_random_rows_make_no_significant_set(attributor, sets):
     assert result.p_value.mean() > 0.15
 
 
+def test_random_sets_have_as_many_rows_of_each_class(sets):
+    labels = Y[:200]
+    drawn = random_sets(sets, labels, 200, 5, 0)
+    assert [len(of_query) for of_query in drawn] == [5, 5, 5, 0]
+    for rows, of_query in zip(sets.indices, drawn, strict=True):
+        expected = np.bincount(labels[rows[rows >= 0]], minlength=2)
+        for random in of_query:
+            assert len(set(random)) == len(random)
+            np.testing.assert_array_equal(np.bincount(labels[random], minlength=2), expected)
+
+
+def test_what_is_frozen_is_trained_again(sets):
+    frozen = InfluenceAttributor(FrozenEstimator(MODEL)).fit(X[:200], Y[:200])
+    result = frozen.certify(np.vstack([QUERIES, FAR]), sets, n_random=0)
+    np.testing.assert_allclose(result.realised, result.predicted, atol=1e-5)
+
+
 def test_steps_before_the_model_are_fitted_again():
     Xi, Yi = load_iris(return_X_y=True)
     model = make_pipeline(StandardScaler(), LogisticRegression(C=0.05, tol=1e-8)).fit(Xi, Yi)
@@ -153,6 +191,7 @@ class TestRegression:
         assert (before != (sets.predicted[found] > threshold)).all()
         assert before.any()
         assert not before.all()
+        assert result.p_value.max() < 0.6  # whichever way predictions move
 
     def test_a_regressor_needs_a_threshold_and_a_classifier_has_none(self, attributor):
         regressor = InfluenceAttributor(Ridge()).fit(self.XR[:50], self.YR[:50])
@@ -219,6 +258,40 @@ class TestNetworks:
             device="cpu",
         )
         np.testing.assert_allclose(result.realised[0], direct.margins()[:, query].mean(), rtol=1e-4)
+        full = retrain(
+            start,
+            Xi,
+            Yi,
+            np.ones((2, len(Xi)), dtype=bool),
+            X_eval=queries,
+            y_eval=sets.query_labels,
+            recipe=recipe,
+            seeds=[0, 1],
+            device="cpu",
+        )
+        np.testing.assert_allclose(result.before[0], full.margins()[:, query].mean(), rtol=1e-4)
+
+    def test_outputs_of_a_regressor_pass_the_threshold(self):
+        Xr, Yr = load_diabetes(return_X_y=True)
+        Xr, Yr = scale(Xr)[:80], scale(Yr)[:80]
+        model = MLPRegressor(
+            hidden_layer_sizes=(4,), solver="lbfgs", alpha=1.0, max_iter=2000, random_state=0
+        )
+        attributor = InfluenceAttributor(model).fit(Xr, Yr)
+        outputs = attributor.predict(Xr)
+        threshold = float(np.median(outputs))
+        queries = Xr[np.argsort(np.abs(outputs - threshold))[:4]]
+        before = attributor.predict(queries) > threshold
+        assert before.any()
+        assert not before.all()
+        sets = attributor.flipping_set(queries, max_rows=30, threshold=threshold)
+        assert (sets.sizes > 0).all()
+        for query, size in enumerate(sets.sizes):
+            rows = sets.indices[query, :size]
+            after = attributor.predict_without(queries[[query]], rows)[0]
+            earlier = attributor.predict_without(queries[[query]], rows[:-1])[0]
+            assert (after > threshold) != before[query]
+            assert (earlier > threshold) == before[query]
 
     def test_a_module_needs_its_weights_before_training(self):
         Xi, Yi = load_iris(return_X_y=True)

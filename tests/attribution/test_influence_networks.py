@@ -119,6 +119,30 @@ def test_up_is_the_other_way_and_any_the_farther_one():
     np.testing.assert_allclose(totals("any"), np.where(down >= -up, down, up))
 
 
+def test_copies_that_are_left_out_are_counted():
+    rows, labels = np.tile(X[:20], (3, 1)), np.tile(Y[:20], 3)
+    attributor = InfluenceAttributor(network(), candidates="all").fit(rows, labels)
+    for k in range(1, 6):
+        exp = attributor.explain(QUERIES, k=k)
+        for picks, n_tied in zip(exp.indices, exp.n_tied, strict=True):
+            copies = np.arange(picks[-1] % 20, 60, 20)
+            assert n_tied == len(np.setdiff1d(copies, picks))
+
+
+@pytest.mark.parametrize("n_rows", [30, 60], ids=["kernel", "features"])
+def test_self_influence_is_the_drop_at_the_row_itself(n_rows):
+    rows, labels = X[:n_rows], Y[:n_rows]
+    attributor = InfluenceAttributor(network(), candidates="all").fit(rows, labels)
+    drops = attributor.attribute(rows, labels)
+    np.testing.assert_allclose(attributor.self_influence_, drops.diagonal(), rtol=1e-7)
+
+
+def test_a_row_goes_once(mlp):
+    attributor = InfluenceAttributor(mlp).fit(X, Y)
+    once = attributor.predict_without(QUERIES, [4, 9])
+    np.testing.assert_allclose(attributor.predict_without(QUERIES, [9, 4, 9]), once)
+
+
 def test_rows_of_the_class_are_candidates_by_default(mlp):
     attributor = InfluenceAttributor(mlp).fit(X, Y)
     exp = attributor.explain(QUERIES, k=5)

@@ -38,7 +38,7 @@ from sklearn.preprocessing import (
 )
 from sklearn.svm import LinearSVC
 
-from sklearn_provenance import explain
+from sklearn_provenance import Explanation, explain
 from sklearn_provenance._utils.kept import n_bytes
 from sklearn_provenance.attribution import (
     GradDotAttributor,
@@ -49,6 +49,7 @@ from sklearn_provenance.attribution import (
     RelatIFAttributor,
     RepSimAttributor,
 )
+from sklearn_provenance.explanation._words import shared_parts
 
 from ..pages import Page
 
@@ -527,6 +528,21 @@ def test_words_in_the_last_layer_add_up_to_the_score(kind, y, among_train):
         assert found <= words(text)
         if kind == "representer":
             assert found == words(text) & words(TEXTS[exp.indices[query, rank]])
+
+
+def test_words_in_the_last_layer_block_by_block(monkeypatch):
+    model = make_pipeline(TfidfVectorizer(), LogisticRegression())
+    attributor = LastLayerAttributor(model, kind="influence").fit(TEXTS, TOPICS)
+    monkeypatch.setattr("sklearn_provenance.attribution.rules._last_layer._BLOCK", 1)
+    exp = attributor.explain(QUERIES, k=3)
+    np.testing.assert_allclose(sums_of_parts(exp), exp.scores, rtol=1e-9, atol=1e-12)
+
+
+def test_rounding_and_the_intercept_are_not_shown():
+    parts = [[[("river", 0.5), ("(intercept)", 2.0), ("bank", 1e-12)]]]
+    exp = Explanation([[0]], [[2.5]], contributions=parts)
+    assert shared_parts(exp, 0, 0) == [("river", 0.5)]
+    assert len(exp.shared_features(0, 0)) == 3
 
 
 def test_the_intercept_is_no_word():

@@ -21,6 +21,8 @@ from sklearn_provenance.evaluation import (
     robustness,
 )
 
+from .attributors import Told
+
 RNG = np.random.default_rng(0)
 Y = np.arange(40) % 2
 X = (RNG.normal(size=(40, 3)) + 3 * Y[:, None]).astype(np.float32)
@@ -64,6 +66,23 @@ def test_a_query_without_its_copy_has_not_fallen():
     assert np.isnan(result.margin_drop[..., 1]).all()
     assert np.isfinite(result.flipped[..., 0]).all()
     assert np.isnan(result.means()[0][0]).tolist() == [False, True]
+
+
+def test_an_output_without_its_copy_has_not_moved():
+    """Steps of one size are too large where few rows are left beside the one of large values."""
+    X, y = np.full((40, 1), 0.1, np.float32), np.ones(40, np.float32)
+    X[0] = 10
+    first = Told(lambda x, label: np.arange(40.0))
+    recipe = Recipe(loss="squared_error", lr=0.25, batch_size=40, max_epochs=200)
+    torch.manual_seed(0)
+    with pytest.warns(UserWarning, match="diverged"):
+        result = brittleness(
+            first, X, y, X[:3], y[:3], model=nn.Linear(1, 1, bias=False), sizes=(2, 35),
+            recipe=recipe, group_size=1, threshold=1e-9, early_stop=False,
+        )  # fmt: skip
+    assert np.isnan(result.moved[..., 1]).all()
+    assert np.isnan(result.output_drop[..., 1]).all()
+    assert np.isfinite(result.moved[..., 0]).all()
 
 
 def test_a_full_model_that_diverges_is_an_error():

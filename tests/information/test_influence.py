@@ -141,6 +141,23 @@ def test_candidates_bound_the_picks(space):
     assert torch.isnan(falls[0, 2])
 
 
+@SPACES
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("rounding", [0, 1e-14])
+def test_ties_go_to_the_first_row(space, sign, rounding):
+    """Every row three times over, in an order that mixes the copies."""
+    rng = np.random.default_rng(1)
+    copies = rng.permutation(np.repeat(np.arange(7), 3))
+    features, queries = rng.normal(size=(7, 3))[copies], rng.normal(size=(5, 3))
+    ridge = Ridge(features, queries, rng.normal(size=7)[copies], 0.5, np.ones(21))
+    ridge.residuals = rng.normal(size=7)[copies] * (1 + rounding * rng.normal(size=21))
+    picks, _ = ridge.call("greedy_influence", space, 12, sign=sign)
+    for row in picks.tolist():
+        for copy in range(7):
+            of_one = [pick for pick in row if copies[pick] == copy]
+            assert of_one == np.flatnonzero(copies == copy)[: len(of_one)].tolist()
+
+
 def test_two_copies_cover_for_each_other():
     features = np.array([[1.0, 0], [1, 0], [0, 1]])
     ridge = Ridge(features, np.array([[1.0, 0]]), np.ones(3), 1e-6, np.ones(3))

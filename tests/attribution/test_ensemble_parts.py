@@ -1,0 +1,217 @@
+"""Parts of ensembles that were dropped, prepared, left out of a fit or have seen some rows only."""
+
+import numpy as np
+import pytest
+from scipy.sparse import csr_array
+from sklearn.base import clone
+from sklearn.datasets import load_diabetes, load_iris
+from sklearn.ensemble import (
+    BaggingRegressor,
+    RandomForestClassifier,
+    StackingClassifier,
+    StackingRegressor,
+    VotingClassifier,
+    VotingRegressor,
+)
+from sklearn.linear_model import LinearRegression, LogisticRegression, RANSACRegressor, Ridge
+from sklearn.model_selection import KFold, TunedThresholdClassifierCV, cross_val_predict
+from sklearn.multiclass import OneVsOneClassifier, OneVsRestClassifier
+from sklearn.neighbors import KNeighborsRegressor
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.semi_supervised import SelfTrainingClassifier
+from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
+
+from sklearn_provenance import InfluenceAttributor
+from sklearn_provenance.attribution import EnsembleAttributor
+
+X, Y = (part[:60] for part in load_diabetes(return_X_y=True))
+X = X * 20
+QUERIES = X[::20] + 0.1
+IRIS, LABELS = (part[::3] for part in load_iris(return_X_y=True))
+IRIS_QUERIES = IRIS[::13] + 0.05
+BINARY, SIDES = IRIS[LABELS > 0], LABELS[LABELS > 0] - 1
+LOGISTIC = LogisticRegression(C=0.5, tol=1e-10, max_iter=5000)
+
+
+def test_a_part_that_was_dropped_has_no_share():
+    parts = [("a", Ridge(0.5)), ("b", LinearRegression()), ("c", Ridge(20))]
+    model = VotingRegressor(parts, weights=[1, 2, 3]).set_params(b="drop").fit(X, Y)
+    falls = EnsembleAttributor(model).fit(X, Y).attribute(QUERIES)
+    first, last = (InfluenceAttributor(m).fit(X, Y).attribute(QUERIES) for m in model.estimators_)
+    np.testing.assert_allclose(falls, (first + 3 * last) / 4, rtol=1e-8, atol=1e-12)
+
+
+def test_steps_before_are_held_fixed_and_may_do_nothing():
+    vote = VotingRegressor([("a", Ridge(0.5)), ("b", Ridge(20))])
+    model = make_pipeline("passthrough", StandardScaler(), vote).fit(X, Y)
+    attributor = EnsembleAttributor(model).fit(X, Y)
+    assert "the steps before the last" in attributor.assumptions_
+    scaler = model[1]
+    inner = EnsembleAttributor(model[-1]).fit(scaler.transform(X), Y)
+    np.testing.assert_allclose(
+        attributor.attribute(QUERIES), inner.attribute(scaler.transform(QUERIES))
+    )
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_probabilities_of_one_against_the_rest(n_classes):
+    """Trees may give all classes to the rest."""
+    kept = n_classes > LABELS
+    model = OneVsRestClassifier(DecisionTreeClassifier(random_state=0))
+    model.fit(IRIS[kept][:, :2], LABELS[kept])
+    queries = IRIS[:, :2][::2] + np.array([0.3, -0.3])
+    p = model.predict_proba(queries)
+    assert n_classes == 2 or (p.sum(1) == 0).any()
+    attributor = EnsembleAttributor(model).fit(IRIS[kept][:, :2], LABELS[kept])
+    np.testing.assert_allclose(attributor._decomposition.outputs(queries), p)
+
+
+def test_a_stack_of_classifiers_was_fitted_on_predictions_of_other_folds():
+    parts = [("a", LOGISTIC), ("b", DecisionTreeClassifier(max_depth=2, random_state=0))]
+    model = StackingClassifier(parts, LOGISTIC, cv=KFold(3, shuffle=True, random_state=1))
+    model.fit(IRIS, LABELS)
+    attributor = EnsembleAttributor(model, candidates="all").fit(IRIS, LABELS)
+    seen = np.hstack(
+        [cross_val_predict(m, IRIS, LABELS, cv=model.cv, method="predict_proba") for _, m in parts]
+    )
+    found = attributor.outputs_without_each(IRIS_QUERIES)
+    for row in range(0, len(IRIS), 11):
+        kept = np.delete(np.arange(len(IRIS)), row)
+        again = clone(LOGISTIC).fit(seen[kept], LABELS[kept])
+        expected = again.predict_proba(model.transform(IRIS_QUERIES))
+        np.testing.assert_allclose(found[row], expected, atol=1e-5)
+
+
+def test_a_stack_of_fitted_parts_was_fitted_on_their_predictions():
+    parts = [("a", Ridge().fit(X[:30], Y[:30])), ("b", Ridge(50.0).fit(X[30:], Y[30:]))]
+    model = StackingRegressor(parts, Ridge(10.0), cv="prefit").fit(X, Y)
+    expected = InfluenceAttributor(model.final_estimator_).fit(model.transform(X), Y)
+    np.testing.assert_allclose(
+        EnsembleAttributor(model).fit(X, Y).attribute(QUERIES),
+        expected.attribute(model.transform(QUERIES)),
+    )
+
+
+def test_folds_that_cannot_be_drawn_again_are_refused():
+    model = StackingRegressor([("a", Ridge())], Ridge(), cv=KFold(3, shuffle=True)).fit(X, Y)
+    with pytest.raises(ValueError, match="StackingRegressor must have a cv with a random_state"):
+        EnsembleAttributor(model).fit(X, Y)
+
+
+def test_rows_without_a_label_have_no_influence():
+    labels = np.where(np.arange(len(SIDES)) % 4 == 1, -1, SIDES)
+    model = SelfTrainingClassifier(LOGISTIC, threshold=0.95, max_iter=1).fit(BINARY, labels)
+    unlabelled = model.labeled_iter_ < 0
+    assert unlabelled.any()
+    attributor = EnsembleAttributor(model, candidates="all").fit(BINARY, SIDES)
+    falls = attributor.attribute(BINARY[::7])
+    np.testing.assert_array_equal(falls[:, unlabelled], 0)
+    assert (falls[:, ~unlabelled] != 0).all()
+
+
+def test_a_threshold_of_an_estimator_of_some_rows_is_refused():
+    model = TunedThresholdClassifierCV(LOGISTIC, cv=0.5, refit=False, random_state=0)
+    model.fit(BINARY, SIDES)
+    with pytest.raises(ValueError, match="must have refit=True"):
+        EnsembleAttributor(model).fit(BINARY, SIDES)
+
+
+def test_forests_have_weights_and_falls():
+    forest = RandomForestClassifier(5, max_depth=3, random_state=0)
+    model = VotingClassifier([("a", forest)], voting="soft").fit(IRIS, LABELS)
+    for kind in ("weights", "removal"):
+        attributor = EnsembleAttributor(model, kind=kind, candidates="all").fit(IRIS, LABELS)
+        assert attributor.kind_ == kind
+    found = attributor.outputs_without_each(IRIS_QUERIES)
+    p = model.predict_proba(IRIS_QUERIES)
+    expected = (p - found)[:, np.arange(len(p)), p.argmax(1)].T
+    np.testing.assert_allclose(attributor.attribute(IRIS_QUERIES), expected, atol=1e-12)
+
+
+@pytest.mark.filterwarnings("ignore:.* queries have fewer than")
+def test_rows_without_weight_are_not_picked():
+    attributor = EnsembleAttributor(KNeighborsRegressor(3).fit(X, Y)).fit(X, Y)
+    found = attributor.explain(QUERIES, k=8)
+    np.testing.assert_array_equal((found.indices >= 0).sum(1), 3)
+
+
+def test_answers_do_not_depend_on_the_memory_limit():
+    model = VotingRegressor([("a", Ridge(0.5)), ("b", Ridge(20))]).fit(X, Y)
+    expected = EnsembleAttributor(model).fit(X, Y).attribute(X[:7])
+    found = EnsembleAttributor(model, memory_limit=20_000).fit(X, Y)
+    assert found._decomposition.queries_within(20_000) in (2, 3, 4)
+    np.testing.assert_allclose(found.attribute(X[:7]), expected)
+
+
+class Median(VotingRegressor):
+    """Combines its parts otherwise."""
+
+    def predict(self, X):
+        return np.median(self.transform(X), 1) + 1
+
+
+def test_parts_that_are_combined_otherwise_are_refused():
+    model = Median([("a", Ridge(0.5)), ("b", Ridge(20))]).fit(X, Y)
+    with pytest.raises(ValueError, match="must be those of its parts, combined as"):
+        EnsembleAttributor(model).fit(X, Y)
+
+
+def test_training_rows_are_explained_by_neighbors_other_than_themselves():
+    """Bagging without replacement hands all rows to neighbors in another order."""
+    model = BaggingRegressor(
+        KNeighborsRegressor(3, weights="distance"), 2, bootstrap=False, random_state=0
+    ).fit(X, Y)
+    attributor = EnsembleAttributor(model).fit(X, Y)
+    weights = attributor._decomposition.weights(X, own=np.arange(len(X)))
+    for row in range(0, len(X), 9):
+        kept = np.delete(np.arange(len(X)), row)
+        again = KNeighborsRegressor(3, weights="distance").fit(X[kept], Y[kept])
+        np.testing.assert_allclose((weights @ Y)[row], again.predict(X[[row]])[0])
+
+
+def test_a_query_at_a_training_row_takes_its_target():
+    model = KNeighborsRegressor(3, weights="distance").fit(X, Y)
+    weights = EnsembleAttributor(model).fit(X, Y).weights(X[:5])
+    np.testing.assert_array_equal(weights.toarray(), np.eye(60)[:5])
+
+
+def test_inliers_are_explained_by_other_inliers():
+    tree = DecisionTreeRegressor(min_samples_leaf=5, random_state=0)
+    model = RANSACRegressor(tree, min_samples=30, random_state=0, residual_threshold=60).fit(X, Y)
+    inliers = model.inlier_mask_
+    assert not inliers.all()
+    attributor = EnsembleAttributor(model, kind="weights").fit(X, Y)
+    weights = attributor._decomposition.weights(X, own=np.arange(len(X))).toarray()
+    assert not weights[:, ~inliers].any()
+    leaves = model.estimator_.apply(X)
+    for row in range(len(X)):
+        others = inliers & (leaves == leaves[row]) & (np.arange(len(X)) != row)
+        np.testing.assert_allclose(weights[row], others / others.sum())
+
+
+def test_parts_with_more_columns_than_are_solved_for_at_once(monkeypatch):
+    rng = np.random.default_rng(0)
+    rows, labels = csr_array(rng.normal(size=(30, 20))), np.arange(30) % 2
+    parts = [(str(C), clone(LOGISTIC).set_params(C=C)) for C in (0.02, 0.05)]
+    model = VotingClassifier(parts, voting="soft").fit(rows, labels)
+    expected = EnsembleAttributor(model).fit(rows, labels).outputs_without_each(rows[:3])
+    monkeypatch.setattr("sklearn_provenance.information._newton.MOST_FORMED", 10)
+    monkeypatch.setattr("sklearn_provenance.attribution.objectives._linear.MOST_FORMED", 10)
+    attributor = EnsembleAttributor(model).fit(rows, labels)
+    assert attributor._decomposition.parts[0].attributor._minima.implicit
+    found = attributor.outputs_without_each(rows[:3])
+    p = model.predict_proba(rows[:3])
+    assert np.abs(expected - p).max() > 0.01
+    np.testing.assert_allclose(found, expected, atol=5e-4)  # one step
+
+
+def test_probabilities_of_one_against_one():
+    """Without decision values a duel is won where the probability is above one half."""
+    model = OneVsOneClassifier(DecisionTreeClassifier(max_depth=2, random_state=0))
+    model.fit(IRIS[:, :2], LABELS)
+    queries = IRIS[:, :2][::2] + np.array([0.3, -0.3])
+    attributor = EnsembleAttributor(model).fit(IRIS[:, :2], LABELS)
+    np.testing.assert_allclose(
+        attributor._decomposition.outputs(queries), model.decision_function(queries)
+    )
