@@ -39,13 +39,16 @@ def column_of_targets(estimator, y):
     Such a regressor compares outputs and targets entry by entry, and with targets (n_rows,) torch
     would compare each output with all of them. scikit-learn's regressors take (n_rows,).
     """
-    if np.ndim(y) != 2 or np.shape(y)[1] != 1 or not predicts_numbers(estimator):
+    if not predicts_numbers(estimator):
         return None
     held = [estimator]
     if hasattr(estimator, "get_params"):
         held += estimator.get_params().values()
     bases = {base.__module__.partition(".")[0] for part in held for base in type(part).__mro__}
-    return np.asarray(y) if "skorch" in bases else None
+    if "skorch" not in bases:
+        return None
+    y = np.asarray(y)
+    return y if y.ndim == 2 and y.shape[1] == 1 else None
 
 
 def fit_estimator(estimator, X, y):

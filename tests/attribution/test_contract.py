@@ -126,9 +126,9 @@ BAD = {
     ),
     "another module": (
         {"features": TangentFeatures(torch.nn.Linear(2, 2))},
-        "the estimator's is taken",
+        "the attributor supplies the estimator's",
     ),
-    "missing rows": ({"features": lambda X: X[1:]}, "29 rows for 30"),
+    "missing rows": ({"features": lambda X: X[1:]}, "each of the 30 rows of X; got 29 rows"),
     "zero features": ({"features": np.zeros_like}, "are zero"),
 }
 

@@ -66,7 +66,7 @@ def cases_of_copies():
                 yield name, size, torch.float32, "all"
 
 
-@pytest.mark.parametrize(("name", "size", "dtype", "candidates"), cases_of_copies(), ids=str)
+@pytest.mark.parametrize(("name", "size", "dtype", "candidates"), list(cases_of_copies()), ids=str)
 def test_copies(name, size, dtype, candidates):
     numpy_dtype = np.float32 if dtype == torch.float32 else np.float64
     params = settings(name, size) | {"candidates": candidates, "batch_size": 4}
