@@ -44,6 +44,24 @@ def test_nothing_lower_knows_anything_higher(path):
             assert LAYERS.index(name) <= LAYERS.index(own), f"{own} imports {name}"
 
 
+# Rooms inside attribution: each may import what stands before it, but no rule knows features.
+ROOMS = ["models", "objectives", "ensembles", "features", "rules", "estimators"]
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_rooms_of_attribution_import_downwards(room):
+    attribution = PACKAGE / "attribution"
+    allowed = {"rules"} if room == "rules" else {*ROOMS[: ROOMS.index(room) + 1]}
+    for path in (attribution / room).rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(node, ast.ImportFrom) or not node.level:
+                continue
+            target = path.parents[node.level - 1].joinpath(*(node.module or "").split("."))
+            if attribution in target.parents:
+                other = target.relative_to(attribution).parts[0]
+                assert other in allowed or other not in ROOMS, f"{path.name} imports {other}"
+
+
 # A search holds an estimator of any family, and a family is found through what holds it.
 ALLOWED_CIRCLE = {"attribution.models._base", "attribution.models._containers"}
 

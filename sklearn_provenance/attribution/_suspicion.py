@@ -22,10 +22,10 @@ from .._utils.fitted import check_fitted, predicts_numbers
 from .._utils.labels import label_columns
 from .._utils.rows import take_rows
 from .._utils.types import Rows, Targets
-from ..attribution.models import adapt
 from ..explanation import Explanation
 from ..tangent import TangentModel
 from ._training_rows import check_rows
+from .models import adapt
 
 # The name of the baseline.
 LOSS = "loss"

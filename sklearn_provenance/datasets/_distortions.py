@@ -1,4 +1,4 @@
-"""Distort images, as a classifier may meet them that was not trained on such."""
+"""Distortions of images, to test classifiers that were trained on clean ones."""
 
 from numbers import Integral, Real
 from types import MappingProxyType
@@ -17,8 +17,8 @@ _BLOCK = 1024  # images that are converted to floats at a time
 def distort(images: Rows, kind: str, amount: float, random_state: RandomState = None) -> NDArray:
     """Distort images, each differently where chance is involved.
 
-    Black is 0; white is 255 in uint8 and 1 in floats. What enters an image from outside its edges
-    is black. Results are clipped to this range and, in uint8, rounded to the nearest integer.
+    Black is 0; white is 255 in uint8 and 1 in floats. Pixels that come from outside the image are
+    black. Results are clipped to this range and, in uint8, rounded to the nearest integer.
 
     Parameters
     ----------
@@ -26,7 +26,7 @@ def distort(images: Rows, kind: str, amount: float, random_state: RandomState = 
         Grey images, or images of 1, 3 or 4 channels: uint8, or float32 or float64 from 0 to 1.
         They are not changed.
     kind : str
-        What is done to them:
+        Operation:
 
         - "salt_and_pepper": each pixel turns black or white, with probability ``amount / 2`` each,
           in all channels;
@@ -43,13 +43,13 @@ def distort(images: Rows, kind: str, amount: float, random_state: RandomState = 
         - "gaussian_blur": ``amount`` is the standard deviation in pixels;
         - "motion_blur": each pixel becomes the mean of ``amount`` pixels side by side.
 
-        Rotation and scaling interpolate linearly. Blurs mirror the image at its edges. Signs that
-        are left to chance are equally likely.
+        Rotation and scaling interpolate linearly. Blurs mirror the image at its edges. Both
+        directions of a random move or turn are equally likely.
     amount : float or int
         How much, in the unit that ``kind`` states. 0 changes nothing, nor does a motion blur of 1.
     random_state : int, RandomState instance or None, default=None
-        Determines noise, places, signs and factors. What an image gets depends on its position but
-        not on the images after it, and not on what the images show.
+        Determines noise, places, directions and factors. Those of an image depend on its position
+        in ``images``. They depend neither on the images after it nor on what images show.
 
     Returns
     -------
@@ -122,7 +122,7 @@ def _gaussian_noise(images, scale, rng):
 def _occlusion(images, side, rng):
     n, height, width, _ = images.shape
     places = np.floor(rng.random_sample((n, 2)) * (height - side + 1, width - side + 1))
-    top, left = places.T[..., None]  # (n, 1)
+    top, left = places.T[..., None]  # (n, 1) each
     row = np.arange(height)
     rows = (row >= top) & (row < top + side)  # (n, H)
     column = np.arange(width)
@@ -133,8 +133,9 @@ def _occlusion(images, side, rng):
 
 def _translation(images, shift, rng):
     n, height, width, _ = images.shape
-    down, right = shift * _signs((n, 2), rng).T[..., None]  # (n, 1)
-    rows = shift + np.arange(height) - down  # (n, H), in the padded image
+    down, right = shift * _signs((n, 2), rng).T[..., None]  # (n, 1) each
+    # Where the pixels of the result come from, in the padded image.
+    rows = shift + np.arange(height) - down  # (n, H)
     columns = shift + np.arange(width) - right  # (n, W)
     padded = np.pad(images, ((0, 0), (shift, shift), (shift, shift), (0, 0)))
     return padded[np.arange(n)[:, None, None], rows[:, :, None], columns[:, None]]
@@ -165,7 +166,7 @@ def _signs(shape, rng):
 
 
 def _warp(images, matrices):
-    """Make images whose pixel at offset v from the centre is that of the image at matrix @ v."""
+    """Fill the pixel at offset v from the centre with that at matrix @ v, for each image."""
     centre = (np.array(images.shape[1:3]) - 1) / 2
     out = np.empty_like(images)
     for image, matrix, target in zip(images, matrices, out, strict=True):
@@ -181,7 +182,7 @@ def _warp(images, matrices):
     return out
 
 
-# Function, type of the amount, its least and its largest value; None is the image's shorter side.
+# Function, type of the amount, its least and its largest value. None: the shorter side of images.
 _OPERATIONS = {
     "salt_and_pepper": (_salt_and_pepper, Real, 0, 1),
     "gaussian_noise": (_gaussian_noise, Real, 0, np.inf),

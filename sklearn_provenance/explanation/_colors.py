@@ -1,6 +1,9 @@
-"""Colours of targets that are numbers, in figures."""
+"""Colours of words and of targets that are numbers, in figures and notebooks."""
 
 import numpy as np
+
+# Backgrounds of words: those of light pages, which templates/page.css names at its top.
+TINTS = {"above1": "#fde6cb", "above2": "#f8c48a", "below1": "#e6e2f2", "below2": "#c8c1e2"}
 
 
 def target_colors(display):

@@ -4,6 +4,7 @@ from textwrap import wrap
 
 import numpy as np
 
+from ._colors import TINTS
 from ._contributions import mark_words, together, totals
 from ._rows import (
     as_table,
@@ -20,8 +21,6 @@ _TEXT_WIDTH = 95  # characters on a line
 _TEXT_LINES = 4
 _LINE = 0.145  # inches of a line of text
 _LEFT = 0.008  # where a text begins, as a share of the width
-# Backgrounds of words, as on pages.
-_TINTS = {"above1": "#fde6cb", "above2": "#f8c48a", "below1": "#e6e2f2", "below2": "#c8c1e2"}
 
 
 def _label_lines(display, panel, query, places):
@@ -153,7 +152,7 @@ def _run(run, style):
     from matplotlib.offsetbox import TextArea
 
     if run.mark:
-        tint = {"facecolor": _TINTS[run.mark], "linewidth": 0, "pad": 0.6}
+        tint = {"facecolor": TINTS[run.mark], "linewidth": 0, "pad": 0.6}
         style = {**style, "bbox": tint}
     return TextArea(run.text, textprops=style)
 

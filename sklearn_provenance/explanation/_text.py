@@ -1,5 +1,6 @@
 """An explanation in a terminal and in a notebook."""
 
+from ._colors import TINTS
 from ._contributions import mark_words, shared_text, together
 from ._rows import clip, counted, format_number, plain, quote
 from ._targets import are_numbers, subtract, write_number, write_signed
@@ -198,6 +199,7 @@ def summary_table(explanation, n_queries, k):
         heads=heads,
         lines=lines,
         hidden=hidden,
+        tints=TINTS,
         has_words=texts.queries is not None or explanation.contributions is not None,
     )
 

@@ -72,7 +72,8 @@ class Layer:
 
     This class describes a single parameter of a module that is not registered. A subclass for a
     kind of module, see :func:`register_layer`, must have ``factor``. If the module has several
-    parameters, the subclass also needs ``shape``, ``join`` and ``split``.
+    parameters, the subclass also needs ``shape``, ``join`` and ``split``, for those parameters that
+    are in ``names``: a frozen bias is not.
 
     Parameters
     ----------
@@ -98,7 +99,9 @@ class Layer:
     route: str = field(default="idle", init=False)
     # Whether factors that were not zero have been compared with autograd.
     confirmed: bool = field(default=False, init=False)
+    # How often the module was called for each row of the data, while factors were examined.
     calls_per_row: set = field(default_factory=set, init=False)
+    # T, the outer products in the gradient of a row, as last seen.
     positions: int = field(default=1, init=False)
     # Whether calls without an axis for the rows of the data are shared by all of them.
     shared: bool = field(default=False, init=False)
@@ -187,7 +190,8 @@ class Layer:
         Parameters
         ----------
         gradient : torch.Tensor of shape (B, ...)
-            As many numbers a row as the layer has.
+            Gradients in the shape of the parameters, or in ``shape``. The order of the numbers
+            must be that of ``join``.
 
         Returns
         -------
@@ -204,12 +208,12 @@ class Layer:
         module : torch.nn.Module
             One of ``modules``.
         x : torch.Tensor
-            Input of the call, its rows on the first axis; there may be several for a row of the
-            data.
+            Input of the call, its rows on the first axis. A module that is called on patches or
+            words has several rows for a row of the data, one after the other.
         g : torch.Tensor
-            Gradient of the measurements in the output.
+            Gradient of the measurements in the output, in its shape.
         n_rows : int
-            Rows of the data.
+            Rows of the data. The gradients of the rows of ``x`` that belong to one are added up.
 
         Returns
         -------

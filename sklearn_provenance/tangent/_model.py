@@ -33,8 +33,8 @@ class TangentModel:
     module : torch.nn.Module
         Maps a batch to logits. A batch is a tensor, or a tuple, list or dict of tensors.
     forward : callable, default=None
-        ``forward(module, x)`` gives logits of shape (n_samples, n_classes), an object with such
-        ``logits``, or a tuple with a single tensor of two dimensions; None calls the module.
+        ``forward(module, x)`` returns logits of shape (n_samples, n_classes), an object with such
+        ``logits``, or a tuple in which only the logits have two dimensions. None calls the module.
     measurement : {"label_logit", "margin", "log_probability"} or callable, default="label_logit"
         The scalar whose gradient is taken, see :func:`measure`. A callable is called as
         ``measurement(outputs, targets)``, with what ``forward`` returns (which may then be
@@ -75,13 +75,15 @@ class TangentModel:
         self.forward = forward or plain_call
         self.measurement = measurement
         self.ntk_parameterization = ntk_parameterization
-        with held(module):
+        with held(module):  # while another thread runs it, parameters may be swapped
             self.weights = select_parameters(module, parameters)
             self.layers = find_layers(module, self.weights, float(ntk_parameterization))
         self.planned = False
-        # Device of a module that draws random numbers in evaluation mode.
+        # Set by plan() if the module draws random numbers in evaluation mode: the device whose
+        # generator is restored after each pass.
         self.draws_on: torch.device | None = None
-        self._n_seen = 0  # rows that have been linearised
+        # Rows that have been linearised; it tells Linearisation when to check factors again.
+        self._n_seen = 0
         self.functional = Functional(module, self.forward, measurement)
         first = next(iter(self.weights.values()))
         self.device = first.device
@@ -89,7 +91,7 @@ class TangentModel:
 
     @property
     def double_device(self) -> torch.device:
-        """Where double precision is computed: a GPU of CUDA's, or the CPU."""
+        """Device for double precision: the network's if it is a CUDA GPU, else the CPU."""
         return self.device if self.device.type == "cuda" else torch.device("cpu")
 
     def measuring(self, measurement: str | Callable) -> Self:
@@ -119,9 +121,10 @@ class TangentModel:
         Parameters
         ----------
         x : torch.Tensor
-            Rows, of which up to six that differ are used: as a batch in two orders, and alone.
+            Rows. Up to six different ones are used: as a batch, as a batch in another order, and
+            one at a time.
         labels : torch.Tensor of shape (n_rows,), default=None
-            What a callable measurement is called with; None takes the predicted classes.
+            Targets for a callable measurement; None takes the predicted classes.
 
         Returns
         -------

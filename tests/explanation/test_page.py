@@ -23,6 +23,7 @@ from sklearn.preprocessing import StandardScaler
 
 import sklearn_provenance
 from sklearn_provenance import Explanation, ProvenanceClassifier, explain
+from sklearn_provenance.explanation._colors import TINTS
 from sklearn_provenance.explanation._pictures import png
 from sklearn_provenance.explanation._templates import read, render
 from sklearn_provenance.explanation._views import words
@@ -220,6 +221,11 @@ def test_colours_have_contrast(scheme):
         assert contrast("edge", paper) >= 3
     for tint in ("above1", "above2", "below1", "below2"):
         assert contrast("ink", tint) >= 4.5, tint
+
+
+def test_figures_and_notebooks_have_the_tints_of_light_pages():
+    light = re.search(r":root \{([^}]*)\}", read("page.css"))[1]
+    assert dict(re.findall(r"--((?:above|below)\d): (#[0-9a-f]{6})", light)) == TINTS
 
 
 # What stands on a page

@@ -22,15 +22,17 @@ from ..features import make_features
 from ..models import adapt, measured_model
 from ._base import BaseAttributor
 
-# noise_variance="scale" in units of the mean kernel diagonal: where rows named by InfoGain were
-# removed and networks trained again, predictions suffered most (benchmarks/brittleness.py).
+# noise_variance="scale" in units of the mean kernel diagonal. With this value, predictions suffered
+# most when networks were trained again without the rows that InfoGain had named
+# (benchmarks/brittleness.py).
 SCALE_CONSTANT = 10.0
-# Mean kernel diagonal whose squares neither overflow nor vanish, with room for single rows.
+# A mean kernel diagonal between 1 / LARGEST_SCALE and this has squares that neither overflow nor
+# vanish, even where the diagonal of a single row is far from the mean.
 LARGEST_SCALE = 1e140
 
 
 def _in_kernel_units(noise_variance, diagonal):
-    """Read σ²: a number, "scale", or a multiple of the mean diagonal such as "3*diagonal"."""
+    """Turn the parameter ``noise_variance`` into σ²; ``diagonal`` is the mean kernel diagonal."""
     if not isinstance(noise_variance, str):
         return float(noise_variance)
     if noise_variance == "scale":
@@ -51,7 +53,7 @@ def _in_kernel_units(noise_variance, diagonal):
 
 
 class GaussianAttributor(BaseAttributor):
-    """Base of the attributors in nats: features, coresets and the score for choosing σ²."""
+    """Base of the attributors in nats: features, σ², coresets and the score for choosing σ²."""
 
     _parameter_constraints: dict = {
         **BaseAttributor._parameter_constraints,
@@ -80,11 +82,13 @@ class GaussianAttributor(BaseAttributor):
         store_arguments(locals())
 
     def _check_parameters(self):
+        # Only for its error: before the rows are measured, the mean diagonal is not known.
         _in_kernel_units(self.noise_variance, 1.0)
 
     def _check_targets(self, y):
         if not callable(self.measurement):
             return super()._check_targets(y)
+        # A callable measurement decides by itself what targets mean.
         return column_or_1d(y, warn=True)
 
     def _fitted_model(self, estimator=None):
@@ -102,15 +106,20 @@ class GaussianAttributor(BaseAttributor):
         return features, inputs
 
     def _kind(self):
-        """Where features come from, as :func:`make_features` takes it."""
+        """Return where features come from, the ``kind`` that :func:`make_features` takes."""
         return self.features
 
-    def _scale(self, rule):
-        """Find σ² in units of the kernel, for a class of rules; it is stored too."""
+    def _choose_noise_variance(self, needs_all_rows):
+        """Find σ² in units of the kernel, and store it as ``noise_variance_``.
+
+        ``needs_all_rows`` is that of the rule that will use it.
+        """
         rows = self._rows
         features = self._features
-        if features.per_label and (rule.needs_all_rows or not self._same_class):
-            # Rows are measured at the labels of queries, so points at their own are of no use.
+        # The mean kernel diagonal, with every row at its own label.
+        if features.per_label and (needs_all_rows or not self._same_class):
+            # The rule measures rows at the labels of queries. It does not need their points at
+            # their own labels, so only the norms of these are computed.
             scale = features.norms(rows.inputs, rows.labels).mean().item()
         else:
             scale = features.scale(rows.own(), rows.inputs)
@@ -252,7 +261,11 @@ class GaussianAttributor(BaseAttributor):
         return total
 
     def _density_of_classes(self, queries, label, classes, truth, sample_weight):
-        """Compute the log density of one-hot targets, with rows measured at a label."""
+        """Compute the log density of one-hot targets, with rows measured at ``label``.
+
+        Each of ``classes`` is a column of targets. ``label`` is None where features are the same
+        for all labels.
+        """
         targets = one_hot(self._rows.labels, classes)  # (n_train, n_classes)
         held_out = one_hot(truth, classes)  # (n_queries, n_classes)
         return self._log_density(queries, label, targets, held_out, sample_weight)
@@ -273,7 +286,7 @@ class GaussianAttributor(BaseAttributor):
         """Compute the mean log density of held-out targets (n_queries, n_targets)."""
         points, _ = self._rows.at(label)
 
-        def make(*_):
+        def make(*_):  # the cache passes the arguments that identify the result
             return density_of(points, targets, queries, held_out)
 
         if self.memory is None:
@@ -282,7 +295,7 @@ class GaussianAttributor(BaseAttributor):
             # A grid over σ² makes the system once.
             known = points.identity(), queries.identity(), targets, held_out
             system, scale = Cache(self.memory, "density")("density", make, *known)
-        ratio = self.noise_variance_ / scale
+        ratio = self.noise_variance_ / scale  # σ² in units of the mean kernel diagonal
         return system.log_density(ratio[None], sample_weight).item()
 
 
@@ -293,6 +306,7 @@ def one_hot(labels, classes):
 
 def density_of(points, targets, queries, query_targets):
     """Make the density of held-out targets for any σ², and the mean kernel diagonal."""
+    # With fewer features than rows, the features themselves cost less than the kernel.
     if points.n_components < min(len(points), points.most_components):
         phi = points.matrix()  # (n_train, n_components)
         system = density_system_features(phi, targets, queries.matrix(), query_targets)

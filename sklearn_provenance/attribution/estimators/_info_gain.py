@@ -130,7 +130,8 @@ class InfoGainAttributor(GaussianAttributor):
         return TangentFeatures() if searched else self.features
 
     def _make_rule(self):
-        settings = self._scale(GainRule), self.memory_limit, self.solver
+        noise_variance = self._choose_noise_variance(GainRule.needs_all_rows)
+        settings = noise_variance, self.memory_limit, self.solver
         explicit = self.features_ is not None
         if self.index is not None or (self.pool_size is not None and explicit):
             return SearchedGainRule(*settings, self.index, self.pool_size)

@@ -123,4 +123,4 @@ class InfoLossAttributor(GaussianAttributor):
         return sets
 
     def _make_rule(self):
-        return LossRule(self._scale(LossRule), self.memory_limit)
+        return LossRule(self._choose_noise_variance(LossRule.needs_all_rows), self.memory_limit)

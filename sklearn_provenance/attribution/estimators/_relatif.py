@@ -68,4 +68,6 @@ class RelatIFAttributor(PointwiseSelection, GaussianAttributor):
     """
 
     def _make_rule(self):
-        return RelatIFRule(self._scale(RelatIFRule), self.memory_limit)
+        return RelatIFRule(
+            self._choose_noise_variance(RelatIFRule.needs_all_rows), self.memory_limit
+        )

@@ -124,16 +124,26 @@ class Features(ABC):
 
 
 class TrainingRows:
-    """Training rows as points, which ``kept`` keeps.
+    """Training rows as points.
 
-    ``inputs`` are a copy, because points are made of them long after fit.
+    Parameters
+    ----------
+    features : Features
+        Make the points.
+    inputs : object
+        What ``features.inputs`` made of the training rows. A copy, because points are made of them
+        long after fit.
+    labels : ndarray of shape (n,)
+        Positions of the rows' classes; their targets where these are numbers.
+    kept : Kept
+        Keeps the points within ``memory_limit``.
     """
 
     def __init__(self, features, inputs, labels, kept):
         self.features, self.inputs, self.labels = features, inputs, labels
         self._kept = kept
         first = find_copies(inputs) if features.copies_tie else None
-        # First row (n,) that each row is an exact copy of, whatever the labels, and with labels.
+        # First row (n,) that each row is an exact copy of: whatever its label, and with its label.
         self._copies = None if first is None else torch.as_tensor(first)
         self._own_copies = None if first is None else torch.as_tensor(join(first, labels))
 
@@ -147,7 +157,7 @@ class TrainingRows:
     def at(self, label):
         """Measure all rows at one label, and find copies.
 
-        Where features do not depend on the label, rows are measured at their own.
+        None takes each row at its own label, as does any label on which features do not depend.
         """
         if label is None or not self.features.per_label:
             return self.own(), self._own_copies

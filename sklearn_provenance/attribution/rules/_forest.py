@@ -1,4 +1,4 @@
-"""The share of a forest's prediction that each training row holds.
+"""The weight that each training row has in the prediction of a forest.
 
 Shapes in comments: q queries, n training rows, T trees, L leaves of all trees.
 """
@@ -12,7 +12,7 @@ from scipy.sparse import csr_matrix
 from ...information._ranking import largest
 from ._base import Rule
 
-# A leaf that lost this share of its weight has lost all but rounding.
+# A leaf that has lost this share of its weight has lost all of it: what is left is rounding.
 _ALL = 1 - 1e-12
 
 
@@ -38,16 +38,16 @@ class ForestRule(Rule):
         self.shares, self.bootstrap = shares, bootstrap
 
     def settled(self, scores, rows=None):
-        """Scores as they are: copies of a row may be in the bags of other trees."""
+        """Return scores as they are; copies of a row do not tie if different trees drew them."""
         return scores
 
     def scores(self, queries, rows=None, own=None):
-        """Weights of rows."""
+        """Return the weights of rows."""
         weights = torch.as_tensor(self.weights(queries, own).toarray())
         return weights if rows is None else weights[:, rows]
 
     def pick(self, queries, k, rows=None, own=None):
-        """Pick k rows for each query; those without weight are no part of the prediction."""
+        """Pick k rows for each query, and only rows that have weight in its prediction."""
         weights = self.weights(queries, own)
         if rows is not None:
             weights = weights[:, np.asarray(rows)]
@@ -60,25 +60,26 @@ class ForestRule(Rule):
         for query, (start, stop) in enumerate(pairwise(weights.indptr)):
             if start == stop:
                 continue
-            places, values[[query]], n_tied[[query]] = largest(
-                torch.as_tensor(weights.data[None, start:stop]), k
-            )
-            columns = torch.as_tensor(weights.indices[start:stop], dtype=torch.int64)
-            picks[query] = torch.where(places[0] >= 0, columns[places[0]], -1)
-        if rows is not None and len(rows):
+            entries = slice(start, stop)  # of this query in the sparse matrix
+            ranked = largest(torch.as_tensor(weights.data[None, entries]), k)
+            places, values[query], n_tied[query] = (part[0] for part in ranked)
+            columns = torch.as_tensor(weights.indices[entries], dtype=torch.int64)
+            picks[query] = torch.where(places >= 0, columns[places], -1)
+        if rows is not None and len(rows):  # from places among the candidates to row numbers
             picks = torch.where(picks >= 0, torch.as_tensor(rows)[picks], -1)
         return picks, values, n_tied
 
     def weights(self, queries, own=None):
-        """Weights of all rows.
+        """Compute the weights of all rows.
 
         Parameters
         ----------
         queries : ForestPoints
             Queries in their T leaves.
         own : Tensor of shape (q,), default=None
-            Row that each query is, which then has no weight. Only the trees vote that it is out of
-            the bag of. Where trees have no bags, its share in a leaf goes to the others there.
+            Training row that each query is. It gets no weight. Trees that drew it do not vote.
+            Where trees have no bags, its share in a leaf goes to the other rows of the leaf, and a
+            leaf without other rows does not vote.
 
         Returns
         -------
@@ -89,17 +90,22 @@ class ForestRule(Rule):
         if own is None:
             return mean_of(votes, self.shares)
         own = np.asarray(own)
-        # A row's shares are in leaves that it votes with, so that the sum has the entries of votes.
-        joined = csr_matrix(votes + self.shares.T.tocsr()[own])
-        lost = joined.data - 1
-        joined.data = (lost == 0).astype(float) if self.bootstrap else gain(lost)
-        weights = mean_of(joined, self.shares)
+        own_shares = self.shares.T.tocsr()[own]  # (q, L)
+        # A row has shares only in leaves that it falls into, and each of these has a vote of 1. So
+        # the sum holds, for each vote, 1 and the share that the leaf loses with the row.
+        votes = csr_matrix(votes + own_shares)
+        lost = votes.data - 1
+        if self.bootstrap:
+            votes.data = (lost == 0).astype(float)  # the row is out of the bag of these trees
+        else:
+            votes.data = gain(lost)
+        weights = mean_of(votes, self.shares)
         weights.data[weights.indices == own[rows_of(weights)]] = 0
         weights.eliminate_zeros()
         return weights
 
     def weights_without(self, queries, rows):
-        """Weights (q, n) once rows are taken out of all leaves, whose means are of the others."""
+        """Compute weights (q, n) without some rows: each leaf averages the others in it."""
         gone = np.zeros(self.shares.shape[1], dtype=bool)
         gone[rows] = True
         lost = self.shares @ gone.astype(float)  # (L,)
@@ -112,7 +118,7 @@ class ForestRule(Rule):
 
 
 def mean_of(votes, shares):
-    """Mean shares (q, n) over the leaves that vote; votes of zero do not count."""
+    """Average shares (q, n) over the leaves that vote; votes of zero do not count."""
     votes = csr_matrix(votes)
     votes.eliminate_zeros()
     n_votes = np.diff(votes.indptr)
@@ -121,11 +127,11 @@ def mean_of(votes, shares):
 
 
 def gain(lost):
-    """Factor by which the rest of a leaf gains where a share was lost; 0 where nothing is left."""
+    """Compute the factor by which the shares of a leaf grow after a loss; 0 where all is lost."""
     rest = 1 - lost
     return np.divide(1, rest, out=np.zeros_like(rest), where=lost < _ALL)
 
 
 def rows_of(matrix):
-    """Row of each entry of a csr matrix."""
+    """List the row of each entry of a csr matrix."""
     return np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
