@@ -164,6 +164,13 @@ def test_probabilities_fall_by_the_scores_of_two_classes():
     np.testing.assert_allclose(logit(before[own]) - logit(after[own]), exp.scores.sum(1), rtol=1e-9)
 
 
+def test_probabilities_without_rows_add_up_to_one():
+    attributor = InfluenceAttributor(network()).fit(X, Y)
+    p = attributor.predict_without(QUERIES, attributor.explain(QUERIES, k=5).indices)
+    np.testing.assert_allclose(p.sum(1), 1)
+    assert (p > 0).all()
+
+
 def test_rows_for_all_queries_and_padding(mlp):
     attributor = InfluenceAttributor(mlp).fit(X, Y)
     together = attributor.predict_without(QUERIES, [4, 9])

@@ -532,7 +532,7 @@ def test_words_in_the_last_layer_add_up_to_the_score(kind, y, among_train):
 
 def test_words_in_the_last_layer_block_by_block(monkeypatch):
     model = make_pipeline(TfidfVectorizer(), LogisticRegression())
-    attributor = LastLayerAttributor(model, kind="influence").fit(TEXTS, TOPICS)
+    attributor = LastLayerAttributor(model, candidates="all").fit(TEXTS, TOPICS)
     monkeypatch.setattr("sklearn_provenance.attribution.rules._last_layer._BLOCK", 1)
     exp = attributor.explain(QUERIES, k=3)
     np.testing.assert_allclose(sums_of_parts(exp), exp.scores, rtol=1e-9, atol=1e-12)

@@ -89,7 +89,8 @@ def test_disagreement_of_targets_by_averaging(rows, weighted):
     scores[indices < 0] = np.nan
     targets = np.arange(9) ** 2 / 4.0
     y = np.arange(len(rows)) + 0.5
-    explanation = Explanation(indices, scores, exemplar_labels=targets[indices])
+    labels = np.where(indices >= 0, targets[indices], np.nan)
+    explanation = Explanation(indices, scores, exemplar_labels=labels)
     got = target_disagreement(explanation, y, weighted=weighted)
     for row, target, value in zip(rows, y, got, strict=True):
         picks = [(targets[index], max(score, 0)) for index, score in row if index >= 0]
