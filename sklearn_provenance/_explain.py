@@ -157,9 +157,9 @@ def explain(estimator, X, k=5, *, training=None, method="auto", output=None):
 
 
 def _natural(estimator, training):
-    """The fitted attributor that is natural for an estimator, and its name."""
+    """Return the fitted attributor that is natural for an estimator, and its name."""
     *specific, general = NATURAL
-    of_ensemble = None
+    refusal = None  # why an ensemble cannot be explained through its parts
     for name in specific:
         try:
             # Influence of rows on a network is a prediction, and no fit without them.
@@ -169,7 +169,8 @@ def _natural(estimator, training):
         except UnknownEnsembleError:
             continue
         except TypeError as error:  # of another family
-            of_ensemble = error if name == "ensemble" else None
+            if name == "ensemble":
+                refusal = error
         except ValueError as error:
             if name != "ensemble":
                 error.add_note('method="info_gain" is another method for this estimator')
@@ -178,13 +179,15 @@ def _natural(estimator, training):
         return METHODS[general](estimator).fit(*training), general
     except TypeError as error:
         # What stands in the way of an ensemble says more than that it is no network.
-        raise of_ensemble or error from None
+        raise refusal or error from None
 
 
 def _one_output(estimator, training, output):
-    """The output of an estimator that is explained, and its targets."""
+    """Return the output of an estimator that is explained, and training rows with its targets."""
     X, y, *names = training
-    n_outputs = np.shape(y)[1] if np.ndim(y) == 2 else 1
+    n_outputs = 1
+    if np.ndim(y) == 2:
+        n_outputs = np.shape(y)[1]
     if output is None:
         if n_outputs > 1:
             raise ValueError(
@@ -201,15 +204,16 @@ def _one_output(estimator, training, output):
 
 
 def _reason(attributor, method, output):
-    """Why a method was chosen, and what it holds fixed."""
+    """Say why a method was chosen, and what it holds fixed."""
     name = type(_innermost(attributor.estimator_)).__name__
     if output is not None:
         name = f"output {output} of {name}"
     if method != "ensemble":
         return NATURAL[method].format(name)
-    weighted = attributor.kind_ == "weights"
-    reason = NATURAL["forest_weights" if weighted else "ensemble"].format(name)
-    if weighted or not attributor.assumptions_:
+    if attributor.kind_ == "weights":  # as in a forest
+        return NATURAL["forest_weights"].format(name)
+    reason = NATURAL["ensemble"].format(name)
+    if not attributor.assumptions_:
         return reason
     fixed = [
         assumption.removesuffix(" are held fixed").removesuffix(" is held fixed")
@@ -219,15 +223,18 @@ def _reason(attributor, method, output):
 
 
 def _innermost(estimator):
-    """What predicts inside of pipelines, searches and frozen estimators."""
+    """Return what predicts inside of pipelines, searches and frozen estimators."""
     if isinstance(estimator, Pipeline):
         return _innermost(estimator.steps[-1][1])
     if isinstance(estimator, FrozenEstimator | SingleOutput):
         return _innermost(estimator.estimator)
-    inner = getattr(estimator, "best_estimator_", None)
-    return estimator if inner is None else _innermost(inner)
+    if getattr(estimator, "best_estimator_", None) is not None:
+        return _innermost(estimator.best_estimator_)
+    return estimator
 
 
 def _shape_of(training):
-    kind = type(training).__name__
-    return f"a tuple of {len(training)}" if isinstance(training, tuple) else f"a {kind}"
+    """Say what was given as training rows."""
+    if isinstance(training, tuple):
+        return f"a tuple of {len(training)}"
+    return f"a {type(training).__name__}"

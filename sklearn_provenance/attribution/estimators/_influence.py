@@ -313,9 +313,11 @@ class InfluenceAttributor(
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         if predicts_numbers(self.estimator):
-            tags.estimator_type, tags.regressor_tags = "regressor", RegressorTags()
+            tags.estimator_type = "regressor"
+            tags.regressor_tags = RegressorTags()
         else:
-            tags.estimator_type, tags.classifier_tags = "classifier", ClassifierTags()
+            tags.estimator_type = "classifier"
+            tags.classifier_tags = ClassifierTags()
         tags.target_tags.required = True
         if isinstance(self.estimator, BaseEstimator):
             tags.input_tags.sparse = get_tags(self.estimator).input_tags.sparse

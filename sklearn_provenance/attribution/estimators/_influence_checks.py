@@ -6,7 +6,7 @@ import numpy as np
 
 
 def check_removed(rows, n_train, n_queries):
-    """Row numbers to remove, (n_removed,) or (n_queries, n_removed) with -1 for none."""
+    """Return row numbers to remove, (n_removed,) or (n_queries, n_removed) with -1 for none."""
     rows = np.asarray(rows)
     if not rows.size:
         rows = rows.astype(np.int64)
@@ -20,7 +20,9 @@ def check_removed(rows, n_train, n_queries):
             f"rows of two axes must have a line for each query, got {len(rows)} lines for "
             f"{n_queries} queries"
         )
-    least = 0 if rows.ndim == 1 else -1
+    least = 0
+    if rows.ndim == 2:  # lines of several queries, which -1 pads
+        least = -1
     if rows.size and not (rows.min() >= least and rows.max() < n_train):
         raise ValueError(
             f"rows must be between 0 and {n_train - 1}, the numbers of training rows; got "
@@ -47,7 +49,7 @@ def check_classes_left(classes, y, rows):
 
 
 def warn_of_nan(drops):
-    """Say which rows have no score."""
+    """Warn of the rows that have no score."""
     rows = np.flatnonzero(np.isnan(drops).any(0))
     if len(rows):
         warnings.warn(

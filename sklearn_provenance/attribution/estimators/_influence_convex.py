@@ -11,7 +11,7 @@ from ..._utils.labels import positions
 from ..._utils.rows import check_rows, n_rows, shown
 from ...explanation import Explanation
 from ..objectives._column_parts import ColumnParts
-from ..objectives._minima import dense_row
+from ..objectives._minima import dense_row, label_of
 from ..objectives._picks import pick_alone, pick_jointly
 from ._influence_checks import check_no_labels, warn_of_nan
 from ._padding import warn_of_padding
@@ -21,7 +21,7 @@ class ConvexInfluenceMixin:
     """Scores and picks; a subclass has ``estimator_``, ``training_``, ``_minima`` and ``_rows``."""
 
     def _attribute_convex(self, X, y):
-        """Drops (n_queries, n_train) of margins without each row alone."""
+        """Compute drops (n_queries, n_train) of margins without each row alone."""
         X = check_rows(self, X)
         labels = self._labels(X, y)
         minima = self._minima
@@ -36,12 +36,13 @@ class ConvexInfluenceMixin:
         return drops
 
     def _explain_convex(self, X, y, k):
-        """The rows whose joint removal moves each query's margin most."""
-        y, k = labels_and_k(y, k, self._minima.n_rows)
-        training, minima = self.training_, self._minima
+        """Name the rows whose joint removal moves each query's margin most."""
+        minima = self._minima
+        y, k = labels_and_k(y, k, minima.n_rows)
         if X is None:
             check_no_labels(y)
-            rows, y = training.X, training.y
+            rows = self.training_.X
+            y = self.training_.y
             designs = minima.training_designs()
         else:
             rows = check_rows(self, X)
@@ -69,17 +70,19 @@ class ConvexInfluenceMixin:
         return Explanation(indices, scores, **described)
 
     def _shown(self, X, rows, labels, indices):
-        """What an Explanation of queries says beside the rows and their scores."""
-        training, response = self.training_, self._minima.objective.response
-        (queries, training_data), _, row_names, names = shown(rows, training.X)
+        """Return what an Explanation of queries says beside the rows and their scores."""
+        training = self.training_
+        (queries, training_data), _, query_id, names = shown(rows, training.X)
+        if X is None:
+            query_id = training.sample_id
         described = {
             "exemplar_labels": training.y[indices],
-            "query_id": training.sample_id if X is None else row_names,
+            "query_id": query_id,
             "queries": queries,
             "training_data": training_data,
             "feature_names": getattr(self, "feature_names_in_", names),
             "method": "influence",
-            "score_name": response.score_name,
+            "score_name": self._minima.objective.response.score_name,
         }
         if training.sample_id is not None:
             described["sample_id"] = training.sample_id[indices]
@@ -89,18 +92,22 @@ class ConvexInfluenceMixin:
         return described | {"query_labels": self.classes_[labels], "targets": "labels"}
 
     def _pick(self, query, label, k, allowed):
-        """Rows and the way they move the margin in the direction that was asked for."""
-        pick = pick_jointly if self.selection == "greedy" else pick_alone
+        """Pick rows and say how they move the margin in the direction that was asked for."""
+        pick = pick_alone
+        if self.selection == "greedy":
+            pick = pick_jointly
         if self.direction == "down":
             return pick(self._minima, query, label, k, allowed, 1)
         up = pick(self._minima, query, label, k, allowed, -1)
         if self.direction == "up":
             return up
         down = pick(self._minima, query, label, k, allowed, 1)
-        return down if sum(down.drops) >= -sum(up.drops) else up
+        if sum(down.drops) >= -sum(up.drops):
+            return down
+        return up
 
     def _labels(self, X, y):
-        """Positions of labels, given or predicted; None for a regressor."""
+        """Return positions of labels, predicted where y is None; None for a regressor."""
         if y is not None:
             y = column_or_1d(y)
             check_consistent_length(np.empty(n_rows(X)), y)
@@ -111,14 +118,7 @@ class ConvexInfluenceMixin:
         return positions(self.classes_, y, "y")
 
     def _candidates(self, labels, n_queries=None):
-        """Rows that may be named for each query, (n_queries, n_train)."""
+        """Return which rows may be named for each query, (n_queries, n_train)."""
         if self.candidates != "same_class":
             return np.ones((n_queries, self._minima.n_rows), dtype=bool)
         return labels[:, None] == positions(self.classes_, self.training_.y, "y")
-
-
-def label_of(labels, number):
-    """Label of a query, None in a regression."""
-    if labels is None:
-        return None
-    return labels[number]

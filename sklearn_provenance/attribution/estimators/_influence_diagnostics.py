@@ -16,6 +16,7 @@ class DiagnosticsMixin:
     """
 
     def _fitted_minima(self):
+        """Return the minima of a fitted attributor, or say why there are none."""
         if vars(self).get("_network") is not None:
             raise AttributeError(
                 "leverage and what follows from it are those of generalised linear models; got a "
@@ -30,7 +31,7 @@ class DiagnosticsMixin:
     def _case_deletion(self):
         """Diagnostics of the one problem of a generalised linear model."""
         minima = self._fitted_minima()
-        part, point = minima.objective.parts[0], minima.points[0]
+        point = minima.points[0]
         if point.problem.implicit:
             raise AttributeError(
                 "leverage and what follows from it need the Hessian, which is not formed for so "
@@ -43,7 +44,7 @@ class DiagnosticsMixin:
                 "classes"
             )
         if "_diagnostics" not in vars(self):
-            self._diagnostics = CaseDeletion(point, part.unit)
+            self._diagnostics = CaseDeletion(point, minima.objective.parts[0].unit)
         return self._diagnostics
 
     @property
@@ -89,7 +90,8 @@ class DiagnosticsMixin:
         Of shape (n_train, n_features + 1): the intercept comes last, if there is one. By one Newton
         step, which is exact for squared losses, whose standard errors are without the row too.
         """
-        diagnostics, design = self._case_deletion, self._minima.objective.parts[0].design
+        diagnostics = self._case_deletion
+        design = self._minima.objective.parts[0].design
         if not isinstance(design, LinearDesign):
             raise AttributeError(
                 "dfbetas are those of linear models with no more features than rows"

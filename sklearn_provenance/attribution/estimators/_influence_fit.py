@@ -116,7 +116,9 @@ class InfluenceFitMixin:
         else:
             check_classification_targets(y)
         self.training_ = TrainingData(X, y, sample_id)
-        self.estimator_ = self._resolve(X, y if column is None else column, sample_weight)
+        if column is None:
+            column = y
+        self.estimator_ = self._resolve(X, column, sample_weight)
         try:
             stated = objective(self.estimator_, X, y, sample_weight)
         except NoObjectiveError:
@@ -159,11 +161,11 @@ class InfluenceFitMixin:
 
     def _fit_convex(self, stated):
         """Find the minimum of an objective, and what it takes to leave rows out."""
-        given = {name: getattr(self, name) for name in _OF_NETWORKS}
-        for name, value in given.items():
-            if value is not _OF_NETWORKS[name] and value != _OF_NETWORKS[name]:
+        for name, default in _OF_NETWORKS.items():
+            value = getattr(self, name)
+            if value is not default and value != default:
                 raise ValueError(
-                    f"{name} is a parameter for networks, and must be {_OF_NETWORKS[name]!r} for "
+                    f"{name} is a parameter for networks, and must be {default!r} for "
                     f"{type(self.estimator_).__name__}; got {value!r}"
                 )
         if stated.classes is not None:
@@ -172,7 +174,9 @@ class InfluenceFitMixin:
             raise ValueError(
                 'candidates="same_class" needs classes, but y holds numbers; pass candidates="all"'
             )
-        self.candidates_ = "all" if self.candidates == "auto" else self.candidates
+        self.candidates_ = self.candidates
+        if self.candidates == "auto":
+            self.candidates_ = "all"
         self.assumptions_ = stated.assumptions
         try:
             self._minima = Minima.of(stated)
@@ -185,7 +189,8 @@ class InfluenceFitMixin:
                 "Use a penalty, or leave out such columns"
             ) from error
         self._warn_of_distance()
-        self.n_steps_, n_solved = self.n_steps, 0
+        self.n_steps_ = self.n_steps
+        n_solved = 0
         if self.n_steps == "auto":
             self.n_steps_ = self._minima.affordable_steps()
             n_solved = self._minima.affordable_solutions(self.n_steps_)
@@ -194,7 +199,7 @@ class InfluenceFitMixin:
         )
 
     def _resolve(self, X, y, sample_weight):
-        """The model in use."""
+        """Return the model in use, which is fitted here if it is not fitted yet."""
         if sample_weight is None or (self.prefit is not False and is_fitted(self.estimator)):
             return resolve(self.estimator, self.prefit, X, y, self.memory)
         name = "sample_weight"
@@ -203,12 +208,11 @@ class InfluenceFitMixin:
         return clone(self.estimator).fit(X, y, **{name: sample_weight})
 
     def _warn_of_distance(self):
-        norms, distances = zip(
-            *map(distance_from_minimum, self._minima.objective.parts, self._minima.points),
-            strict=True,
-        )
-        self.gradient_norm_ = float(np.linalg.norm(norms))
-        self.distance_ = max(distances)
+        """Warn if the estimator is far from the minimum of its objective."""
+        pairs = zip(self._minima.objective.parts, self._minima.points, strict=True)
+        found = [distance_from_minimum(part, minimum) for part, minimum in pairs]
+        self.gradient_norm_ = float(np.linalg.norm([norm for norm, _ in found]))
+        self.distance_ = max(distance for _, distance in found)
         if not self.distance_ <= _FAR:
             warnings.warn(
                 f"{type(self.estimator_).__name__} is not at the minimum of its objective over the "

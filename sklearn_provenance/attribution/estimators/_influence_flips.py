@@ -13,12 +13,11 @@ from ..._utils.rows import check_rows, n_rows
 from ..._utils.types import Device, Path, RandomState, Rows
 from ...retraining import Recipe
 from ...retraining._removals import Removals
-from ..objectives._minima import dense_row
+from ..objectives._minima import dense_row, label_of
 from ..objectives._picks import greedy_removals
 from ._certificate import certificate, random_sets
 from ._flipping_sets import FlippingSets
 from ._influence_checks import check_removed
-from ._influence_convex import label_of
 from ._paths import padded_paths
 
 
@@ -59,9 +58,10 @@ class FlippingMixin:
         """
         check_is_fitted(self)
         classifies = hasattr(self, "classes_")
-        if classifies != (threshold is None):
-            kind, wanted = ("classifier", "None") if classifies else ("regressor", "a number")
-            raise ValueError(f"threshold must be {wanted} for a {kind}, got {threshold!r}")
+        if classifies and threshold is not None:
+            raise ValueError(f"threshold must be None for a classifier, got {threshold!r}")
+        if not classifies and threshold is None:
+            raise ValueError("threshold must be a number for a regressor, got None")
         n_train = len(self.training_.y)
         if max_rows is None:
             max_rows = max(1, n_train // 10)
@@ -94,10 +94,12 @@ class FlippingMixin:
         )
 
     def _path(self, query, label, allowed, max_rows, threshold):
-        """Rows that are removed until the prediction changes, and margins on the way."""
+        """Remove rows until the prediction changes; return them and the margins on the way."""
         response = self._minima.objective.response
         margins = [self._minima.margin(query, label)]
-        sign = 1 if threshold is None or margins[0] > threshold else -1
+        sign = 1  # lowers the margin
+        if threshold is not None and not margins[0] > threshold:
+            sign = -1
         rows = []
         for row, minima in greedy_removals(self._minima, query, label, allowed, sign):
             rows.append(row)
@@ -204,7 +206,9 @@ class FlippingMixin:
             forward=self.forward,
             verbose=verbose,
         )
-        labels = self.training_.y if hasattr(self, "classes_") else None
+        labels = None
+        if hasattr(self, "classes_"):
+            labels = self.training_.y
         compared = random_sets(sets, labels, len(self.training_.y), n_random, random_state)
         response = None
         if self._network is None:
@@ -212,7 +216,7 @@ class FlippingMixin:
         return certificate(copies, sets, compared, response)
 
     def _untrained(self, model, recipe):
-        """What is trained again."""
+        """Return what is trained again."""
         if isinstance(self.estimator_, list):
             raise ValueError("certify must have one model, but estimator is a list of models")
         if isinstance(self.estimator_, nn.Module):
@@ -234,7 +238,7 @@ class FlippingMixin:
 
 
 def decided(response, outputs):
-    """Positions (n,) of the classes that outputs (n, K) speak for."""
+    """Return positions (n,) of the classes that outputs (n, K) speak for."""
     answers = response.answer(outputs)
     if answers.ndim == 1:  # one decision value
         return (answers > 0).astype(np.int64)

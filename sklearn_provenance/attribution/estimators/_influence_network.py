@@ -29,7 +29,7 @@ _SMALL = 1024
 
 
 def is_network(estimator):
-    """Whether a fitted estimator is a network, which is not linear in its inputs."""
+    """Return whether a fitted estimator is a network, which is not linear in its inputs."""
     if isinstance(estimator, nn.Module | list | tuple):
         return True
     model = adapt(estimator)
@@ -71,7 +71,8 @@ class NetworkInfluence(PointwiseAttributor):
     def _make_features(self, X, y):
         if not isinstance(self.estimator_, list):
             features, inputs = self._features_of(self.estimator_, X, y, self.features)
-            self.features_, self.coverage_ = features.fitted, features.coverage
+            self.features_ = features.fitted
+            self.coverage_ = features.coverage
             return features, inputs
         template = self.features
         if not isinstance(template, TangentFeatures):
@@ -80,7 +81,8 @@ class NetworkInfluence(PointwiseAttributor):
                     'features must be "auto" or a TangentFeatures for a list of models; got "exact"'
                 )
             template = TangentFeatures(n_components=N_COMPONENTS)
-        features, inputs = [], []
+        features = []
+        inputs = []
         drawn = seeds(template.random_state, len(self.estimator_))
         for model, seed in zip(self.estimator_, drawn, strict=True):
             sketch = TangentFeatures(**template.get_params(deep=False) | {"random_state": seed})
@@ -94,17 +96,21 @@ class NetworkInfluence(PointwiseAttributor):
         return JoinedFeatures.of(features), inputs
 
     def _features_of(self, estimator, X, y, kind):
-        """Features of one model."""
+        """Make the features of one model."""
         model = self._fitted_model(estimator)
-        measured = {} if model.network is not None else {"measurement": "margin"}
-        settings = self._settings(**measured)
+        if model.network is None:
+            settings = self._settings(measurement="margin")
+        else:
+            settings = self._settings()
         if isinstance(kind, str) and kind == "auto":
             kind = self._chosen_features(model, len(y))
         return make_features(model, kind, X, y, settings)
 
     def _chosen_features(self, model, n_train):
-        """Exact gradients where there are few rows or parameters, else a sketch of them."""
-        module = model.network if model.module is None else model.module
+        """Choose exact gradients where there are few rows or parameters, else a sketch of them."""
+        module = model.module
+        if module is None:
+            module = model.network
         n_parameters = sum(p.numel() for p in module.parameters() if p.requires_grad)
         if n_parameters <= _SMALL or n_train <= N_COMPONENTS:
             return "exact"
@@ -112,11 +118,13 @@ class NetworkInfluence(PointwiseAttributor):
 
     def _make_rule(self):
         n_models = len(self._features.models)
-        residuals, unit = [None] * n_models, LOG_ODDS
         if self.classes_ is None:
-            X, y = self.training_.X, self._rows.labels
-            residuals = [torch.as_tensor(y - predicted(self._features.regressor, X))]
+            predictions = predicted(self._features.regressor, self.training_.X)
+            residuals = [torch.as_tensor(self._rows.labels - predictions)]
             unit = NUMBERS
+        else:
+            residuals = [None] * n_models
+            unit = LOG_ODDS
         models = [ModelInfluence(self.ridge, r, self.memory_limit) for r in residuals]
         return InfluenceRule(models, self.direction, self.selection, unit)
 
@@ -125,7 +133,7 @@ class NetworkInfluence(PointwiseAttributor):
         self.ridge_ = np.array(self._rule_at(None, everything=True).ridges)
 
     def outputs_without(self, X, rows):
-        """What the network would return without rows, to one step.
+        """Predict what the network would return without rows, to one step.
 
         Parameters
         ----------
@@ -160,13 +168,13 @@ class NetworkInfluence(PointwiseAttributor):
         return (p / p.sum(-1, keepdim=True)).mean(0).numpy()
 
     def self_influence(self):
-        """Drop of what is predicted at each training row (n_train,) without it."""
+        """Compute the drop of what is predicted at each training row (n_train,) without it."""
         models = self._rule_at(None, everything=True).models
         drops = [model.system.own_drops().cpu() for model in models]
         return torch.stack(drops).mean(0).numpy()
 
     def margins_along(self, queries, sets):
-        """Margins (n_queries, k + 1) with all rows, and without the first 1 to k of each set."""
+        """Predict margins (n_queries, k + 1) without the first 0 to k rows of each set."""
         rule = self._rule_at(None, everything=True)
         if self.classes_ is None:
             start = queries.labels
@@ -214,7 +222,7 @@ class NetworkInfluence(PointwiseAttributor):
         return FlippingSets(**described | own)
 
     def _picks_towards(self, queries, k, threshold):
-        """Rows (n_queries, k) whose removal lowers margins, or moves numbers to a threshold."""
+        """Pick rows (n_queries, k) whose removal lowers margins or moves numbers to a threshold."""
         rule = self._rule_at(None, everything=True)
         allowed = None
         if self._same_class:
@@ -227,7 +235,7 @@ class NetworkInfluence(PointwiseAttributor):
         return torch.where(queries.labels[:, None] > threshold, down, up).numpy()
 
     def _changed(self, X, queries, picks, margins, threshold):
-        """Whether predictions (n_queries, k) are others without the first 1 to k picks."""
+        """Return whether predictions (n_queries, k) change without the first 1 to k picks."""
         if threshold is not None:
             above = margins > threshold
             return above[:, 1:] != above[:, :1]

@@ -34,7 +34,7 @@ class InfluencePredictMixin:
         return np.asarray(self.estimator_.predict(check_rows(self, X)))
 
     def score(self, X: Rows, y: Targets, sample_weight: Targets = None) -> float:
-        """Accuracy of the model in use, or its R² if it is a regressor.
+        """Return the accuracy of the model in use, or its R² if it is a regressor.
 
         Parameters
         ----------
@@ -52,8 +52,9 @@ class InfluencePredictMixin:
         """
         from sklearn.metrics import accuracy_score, r2_score
 
-        measure = accuracy_score if hasattr(self, "classes_") else r2_score
-        return measure(y, self.predict(X), sample_weight=sample_weight)
+        if hasattr(self, "classes_"):
+            return accuracy_score(y, self.predict(X), sample_weight=sample_weight)
+        return r2_score(y, self.predict(X), sample_weight=sample_weight)
 
     def predict_without(self, X: Rows, rows: ArrayLike) -> NDArray[np.float64]:
         """Predict what the estimator would return if it were trained without rows.
@@ -93,7 +94,8 @@ class InfluencePredictMixin:
         return np.concatenate(answers)
 
     def _answer_without(self, rows, designs):
-        minima, response = self._minima, self._minima.objective.response
+        """Predict for rows of each part's problem without some training rows."""
+        minima = self._minima
         if len(rows):
             if hasattr(self, "classes_"):
                 check_classes_left(self.classes_, self.training_.y, rows)
@@ -104,4 +106,4 @@ class InfluencePredictMixin:
                     f"the objective must have exactly one minimum without these {len(rows)} rows: "
                     f"{error}"
                 ) from error
-        return response.answer(minima.outputs(designs))
+        return minima.objective.response.answer(minima.outputs(designs))

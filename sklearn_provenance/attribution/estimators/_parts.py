@@ -40,19 +40,26 @@ class Answers:
     assumptions: tuple[str, ...] = ()
 
     def weights(self, X, own=None):
-        """Weights (q, n) of training rows in the outputs, csr; all zero where it has no say.
+        """Return weights (q, n) of training rows in the outputs, csr; 0 where it has no say.
 
         ``own`` is the training row (q,) that each query is, which then has no weight.
         """
         raise NotImplementedError
 
     def outputs(self, X):
-        """Outputs (q, K) with all rows."""
+        """Return outputs (q, K) with all rows."""
         raise NotImplementedError
 
     def outputs_without(self, X):
-        """Outputs (n, q, K) without each row; nan where there are none."""
+        """Return outputs (n, q, K) without each row; nan where there are none."""
         raise NotImplementedError
+
+
+def rows_of(part, X):
+    """Return the training rows of a part; ``X`` holds them as the ensemble hands them on."""
+    if part.rows is None:
+        return part.take_columns(X)
+    return part.rows
 
 
 class SeenRows(Answers):
@@ -71,32 +78,36 @@ class SeenRows(Answers):
     """
 
     def __init__(self, attributor, part, X, every=False):
-        rows = part.take_columns(X) if part.rows is None else part.rows
-        self.part, self.n_rows = part, len(part.targets)
-        weights, targets = part.weights, part.targets
+        rows = rows_of(part, X)
+        targets = part.targets
+        weights = part.weights
+        self.part = part
+        self.n_rows = len(targets)
         self.seen = np.arange(self.n_rows)
         if weights is not None and not every:
             self.seen = np.flatnonzero(weights)
-            rows, targets, weights = (
-                take_rows(rows, self.seen),
-                targets[self.seen],
-                weights[self.seen],
-            )
+            rows = take_rows(rows, self.seen)
+            targets = targets[self.seen]
+            weights = weights[self.seen]
         if weights is not None and (weights == 1).all():
             weights = None
         self.attributor = attributor.fit(rows, targets, sample_weight=weights)
 
     def take(self, X):
-        """Queries as the part takes them."""
+        """Return queries as the part takes them."""
         return self.part.take_columns(X)
 
     def among_all(self, outputs, without):
-        """Outputs (n, q, K) without each row of the ensemble, from those without rows seen."""
+        """Return outputs (n, q, K) without each row of the ensemble.
+
+        ``without`` has outputs (m, q, K) without each row that the part has seen; the other rows
+        leave its outputs (q, K) as they are.
+        """
         if len(self.seen) == self.n_rows:
             return without
-        found = np.tile(outputs, (self.n_rows, 1, 1))
-        found[self.seen] = without
-        return found
+        among = np.tile(outputs, (self.n_rows, 1, 1))
+        among[self.seen] = without
+        return among
 
 
 class ForestAnswers(SeenRows):
@@ -111,33 +122,35 @@ class ForestAnswers(SeenRows):
         super().__init__(attributor, part, X, every=part.by_weight)
 
     def weights(self, X, own=None):
-        """Weights of rows in the means of leaves."""
-        queries, rule = self.attributor._queries(self.take(X)), self.attributor._rule
+        """Return weights of rows in the means of leaves."""
+        queries = self.attributor._queries(self.take(X))
+        rule = self.attributor._rule
         if len(self.seen) == self.n_rows:
             return rule.weights(queries, own)
-        weights = rule.weights(queries)
+        weights = rule.weights(queries)  # (q, m)
         if own is not None:
+            # Only queries that are rows which the forest has seen lose a weight.
             places = np.full(self.n_rows, -1)
             places[self.seen] = np.arange(len(self.seen))
             among = np.flatnonzero(places[own] >= 0)
             weights = weights.tolil()
             weights[among] = rule.weights(queries.take(among), places[own][among])
             weights = weights.tocsr()
-        shape = weights.shape[0], self.n_rows
-        return csr_matrix((weights.data, self.seen[weights.indices], weights.indptr), shape=shape)
+        entries = (weights.data, self.seen[weights.indices], weights.indptr)
+        return csr_matrix(entries, shape=(weights.shape[0], self.n_rows))
 
     def outputs(self, X):
-        """Means of leaves."""
-        return self.attributor._rule.weights(self.attributor._queries(self.take(X))) @ (
-            self._targets()
-        )
+        """Return means of leaves."""
+        queries = self.attributor._queries(self.take(X))
+        return self.attributor._rule.weights(queries) @ self._targets()
 
     def outputs_without(self, X):
-        """Means of leaves without each row; leaves without other rows do not vote."""
-        forest, targets, m = self.attributor, self._targets(), len(self.seen)  # (m, K)
-        shares = forest._rule.shares  # (L, m)
-        votes = forest._queries(self.take(X)).votes()  # (q, L)
-        found = np.empty((m, votes.shape[0], targets.shape[1]))
+        """Return means of leaves without each row; leaves without other rows do not vote."""
+        targets = self._targets()  # (m, K)
+        m = len(self.seen)
+        shares = self.attributor._rule.shares  # (L, m)
+        votes = self.attributor._queries(self.take(X)).votes()  # (q, L)
+        without = np.empty((m, votes.shape[0], targets.shape[1]))
         for number in range(votes.shape[0]):
             leaves = votes.indices[votes.indptr[number] : votes.indptr[number + 1]]  # (T,)
             own = shares[leaves].tocoo()  # (T, m)
@@ -151,18 +164,20 @@ class ForestAnswers(SeenRows):
             np.add.at(total, own.col, changes)
             n_votes = len(leaves) - np.bincount(own.col[emptied], minlength=m)
             with np.errstate(invalid="ignore"):
-                found[:, number] = np.where(
+                without[:, number] = np.where(
                     n_votes[:, None] > 0, total / np.maximum(n_votes, 1)[:, None], np.nan
                 )
-        return self.among_all(self.outputs(X), found)
+        return self.among_all(self.outputs(X), without)
 
     def _targets(self):
         return self.attributor._features.targets(self.attributor.training_.y)
 
 
 def neighbors_of(estimator):
-    """What searches for neighbors: the estimator, or that of several outputs behind it."""
-    return estimator.estimator if isinstance(estimator, SingleOutput) else estimator
+    """Return what searches for neighbors: the estimator, or that of several outputs behind it."""
+    if isinstance(estimator, SingleOutput):
+        return estimator.estimator
+    return estimator
 
 
 class NeighborAnswers(Answers):
@@ -171,25 +186,28 @@ class NeighborAnswers(Answers):
     has_weights = True
 
     def __init__(self, part, X):
-        estimator = self.estimator = neighbors_of(part.estimator)
-        self.part, self.n_rows = part, len(part.targets)
-        self.by_number = hasattr(estimator, "kneighbors")
-        self.drawn = np.arange(self.n_rows) if part.drawn is None else part.drawn
+        estimator = neighbors_of(part.estimator)
+        self.estimator = estimator
+        self.part = part
+        self.n_rows = len(part.targets)
+        self.drawn = part.drawn  # rows of the sample that the part was fitted on
+        if self.drawn is None:
+            self.drawn = np.arange(self.n_rows)
         if estimator.n_samples_fit_ != len(self.drawn):
             raise ValueError(
                 f"X and y must be the rows that {type(estimator).__name__} was fitted on; it was "
                 f"fitted on {estimator.n_samples_fit_} rows, and got {len(self.drawn)}"
             )
-        rows = part.take_columns(X) if part.rows is None else part.rows
-        if not self._are_fitted(take_rows(rows, self.drawn)):
+        if not self._are_fitted(take_rows(rows_of(part, X), self.drawn)):
             raise ValueError(
                 f"X and y must be the rows that {type(estimator).__name__} was fitted on, in the "
                 "same order; it keeps other rows or targets"
             )
 
     def _are_fitted(self, X):
-        """Whether rows and targets are those that the estimator keeps."""
-        estimator, single = self.estimator, self.part.estimator
+        """Return whether rows and targets are those that the estimator keeps."""
+        estimator = self.estimator
+        single = self.part.estimator
         kept = np.asarray(estimator._y)
         if isinstance(single, SingleOutput):
             kept = kept[:, single.output]
@@ -204,9 +222,12 @@ class NeighborAnswers(Answers):
         return np.array_equal(np.asarray(rows), np.asarray(as_given(X), dtype=rows.dtype))
 
     def weights(self, X, own=None):
-        """Weights of neighbors; rows without neighbors have no say."""
+        """Return weights of neighbors; rows without neighbors have no say."""
         estimator = self.estimator
-        find = estimator.kneighbors if self.by_number else estimator.radius_neighbors
+        if hasattr(estimator, "kneighbors"):
+            find = estimator.kneighbors
+        else:
+            find = estimator.radius_neighbors
         # Rows that are in a sample several times are explained by parts that have not seen them.
         once = len(np.unique(self.drawn)) == self.n_rows
         if own is None or not once:
@@ -214,25 +235,29 @@ class NeighborAnswers(Answers):
         else:
             # Without X neighbors of the training rows are found, each among the others.
             places = np.argsort(self.drawn)[own]
-            distances, neighbors = (found[places] for found in find(None))
-        weights = [self._weights_at(d) for d in distances]
+            distances, neighbors = find(None)
+            distances = distances[places]
+            neighbors = neighbors[places]
+        of_queries = [self._weights_at(d) for d in distances]
         columns = self.drawn[np.concatenate(list(neighbors)).astype(np.intp)]
-        ends = np.cumsum([0, *map(len, weights)])
-        shape = len(weights), self.n_rows
-        found = csr_matrix((np.concatenate(weights), columns, ends), shape=shape)
-        found.sum_duplicates()
-        return found
+        ends = np.cumsum([0, *map(len, of_queries)])
+        entries = (np.concatenate(of_queries), columns, ends)
+        weights = csr_matrix(entries, shape=(len(of_queries), self.n_rows))  # (q, n)
+        weights.sum_duplicates()
+        return weights
 
     def _weights_at(self, distances):
-        """Weights that add up to one of neighbors at distances (k,)."""
+        """Return the weights of neighbors at distances (k,), which add up to one."""
         how = self.estimator.weights
         if not len(distances):
             return np.empty(0)
         if callable(how):
             weights = np.asarray(how(distances[None])[0], dtype=np.float64)
+        elif how == "distance" and (distances == 0).any():
+            # As scikit-learn does, copies of the query share all of the weight.
+            weights = (distances == 0).astype(np.float64)
         elif how == "distance":
-            at_zero = distances == 0
-            weights = at_zero.astype(float) if at_zero.any() else 1 / distances
+            weights = 1 / distances
         else:
             weights = np.ones(len(distances))
         return weights / weights.sum()
@@ -259,14 +284,14 @@ class InfluenceAnswers(SeenRows):
             )
 
     def outputs(self, X):
-        """Outputs at the minimum."""
+        """Return outputs at the minimum."""
         minima = self.attributor._minima
         return self._read(minima.outputs(minima.designs(self.take(X))))
 
     def outputs_without(self, X):
-        """Outputs at the minimum without each row."""
-        minima, X = self.attributor._minima, self.take(X)
-        designs = minima.designs(X)
+        """Return outputs at the minimum without each row."""
+        minima = self.attributor._minima
+        designs = minima.designs(self.take(X))
         outputs = minima.outputs(designs)  # (q, K)
         without = np.empty((len(self.seen), *outputs.shape))
         if minima.implicit:
@@ -282,13 +307,15 @@ class InfluenceAnswers(SeenRows):
 
 
 def _reader(response, method):
-    """What gives outputs (n, K) of a method from those of an objective; None where nothing does."""
-    if method == "predict":
-        return _Predictions(response) if isinstance(response, Prediction) else None
-    if method == "predict_proba":
-        with_p = isinstance(response, BinaryLogit | Softmax | OneVsRestLogit)
-        return response.answer if with_p else None
-    return _as_they_are
+    """Return what makes outputs (n, K) of a method from an objective's; None where nothing does."""
+    if method not in ("predict", "predict_proba"):
+        return _as_they_are
+    if method == "predict" and isinstance(response, Prediction):
+        return _Predictions(response)
+    has_probabilities = isinstance(response, BinaryLogit | Softmax | OneVsRestLogit)
+    if method == "predict_proba" and has_probabilities:
+        return response.answer
+    return None
 
 
 def _as_they_are(outputs):
@@ -309,19 +336,20 @@ class NestedAnswers(Answers):
     """An ensemble inside of an ensemble."""
 
     def __init__(self, decomposition, part):
-        self.decomposition, self.part = decomposition, part
+        self.decomposition = decomposition
+        self.part = part
         self.has_weights = decomposition.has_weights
         self.has_removals = decomposition.has_removals
         self.assumptions = decomposition.assumptions
 
     def weights(self, X, own=None):
-        """Weights of rows in what the inner ensemble says."""
+        """Return weights of rows in what the inner ensemble says."""
         return self.decomposition.weights(self.part.take_columns(X), own)
 
     def outputs(self, X):
-        """What the inner ensemble says."""
+        """Return what the inner ensemble says."""
         return self.decomposition.outputs(self.part.take_columns(X))
 
     def outputs_without(self, X):
-        """What the inner ensemble says without each row."""
+        """Return what the inner ensemble says without each row."""
         return self.decomposition.outputs_without(self.part.take_columns(X))

@@ -30,10 +30,17 @@ from ._single_output import (
 from ._trees import ForestTrees, TreeModel
 
 
+def n_columns(targets):
+    """Return how many outputs targets (n,) or (n, n_outputs) have."""
+    if targets.ndim > 1:
+        return targets.shape[1]
+    return 1
+
+
 @output_of.register(LinearModel)
 def _(estimator, output):
-    coefficients = np.asarray(estimator.coef_)
-    check_output(estimator, output, len(coefficients) if coefficients.ndim > 1 else 1)
+    coefficients = np.asarray(estimator.coef_)  # (n_outputs, n_features)
+    check_output(estimator, output, n_columns(coefficients.T))
     changed = {"coef_": coefficients[output]}
     for name in ("intercept_", "alpha", "alpha_"):
         value = getattr(estimator, name, None)
@@ -54,14 +61,14 @@ def _(estimator, output):
 
 @model_of.register(LinearModel)
 def _(estimator, single):
-    bias = 1.0 if estimator.fit_intercept else 0.0
+    bias = float(estimator.fit_intercept)
     return SingleOutputModel(single, input_bias=bias, inner=InputModel(estimator, input_bias=bias))
 
 
 @output_of.register(KernelRidge)
 def _(estimator, output):
     dual = np.asarray(estimator.dual_coef_)
-    check_output(estimator, output, dual.shape[1] if dual.ndim > 1 else 1)
+    check_output(estimator, output, n_columns(dual))
     alpha = np.broadcast_to(estimator.alpha, dual.shape[1])[output]
     return shallow(estimator, dual_coef_=dual[:, output], alpha=alpha)
 
@@ -69,7 +76,7 @@ def _(estimator, output):
 @output_of.register(GaussianProcessRegressor)
 def _(estimator, output):
     targets = estimator.y_train_
-    check_output(estimator, output, targets.shape[1] if targets.ndim > 1 else 1)
+    check_output(estimator, output, n_columns(targets))
     return shallow(
         estimator,
         alpha_=estimator.alpha_[:, output],
@@ -105,7 +112,9 @@ def _(estimator, output):
 @model_of.register(BaseForest)
 @model_of.register(BaseDecisionTree)
 def _(estimator, single):
-    classes = np.asarray(single.classes_) if hasattr(estimator, "classes_") else None
+    classes = None
+    if hasattr(estimator, "classes_"):
+        classes = np.asarray(single.classes_)
     trees = ForestTrees(estimator)
     trees.output = single.output
     return TreeModel(single, classes=classes, trees=trees)
@@ -113,8 +122,7 @@ def _(estimator, single):
 
 @output_of.register(NeighborsBase)
 def _(estimator, output):
-    targets = np.asarray(estimator._y)
-    check_output(estimator, output, targets.shape[1] if targets.ndim > 1 else 1)
+    check_output(estimator, output, n_columns(np.asarray(estimator._y)))
     return SingleOutput(estimator, output)
 
 
@@ -126,8 +134,7 @@ def _(estimator, output):
 
 @output_of.register(ProvenanceRegressor)
 def _(estimator, output):
-    targets = np.asarray(estimator.training_.y)
-    check_output(estimator, output, targets.shape[1] if targets.ndim > 1 else 1)
+    check_output(estimator, output, n_columns(np.asarray(estimator.training_.y)))
     return SingleOutput(estimator, output)
 
 

@@ -166,7 +166,9 @@ def _(estimator, X, y, sample_weight=None):
     through = Transformed(tuple(steps), _same)
     inner = objective(last, through.transform(X), y, sample_weight)
     stated = replace(inner, prepare=Transformed(tuple(steps), inner.prepare))
-    return assuming(stated, "the steps before the last are held fixed") if steps else stated
+    if steps:
+        return assuming(stated, "the steps before the last are held fixed")
+    return stated
 
 
 def _same(X):
@@ -179,7 +181,7 @@ def _(estimator, X, y, sample_weight=None):
 
 
 def row_weights(sample_weight, n_rows):
-    """Sample weights (n_rows,), 1 where there are none."""
+    """Return sample weights (n_rows,), 1 where there are none."""
     if sample_weight is None:
         return np.ones(n_rows)
     return np.asarray(sample_weight, dtype=np.float64)

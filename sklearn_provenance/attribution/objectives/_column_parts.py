@@ -28,8 +28,9 @@ from ._base import Transformed
 from ._design import LinearDesign, linear_kernel
 
 # Nodes of the quadrature on the way from z' to z.
-_NODES, _NODE_WEIGHTS = np.polynomial.legendre.leggauss(24)
-_NODES, _NODE_WEIGHTS = (_NODES + 1) / 2, _NODE_WEIGHTS / 2
+_NODES, _NODE_WEIGHTS = np.polynomial.legendre.leggauss(24)  # on [-1, 1]
+_NODES = (_NODES + 1) / 2
+_NODE_WEIGHTS = _NODE_WEIGHTS / 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,10 +76,12 @@ class ColumnParts:
         rows = objective.prepare(X)
         if rows.shape[1] != len(names):  # a user's transformer may count wrongly
             return None
-        return cls(objective, csr_array(rows) if issparse(rows) else rows, names)
+        if issparse(rows):
+            rows = csr_array(rows)
+        return cls(objective, rows, names)
 
     def of_removal(self, number, label, removal, k):
-        """Parts of a query's columns in the score of each pick, padded to k picks.
+        """Return parts of a query's columns in the score of each pick, padded to k picks.
 
         Parameters
         ----------
@@ -98,19 +101,15 @@ class ColumnParts:
         intercepts : ndarray of shape (k,)
             Parts of the intercept.
         """
-        n_picks, n_columns = len(removal.rows), len(self.names)
+        n_picks = len(removal.rows)
         row = self.rows[[number]]
-        columns = row.indices if issparse(row) else np.arange(n_columns)
-        parts, intercepts = np.zeros((k, len(columns))), np.zeros(k)
+        columns = np.arange(len(self.names))
+        if issparse(row):
+            columns = row.indices
+        parts = np.zeros((k, len(columns)))
+        intercepts = np.zeros(k)
         if n_picks:
-            changes = [  # of each part of the objective: W - W' (k, K, n) and b - b' (k, K), at x
-                self._output_changes(part, np.stack(thetas), row, columns)
-                for part, thetas in zip(
-                    self.objective.parts, zip(*removal.parameters, strict=True), strict=True
-                )
-            ]
-            of_columns = np.concatenate([change for change, _ in changes], 1)  # (k, K, n)
-            of_intercept = np.concatenate([change for _, change in changes], 1)  # (k, K)
+            of_columns, of_intercept = self._output_changes(removal, row, columns)
             outputs = removal.outputs  # (k + 1, K)
             slopes = mean_slopes(self.objective.response, outputs[:-1], outputs[1:], label)
             parts[:n_picks] = np.einsum("sk,skj->sj", slopes, of_columns)
@@ -118,26 +117,24 @@ class ColumnParts:
         if not issparse(row):
             return parts, intercepts
         starts = np.arange(k + 1) * len(columns)
-        entries = parts.ravel(), np.tile(columns, k), starts
-        return csr_array(entries, shape=(k, n_columns)), intercepts
+        entries = (parts.ravel(), np.tile(columns, k), starts)
+        return csr_array(entries, shape=(k, len(self.names))), intercepts
 
     def contributions(self, found):
-        """Contributions of an Explanation, of what :meth:`of_removal` gave for each query."""
+        """Return contributions for an Explanation, from what :meth:`of_removal` returned."""
         parts = [part for part, _ in found]
         intercepts = None
         if any(part.design.intercept is not None for part in self.objective.parts):
             intercepts = np.stack([own for _, own in found])
         return PairContributions(parts, self.names, intercepts)
 
-    def _output_changes(self, part, thetas, row, columns):
-        """By how much outputs fall from one state to the next, by column and by intercept.
+    def _output_changes(self, removal, row, columns):
+        """Compute by how much outputs fall from one state to the next, by column and by intercept.
 
         Parameters
         ----------
-        part : Part
-            A part of the objective.
-        thetas : ndarray of shape (k + 1, K, d)
-            Its parameters with all rows, and after each pick.
+        removal : JointRemoval
+            Picks for the query, with parameters of each part before and after each pick.
         row : {ndarray, csr_array} of shape (1, f)
             The query.
         columns : ndarray of int of shape (n,)
@@ -150,36 +147,69 @@ class ColumnParts:
         of_intercept : ndarray of shape (k, K)
             What the intercept adds.
         """
-        design = part.design
-        falls = thetas[:-1] - thetas[1:]  # (k, K, d)
-        of_intercept = np.zeros(falls.shape[:2])
-        if design.intercept is not None:
-            falls, of_intercept = falls[..., :-1], falls[..., -1] * design.intercept
-        values = row.data if issparse(row) else row[0]
-        if not isinstance(design, LinearDesign):
-            return weights_of_columns(design, falls)[..., columns] * values, of_intercept
-        if design.columns is None:
-            if design.shift is not None:
-                values = values - design.shift
-            return falls[..., columns] * values, of_intercept
-        # Columns in use, of which the query may have some only.
-        used = design.columns
-        weights = np.zeros((*falls.shape[:2], row.shape[1]))
-        weights[..., used] = falls
+        values = row[0]
+        if issparse(row):
+            values = row.data
+        of_columns = []
+        of_intercept = []
+        states = zip(*removal.parameters, strict=True)  # of each part, k + 1 arrays (K, d)
+        for part, thetas in zip(self.objective.parts, states, strict=True):
+            design = part.design
+            thetas = np.stack(thetas)  # (k + 1, K, d)
+            falls = thetas[:-1] - thetas[1:]  # (k, K, d)
+            if design.intercept is None:
+                of_intercept.append(np.zeros(falls.shape[:2]))
+            else:
+                of_intercept.append(falls[..., -1] * design.intercept)
+                falls = falls[..., :-1]
+            of_columns.append(column_changes(design, falls, values, columns, row.shape[1]))
+        return np.concatenate(of_columns, 1), np.concatenate(of_intercept, 1)
+
+
+def column_changes(design, falls, values, columns, n_columns):
+    """Compute what each column adds to the fall of a part's outputs.
+
+    Parameters
+    ----------
+    design : LinearDesign or KernelDesign
+        The part's design.
+    falls : ndarray of shape (k, K, d)
+        By how much parameters fall, without that of the intercept.
+    values : ndarray of shape (n,)
+        A query's values that are not zero.
+    columns : ndarray of int of shape (n,)
+        Their columns.
+    n_columns : int
+        Number f of columns.
+
+    Returns
+    -------
+    ndarray of shape (k, K, n)
+        Falls of outputs.
+    """
+    if not isinstance(design, LinearDesign):
+        return weights_of_columns(design, falls)[..., columns] * values
+    if design.columns is None:
         if design.shift is not None:
-            shift = np.zeros(row.shape[1])
-            shift[used] = design.shift
-            values = values - shift[columns]
-        return weights[..., columns] * values, of_intercept
+            values = values - design.shift
+        return falls[..., columns] * values
+    # The design uses some of the columns, and the query may have only some of these.
+    weights = np.zeros((*falls.shape[:2], n_columns))
+    weights[..., design.columns] = falls
+    if design.shift is not None:
+        shift = np.zeros(n_columns)
+        shift[design.columns] = design.shift
+        values = values - shift[columns]
+    return weights[..., columns] * values
 
 
 def is_linear(design):
-    """Whether a design's outputs are linear in the columns of features."""
+    """Return whether a design's outputs are linear in the columns of features."""
     return isinstance(design, LinearDesign) or getattr(design, "kernel", None) is linear_kernel
 
 
 def weights_of_columns(design, theta):
-    """Weights (..., f) of columns, of parameters (..., r) on the features of a linear kernel.
+    """Return weights (..., f) of columns, from parameters (..., r) of a linear kernel's features.
 
     The features of a row x are L_p^-1 P x, with the pivots P.
     """
@@ -190,7 +220,7 @@ def weights_of_columns(design, theta):
 
 
 def mean_slopes(response, before, after, label):
-    """Mean gradients (k, K) of the margin from one state's outputs to the next one's.
+    """Return mean gradients (k, K) of the margin from one state's outputs to the next one's.
 
     Times the fall of the outputs, they are the fall of the margin.
     """

@@ -27,7 +27,7 @@ class LinearDesign:
 
     @classmethod
     def of(cls, X, *, intercept, free=True, columns=None):
-        """The design of training rows X (n, f).
+        """Make the design of training rows X (n, f).
 
         Parameters
         ----------
@@ -43,7 +43,8 @@ class LinearDesign:
         shift = None
         if intercept is not None and free and not issparse(X):
             shift = X.mean(0)
-            shift = shift if columns is None else shift[columns]
+            if columns is not None:
+                shift = shift[columns]
         return cls(intercept, shift, columns)
 
     def rows(self, X):

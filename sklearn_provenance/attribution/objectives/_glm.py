@@ -10,6 +10,7 @@ from ._squared import one_target
 
 
 def _generalised(estimator, X, y, sample_weight, loss, link):
+    """State a generalised linear model with a loss and a link."""
     targets = one_target(estimator, y)
     prepare = Validated(estimator)
     weights = row_weights(sample_weight, len(targets))
@@ -40,8 +41,10 @@ def _(estimator, X, y, sample_weight=None):
 @objective.register(TweedieRegressor)
 def _(estimator, X, y, sample_weight=None):
     link = estimator.link
-    if link == "auto":
-        link = "identity" if estimator.power <= 0 else "log"
+    if link == "auto" and estimator.power <= 0:
+        link = "identity"
+    elif link == "auto":
+        link = "log"
     if link == "log":
         return _generalised(
             estimator, X, y, sample_weight, TweedieLoss(float(estimator.power)), link

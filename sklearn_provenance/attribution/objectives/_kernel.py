@@ -19,8 +19,8 @@ from ._base import (
     row_weights,
 )
 from ._design import KernelDesign
-from ._linear import marks
-from ._responses import BinaryDecision, Decisions, Prediction
+from ._linear import marks, positive_classes
+from ._responses import Prediction, decisions
 
 KERNEL = "the kernel and its parameters are held fixed"
 
@@ -44,6 +44,10 @@ class CovarianceKernel:
     def __call__(self, X, Z):
         return self.kernel(X, Z)
 
+    def diagonal(self, X):
+        """Return the kernel (n,) of each row with itself."""
+        return np.array([self(x[None], x[None])[0, 0] for x in X])
+
 
 def kernel_part(X, kernel, outputs, **problem):
     """State a problem in the features of a kernel, with the penalty ½ |θ|² times ``strength``."""
@@ -63,7 +67,8 @@ def _(estimator, X, y, sample_weight=None):
         raise ValueError(
             'kernel must not be "precomputed": the kernel of rows with queries is needed'
         )
-    prepare, kernel = Validated(estimator), RidgeKernel(estimator)
+    prepare = Validated(estimator)
+    kernel = RidgeKernel(estimator)
     part = kernel_part(
         prepare(X),
         kernel,
@@ -77,6 +82,7 @@ def _(estimator, X, y, sample_weight=None):
 
 
 def _refuse_weights(estimator, sample_weight):
+    """Refuse weights of rows, which Gaussian processes do not take."""
     if sample_weight is not None:
         raise ValueError(
             f"sample_weight must be None, because {type(estimator).__name__} has no such weights"
@@ -89,10 +95,11 @@ def _(estimator, X, y, sample_weight=None):
     _refuse_weights(estimator, sample_weight)
     if estimator.y_train_.ndim > 1:
         raise ValueError("GaussianProcessRegressor must be fitted on one target")
-    prepare, kernel = Validated(estimator), CovarianceKernel(estimator.kernel_)
+    prepare = Validated(estimator)
+    kernel = CovarianceKernel(estimator.kernel_)
     X = prepare(X)
     # What the kernel gives a row with itself only is noise too.
-    noise = estimator.kernel_.diag(X) - np.array([kernel(x[None], x[None])[0, 0] for x in X])
+    noise = estimator.kernel_.diag(X) - kernel.diagonal(X)
     offset = float(np.ravel(estimator._y_train_mean)[0])
     scale = float(np.ravel(estimator._y_train_std)[0])
     part = kernel_part(
@@ -114,27 +121,28 @@ def _(estimator, X, y, sample_weight=None):
 def _(estimator, X, y, sample_weight=None):
     check_is_fitted(estimator)
     _refuse_weights(estimator, sample_weight)
-    labels, classes = label_positions(estimator, y), np.asarray(estimator.classes_)
-    binary = len(classes) == 2
-    if not binary and estimator.multi_class != "one_vs_rest":
+    labels = label_positions(estimator, y)
+    classes = np.asarray(estimator.classes_)
+    if len(classes) > 2 and estimator.multi_class != "one_vs_rest":
         raise ValueError(
             'multi_class must be "one_vs_rest"; problems of pairs of classes do not share rows'
         )
     prepare = Validated(estimator)
     X = prepare(X)
-    inner = [estimator.base_estimator_] if binary else estimator.base_estimator_.estimators_
+    processes = [estimator.base_estimator_]
+    if len(classes) > 2:
+        processes = estimator.base_estimator_.estimators_
     parts = tuple(
-        _latent(process, X, marks(labels, 1 if binary else k)) for k, process in enumerate(inner)
+        _latent(process, X, marks(labels, positive))
+        for process, positive in zip(processes, positive_classes(len(classes)), strict=True)
     )
-    response = BinaryDecision() if binary else Decisions()
-    return Objective(parts, response, prepare, classes, (KERNEL,))
+    return Objective(parts, decisions(len(classes)), prepare, classes, (KERNEL,))
 
 
 def _latent(process, X, targets):
-    """The problem whose minimum is the mode of the latent function, Algorithm 3.1 of GPML."""
+    """State the problem whose minimum is the mode of the latent function, Algorithm 3.1 of GPML."""
     kernel = CovarianceKernel(process.kernel_)
-    own = np.array([kernel(x[None], x[None])[0, 0] for x in X])
-    if not np.allclose(process.kernel_.diag(X), own):
+    if not np.allclose(process.kernel_.diag(X), kernel.diagonal(X)):
         raise ValueError("the kernel must have no noise, such as a WhiteKernel")
     gradient = process.y_train_ - process.pi_
     return kernel_part(

@@ -37,7 +37,7 @@ class Fitted:
         return cls(coefficients, intercept, float(column), free)
 
     def output(self, k):
-        """The model of one output."""
+        """Return the model of one output."""
         return replace(
             self, coefficients=self.coefficients[k : k + 1], intercept=self.intercept[k : k + 1]
         )
@@ -77,7 +77,9 @@ def linear_part(X, fitted, strength, *, l1_strength=0.0, multinomial=False, unit
         columns = np.flatnonzero(fitted.coefficients[0])
         tilt = l1_strength * np.sign(fitted.coefficients[:, columns])
         if fitted.column is not None:
-            of_intercept = 0.0 if fitted.free else l1_strength * np.sign(fitted.intercept)
+            of_intercept = 0.0
+            if not fitted.free:
+                of_intercept = l1_strength * np.sign(fitted.intercept)
             tilt = np.hstack([tilt, np.full((1, 1), of_intercept)])
     n, n_features = X.shape
     # Many sparse rows stay as they are, and their Hessian is not formed.
@@ -97,13 +99,15 @@ def linear_part(X, fitted, strength, *, l1_strength=0.0, multinomial=False, unit
             "Lower alpha"
         )
     penalty = design.penalty(strength, rows.shape[1], not fitted.free)
-    gauge = penalty == 0 if multinomial else None
+    gauge = None
+    if multinomial:
+        gauge = penalty == 0
     stated = ConvexProblem(design=rows, penalty=penalty, tilt=tilt, gauge=gauge, **problem)
     return Part(stated, design, theta, unit)
 
 
 def weighted_classes(estimator, labels, sample_weight, weighted=None):
-    """Weights of rows and the balance of classes, from ``class_weight``.
+    """Return weights of rows and the balance of classes, from ``class_weight``.
 
     Parameters
     ----------
@@ -123,7 +127,8 @@ def weighted_classes(estimator, labels, sample_weight, weighted=None):
     balance : Balance or None
         Class weights that follow the rows.
     """
-    weighted = np.ones(len(labels), dtype=bool) if weighted is None else weighted
+    if weighted is None:
+        weighted = np.ones(len(labels), dtype=bool)
     if isinstance(estimator.class_weight, str):  # "balanced"
         balance = Balance(labels, len(estimator.classes_), weighted)
         return sample_weight, balance
@@ -132,11 +137,31 @@ def weighted_classes(estimator, labels, sample_weight, weighted=None):
     return np.where(weighted, sample_weight * of_class[labels], sample_weight), None
 
 
+def positive_classes(n_classes):
+    """Return the class that each problem tells from the others.
+
+    Two classes have one problem, of the second class; more have one for each class.
+    """
+    if n_classes == 2:
+        return [1]
+    return list(range(n_classes))
+
+
+def problems_of_classes(labels, n_classes):
+    """Return the positive class of each problem, and which rows (n,) have the weight of a class.
+
+    Where a class stands against the rest, only its own rows have the weight of a class.
+    """
+    if n_classes == 2:
+        return [(1, np.ones(len(labels), dtype=bool))]
+    return [(k, labels == k) for k in range(n_classes)]
+
+
 def signs(labels, positive=1):
-    """Targets (n, 1): 1 for rows of a class, -1 for others."""
+    """Return targets (n, 1): 1 for rows of a class, -1 for others."""
     return np.where(labels == positive, 1.0, -1.0)[:, None]
 
 
 def marks(labels, positive=1):
-    """Targets (n, 1): 1 for rows of a class, 0 for others."""
+    """Return targets (n, 1): 1 for rows of a class, 0 for others."""
     return (labels == positive).astype(np.float64)[:, None]

@@ -30,27 +30,27 @@ def _(estimator, X, y, sample_weight=None):
     chosen = np.unique(estimator.C_)
     if len(chosen) != 1:
         raise ValueError(f"LogisticRegressionCV must have one C for all classes; got {chosen}")
-    ratio = estimator.l1_ratio_ if estimator.l1_ratio_ is not None else 0.0
-    ratio = float(np.ravel(np.asarray(ratio, dtype=np.float64))[0])
+    # Depending on the version, a chosen ratio is missing, a number, or an array of one per class.
+    ratio = np.ravel(np.asarray(estimator.l1_ratio_, dtype=np.float64))[0]  # None becomes nan
     if estimator.penalty == "l1":
         ratio = 1.0
     elif not np.isfinite(ratio):
         ratio = 0.0
-    stated = _objective(estimator, X, y, sample_weight, float(chosen[0]), ratio)
+    stated = _objective(estimator, X, y, sample_weight, float(chosen[0]), float(ratio))
     return assuming(stated, "C_ is held fixed")
 
 
 def _penalty(estimator):
-    """C, infinite without a penalty, and the share of the L1 penalty."""
-    penalty, ratio = estimator.penalty, estimator.l1_ratio
-    if penalty is None:
+    """Return C, infinite without a penalty, and the share of the L1 penalty."""
+    if estimator.penalty is None:
         return np.inf, 0.0
-    if penalty in ("l1", "l2"):
-        return estimator.C, float(penalty == "l1")
-    return estimator.C, float(ratio or 0)
+    if estimator.penalty in ("l1", "l2"):
+        return estimator.C, float(estimator.penalty == "l1")
+    return estimator.C, float(estimator.l1_ratio or 0)
 
 
 def _objective(estimator, X, y, sample_weight, strength, l1_ratio):
+    """State a logistic regression with C = strength and a share l1_ratio of the L1 penalty."""
     multi_class = getattr(estimator, "multi_class", "deprecated")  # before scikit-learn 1.8
     binary = len(estimator.classes_) == 2
     liblinear = estimator.solver == "liblinear"
@@ -69,19 +69,25 @@ def _objective(estimator, X, y, sample_weight, strength, l1_ratio):
             "penalty its objective is not smooth. Use l1_ratio=0, or OneVsRestClassifier"
         )
     prepare = Validated(estimator)
-    X, labels = prepare(X), label_positions(estimator, y)
+    X = prepare(X)
+    labels = label_positions(estimator, y)
     masses = row_weights(sample_weight, len(labels))
     weights, balance = weighted_classes(estimator, labels, masses)
-    # Everything is divided by C where that is infinite.
-    scale = 1.0 if np.isinf(strength) else strength
-    penalty = 0.0 if np.isinf(strength) else 1.0
+    penalty = 1.0
+    if np.isinf(strength):  # everything is divided by C
+        strength = 1.0
+        penalty = 0.0
     fitted = Fitted.of(estimator)
     if liblinear and estimator.fit_intercept:
         fitted = Fitted.of(estimator, estimator.intercept_scaling, free=False)
     if binary:
-        loss, targets = LogisticLoss(), marks(labels)
+        loss = LogisticLoss()
+        targets = marks(labels)
+        response = BinaryLogit()
     else:
-        loss, targets = MultinomialLoss(), np.eye(len(estimator.classes_))[labels]
+        loss = MultinomialLoss()
+        targets = np.eye(len(estimator.classes_))[labels]
+        response = Softmax()
     part = linear_part(
         X,
         fitted,
@@ -90,12 +96,12 @@ def _objective(estimator, X, y, sample_weight, strength, l1_ratio):
         multinomial=not binary,
         targets=targets,
         loss=loss,
-        weights=scale * weights,
-        unit=scale,
+        weights=strength * weights,
+        unit=strength,
         masses=masses,
         balance=balance,
     )
-    classes = np.asarray(estimator.classes_)
-    response = BinaryLogit() if binary else Softmax()
-    stated = Objective((part,), response, prepare, classes)
-    return assuming(stated, ACTIVE_SET) if l1_ratio else stated
+    stated = Objective((part,), response, prepare, np.asarray(estimator.classes_))
+    if l1_ratio:
+        return assuming(stated, ACTIVE_SET)
+    return stated

@@ -36,7 +36,7 @@ class Minima:
 
     @classmethod
     def of(cls, objective):
-        """Minima with all rows, from the parameters of the fitted estimator."""
+        """Find the minima with all rows, from the parameters of the fitted estimator."""
         formed = [part for part in objective.parts if not part.problem.implicit]
         size = max((part.theta.size for part in formed), default=0)
         if size > MOST_PARAMETERS:
@@ -62,31 +62,31 @@ class Minima:
         return self.points[0].removed
 
     def without(self, rows):
-        """Minima without more rows."""
+        """Find the minima without more rows."""
         removed = np.union1d(self.removed, rows).astype(np.int64)
         points = [minimise(point.problem, point.theta, removed) for point in self.points]
         return Minima(self.objective, points)
 
     def without_row(self, row):
-        """Minima without one more row, by an update of what is known for each row."""
+        """Find the minima without one more row, by an update of what is known for each row."""
         steps = [removal.without(row) for removal in self.leave_one_out]
         return Minima(self.objective, [removal.minimum for removal in steps], steps)
 
     def designs(self, X):
-        """Rows of each part's problem, (n_queries, d) each, from rows as users give them."""
+        """Return rows (n_queries, d) of each part's problem, from rows as users give them."""
         prepared = self.objective.prepare(X)
-        found = {}
+        of_design = {}  # parts may share a design
         for part in self.objective.parts:
-            if id(part.design) not in found:
-                found[id(part.design)] = part.design.rows(prepared)
-        return [found[id(part.design)] for part in self.objective.parts]
+            if id(part.design) not in of_design:
+                of_design[id(part.design)] = part.design.rows(prepared)
+        return [of_design[id(part.design)] for part in self.objective.parts]
 
     def training_designs(self):
-        """Rows of each part's problem, of the training rows."""
+        """Return the training rows of each part's problem."""
         return [part.problem.design for part in self.objective.parts]
 
     def outputs(self, designs):
-        """Outputs (n_queries, K)."""
+        """Compute outputs (n_queries, K)."""
         parts = zip(designs, self.points, strict=True)
         return np.hstack([np.asarray(rows @ point.theta.T) for rows, point in parts])
 
@@ -98,7 +98,7 @@ class Minima:
         return self._leave_one_out
 
     def affordable_steps(self):
-        """Newton steps that are worth their cost: one where that is exact, else two or three."""
+        """Return how many Newton steps are worth their cost: 1 where that is exact, else 2 or 3."""
         removals = self.leave_one_out
         if self.implicit or all(removal.exact for removal in removals):
             return 1
@@ -106,11 +106,13 @@ class Minima:
             point.problem.n_rows**2 * (4 * point.theta.size + 60 * len(point.theta))
             for point in self.points
         )
-        wanted = 2 if any(not point.problem.loss.quadratic for point in self.points) else 3
+        wanted = 2
+        if all(point.problem.loss.quadratic for point in self.points):
+            wanted = 3
         return int(min(wanted, 1 + _AFFORDABLE // cost))
 
     def affordable_solutions(self, n_steps):
-        """Rows of each part without which the problem may be solved to the end."""
+        """Return for how many rows of each part the problem may be solved to the end."""
         if n_steps == 1:  # nothing tells where one step is not enough
             return 0
         cost = sum(
@@ -120,11 +122,11 @@ class Minima:
         return int(_AFFORDABLE // cost)
 
     def parameters_without(self, rows, n_steps, n_solved=0):
-        """Parameters (m, K, d) of each part without each of some rows."""
+        """Compute parameters (m, K, d) of each part without each of some rows."""
         return [removal.parameters(rows, n_steps, n_solved) for removal in self.leave_one_out]
 
     def drops(self, designs, labels):
-        """Falls of margins (n_queries, n) without each row to one step, query by query."""
+        """Compute the falls of margins (n_queries, n) without each row, to one step."""
         outputs = self.outputs(designs)
         before = self.margins(outputs, labels)
         drops = np.empty((len(outputs), self.n_rows))
@@ -135,23 +137,23 @@ class Minima:
             parts = zip(self.leave_one_out, queries, strict=True)
             changes = np.concatenate([part.changes_of(rows) for part, rows in parts], axis=2)
             for number, change in enumerate(changes, start):
-                label = None if labels is None else labels[number]
+                label = label_of(labels, number)
                 after = self.objective.response.margin(outputs[number] - change, label)
                 drops[number] = before[number] - after
         return drops
 
     def changes(self, query):
-        """By how much a query's outputs (n, K) fall without each row, to one step."""
+        """Compute by how much a query's outputs (n, K) fall without each row, to one step."""
         parts = zip(self.leave_one_out, query, strict=True)
         return np.hstack([removal.output_changes(row) for removal, row in parts])
 
     def margin(self, query, label):
-        """Margin of one query, given by its row of each part."""
+        """Compute the margin of one query, which is given by its row of each part."""
         outputs = self.outputs([row[None] for row in query])[0]
         return self.objective.response.margin(outputs, label)
 
     def gains(self, query, label, allowed, sign):
-        """How far a query's margin falls (sign 1) or rises (-1) without each row, (n,).
+        """Compute how far a query's margin falls (sign 1) or rises (-1) without each row, (n,).
 
         To one step; -inf where a row is not allowed or cannot be removed.
         """
@@ -161,13 +163,13 @@ class Minima:
         return np.where(allowed & np.isfinite(gains), gains, -np.inf)
 
     def own_drops(self, labels):
-        """Falls of the margins (n,) of training rows without themselves, to one step."""
+        """Compute falls of the margins (n,) of training rows without themselves, to one step."""
         outputs = self.outputs(self.training_designs())
         changes = np.hstack([removal.own_changes for removal in self.leave_one_out])
         return self.margins(outputs, labels) - self.margins(outputs - changes, labels)
 
     def margins(self, outputs, labels):
-        """Margins (..., n_queries) of outputs (..., n_queries, K) at the queries' labels."""
+        """Compute margins (..., n_queries) from outputs (..., n_queries, K) at queries' labels."""
         response = self.objective.response
         if labels is None:
             return response.margin(outputs, None)
@@ -204,7 +206,7 @@ class RowByRow:
         self._kept = None
 
     def blocks(self):
-        """Row numbers (m,) and each part's parameters (m, K, d) without them, block by block."""
+        """Yield row numbers (m,) and each part's parameters (m, K, d) without them."""
         n = self.minima.n_rows
         size = 8 * sum(point.theta.size for point in self.minima.points)
         if n * size <= self.memory_limit / 2:
@@ -218,7 +220,7 @@ class RowByRow:
             yield rows, self._without(rows)
 
     def drops(self, designs, labels):
-        """Falls of queries' margins (n_queries, n) without each row."""
+        """Compute the falls of queries' margins (n_queries, n) without each row."""
         margins = self.minima.margins(self.minima.outputs(designs), labels)  # (n_queries,)
         drops = np.empty((len(margins), self.minima.n_rows))
         for rows, parameters in self.blocks():
@@ -227,17 +229,17 @@ class RowByRow:
         return drops
 
     def own_drops(self, labels):
-        """Falls of the margins (n,) of training rows without themselves."""
+        """Compute the falls of the margins (n,) of training rows without themselves."""
         designs = self.minima.training_designs()
         before = self.minima.margins(self.minima.outputs(designs), labels)
         drops = np.empty(self.minima.n_rows)
         for rows, parameters in self.blocks():
-            own = None if labels is None else labels[rows]
             outputs = own_outputs(parameters, designs, rows)
-            drops[rows] = before[rows] - self.minima.margins(outputs, own)
+            drops[rows] = before[rows] - self.minima.margins(outputs, label_of(labels, rows))
         return drops
 
     def _without(self, rows):
+        """Compute parameters (m, K, d) of each part without each of some rows."""
         share = int(self.n_solved * len(rows) / self.minima.n_rows)
         return self.minima.parameters_without(rows, self.n_steps, share)
 
@@ -246,7 +248,7 @@ class RowByRow:
 
 
 def output_blocks(parameters, designs):
-    """Outputs (m, n_queries, K) of queries with parameters (m, K, d) of each part."""
+    """Compute outputs (m, n_queries, K) of queries with parameters (m, K, d) of each part."""
     blocks = []
     for theta, design in zip(parameters, designs, strict=True):
         m, n_outputs, d = theta.shape
@@ -256,23 +258,32 @@ def output_blocks(parameters, designs):
 
 
 def own_outputs(parameters, designs, rows):
-    """Outputs (m, K) of some training rows with the parameters (m, K, d) without each."""
+    """Compute outputs (m, K) of some training rows with the parameters (m, K, d) without each."""
     pairs = zip(parameters, designs, strict=True)
     return np.hstack([outputs_of_rows(design[rows], theta) for theta, design in pairs])
 
 
 def dense_rows(design):
-    """Rows (m, d) of a design that may be sparse."""
-    return design.toarray() if issparse(design) else design
+    """Return rows (m, d) of a design that may be sparse."""
+    if issparse(design):
+        return design.toarray()
+    return design
 
 
 def dense_row(design, number):
-    """One row (d,) of a design that may be sparse."""
+    """Return one row (d,) of a design that may be sparse."""
     return dense_rows(design[[number]])[0]  # sparse arrays have rows of one dimension
 
 
+def label_of(labels, number):
+    """Return the label of a query, or of some; None in a regression."""
+    if labels is None:
+        return None
+    return labels[number]
+
+
 def distance_from_minimum(part, minimum):
-    """How far a fitted estimator is from the minimum of a part.
+    """Measure how far a fitted estimator is from the minimum of a part.
 
     Returns
     -------
@@ -286,4 +297,6 @@ def distance_from_minimum(part, minimum):
         gradient_norm = float(np.linalg.norm(start.gradient))
     difference = np.sqrt(np.mean((start.outputs - minimum.outputs) ** 2))
     spread = minimum.outputs.std(0).max()
-    return gradient_norm, float(difference / spread) if spread > 0 else float(difference > 0)
+    if spread > 0:
+        return gradient_norm, float(difference / spread)
+    return gradient_norm, float(difference > 0)

@@ -17,7 +17,8 @@ def _(estimator, X, y, sample_weight=None):
         raise TypeError(
             "OneVsRestClassifier was fitted on multilabel targets; attribution explains one class"
         )
-    labels, classes = label_positions(estimator, y), np.asarray(estimator.classes_)
+    labels = label_positions(estimator, y)
+    classes = np.asarray(estimator.classes_)
     if len(classes) == 2:
         # One estimator, of the second class.
         inner = objective(estimator.estimators_[0], X, labels, sample_weight)
@@ -36,5 +37,7 @@ def _(estimator, X, y, sample_weight=None):
 
 
 def one_vs_rest(binary):
-    """What decision values of each class say, if that of two classes is a binary response."""
-    return OneVsRestLogit() if isinstance(binary, BinaryLogit) else Decisions()
+    """Return what the values of each class say, if that of two classes is a binary response."""
+    if isinstance(binary, BinaryLogit):
+        return OneVsRestLogit()
+    return Decisions()

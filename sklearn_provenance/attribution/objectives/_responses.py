@@ -16,28 +16,36 @@ class Response:
     score_name = ""
 
     def margin(self, outputs, label):
-        """Margin (...) of the label at a position; regression has no label, and takes None."""
+        """Return the margin (...) of the label at a position; None is passed in regression."""
         raise NotImplementedError
 
     def slope(self, outputs, label):
-        """Gradient (..., K) of the margin in the outputs (..., K)."""
+        """Return the gradient (..., K) of the margin in the outputs (..., K)."""
         raise NotImplementedError
 
     def answer(self, outputs):
-        """What the model would return for outputs (n, K)."""
+        """Return what the model would return for outputs (n, K)."""
         raise NotImplementedError
 
 
-class BinaryLogit(Response):
+class _Binary(Response):
+    """One output, positive for the second class; the margin of the first is the opposite."""
+
+    def margin(self, outputs, label):
+        if label:
+            return outputs[..., 0]
+        return -outputs[..., 0]
+
+    def slope(self, outputs, label):
+        if label:
+            return np.ones_like(outputs)
+        return np.full_like(outputs, -1.0)
+
+
+class BinaryLogit(_Binary):
     """One output, the log odds of the second class."""
 
     score_name = "drop of the log odds (nats)"
-
-    def margin(self, outputs, label):
-        return outputs[..., 0] if label else -outputs[..., 0]
-
-    def slope(self, outputs, label):
-        return np.full_like(outputs, 1.0 if label else -1.0)
 
     def answer(self, outputs):
         return expit(np.stack([-outputs[:, 0], outputs[:, 0]], 1))
@@ -77,16 +85,10 @@ class OneVsRestLogit(Response):
         return softmax(log_expit(outputs), axis=-1)
 
 
-class BinaryDecision(Response):
+class BinaryDecision(_Binary):
     """One decision value, positive for the second class."""
 
     score_name = "drop of the decision value"
-
-    def margin(self, outputs, label):
-        return outputs[..., 0] if label else -outputs[..., 0]
-
-    def slope(self, outputs, label):
-        return np.full_like(outputs, 1.0 if label else -1.0)
 
     def answer(self, outputs):
         return outputs[:, 0]
@@ -124,10 +126,21 @@ class Prediction(Response):
 
     def margin(self, outputs, label):
         value = outputs[..., 0]
-        return np.exp(value) if self.link == "log" else self.offset + self.scale * value
+        if self.link == "log":
+            return np.exp(value)
+        return self.offset + self.scale * value
 
     def slope(self, outputs, label):
-        return np.exp(outputs) if self.link == "log" else np.full_like(outputs, self.scale)
+        if self.link == "log":
+            return np.exp(outputs)
+        return np.full_like(outputs, self.scale)
 
     def answer(self, outputs):
         return self.margin(outputs, None)
+
+
+def decisions(n_classes):
+    """Return what decision values say: one value for two classes, else one for each class."""
+    if n_classes == 2:
+        return BinaryDecision()
+    return Decisions()

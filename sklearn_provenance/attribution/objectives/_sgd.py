@@ -13,12 +13,13 @@ from ...information._losses import (
     SquaredLoss,
 )
 from ._base import Objective, Validated, label_positions, objective, row_weights
-from ._linear import Fitted, linear_part, marks, signs, weighted_classes
+from ._linear import Fitted, linear_part, marks, problems_of_classes, signs, weighted_classes
 from ._one_vs_rest import one_vs_rest
 from ._responses import BinaryDecision, BinaryLogit, Prediction
 
 
 def _loss(estimator):
+    """Return the loss of an estimator, which must be smooth, as its penalty must."""
     losses = {
         "log_loss": LogisticLoss(),
         "modified_huber": ModifiedHuberLoss(),
@@ -37,43 +38,52 @@ def _loss(estimator):
 
 
 def _strength(estimator, n_rows):
-    """λ of the penalty beside the sum, not the mean, of the losses."""
-    return 0.0 if estimator.penalty is None else estimator.alpha * n_rows
+    """Return λ of the penalty beside the sum, not the mean, of the losses."""
+    if estimator.penalty is None:
+        return 0.0
+    return estimator.alpha * n_rows
 
 
 @objective.register(SGDClassifier)
 def _(estimator, X, y, sample_weight=None):
     check_is_fitted(estimator)
-    loss, prepare = _loss(estimator), Validated(estimator)
-    X, labels = prepare(X), label_positions(estimator, y)
-    n = len(labels)
-    sample_weight = row_weights(sample_weight, n)
-    fitted, classes = Fitted.of(estimator), np.asarray(estimator.classes_)
-    binary, logistic = len(classes) == 2, estimator.loss == "log_loss"
+    loss = _loss(estimator)
+    if estimator.loss == "log_loss":
+        target_of = marks
+        response = BinaryLogit()
+    else:
+        target_of = signs
+        response = BinaryDecision()
+    prepare = Validated(estimator)
+    X = prepare(X)
+    labels = label_positions(estimator, y)
+    sample_weight = row_weights(sample_weight, len(labels))
+    fitted = Fitted.of(estimator)
+    classes = np.asarray(estimator.classes_)
+    if len(classes) > 2:
+        response = one_vs_rest(response)
     parts = []
-    for k in range(len(fitted.coefficients)):
-        # Against the rest, only the rows of the class have the weight of a class.
-        weighted = np.ones(n, dtype=bool) if binary else labels == k
+    for k, (positive, weighted) in enumerate(problems_of_classes(labels, len(classes))):
         weights, balance = weighted_classes(estimator, labels, sample_weight, weighted)
         part = linear_part(
             X,
             fitted.output(k),
-            _strength(estimator, n),
-            targets=(marks if logistic else signs)(labels, 1 if binary else k),
+            _strength(estimator, len(labels)),
+            targets=target_of(labels, positive),
             loss=loss,
             weights=weights,
             balance=balance,
             averaged=True,
         )
         parts.append(part)
-    response = BinaryLogit() if logistic else BinaryDecision()
-    return Objective(tuple(parts), response if binary else one_vs_rest(response), prepare, classes)
+    return Objective(tuple(parts), response, prepare, classes)
 
 
 @objective.register(SGDRegressor)
 def _(estimator, X, y, sample_weight=None):
     check_is_fitted(estimator)
-    loss, prepare = _loss(estimator), Validated(estimator)
+    loss = _loss(estimator)
+    prepare = Validated(estimator)
     part = linear_part(
         prepare(X),
         Fitted.of(estimator),

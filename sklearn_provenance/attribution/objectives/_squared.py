@@ -15,15 +15,15 @@ from sklearn.utils.validation import check_is_fitted
 
 from ...information._losses import SquaredLoss
 from ._base import Objective, Validated, assuming, label_positions, objective, row_weights
-from ._linear import Fitted, linear_part, signs, weighted_classes
+from ._linear import Fitted, linear_part, positive_classes, signs, weighted_classes
 from ._logistic import ACTIVE_SET
-from ._responses import BinaryDecision, Decisions, Prediction
+from ._responses import Prediction, decisions
 
 ALPHA = "alpha_ is held fixed"
 
 
 def one_target(estimator, y):
-    """Targets (n, 1) of a regressor with one output and free signs."""
+    """Return targets (n, 1) of a regressor with one output and free signs."""
     check_is_fitted(estimator)
     if np.ndim(estimator.coef_) > 1 and len(estimator.coef_) > 1:
         raise ValueError(
@@ -37,6 +37,7 @@ def one_target(estimator, y):
 
 
 def _regression(estimator, X, y, sample_weight, strength, **problem):
+    """State least squares with a penalty of strength λ."""
     targets = one_target(estimator, y)
     prepare = Validated(estimator)
     weights = row_weights(sample_weight, len(targets))
@@ -70,7 +71,7 @@ def _(estimator, X, y, sample_weight=None):
 
 
 def _one(alpha):
-    """One penalty from a number or an array of one."""
+    """Return one penalty from a number or an array of one."""
     alpha = np.ravel(np.asarray(alpha, dtype=np.float64))
     if len(alpha) != 1:
         raise ValueError(f"alpha must be one number; got {len(alpha)}")
@@ -78,6 +79,7 @@ def _one(alpha):
 
 
 def _elastic_net(estimator, X, y, sample_weight, alpha, l1_ratio):
+    """State least squares with a penalty that is L1 by a share, and L2 by the rest."""
     # The loss is an average: with the sum, the penalty is multiplied by the rows' weight.
     total = row_weights(sample_weight, len(y)).sum()
     stated = _regression(
@@ -89,7 +91,9 @@ def _elastic_net(estimator, X, y, sample_weight, alpha, l1_ratio):
         l1_strength=total * alpha * l1_ratio,
         averaged=True,
     )
-    return assuming(stated, ACTIVE_SET) if l1_ratio else stated
+    if l1_ratio:
+        return assuming(stated, ACTIVE_SET)
+    return stated
 
 
 @objective.register(ElasticNet)  # Lasso is one
@@ -111,6 +115,7 @@ def _(estimator, X, y, sample_weight=None):
 
 
 def _classifier(estimator, X, y, sample_weight, strength):
+    """State least squares of targets 1 and -1, for each class where there are more than two."""
     check_is_fitted(estimator)
     binarizer = estimator._label_binarizer
     if binarizer.y_type_.startswith("multilabel"):
@@ -123,26 +128,26 @@ def _classifier(estimator, X, y, sample_weight, strength):
             "positive must be False: with a bound on coefficients the objective is not smooth"
         )
     prepare = Validated(estimator)
-    X, labels = prepare(X), label_positions(estimator, y)
+    X = prepare(X)
+    labels = label_positions(estimator, y)
     sample_weight = row_weights(sample_weight, len(labels))
     # Unlike other classifiers it balances the numbers of rows, not their weights.
     weights, balance = weighted_classes(estimator, labels, sample_weight)
     fitted = Fitted.of(estimator)
     classes = np.asarray(estimator.classes_)
-    binary = len(classes) == 2
     parts = tuple(
         linear_part(
             X,
             fitted.output(k),
             strength,
-            targets=signs(labels, 1 if binary else k),
+            targets=signs(labels, positive),
             loss=SquaredLoss(),
             weights=weights,
             balance=balance,
         )
-        for k in range(len(fitted.coefficients))
+        for k, positive in enumerate(positive_classes(len(classes)))
     )
-    return Objective(parts, BinaryDecision() if binary else Decisions(), prepare, classes)
+    return Objective(parts, decisions(len(classes)), prepare, classes)
 
 
 @objective.register(RidgeClassifier)

@@ -6,11 +6,12 @@ from sklearn.utils.validation import check_is_fitted
 
 from ...information._losses import SquaredEpsilonInsensitiveLoss, SquaredHingeLoss
 from ._base import Objective, Validated, label_positions, objective, row_weights
-from ._linear import Fitted, linear_part, signs, weighted_classes
-from ._responses import BinaryDecision, Decisions, Prediction
+from ._linear import Fitted, linear_part, problems_of_classes, signs, weighted_classes
+from ._responses import Prediction, decisions
 
 
 def _fitted(estimator):
+    """Read coefficients of liblinear, which penalises the intercept."""
     return Fitted.of(estimator, estimator.intercept_scaling, free=False)
 
 
@@ -24,15 +25,13 @@ def _(estimator, X, y, sample_weight=None):
             f"{estimator.penalty!r} and multi_class={estimator.multi_class!r}"
         )
     prepare = Validated(estimator)
-    X, labels = prepare(X), label_positions(estimator, y)
+    X = prepare(X)
+    labels = label_positions(estimator, y)
     masses = row_weights(sample_weight, len(labels))
-    fitted, classes = _fitted(estimator), np.asarray(estimator.classes_)
-    binary = len(classes) == 2
+    fitted = _fitted(estimator)
+    classes = np.asarray(estimator.classes_)
     parts = []
-    for k in range(len(fitted.coefficients)):
-        positive = 1 if binary else k
-        # Against the rest, only the rows of the class have the weight of a class.
-        weighted = np.ones(len(labels), dtype=bool) if binary else labels == k
+    for k, (positive, weighted) in enumerate(problems_of_classes(labels, len(classes))):
         weights, balance = weighted_classes(estimator, labels, masses, weighted)
         part = linear_part(
             X,
@@ -45,8 +44,7 @@ def _(estimator, X, y, sample_weight=None):
             balance=balance,
         )
         parts.append(part)
-    response = BinaryDecision() if binary else Decisions()
-    return Objective(tuple(parts), response, prepare, classes)
+    return Objective(tuple(parts), decisions(len(classes)), prepare, classes)
 
 
 @objective.register(LinearSVR)
