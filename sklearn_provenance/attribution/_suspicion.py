@@ -60,7 +60,8 @@ def label_error_scores(
         Suspicion as :func:`self_influence` ("self-influence"), :func:`label_disagreement`
         ("disagreement") and :func:`label_loss` ("loss") give it, higher where the label is more
         likely to be wrong. Where targets are numbers, :func:`target_disagreement` takes the place
-        of the second.
+        of the second. With an InfluenceAttributor it does not find wrong targets, because
+        influence names rows that pull the output up, and not similar rows.
 
     Raises
     ------

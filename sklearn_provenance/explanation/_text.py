@@ -1,5 +1,7 @@
 """An explanation in a terminal and in a notebook."""
 
+import textwrap
+
 from ._colors import TINTS
 from ._contributions import mark_words, shared_text, together
 from ._rows import clip, counted, format_number, plain, quote
@@ -13,27 +15,24 @@ _LETTERS = 240
 
 
 def header(explanation):
-    """Write what an explanation holds on one line."""
+    """Write what an explanation holds, and what stands in the brackets behind its rows."""
     line = "Explanation"
     if explanation.method:
         line += f" by {clip(plain(explanation.method), 40, '...')}"
     line += f": {counted(explanation.n_queries, 'query', 'queries')}"
     line += f", {counted(explanation.k, 'exemplar')} each"
-    line += f", {clip(plain(explanation.score_name), 30, '...')}"
-    line = line[:_WIDTH]
+    line += f", {clip(plain(explanation.score_name), 45, '...')}"
     if not are_numbers(explanation) or explanation.exemplar_labels is None:
         return line
-    longer = f"{line}; (target, difference)"
     if explanation.query_labels is None:
-        longer = f"{line}; (target)"
-    if len(longer) > _WIDTH:
-        return line
-    return longer
+        return f"{line}; (target)"
+    return f"{line}; (target, difference)"
 
 
 def write_text(explanation, n_queries):
     """Write a line for each of the first queries, as many exemplars on it as there is room for."""
-    lines = [header(explanation)]
+    lines = _wrap(header(explanation), 2)
+    n_lines_of_reason = 3 - len(lines)
     n_shown = min(explanation.n_queries, n_queries)
     texts = Texts(explanation, n_shown, 1)
     for query in range(n_shown):
@@ -42,8 +41,13 @@ def write_text(explanation, n_queries):
     if explanation.n_queries > n_shown:
         lines.append(f"... {explanation.n_queries - n_shown} more queries")
     if explanation.reason:
-        lines.append(clip(f"chosen because {plain(explanation.reason)}", _WIDTH, "..."))
+        lines += _wrap(f"chosen because {plain(explanation.reason)}", n_lines_of_reason)
     return "\n".join(lines)
+
+
+def _wrap(text, n_lines):
+    """Break a text into so many lines at most, and leave out what does not fit."""
+    return textwrap.wrap(text, _WIDTH, subsequent_indent="  ", max_lines=n_lines, placeholder="...")
 
 
 def _query_line(explanation, query):

@@ -120,6 +120,12 @@ def test_a_certificate_says_what_training_again_does(attributor, sets):
     assert "3 sets" in repr(result)
 
 
+def test_few_random_sets_say_nothing_of_significance(attributor, sets):
+    result = attributor.certify(np.vstack([QUERIES, FAR]), sets, n_random=9)
+    np.testing.assert_allclose(result.p_value, 1 / 10)
+    assert np.isnan(result.summary()["significant"].item())
+
+
 def test_a_certificate_is_drawn(attributor, sets):
     pytest.importorskip("matplotlib")
     result = attributor.certify(np.vstack([QUERIES, FAR]), sets, n_random=0)

@@ -206,6 +206,26 @@ def regressions(draw):
     )
 
 
+def test_units_and_brackets_of_a_long_header_are_written():
+    exp = Explanation(
+        [[4]],
+        [[0.9]],
+        exemplar_labels=[[151.0]],
+        query_labels=[142.5],
+        method="influence",
+        score_name="drop of the prediction (units of y)",
+        reason="all the parts of the ensemble can be computed without a row, " * 3,
+    )
+    lines = repr(exp).split("\n")
+    assert max(map(len, lines)) <= 100
+    head = " ".join(line.strip() for line in lines[:2])
+    assert head.endswith("drop of the prediction (units of y); (target, difference)")
+    assert lines[2] == "query 0 -> 142:  row 4 (151, +8.5) 0.9"
+    assert lines[3].startswith("chosen because")
+    assert lines[3].endswith("...")
+    assert len(lines) == 4
+
+
 @given(regressions())
 @settings(max_examples=60, suppress_health_check=list(HealthCheck))
 @pytest.mark.filterwarnings("error")

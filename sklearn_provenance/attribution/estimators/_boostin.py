@@ -138,12 +138,12 @@ class BoostInAttributor(WeightedFit, PointwiseAttributor):
 
     def _make_rule(self):
         if self._of_loss:
-            measured = "loss"
+            name = "rise of the loss (first order)"
         elif self.classes_ is None:
-            measured = "output"
+            name = "drop of the output (first order)"
         else:
-            measured = "log odds"
-        return BoostInRule(f"BoostIn influence ({measured})")
+            name = "drop of the log odds (first order)"
+        return BoostInRule(name)
 
     @property
     def _of_loss(self):
