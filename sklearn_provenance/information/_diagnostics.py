@@ -19,8 +19,9 @@ from functools import cached_property
 import numpy as np
 from scipy.sparse import issparse
 
+from ._hessians import add_penalty, gram, invert
 from ._losses import SquaredLoss
-from ._newton import Point, add_penalty, gram, invert
+from ._newton import Point
 
 
 @dataclass(eq=False)

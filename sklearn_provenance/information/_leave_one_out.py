@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ._function_space import invert_through_rows
-from ._newton import BLOCK, NoMinimumError, Point, make_inverse, minimise
+from ._hessians import NoMinimumError
+from ._newton import BLOCK, Point, make_inverse, minimise
 from ._row_algebra import (
     UpdatedInverse,
     each_output,
@@ -80,9 +81,12 @@ class LeaveOneOut:
     def _changes(self, rows):
         """How much ρ and the balanced weights change, relative to now, without each of rows."""
         masses = self.problem.masses_without(self.minimum.removed)
-        own, total = masses[rows], masses.sum()
+        own = masses[rows]
+        total = masses.sum()
         with np.errstate(divide="ignore", invalid="ignore"):
-            penalty = -own / total if self.problem.averaged else np.zeros(len(rows))
+            penalty = np.zeros(len(rows))
+            if self.problem.averaged:
+                penalty = -own / total
             if self.problem.balance is None:
                 return penalty, np.zeros((len(rows), 2))
             of_class = masses[self.problem.balance.class_of == self._class(rows)].sum()
@@ -96,12 +100,14 @@ class LeaveOneOut:
         return self.problem.balance.class_of[rows[0]]
 
     def _kind(self, rows, earlier=None):
-        """What is known of rows; the inverse and M of an earlier kind are taken as they are."""
-        minimum, problem = self.minimum, self.problem
+        """Prepare steps without rows; those of an earlier kind keep its inverse and M."""
+        minimum = self.minimum
+        problem = self.problem
         penalty_change, balance_change = self._changes(rows)
         directions = [minimum.gradient]
         amounts = [np.ones(len(rows))]
-        weights, penalty = minimum.weights, minimum.penalty_scale * problem.penalty
+        weights = minimum.weights
+        penalty = minimum.penalty_scale * problem.penalty
         own_weights = weights[rows].copy()
         class_rows = None
         if problem.averaged:
@@ -150,13 +156,16 @@ class LeaveOneOut:
         )
 
     def _cross(self, rows, inverse):
-        """M (m, K, K): φ_i^T A^-1_kl φ_i of each row."""
-        d, n_outputs = self.problem.design.shape[1], self.problem.n_outputs
+        """Compute M (m, K, K): φ_i^T A^-1_kl φ_i of each row."""
         if self.problem.implicit:
             if self._estimated is None:  # once, since kinds differ by a row's share
-                source = inverse if self._near is None else self._near
+                source = self._near
+                if source is None:
+                    source = inverse
                 self._estimated = source.cross()
             return self._estimated[rows]
+        d = self.problem.design.shape[1]
+        n_outputs = self.problem.n_outputs
         blocks = inverse.matrix.reshape(n_outputs, d, n_outputs, d)
         cross = np.empty((len(rows), n_outputs, n_outputs))
         step = max(1, int(BLOCK / (8 * d)))
@@ -235,7 +244,9 @@ class LeaveOneOut:
         kinds = [self._updated(kind, row) for kind in self._kinds]
         point, arrived = _follow(point, kinds[0][1])
         other = object.__new__(LeaveOneOut)
-        other.problem, other.minimum, other._curvature = self.problem, point, self._curvature
+        other.problem = self.problem
+        other.minimum = point
+        other._curvature = self._curvature
         kept = point.weights != 0
         change = np.abs(other._curvature_now() - self._curvature)[kept].sum()
         if not arrived or change > _DRIFT * self._curvature[kept].sum():
@@ -247,8 +258,10 @@ class LeaveOneOut:
         """As :meth:`without`, where Hessians cost nothing to set up and M is estimated once."""
         point = minimise(self.problem, point.theta, point.removed, tolerance=1e-12)
         other = object.__new__(LeaveOneOut)
-        other.problem, other.minimum = self.problem, point
-        other._curvature, other._estimated = self._curvature, self._estimated
+        other.problem = self.problem
+        other.minimum = point
+        other._curvature = self._curvature
+        other._estimated = self._estimated
         other._near = None
         other._kinds = [
             other._kind(rows, (point.inverse(), self._estimated[rows]))
@@ -331,8 +344,11 @@ class LeaveOneOut:
         change = kind.inverse.times(outer_products(kind.coefficients[at], design))  # (m, p)
         flat = kind.directions.reshape(len(kind.directions), -1)
         change += kind.amounts[at] @ flat
-        scale = None if n_steps == 1 else parameter_scale(kind.inverse)
-        first, last = relative_size(change, scale), np.zeros(len(at))
+        scale = None
+        if n_steps > 1:
+            scale = parameter_scale(kind.inverse)
+        first = relative_size(change, scale)
+        last = np.zeros(len(at))
         theta = self.minimum.theta - change.reshape(len(at), *self.minimum.theta.shape)
         for _ in range(n_steps - 1):
             gradient = self._gradient_without(kind, at, theta).reshape(len(at), -1)
@@ -348,7 +364,8 @@ class LeaveOneOut:
 
     def _gradient_without(self, kind, at, theta):
         """Gradient (m, K, d) at parameters (m, K, d) of the problem without each row."""
-        problem, minimum = self.problem, self.minimum
+        problem = self.problem
+        minimum = self.minimum
         n, d = problem.design.shape
         m, n_outputs, _ = theta.shape
         outputs = np.asarray(problem.design @ theta.reshape(-1, d).T).reshape(n, m, n_outputs)

@@ -18,9 +18,10 @@ from functools import cached_property
 
 import torch
 
+from ._candidates import split_candidates
 from ._ranking import first_of
 from ._selection import TIE, blocks
-from ._systems import FeatureSystem, KernelSystem, split_candidates
+from ._systems import FeatureSystem, KernelSystem
 
 
 class MeanSystem:

@@ -32,24 +32,18 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
-from scipy.linalg import lapack
 from scipy.sparse import issparse
 
 from ._conjugate import ConjugateGradients
+from ._hessians import FormedInverse, NoMinimumError, add_penalty, fix_gauge, gram, invert
 from ._losses import Loss
 
 # Bytes that the temporary arrays of a block of rows may take.
 BLOCK = 64_000_000
 # Parameters whose Hessian is formed where rows are sparse.
 MOST_FORMED = 4096
-# A matrix whose reciprocal condition number is below this has no inverse to speak of.
-SINGULAR = 1e-14
 # Without a row whose 1 - leverage is below this, the system would be singular.
 LEVERAGE_ONE = 1e-9
-
-
-class NoMinimumError(ValueError):
-    """The problem has no minimum, or none that is unique."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,13 +120,15 @@ class ConvexProblem:
         return issparse(self.design) and self.design.shape[1] * self.n_outputs > MOST_FORMED
 
     def masses_without(self, removed):
-        """Masses (n,) of rows, 0 for those removed."""
-        masses = np.ones(self.n_rows) if self.masses is None else self.masses.copy()
+        """Return masses (n,) of rows, 0 for those removed."""
+        masses = np.ones(self.n_rows)
+        if self.masses is not None:
+            masses = self.masses.copy()
         masses[removed] = 0
         return masses
 
     def reweighted(self, removed):
-        """Weights (n,) of rows and the factor ρ of the penalty without some rows."""
+        """Return weights (n,) of rows and the factor ρ of the penalty without some rows."""
         masses = self.masses_without(removed)
         weights = self.weights.copy()
         weights[removed] = 0
@@ -145,18 +141,23 @@ class ConvexProblem:
                 )
             ours = self.balance.weighted
             weights[ours] *= factors[self.balance.class_of[ours]]
-        scale = masses.sum() / self.masses_without([]).sum() if self.averaged else 1.0
-        return weights, scale
+        if not self.averaged:
+            return weights, 1.0
+        return weights, masses.sum() / self.masses_without([]).sum()
 
     def penalty_gradient(self, theta):
-        """Gradient (..., K, d) of the penalty with ρ = 1."""
+        """Return the gradient (..., K, d) of the penalty with ρ = 1."""
         gradient = theta * self.penalty
-        return gradient if self.tilt is None else gradient + self.tilt
+        if self.tilt is not None:
+            gradient = gradient + self.tilt
+        return gradient
 
     def penalty_value(self, theta):
-        """Penalty of parameters (K, d) with ρ = 1."""
+        """Return the penalty of parameters (K, d) with ρ = 1."""
         value = 0.5 * float((theta**2 * self.penalty).sum())
-        return value if self.tilt is None else value + float((self.tilt * theta).sum())
+        if self.tilt is not None:
+            value = value + float((self.tilt * theta).sum())
+        return value
 
 
 @dataclass(eq=False)
@@ -174,10 +175,13 @@ class Point:
         self.weights, self.penalty_scale = self.problem.reweighted(self.removed)
 
     def moved(self, theta):
-        """The same problem at other parameters."""
+        """Return the same problem at other parameters, which have the same weights."""
         other = object.__new__(Point)
-        other.problem, other.removed, other.theta = self.problem, self.removed, theta
-        other.weights, other.penalty_scale = self.weights, self.penalty_scale
+        other.problem = self.problem
+        other.removed = self.removed
+        other.theta = theta
+        other.weights = self.weights
+        other.penalty_scale = self.penalty_scale
         return other
 
     @cached_property
@@ -221,94 +225,23 @@ class Point:
         return self.loss_gradient(self.weights) + penalty
 
     def loss_gradient(self, weights):
-        """Gradient (K, d) of the weighted sum of the losses."""
+        """Compute the gradient (K, d) of the weighted sum of the losses."""
         return np.asarray(self.problem.design.T @ (weights[:, None] * self.row_gradients)).T
 
     def loss_hessian(self, weights):
-        """Hessian (p, p) of the weighted sum of the losses."""
+        """Compute the Hessian (p, p) of the weighted sum of the losses."""
         return gram(self.problem.design, weights[:, None, None] * self.row_curvatures)
 
     def inverse(self):
-        """What the inverse Hessian of F does to vectors."""
+        """Return what the inverse Hessian of F does to vectors."""
         penalty = self.penalty_scale * self.problem.penalty
         return make_inverse(self, self.weights, penalty)
 
     def hessian(self):
-        """Hessian (p, p) of F."""
+        """Compute the Hessian (p, p) of F."""
         hessian = self.loss_hessian(self.weights)
         add_penalty(hessian, self.penalty_scale * self.problem.penalty)
         return hessian
-
-
-def gram(design, curvatures):
-    """Σ_i C_i ⊗ φ_i φ_i^T, a symmetric matrix (p, p), of C (n, K, K)."""
-    d, n_outputs = design.shape[1], curvatures.shape[1]
-    total = np.empty((n_outputs, d, n_outputs, d))
-    for k in range(n_outputs):
-        for j in range(k + 1):
-            weights = curvatures[:, k, j]
-            if issparse(design):
-                part = (design.multiply(weights[:, None]).tocsr().T @ design).toarray()
-            else:
-                part = (design * weights[:, None]).T @ design
-            total[k, :, j] = part
-            total[j, :, k] = part.T
-    return total.reshape(n_outputs * d, n_outputs * d)
-
-
-def add_penalty(hessian, penalty):
-    """Add a penalty (d,) of each output's parameters to the diagonal of a matrix (p, p)."""
-    n_outputs = len(hessian) // len(penalty)
-    hessian[np.diag_indices_from(hessian)] += np.tile(penalty, n_outputs)
-
-
-def fix_gauge(hessian, gauge):
-    """Add curvature to a matrix (p, p) in directions that have no effect, so that it is regular."""
-    if gauge is None:
-        return
-    blocks = hessian.reshape(2 * (len(hessian) // len(gauge), len(gauge)))  # (K, d, K, d)
-    n_outputs = len(blocks)
-    for column in np.flatnonzero(gauge):
-        block = blocks[:, column, :, column]  # (K, K), a copy
-        blocks[:, column, :, column] = block + np.trace(block) / n_outputs**2
-
-
-def invert(hessian):
-    """Inverse of a symmetric positive definite matrix (p, p), whose columns may differ in scale.
-
-    Raises
-    ------
-    NoMinimumError
-        If it is singular to working precision.
-    """
-    diagonal = np.diag(hessian).copy()
-    if not (np.isfinite(diagonal).all() and (diagonal > 0).all()):
-        raise NoMinimumError("the Hessian must be finite and positive definite")
-    scale = 1 / np.sqrt(diagonal)
-    scaled = hessian * scale[:, None] * scale
-    norm = np.abs(scaled).sum(0).max()
-    factor, failed = lapack.dpotrf(scaled, lower=True, overwrite_a=True)
-    if not failed:
-        reciprocal, failed = lapack.dpocon(factor, norm, uplo="L")
-    if failed or reciprocal < SINGULAR:
-        raise NoMinimumError("the Hessian is singular to working precision")
-    inverse, _ = lapack.dpotri(factor, lower=True, overwrite_c=True)
-    inverse = np.tril(inverse)
-    inverse += np.tril(inverse, -1).T
-    inverse *= scale[:, None]
-    inverse *= scale
-    return inverse
-
-
-class FormedInverse:
-    """An inverse Hessian (p, p) that is there as a matrix."""
-
-    def __init__(self, matrix):
-        self.matrix = matrix
-
-    def times(self, vectors):
-        """The inverse times vectors (m, p)."""
-        return vectors @ self.matrix
 
 
 def make_inverse(point, weights, penalty, near=None):
@@ -386,7 +319,7 @@ def minimise(problem, start, removed=(), *, tolerance=1e-16, max_steps=100):
 
 
 def _search(point, direction, decrement):
-    """The first of the steps 1, 1/2, 1/4, ... along a direction that lowers the value enough."""
+    """Take the first of the steps 1, 1/2, 1/4, ... that lowers the value enough."""
     step = 1.0
     while step > 1e-12:
         trial = point.moved(point.theta - step * direction)
@@ -397,5 +330,5 @@ def _search(point, direction, decrement):
 
 
 def _times(inverse, gradient):
-    """An inverse Hessian times a gradient (K, d)."""
+    """Multiply an inverse Hessian by a gradient (K, d)."""
     return inverse.times(gradient.reshape(1, -1)).reshape(gradient.shape)

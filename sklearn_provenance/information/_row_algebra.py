@@ -6,7 +6,8 @@ The formulas and shapes are those of ``_newton``.
 import numpy as np
 from scipy.sparse import issparse
 
-from ._newton import LEVERAGE_ONE, FormedInverse
+from ._hessians import FormedInverse
+from ._newton import LEVERAGE_ONE
 
 
 class UpdatedInverse:
@@ -17,44 +18,50 @@ class UpdatedInverse:
         self.added = added  # pairs of B (p, K) and G (K, K), which stand for B G B^T
 
     def times(self, vectors):
-        """The inverse times vectors (m, p)."""
+        """Multiply the inverse by vectors (m, p)."""
         product = self.base.times(vectors)
         for columns, middle in self.added:
             product += (vectors @ columns) @ middle @ columns.T
         return product
 
     def plus(self, columns, middle):
-        """With another term."""
+        """Return the inverse with another term."""
         return UpdatedInverse(self.base, (*self.added, (columns, middle)))
 
 
 def parameter_scale(inverse):
-    """Square roots of the diagonal (p,) of an inverse Hessian, or of what it is near to."""
-    base = inverse.base if isinstance(inverse, UpdatedInverse) else inverse
-    if isinstance(base, FormedInverse):
-        return np.sqrt(np.diag(base.matrix))
-    return 1 / np.sqrt(base.diagonal)
+    """Return square roots of the diagonal (p,) of an inverse Hessian, or of what it is near to."""
+    if isinstance(inverse, UpdatedInverse):
+        inverse = inverse.base
+    if isinstance(inverse, FormedInverse):
+        return np.sqrt(np.diag(inverse.matrix))
+    return 1 / np.sqrt(inverse.diagonal)
 
 
 def relative_size(change, scale):
-    """Largest change (m,) of a parameter in units of its scale; 0 if that is not asked for."""
-    return np.zeros(len(change)) if scale is None else np.abs(change / scale).max(1)
+    """Return the largest change (m,) of a parameter in units of its scale; 0 without a scale."""
+    if scale is None:
+        return np.zeros(len(change))
+    return np.abs(change / scale).max(1)
 
 
 def each_output(phi, n_outputs):
-    """I_K ⊗ φ^T, (K, p), of a row (1, d) that may be sparse."""
-    phi = phi.toarray() if issparse(phi) else phi
+    """Return I_K ⊗ φ^T, (K, p), of a row (1, d) that may be sparse."""
+    if issparse(phi):
+        phi = phi.toarray()
     return np.kron(np.eye(n_outputs), phi)
 
 
 def finite_mean(changes):
-    """Mean of changes that are finite."""
+    """Return the mean of the changes that are finite, 0 where none is."""
     finite = changes[np.isfinite(changes)]
-    return finite.mean() if len(finite) else 0.0
+    if not len(finite):
+        return 0.0
+    return finite.mean()
 
 
 def gains_without(curvatures, cross):
-    """(I - S M)^-1 S of each row, (m, K, K); nan where that is singular."""
+    """Return (I - S M)^-1 S of each row, (m, K, K); nan where that is singular."""
     n_outputs = curvatures.shape[1]
     systems = np.eye(n_outputs) - curvatures @ cross
     if n_outputs == 1:
@@ -71,20 +78,21 @@ def gains_without(curvatures, cross):
 
 
 def row_products(design, product):
-    """Inner products (m,) of the rows of two matrices, the first of which may be sparse."""
+    """Return inner products (m,) of the rows of two matrices, the first of which may be sparse."""
     if issparse(design):
         return np.asarray(design.multiply(product).sum(1)).ravel()
     return np.einsum("md,md->m", design, product)
 
 
 def outer_products(coefficients, design):
-    """e_i ⊗ φ_i of each row, (m, p)."""
-    design = design.toarray() if issparse(design) else design
+    """Return e_i ⊗ φ_i of each row, (m, p)."""
+    if issparse(design):
+        design = design.toarray()
     return (coefficients[:, :, None] * design[:, None, :]).reshape(len(design), -1)
 
 
 def outputs_of_rows(design, theta):
-    """θ_i φ_i of each row with parameters of its own, (m, K)."""
+    """Return θ_i φ_i of each row, with parameters that belong to the row, (m, K)."""
     if issparse(design):
         parts = [row_products(design, theta[:, k]) for k in range(theta.shape[1])]
         return np.stack(parts, 1)

@@ -6,10 +6,10 @@ systems used once, and say what the rules are.
 """
 
 from functools import partial
-from itertools import pairwise
 
 import torch
 
+from ._candidates import COPY, find_copies, numbers_of, split_candidates
 from ._posterior import KernelPosterior
 from ._selection import (
     FeatureConditioning,
@@ -17,14 +17,12 @@ from ._selection import (
     select,
     select_each,
 )
-from ._validation import check_resolved, check_rows, check_scale, nats_of
+from ._validation import check_resolved, check_scale, nats_of
 from ._weight_space import FeaturePosterior, path_reductions
 
 RULES = ("info_gain", "info_loss", "linear_response")
 # Rows up to which the matrix among them may be formed where features are given (1 GB).
 MATRIX_ROWS = 11_000
-# Squared distance of copies over their squared norm, of which a kernel keeps no more digits.
-COPY = 8 * torch.finfo(torch.float64).eps
 
 
 class GreedySystem:
@@ -39,7 +37,8 @@ class GreedySystem:
     """
 
     def __init__(self, noise_variance, rule):
-        self.noise_variance, self.rule = noise_variance, rule
+        self.noise_variance = noise_variance
+        self.rule = rule
         self.removes = rule == "info_loss"
         self._copies = ()  # not looked for yet
 
@@ -49,6 +48,12 @@ class GreedySystem:
         if self._copies == ():
             self._copies = find_copies(*self._likeness())
         return self._copies
+
+    def _copies_among(self, rows):
+        """Return the first copy of each of some rows, or None."""
+        if self.copies is None:
+            return None
+        return self.copies[rows]
 
     def pick(self, queries, k, candidates=None, own=None):
         """Pick k rows for each query; see :func:`greedy` for the parameters.
@@ -79,9 +84,9 @@ class GreedySystem:
             n_picks * row_bytes,
             withheld=withheld,
             divide=self.rule != "linear_response",
-            copies=None if self.copies is None else self.copies[rows],
+            copies=self._copies_among(rows),
         )
-        picks = torch.where(picks >= 0, rows[picks], -1) if len(rows) else picks
+        picks = numbers_of(picks, rows)
         nats = self._nats(queries, picks, gains, variance)
         if n_picks < k:
             n_tied.zero_()
@@ -96,7 +101,8 @@ class GreedySystem:
         n_picks = min(k, len(rows))
         start, _, covariance, *_ = self._prepare(queries, rows, n_picks)
         if quotas is not None:
-            quotas = quotas[0][rows], quotas[1]
+            of_row, n_allowed = quotas
+            quotas = (of_row[rows], n_allowed)
         picks, changes, _ = select(
             start(1, n_picks),
             covariance.clone()[None],
@@ -104,15 +110,15 @@ class GreedySystem:
             n_picks,
             divide=self.rule != "linear_response",
             quotas=quotas,
-            copies=None if self.copies is None else self.copies[rows],
+            copies=self._copies_among(rows),
         )
-        picks = torch.where(picks >= 0, rows[picks], -1)[0] if len(rows) else picks[0]
         missing = (0, k - n_picks)
-        pad = torch.nn.functional.pad
-        return pad(picks, missing, value=-1), pad(changes[0], missing, value=torch.nan)
+        picks = torch.nn.functional.pad(numbers_of(picks, rows)[0], missing, value=-1)
+        changes = torch.nn.functional.pad(changes[0], missing, value=torch.nan)
+        return picks, changes
 
     def _nats_from_gains(self, gains, variance, prior):
-        """1/2 log1p(gain / smaller variance of the two), with variance the one at the start."""
+        """Return 1/2 log1p(gain / smaller variance of the two), from the variance at the start."""
         total = gains.nan_to_num(0.0).cumsum(1)
         if self.removes:  # a removal's gain raises the variance that came before it
             smaller = variance[:, None] + total - gains
@@ -141,15 +147,18 @@ class KernelSystem(GreedySystem):
         super().__init__(noise_variance, rule)
         self.row_variance = kernel.diagonal().clone()
         check_scale(self.row_variance, noise_variance)
-        self.n_rows, self.device = len(kernel), kernel.device
-        self.kernel, self._restricted = kernel, None
+        self.n_rows = len(kernel)
+        self.device = kernel.device
+        self.kernel = kernel
+        self._restricted = None  # rows asked for last, and the matrix among them
         if self.removes:
             self._copies = find_copies(*self._likeness())  # while there is a kernel
             self.posterior = KernelPosterior(kernel, noise_variance, overwrite=overwrite)
             self.kernel = None
 
     def _likeness(self):
-        kernel, variance = self.kernel, self.row_variance
+        kernel = self.kernel
+        variance = self.row_variance
         generator = torch.Generator().manual_seed(0)
         direction = torch.randn(len(kernel), generator=generator, dtype=kernel.dtype)
 
@@ -169,14 +178,16 @@ class KernelSystem(GreedySystem):
             columns = self.posterior.columns(rows)
             kept = self._restricted  # read once: other threads may ask for other rows
             if kept is None or not torch.equal(kept[0], rows):
-                self._restricted = kept = rows, columns.mT @ columns
+                kept = (rows, columns.mT @ columns)
+                self._restricted = kept
             matrix = kept[1]
             solved, variance = self.posterior.queries(cross, variance)
-            covariance, diagonal = solved.mT @ columns, matrix.diagonal().clone()
+            covariance = solved.mT @ columns
+            diagonal = matrix.diagonal().clone()
         else:
-            # A matrix of all rows need not be copied.
-            whole = len(rows) == self.n_rows
-            matrix = self.kernel if whole else self.kernel[rows[:, None], rows]
+            matrix = self.kernel
+            if len(rows) < self.n_rows:  # a matrix of all rows need not be copied
+                matrix = self.kernel[rows[:, None], rows]
             covariance = cross[:, rows]
             diagonal = matrix.diagonal() + self.noise_variance
             floor = torch.full_like(diagonal, self.noise_variance)
@@ -184,11 +195,12 @@ class KernelSystem(GreedySystem):
         return start, 8 * len(rows), covariance, variance, diagonal
 
     def _without_own(self, own, variance, precision):
-        """v_i given D without i, from v_i given D and P_ii: 1 / P_ii - σ², or v_i / (σ² P_ii).
+        """Return v_i given D without i, from v_i given D and P_ii.
 
-        The form is taken that does not cancel.
+        It is 1 / P_ii - σ², or v_i / (σ² P_ii): the form is taken that does not cancel.
         """
-        noise_variance, precision = self.noise_variance, precision[own]
+        noise_variance = self.noise_variance
+        precision = precision[own]
         explained = noise_variance * precision  # σ² P_ii = (σ² - v_i) / σ²
         variance = torch.where(
             explained < 0.5, 1 / precision - noise_variance, variance / explained
@@ -216,8 +228,10 @@ class ColumnSystem(GreedySystem):
 
     def __init__(self, columns, row_variance, noise_variance, rule):
         super().__init__(noise_variance, rule)
-        self.columns, self.row_variance = columns, row_variance
-        self.n_rows, self.device = len(row_variance), row_variance.device
+        self.columns = columns
+        self.row_variance = row_variance
+        self.n_rows = len(row_variance)
+        self.device = row_variance.device
         check_scale(row_variance, noise_variance)
 
     def _likeness(self):
@@ -249,7 +263,8 @@ class _Columns:
     """Stands for the matrix of :class:`KernelConditioning`: rows of it are computed when asked."""
 
     def __init__(self, columns, rows):
-        self.columns, self.rows = columns, rows
+        self.columns = columns
+        self.rows = rows
 
     def __getitem__(self, picks):
         distinct, place = picks.unique(return_inverse=True)
@@ -275,8 +290,11 @@ class FeatureSystem(GreedySystem):
     def __init__(self, features, noise_variance, rule):
         super().__init__(noise_variance, rule)
         self.features = features
-        self.n_rows, self.device = len(features), features.device
-        self.posterior = FeaturePosterior(features, noise_variance) if self.removes else None
+        self.n_rows = len(features)
+        self.device = features.device
+        self.posterior = None
+        if self.removes:
+            self.posterior = FeaturePosterior(features, noise_variance)
 
     def _likeness(self):
         features = self.features
@@ -298,13 +316,14 @@ class FeatureSystem(GreedySystem):
             points, diagonal, queries = self.posterior.rows_and_points(rows, queries)
             sign = -1
         else:
-            # Features of all rows need not be copied.
-            points = self.features if len(rows) == self.n_rows else self.features[rows]
+            points = self.features
+            if len(rows) < self.n_rows:  # features of all rows need not be copied
+                points = self.features[rows]
             sign = 1
             diagonal = self.noise_variance + points.square().sum(1)
             floor = torch.full_like(diagonal, self.noise_variance)
         n_rows, n_features = points.shape
-        system = queries @ points.mT, queries.square().sum(1), diagonal
+        system = (queries @ points.mT, queries.square().sum(1), diagonal)
         # A pick costs n_rows n_features from features and n_rows k from the matrix among the rows,
         # which costs n_rows² n_features once, in one product that is several times as fast.
         if n_rows < min(8 * n_picks, MATRIX_ROWS):
@@ -322,70 +341,3 @@ class FeatureSystem(GreedySystem):
             return self._nats_from_gains(gains, variance, queries.square().sum(1))
         reductions, after = path_reductions(self.features, queries, self.noise_variance, picks)
         return nats_of(reductions, after).masked_fill(picks < 0, torch.nan)
-
-
-def split_candidates(candidates, n_queries, n_train, device, own=None):
-    """Rows that some query may pick, which of them each may not, and each query's own among them.
-
-    Queries' own rows are among the rows in any case, and never may be picked by them.
-    """
-    if candidates is None:
-        candidates = torch.ones(n_train, dtype=torch.bool)
-    allowed = torch.as_tensor(candidates, device=device)
-    fits = tuple(allowed.shape) in ((n_train,), (n_queries, n_train))
-    if allowed.dtype != torch.bool or not fits:
-        raise ValueError(
-            f"candidates must be bool of shape ({n_train},) or ({n_queries}, {n_train}), "
-            f"got {allowed.dtype} of shape {tuple(allowed.shape)}"
-        )
-    allowed = allowed.expand(n_queries, n_train)
-    if own is None:
-        rows = allowed.any(0).nonzero()[:, 0]
-        return rows, ~allowed[:, rows], None
-    own = check_rows("own", own, n_train, device)
-    if own.shape != (n_queries,):
-        raise ValueError(f"own must have shape ({n_queries},), got {tuple(own.shape)}")
-    allowed = allowed.clone()
-    needed = allowed.any(0)
-    needed[own] = True
-    allowed[torch.arange(n_queries, device=device), own] = False
-    rows = needed.nonzero()[:, 0]
-    return rows, ~allowed[:, rows], torch.searchsorted(rows, own)
-
-
-def find_copies(probe, same):
-    """First row that each row is a copy of, up to rounding; None where all rows differ.
-
-    Copies are rows x and y with |φ_x - φ_y|² <= 8 ε |φ_x|².
-
-    Parameters
-    ----------
-    probe : Tensor of shape (n_rows,)
-        An inner product of each φ with one direction: copies have about the same.
-    same : callable
-        ``same(row, others)`` says which of the others (m,) are copies of a row.
-
-    Returns
-    -------
-    Tensor of shape (n_rows,), int64, or None
-        Row numbers.
-    """
-    if len(probe) < 2:
-        return None
-    order = probe.argsort(stable=True)
-    ascending = probe[order]
-    near = torch.diff(ascending) <= 1e-12 * probe.abs().max()  # rounding alone parts copies
-    if not near.any():
-        return None
-    edges = torch.nn.functional.pad(~near, (1, 1), value=True).nonzero()[:, 0].tolist()
-    copies = torch.arange(len(probe), device=probe.device)
-    found = False
-    for start, stop in pairwise(edges):
-        left = order[start:stop].sort().values
-        while len(left) > 1:  # rows of one run that are no copies of its first form another run
-            first, others = left[0], left[1:]
-            equal = same(first, others)
-            copies[others[equal]] = first
-            found |= bool(equal.any())
-            left = others[~equal]
-    return copies if found else None

@@ -17,7 +17,7 @@ from ..._utils.fitted import column_of_targets, is_fitted, predicts_numbers, res
 from ..._utils.rows import axis_names, check_rows, n_rows
 from ..._utils.training import TrainingData
 from ..._utils.types import Rows, Targets
-from ...information._newton import NoMinimumError
+from ...information._hessians import NoMinimumError
 from ..models._single_output import check_one_target
 from ..objectives import NoObjectiveError, objective
 from ..objectives._minima import Minima, RowByRow, distance_from_minimum

@@ -8,7 +8,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from ..._utils.rows import check_rows, n_rows
 from ..._utils.types import Rows, Targets
-from ...information._newton import NoMinimumError
+from ...information._hessians import NoMinimumError
 from ._influence_checks import check_classes_left, check_removed
 
 

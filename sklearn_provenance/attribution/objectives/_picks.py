@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ...information._newton import NoMinimumError
+from ...information._hessians import NoMinimumError
 
 
 class JointRemoval(NamedTuple):

@@ -1,0 +1,87 @@
+"""Hessians that are formed as matrices: their sums over rows, and their inverses.
+
+The formulas and shapes are those of ``_newton``.
+"""
+
+import numpy as np
+from scipy.linalg import lapack
+from scipy.sparse import issparse
+
+# A matrix whose reciprocal condition number is below this has no inverse to speak of.
+SINGULAR = 1e-14
+
+
+class NoMinimumError(ValueError):
+    """The problem has no minimum, or none that is unique."""
+
+
+def gram(design, curvatures):
+    """Compute Σ_i C_i ⊗ φ_i φ_i^T, a symmetric matrix (p, p), of C (n, K, K)."""
+    d = design.shape[1]
+    n_outputs = curvatures.shape[1]
+    total = np.empty((n_outputs, d, n_outputs, d))
+    for k in range(n_outputs):
+        for j in range(k + 1):
+            weights = curvatures[:, k, j]
+            if issparse(design):
+                part = (design.multiply(weights[:, None]).tocsr().T @ design).toarray()
+            else:
+                part = (design * weights[:, None]).T @ design
+            total[k, :, j] = part
+            total[j, :, k] = part.T
+    return total.reshape(n_outputs * d, n_outputs * d)
+
+
+def add_penalty(hessian, penalty):
+    """Add a penalty (d,) of each output's parameters to the diagonal of a matrix (p, p)."""
+    n_outputs = len(hessian) // len(penalty)
+    hessian[np.diag_indices_from(hessian)] += np.tile(penalty, n_outputs)
+
+
+def fix_gauge(hessian, gauge):
+    """Add curvature to a matrix (p, p) in directions that have no effect, so that it is regular."""
+    if gauge is None:
+        return
+    blocks = hessian.reshape(2 * (len(hessian) // len(gauge), len(gauge)))  # (K, d, K, d)
+    n_outputs = len(blocks)
+    for column in np.flatnonzero(gauge):
+        block = blocks[:, column, :, column]  # (K, K), a copy
+        blocks[:, column, :, column] = block + np.trace(block) / n_outputs**2
+
+
+def invert(hessian):
+    """Invert a symmetric positive definite matrix (p, p), whose columns may differ in scale.
+
+    Raises
+    ------
+    NoMinimumError
+        If it is singular to working precision.
+    """
+    diagonal = np.diag(hessian).copy()
+    if not (np.isfinite(diagonal).all() and (diagonal > 0).all()):
+        raise NoMinimumError("the Hessian must be finite and positive definite")
+    scale = 1 / np.sqrt(diagonal)
+    scaled = hessian * scale[:, None] * scale
+    norm = np.abs(scaled).sum(0).max()
+    factor, failed = lapack.dpotrf(scaled, lower=True, overwrite_a=True)
+    if not failed:
+        reciprocal, failed = lapack.dpocon(factor, norm, uplo="L")
+    if failed or reciprocal < SINGULAR:
+        raise NoMinimumError("the Hessian is singular to working precision")
+    inverse, _ = lapack.dpotri(factor, lower=True, overwrite_c=True)
+    inverse = np.tril(inverse)
+    inverse += np.tril(inverse, -1).T
+    inverse *= scale[:, None]
+    inverse *= scale
+    return inverse
+
+
+class FormedInverse:
+    """An inverse Hessian (p, p) that is there as a matrix."""
+
+    def __init__(self, matrix):
+        self.matrix = matrix
+
+    def times(self, vectors):
+        """Multiply the inverse by vectors (m, p)."""
+        return vectors @ self.matrix
