@@ -1,10 +1,13 @@
 """explain: the natural method for any fitted estimator."""
 
+from typing import Any
+
 import numpy as np
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
+from ._utils.types import Rows
 from .attribution import (
     BoostInAttributor,
     EKFACAttributor,
@@ -23,6 +26,7 @@ from .attribution import (
 from .attribution.ensembles import UnknownEnsembleError
 from .attribution.estimators._influence_network import is_network
 from .attribution.models._single_output import SingleOutput
+from .explanation import Explanation
 from .explanation._explain import explain as explained_by_itself
 from .explanation._explain import explains_itself
 
@@ -50,7 +54,15 @@ NATURAL = {
 }
 
 
-def explain(estimator, X, k=5, *, training=None, method="auto", output=None):
+def explain(
+    estimator: Any,
+    X: Rows,
+    k: int = 5,
+    *,
+    training: tuple | None = None,
+    method: str = "auto",
+    output: int | None = None,
+) -> Explanation:
     """Explain predictions of any fitted estimator by the method that is natural for it.
 
     An estimator with an ``explain`` method, such as a ProvenanceClassifier, explains itself, also

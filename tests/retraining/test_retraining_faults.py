@@ -118,6 +118,7 @@ def spoiled(value):
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:.*torch.jit:FutureWarning")  # since torch 2.14
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -149,6 +150,7 @@ def test_what_cannot_be_trained_is_refused_and_nothing_changes(changes, message)
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:.*torch.jit:FutureWarning")  # since torch 2.14
 def test_scripted_modules_are_refused():
     with pytest.raises(TypeError, match=r"torch\.jit"):
         train(torch.jit.script(nn.Linear(4, 3)))

@@ -164,6 +164,7 @@ def test_features_of_structures_and_sparse_rows(tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:.*torch.jit:FutureWarning")  # since torch 2.14
 def test_compiled_modules_go_through_torch_func():
     module, x = network().eval(), torch.randn(9, 6)
     expected = TangentRows(TangentModel(module), x).norms()
