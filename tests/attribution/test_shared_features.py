@@ -6,6 +6,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.text import Text
 from scipy.sparse import csr_array, issparse
 from sklearn.compose import ColumnTransformer, make_column_transformer
 from sklearn.decomposition import PCA, TruncatedSVD
@@ -177,7 +178,7 @@ def test_marks_words_in_pages_and_figures():
     marked = [
         text.get_text()
         for panel in exp.plot().axes_
-        for text in panel.texts
+        for text in panel.findobj(Text)
         if text.get_bbox_patch() is not None
     ]
     assert {text.lower() for text in marked} >= shared_names(exp)
