@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import blas, lapack
-from scipy.sparse import diags_array
+from scipy.sparse import dia_array
 
 # Rows whose matrix is factorised: 0.6 GB in single precision, and some 10^12 operations.
 MOST_ROWS = 12_000
@@ -54,6 +54,11 @@ def invert_through_rows(point: Any) -> "FunctionSpaceInverse | None":
         return inverse
     except np.linalg.LinAlgError:
         return None
+
+
+def _diagonal(values):
+    """Return a sparse diagonal matrix; SciPy 1.11 has no diags_array."""
+    return dia_array((values[None], [0]), shape=(len(values), len(values)))
 
 
 class FunctionSpaceInverse:
@@ -92,7 +97,7 @@ class FunctionSpaceInverse:
     @cached_property
     def _left(self) -> NDArray:
         """The inverse of the Cholesky factor L of B, (n, n), lower triangular."""
-        scaled = diags_array(self.root) @ self.rows @ diags_array(1 / np.sqrt(self.penalty))
+        scaled = _diagonal(self.root) @ self.rows @ _diagonal(1 / np.sqrt(self.penalty))
         scaled = scaled.tocsr()
         n = scaled.shape[0]
         matrix = np.empty((n, n), dtype=np.float32, order="F")
@@ -101,7 +106,7 @@ class FunctionSpaceInverse:
         common = scaled[:, often].toarray().astype(np.float32)
         seldom = np.ones(scaled.shape[1])
         seldom[often] = 0
-        others = (scaled @ diags_array(seldom)).tocsr().astype(np.float32)
+        others = (scaled @ _diagonal(seldom)).tocsr().astype(np.float32)
         others.eliminate_zeros()
         step = max(1, _BLOCK // (4 * n))
         for start in range(0, n, step):  # columns of the symmetric matrix
@@ -171,7 +176,7 @@ class FunctionSpaceInverse:
 
     def _cross_of(self, rows: NDArray) -> NDArray:
         """φ_i^T H_PP^-1 φ_i of some rows, from their own products."""
-        weighted = self.rows[rows] @ diags_array(1 / self.penalty)
+        weighted = self.rows[rows] @ _diagonal(1 / self.penalty)
         kernel = (self.rows @ weighted.T).toarray()  # (n, m)
         half = blas.strmm(
             1.0,
