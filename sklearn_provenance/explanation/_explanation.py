@@ -104,7 +104,7 @@ class Explanation(ShownExplanation):
     ...     method="nearest neighbours",
     ... )
     >>> exp
-    Explanation by nearest neighbours: 2 queries, 2 exemplars each, score
+    Explanation by nearest neighbours: 2 queries, up to 2 exemplars each, score
     query 0 -> 'cat':  row 4 0.93 | row 0 (!= 'dog') 1.2e-4
     query 1 -> 'dog':  row 2 1
     >>> indices, scores = exp[0]

@@ -20,7 +20,8 @@ def header(explanation):
     if explanation.method:
         line += f" by {clip(plain(explanation.method), 40, '...')}"
     line += f": {counted(explanation.n_queries, 'query', 'queries')}"
-    line += f", {counted(explanation.k, 'exemplar')} each"
+    at_most = "up to " if (explanation.indices < 0).any() else ""  # some have fewer
+    line += f", {at_most}{counted(explanation.k, 'exemplar')} each"
     line += f", {clip(plain(explanation.score_name), 45, '...')}"
     if not are_numbers(explanation) or explanation.exemplar_labels is None:
         return line

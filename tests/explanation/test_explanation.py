@@ -222,6 +222,12 @@ def test_copies_are_equal_and_independent(copied):
     assert repr(other) == repr(exp)
 
 
+def test_a_query_with_fewer_exemplars_is_told_from_the_first_line():
+    padded = Explanation([[3, 1], [2, -1]], [[2.0, 1.0], [3.0, np.nan]])
+    assert "2 queries, up to 2 exemplars each" in repr(padded)
+    assert "1 query, 2 exemplars each" in repr(padded[:1])
+
+
 def test_agreement_is_the_share_of_equal_labels_without_padding():
     nan = np.nan
     exp = Explanation(
@@ -299,7 +305,7 @@ def test_text_shows_labels_and_scores_without_numpy_names():
         query_labels=np.array(["x"] * 4), scores=np.where(exp.indices < 0, np.nan, 0.5)
     )
     lines = repr(exp).split("\n")
-    assert lines[0] == "Explanation by nearest: 4 queries, 3 exemplars each, gain (nats)"
+    assert lines[0] == "Explanation by nearest: 4 queries, up to 3 exemplars each, gain (nats)"
     assert lines[2] == "query 1 -> 'x':  id 'a' 0.5 | id 'b' (!= 'y') 0.5"
 
 

@@ -146,7 +146,7 @@ def test_text_shows_numbers_with_their_differences():
         query_labels=[142.5, 30000.0],
     )
     lines = repr(exp).split("\n")
-    assert lines[0] == "Explanation: 2 queries, 2 exemplars each, score; (target, difference)"
+    assert lines[0] == "Explanation: 2 queries, up to 2 exemplars each, score; (target, difference)"
     assert lines[1] == "query 0 -> 142:  row 4 (151, +8.5) 0.9 | row 0 (75, -67.5) 0.4"
     assert lines[2] == "query 1 -> 30000:  row 2 (30000, +0.25) 1"
     lines = repr(exp._replace(true_labels=[140, 30001])).split("\n")
