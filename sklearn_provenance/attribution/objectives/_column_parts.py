@@ -147,9 +147,7 @@ class ColumnParts:
         of_intercept : ndarray of shape (k, K)
             What the intercept adds.
         """
-        values = row[0]
-        if issparse(row):
-            values = row.data
+        values = row.data if issparse(row) else row[0]
         of_columns = []
         of_intercept = []
         states = zip(*removal.parameters, strict=True)  # of each part, k + 1 arrays (K, d)
