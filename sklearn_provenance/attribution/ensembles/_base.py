@@ -16,6 +16,7 @@ from ..._utils.families import import_family
 from ..._utils.labels import positions
 from ..._utils.numeric import as_given
 from ..objectives import Response
+from ..objectives._base import assuming
 
 SUPPORTED = (
     "VotingClassifier with voting='soft', VotingRegressor, BaggingClassifier, BaggingRegressor, "
@@ -184,11 +185,6 @@ def ensemble(estimator, X, y):
         inner = ensemble(estimator.best_estimator_, X, y)
         return assuming(inner, "the parameters that the search chose")
     raise UnknownEnsembleError(f"estimator must be {SUPPORTED}; got {type(estimator).__name__}")
-
-
-def assuming(known, *assumptions):
-    """An ensemble with more that is held fixed."""
-    return replace(known, assumptions=(*known.assumptions, *assumptions))
 
 
 @dataclass(frozen=True)

@@ -114,7 +114,7 @@ def objective(estimator, X, y, sample_weight=None):
 
 
 def assuming(stated, *assumptions):
-    """An objective with further assumptions."""
+    """Return an objective, or an ensemble, with further assumptions."""
     return replace(stated, assumptions=(*stated.assumptions, *assumptions))
 
 
