@@ -8,6 +8,7 @@ from sklearn.datasets import load_diabetes, load_iris
 from sklearn.ensemble import (
     BaggingRegressor,
     RandomForestClassifier,
+    RandomForestRegressor,
     StackingClassifier,
     StackingRegressor,
     VotingClassifier,
@@ -218,3 +219,17 @@ def test_probabilities_of_one_against_one():
     np.testing.assert_allclose(
         attributor._decomposition.outputs(queries), model.decision_function(queries)
     )
+
+
+def test_stacks_of_parts_that_cannot_be_fitted_again_are_refused():
+    """Else the final estimator would be explained on predictions that it has not seen."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(40, 3))
+    y = X[:, 0] + rng.normal(size=40)
+    forest = RandomForestRegressor(3)
+    stack = StackingRegressor([("forest", forest)], final_estimator=Ridge()).fit(X, y)
+    with pytest.raises(ValueError, match=r"'forest' predicts otherwise"):
+        EnsembleAttributor(stack).fit(X, y)
+    forest.set_params(random_state=0)
+    stack = StackingRegressor([("forest", forest)], final_estimator=Ridge()).fit(X, y)
+    assert np.isfinite(EnsembleAttributor(stack).fit(X, y).attribute(X[:2])).all()

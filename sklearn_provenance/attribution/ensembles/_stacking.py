@@ -36,11 +36,26 @@ def _training_predictions(stack, X, y):
             f"{type(stack).__name__} must have a cv with a random_state that is an integer, so "
             f"that its folds can be drawn again; got {cv}. Fit it with such a cv"
         )
+    _check_repeatable(stack, X, y)
     predictions = [
         cross_val_predict(clone(part), X, y, cv=copy.deepcopy(cv), method=method)
         for (_, part), method in zip(_kept(stack), stack.stack_method_, strict=True)
     ]
     return copy.copy(stack)._concatenate_predictions(X, predictions)
+
+
+def _check_repeatable(stack, X, y):
+    """Raise if a part fitted again is another: then so are its predictions for training rows."""
+    parts = zip(_kept(stack), stack.estimators_, stack.stack_method_, strict=True)
+    for (name, part), fitted, method in parts:
+        again = np.asarray(getattr(clone(part).fit(X, y), method)(X))
+        if not np.allclose(again, getattr(fitted, method)(X), rtol=1e-4, atol=1e-6):
+            raise ValueError(
+                f"the parts of {type(stack).__name__} must be the same when they are fitted again "
+                "on X and y, because its final estimator was fitted on their predictions; "
+                f"{name!r} predicts otherwise. Fit the stack with an integer as random_state of "
+                "each part, and pass the rows that it was fitted on"
+            )
 
 
 def _kept(stack):
