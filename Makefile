@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # torch first: what depends on it then finds it installed and fetches no other build.
 INSTALL = $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test coverage lint test-minimum docs clean
+.PHONY: demo test coverage lint test-minimum docs package clean
 
 demo: $(VENV)/.base
 	OMP_WAIT_POLICY=PASSIVE $(BIN)/python examples/plot_demo.py --output demo.png
@@ -37,7 +37,20 @@ test-minimum:
 
 docs: $(VENV)/.docs
 	$(BIN)/python -m sphinx -W --keep-going -b html doc doc/_build/html
+	$(BIN)/python doc/check_pages.py doc/_build/html
 	@echo "open doc/_build/html/index.html"
+
+# The archive passes its own tests, and the wheel explains a model in an environment of its own.
+package: $(VENV)/.test
+	$(BIN)/pip install --quiet build
+	rm -rf dist build
+	$(BIN)/python -m build --outdir dist .
+	mkdir -p build/archive && tar -xzf dist/*.tar.gz --strip-components=1 -C build/archive
+	$(PYTHON) -m venv build/wheel
+	build/wheel/bin/pip install --quiet -c constraints.txt torch
+	build/wheel/bin/pip install --quiet -c constraints.txt dist/*.whl
+	cd build/wheel && bin/python ../../tests/check_wheel.py
+	cd build/archive && $(MAKE) test PYTHON=$(PYTHON)
 
 $(BIN)/pip:
 	$(PYTHON) -m venv $(VENV)

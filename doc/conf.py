@@ -9,6 +9,7 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import matplotlib
+from docutils import nodes
 
 matplotlib.use("agg")
 
@@ -27,7 +28,9 @@ version = release = sklearn_provenance.__version__
 extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
-    "sphinx.ext.mathjax",
+    "sphinx.ext.viewcode",
+    "sphinx-mathjax-offline",  # formulas without a network: MathJax as a file of the site
+    "sphinx_copybutton",
     "numpydoc",
     "sphinx_gallery.gen_gallery",
 ]
@@ -44,6 +47,10 @@ autoclass_content = "class"
 # Methods have sections of their own in the class template.
 numpydoc_show_class_members = False
 numpydoc_class_members_toctree = False
+
+# Prompts and outputs are not copied.
+copybutton_prompt_text = r">>> |\.\.\. |\$ "
+copybutton_prompt_is_regexp = True
 
 html_theme = "pydata_sphinx_theme"
 html_title = "sklearn_provenance"
@@ -63,6 +70,32 @@ html_theme_options = {
     "footer_end": [],
 }
 
+# What docstrings inherited from scikit-learn refer to, in its documentation.
+SKLEARN_PAGES = {
+    "accuracy_score": "modules/model_evaluation.html#accuracy-score",
+    "df_output_transform": "modules/df_output_transform.html",
+    "meta-estimator": "glossary.html#term-meta-estimator",
+    "metadata_routing": "metadata_routing.html",
+    "r2_score": "modules/model_evaluation.html#r2-score",
+    "sphx_glr_auto_examples_miscellaneous_plot_set_output.py": (
+        "auto_examples/miscellaneous/plot_set_output.html"
+    ),
+}
+
+
+def link_to_sklearn(app, env, node, content):
+    """Resolve a label of scikit-learn's documentation."""
+    page = SKLEARN_PAGES.get(node.get("reftarget"))
+    if page is None:
+        return None
+    url = f"https://scikit-learn.org/stable/{page}"
+    return nodes.reference("", content.astext(), refuri=url, internal=False)
+
+
+def setup(app):
+    app.connect("missing-reference", link_to_sklearn)
+
+
 sphinx_gallery_conf = {
     "examples_dirs": "../examples",
     "gallery_dirs": "auto_examples",
@@ -70,7 +103,10 @@ sphinx_gallery_conf = {
     "ignore_pattern": r"^(?!.*plot_).*\.py$",
     "within_subsection_order": "FileNameSortKey",
     "min_reported_time": 1,
+    "doc_module": ("sklearn_provenance",),
+    "backreferences_dir": "api/generated/backreferences",
     "show_memory": False,
+    "write_computation_times": False,
     "show_signature": False,
     "download_all_examples": False,
     "remove_config_comments": True,

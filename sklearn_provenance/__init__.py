@@ -1,4 +1,4 @@
-"""Which training examples is this prediction made of?"""
+"""Which training rows is this prediction made of, and what if they were gone?"""
 
 from ._explain import explain
 from ._utils.training import TrainingData
@@ -20,4 +20,4 @@ __all__ = [
     "TrainingData",
     "explain",
 ]
-__version__ = "0.1.0.dev0"
+__version__ = "0.2.0"

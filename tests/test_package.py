@@ -1,0 +1,41 @@
+"""What is said of the package in several places is the same everywhere."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import sklearn_provenance
+
+ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+CITATION = (ROOT / "CITATION.cff").read_text()
+CONDA = (ROOT / "conda" / "meta.yaml").read_text()
+NEWS = (ROOT / "doc" / "whats_new.rst").read_text()
+
+
+def test_one_version():
+    said = {
+        "pyproject.toml": PROJECT["version"],
+        "CITATION.cff": re.search(r"^version: (\S+)$", CITATION, re.M)[1],
+        "conda/meta.yaml": re.search(r'version: "(\S+)"', CONDA)[1],
+        "whats_new.rst": re.search(r"^(\d\S*) ", NEWS, re.M)[1],
+    }
+    assert said == dict.fromkeys(said, sklearn_provenance.__version__)
+
+
+def test_conda_asks_for_what_the_project_asks_for():
+    run = re.search(r"  run:\n((?:    - .*\n)+)", CONDA)[1]
+    needed = dict(line.split(" ") for line in re.findall(r"- (.+)", run))
+    assert needed.pop("python") == PROJECT["requires-python"]
+    needed["torch"] = needed.pop("pytorch")
+    assert sorted(name + bound for name, bound in needed.items()) == PROJECT["dependencies"]
+
+
+def test_the_archive_names_files_that_there_are():
+    lines = (ROOT / "MANIFEST.in").read_text().split("\n")
+    for line in lines:
+        command, *names = line.split() or [""]
+        if command == "include":
+            assert [name for name in names if not (ROOT / name).exists()] == []
+        elif command == "recursive-include":
+            assert (ROOT / names[0]).is_dir()
