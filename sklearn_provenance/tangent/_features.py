@@ -45,14 +45,11 @@ class Measured(NamedTuple):
         What rows are measured at; None where features alone were wanted, or are kept on disk.
     logits : torch.Tensor of shape (n_samples, n_classes) or None
         Logits in double precision; None also if the outputs are no logits.
-    norms : torch.Tensor of shape (n_samples,) or None
-        Squared norms of the gradients that the features are made of.
     """
 
     features: np.ndarray
     labels: torch.Tensor | None = None
     logits: torch.Tensor | None = None
-    norms: torch.Tensor | None = None
 
 
 class TangentFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -272,22 +269,18 @@ class TangentFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         step = batch_size_for(model, self.batch_size)
         shape = (n, self._n_features_out)
         dtype = np.float64 if model.dtype == torch.float64 else np.float32
-        batches = []  # (labels, logits, norms) of each
+        batches = []  # (labels, logits) of each
 
         def compute(rows):
             batch = model.linearise(take(x, rows), rows.start)
             given = None if y is None else y[rows]
             labels, logits = batch.labelled(given, decide)
-            norms = torch.zeros(len(labels), dtype=torch.float64)
-            factors = batch.factors(labels)
-            if not features_only:
-                factors = _adding_norms(factors, norms)
-            values = self._features(factors, len(labels))
+            values = self._features(batch.factors(labels), len(labels))
             check_finite(values, "features", rows.start)
             if logits is not None:
                 logits = logits.cpu()
             if not features_only:
-                batches.append((labels.cpu(), logits, norms))
+                batches.append((labels.cpu(), logits))
             return values.cpu().numpy()
 
         progress = "tangent features"
@@ -308,11 +301,11 @@ class TangentFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         compute_all()
         if features_only:
             return Measured(features)
-        labels, parts, norms = zip(*batches, strict=True)
+        labels, parts = zip(*batches, strict=True)
         logits = None
         if parts[0] is not None:
             logits = torch.cat(parts).double()
-        return Measured(features, torch.cat(labels), logits, torch.cat(norms))
+        return Measured(features, torch.cat(labels), logits)
 
     def _check_labels(self, y, n):
         """Return labels of n rows as a tensor on the CPU."""
@@ -391,10 +384,3 @@ def _row_shapes(x):
     if len(shapes) == 1:
         return shapes[0]
     return shapes
-
-
-def _adding_norms(factors, norms):
-    """Yield layers and factors as they are, and add their squared norms to ``norms`` (B,)."""
-    for layer, factor in factors:
-        norms += factor.norms().cpu()
-        yield layer, factor

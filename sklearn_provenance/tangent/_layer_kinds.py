@@ -8,6 +8,7 @@ import math
 import torch
 from torch import nn
 
+from ._convolved import Convolved
 from ._forms import Formed
 from ._layers import Layer, register_layer
 from ._lookup import Lookup
@@ -52,9 +53,13 @@ class _Columns(Layer):
         scale = self.scales[self.names["weight"]]
         if scale != 1:
             a = a * scale
+        return self._weight_and_bias(a, ones)
+
+    def _weight_and_bias(self, weight, bias):
+        """Join the columns of the weight and of the bias, if gradients are taken in it."""
         if "bias" not in self.names:
-            return a
-        return torch.cat([a, ones], -1)
+            return weight
+        return torch.cat([weight, bias], -1)
 
 
 @register_layer(nn.Linear)
@@ -102,6 +107,9 @@ class ConvolutionLayer(_Columns):
     """Weights and bias of a convolution: a position is a patch of the input."""
 
     def factor(self, module, x, g, n_rows):
+        batched = x.ndim == 2 + len(module.kernel_size) and len(x) == n_rows
+        if batched and module.groups == 1 and "weight" in self.names:
+            return Convolved(x, g, self, module)
         a = unfold(module, x)  # (calls, T, groups · I)
         g = g.flatten(2).transpose(1, 2)  # (calls, T, O)
         if module.groups > 1:

@@ -2,6 +2,7 @@
 
 import math
 
+import torch
 from torch import nn
 from torch.nn import functional as F
 
@@ -24,17 +25,16 @@ def unfold(module, x):
 
     T are the positions of the output.
     """
-    padding = []  # of the last axis first, as F.pad takes it
-    for i, size in enumerate(module.kernel_size):
-        if module.padding == "same":
-            total = module.dilation[i] * (size - 1)
-            padding = [total // 2, total - total // 2, *padding]
-        elif module.padding != "valid":
-            padding = [module.padding[i], module.padding[i], *padding]
-    if any(padding):
-        mode = {"zeros": "constant"}.get(module.padding_mode, module.padding_mode)
-        x = F.pad(x, padding, mode=mode)
     n = len(module.kernel_size)
+    x, padding = _padded(module, x)
+    if n < 3:
+        # (B, channels · kernel, T), whose copies are of whole lines of the input.
+        size = module.kernel_size, module.dilation, padding, module.stride
+        if n == 1:
+            x = x[:, :, None]
+            size = [(neutral, *part) for neutral, part in zip((1, 1, 0, 1), size, strict=True)]
+        return F.unfold(x, *size).mT
+    x = F.pad(x, [p for p in reversed(padding) for _ in range(2)])
     for i in range(n):
         dilation = module.dilation[i]
         window = dilation * (module.kernel_size[i] - 1) + 1
@@ -42,3 +42,47 @@ def unfold(module, x):
     # (B, channels, *output, *kernel) -> (B, *output, channels, *kernel)
     x = x.permute(0, *range(2, 2 + n), 1, *range(2 + n, 2 + 2 * n))
     return x.reshape(len(x), math.prod(x.shape[1 : 1 + n]), -1)
+
+
+def weight_gradient(module, x, y):
+    """Compute the gradient (O, channels, *kernel) in the weight of a convolution without groups.
+
+    ``x`` (B, channels, ...) is its input and ``y`` (B, O, ...) the gradient in its output. ``y``
+    may have another number of channels than the module: each has a gradient of its own.
+    """
+    x, padding = _padded(module, x)
+    size = (y.shape[1], module.in_channels, *module.kernel_size)
+    weight = x.new_empty(1).expand(size)  # of which only the shape matters
+    no_padding = [0] * len(padding)
+    wanted = [False, True, False]
+    _, gradient, _ = torch.ops.aten.convolution_backward(
+        y, x, weight, None, module.stride, padding, module.dilation, False, no_padding, 1, wanted
+    )
+    return gradient
+
+
+def _padded(module, x):
+    """Pad the input of a convolution as far as zeros on both sides alike would not do.
+
+    Returns
+    -------
+    x : torch.Tensor of shape (B, channels, ...)
+        The input, maybe padded.
+    padding : tuple of int
+        Zeros that are still to be added on both sides of each axis.
+    """
+    none = (0,) * len(module.kernel_size)
+    if module.padding == "valid":
+        return x, none
+    padding = []  # of the last axis first, as F.pad takes it
+    for i, size in enumerate(module.kernel_size):
+        if module.padding == "same":
+            total = module.dilation[i] * (size - 1)
+            padding = [total // 2, total - total // 2, *padding]
+        else:
+            padding = [module.padding[i], module.padding[i], *padding]
+    if module.padding_mode == "zeros":
+        if padding[::2] == padding[1::2]:
+            return x, tuple(padding[::-2])
+        return F.pad(x, padding), none
+    return F.pad(x, padding, mode=module.padding_mode), none

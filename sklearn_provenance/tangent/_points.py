@@ -28,19 +28,16 @@ class ExplicitPoints:
         Label of each.
     logits : Tensor of shape (n, n_classes), default=None
         Logits of each.
-    sketched : Tensor of shape (n,), default=None
-        Squared norms of what φ is a sketch of.
     device : torch.device, default="cpu"
         Where products are computed.
     """
 
     most_components = math.inf  # φ is an array already: it costs nothing to write it out
 
-    def __init__(self, array, labels, logits=None, sketched=None, device="cpu"):
+    def __init__(self, array, labels, logits=None, device="cpu"):
         self.array = array
         self.labels = labels
         self.logits = logits
-        self.sketched = sketched
         self.device = device
 
     def __len__(self):
@@ -63,7 +60,6 @@ class ExplicitPoints:
             self.array[rows.numpy()],
             self.labels[rows],
             _take_or_none(self.logits, rows),
-            _take_or_none(self.sketched, rows),
             self.device,
         )
 

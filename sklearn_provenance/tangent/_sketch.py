@@ -116,9 +116,8 @@ class TensorMap(Map):
         return T * fft < n_in * n_out * (_SCATTER + _GEMM * T)
 
     def _convolve(self, spectrum, factor):
-        B, T, _ = factor.a.shape
-        step = max(1, _BLOCK // (T * self.n_components))
-        for i in range(0, B, step):
+        step = max(1, _BLOCK // (factor.positions * self.n_components))
+        for i in range(0, len(factor), step):
             part = factor[i : i + step]
             product = self._spectrum(part.a, self.column, self.column_sign)  # (b, T, K // 2 + 1)
             product *= self._spectrum(part.g, self.row, self.row_sign)

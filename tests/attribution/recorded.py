@@ -126,6 +126,9 @@ def answers(model, method):
     """What an attributor answers: explain, of training rows by the others, attribute, select."""
     estimator, X, y, queries = MODELS[model]()
     cls, params = METHODS[method]
+    if params.get("features") is SKETCH:
+        # The noise variance was a multiple of the exact kernel's mean diagonal, not the sketch's.
+        params = params | {"noise_variance": cls(estimator).fit(X, y).noise_variance_}
     attributor = cls(estimator, **params).fit(X, y)
     named = attributor.explain(queries, k=6)
     among = attributor.explain(k=4)

@@ -91,6 +91,12 @@ candidates_ : {"same_class", "all"}
     "noise_variance_": """\
 noise_variance_ : float
     σ² in use.""",
+    "noise_scale_": """\
+noise_scale_ : float or None
+    Mean kernel diagonal of the training rows at their own labels, the mean squared norm of their
+    features (of sketches where these are compared). Where a network would have to run for no other
+    reason, it is that of 256 rows, always the same; then it is None where ``noise_variance`` is a
+    number, which does not need it.""",
     "features_": """\
 features_ : object or None
     The fitted ``features``, if they are not exact.""",

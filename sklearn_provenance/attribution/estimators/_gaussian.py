@@ -29,6 +29,8 @@ SCALE_CONSTANT = 10.0
 # A mean kernel diagonal between 1 / LARGEST_SCALE and this has squares that neither overflow nor
 # vanish, even where the diagonal of a single row is far from the mean.
 LARGEST_SCALE = 1e140
+# A noise variance up to this is not compared with the kernel where its diagonal would cost a pass.
+USUAL_NUMBER = 1e70
 
 
 def _in_kernel_units(noise_variance, diagonal):
@@ -116,13 +118,15 @@ class GaussianAttributor(BaseAttributor):
         """
         rows = self._rows
         features = self._features
-        # The mean kernel diagonal, with every row at its own label.
-        if features.per_label and (needs_all_rows or not self._same_class):
-            # The rule measures rows at the labels of queries. It does not need their points at
-            # their own labels, so only the norms of these are computed.
-            scale = features.norms(rows.inputs, rows.labels).mean().item()
+        self.noise_scale_ = None
+        if not (features.per_label and (needs_all_rows or not self._same_class)):
+            scale = rows.own().norms().mean().item()
+        elif isinstance(self.noise_variance, str) or self.noise_variance > USUAL_NUMBER:
+            # The rule measures rows at the labels of queries, and nothing at their own labels.
+            scale = features.mean_norm(rows.inputs, rows.labels)
         else:
-            scale = features.scale(rows.own(), rows.inputs)
+            self.noise_variance_ = float(self.noise_variance)
+            return self.noise_variance_
         if not scale > 0:
             raise ValueError("the tangent features of all training rows are zero")
         if not 1 / LARGEST_SCALE < scale < LARGEST_SCALE:
@@ -130,6 +134,7 @@ class GaussianAttributor(BaseAttributor):
                 f"the mean squared norm of features must lie between {1 / LARGEST_SCALE:.0e} and "
                 f"{LARGEST_SCALE:.0e}, so that squares of the kernel are finite; got {scale:.3g}"
             )
+        self.noise_scale_ = scale
         noise_variance = _in_kernel_units(self.noise_variance, scale)
         if noise_variance > LARGEST_SCALE * scale:
             raise ValueError(

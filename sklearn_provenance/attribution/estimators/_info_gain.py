@@ -50,7 +50,7 @@ class InfoGainAttributor(GaussianAttributor):
 
     Attributes
     ----------
-    {estimator_} {training_} {classes_} {candidates_} {noise_variance_} {features_}
+    {estimator_} {training_} {classes_} {candidates_} {noise_variance_} {noise_scale_} {features_}
     {coverage_} {n_features_in_} {feature_names_in_}
 
     See Also

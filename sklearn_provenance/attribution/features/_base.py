@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from ..._utils.copies import find_copies, join
+from ..._utils.rows import take_rows
 from ...information._last_layer import Head
 from ...information._softmax import measurement_gradient
 from ...tangent import Coverage, TangentFeatures, TangentModel, TangentRows
@@ -25,6 +26,32 @@ from ._settings import sketch_of
 
 # Parameters up to which transform() may give the whole Jacobian.
 DENSE_LIMIT = 2**16
+
+
+# Rows whose mean squared norm stands for that of all rows.
+_SAMPLED = 256
+
+
+def some_rows(inputs, labels):
+    """Draw the rows of which the mean squared norm is taken where each row costs a pass.
+
+    Parameters
+    ----------
+    inputs : object
+        What features made of the training rows.
+    labels : ndarray of shape (n,)
+        Their labels.
+
+    Returns
+    -------
+    inputs, labels
+        Those of 256 rows, the same whenever they are drawn; of all rows where there are fewer.
+    """
+    n = len(labels)
+    if n <= _SAMPLED:
+        return inputs, labels
+    numbers = np.sort(np.random.default_rng(0).choice(n, _SAMPLED, replace=False))
+    return take_rows(inputs, numbers), labels[numbers]
 
 
 class Features(ABC):
@@ -102,13 +129,9 @@ class Features(ABC):
         """Bytes that points of rows take as long as they are there, beside the inputs."""
         return 0
 
-    def scale(self, points, inputs):
-        """Mean squared norm of φ of points, made of inputs."""
-        return points.norms().mean().item()
-
-    def norms(self, inputs, labels):
-        """Squared norms (n,) of training rows whose points are not wanted."""
-        return self.training_points(inputs, labels).norms()
+    def mean_norm(self, inputs, labels):
+        """Mean squared norm of φ of training rows whose points are not wanted."""
+        return self.training_points(inputs, labels).norms().mean().item()
 
     def components(self, inputs):
         """Columns of φ, and how many pay to be multiplied out whatever the number of rows."""
@@ -239,12 +262,9 @@ class ExactFeatures(Features):
             return TangentRows(tangent, inputs, labels, **self.settings)
         return RememberedRows(tangent, self.cache, kind, inputs, labels, **self.settings)
 
-    def norms(self, inputs, labels):
-        """Compute squared norms (n,) of training rows, whose gradients are not kept."""
-        if self.cache.memory is not None:
-            return super().norms(inputs, labels)
-        settings = self.settings | {"memory_limit": 0}
-        return TangentRows(self.rows_tangent, inputs, labels, **settings).norms()
+    def mean_norm(self, inputs, labels):
+        """Mean squared norm of some training rows, see :func:`some_rows`."""
+        return super().mean_norm(*some_rows(inputs, labels))
 
     def components(self, inputs):
         """Parameters with influence, and how many pay to be multiplied out."""

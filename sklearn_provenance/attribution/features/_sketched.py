@@ -3,9 +3,8 @@
 import torch
 
 from ..._utils.rows import n_rows
-from ...tangent import TangentRows
 from ...tangent._points import ExplicitPoints
-from ._base import Features
+from ._base import Features, some_rows
 
 
 class SketchedFeatures(Features):
@@ -28,8 +27,8 @@ class SketchedFeatures(Features):
 
     def points(self, inputs, labels=None):
         """Points of rows at labels (n,); None takes the predicted ones, in the same pass."""
-        array, labels, logits, norms = self.cache("sketch", self._measured, inputs, labels)
-        return ExplicitPoints(array, labels, logits, sketched=norms, device=self.device)
+        array, labels, logits = self.cache("sketch", self._measured, inputs, labels)
+        return ExplicitPoints(array, labels, logits, device=self.device)
 
     def _measured(self, inputs, labels):
         features = self.fitted
@@ -40,22 +39,11 @@ class SketchedFeatures(Features):
         if labels is None:
             labels = self.model.decide(logits)
         labels = torch.as_tensor(labels)
-        return features.transform(inputs, labels), labels.cpu(), logits.cpu().double(), None
+        return features.transform(inputs, labels), labels.cpu(), logits.cpu().double()
 
-    def scale(self, points, inputs):
-        """Mean squared norm of the network's φ, which that of the sketch is on average."""
-        norms = points.sketched
-        if norms is None:
-            norms = self.norms(inputs, points.labels)
-        return norms.mean().item()
-
-    def norms(self, inputs, labels):
-        """Compute squared norms (n,) of the network's φ."""
-        return self.cache("norms", self._norms, inputs, labels)
-
-    def _norms(self, inputs, labels):
-        settings = {"batch_size": self.fitted.batch_size, "memory_limit": 0}
-        return TangentRows(self.tangent, inputs, labels, **settings).norms()
+    def mean_norm(self, inputs, labels):
+        """Mean squared norm of the sketches of some training rows, see :func:`some_rows`."""
+        return super().mean_norm(*some_rows(inputs, labels))
 
     def n_bytes(self, inputs):
         """Bytes of the sketch of rows; a store keeps it on disk."""

@@ -1,0 +1,75 @@
+"""The form of a convolution's gradients: patches of its input are cut only where they are needed.
+
+Shapes in comments as in :mod:`._forms`; C channels of the input.
+"""
+
+import torch
+
+from ._forms import Formed
+from ._outer import Outer
+from ._patches import unfold, weight_gradient
+
+
+class Convolved(Outer):
+    """G = Σ_t g_t a_tᵀ over patches a_t of a convolution's input x.
+
+    On a CPU, a convolution computes G from x itself. Patches hold every number of x once for each
+    place of the kernel, and copying them would take longer than the product.
+
+    Parameters
+    ----------
+    x : torch.Tensor of shape (B, C, ...)
+        Input of the convolution, one call for each row.
+    y : torch.Tensor of shape (B, O, ...)
+        Gradients of the measurements in its output.
+    layer : Layer
+        Scales patches, and appends the 1 that the bias multiplies.
+    module : torch.nn.Module
+        The convolution, without groups, whose weight gradients are taken in.
+    """
+
+    def __init__(self, x, y, layer, module):
+        self.x = x
+        self.y = y
+        self.layer = layer
+        self.module = module
+
+    @property
+    def a(self):
+        """Patches (B, T, I)."""
+        return self.layer._columns(unfold(self.module, self.x))
+
+    @property
+    def g(self):
+        """Gradients (B, T, O) in the output."""
+        return self.y.flatten(2).mT
+
+    @property
+    def shape(self):
+        return self.layer.shape
+
+    @property
+    def positions(self):
+        return self.y[0, 0].numel()
+
+    def matrix(self):
+        if self.x.device.type != "cpu":  # where many small calls cost more than the copies
+            return super().matrix()
+        return torch.cat([self._sum(self[i : i + 1]) for i in range(len(self))])
+
+    def total(self, weights):
+        scaled = self.y * weights.reshape(-1, *[1] * (self.y.ndim - 1))
+        return self._sum(self._with({"y": scaled}))[0]
+
+    def compact(self):
+        n_out, n_in = self.shape
+        if self.n_numbers > len(self) * n_in * n_out:
+            return Formed(self.matrix())
+        return self
+
+    def _sum(self, part):
+        """Compute the sum (1, O, I) of the gradients of some rows."""
+        scale = self.layer.scales[self.layer.names["weight"]]
+        weight = weight_gradient(self.module, part.x, part.y).flatten(1) * scale  # (O, C · kernel)
+        bias = part.y.flatten(2).sum((0, 2))[:, None]  # (O, 1)
+        return self.layer._weight_and_bias(weight, bias)[None]

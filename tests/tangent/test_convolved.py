@@ -1,0 +1,76 @@
+"""Gradients of convolutions from their input are those of autograd and of patches."""
+
+import pytest
+import torch
+from torch import nn
+
+from sklearn_provenance.tangent._convolved import Convolved
+from sklearn_provenance.tangent._forms import Formed
+from sklearn_provenance.tangent._network_layers import find_layers
+from sklearn_provenance.tangent._outer import Outer
+
+pytestmark = pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel lengths")
+
+CONVOLUTIONS = {
+    "lines": (nn.Conv1d(3, 4, 3, padding=1), (9,)),
+    "stride": (nn.Conv2d(3, 4, (3, 2), stride=(2, 1), padding=(1, 0)), (9, 8)),
+    "more on one side": (nn.Conv1d(3, 4, 2, padding="same", dilation=3), (8,)),
+    "reflected": (nn.Conv2d(3, 4, 3, padding="same", padding_mode="reflect"), (6, 5)),
+    "circular": (nn.Conv2d(3, 4, 3, padding=1, padding_mode="circular", bias=False), (6, 5)),
+    "valid": (nn.Conv2d(3, 4, 3, padding="valid", stride=3), (10, 10)),
+    "volumes": (nn.Conv3d(2, 4, (3, 2, 2), padding=(1, 0, 1), dilation=(1, 2, 1)), (5, 6, 4)),
+    "one position": (nn.Conv2d(3, 4, 3), (3, 3)),
+}
+
+
+def form_of(name, n=5):
+    """The form of the sum of squared outputs, its layer, and autograd's gradients (n, O, I)."""
+    convolution, size = CONVOLUTIONS[name]
+    convolution = convolution.double()
+    torch.manual_seed(0)
+    x = torch.randn(n, convolution.in_channels, *size, dtype=torch.float64)
+    (layer,) = find_layers(convolution, dict(convolution.named_parameters()), 1.5)
+    y = convolution(x)
+    rows = []
+    for i in range(n):
+        value = convolution(x[i : i + 1]).square().sum() / 2
+        found = torch.autograd.grad(value, list(layer.weights.values()))
+        by_name = zip(layer.weights, found, strict=True)
+        rows.append(layer.join({name: g[None] for name, g in by_name}).matrix())
+    form = layer.factor(convolution, x, y.detach(), n)
+    return form, torch.cat(rows)
+
+
+@pytest.mark.parametrize("name", CONVOLUTIONS)
+def test_gradients_are_those_of_autograd_and_of_patches(name):
+    form, expected = form_of(name)
+    assert type(form) is Convolved
+    patches = Outer(form.a, form.g)
+    assert form.shape == patches.shape == expected.shape[1:]
+    assert form.positions == patches.positions
+    weights = torch.tensor([0.5, -1.0, 2.0, 0.0, 3.0], dtype=torch.float64)
+    for one in (form, patches):
+        torch.testing.assert_close(one.matrix(), expected)
+        torch.testing.assert_close(one.total(weights), torch.tensordot(weights, expected, 1))
+        torch.testing.assert_close(one.norms(), expected.square().sum((1, 2)))
+        kernel = expected.flatten(1) @ expected.flatten(1).mT
+        torch.testing.assert_close(one.inner(one[1:4]), kernel[:, 1:4])
+
+
+@pytest.mark.parametrize("name", CONVOLUTIONS)
+def test_batches_are_selected_joined_and_converted(name):
+    form, expected = form_of(name)
+    joined = Convolved.concatenate([form[3:], form[torch.tensor([2, 0])]])
+    torch.testing.assert_close(joined.matrix(), expected[[3, 4, 2, 0]])
+    torch.testing.assert_close(
+        form.cast(torch.float32).matrix(), expected.float(), rtol=1e-4, atol=1e-4
+    )
+    torch.testing.assert_close((form + form).matrix(), 2 * expected)
+    compact = form.compact()
+    assert compact.n_numbers <= form.n_numbers
+    torch.testing.assert_close(compact.matrix(), expected)
+
+
+def test_what_is_kept_is_the_smaller_of_input_and_gradients():
+    kinds = {name: type(form_of(name)[0].compact()) for name in ("volumes", "one position")}
+    assert kinds == {"volumes": Formed, "one position": Convolved}
