@@ -29,8 +29,6 @@ def as_batch(X, model):
     """
     if is_structure(X):
         return map_structure(X, lambda part: as_batch(part, model))
-    if isinstance(X, OnDemand):
-        return X[slice(None)]
     check_readable(X, "X")
     if issparse(X):
         X = X.toarray()
@@ -67,11 +65,8 @@ def _dtype(dtype, model):
     """Choose the type of numbers for an array of some type."""
     if dtype.kind == "f":
         return np.float64 if dtype.itemsize > 8 else dtype.newbyteorder("=")
-    module = getattr(model, "module", None)
-    if module is None:
-        return np.float64
     tables = (nn.Embedding, nn.EmbeddingBag)
-    if not any(isinstance(m, tables) for m in module.modules()):
+    if not any(isinstance(m, tables) for m in model.module.modules()):
         return np.float64
     return np.int32 if dtype == np.int32 else np.int64
 
@@ -136,9 +131,7 @@ class OnDemand:
         return as_batch(self.source[self._numbers(rows)], self.model)
 
     def only(self, rows):
-        """Select some of the rows, without converting them."""
-        if isinstance(rows, slice):
-            rows = np.arange(len(self))[rows]
+        """Select some of the rows by their numbers, without converting them."""
         return OnDemand(self.source, self.model, self._numbers(rows))
 
     def is_floating_point(self):

@@ -117,7 +117,7 @@ class _SideMoments:
         for total, side in zip((self.left, self.right), factor.sides(), strict=True):
             if total is not None and side is not None:
                 rows, largest = divide_by_largest((side * scales[:, None, None]).flatten(0, 1))
-                total += (rows.mT @ rows).to(total.device).double() * largest**2
+                total += (rows.mT @ rows).to(total.device).double() * (largest * largest)
 
     def fisher(self, model):
         """Make a LayerFisher with Λ = 0."""

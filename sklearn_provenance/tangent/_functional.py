@@ -85,15 +85,14 @@ class Functional:
 
     def give_up_vmap(self, names):
         """Compute row by row from now on, and warn that this is slow."""
-        if self.vectorised:
-            self.vectorised = False
-            warnings.warn(
-                f"the gradients of {', '.join(names)} are computed row by row, which is slow: the "
-                "layers' factors do not follow what the module computes, and torch.func.vmap "
-                "cannot run it",
-                UserWarning,
-                stacklevel=2,
-            )
+        self.vectorised = False
+        warnings.warn(
+            f"the gradients of {', '.join(names)} are computed row by row, which is slow: the "
+            "layers' factors do not follow what the module computes, and torch.func.vmap "
+            "cannot run it",
+            UserWarning,
+            stacklevel=2,
+        )
 
     def one(self, weights, x, label):
         """Compute the gradients of a single row.

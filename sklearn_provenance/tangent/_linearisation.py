@@ -16,7 +16,7 @@ from ._comparison import close, random_weights
 from ._forms import Form
 from ._layers import Layer
 from ._network_layers import sums_of_calls
-from ._outputs import all_finite, check_labels, finite_logits, scalar
+from ._outputs import all_finite, check_labels, finite_logits, measured
 from ._routes import RouteChanged
 
 # Rows up to which every batch's factors are compared with autograd.
@@ -240,14 +240,7 @@ class Linearisation:
 
     def _measured(self, labels):
         """Compute the measurements (B,), with the graph that led to them."""
-        values = scalar(self.outputs, labels, self.model.measurement)
-        shape = tuple(getattr(values, "shape", ()))
-        if not isinstance(values, torch.Tensor) or shape != (self.n_samples,):
-            raise ValueError(
-                f"measurement must return one number a row, a tensor of shape ({self.n_samples},); "
-                f"got {type(values).__name__} of shape {shape}"
-            )
-        return values
+        return measured(self.outputs, labels, self.model.measurement, self.n_samples)
 
     def _backward(self, labels):
         """Compute the gradients of the layers' outputs.

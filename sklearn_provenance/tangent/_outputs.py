@@ -232,6 +232,18 @@ def scalar(outputs, target, measurement):
     return measure(outputs, target, measurement)
 
 
+def measured(outputs, target, measurement, n_rows):
+    """Compute the scalars of rows by :func:`scalar`, or raise unless there is one for each row."""
+    values = scalar(outputs, target, measurement)
+    shape = tuple(getattr(values, "shape", ()))
+    if not isinstance(values, torch.Tensor) or shape != (n_rows,):
+        raise ValueError(
+            f"measurement must return one number a row, a tensor of shape ({n_rows},); "
+            f"got {type(values).__name__} of shape {shape}"
+        )
+    return values
+
+
 def check_measurement(measurement):
     """Raise unless the measurement is one of the names or a callable."""
     if not callable(measurement) and measurement not in ALL_MEASUREMENTS:

@@ -9,7 +9,7 @@ from ._batches import take
 from ._comparison import close, norm, random_weights
 from ._examination import examined_rows
 from ._linearisation import Linearisation
-from ._outputs import warn_of_probabilities
+from ._outputs import measured, warn_of_probabilities
 
 
 class Examination:
@@ -120,7 +120,10 @@ class Examination:
         if callable(measurement):
             labels = self.labels[order]
             together = batch._measured(labels)
-            alone = [measurement(output, labels[i : i + 1]) for i, output in enumerate(alone)]
+            alone = [
+                measured(output, labels[i : i + 1], measurement, 1)
+                for i, output in enumerate(alone)
+            ]
         alone = torch.cat([part.detach() for part in alone])
         if not close(together.detach(), alone):
             raise ValueError(

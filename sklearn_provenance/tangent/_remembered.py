@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from .._utils.rows import take_rows
+from ..information._ranking import first_of
 from ._rows import TangentRows
 
 
@@ -48,6 +49,8 @@ class RememberedRows:
     def equalise(self, copies):
         """Give each row the gradient of the first row that it is a copy of, when it is computed."""
         self._copies = copies
+        if "rows" in vars(self):  # they were made
+            self.rows.equalise(copies)
 
     def _predict(self, X, _):
         self.rows = TangentRows(self.model, X, **self.settings)
@@ -77,7 +80,9 @@ class RememberedRows:
             self.labels[numbers],
             **self.settings,
         )
-        if "rows" in vars(self):  # they were made
+        if self._copies is not None:
+            taken._copies = first_of(self._copies[numbers])
+        if "rows" in vars(self):
             taken.rows = self.rows.take(numbers)
         return taken
 

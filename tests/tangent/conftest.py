@@ -183,6 +183,7 @@ def volumes():
     return nn.Sequential(
         nn.Conv3d(1, 2, (2, 3, 2), padding=(1, 0, 1)),
         nn.Tanh(),
+        nn.Conv3d(2, 2, 1, padding="valid"),
         nn.ConvTranspose3d(2, 2, 2),
         nn.Flatten(),
         nn.LazyLinear(3),

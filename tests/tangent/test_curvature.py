@@ -439,6 +439,16 @@ def test_gradients_that_are_not_finite_are_refused():
         fit_fisher(model, x, given_labels([0, 1, 0]))
 
 
+def test_moments_that_overflow_are_refused():
+    network = nn.Linear(2, 2, bias=False).double()
+    with torch.no_grad():
+        network.weight.fill_(1e-200)
+    x = torch.tensor([[1.0, 1.0], [1.0, -1.0], [2.0, 2.0]], dtype=torch.float64) * 1e200
+    model = TangentModel(network, measurement="log_probability")
+    with pytest.raises(ValueError, match="log p must be finite, got others in 'weight'"):
+        fit_fisher(model, x, given_labels([0, 1, 0]))
+
+
 def test_progress_and_silence(capsys):
     _, model, queries, x, labels, q, q_labels = setting("mlp")
     for verbose in (True, False):

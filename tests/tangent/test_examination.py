@@ -20,6 +20,7 @@ from sklearn_provenance.tangent import (
     tangent_kernel,
 )
 from sklearn_provenance.tangent._examination import examined_rows
+from sklearn_provenance.tangent._forms import Formed
 
 from .conftest import reference
 
@@ -355,3 +356,83 @@ def test_measurements_of_users():
         bad.plan(x)
     own = TangentModel(network, measurement=lambda out, y: out[:, 0])
     torch.testing.assert_close(TangentRows(own, x).matrix(), jacobian)
+
+
+@pytest.mark.parametrize("where", ["rows", "kernel", "diagonal", "features"])
+def test_what_was_computed_before_a_route_changed_is_computed_again(where):
+    """Planned on rows for which a layer's calls tell its gradient, and asked about others."""
+    torch.manual_seed(0)
+    network = nn.Sequential(Sometimes(6, 5), nn.Tanh(), nn.Linear(5, 3)).double()
+    x, labels = torch.randn(9, 6).double(), torch.arange(9) % 3
+    x[:, 0] = torch.tensor([0.0] * 5 + [1.0] * 4)
+    expected = reference(network, x, labels)
+    kernel = expected @ expected.T
+    model = TangentModel(network).plan(x[:4])
+    assert set(model.coverage.routes.values()) == {"factors"}
+    if where == "rows":
+        found = TangentRows(model, x, labels, batch_size=2).inner()
+    elif where == "kernel":
+        found = tangent_kernel(model, x, labels, batch_size=2)
+    elif where == "diagonal":
+        found = tangent_diagonal(model, x, labels, batch_size=2)
+        kernel = kernel.diagonal()
+    else:
+        features = TangentFeatures(network, "exact", batch_size=2).fit(x[:4])
+        model = features.model_
+        found = torch.as_tensor(features.transform(x, labels))
+        found = found @ found.T
+    assert model.coverage.routes["0.weight"] == "functional"
+    torch.testing.assert_close(found, kernel)
+
+
+def test_measurements_that_depend_on_the_batch_are_refused():
+    """Finite for a row alone, and not in a batch."""
+    outputs = lambda module, x: {"mean": module(x)[:, 0]}  # noqa: E731
+
+    def measurement(out, y):
+        return out["mean"] / (len(out["mean"]) == 1)
+
+    model = TangentModel(nn.Linear(6, 1), forward=outputs, measurement=measurement)
+    with pytest.raises(ValueError, match="must not depend on the other rows"):
+        model.plan(torch.randn(5, 6))
+
+
+def test_one_number_is_measured_for_a_row_alone():
+    model = TangentModel(nn.Linear(6, 1), measurement=lambda out, y: out.squeeze())
+    with pytest.raises(ValueError, match=r"a tensor of shape \(1,\); got Tensor of shape \(\)"):
+        model.plan(torch.randn(5, 6))
+
+
+class Mistaken(nn.Linear):
+    """A module whose layer gives gradients of another shape."""
+
+
+def test_layers_of_users_that_give_another_shape_take_the_slow_route():
+    torch.manual_seed(0)
+    x, labels = torch.randn(7, 6).double(), torch.arange(7) % 3
+    network = nn.Sequential(Mistaken(6, 5, bias=False), nn.Tanh(), nn.Linear(5, 3)).double()
+
+    @register_layer(Mistaken)
+    class MistakenLayer(Layer):
+        def factor(self, module, x, g, n_rows):
+            return Formed(torch.einsum("bi,bo->bio", x, g))
+
+    rows = TangentRows(TangentModel(network), x, labels)
+    assert rows.model.coverage.routes["0.weight"] == "functional"
+    torch.testing.assert_close(rows.matrix(), reference(network, x, labels))
+
+
+def test_targets_of_users_are_one_for_each_row_and_made_in_any_mode():
+    torch.manual_seed(0)
+    network, x = nn.Linear(6, 1, bias=False), torch.randn(5, 6)
+    measurement = lambda out, y: out[:, 0] * y  # noqa: E731
+    model = TangentModel(network, measurement=measurement).plan(x, torch.ones(5))
+    with torch.inference_mode():
+        targets = torch.arange(5.0)
+    batch = model.linearise(x)
+    forms = {layer.key: form.matrix()[:, 0] for layer, form in batch.factors(targets)}
+    torch.testing.assert_close(forms["weight"], x * targets[:, None])
+    with pytest.raises(ValueError, match="one entry for each of 5 rows, got 3"):
+        list(batch.factors(targets[:3]))
+    with pytest.raises(ValueError, match=r"labels must have shape \(5,\), one for each row; got"):
+        list(TangentModel(nn.Linear(6, 3)).linearise(x).factors([0, 1]))

@@ -49,7 +49,7 @@ def test_gradients_and_kernel_equal_autograd(name, dtype, tolerance, measurement
         ("shapes", {"position.weight"}),
         ("labels", set()),
         ("shared", set()),
-        ("volumes", {"2.weight", "2.bias"}),
+        ("volumes", {"3.weight", "3.bias"}),
         ("own", {"gain", "mixing", "temperature"}),
         ("tied", {"embedding.weight", "head.bias"}),
         ("lies", {"0.weight", "0.bias"}),
@@ -339,6 +339,17 @@ class BatchDependent(nn.Linear):
         return super().forward(x - x.mean(0))
 
 
+class Part(nn.Linear):
+    """Some of the rows and columns."""
+
+    def __init__(self, n_rows, n_columns):
+        super().__init__(6, 3)
+        self.n_rows, self.n_columns = n_rows, n_columns
+
+    def forward(self, x):
+        return super().forward(x)[: self.n_rows, : self.n_columns]
+
+
 @pytest.mark.parametrize(
     ("network", "error", "message"),
     [
@@ -350,6 +361,13 @@ class BatchDependent(nn.Linear):
         (nn.BatchNorm1d(6, track_running_stats=False), ValueError, "statistics of its batch"),
         (nn.Embedding(6, 3, max_norm=1.0), ValueError, "max_norm"),
         (BatchDependent(6, 3), ValueError, "other rows of its batch"),
+        (Part(1, 3), ValueError, "one row of logits for each of 5 rows, got 1"),
+        (Part(5, 0), ValueError, "at least one logit for each row, got none"),
+        (
+            nn.Sequential(nn.Linear(6, 6), nn.Linear(6, 3, device="meta")),
+            ValueError,
+            r"must be on one device, got \['cpu', 'meta'\]",
+        ),
         (TwoHeads(), ValueError, r"Pass forward=lambda module, x: module\(x\)\[1\]"),
         (nn.Unflatten(1, (2, 3)), ValueError, "must have parameters"),
         (nn.Sequential(nn.Linear(6, 6), nn.Unflatten(1, (2, 3))), ValueError, "must return logits"),
@@ -358,3 +376,68 @@ class BatchDependent(nn.Linear):
 def test_errors_say_what_to_do(network, error, message):
     with pytest.raises(error, match=message):
         TangentModel(network).plan(torch.randn(5, 6))
+
+
+class Partly(nn.Module):
+    """Layers that are called by keyword, without gradients, and as usual."""
+
+    def __init__(self):
+        super().__init__()
+        self.fixed, self.named, self.head = nn.Linear(6, 4), nn.Linear(6, 4), nn.Linear(4, 3)
+
+    def forward(self, x):
+        with torch.no_grad():
+            fixed = self.fixed(x)
+        return self.head(torch.tanh(fixed + self.named(input=x)))
+
+
+def test_calls_that_tell_nothing_take_the_slow_route():
+    torch.manual_seed(0)
+    network, x, labels = Partly().double(), torch.randn(5, 6).double(), torch.arange(5) % 3
+    model = TangentModel(network).plan(x)
+    routes = {name.partition(".")[0]: route for name, route in model.coverage.routes.items()}
+    assert routes == {"fixed": "idle", "named": "functional", "head": "factors"}
+    expected = reference(network, x, labels)[:, 28:]  # without those of the fixed layer
+    torch.testing.assert_close(TangentRows(model, x, labels).matrix(), expected)
+
+
+def test_the_scale_of_a_recurrent_layer_is_that_of_its_inputs():
+    """In [IT] weights are divided by the root of the number of inputs that they sum over."""
+    network, x, labels = build("mlp")
+    network = nn.Sequential(nn.Unflatten(1, (2, 3)), nn.RNN(3, 4, batch_first=True)).double()
+    forward = lambda module, x: module(x)[0][:, -1]  # noqa: E731
+    plain = TangentModel(network, forward=forward)
+    scaled = TangentModel(network, forward=forward, ntk_parameterization=1.0)
+    names = dict(network.named_parameters())
+    sizes = [p.numel() for p in names.values()]
+    fan_in = {"1.weight_ih_l0": 3, "1.weight_hh_l0": 4}
+    parts = TangentRows(plain, x, labels).matrix().split(sizes, 1)
+    expected = [g / fan_in.get(name, 1) ** 0.5 for name, g in zip(names, parts, strict=True)]
+    found = TangentRows(scaled, x, labels).matrix()
+    torch.testing.assert_close(found, torch.cat(expected, 1))
+
+
+@pytest.mark.parametrize("name", ["weight", "bias"])
+def test_normalisations_of_one_of_their_parameters(name):
+    network, x, labels = build("convolutions")
+    names = [f"1.{name}", f"4.{name}"]
+    rows = TangentRows(TangentModel(network, parameters=names), x, labels)
+    assert set(rows.model.coverage.routes.values()) == {"factors", "excluded"}
+    sizes = [p.numel() for p in network.parameters()]
+    parts = reference(network, x, labels).split(sizes, 1)
+    by_name = dict(zip([n for n, _ in network.named_parameters()], parts, strict=True))
+    expected = torch.cat([by_name[name] for name in names], 1)
+    torch.testing.assert_close(rows.matrix(), expected)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ("some", r'parameters must be "auto", "trainable", "all" or a list .*; got \'some\''),
+        (["weight", "scale"], r"parameters must name some of .*; got \['scale'\]"),
+        ([], "got none"),
+    ],
+)
+def test_parameters_must_be_those_of_the_module(parameters, message):
+    with pytest.raises(ValueError, match=message):
+        TangentModel(nn.Linear(6, 3), parameters=parameters)

@@ -220,6 +220,8 @@ def test_effective_dimension_refuses():
         effective_dimension(np.eye(2), 0.0)
     with pytest.raises(ValueError, match="kernel must be square"):
         effective_dimension(np.ones((2, 3)), 1.0, kernel=True)
+    with pytest.raises(ValueError, match=r"two dimensions, got shape \(3,\)"):
+        effective_dimension(np.ones(3), 1.0)
 
 
 @pytest.mark.parametrize("n_components", ["exact", 8])

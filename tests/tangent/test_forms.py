@@ -101,3 +101,23 @@ def test_a_new_form_has_a_curvature(data):
         for rows in (TangentRows(model, x, labels) for model in (ours, theirs))
     ]
     torch.testing.assert_close(*scores)
+
+
+class Again(nn.Module):
+    """A layer that is called twice: forms are added."""
+
+    def __init__(self, kind):
+        super().__init__()
+        torch.manual_seed(0)
+        self.own, self.head = kind(4, 4, bias=False), nn.Linear(4, 3)
+
+    def forward(self, x):
+        return self.head(torch.tanh(self.own(torch.tanh(self.own(x)))))
+
+
+def test_a_new_form_is_added_to_itself(data):
+    x, labels = data
+    ours, theirs = (TangentModel(Again(kind).double()) for kind in (Projection, nn.Linear))
+    found = tangent_kernel(ours, x, labels)
+    assert set(ours.coverage.routes.values()) == {"factors"}
+    torch.testing.assert_close(found, tangent_kernel(theirs, x, labels))

@@ -79,3 +79,14 @@ def test_explicit_rows_in_blocks(monkeypatch, numbers):
     torch.testing.assert_close(points.times(weights), phi @ weights.mT)
     shares = torch.as_tensor(rng.normal(size=(20, 2)))
     torch.testing.assert_close(points.combine(shares), shares.mT @ phi)
+
+
+def test_copies_share_features_in_memory_and_not_in_files(tmp_path):
+    copies = torch.tensor([0, 0, 2, 0])
+    x = rows(4, False, 0)
+    np.save(tmp_path / "x.npy", x)
+    for array, equal in ((x, True), (np.load(tmp_path / "x.npy", mmap_mode="r"), False)):
+        points = ExplicitPoints(array, torch.zeros(4, dtype=torch.long))
+        points.equalise(copies)
+        expected = x[copies] if equal else x
+        np.testing.assert_array_equal(points.matrix(), expected)

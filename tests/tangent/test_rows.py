@@ -10,7 +10,15 @@ from hypothesis import strategies as st
 from scipy import sparse
 from torch import nn
 
-from sklearn_provenance.tangent import TangentModel, TangentRows, tangent_diagonal, tangent_kernel
+from sklearn_provenance.attribution import InfoGainAttributor
+from sklearn_provenance.information import pointwise_information_gain
+from sklearn_provenance.tangent import (
+    TangentFeatures,
+    TangentModel,
+    TangentRows,
+    tangent_diagonal,
+    tangent_kernel,
+)
 
 from .conftest import NETWORKS, build, reference
 from .test_factors import Routed
@@ -189,3 +197,45 @@ def test_logits_and_gradients_that_are_not_finite_are_named():
     x[4] = 0
     with pytest.raises(ValueError, match="gradients must be finite; those of row 4 are not"):
         TangentRows(root.plan(x[:3]), x, [0] * 9, batch_size=2)
+
+
+@pytest.mark.parametrize("limit", [0, 1e9])
+@pytest.mark.parametrize("start", [0, 1, 3, 7])
+def test_gradients_from_some_row_on(limit, start):
+    network, x, labels = build("mlp", n=7)
+    rows = TangentRows(TangentModel(network), x, labels, batch_size=3, memory_limit=limit)
+    found = torch.zeros(7, rows.model.n_components, dtype=torch.float64)
+    expected = reference(network, x, labels)
+    expected[:start] = 0
+    names = [name for name, p in network.named_parameters() for _ in p.flatten()]
+    for block in rows.blocks(torch.float64, 1e9, start):
+        for numbers, gradients in block:
+            for number, matrix in gradients.matrices().items():
+                layer = rows.model.layers[number]
+                for name, part in layer.split(matrix).items():
+                    found[numbers, torch.tensor([n == name for n in names])] += part
+    torch.testing.assert_close(found, expected)
+
+
+def test_outputs_that_are_no_logits_are_sketched():
+    network, x, target = nn.Linear(6, 1), torch.randn(7, 6), torch.randn(7)
+    settings = {
+        "forward": lambda module, x: {"mean": module(x)[:, 0]},
+        "measurement": lambda out, y: (out["mean"] - y) ** 2,
+    }
+    features = TangentFeatures(n_components=8, random_state=0)
+    attributor = InfoGainAttributor(
+        network, features=features, noise_variance=1.0, candidates="all", **settings
+    )
+    found = attributor.fit(x, target).attribute(x[:3], target[:3])
+    phi = TangentFeatures(network, 8, random_state=0, **settings).fit(x).transform(x, target)
+    kernel = torch.as_tensor(phi @ phi.T, dtype=torch.float64)
+    variance = kernel.diagonal()
+    gain = pointwise_information_gain(variance, kernel[:3], variance[:3], 1.0)
+    np.testing.assert_allclose(found, gain, rtol=1e-5)
+
+
+def test_kernels_are_made_where_they_are_wanted():
+    network, x, labels = build("mlp", n=7)
+    rows = TangentRows(TangentModel(network), x, labels)
+    assert rows.inner(device=torch.device("cpu")).equal(rows.inner())

@@ -137,3 +137,14 @@ def test_buckets_are_filled_evenly(n, n_buckets):
         filled = torch.bincount(buckets, minlength=n_buckets)
         assert len(filled) == n_buckets
         assert filled.max() <= -(-n // n_buckets)  # one at most, of fewer numbers than buckets
+
+
+@pytest.mark.parametrize("name", ["convolutions", "tokens"])
+def test_signs_that_are_not_kept_are_drawn_again(monkeypatch, name):
+    network, x, labels = build(name, n=4)
+    monkeypatch.setattr("sklearn_provenance.tangent._sketch._DRAWN", 100)
+    expected = TangentFeatures(network, 8, sketch="rademacher").fit(x).transform(x, labels)
+    monkeypatch.setattr("sklearn_provenance.tangent._sketch._KEPT_SIGNS", 0)
+    features = TangentFeatures(network, 8, sketch="rademacher").fit(x)
+    for _ in range(2):
+        np.testing.assert_array_equal(features.transform(x, labels), expected)

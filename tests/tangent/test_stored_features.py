@@ -229,3 +229,17 @@ def test_attributors_take_stored_features(network, tmp_path):
     queries = X[:5]
     # Their labels, their features, and none of the training rows.
     assert passed(lambda: again.attribute(queries))[0] <= 2 * len(queries)
+
+
+def test_a_network_that_cannot_be_told_from_others_is_not_stored(network, tmp_path):
+    """An open file in forward has no digest, so features are computed anew each time."""
+    with open(__file__) as file:
+        forward = lambda module, x, file=file: module(x)  # noqa: E731
+        plain = transformer(network, forward=forward)
+        stored = transformer(network, forward=forward, store=tmp_path)
+        for _ in range(2):
+            with pytest.warns(UserWarning, match="TextIOWrapper"):
+                rows, found = passed(lambda: stored.transform(X, Y))
+            assert rows == 23
+            np.testing.assert_array_equal(found, plain.transform(X, Y))
+    assert not list(tmp_path.iterdir())
