@@ -104,12 +104,6 @@ def check_readable(values, name):
         )
 
 
-def check_kind(value, kind, name):
-    """Raise a TypeError unless a value is of a class of that name, which need not be imported."""
-    if not any(one.__name__ == kind for one in type(value).__mro__):
-        raise TypeError(f"{name} must be of class {kind}, got {type(value).__name__}")
-
-
 def check_flag(value, name):
     """Raise unless an argument is True or False; other values would count as one of them."""
     if not isinstance(value, bool | np.bool_):

@@ -210,6 +210,7 @@ class Digest:
             self.add(None)
         values = tensor.detach()
         if values.is_quantized:
+            self._bytes(values.int_repr())
             values = values.dequantize()
         if values.layout is not torch.strided:
             values = values.to_dense()

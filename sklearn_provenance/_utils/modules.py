@@ -107,7 +107,8 @@ def evaluation_mode(module):
                 if isinstance(m._buffers, dict) and m._buffers.get(name) is not buffer:
                     m._buffers[name] = buffer
                 if version is None or _version(buffer) != version:
-                    with torch.no_grad():
+                    # Only in inference mode may tensors be written to that were made in it.
+                    with torch.inference_mode(buffer.is_inference()), torch.no_grad():
                         buffer.copy_(content)
 
 

@@ -56,9 +56,7 @@ def check_rows(estimator, X, reset=False):
 
 def _check_axes(X):
     """Raise a ValueError for a single number and a single row of numbers."""
-    shape = getattr(X, "shape", None)
-    if shape is None:
-        return
+    shape = X.shape
     kind = getattr(getattr(X, "dtype", None), "kind", "f")  # tensors have none
     if len(shape) == 0 or (len(shape) == 1 and kind in "fiubc"):
         raise ValueError(

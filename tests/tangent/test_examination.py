@@ -436,3 +436,41 @@ def test_targets_of_users_are_one_for_each_row_and_made_in_any_mode():
         list(batch.factors(targets[:3]))
     with pytest.raises(ValueError, match=r"labels must have shape \(5,\), one for each row; got"):
         list(TangentModel(nn.Linear(6, 3)).linearise(x).factors([0, 1]))
+
+
+class Raises(nn.Linear):
+    """A module whose layer cannot describe its calls from some time on."""
+
+
+@pytest.mark.parametrize("fails_in_plan", [True, False])
+def test_layers_of_users_that_raise(fails_in_plan):
+    """While layers are examined it means that they do not fit; afterwards it is an error."""
+    torch.manual_seed(0)
+    x, labels = torch.randn(200, 6).double(), torch.arange(200) % 3
+    network = nn.Sequential(Raises(6, 5, bias=False), nn.Tanh(), nn.Linear(5, 3)).double()
+    failing = []
+
+    @register_layer(Raises)
+    class RaisesLayer(Layer):
+        def factor(self, module, x, g, n_rows):
+            if failing:
+                raise RuntimeError("the factor is of another shape")
+            return self.formed(torch.einsum("bi,bo->boi", x, g))
+
+    if fails_in_plan:
+        failing.append(0)
+    model = TangentModel(network).plan(x)
+    if fails_in_plan:
+        assert model.coverage.routes["0.weight"] == "functional"
+        expected = reference(network, x[:5], labels[:5])
+        torch.testing.assert_close(TangentRows(model, x[:5], labels[:5]).matrix(), expected)
+        return
+    TangentRows(model, x, labels, batch_size=64)
+    failing.append(0)
+    with pytest.raises(RuntimeError, match="the factor is of another shape"):
+        TangentRows(model, x[:50], labels[:50])
+
+
+def test_no_rows_are_not_examined():
+    with pytest.raises(ValueError, match="x must have at least one row, got none"):
+        TangentModel(nn.Linear(6, 3)).plan(torch.zeros(0, 6))

@@ -1,9 +1,13 @@
 """Whoever keeps files here: damage, full disks, kills, company and folders without rights."""
 
+import errno
+import fcntl
+import importlib.util
 import os
 import resource
 import shutil
 import signal
+import sys
 import tempfile
 import threading
 from contextlib import contextmanager
@@ -14,6 +18,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 from sklearn_provenance import ProvenanceClassifier
+from sklearn_provenance._utils import files
 from sklearn_provenance._utils.files import Rows, write
 from sklearn_provenance.evaluation import retrain
 from sklearn_provenance.explanation._page import write_page
@@ -351,3 +356,76 @@ def test_written_through_a_link(tmp_path):
     write(tmp_path / "link", b"content")
     assert (tmp_path / "link").is_symlink()
     assert (tmp_path / "file").read_bytes() == b"content"
+
+
+def test_rows_that_vanish_while_they_are_read_are_refused(tmp_path):
+    values = np.arange(14.0).reshape(7, 2)
+    rows = Rows(tmp_path / "a.npy", tmp_path / "a.json", {"of": "test"}, 7)
+    with rows.locked():
+        rows.add(range(7), values)
+        os.truncate(tmp_path / "a.npy", (tmp_path / "a.npy").stat().st_size - 1)
+        np.testing.assert_array_equal(rows.take([0]), values[:1])
+        with pytest.raises(ValueError, match=r"was truncated while it was read\. Delete a\.npy"):
+            rows.take([6])
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP])
+def test_a_disk_without_locks_is_named(monkeypatch, tmp_path, number):
+    """As some network file systems."""
+
+    def refuse(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    rows = Rows(tmp_path / "a.npy", tmp_path / "a.json", {"of": "test"}, 7)
+    with pytest.raises(OSError, match=r"cannot be locked .*; use a local disk") as caught:
+        rows.locked().__enter__()
+    assert caught.value.errno == number
+    assert caught.value.filename == str(tmp_path / "a.lock")
+
+
+def test_a_lock_that_cannot_be_made_is_an_error(tmp_path):
+    """Not for missing rights, but because a folder has its name."""
+    (tmp_path / "a.lock").mkdir()
+    rows = Rows(tmp_path / "a.npy", tmp_path / "a.json", {"of": "test"}, 7)
+    with pytest.raises(IsADirectoryError):
+        rows.locked().__enter__()
+
+
+class Msvcrt:
+    """The locks of Windows, by those of this system: one byte, PermissionError where it is held."""
+
+    LK_NBLCK, LK_UNLCK = 2, 0
+
+    def locking(self, descriptor, mode, n_bytes):
+        assert n_bytes == 1
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_UN if mode == 0 else fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise PermissionError(*error.args) from error
+
+
+def test_locks_of_windows(monkeypatch, tmp_path, capsys):
+    monkeypatch.setitem(sys.modules, "fcntl", None)
+    monkeypatch.setitem(sys.modules, "msvcrt", Msvcrt())
+    spec = importlib.util.find_spec(files.__name__)
+    windows = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(windows)
+
+    def rows():
+        return windows.Rows(tmp_path / "a.npy", tmp_path / "a.json", {"of": "test"}, 2)
+
+    found = []
+
+    def wait():
+        with rows().locked(progress="rows") as kept:
+            found.append(kept.done.all())
+
+    with rows().locked() as kept:
+        thread = threading.Thread(target=wait)
+        thread.start()
+        thread.join(0.1)
+        kept.add([0, 1], np.ones((2, 3)))
+    thread.join()
+    assert found == [True]
+    assert "rows: waiting for another process" in capsys.readouterr().err

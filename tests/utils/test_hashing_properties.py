@@ -1,10 +1,13 @@
 """Any change that forward may read changes the digest; copies, processes and lines do not."""
 
+import argparse
 import copy
+import copyreg
 import dataclasses
 import functools
 import os
 import pickle
+import re
 import subprocess
 import sys
 import textwrap
@@ -311,6 +314,19 @@ def test_where_there_is_a_doubt_state_counts(body):
     assert fingerprint(network) != before
 
 
+def test_where_a_base_is_of_another_library_state_counts():
+    """What its code reads is not looked at."""
+    source = "def forward(self, x):\n    self.calls += 1\n    return x"
+    for base, counts in (("nn.Module", False), ("argparse.Namespace, nn.Module", True)):
+        namespace = {"nn": nn, "argparse": argparse, "__name__": "a_file_of_a_user"}
+        exec(f"class Net({base}):\n" + textwrap.indent(source, "    "), namespace)
+        network = namespace["Net"]()
+        network.calls = 1
+        before = fingerprint(network)
+        network.calls = 2
+        assert (fingerprint(network) != before) == counts
+
+
 def test_state_that_layers_of_torch_read_counts():
     class Net(nn.Dropout):
         def soften(self):
@@ -392,6 +408,139 @@ def test_scripted_modules_differ_by_code_weights_and_constants():
     with torch.no_grad():
         nets[0].weight += 1
     assert len(digests | {fingerprint(nets[0])}) == 5
+
+
+# --- values of rarer kinds ---
+
+
+class Marked(np.ndarray):
+    """An array with an attribute."""
+
+
+def marked(mark, kind=Marked):
+    array = np.arange(3.0).view(kind)
+    array.mark = mark
+    return array
+
+
+class Bag(set):
+    """A set with an attribute."""
+
+    def __init__(self, items, mark):
+        super().__init__(items)
+        self.mark = mark
+
+
+def hooked(factor):
+    tensor = torch.ones(2, requires_grad=True)
+    tensor.register_hook(lambda grad: grad * factor)
+    return tensor
+
+
+def file_of(name, **values):
+    """A file of the user as Python has imported it."""
+    file = types.ModuleType(name)
+    vars(file).update(values)
+    return file
+
+
+def read_from(file):
+    """A function that reads ``rate`` in a file of the user, or in one that this imports."""
+    return eval("lambda x: x * file.inner.rate if x else file.rate", {"file": file})
+
+
+def quantised(scale):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # torch will not have them for ever
+        return torch.quantize_per_tensor(torch.tensor([1.0, 2.0]), scale, 0, torch.qint8)
+
+
+FRAME = {"a": [1.0, 2.0], "b": [3, 4]}
+DIFFERENT = {
+    "frame, values": [pd.DataFrame(FRAME), pd.DataFrame(FRAME | {"b": [3, 5]})],
+    "frame, names": [pd.DataFrame(FRAME), pd.DataFrame(FRAME).rename(columns={"b": "c"})],
+    "frame, types": [pd.DataFrame(FRAME), pd.DataFrame(FRAME).astype({"b": "int32"})],
+    "frame, index": [pd.DataFrame(FRAME), pd.DataFrame(FRAME, index=[1, 0])],
+    "operators": [torch.ops.aten.relu.default, torch.ops.aten.tanh.default],
+    "patterns": [re.compile("a"), re.compile("b"), re.compile("a", re.IGNORECASE)],
+    "sets": [{1, 2}, Bag([1, 2], "m"), Bag([1, 2], "n"), Bag([1, 3], "m")],
+    "arrays": [np.arange(3.0), marked("m"), marked("n"), marked("m", type("Sub", (Marked,), {}))],
+    "hooks": [torch.ones(2, requires_grad=True), hooked(2), hooked(3)],
+    "quantised": [quantised(0.1), quantised(1.0), torch.tensor([1.0, 2.0])],
+    "without values": [torch.empty(n, device="meta") for n in (2, 3)],
+    "files": [file_of("mine", rate=1), file_of("mine", rate=2), file_of("yours", rate=1)],
+    "what is read in files": [
+        read_from(file_of("mine", rate=rate, inner=file_of("inner", rate=inner)))
+        for rate, inner in ((1, 1), (2, 1), (1, 2))
+    ],
+}
+
+
+@pytest.mark.parametrize("name", DIFFERENT)
+def test_values_of_rarer_kinds_differ(name):
+    values = DIFFERENT[name]
+    digests = [fingerprint(value) for value in values]
+    assert None not in digests
+    assert len(set(digests)) == len(values)
+    assert [fingerprint(value) for value in values] == digests
+
+
+def test_frames_of_other_libraries_have_digests():
+    polars = pytest.importorskip("polars")
+    frames = [polars.DataFrame(FRAME), polars.DataFrame(FRAME | {"b": [3, 5]})]
+    assert len({fingerprint(frame) for frame in frames}) == 2
+    assert fingerprint(frames[0]) == fingerprint(polars.DataFrame(FRAME))
+
+
+def test_where_something_is_computed_does_not_count():
+    assert fingerprint(torch.device("cpu")) == fingerprint(torch.device("cuda", 1))
+    assert fingerprint(torch.device("cpu")) != fingerprint("cpu")
+
+
+def test_functions_that_are_scripted_differ():
+    def double(x):
+        return x * 2
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        traced = [torch.jit.trace(f, torch.ones(2)) for f in (double, double, torch.tanh)]
+    digests = [fingerprint(function) for function in traced]
+    assert digests[0] == digests[1] != digests[2]
+
+
+def test_what_is_registered_with_pickle_is_taken_apart_so(monkeypatch):
+    """A lock, which pickle does not take otherwise."""
+    kind = type(threading.Lock())
+    monkeypatch.setitem(copyreg.dispatch_table, kind, lambda lock: (threading.Lock, ()))
+    assert fingerprint(threading.Lock()) == fingerprint(threading.Lock()) is not None
+
+
+def test_names_that_have_no_value_yet_do_not_count():
+    def outer():
+        def inner(x):
+            return x * later
+
+        before = fingerprint(inner)
+        later = 2
+        return before, fingerprint(inner), later
+
+    before, after, _ = outer()
+    assert None not in (before, after)
+    assert before != after
+
+
+def test_an_import_that_fails_does_not_count():
+    def function(x):
+        import a_package_that_nobody_has
+
+        return a_package_that_nobody_has.call(x)
+
+    assert fingerprint(function) == fingerprint(function) is not None
+
+
+def test_what_cannot_be_seen_is_named_alone_where_nothing_holds_it():
+    with pytest.warns(UserWarning, match="cannot be seen: a generator. Remove"):
+        assert fingerprint(i for i in range(3)) is None
 
 
 # --- with a memory ---
@@ -492,3 +641,20 @@ def test_the_same_numbers_are_the_same_row(wide, monkeypatch):
 
 def test_different_texts_are_different_rows():
     assert len(np.unique(row_digests(TEXTS), axis=0)) == len(set(TEXTS))
+
+
+def test_sparse_tensors_are_the_rows_that_they_hold():
+    np.testing.assert_array_equal(
+        row_digests(torch.as_tensor(TABLE).to_sparse()), row_digests(TABLE)
+    )
+
+
+def test_rows_without_columns_are_the_same_row():
+    digests = row_digests(pd.DataFrame(index=range(3)))
+    assert digests.shape == (3, 4)
+    assert (digests == digests[0]).all()
+
+
+def test_rows_that_cannot_be_read_are_refused():
+    with pytest.raises(TypeError, match="values that can be pickled, got a generator"):
+        row_digests([{"a": (i for i in range(3))}, {"a": 1}])
