@@ -29,11 +29,12 @@ lint: $(VENV)/.test
 	$(BIN)/mypy
 
 # The lower bounds of pyproject.toml; torch 2.6 comes with its CUDA libraries on Linux (6 GB).
+test-minimum: BIN := $(VENV)-minimum/bin
 test-minimum:
 	$(PYTHON) -m venv $(VENV)-minimum
-	$(VENV)-minimum/bin/pip install --quiet -c constraints-minimum.txt torch
-	$(VENV)-minimum/bin/pip install --quiet -c constraints-minimum.txt -e ".[test]"
-	$(VENV)-minimum/bin/python -m pytest
+	$(BIN)/pip install --quiet -c constraints-minimum.txt torch
+	$(BIN)/pip install --quiet -c constraints-minimum.txt -e ".[test]"
+	$(PYTEST)
 
 docs: $(VENV)/.docs
 	$(BIN)/python -m sphinx -W --keep-going -b html doc doc/_build/html

@@ -16,6 +16,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from matplotlib.colors import to_hex
+from matplotlib.ticker import FixedLocator
 from sklearn.base import BaseEstimator
 from sklearn.naive_bayes import GaussianNB
 from torch import nn
@@ -271,6 +272,13 @@ def line(artist):
     }  # fmt: skip
 
 
+def ticks(axis):
+    """Labels of ticks that were set; how many matplotlib finds room for depends on its version."""
+    if not isinstance(axis.get_major_locator(), FixedLocator):
+        return []
+    return [t.get_text() for t in axis.get_ticklabels()]
+
+
 def axes(ax):
     """What is drawn on axes: data, colours, words."""
     legend = ax.get_legend()
@@ -288,7 +296,7 @@ def axes(ax):
         "words": [ax.get_xlabel(), ax.get_ylabel(), ax.get_title(), ax.get_title("left")],
         "limits": numbers([*ax.get_xlim(), *ax.get_ylim()]),
         "scale": ax.get_xscale(),
-        "ticks": [t.get_text() for t in (*ax.get_xticklabels(), *ax.get_yticklabels())],
+        "ticks": ticks(ax.xaxis) + ticks(ax.yaxis),
         "on": bool(ax.axison),
         "legend": None if legend is None else [t.get_text() for t in legend.get_texts()],
     }  # fmt: skip

@@ -26,6 +26,8 @@ from sklearn_provenance import InfluenceAttributor, InfoGainAttributor, explain
 from sklearn_provenance._explain import METHODS
 from sklearn_provenance.attribution import BoostInAttributor, EnsembleAttributor, ForestAttributor
 
+from .versions import L1
+
 IRIS = load_iris(return_X_y=True)
 DIABETES = tuple(part[:150] for part in load_diabetes(return_X_y=True))
 LOGISTIC = LogisticRegression(max_iter=1000)
@@ -138,7 +140,7 @@ def test_training_rows_explain_each_other():
         ({"method": "gradients"}, ValueError, r"one of \['forest_weights', .*, got 'gradients'"),
         ({"estimator": LogisticRegression()}, NotFittedError, "not fitted"),
         (
-            {"estimator": LogisticRegression(C=0.1, l1_ratio=1, solver="saga", tol=0.1).fit(*IRIS)},
+            {"estimator": LogisticRegression(C=0.1, **L1, solver="saga", tol=0.1).fit(*IRIS)},
             ValueError,
             "l1_ratio",
         ),

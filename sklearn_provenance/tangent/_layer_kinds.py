@@ -161,4 +161,5 @@ class EmbeddingLayer(Layer):
         if module.padding_idx is not None:
             g = g * (x != module.padding_idx)[..., None]
         n_table_rows, size = self.shape
-        return Lookup(x.reshape(n_rows, -1), g.reshape(n_rows, -1, size), n_table_rows)
+        index = x.reshape(n_rows, -1).long()  # scatter takes no other integers in torch 2.6
+        return Lookup(index, g.reshape(n_rows, -1, size), n_table_rows)

@@ -35,6 +35,8 @@ from sklearn_provenance import InfluenceAttributor
 from sklearn_provenance.attribution.objectives import _linear
 from sklearn_provenance.information import _newton
 
+from ..versions import L1, L2_CV
+
 N_QUERIES, N_TRAIN = 6, 80
 TIGHT = {"tol": 1e-9, "max_iter": 20000}
 NEWTON = {"solver": "newton-cholesky", "tol": 1e-10}
@@ -233,7 +235,7 @@ def test_active_sets_are_said_to_be_fixed():
     for model, data in (
         (Lasso(alpha=1.0, tol=1e-10, max_iter=10**5), "numbers"),
         (ElasticNet(alpha=0.1, tol=1e-10, max_iter=10**5), "numbers"),
-        (LogisticRegression(l1_ratio=1, solver="liblinear", tol=1e-6, C=0.5), "binary"),
+        (LogisticRegression(**L1, solver="liblinear", tol=1e-6, C=0.5), "binary"),
     ):
         retrained = Retrained(model, data)
         assert any("L1" in text for text in retrained.attributor.assumptions_)
@@ -302,9 +304,7 @@ def test_parameters_that_were_chosen_are_held_fixed():
     alone = InfluenceAttributor(search.best_estimator_).fit(X, y)
     np.testing.assert_array_equal(by_search.attribute(Xq), alone.attribute(Xq))
     assert by_search.assumptions_
-    found = LogisticRegressionCV(
-        Cs=[0.1], l1_ratios=(0,), use_legacy_attributes=False, scoring="accuracy", **TIGHT
-    ).fit(X, y)
+    found = LogisticRegressionCV(Cs=[0.1], scoring="accuracy", **L2_CV, **TIGHT).fit(X, y)
     fixed = LogisticRegression(C=0.1, **TIGHT).fit(X, y)
     scores = [InfluenceAttributor(m).fit(X, y).attribute(Xq, yq) for m in (found, fixed)]
     np.testing.assert_allclose(*scores, atol=1e-6)
@@ -424,7 +424,7 @@ class TestRefusals:
         with pytest.raises(ValueError, match="link must be"):
             InfluenceAttributor(model).fit(X * 0.01, y)
         _, _, X, y = DATA["classes"]
-        model = LogisticRegression(l1_ratio=1, solver="saga", tol=0.1)
+        model = LogisticRegression(**L1, solver="saga", tol=0.1)
         with pytest.raises(ValueError, match="L2 penalty or none"):
             InfluenceAttributor(model).fit(X, y)
 

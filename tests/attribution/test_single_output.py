@@ -43,7 +43,7 @@ QUERIES = X[::7] + 0.1
 
 ALONE = {
     "least squares": LinearRegression(),
-    "ridge": Ridge([0.5, 1.0, 20.0]),
+    "ridge": Ridge(np.array([0.5, 1.0, 20.0])),
     "ridge CV": RidgeCV([0.1, 1.0, 10.0], alpha_per_target=True),
     "elastic net": ElasticNet(0.5),
     "kernel ridge": KernelRidge(alpha=[0.5, 1.0, 2.0], kernel="rbf"),

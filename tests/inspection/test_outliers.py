@@ -46,7 +46,6 @@ NEEDS_LABELS = dict.fromkeys(
 @parametrize_with_checks(
     [ProvenanceOutlierDetector(network(max_epochs=3), k=2)],
     expected_failed_checks=lambda estimator: NEEDS_LABELS,
-    xfail_strict=True,
 )
 def test_check_estimator(estimator, check):
     check(estimator)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from scipy.sparse import random_array
+from scipy.sparse import csr_array
 
 from sklearn_provenance.tangent import _points
 from sklearn_provenance.tangent._points import (
@@ -15,8 +15,9 @@ from sklearn_provenance.tangent._points import (
 
 
 def rows(n, sparse, seed):
-    x = random_array((n, 9), density=0.4, rng=np.random.default_rng(seed)).tocsr()
-    return x if sparse else x.toarray()
+    rng = np.random.default_rng(seed)
+    x = rng.random((n, 9)) * (rng.random((n, 9)) < 0.4)
+    return csr_array(x) if sparse else x
 
 
 def outer(n, sparse, seed, bias=1.0):

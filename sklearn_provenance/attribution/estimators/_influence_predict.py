@@ -10,6 +10,7 @@ from ..._utils.rows import check_rows, n_rows
 from ..._utils.types import Rows, Targets
 from ...information._hessians import NoMinimumError
 from ._influence_checks import check_classes_left, check_removed
+from ._predict import score_of_predictions
 
 
 class InfluencePredictMixin:
@@ -50,11 +51,8 @@ class InfluencePredictMixin:
         score : float
             It says nothing of the attribution.
         """
-        from sklearn.metrics import accuracy_score, r2_score
-
-        if hasattr(self, "classes_"):
-            return accuracy_score(y, self.predict(X), sample_weight=sample_weight)
-        return r2_score(y, self.predict(X), sample_weight=sample_weight)
+        classes = getattr(self, "classes_", None)
+        return score_of_predictions(self.predict(X), y, sample_weight, classes)
 
     def predict_without(self, X: Rows, rows: ArrayLike) -> NDArray[np.float64]:
         """Predict what the estimator would return if it were trained without rows.

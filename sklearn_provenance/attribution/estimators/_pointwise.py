@@ -6,12 +6,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..._utils.arguments import check_flag, check_readable
+from ..._utils.arguments import check_flag
 from ..._utils.labels import equal_shares
 from ..._utils.rows import check_rows
 from ..._utils.types import Rows, Targets
 from ..rules._base import largest
 from ._base import BaseAttributor, by_label
+from ._predict import score_of_predictions
 
 
 class PointwiseSelection:
@@ -123,10 +124,4 @@ class PointwiseAttributor(PointwiseSelection, BaseAttributor):
         score : float
             Share of rows whose label is predicted; R² of a regressor's predictions.
         """
-        from sklearn.metrics import accuracy_score, r2_score
-
-        check_readable(y, "y")
-        check_readable(sample_weight, "sample_weight")
-        if self.classes_ is None:
-            return r2_score(y, self.predict(X), sample_weight=sample_weight)
-        return accuracy_score(y, self.predict(X), sample_weight=sample_weight)
+        return score_of_predictions(self.predict(X), y, sample_weight, self.classes_)

@@ -7,9 +7,25 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import ClassifierTags, RegressorTags, get_tags
 
+from ..._utils.arguments import check_readable
 from ..._utils.fitted import predicts_numbers
+from ..._utils.numeric import as_ndarray
 from ..._utils.rows import check_rows
 from ..._utils.types import Rows
+
+
+def score_of_predictions(predictions, y, sample_weight, classes):
+    """Measure the accuracy of predictions; without classes, R²."""
+    from sklearn.metrics import accuracy_score, r2_score
+
+    check_readable(y, "y")
+    check_readable(sample_weight, "sample_weight")
+    y = as_ndarray(y)
+    if sample_weight is not None:
+        sample_weight = as_ndarray(sample_weight)
+    if classes is None:
+        return r2_score(y, predictions, sample_weight=sample_weight)
+    return accuracy_score(y, predictions, sample_weight=sample_weight)
 
 
 class PredictMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
-from xgboost import XGBClassifier, XGBRegressor
+from xgboost import DMatrix, XGBClassifier, XGBRegressor
 
 from ...information._losses import LogisticLoss, MultinomialLoss, SquaredLoss
 from ._base import adapt
@@ -30,6 +30,7 @@ class XGBoostTrees(BoostedTrees):
         best = getattr(booster, "best_iteration", None)
         if estimator.early_stopping_rounds is not None and best is not None:
             n_rounds = best + 1
+        self.n_rounds = n_rounds
         n_trees = model["iteration_indptr"][n_rounds]
         nodes = []  # that are leaves, of each tree
         values = []
@@ -51,7 +52,18 @@ class XGBoostTrees(BoostedTrees):
 
     def leaves(self, X):
         """Leaf of each row in each tree."""
-        nodes = self.estimator.apply(X)
+        estimator = self.estimator
+        # As estimator.apply, which before XGBoost 3.1 refuses columns of categories.
+        rows = DMatrix(
+            X,
+            missing=estimator.missing,
+            feature_types=estimator.feature_types,
+            nthread=estimator.n_jobs,
+            enable_categorical=estimator.enable_categorical,
+        )
+        nodes = estimator.get_booster().predict(
+            rows, pred_leaf=True, iteration_range=(0, self.n_rounds)
+        )
         return self.numbers.leaves(nodes.reshape(len(nodes), -1))
 
 

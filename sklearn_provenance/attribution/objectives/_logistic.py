@@ -66,7 +66,8 @@ def _objective(estimator, X, y, sample_weight, strength, l1_ratio):
     if l1_ratio and not binary:
         raise ValueError(
             "LogisticRegression of several classes must have an L2 penalty or none: with an L1 "
-            "penalty its objective is not smooth. Use l1_ratio=0, or OneVsRestClassifier"
+            "penalty its objective is not smooth. Use l1_ratio=0 (before scikit-learn 1.8, "
+            "penalty='l2'), or OneVsRestClassifier"
         )
     prepare = Validated(estimator)
     X = prepare(X)

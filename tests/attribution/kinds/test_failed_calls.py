@@ -134,7 +134,7 @@ def failing_calls(attributor, queries):
         "k is too large": lambda: attributor.explain(queries, k=N_TRAIN + 1),
         "k is no integer": lambda: attributor.explain(queries, k=2.5),
         "too many to select": lambda: attributor.select(queries, N_TRAIN + 1),
-        "score of unknown labels": lambda: attributor.score(queries, ["a"] * len(queries)),
+        "score of too few labels": lambda: attributor.score(queries, [0] * (len(queries) - 1)),
         "y alone": lambda: attributor.explain(y=unknown),
     }
     for kind, rows, y in [
