@@ -76,8 +76,20 @@ class Kept:
             self._results.move_to_end(key)
             # Counted anew each time: rules make their kernels when they are first asked.
             while len(self._results) > 1 and n_bytes(dict(self._results)) > self.memory_limit:
-                self._results.popitem(last=False)
+                del self._results[self._least_needed(key)]
             return self._results[key]
+
+    def _least_needed(self, key):
+        """Find the key to drop, the one used longest ago; points cost a pass of a network."""
+        others = [other for other in self._results if other != key]
+        return min(others, key=lambda other: other[0] == "points")
+
+    def __contains__(self, key):
+        return content_key(key) in self._results
+
+    def put(self, key, result):
+        """Cache a result that was computed together with the one that is being made."""
+        self._results[content_key(key)] = result
 
     def prepare(self, makers):
         """Compute results before they are asked for, until they take half of the budget.

@@ -55,11 +55,18 @@ class Convolved(Outer):
     def matrix(self):
         if self.x.device.type != "cpu":  # where many small calls cost more than the copies
             return super().matrix()
-        return torch.cat([self._sum(self[i : i + 1]) for i in range(len(self))])
+        rows = [self._sum(self.x[i : i + 1], self.y[i : i + 1]) for i in range(len(self))]
+        return torch.stack(rows)
+
+    def shares_input(self, other):
+        return type(other) is type(self) and other.x is self.x
+
+    def stacked(self, forms):
+        return self._with({"y": torch.cat([form.y for form in forms], 1)})
 
     def total(self, weights):
         scaled = self.y * weights.reshape(-1, *[1] * (self.y.ndim - 1))
-        return self._sum(self._with({"y": scaled}))[0]
+        return self._sum(self.x, scaled)
 
     def compact(self):
         n_out, n_in = self.shape
@@ -67,9 +74,9 @@ class Convolved(Outer):
             return Formed(self.matrix())
         return self
 
-    def _sum(self, part):
-        """Compute the sum (1, O, I) of the gradients of some rows."""
+    def _sum(self, x, y):
+        """Compute the sum (O, I) of the gradients of some rows."""
         scale = self.layer.scales[self.layer.names["weight"]]
-        weight = weight_gradient(self.module, part.x, part.y).flatten(1) * scale  # (O, C · kernel)
-        bias = part.y.flatten(2).sum((0, 2))[:, None]  # (O, 1)
-        return self.layer._weight_and_bias(weight, bias)[None]
+        weight = weight_gradient(self.module, x, y).flatten(1) * scale  # (O, C · kernel)
+        bias = y.flatten(2).sum((0, 2))[:, None]  # (O, 1)
+        return self.layer._weight_and_bias(weight, bias)

@@ -255,6 +255,14 @@ class TangentFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         Measured
             With ``store``, features only.
         """
+        return self._measured_at(X, [y], decide, features_only)[0]
+
+    @torch.inference_mode(False)
+    def _measured_at(self, X, targets, decide=None, features_only=False):
+        """Compute what :meth:`_measured` does for several y, in one pass over the rows.
+
+        With ``store`` there must be one.
+        """
         check_is_fitted(self)
         if not is_structure(X):
             validate_data(self, X, skip_check_array=True, reset=False)
@@ -264,48 +272,53 @@ class TangentFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             raise ValueError(
                 f"X must have rows of shape {self._row_shape}, as in fit; got {_row_shapes(x)}"
             )
-        if y is not None:
-            y = self._check_labels(y, n)
-        step = batch_size_for(model, self.batch_size)
+        targets = [None if y is None else self._check_labels(y, n) for y in targets]
+        step = batch_size_for(model, self.batch_size, len(targets))
         shape = (n, self._n_features_out)
         dtype = np.float64 if model.dtype == torch.float64 else np.float32
         batches = []  # (labels, logits) of each
 
         def compute(rows):
             batch = model.linearise(take(x, rows), rows.start)
-            given = None if y is None else y[rows]
-            labels, logits = batch.labelled(given, decide)
-            values = self._features(batch.factors(labels), len(labels))
+            given = [None if y is None else y[rows] for y in targets]
+            labels, logits = zip(*(batch.labelled(y, decide) for y in given), strict=True)
+            values = self._features(batch.factors_at(list(labels)), len(labels[0]), len(labels))
             check_finite(values, "features", rows.start)
-            if logits is not None:
-                logits = logits.cpu()
             if not features_only:
-                batches.append((labels.cpu(), logits))
+                on_cpu = None if logits[0] is None else logits[0].cpu()
+                batches.append((torch.stack(labels).cpu(), on_cpu))
             return values.cpu().numpy()
 
         progress = "tangent features"
-        key = None if self.store is None else self._key(x, y)
+        key = None if self.store is None else self._key(x, *targets)
         if key is not None:
             features_only = True
             progress = progress if self.verbose else None
             stored = FeatureStore(self.store)
-            return Measured(stored.rows(key, *shape, dtype, compute, step, progress))
-        features = np.empty(shape, dtype)
+
+            def compute_one(rows):
+                return compute(rows)[:, 0]
+
+            return [Measured(stored.rows(key, *shape, dtype, compute_one, step, progress))]
+        features = [np.empty(shape, dtype) for _ in targets]
 
         @restarted
         def compute_all():
             batches.clear()
             for i in tqdm(range(0, n, step), desc=progress, disable=not self.verbose):
-                features[i : i + step] = compute(slice(i, i + step))
+                values = compute(slice(i, i + step))
+                for place, of_target in enumerate(features):
+                    of_target[i : i + step] = values[:, place]
 
         compute_all()
         if features_only:
-            return Measured(features)
+            return [Measured(one) for one in features]
         labels, parts = zip(*batches, strict=True)
         logits = None
         if parts[0] is not None:
             logits = torch.cat(parts).double()
-        return Measured(features, torch.cat(labels), logits)
+        of_targets = zip(features, torch.cat(labels, 1), strict=True)
+        return [Measured(one, at, logits) for one, at in of_targets]
 
     def _check_labels(self, y, n):
         """Return labels of n rows as a tensor on the CPU."""
@@ -334,24 +347,26 @@ class TangentFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         labels = "predicted" if y is None else y
         return fingerprint(network, columns, labels, *arrays)
 
-    def _features(self, factors, n):
-        """Compute features (n, n_components) from factors (layer, form)."""
+    def _features(self, factors, n, n_labels):
+        """Compute features (n, n_labels, n_components) from pairs of a layer and its forms."""
         model = self.model_
         if self.n_components != "exact":
-            return self._sketch(factors, n, model.dtype, model.device)
+            return self._sketch.several(factors, n, n_labels, model.dtype, model.device)
         matrix, columns = matrix_and_columns(
-            model.weights, self._active, n, model.dtype, model.device
+            model.weights, self._active, n * n_labels, model.dtype, model.device
         )
-        for layer, factor in factors:
+        for layer, forms in factors:
             if layer not in self._active:
                 raise RuntimeError(
                     f"parameter {layer.key!r} has no columns, because it had no influence on the "
                     "rows given to fit, but it has on these. Fit on rows that use every part of "
                     "the network, or set n_components to a number"
                 )
-            for name, part in layer.split(factor.matrix()).items():
-                columns[name].copy_(part)
-        return matrix
+            for place, form in enumerate(forms):
+                if form is not None:
+                    for name, part in layer.split(form.matrix()).items():
+                        columns[name][place::n_labels] = part
+        return matrix.view(n, n_labels, -1)
 
     def effective_dimension(
         self, X: Rows, noise_variance: ArrayLike, y: Targets = None

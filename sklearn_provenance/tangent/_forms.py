@@ -79,17 +79,36 @@ class Form:
         return type(self), [tensor.shape[1:] for tensor in self.tensors().values()]
 
     @classmethod
-    def concatenate(cls, parts):
-        """Join batches of equal signature."""
+    def concatenate(cls, parts, shared=None):
+        """Join batches of equal signature; ``shared`` is as in :meth:`cast`."""
+        if shared is None:
+            shared = {}
         joined = {}
         for name in parts[0].tensors():
-            joined[name] = torch.cat([getattr(part, name) for part in parts])
+            tensors = [getattr(part, name) for part in parts]
+            key = tuple(id(tensor) for tensor in tensors)
+            if key not in shared:
+                shared[key] = tensors, torch.cat(tensors)
+            joined[name] = shared[key][1]
         return parts[0]._with(joined)
 
-    def cast(self, dtype):
-        """Convert floats to another precision; numbers of rows stay integers."""
+    def cast(self, dtype, shared=None):
+        """Convert floats to another precision; numbers of rows stay integers.
+
+        ``shared`` is a dict that is filled: forms that are converted with the same one, and share
+        tensors, share them afterwards.
+        """
+        if shared is None:
+            shared = {}
         floats = {n: v for n, v in self.tensors().items() if v.is_floating_point()}
-        return self._with({name: tensor.to(dtype) for name, tensor in floats.items()})
+        for tensor in floats.values():
+            if id(tensor) not in shared:
+                shared[id(tensor)] = tensor, tensor.to(dtype)  # the id is that of a living tensor
+        return self._with({name: shared[id(tensor)][1] for name, tensor in floats.items()})
+
+    def shares_input(self, other):
+        """Whether another form has other gradients g for the same inputs of the layer."""
+        return False
 
     def compact(self):
         """Return the same gradients in the form that takes least memory."""

@@ -28,39 +28,63 @@ class Gradients:
         self.nbytes = sum(form.nbytes for form in forms.values())
 
     @classmethod
-    def compact(cls, forms, n_rows=None, dtype=None):
+    def compact_together(cls, forms, n_rows=None, dtype=None):
         """Compute the norms of forms, and keep each in the form that takes least memory.
 
         Parameters
         ----------
-        forms : dict
-            Form by number of the layer. It is emptied layer by layer, which frees memory.
+        forms : list of dict
+            Form by number of the layer, at each of some labels. They are emptied layer by layer,
+            which frees memory.
         n_rows : int, default=None
             B, where norms are computed; None computes none.
         dtype : torch.dtype, default=None
             Precision to keep; None keeps nothing but the norms.
+
+        Returns
+        -------
+        list of Gradients
+            One for each label; they share the tensors that the forms share.
         """
-        norms = None
+        norms = [None] * len(forms)
         if n_rows is not None:
-            norms = torch.zeros(n_rows, dtype=torch.float64)
-        kept = {}
-        for number in list(forms):
-            form = forms.pop(number).compact()
-            if norms is not None:
-                norms = norms.to(form.device)
-                norms += form.norms()
-            if dtype is not None:
-                kept[number] = form.cast(dtype)
-        return cls(kept, norms)
+            norms = [torch.zeros(n_rows, dtype=torch.float64) for _ in forms]
+        kept = [{} for _ in forms]
+        for number in sorted(set().union(*forms)):
+            shared = {}
+            for place, of_label in enumerate(forms):
+                if number not in of_label:
+                    continue
+                form = of_label.pop(number).compact()
+                if n_rows is not None:
+                    norms[place] = norms[place].to(form.device)
+                    norms[place] += form.norms()
+                if dtype is not None:
+                    kept[place][number] = form.cast(dtype, shared)
+        return [cls(*one) for one in zip(kept, norms, strict=True)]
 
     @classmethod
-    def concatenate(cls, parts):
-        """Join batches of equal signature, which are emptied layer by layer."""
-        joined = {}
-        for number in list(parts[0].forms):
-            forms = [part.forms.pop(number) for part in parts]
-            joined[number] = type(forms[0]).concatenate(forms)
-        return cls(joined)
+    def concatenated(cls, parts):
+        """Join batches of equal signature, which are emptied layer by layer.
+
+        ``parts`` is a list of batches for each of some labels; what is joined shares the tensors
+        that the batches share.
+        """
+        if len(parts[0]) == 1:
+            return [batches[0] for batches in parts]
+        joined = [{} for _ in parts]
+        for number in sorted(set().union(*(batches[0].forms for batches in parts))):
+            shared = {}
+            for result, batches in zip(joined, parts, strict=True):
+                if number in batches[0].forms:
+                    forms = [batch.forms.pop(number) for batch in batches]
+                    result[number] = type(forms[0]).concatenate(forms, shared)
+        return [cls(one) for one in joined]
+
+    def tensors(self):
+        """Return the tensors of all forms by their id."""
+        tensors = [tensor for form in self.forms.values() for tensor in form.tensors().values()]
+        return {id(tensor): tensor for tensor in tensors}
 
     def __getitem__(self, rows):
         """Select the gradients of some rows: a slice or a tensor of row numbers on the CPU."""

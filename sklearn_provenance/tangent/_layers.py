@@ -222,13 +222,36 @@ class Layer:
         """
         raise NotImplementedError
 
-    def _call_factor(self, module, x, g, n_rows):
-        """Make the form of one call in the parameters' precision: mixed precision has less."""
+    def factors(
+        self, module: Any, x: torch.Tensor, gradients: list[torch.Tensor], n_rows: int
+    ) -> list[Form]:
+        """Make the forms of one call for several measurements of its rows.
+
+        Parameters
+        ----------
+        module : torch.nn.Module
+            One of ``modules``.
+        x : torch.Tensor
+            Input of the call, as for ``factor``.
+        gradients : list of torch.Tensor
+            Gradient of each measurement in the output.
+        n_rows : int
+            Rows of the data.
+
+        Returns
+        -------
+        list of Form
+            Forms, which may share what depends on ``x`` alone.
+        """
+        return [self.factor(module, x, g, n_rows) for g in gradients]
+
+    def _call_factors(self, module, x, gradients, n_rows):
+        """Make the forms of one call in the parameters' precision: mixed precision has less."""
         dtype = next(iter(self.weights.values())).dtype
         x = x.detach()
         if x.is_floating_point():
             x = x.to(dtype)
-        return self.factor(module, x, g.to(dtype), n_rows)
+        return self.factors(module, x, [g.to(dtype) for g in gradients], n_rows)
 
     def _joined(self, gradients):
         """Join gradients (by name) to one matrix (O, I); parameters without one count as zero."""

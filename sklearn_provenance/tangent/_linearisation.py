@@ -178,33 +178,55 @@ class Linearisation:
         factor : Form
             Gradients of the rows in them. Layers without influence are left out.
         """
-        calls, ready, gradients = self._prepared(self._target(labels))
-        for layer in self.model.layers:
-            if layer.number in gradients:
-                yield layer, layer.join(gradients.pop(layer.number))
-            elif layer.number in ready:
-                yield layer, ready.pop(layer.number)
-            elif layer.number in calls:
-                yield layer, self._sum_of_calls(layer, calls.pop(layer.number))
+        for layer, forms in self.factors_at([labels]):
+            yield layer, forms[0]
 
-    def forms(self, labels: torch.Tensor) -> dict[int, Form]:
-        """Compute all factors at once, at labels that are checked.
+    def factors_at(self, labels: list[torch.Tensor]) -> Iterator[tuple[Layer, list[Any]]]:
+        """Yield the gradients of the rows at several labels, one layer at a time.
+
+        There is one backward pass for each of the labels. Forms share what does not depend on the
+        labels.
 
         Parameters
         ----------
-        labels : Tensor of shape (n,)
-            Label of each row.
+        labels : list of torch.Tensor
+            Labels of all rows, each as in :meth:`factors`.
 
-        Returns
-        -------
-        dict of Form
-            Factors by number of the layer.
+        Yields
+        ------
+        layer : Layer
+            Parameters that the factors belong to.
+        forms : list of Form
+            Gradients at each of the labels; None where the layer has no influence.
         """
-        calls, forms, gradients = self._prepared(labels)
-        for number, by_name in gradients.items():
-            forms[number] = self.model.layers[number].join(by_name)
-        forms |= sums_of_calls(self.model.layers, calls, self.n_samples)
-        return {number: forms[number] for number in sorted(forms)}
+        targets = [self._target(one) for one in labels]
+        if len(targets) > 1 and self.watched:
+            self._prepared(targets[0])  # factors that are confirmed now are made together below
+        prepared = [self._prepared(target) for target in targets]
+        for layer in self.model.layers:
+            forms: list[Any] = [None] * len(labels)
+            waiting = {}
+            for place, (calls, ready, gradients) in enumerate(prepared):
+                if layer.number in gradients:
+                    forms[place] = layer.join(gradients.pop(layer.number))
+                elif layer.number in ready:
+                    forms[place] = ready.pop(layer.number)
+                elif layer.number in calls:
+                    waiting[place] = calls.pop(layer.number)
+            for places in self._alike(waiting):
+                found = self._sums_of_calls(layer, [waiting.pop(place) for place in places])
+                for place, form in zip(places, found, strict=True):
+                    forms[place] = form
+            if any(form is not None for form in forms):
+                yield layer, forms
+
+    @staticmethod
+    def _alike(calls):
+        """Group the places of calls that have the same inputs, in lists."""
+        groups: dict = {}
+        for place, of_place in calls.items():
+            groups.setdefault(tuple(id(x) for _, x, _ in of_place), []).append(place)
+        return list(groups.values())
 
     def _prepared(self, labels):
         """Run the backward pass, and confirm the factors that are watched.
@@ -316,15 +338,19 @@ class Linearisation:
 
     def _sum_of_calls(self, layer, calls):
         """Make the form of all calls of a layer; None if it does not describe their shapes."""
+        return self._sums_of_calls(layer, [calls])[0]
+
+    def _sums_of_calls(self, layer, calls):
+        """Make the forms of all calls of a layer at several labels."""
         try:
-            forms = sums_of_calls(self.model.layers, {layer.number: calls}, self.n_samples)
+            forms = sums_of_calls(layer, calls, self.n_samples)
         except RuntimeError:
             if self._examined(layer):
-                return None
+                return [None] * len(calls)
             raise
         if self._examined(layer):
-            layer.calls_per_row |= {len(x) // self.n_samples for _, x, _ in calls}
-        return forms[layer.number]
+            layer.calls_per_row |= {len(x) // self.n_samples for _, x, _ in calls[0]}
+        return forms
 
     def _confirmed(self, layer, factor, sums):
         """Whether the factor of a watched layer may be used."""

@@ -95,35 +95,36 @@ def split_by_name(layers, matrices):
     return split
 
 
-def sums_of_calls(layers, calls, n_rows):
-    """Make the form of each layer by number, from all calls of its modules.
+def sums_of_calls(layer, calls, n_rows):
+    """Make the forms of a layer from all calls of its modules.
 
     Parameters
     ----------
-    layers : list of Layer
-        Layers of the network.
-    calls : dict of list
-        Calls (module, input, output gradient) by number of the layer. The dict is emptied.
+    layer : Layer
+        The layer.
+    calls : list of list
+        For each measurement the calls (module, input, output gradient), the same but for the
+        gradients.
     n_rows : int
         Rows of the data.
 
     Returns
     -------
-    dict of Form
-        Forms by number of the layer.
+    list of Form
+        A form for each measurement.
     """
-    forms = {}
-    for number in list(calls):
-        for module, x, g in calls.pop(number):
-            form = layers[number]._call_factor(module, x, g, n_rows)
-            if number in forms:
-                form = forms[number] + form
-            forms[number] = form
-    return forms
+    totals = None
+    for same in zip(*calls, strict=True):
+        module, x, _ = same[0]
+        forms = layer._call_factors(module, x, [g for _, _, g in same], n_rows)
+        if totals is not None:
+            forms = [total + form for total, form in zip(totals, forms, strict=True)]
+        totals = forms
+    return totals
 
 
-def batch_size_for(model, batch_size):
-    """Choose the rows per pass; "auto" bounds the memory of the layers' factors."""
+def batch_size_for(model, batch_size, n_labels=1):
+    """Choose the rows per pass; "auto" bounds the memory of the layers' factors at all labels."""
     if batch_size != "auto":
         return int(batch_size)
     numbers = 0
@@ -131,5 +132,5 @@ def batch_size_for(model, batch_size):
         n_out, n_in = layer.shape
         if layer.route == "functional" or layer.positions > 1:
             numbers += n_out * n_in
-        numbers += 2 * layer.positions * (n_out + n_in)
+        numbers += 2 * layer.positions * (n_labels * n_out + n_in)
     return max(1, min(256, _BUDGET // numbers))

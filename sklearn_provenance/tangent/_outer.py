@@ -39,6 +39,13 @@ class Outer(Form):
     def matrix(self):
         return self.g.transpose(1, 2) @ self.a  # (B, O, I)
 
+    def shares_input(self, other):
+        return type(other) is type(self) and other.a is self.a
+
+    def stacked(self, forms):
+        """Put the outputs of forms that share this one's input one after the other: (C O, I)."""
+        return Outer(self.a, torch.cat([form.g for form in forms], 2))
+
     def __add__(self, other):
         return Outer(torch.cat([self.a, other.a], 1), torch.cat([self.g, other.g], 1))
 

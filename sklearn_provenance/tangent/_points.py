@@ -87,7 +87,8 @@ class ExplicitPoints:
         for start in range(0, len(self), step):
             rows = slice(start, min(start + step, len(self)))
             block = np.asarray(self.array[rows])
-            yield rows, torch.as_tensor(block, device=self.device).double()
+            # A copy, because files are read-only, of which torch warns.
+            yield rows, torch.tensor(block, dtype=torch.float64, device=self.device)
 
     def norms(self):
         """Compute squared norms (n,)."""

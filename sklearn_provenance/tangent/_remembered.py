@@ -23,17 +23,20 @@ class RememberedRows:
         Distinguishes rows that are measured in different ways.
     X, labels, **settings
         Arguments of :class:`TangentRows`.
+    make : callable, default=None
+        Makes the :class:`TangentRows`, maybe in one pass with others.
     """
 
     most_components = TangentRows.most_components
 
-    def __init__(self, model, cache, kind, X, labels=None, **settings):
+    def __init__(self, model, cache, kind, X, labels=None, make=None, **settings):
         self.model = model
         self.cache = cache
         self.kind = kind
         self.X = X
         self.settings = settings
         self._copies = None
+        self._make = make
         if labels is None:
             labels = cache("labels", self._predict, X, None)
         self.labels = torch.as_tensor(labels)
@@ -41,7 +44,10 @@ class RememberedRows:
     @cached_property
     def rows(self):
         """The :class:`TangentRows`."""
-        rows = TangentRows(self.model, self.X, self.labels, **self.settings)
+        if self._make is None:
+            rows = TangentRows(self.model, self.X, self.labels, **self.settings)
+        else:
+            rows = self._make()
         if self._copies is not None:
             rows.equalise(self._copies)
         return rows

@@ -4,7 +4,7 @@ Shapes in comments: B rows of a batch, C classes; a prime marks the second set.
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from copy import copy
 from itertools import chain
 from typing import Any, Literal, Self
@@ -15,10 +15,10 @@ from tqdm.auto import tqdm
 from .._utils.types import Device, Rows, Targets
 from ._batches import as_rows, only
 from ._gradients import Gradients
-from ._network_layers import active_layers, batch_size_for, matrix_and_columns, split_by_name
+from ._network_layers import active_layers, matrix_and_columns, split_by_name
 from ._products import kernel
-from ._routes import restarted
-from ._stream import Stream, joined, linearised, taken_rows
+from ._rows_pass import gradients_of
+from ._stream import Stream, taken_rows
 
 
 class TangentRows:
@@ -92,43 +92,79 @@ class TangentRows:
                 )
         self.batch_size = batch_size
         self.device = model.double_device
-        self._norms = torch.zeros(n, dtype=torch.float64, device=self.device)
         with tqdm(desc=desc, total=n, disable=not verbose) as progress:
-            self._pass(labels, decide, memory_limit, progress)
-
-    @restarted
-    def _pass(self, labels, decide, memory_limit, progress):
-        """Run the network over all rows."""
-        n = len(self._norms)
-        step = batch_size_for(self.model, self.batch_size)
-        all_labels = []
-        all_logits = []
-        kept = []
-        size = 0
-        dtype = torch.float64 if memory_limit > 0 else None  # None keeps nothing
-        progress.reset()
-        for start in range(0, n, step):
-            rows = slice(start, min(start + step, n))
-            given = None if labels is None else labels[rows]
-            batch_labels, logits, gradients = linearised(
-                self.model, self.X, rows, given, decide, dtype=dtype
+            (found,) = gradients_of(
+                model, self.X, [labels], decide, batch_size, memory_limit, 0, progress
             )
-            self._norms[rows] = gradients.norms.to(self.device)
-            all_labels.append(batch_labels.cpu())
-            all_logits.append(logits)
-            if dtype is not None:
-                kept.append((rows, gradients))
-                size += gradients.nbytes
-                if size * n / rows.stop > memory_limit:
-                    dtype = None
-                    kept.clear()
-            del gradients
-            progress.update(len(batch_labels))
-        self.labels = torch.cat(all_labels)
-        self.logits = None
-        if all_logits[0] is not None:
-            self.logits = torch.cat([logits.cpu().double() for logits in all_logits])
-        self._kept = None if dtype is None else joined(kept)
+        self._put(found)
+
+    def _put(self, found):
+        """Take what a pass has found: labels, logits, norms, and gradients that are kept."""
+        self.labels, self.logits, norms, self._kept = found
+        self._norms = norms.to(self.device)
+
+    @classmethod
+    @torch.inference_mode(False)
+    def at_labels(
+        cls,
+        model: Any,
+        X: Rows,
+        labels: Sequence[int],
+        *,
+        together: float,
+        batch_size: int | Literal["auto"] = "auto",
+        memory_limit: float = 2e9,
+        verbose: bool = False,
+        **settings: Any,
+    ) -> list[Self]:
+        """Measure all rows at each of several labels, in one pass as far as memory allows.
+
+        Parameters
+        ----------
+        model : TangentModel
+            The linearised network.
+        X : array-like, torch.Tensor, sparse matrix, or mapping, tuple or list of tensors
+            Rows.
+        labels : sequence of int
+            Columns of the logits.
+        together : float
+            Bytes that the factors at several labels may take together, those that they share once.
+        batch_size : int or "auto", default="auto"
+            Rows per pass.
+        memory_limit : float, default=2e9
+            Bytes that kept factors at one label may take.
+        verbose : bool, default=False
+            Whether to show progress.
+        **settings : dict
+            Other parameters of the class, which one label alone needs.
+
+        Returns
+        -------
+        list of TangentRows
+            The rows at the first of the labels, as many as fit; one at least.
+        """
+        n = as_rows(X, model)[1]
+        first = torch.full((n,), int(labels[0]))
+        if len(labels) == 1:
+            settings |= {"batch_size": batch_size, "memory_limit": memory_limit}
+            return [cls(model, X, first, verbose=verbose, **settings)]
+        rows = cls.__new__(cls)
+        rows.model = model
+        rows.X = as_rows(X, model)[0]
+        rows.batch_size = batch_size
+        rows.device = model.double_device
+        if not model.planned:
+            model.plan(rows.X)
+        targets = [torch.full((n,), int(label)) for label in labels]
+        with tqdm(desc="linearise", total=n, disable=not verbose) as progress:
+            found = gradients_of(
+                model, rows.X, targets, None, batch_size, memory_limit, together, progress
+            )
+        several = []
+        for one in found:
+            several.append(copy(rows))
+            several[-1]._put(one)
+        return several
 
     def __getstate__(self):
         return vars(self) | {"_kept": None}  # the network gives them again

@@ -54,6 +54,13 @@ def _in_parts(factor, n_components):
         yield slice(i, i + step), factor[i : i + step]
 
 
+def _share_input(forms):
+    """Whether several forms have the same inputs of their layer."""
+    if len(forms) == 1 or forms[0] is None:
+        return False
+    return all(form is not None and forms[0].shares_input(form) for form in forms)
+
+
 class Map:
     """A linear map of one layer's gradients to K numbers.
 
@@ -68,6 +75,15 @@ class Map:
         """Add the image of a factor to ``total`` (B, K) or, before the inverse FFT, to
         ``spectrum`` (B, K // 2 + 1)."""
         factor.sketch(self, total, spectrum)
+
+    def add_several(self, total, spectrum, forms):
+        """Add the images of forms of the same rows at C labels, to (B, C, K) or a spectrum.
+
+        A form is None where a layer has no influence.
+        """
+        for place, form in enumerate(forms):
+            if form is not None:
+                self.add_to(total[:, place], spectrum[:, place], form)
 
     def add_formed(self, total, factor):
         """Add the image of any form: its gradients are written out, some rows at a time."""
@@ -103,25 +119,48 @@ class TensorMap(Map):
 
     def add_outer(self, total, spectrum, factor):
         if self.cheaper_by_fft(factor):
-            self._convolve(spectrum, factor)
+            self._convolve(spectrum[:, None], [factor])
         else:
             self.add_formed(total, factor)
 
-    def cheaper_by_fft(self, factor):
-        """Whether two FFTs per position cost less than forming and scattering G."""
+    def add_several(self, total, spectrum, forms):
+        if not _share_input(forms):
+            super().add_several(total, spectrum, forms)
+        elif self.cheaper_by_fft(forms[0], len(forms)):
+            self._convolve(spectrum, forms)
+        else:
+            self._add_stacked(total, forms)
+
+    def _add_stacked(self, total, forms):
+        """Add forms that share their inputs: their G (C O, I) are one product."""
+        for rows, first in _in_parts(forms[0], len(forms) * self.n_components):
+            matrix = first.stacked([form[rows] for form in forms]).matrix()  # (b, C O, I)
+            matrix = matrix.unflatten(1, (len(forms), -1)).flatten(0, 1)  # (b C, O, I)
+            self.add_matrix(total[rows].view(-1, self.n_components), matrix)
+
+    def cheaper_by_fft(self, factor, n_labels=1):
+        """Whether FFTs per position cost less than forming and scattering G.
+
+        Each position takes one FFT for every label, and one that the labels share.
+        """
         K = self.n_components
         T = factor.positions
         n_out, n_in = factor.shape
-        fft = 2 * _FFT * K * math.log2(max(K, 2)) + _PRODUCT * K + _SCATTER * (n_in + n_out)
+        shared = 1 / n_labels
+        fft = (1 + shared) * _FFT * K * math.log2(max(K, 2)) + _PRODUCT * K
+        fft += _SCATTER * (shared * n_in + n_out)
         return T * fft < n_in * n_out * (_SCATTER + _GEMM * T)
 
-    def _convolve(self, spectrum, factor):
-        step = max(1, _BLOCK // (factor.positions * self.n_components))
-        for i in range(0, len(factor), step):
-            part = factor[i : i + step]
-            product = self._spectrum(part.a, self.column, self.column_sign)  # (b, T, K // 2 + 1)
-            product *= self._spectrum(part.g, self.row, self.row_sign)
-            spectrum[i : i + step] += product.sum(1)
+    def _convolve(self, spectrum, forms):
+        """Add forms that share their inputs to their spectra (B, C, K // 2 + 1)."""
+        first = forms[0]
+        step = max(1, _BLOCK // (first.positions * self.n_components))
+        for i in range(0, len(first), step):
+            rows = slice(i, i + step)
+            of_input = self._spectrum(first[rows].a, self.column, self.column_sign)
+            for place, form in enumerate(forms):
+                product = self._spectrum(form[rows].g, self.row, self.row_sign)  # (b, T, ...)
+                spectrum[rows, place] += product.mul_(of_input).sum(1)
 
     def _spectrum(self, x, buckets, signs):
         flat = x.reshape(-1, x.shape[-1]) * signs
@@ -236,16 +275,21 @@ class Sketch:
 
     def __call__(self, factors, n_samples, dtype, device):
         """Compute the sketch (n_samples, K) of gradients, given as pairs of layer and factor."""
-        total = torch.zeros(n_samples, self.n_components, dtype=dtype, device=device)
-        spectrum = torch.zeros_like(
-            total[:, : self.n_components // 2 + 1], dtype=dtype.to_complex()
-        )
+        lists = ((layer, [factor]) for layer, factor in factors)
+        return self.several(lists, n_samples, 1, dtype, device)[:, 0]
+
+    def several(self, factors, n_samples, n_labels, dtype, device):
+        """Compute sketches (n_samples, n_labels, K) of pairs of a layer and a list of factors."""
+        K = self.n_components
+        total = torch.zeros(n_samples, n_labels, K, dtype=dtype, device=device)
+        spectrum = torch.zeros_like(total[..., : K // 2 + 1], dtype=dtype.to_complex())
         kind = SKETCHES[self.kind]
-        for layer, factor in factors:
+        for layer, forms in factors:
             if layer.number not in self.maps:
                 draws = _Draws(self.seed, layer.number)
-                self.maps[layer.number] = kind(factor.shape, self.n_components, draws, device)
-            self.maps[layer.number].add_to(total, spectrum, factor)
+                shape = next(form.shape for form in forms if form is not None)
+                self.maps[layer.number] = kind(shape, K, draws, device)
+            self.maps[layer.number].add_several(total, spectrum, forms)
         if kind.has_spectrum:
             total += torch.fft.irfft(spectrum, n=self.n_components)
         return total

@@ -44,15 +44,46 @@ def linearised(model, X, rows, labels=None, decide=None, *, dtype=None, norms=Tr
     gradients : Gradients
         Gradients in all layers that have an influence.
     """
+    at = linearised_at(model, X, rows, [labels], decide, dtype=dtype, norms=norms)
+    (labels,), logits, (gradients,) = at
+    return labels, logits, gradients
+
+
+def linearised_at(model, X, rows, labels, decide=None, *, dtype=None, norms=True):
+    """Compute what :func:`linearised` does at several labels, by one forward pass.
+
+    Parameters
+    ----------
+    model, X, rows, decide, dtype, norms
+        As in :func:`linearised`.
+    labels : list of torch.Tensor or None
+        What rows are measured at, several times.
+
+    Returns
+    -------
+    labels : list of torch.Tensor
+        On the network's device.
+    logits : torch.Tensor of shape (B, C) or None
+        Detached.
+    gradients : list of Gradients
+        Gradients at each of the labels, which share tensors.
+    """
+    forms = [{} for _ in labels]
     with evaluation(model.module, model.draws_on):
         batch = Linearisation(model, X, rows.start, held=True, rows=rows)
-        labels, logits = batch.labelled(labels, decide)
-        forms = batch.forms(labels)
-    if not norms:
-        return labels, logits, Gradients.compact(forms, dtype=dtype)
-    gradients = Gradients.compact(forms, len(labels), dtype)
-    check_finite(gradients.norms, "gradients", rows.start)
-    return labels, logits, gradients
+        found = [batch.labelled(one, decide) for one in labels]
+        targets = [target for target, _ in found]
+        _, logits = found[0]
+        for layer, of_layer in batch.factors_at(targets):
+            for place, form in enumerate(of_layer):
+                if form is not None:
+                    forms[place][layer.number] = form
+    n_rows = len(targets[0]) if norms else None
+    gradients = Gradients.compact_together(forms, n_rows, dtype)
+    if norms:
+        for one in gradients:
+            check_finite(one.norms, "gradients", rows.start)
+    return targets, logits, gradients
 
 
 class Stream:
@@ -111,14 +142,23 @@ class Stream:
 
 def joined(batches):
     """Join neighbouring batches (rows, gradients) whose gradients have the same signature."""
-    result = []
-    for _, alike in groupby(batches, key=lambda batch: batch[1].signature):
-        rows, parts = zip(*alike, strict=True)
-        gradients = parts[0]
-        if len(parts) > 1:
-            gradients = Gradients.concatenate(parts)
-        result.append((slice(rows[0].start, rows[-1].stop), gradients))
-    return result
+    return joined_together([batches])[0]
+
+
+def joined_together(lists):
+    """Join batches of the same rows at several labels; tensors that they share stay shared."""
+    results = [[] for _ in lists]
+
+    def signatures(batches):
+        return [gradients.signature for _, gradients in batches]
+
+    for _, alike in groupby(zip(*lists, strict=True), key=signatures):
+        of_labels = list(zip(*alike, strict=True))
+        parts = [[gradients for _, gradients in batches] for batches in of_labels]
+        rows = slice(of_labels[0][0][0].start, of_labels[0][-1][0].stop)
+        for result, gradients in zip(results, Gradients.concatenated(parts), strict=True):
+            result.append((rows, gradients))
+    return results
 
 
 def taken_rows(kept, numbers):

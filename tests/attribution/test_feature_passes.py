@@ -1,12 +1,15 @@
 """How often rows run through a network: scales of σ² and several classes share passes."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from sklearn_provenance import InfoGainAttributor, InfoLossAttributor, TangentFeatures
-from sklearn_provenance.attribution import RelatIFAttributor
+from sklearn_provenance.attribution import InfluenceAttributor, RelatIFAttributor
+from sklearn_provenance.attribution.features._base import TrainingRows
 from sklearn_provenance.tangent import TangentModel, tangent_diagonal
 
 PLANNING = 60  # rows at most that run while the network's layers are examined
@@ -77,3 +80,104 @@ def test_the_scale_of_sketched_rows_is_that_of_their_sketches(counted):
     expected = np.square(fitted.features_.transform(X, y)).sum(1).mean()
     np.testing.assert_allclose(fitted.noise_scale_, expected, rtol=1e-12)
     assert Counted.n_rows <= 2 * 300 + PLANNING  # of fit, and of transform above
+
+
+CLASSES = 10
+SHARED = 1 + CLASSES / 8  # passes that may be needed for rows at every class
+
+ATTRIBUTORS = {
+    "gain all": (InfoGainAttributor, {"candidates": "all"}),
+    "loss": (InfoLossAttributor, {}),
+    "loss all": (InfoLossAttributor, {"candidates": "all"}),
+    "relatif": (RelatIFAttributor, {"candidates": "all"}),
+}
+
+
+def one_by_one(monkeypatch):
+    """Let features measure rows at one label a pass, as they do where memory is short."""
+    several = TrainingRows.expect
+    monkeypatch.setattr(TrainingRows, "expect", lambda rows, *_: several(rows, [], 0.0))
+
+
+@pytest.mark.parametrize("features", ["exact", sketch()])
+@pytest.mark.parametrize("name", ATTRIBUTORS)
+def test_rows_at_every_class_share_passes(counted, monkeypatch, name, features):
+    cls, params = ATTRIBUTORS[name]
+    X, y = rows(150)
+    queries, labels = rows(CLASSES, seed=1)
+    made = {"features": features, "noise_variance": 2.0, **params}
+    fitted = cls(counted, **made).fit(X, y)
+    Counted.n_rows = 0
+    found = fitted.explain(queries, labels, k=4)
+    assert Counted.n_rows <= SHARED * len(X) + len(queries)
+    Counted.n_rows = 0
+    scored = fitted.attribute(queries[::-1], labels)
+    assert Counted.n_rows == len(queries)  # features of the rows are kept between calls
+
+    one_by_one(monkeypatch)
+    apart = cls(counted, **made).fit(X, y)
+    Counted.n_rows = 0
+    expected = apart.explain(queries, labels, k=4)
+    assert Counted.n_rows >= CLASSES * len(X)
+    np.testing.assert_array_equal(found.indices, expected.indices)
+    np.testing.assert_allclose(found.scores, expected.scores, rtol=1e-9)
+    np.testing.assert_allclose(
+        scored, apart.attribute(queries[::-1], labels), rtol=1e-9, atol=1e-12
+    )
+
+
+@pytest.mark.parametrize("features", ["exact", sketch()])
+def test_score_and_select_share_passes(counted, monkeypatch, features):
+    X, y = rows(150)
+    held_out, truth = rows(40, seed=1)
+    made = {"features": features, "noise_variance": 2.0}
+    fitted = InfoGainAttributor(counted, **made).fit(X, y)
+    Counted.n_rows = 0
+    score = fitted.score(held_out, truth)
+    assert Counted.n_rows <= SHARED * (len(X) + len(held_out))
+    chosen = RelatIFAttributor(counted, **made).fit(X, y)
+    Counted.n_rows = 0
+    selected = chosen.select(held_out, 9, truth)
+    assert Counted.n_rows <= SHARED * len(X) + len(held_out)
+
+    one_by_one(monkeypatch)
+    apart = InfoGainAttributor(counted, **made).fit(X, y)
+    np.testing.assert_allclose(score, apart.score(held_out, truth), rtol=1e-9)
+    apart = RelatIFAttributor(counted, **made).fit(X, y)
+    np.testing.assert_array_equal(selected, apart.select(held_out, 9, truth))
+
+
+def test_predictions_without_rows_share_passes(counted):
+    X, y = rows(150)
+    fitted = InfluenceAttributor(counted, candidates="all").fit(X, y)
+    queries, _ = rows(30, seed=1)
+    Counted.n_rows = 0
+    fitted.predict_without(queries, [0, 5])
+    assert Counted.n_rows <= SHARED * len(queries)
+
+
+@pytest.mark.parametrize(
+    ("features", "n_components", "shared", "each"),
+    [
+        ("exact", 138, 6 + 9, 8 + 10),  # inputs of the layers and their 1, gradients in the outputs
+        (TangentFeatures(n_components=128), 128, 0, 128),
+    ],
+)
+def test_several_classes_share_a_pass_where_they_fit(counted, features, n_components, shared, each):
+    """A budget for three classes takes four passes, and one for none takes ten."""
+    X, y = rows(300)
+    queries, labels = rows(CLASSES, seed=1)
+    make = partial(InfoLossAttributor, counted, features=features, noise_variance=2.0)
+    full = make().fit(X, y)
+    expected = full.explain(queries, labels, k=4)
+    beside = full._rule.n_bytes(len(X), n_components, 1024)
+    shared *= 8 * len(X)
+    each *= 8 * len(X)
+    for n_classes, n_passes in [(3, 4), (0, CLASSES)]:
+        limit = beside + shared + (n_classes + 0.5) * each
+        fitted = make(memory_limit=limit).fit(X, y)
+        Counted.n_rows = 0
+        found = fitted.explain(queries, labels, k=4)
+        assert Counted.n_rows <= n_passes * len(X) + len(queries)
+        assert Counted.n_rows > (n_passes - 1) * len(X)
+        np.testing.assert_allclose(found.scores, expected.scores, rtol=1e-9)

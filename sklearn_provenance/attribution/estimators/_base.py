@@ -144,6 +144,16 @@ class BaseAttributor(FitMixin, PredictMixin, BaseEstimator):
             points, copies = self._rows.of_class(label)
         return self._rule.fit(points, copies)
 
+    def _expect(self, labels):
+        """Say at which labels of queries rules will be asked for, so that their rows share passes.
+
+        What the rows take beside a rule may fill ``memory_limit``.
+        """
+        if self._features.per_label:
+            components = self._features.components(self._rows.inputs)
+            beside = self._rule.n_bytes(len(self._rows), *components)
+            self._rows.expect(np.unique(labels), self.memory_limit - beside)
+
     def _groups(self, queries, among_train=False):
         """Group queries by label, unless one rule answers all of them.
 
@@ -152,6 +162,8 @@ class BaseAttributor(FitMixin, PredictMixin, BaseEstimator):
         labels = queries.labels.numpy()
         same_class = self._same_class
         everything = self._rule.needs_all_rows or not same_class
+        if everything:
+            self._expect(labels)
         for label, places in by_label(labels, same_class or self._features.per_label):
             training_rows = np.arange(len(self._rows))
             candidates = None

@@ -260,8 +260,8 @@ class GaussianAttributor(BaseAttributor):
             return self._density_of_classes(queries, None, varying, truth, sample_weight)
         inputs = self._features.inputs(X)
         total = 0.0
-        for label in varying:
-            queries = self._features.points(inputs, np.full_like(truth, label))
+        self._expect(varying)
+        for label, queries in self._features.each_at(inputs, varying, self.memory_limit / 4):
             total += self._density_of_classes(queries, label, [label], truth, sample_weight)
         return total
 

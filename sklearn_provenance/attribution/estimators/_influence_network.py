@@ -155,8 +155,8 @@ class NetworkInfluence(PointwiseAttributor):
             return (queries.labels[:, None] - falls).numpy()
         n_classes = len(self.classes_)
         odds = None
-        for label in range(n_classes):
-            queries = self._features.query(X, np.full(n_rows(X), label))
+        inputs = self._features.inputs(X)
+        for label, queries in self._features.each_at(inputs, range(n_classes), self.memory_limit):
             falls = rule.falls_of_models(queries, sets)
             if odds is None:
                 odds = torch.empty(len(falls), *sets.shape, n_classes, dtype=torch.float64)

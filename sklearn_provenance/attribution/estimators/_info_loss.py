@@ -96,6 +96,7 @@ class InfoLossAttributor(GaussianAttributor):
         queries = self._queries(check_rows(self, X), y)
         sets = self._check_sets(rows, len(queries))
         nats = np.empty(sets.shape)
+        self._expect(queries.labels.numpy())
         for label, places in by_label(queries.labels.numpy(), self._features.per_label):
             rule = self._rule_at(label, everything=True)
             lost = rule.lost(queries.take(places), torch.as_tensor(sets[:, places]))

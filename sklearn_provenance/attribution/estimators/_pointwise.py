@@ -79,6 +79,7 @@ class PointwiseSelection:
         queries = self._queries(check_rows(self, X_queries), y)
         allowed = self._check_pool(queries, max(sizes))
         total = np.zeros(len(self._rows))
+        self._expect(queries.labels.numpy())
         for label, places in by_label(queries.labels.numpy(), self._features.per_label):
             part = queries if label is None else queries.take(places)
             total += self._rule_at(label, everything=True).total(part).cpu().numpy()

@@ -8,12 +8,13 @@ Shapes in comments: n points, d columns of X, O outputs, C classes.
 
 import math
 from abc import ABC, abstractmethod
+from functools import partial
 
 import numpy as np
 import torch
 
 from ..._utils.copies import find_copies, join
-from ..._utils.rows import take_rows
+from ..._utils.rows import n_rows, take_rows
 from ...information._last_layer import Head
 from ...information._softmax import measurement_gradient
 from ...tangent import Coverage, TangentFeatures, TangentModel, TangentRows
@@ -97,6 +98,33 @@ class Features(ABC):
         """Points of training rows, where they differ from those of queries."""
         return self.points(inputs, labels)
 
+    def points_at(self, inputs, labels, together):
+        """Measure all rows at each of several labels, in one pass as far as memory allows.
+
+        Parameters
+        ----------
+        inputs : object
+            What :meth:`inputs` made of n rows.
+        labels : list of int
+            Positions of classes.
+        together : float
+            Bytes that points at several labels may take.
+
+        Returns
+        -------
+        list of points
+            Those at the first labels, as many as share a pass; one at least.
+        """
+        return [self.points(inputs, np.full(n_rows(inputs), labels[0]))]
+
+    def each_at(self, inputs, labels, together):
+        """Yield each label and the points of all rows at it; see :meth:`points_at`."""
+        left = list(labels)
+        while left:
+            found = self.points_at(inputs, left, together)
+            yield from zip(left, found, strict=False)
+            left = left[len(found) :]
+
     def query(self, X, labels=None):
         """Points of queries as the user gives them."""
         return self.points(self.inputs(X), labels)
@@ -165,6 +193,8 @@ class TrainingRows:
     def __init__(self, features, inputs, labels, kept):
         self.features, self.inputs, self.labels = features, inputs, labels
         self._kept = kept
+        self._expected = []
+        self._together = 0.0
         first = find_copies(inputs) if features.copies_tie else None
         # First row (n,) that each row is an exact copy of: whatever its label, and with its label.
         self._copies = None if first is None else torch.as_tensor(first)
@@ -184,9 +214,32 @@ class TrainingRows:
         """
         if label is None or not self.features.per_label:
             return self.own(), self._own_copies
-        labels = np.full(len(self), label)
-        points = self._kept(("points", label), lambda: self._points(labels, self._copies))
-        return points, self._copies
+        return self._kept(("points", label), lambda: self._points_at(label)), self._copies
+
+    def expect(self, labels, together):
+        """Say at which labels rows will be asked for, so that these share passes.
+
+        Parameters
+        ----------
+        labels : array-like of int
+            Positions of classes.
+        together : float
+            Bytes that points at several labels may take.
+        """
+        self._expected = list(labels)
+        self._together = together
+
+    def _points_at(self, label):
+        """Measure all rows at a label, and at others that are expected and not kept."""
+        others = [one for one in self._expected if one != label]
+        labels = [label, *(one for one in others if ("points", one) not in self._kept)]
+        several = self.features.points_at(self.inputs, labels, self._together)
+        for one, points in zip(labels, several, strict=False):
+            if self._copies is not None:
+                points.equalise(self._copies)
+            if one != label:
+                self._kept.put(("points", one), points)
+        return several[0]
 
     def of_class(self, label):
         """Take the rows of one class at their label, and copies among them."""
@@ -256,6 +309,37 @@ class ExactFeatures(Features):
     def training_points(self, inputs, labels):
         """Points of training rows at labels (n,)."""
         return self._rows("training_points", self.rows_tangent, inputs, labels)
+
+    def points_at(self, inputs, labels, together):
+        """Measure all rows at several labels; factors share what does not depend on the label."""
+        model = self.tangent
+
+        def measured(wanted):
+            return TangentRows.at_labels(model, inputs, wanted, together=together, **self.settings)
+
+        if self.cache.memory is None:
+            return measured(labels)
+        n = n_rows(inputs)
+        made = {}
+
+        def make(label):
+            if label not in made:
+                # Labels whose results are on disk are not asked for.
+                wanted = [label, *(one for one in waiting if one != label)]
+                made.update(zip(wanted, measured(wanted), strict=False))
+            waiting.discard(label)
+            return made.pop(label)
+
+        waiting = set(labels)
+        points = []
+        for label in labels:
+            at = np.full(n, label)
+            making = partial(make, label)
+            rows = RememberedRows(
+                model, self.cache, "points", inputs, at, make=making, **self.settings
+            )
+            points.append(rows)
+        return points
 
     def _rows(self, kind, tangent, inputs, labels):
         if self.cache.memory is None:

@@ -42,6 +42,14 @@ class JoinedFeatures(Features):
             parts.append(features.points(own, labels))
         return JoinedPoints(parts)
 
+    def points_at(self, inputs, labels, together):
+        """Measure all rows at several labels, as many as fit for every model."""
+        share = together / len(self.features)
+        parts = []
+        for features, own in zip(self.features, inputs, strict=True):
+            parts.append(features.points_at(own, labels, share))
+        return [JoinedPoints(list(of_label)) for of_label in zip(*parts, strict=False)]
+
     @property
     def models(self):
         """The models that features are computed from."""

@@ -1,5 +1,6 @@
 """Tangent features as rows of numbers: sketched, or the whole Jacobian."""
 
+import numpy as np
 import torch
 
 from ..._utils.rows import n_rows
@@ -29,6 +30,33 @@ class SketchedFeatures(Features):
         """Points of rows at labels (n,); None takes the predicted ones, in the same pass."""
         array, labels, logits = self.cache("sketch", self._measured, inputs, labels)
         return ExplicitPoints(array, labels, logits, device=self.device)
+
+    def points_at(self, inputs, labels, together):
+        """Measure all rows at several labels, as many as fit; with a store at one."""
+        n_labels = 1
+        size = self.n_bytes(inputs)
+        if size:
+            n_labels = max(1, int(together // size))
+        labels = labels[:n_labels]
+        n = n_rows(inputs)
+        made = {}
+
+        def measured(inputs, at):
+            label = at[0]
+            if label not in made:
+                targets = [np.full(n, one) for one in labels if one not in finished]
+                found = self.fitted._measured_at(inputs, targets, self.model.decide)
+                made.update((int(one.labels[0]), one) for one in found)
+            return made.pop(label)
+
+        finished = set()
+        points = []
+        for label in labels:
+            compute = self._measured if len(labels) == 1 else measured
+            array, at, logits = self.cache("sketch", compute, inputs, np.full(n, label))
+            finished.add(label)
+            points.append(ExplicitPoints(array, at, logits, device=self.device))
+        return points
 
     def _measured(self, inputs, labels):
         features = self.fitted

@@ -48,6 +48,10 @@ class Rule(ABC):
     def check(self, n_rows, n_components, most_components):  # noqa: B027
         """Refuse rows that cannot be fitted within the budget."""
 
+    def n_bytes(self, n_rows, n_components, most_components):
+        """Count the bytes that a rule fitted on rows takes beside their points."""
+        return 0
+
     def fit(self, points, copies=None):
         """Learn what scores need of the rows.
 
@@ -157,6 +161,8 @@ class GaussianRule(Rule):
 
     is_inner_product = True
     rule = ""  # name in sklearn_provenance.information
+    n_copies = 3  # of explicit features that its systems take
+    n_kernels = 1  # that they take otherwise
 
     def __init__(self, noise_variance, memory_limit):
         self.noise_variance = noise_variance
@@ -166,6 +172,12 @@ class GaussianRule(Rule):
         self.n_components = self.points.n_components
         most = min(len(self.points.labels), self.points.most_components)
         self.explicit = self.n_components < most
+
+    def n_bytes(self, n_rows, n_components, most_components):
+        """Count the bytes of what systems make of features, or of kernels."""
+        if n_components < min(n_rows, most_components):
+            return 8 * n_components * (self.n_copies * n_rows + n_components)
+        return 8 * self.n_kernels * n_rows**2
 
     def asked(self, queries):
         """Turn queries into what systems take: features, or kernel with the rows and variances."""
@@ -218,8 +230,6 @@ class GaussianRule(Rule):
 
 class GreedyRule(GaussianRule):
     """Base of rules that pick rows one after the other; a subclass makes ``kernel_system``."""
-
-    n_copies = 3  # of the features, which a system of them takes
 
     @cached_property
     def system(self):

@@ -20,18 +20,19 @@ class RelatIFRule(GaussianRule):
     unit = "posterior cosine"
     needs_all_rows = True
     rule = "info_loss"
+    n_kernels = 2
 
     def check(self, n_rows, n_components, most_components):
         """Refuse rows whose kernel would not fit the budget."""
         if n_components >= min(n_rows, most_components):
-            self.check_kernel_fits(n_rows, n_kernels=2)
+            self.check_kernel_fits(n_rows, self.n_kernels)
 
     @cached_property
     def posterior(self):
         """The posterior given all rows."""
         if self.explicit:
-            return FeaturePosterior(self.features(3), self.noise_variance)
-        self.check_kernel_fits(len(self.points), n_kernels=2)
+            return FeaturePosterior(self.features(self.n_copies), self.noise_variance)
+        self.check_kernel_fits(len(self.points), self.n_kernels)
         return KernelPosterior(self.points.inner(), self.noise_variance)
 
     def scores(self, queries, rows=None, own=None):
