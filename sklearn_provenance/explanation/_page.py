@@ -19,7 +19,7 @@ class Page(str):
         return f"<HTML page of {len(self)} characters>"
 
 
-def page(title, sections, *, lead="", pictures=None):
+def page(title, sections, *, pictures, lead=""):
     """Write a page that loads nothing and runs no script but its own.
 
     Parameters
@@ -28,10 +28,10 @@ def page(title, sections, *, lead="", pictures=None):
         Title and first heading.
     sections : sequence of (str, str, Markup)
         Identifier, heading and content of each section.
+    pictures : Pictures
+        Images that the sections refer to.
     lead : str, default=""
         Paragraph below the title.
-    pictures : Pictures, default=None
-        Images that the sections refer to.
 
     Returns
     -------
@@ -45,16 +45,13 @@ def page(title, sections, *, lead="", pictures=None):
         f"script-src '{_hash(script)}'; base-uri 'none'; form-action 'none'"
     )
     names = ("name", "heading", "content")
-    images = []
-    if pictures is not None:
-        images = pictures.definitions()
     document = render(
         "page.html",
         title=title,
         policy=policy,
         style=Markup(style),
         script=Markup(script),
-        images=images,
+        images=pictures.definitions(),
         lead=lead,
         sections=[dict(zip(names, section, strict=True)) for section in sections],
         foot=CONFIDENTIAL,

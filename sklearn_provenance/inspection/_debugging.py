@@ -99,10 +99,8 @@ def anomaly_scores(classifier, X=None, *, method, k, neighbors=None):
     Raises
     ------
     ValueError
-        If the method is unknown or cannot serve the classifier.
+        If the method cannot serve the classifier.
     """
-    if method not in SCORE_NAMES:
-        raise ValueError(f"method must be one of {', '.join(SCORE_NAMES)}, got {method!r}")
     if method == "distance":
         neighbors = neighbors or feature_neighbors(classifier, k)
         queries = None  # kneighbors then leaves out each row itself

@@ -56,12 +56,10 @@ def suspicious_section(
     Raises
     ------
     ValueError
-        If ``suspicious`` has the wrong shape, or is neither "auto" nor numbers.
+        If ``suspicious`` has the wrong shape, or does not hold numbers.
     """
     known = isinstance(getattr(inner, "training_", None), TrainingData)
-    if isinstance(suspicious, str) and suspicious != "auto":
-        raise ValueError(f'suspicious must be "auto", an array or None, got {suspicious!r}')
-    if isinstance(suspicious, str) and not known:
+    if isinstance(suspicious, str) and not known:  # "auto"
         note = f"{type(inner).__name__} does not tell the labels of its training rows, so they "
         note += "cannot be ranked. Pass suspicious= a number for each of them."
         return _section([note])

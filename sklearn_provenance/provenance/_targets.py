@@ -93,10 +93,6 @@ class NumericTargets:
             raise TypeError("y must be dense; got a sparse matrix. y.toarray() makes it dense")
         y = np.array(y, dtype=np.float64)
         _check_missing(y, np.isnan(y))  # None among objects is no number
-        if y.ndim > 2 or 0 in y.shape:
-            raise ValueError(
-                f"y must have shape (n,) or (n, n_targets) with at least one target; got {y.shape}"
-            )
         y.flags.writeable = False  # warm starts and explanations rely on it
         self._fit_y = y
         self._learn_scale()

@@ -246,3 +246,39 @@ def test_algorithm_1_is_the_nearest_neighbour_by_cosine():
     model = MLPClassifier((16,), max_iter=2000, random_state=0).fit(IRIS, SPECIES)
     exp = RepSimAttributor(model, candidates="all").fit(IRIS, SPECIES).explain(k=1)
     assert (exp.exemplar_labels[:, 0] == SPECIES).mean() > 0.9
+
+
+def test_the_features_that_are_compared_can_be_computed():
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Linear(4, 6), nn.Tanh(), nn.Linear(6, 3)).double()
+    X = torch.tensor(IRIS)
+    attributor = RepSimAttributor(module, candidates="all").fit(IRIS, SPECIES)
+    phi = attributor.features_(IRIS)
+    np.testing.assert_allclose(phi, module[:2](X).detach().numpy())
+    np.testing.assert_allclose(attributor.attribute(IRIS[:5]), cosines(phi[:5], phi))
+    model = LogisticRegression(max_iter=500).fit(IRIS, SPECIES)
+    np.testing.assert_array_equal(RepSimAttributor(model).fit(IRIS, SPECIES).features_(IRIS), IRIS)
+
+
+@pytest.mark.parametrize("convert", [torch.tensor, scipy.sparse.csr_matrix])
+def test_features_of_ones_own_come_as_tensors_and_sparse(convert):
+    model = LogisticRegression(max_iter=500).fit(IRIS, SPECIES)
+    attributor = RepSimAttributor(model, features=lambda X: convert(np.square(X)))
+    attributor.fit(IRIS, SPECIES)
+    np.testing.assert_array_equal(attributor.transform(IRIS[:7]), np.square(IRIS[:7]))
+    plain = RepSimAttributor(model, features=np.square).fit(IRIS, SPECIES)
+    np.testing.assert_allclose(attributor.attribute(IRIS[:7]), plain.attribute(IRIS[:7]))
+
+
+def test_features_in_a_store_take_no_memory(tmp_path):
+    torch.manual_seed(0)
+    module = nn.Linear(4, 3).double()
+    in_memory = RepSimAttributor(
+        module, features=TangentFeatures(n_components=8), memory_limit=1000
+    )
+    with pytest.raises(MemoryError, match="or a TangentFeatures with a store"):
+        in_memory.fit(IRIS, SPECIES)
+    kept = TangentFeatures(n_components=8, store=tmp_path)
+    attributor = RepSimAttributor(module, features=kept, memory_limit=1000).fit(IRIS, SPECIES)
+    expected = RepSimAttributor(module, features=TangentFeatures(n_components=8)).fit(IRIS, SPECIES)
+    np.testing.assert_allclose(attributor.attribute(IRIS[:3]), expected.attribute(IRIS[:3]))

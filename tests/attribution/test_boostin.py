@@ -345,3 +345,14 @@ def test_refused_libraries(kind):
         model = library(kind, "classes").set_params(**params)
         with pytest.raises(ValueError, match=f"{next(iter(params))} of .* must be"):
             BoostInAttributor(model).fit(CANCER, MALIGNANT)
+
+
+@pytest.mark.parametrize("measurement", ["output", "loss"])
+def test_trees_without_splits_have_no_leaves_to_refit(measurement):
+    model = HistGradientBoostingClassifier(max_iter=3, min_samples_leaf=1000).fit(IRIS, SPECIES)
+    attributor = BoostInAttributor(model, candidates="all", measurement=measurement)
+    attributor.fit(IRIS, SPECIES)
+    np.testing.assert_allclose(
+        attributor.predict_without(IRIS[:3], [0, 60]), model.decision_function(IRIS[:3])
+    )
+    np.testing.assert_allclose(attributor.leaf_refit(IRIS[:3]), 0, atol=1e-12)

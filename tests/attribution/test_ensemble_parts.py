@@ -2,10 +2,16 @@
 
 import numpy as np
 import pytest
+import torch
+from imblearn.pipeline import make_pipeline as make_resampling
+from imblearn.under_sampling import RandomUnderSampler
 from scipy.sparse import csr_array
 from sklearn.base import clone
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.compose import TransformedTargetRegressor
 from sklearn.datasets import load_diabetes, load_iris
 from sklearn.ensemble import (
+    BaggingClassifier,
     BaggingRegressor,
     RandomForestClassifier,
     RandomForestRegressor,
@@ -14,13 +20,32 @@ from sklearn.ensemble import (
     VotingClassifier,
     VotingRegressor,
 )
-from sklearn.linear_model import LinearRegression, LogisticRegression, RANSACRegressor, Ridge
-from sklearn.model_selection import KFold, TunedThresholdClassifierCV, cross_val_predict
+from sklearn.frozen import FrozenEstimator
+from sklearn.linear_model import (
+    LinearRegression,
+    LogisticRegression,
+    RANSACRegressor,
+    Ridge,
+    RidgeClassifier,
+    SGDClassifier,
+)
+from sklearn.model_selection import (
+    FixedThresholdClassifier,
+    KFold,
+    TunedThresholdClassifierCV,
+    cross_val_predict,
+)
 from sklearn.multiclass import OneVsOneClassifier, OneVsRestClassifier
-from sklearn.neighbors import KNeighborsRegressor
+from sklearn.neighbors import (
+    KNeighborsClassifier,
+    KNeighborsRegressor,
+    RadiusNeighborsClassifier,
+)
+from sklearn.neural_network import MLPRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.semi_supervised import SelfTrainingClassifier
+from sklearn.svm import SVC, LinearSVC
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from sklearn_provenance import InfluenceAttributor
@@ -233,3 +258,220 @@ def test_stacks_of_parts_that_cannot_be_fitted_again_are_refused():
     forest.set_params(random_state=0)
     stack = StackingRegressor([("forest", forest)], final_estimator=Ridge()).fit(X, y)
     assert np.isfinite(EnsembleAttributor(stack).fit(X, y).attribute(X[:2])).all()
+
+
+@pytest.mark.parametrize("wrap", [make_pipeline, FrozenEstimator])
+def test_what_only_wraps_an_ensemble_changes_nothing(wrap):
+    vote = VotingRegressor([("a", Ridge(0.5)), ("b", Ridge(20))]).fit(X, Y)
+    inner = EnsembleAttributor(vote).fit(X, Y)
+    attributor = EnsembleAttributor(wrap(vote)).fit(X, Y)
+    np.testing.assert_array_equal(attributor.attribute(QUERIES), inner.attribute(QUERIES))
+    assert attributor.assumptions_ == inner.assumptions_
+
+
+def test_the_fall_of_nested_votes_is_the_mean_of_their_falls():
+    inner = VotingRegressor([("c", Ridge()), ("d", Ridge(20))])
+    model = VotingRegressor([("a", inner), ("b", LinearRegression())]).fit(X, Y)
+    first, second = model.estimators_
+    falls = EnsembleAttributor(first).fit(X, Y).attribute(QUERIES)
+    falls = (falls + InfluenceAttributor(second).fit(X, Y).attribute(QUERIES)) / 2
+    found = EnsembleAttributor(model).fit(X, Y).attribute(QUERIES)
+    np.testing.assert_allclose(found, falls, atol=1e-10)
+
+
+def test_tensors_are_handed_to_bagged_parts():
+    model = BaggingRegressor(Ridge(), 3, random_state=0).fit(X, Y)
+    attributor = EnsembleAttributor(model).fit(X, Y)
+    np.testing.assert_array_equal(
+        attributor.attribute(torch.tensor(QUERIES)), attributor.attribute(QUERIES)
+    )
+
+
+def test_a_query_without_neighbors_has_no_weights():
+    model = RadiusNeighborsClassifier(2.0, outlier_label=0).fit(IRIS, LABELS)
+    attributor = EnsembleAttributor(model).fit(IRIS, LABELS)
+    far = np.vstack([IRIS[:1] + 50, IRIS[:2]])
+    weights = attributor.weights(far)
+    np.testing.assert_array_equal(weights.sum(1).ravel(), [[0, 1, 1]])
+    np.testing.assert_allclose(
+        (weights @ np.eye(3)[LABELS])[1:], model.predict_proba(far)[1:], atol=1e-12
+    )
+
+
+@pytest.mark.parametrize(
+    ("around", "n_classes"),
+    [(OneVsRestClassifier, 2), (OneVsRestClassifier, 3), (FixedThresholdClassifier, 2)],
+)
+def test_decision_values_without_probabilities(around, n_classes):
+    """The fall of the lead, as training again without the row gives it."""
+    kept = n_classes > LABELS
+    rows, labels = IRIS[kept], LABELS[kept]
+    model = around(RidgeClassifier()).fit(rows, labels)
+    attributor = EnsembleAttributor(model, candidates="all").fit(rows, labels)
+    queries = rows[::9] + 0.05
+    places = np.arange(len(queries)), model.predict(queries)
+
+    def lead(model):
+        decisions = model.decision_function(queries)
+        if n_classes == 2:
+            decisions = np.stack([-decisions, decisions], 1)
+        others = decisions.copy()
+        others[places] = -np.inf
+        return decisions[places] - others.max(1)
+
+    falls = attributor.attribute(queries)
+    for row in range(0, len(rows), 8):
+        again = clone(model).fit(np.delete(rows, row, 0), np.delete(labels, row))
+        np.testing.assert_allclose(falls[:, row], lead(model) - lead(again), atol=1e-8)
+
+
+def squares_too(y):
+    return np.hstack([y.reshape(-1, 1), y.reshape(-1, 1) ** 2])
+
+
+TWO_TARGETS = TransformedTargetRegressor(
+    Ridge(), func=squares_too, inverse_func=lambda targets: targets[:, :1], check_inverse=False
+)
+ONCE = iter(list(KFold(3, shuffle=True, random_state=0).split(IRIS)))
+UNLABELLED = np.where(np.arange(len(SIDES)) % 4 == 1, -1, SIDES)
+HALF = slice(None, 10)
+QUICK = LogisticRegression(C=0.01)
+# Model, what it is fitted on, what the attributor is given, error and message.
+REFUSED = {
+    "samples of more rows": (
+        BaggingRegressor(Ridge(), 3, random_state=0),
+        (X, Y),
+        (X[HALF], Y[HALF]),
+        ValueError,
+        r"rows that BaggingRegressor was fitted on; it drew row \d+, and got 10 rows",
+    ),
+    "inliers of more rows": (
+        RANSACRegressor(Ridge(), min_samples=20, random_state=0),
+        (X, Y),
+        (X[HALF], Y[HALF]),
+        ValueError,
+        "RANSACRegressor was fitted on; it was fitted on 60 rows, and got 10",
+    ),
+    "labels of more rows": (
+        SelfTrainingClassifier(QUICK),
+        (BINARY, UNLABELLED),
+        (BINARY[HALF], SIDES[HALF]),
+        ValueError,
+        f"SelfTrainingClassifier was fitted on; it was fitted on {len(SIDES)} rows, and got 10",
+    ),
+    "folds that are gone": (
+        CalibratedClassifierCV(QUICK, cv=ONCE),
+        (IRIS, LABELS),
+        (IRIS, LABELS),
+        ValueError,
+        "it has 3 classifiers, and cv gave 0 folds now",
+    ),
+    "two transformed targets": (
+        TWO_TARGETS,
+        (X, Y),
+        (X, Y),
+        TypeError,
+        "transformer of TransformedTargetRegressor must give one target; got 2",
+    ),
+    "regressors against the rest": (
+        OneVsRestClassifier(Ridge()),
+        (IRIS, LABELS),
+        (IRIS, LABELS),
+        TypeError,
+        "must be made of classifiers; got Ridge, a regressor",
+    ),
+    "regressors of pairs": (
+        OneVsOneClassifier(Ridge()),
+        (IRIS, LABELS),
+        (IRIS, LABELS),
+        TypeError,
+        "must be made of classifiers; got Ridge, a regressor",
+    ),
+    "kernels of pairs": (
+        OneVsOneClassifier(SVC(kernel="precomputed")),
+        (IRIS @ IRIS.T, LABELS),
+        (IRIS @ IRIS.T, LABELS),
+        ValueError,
+        "OneVsOneClassifier must have an estimator that takes rows",
+    ),
+    "several labels against the rest": (
+        OneVsRestClassifier(QUICK),
+        (IRIS, np.eye(3, dtype=int)[LABELS]),
+        (IRIS, LABELS),
+        TypeError,
+        "OneVsRestClassifier was fitted on multilabel targets",
+    ),
+    "several labels of neighbors": (
+        KNeighborsClassifier(),
+        (IRIS, np.stack([LABELS, LABELS], 1)),
+        (IRIS, LABELS),
+        TypeError,
+        r"KNeighborsClassifier was fitted on several targets.*single_output",
+    ),
+    "several labels of a stack": (
+        StackingClassifier([("a", KNeighborsClassifier())], KNeighborsClassifier()),
+        (IRIS, np.eye(3, dtype=int)[LABELS]),
+        (IRIS, LABELS),
+        TypeError,
+        "StackingClassifier was fitted on multilabel targets",
+    ),
+    "a stack without probabilities": (
+        StackingClassifier([("a", QUICK)], LinearSVC()),
+        (IRIS, LABELS),
+        (IRIS, LABELS),
+        ValueError,
+        "must have predict_proba; LinearSVC has not",
+    ),
+    "networks that were bagged": (
+        BaggingRegressor(MLPRegressor(max_iter=1000, tol=10.0), 2, random_state=0),
+        (X, Y),
+        (X, Y),
+        TypeError,
+        "parts of BaggingRegressor must be forests, .* got MLPRegressor",
+    ),
+    "probabilities that are no function of the objective": (
+        VotingClassifier(
+            [("a", SGDClassifier("modified_huber", alpha=1.0, random_state=0))], voting="soft"
+        ),
+        (BINARY, SIDES),
+        (BINARY, SIDES),
+        TypeError,
+        "parts of VotingClassifier must be forests, .* got SGDClassifier",
+    ),
+    "bagged votes": (
+        BaggingClassifier(SVC(), 2, random_state=0),
+        (IRIS, LABELS),
+        (IRIS, LABELS),
+        ValueError,
+        "those of this one .SVC. have not, so that it counts votes",
+    ),
+    "a sampler before": (
+        make_resampling(RandomUnderSampler(), VotingClassifier([("a", QUICK)], voting="soft")),
+        (IRIS, LABELS),
+        (IRIS, LABELS),
+        TypeError,
+        r"RandomUnderSampler chooses or makes the rows.*Resample first",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+@pytest.mark.filterwarnings("ignore:SGDClassifier is not at the minimum")
+def test_what_is_refused(name):
+    model, fitted_on, given, error, message = REFUSED[name]
+    model.fit(*fitted_on)
+    with pytest.raises(error, match=message):
+        EnsembleAttributor(model).fit(*given)
+
+
+def test_an_error_of_a_part_names_the_part():
+    model = VotingRegressor([("a", Ridge()), ("b", Ridge(positive=True))]).fit(X, Y)
+    with pytest.raises(ValueError, match="positive must be False") as caught:
+        EnsembleAttributor(model).fit(X, Y)
+    assert caught.value.__notes__ == ["This is Ridge, a part of VotingRegressor"]
+
+
+def test_falls_are_no_weights():
+    model = VotingRegressor([("a", Ridge())]).fit(X, Y)
+    with pytest.raises(AttributeError, match="VotingRegressor are no weighted sums"):
+        EnsembleAttributor(model).fit(X, Y).weights(X)

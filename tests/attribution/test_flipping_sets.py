@@ -134,6 +134,12 @@ def test_a_certificate_is_drawn(attributor, sets):
     np.testing.assert_array_equal(display.lines_[0].get_ydata(), result.realised)
 
 
+def test_one_set_has_no_correlation(attributor, sets):
+    result = attributor.certify(QUERIES[:1], sets[:1], n_random=0)
+    assert np.isnan(result.r2)
+    np.testing.assert_array_equal(result.flipped, [1])
+
+
 def test_random_rows_make_no_significant_set(attributor, sets):
     """Rows at random do no more than others at random."""
     rng = np.random.default_rng(0)

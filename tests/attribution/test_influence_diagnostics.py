@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_matrix
 from sklearn.base import clone
 from sklearn.linear_model import (
     GammaRegressor,
@@ -92,17 +93,29 @@ def test_leverage_of_a_ridge_is_its_hat_matrix():
     assert ours.leverage_.sum() < X.shape[1] + 1
 
 
-def test_dfbetas_of_a_ridge_are_changes_of_its_coefficients():
+@pytest.mark.parametrize("kind", ["dense", "without intercept", "sparse"])
+def test_dfbetas_of_a_ridge_are_changes_of_its_coefficients(kind):
     _, _, X, y = DATA["numbers"]
-    ours = fitted(Ridge(alpha=7.0), X, y)
+    model = Ridge(alpha=7.0, fit_intercept=kind != "without intercept")
+    ours = fitted(clone(model).set_params(solver="auto"), *as_kind(kind, X, y))
     changes = []
     for row in range(3):
-        without = Ridge(alpha=7.0).fit(np.delete(X, row, 0), np.delete(y, row))
-        now = ours.estimator_
-        coefficients = now.coef_ - without.coef_
-        changes.append(np.r_[coefficients, now.intercept_ - without.intercept_])
+        without = clone(model).fit(np.delete(X, row, 0), np.delete(y, row))
+        now = clone(model).fit(X, y)
+        change = now.coef_ - without.coef_
+        if model.fit_intercept:
+            change = np.r_[change, now.intercept_ - without.intercept_]
+        changes.append(change)
     ratio = ours.dfbetas_[:3] / np.array(changes)  # one over standard errors
-    np.testing.assert_allclose(ratio / ratio[:, :1], ratio[:1] / ratio[0, 0] * np.ones((3, 1)))
+    np.testing.assert_allclose(
+        ratio / ratio[:, :1], ratio[:1] / ratio[0, 0] * np.ones((3, 1)), rtol=1e-4
+    )
+
+
+def as_kind(kind, X, y):
+    if kind == "sparse":
+        return csr_matrix(X), y
+    return X, y
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from sklearn_provenance import (
     ProvenanceRegressor,
     TangentFeatures,
 )
+from sklearn_provenance.attribution.estimators import _influence_network
 from sklearn_provenance.attribution.estimators._trak import seeds
 from sklearn_provenance.tangent import measure
 
@@ -228,6 +229,44 @@ def test_sketched_and_exact_features_nearly_agree(mlp):
     assert np.corrcoef(exact[there], sketched[there])[0, 1] > 0.95
 
 
+def test_seeds_are_drawn_from_a_generator_and_an_integer_is_the_first():
+    assert seeds(7, 3)[0] == 7
+    assert seeds(7, 3)[1:] == seeds(np.random.RandomState(7), 3)[1:]
+    assert seeds(np.random.RandomState(7), 3)[0] != 7
+
+
+def test_models_of_a_list_take_sketches_as_they_are_given(mlp):
+    sketch = TangentFeatures(n_components=64, random_state=3)
+    found = InfluenceAttributor([mlp], features=sketch).fit(X, Y)
+    alone = InfluenceAttributor(mlp, features=sketch).fit(X, Y)
+    np.testing.assert_allclose(found.attribute(QUERIES), alone.attribute(QUERIES), rtol=1e-6)
+
+
+def test_gradients_of_many_parameters_over_many_rows_are_sketched(monkeypatch):
+    module = network()
+    assert InfluenceAttributor(module).fit(X, Y).features_ is None
+    monkeypatch.setattr(_influence_network, "_SMALL", 20)
+    monkeypatch.setattr(_influence_network, "N_COMPONENTS", 30)
+    attributor = InfluenceAttributor(module).fit(X, Y)
+    assert attributor.features_.n_components == 30
+    few = InfluenceAttributor(module).fit(X[:30], Y[:30])
+    assert few.features_ is None
+
+
+def test_sets_grow_until_they_are_enough(mlp):
+    """Rows of all classes may be removed, and more of them than are tried at first."""
+    attributor = InfluenceAttributor(mlp, candidates="all").fit(X, Y)
+    certain = X[np.argsort(mlp.predict_proba(X).max(1))[[1, 30]]]
+    sets = attributor.flipping_set(certain, max_rows=50)
+    for query, size in enumerate(sets.sizes):
+        rows = sets.indices[query, :size]
+        label = attributor.predict(certain[[query]])[0]
+        for gone, changed in ((rows, size > 0), (rows[:-1], False)):
+            p = attributor.predict_without(certain[[query]], gone)
+            assert (p.argmax(1)[0] != label) == changed
+    assert sets.sizes[0] > 0
+
+
 class TestRegression:
     XR, YR = load_diabetes(return_X_y=True)
     XR, YR = scale(XR)[:120], YR[:120]
@@ -309,6 +348,29 @@ class TestRefusals:
         attributor = InfluenceAttributor(mlp).fit(X, Y)
         with pytest.raises(ValueError, match="every class must keep a row"):
             attributor.predict_without(QUERIES, np.flatnonzero(Y == 1))
+
+    def test_lists_of_models(self, mlp):
+        with pytest.raises(ValueError, match='must be "auto" or a TangentFeatures for a list'):
+            InfluenceAttributor([mlp], features="exact").fit(X, Y)
+        regressor = MLPRegressor(hidden_layer_sizes=(2,), tol=10.0, max_iter=99).fit(X, Y)
+        with pytest.raises(TypeError, match="must be classifiers; got a regressor"):
+            InfluenceAttributor([regressor]).fit(X, Y)
+        attributor = InfluenceAttributor([mlp, mlp]).fit(X, Y)
+        sets = attributor.flipping_set(QUERIES, max_rows=2)
+        with pytest.raises(ValueError, match="must have one model, but estimator is a list"):
+            attributor.certify(QUERIES, sets)
+
+    def test_features_that_say_nothing(self):
+        nothing = nn.Sequential(nn.Linear(4, 2, bias=False), nn.Linear(2, 3, bias=False)).double()
+        for parameter in nothing.parameters():
+            nn.init.zeros_(parameter)
+        with pytest.raises(ValueError, match=r"must be positive and finite; got 0"):
+            InfluenceAttributor(nothing).fit(X, Y)
+        certain = nn.Linear(3, 3, bias=False).double()
+        with torch.no_grad():
+            certain.weight.copy_(2000 * torch.eye(3))
+        with pytest.raises(ValueError, match="must leave some doubt about its training rows"):
+            InfluenceAttributor(certain).fit(np.eye(3)[Y], Y)
 
     def test_models_without_objective_or_gradient(self):
         forest = RandomForestClassifier(n_estimators=2)

@@ -436,6 +436,8 @@ def test_errors():
     numbers = RandomForestRegressor(3).fit(IRIS, np.stack([SPECIES, SPECIES], 1))
     with pytest.raises(TypeError, match="several targets"):
         InfoGainAttributor(numbers).fit(IRIS, SPECIES)
+    with pytest.raises(ValueError, match="ntk_parameterization must be False where leaves"):
+        InfoGainAttributor(forest, ntk_parameterization=True).fit(IRIS, SPECIES)
     with pytest.raises(ValueError, match="same_class"):
         InfoGainAttributor(RandomForestRegressor(3), candidates="same_class").fit(IRIS, SPECIES)
     with pytest.raises(ValueError):

@@ -347,3 +347,27 @@ def test_networks_of_skorch_are_fitted_on_targets_as_they_are_given(cls, is_insi
     attributor = cls(estimator).fit(rows, targets)
     np.testing.assert_array_equal(attributor.estimator_.predict(rows), expected)
     assert attributor.training_.y.shape == (20,)
+
+
+def test_a_regressor_has_no_margin():
+    with pytest.raises(TypeError, match='measurement="margin" compares classes, but MLPRegressor'):
+        InfoGainAttributor(mlp(), measurement="margin").fit(X, Y)
+
+
+class Exponential(nn.Module):
+    """No multiple of what the last layer gives."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.layer = nn.Linear(10, 1)
+
+    def forward(self, x):
+        return self.layer(x).exp()
+
+
+def test_outputs_that_are_not_those_of_the_last_layer_are_refused():
+    model = NeuralNetRegressor(Exponential(), max_epochs=0, verbose=0, train_split=None)
+    model.fit(X, Y[:, None])
+    with pytest.raises(ValueError, match=r"must be that of the last layer, W z \+ b"):
+        LastLayerAttributor(model).fit(X, Y)

@@ -401,6 +401,8 @@ def test_without_names_there_are_no_contributions(name):
     assert exp.contributions is None
     assert "<mark" not in exp.to_html()
     exp.plot()
+    influence = InfluenceAttributor(model).fit(TEXTS, TOPICS).explain(QUERIES, k=2)
+    assert influence.contributions is None
 
 
 # Parts of scores that are no inner product
@@ -479,6 +481,7 @@ REGRESSORS = {
     "ridge": Ridge(),
     "poisson": PoissonRegressor(),
     "few columns": Lasso(alpha=0.02),
+    "few columns alone": Lasso(alpha=0.02, fit_intercept=False),
     "none fixed": LinearRegression(fit_intercept=False),
 }
 
@@ -493,6 +496,16 @@ def test_columns_in_influence_add_up_to_the_score(name):
     exp = exp.explain(X[:4], k=3)
     np.testing.assert_allclose(sums_of_parts(exp), exp.scores, rtol=1e-9, atol=1e-12)
     assert shared_names(exp) <= {"city", "pet", "age", "(intercept)"}
+
+
+def test_without_picks_there_are_no_parts():
+    """As many parameters as rows, of which none can be removed."""
+    X, y = np.eye(4)[:, :3], np.array([3.0, 1.0, 4.0, 2.0])
+    attributor = InfluenceAttributor(LinearRegression()).fit(X, y)
+    with pytest.warns(UserWarning, match="rows that can be removed"):
+        exp = attributor.explain(np.ones((2, 3)), k=2)
+    np.testing.assert_array_equal(exp.indices, -1)
+    assert exp.shared_features(0, 0) == []
 
 
 def test_influence_of_other_designs_has_no_parts_or_those_of_columns_in_use():

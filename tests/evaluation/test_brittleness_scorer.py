@@ -1,5 +1,6 @@
 """The scorer against margins of models trained by hand."""
 
+import os
 import pickle
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 import torch
 from sklearn.datasets import load_digits, load_iris
 from sklearn.decomposition import PCA
+from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, PredefinedSplit, StratifiedKFold
 from sklearn.neural_network import MLPClassifier
@@ -171,6 +173,32 @@ def test_a_network_starts_from_the_weights_that_are_given(iris):
     np.testing.assert_allclose(search.cv_results_["mean_test_score"], np.mean(drops), rtol=1e-3)
     with pytest.raises(ValueError, match="weights before training"):
         brittleness_scorer(**options)(attributor, X[1::2], y[1::2])
+
+
+def test_what_is_frozen_is_trained_again(iris):
+    X, y = iris
+    model = LogisticRegression(max_iter=500).fit(X[::2], y[::2])
+    scorer = brittleness_scorer(size=8, n_queries=3)
+    frozen = RepSimAttributor(FrozenEstimator(model)).fit(X[::2], y[::2])
+    plain = RepSimAttributor(model).fit(X[::2], y[::2])
+    assert scorer(frozen, X[1::2], y[1::2]) == scorer(plain, X[1::2], y[1::2])
+
+
+class Logged(LogisticRegression):
+    """Holds an open file, which cannot be told from another."""
+
+    log = open(os.devnull)  # noqa: SIM115  as long as the class
+
+
+def test_models_that_cannot_be_told_apart_are_trained_again(iris):
+    X, y = iris
+    attributor = RepSimAttributor(Logged(max_iter=500)).fit(X[::2], y[::2])
+    scorer = brittleness_scorer(size=8, n_queries=2)
+    with pytest.warns(UserWarning, match="what it depends on cannot be seen"):
+        first = scorer(attributor, X[1::2], y[1::2])
+    assert not scorer._folds
+    with pytest.warns(UserWarning, match="what it depends on cannot be seen"):
+        assert scorer(attributor, X[1::2], y[1::2]) == first
 
 
 def test_it_travels_to_other_processes(iris):

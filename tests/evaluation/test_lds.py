@@ -225,6 +225,12 @@ def test_errors(digits, truth):
         run(n_masks=2)
     with pytest.raises(ValueError, match=r"'share' parameter .* Got 1.0"):
         run(share=1.0)
+    with pytest.raises(
+        ValueError, match=r"some of the 200 rows in and some out; got 0.001, which is 0"
+    ):
+        run(share=0.001, model=LogisticRegression())
+    with pytest.raises(ValueError, match=r"must hold 3 subsets or more, .* got 2"):
+        run(masks=random_masks(2, 200), model=LogisticRegression())
     with pytest.raises(ValueError, match="not those of X and y"):
         run(y=1 - y)
     with pytest.raises(ValueError, match=r"margins must be numbers of shape \(5, 30\)"):

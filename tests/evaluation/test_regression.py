@@ -273,10 +273,21 @@ def test_tables_texts_and_figures_speak_of_units():
     )
     assert "mean drop of the output without the first rows, in units of the target" in repr(without)
     pytest.importorskip("matplotlib")
+    assert without.plot().ax_.get_ylabel() == "drop of the output (units of the target)"
     assert "drop of the output (units of the target)" in result.plot().ax_.get_ylabel()
     assert "moved by more than 20" in result.plot(what="moved").ax_.get_ylabel()
     with pytest.raises(ValueError, match="what must be one of"):
         result.plot(what="flipped")
+
+
+def test_a_model_that_does_not_move_has_no_drops():
+    X, y, X_queries, _ = problem()
+    model = DummyRegressor(strategy="constant", constant=3.0)
+    result = brittleness(
+        least_squares(), X, y, X_queries, None, model=model, sizes=(1, 2), direction="down"
+    )
+    np.testing.assert_array_equal(result.output_drop, 0)
+    assert repr(result).count("0.000") == 2
 
 
 @pytest.mark.parametrize("size", [1e-5, 1.0, 1e6])

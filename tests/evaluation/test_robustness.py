@@ -240,6 +240,7 @@ def test_tables_and_figure():
         ({"classifiers": Seen}, TypeError, "fitted classifier"),
         ({"classifiers": LogisticRegression()}, ValueError, "not fitted"),
         ({"y": np.zeros(11, int)}, ValueError, "each of the 12 rows of X"),
+        ({"X": images().astype(str)}, ValueError, "must hold images, that is numbers, got .* <U"),
         ({"X": images().reshape(12, 30)}, ValueError, r"image_shape=\(H, W\)"),
         ({"image_shape": (6, 5)}, ValueError, r"shape \(5, 6\), which is not an image of shape"),
         ({"X": images(channels=(3,))[:, :3]}, ValueError, "channels-first and as channels-last"),
@@ -256,6 +257,21 @@ def test_what_does_not_fit_is_refused(change, error, message):
     arguments |= {"distortions": MILD} | change
     with pytest.raises(error, match=message):
         robustness(**arguments)
+
+
+class Nameless(Explaining):
+    """Names rows, but not their labels."""
+
+    def explain(self, X, k=5):
+        return super().explain(X, k)._replace(exemplar_labels=None)
+
+
+def test_exemplars_without_labels_are_not_counted():
+    nameless = Nameless([1, 0, 0]).fit()
+    result = robustness(nameless, images(), np.arange(12) % 2, distortions={}, k=3)
+    assert np.isfinite(result.correct).all()
+    assert np.isnan(result.top1).all()
+    assert np.isnan(result.any).all()
 
 
 def test_labels_of_another_kind_are_refused(digits):

@@ -121,5 +121,9 @@ def test_what_does_not_fit_is_refused(shifted):
         target_disagreement(numbers, np.full(200, "a"))
     with pytest.raises(ValueError, match="one number for each row"):
         label_loss(Ridge().fit(X, np.stack([y, y], 1)), X, y)
+    diverged = Ridge().fit(X, y)
+    diverged.coef_[0] = np.inf
+    with pytest.raises(ValueError, match="must predict finite numbers, got 200 that are nan or"):
+        label_loss(diverged, X, y)
     with pytest.raises(ValueError, match="targets"):
         label_error_ranking({"loss": y}, y > 140, targets="words")

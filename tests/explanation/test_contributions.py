@@ -17,6 +17,8 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn_provenance import Explanation
 from sklearn_provenance.explanation import Contributions
 from sklearn_provenance.explanation._contributions import mark_words
+from sklearn_provenance.explanation._pair_contributions import PairContributions
+from sklearn_provenance.explanation._words import Texts
 
 from ..pages import ATTACKS, Page, hostile, readable
 from .test_explanation import make, texts_of
@@ -133,6 +135,12 @@ def test_factors_belong_to_pairs_and_go_with_their_queries():
 def test_refuses(contributions, error, message):
     with pytest.raises(error, match=message):
         Explanation([[0, 1]], [[1, 0.5]], contributions=contributions)
+
+
+def test_parts_of_pairs_have_a_row_for_each_exemplar():
+    parts = PairContributions([np.ones((1, 3))], list("abc"))
+    with pytest.raises(ValueError, match=r"for each exemplar, shape \(2, 3\), got \(1, 3\)"):
+        Explanation([[0, 1]], [[1, 0.5]], contributions=parts)
 
 
 def test_refuses_rows_that_do_not_fit():
@@ -292,3 +300,28 @@ def test_figures_of_tables_have_bold_parts():
     for rank in range(3):
         shared = {name for name, _ in exp.shared_features(0, rank, 8)} & set(drawn)
         assert {name for name, line in bold if line == rank + 1} == shared
+
+
+def test_letters_without_a_small_letter_of_their_own_are_not_marked():
+    """The long s is a small letter that stands for S where case is ignored."""
+    runs = mark_words("ſ or S", [("s", 1.0)])
+    assert [(run.text, run.mark) for run in runs] == [("ſ or ", ""), ("S", "above2")]
+
+
+def test_parts_of_rows_that_are_not_shown_are_listed():
+    exp, _ = of_texts()
+    page = exp._replace(queries=None, training_data=None).to_html()
+    assert "Shared" in page
+    assert "Their words are marked" not in page
+    assert "Their words are marked" in exp.to_html()
+
+
+def test_texts_of_exemplars_where_there_are_any():
+    exp, _ = of_texts()
+    indices, scores = exp.indices.copy(), exp.scores.copy()
+    indices[0, 2], scores[0, 2] = -1, np.nan
+    texts = Texts(exp._replace(indices=indices, scores=scores))
+    assert texts.exemplars == [[TEXTS[indices[0, 0]], TEXTS[indices[0, 1]], ""]]
+    nothing = exp._replace(indices=[[-1, -1, -1]], scores=[[np.nan] * 3])
+    assert Texts(nothing).exemplars is None
+    assert Texts(nothing).queries == list(QUERY)

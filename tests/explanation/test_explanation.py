@@ -25,7 +25,10 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, MinMaxScaler, StandardScaler
 
 from sklearn_provenance import Explanation, explain
+from sklearn_provenance.explanation import Contributions, ExplanationDisplay
 from sklearn_provenance.explanation import explain as explain_by_itself
+from sklearn_provenance.explanation._images import brightness
+from sklearn_provenance.explanation._rows import feature_differences, row_kind
 
 PER_QUERY = (
     *("indices", "scores", "sample_id", "exemplar_labels", "query_labels", "queries"),
@@ -798,3 +801,85 @@ def test_search_without_refit_is_named():
 def test_unfitted_estimators_are_refused(estimator):
     with pytest.raises(NotFittedError):
         explain(estimator, Q)
+
+
+def test_images_of_a_query_without_exemplars_are_drawn():
+    exp = make(n_queries=2, image_shape=(4, 4))
+    indices, scores = exp.indices.copy(), exp.scores.copy()
+    indices[1], scores[1] = -1, np.nan
+    display = exp._replace(indices=indices, scores=scores).plot()
+    assert [len(ax.images) for ax in display.axes_.ravel()] == [1, 1, 1, 1, 1, 0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [((0.0, 1.0), (0.0, 1.0)), ((-1.0, 3.0), (0.0, 1.0)), ((5.0, 5.0), (0, 0))],
+)
+def test_colours_are_scaled_where_they_are_outside_of_0_to_1(values, expected):
+    images = np.array(values).reshape(2, 1, 1, 1) * np.ones((2, 2, 2, 3))
+    scaled, limits = brightness(images)
+    np.testing.assert_array_equal(scaled[:, 0, 0, 0], expected)
+    assert limits == {}
+
+
+def test_one_column_of_objects_is_a_table_where_they_are_numbers():
+    numbers = np.array([[1], [None], [2.5]], dtype=object)
+    assert row_kind([numbers], None) == "table"
+    assert row_kind([numbers.astype(str).astype(object)], None) == "texts"
+
+
+def test_differences_without_a_unit():
+    queries, exemplars = np.array([[1.0, 5.0]]), np.array([[[4.0, 5.0], [99.0, np.nan]]])
+    found = feature_differences(queries, exemplars, None)
+    np.testing.assert_array_equal(found, [[[3.0, 0.0], [10.0, np.nan]]])
+
+
+def test_figures_have_names_of_rows_and_the_size_that_is_asked_for():
+    names = np.array([f"n{number}" for number in range(20)])
+    exp = make()
+    display = ExplanationDisplay.from_explanation(
+        exp._replace(sample_id=names[exp.indices]), k=2
+    ).plot(figsize=(7, 9))
+    np.testing.assert_allclose(display.figure_.get_size_inches(), [7, 9])
+    written = "\n".join(text.get_text() for text, _ in texts_of(display))
+    assert all(f"id n{row}" in written for row in exp.indices[:, :2].ravel() if row >= 0)
+    assert "row 0" not in written
+
+
+class Bare(Nearest):
+    """Says nothing of its rows."""
+
+    def explain(self, X, k=5):
+        return super().explain(X, k)._replace(queries=None, training_data=None)
+
+
+def test_explanations_without_rows_go_through_a_pipeline():
+    exp = explain(make_pipeline(StandardScaler(), Bare()).fit(X, Y), Q, k=3)
+    np.testing.assert_array_equal(exp.indices, SCALED.indices)
+    assert exp.training_data is None
+    assert exp.feature_names is None
+
+
+def test_names_that_a_step_counts_wrongly_are_not_shown():
+    class Miscounting(FunctionTransformer):
+        def get_feature_names_out(self, input_features=None):
+            return np.array(["a", "b"], dtype=object)
+
+    exp = explain(make_pipeline(Miscounting(np.tanh), Nearest()).fit(X, Y), Q, k=3)
+    np.testing.assert_allclose(exp.training_data, np.tanh(X))
+    assert exp.feature_names is None
+
+
+def test_parts_of_training_rows_are_named_as_the_frame_names_them():
+    class Parts(Nearest):
+        def explain(self, X, k=5):
+            rows = self._fit_X if X is None else X
+            parts = Contributions(rows, self._fit_X, [f"x{i}" for i in range(4)])
+            return super().explain(X, k)._replace(contributions=parts)
+
+    frame = pd.DataFrame(X, columns=list("abcd"))
+    pipeline = make_pipeline(StandardScaler(), Parts()).fit(frame, Y)
+    exp = explain(pipeline, None, k=2)
+    assert {name for name, _ in exp.shared_features(0, 0)} <= set("abcd")
+    assert exp.shared_features(0, 0)
+    assert len(exp.training_data) == len(exp.queries) == 40

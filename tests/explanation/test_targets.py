@@ -92,6 +92,10 @@ def test_whole_numbers_are_targets_where_the_caller_says_so():
         ({"targets": "floats"}, r"targets must be None or one of .*, got 'floats'"),
         ({"targets": "numbers", "query_labels": ["a"]}, "needs numbers in query_labels, .* <U1"),
         ({"targets": "numbers", "exemplar_labels": [["a", "b"]]}, 'pass targets="labels"'),
+        (
+            {"targets": "numbers", "query_labels": np.array(["a"], dtype=object)},
+            "needs numbers in query_labels, got dtype object",
+        ),
         ({"true_labels": [1.0, 2.0]}, r"true_labels must have shape \(1,\), got \(2,\)"),
     ],
 )
@@ -359,3 +363,24 @@ def test_influence_says_which_they_are():
     counts = np.arange(20)
     exp = InfluenceAttributor(Ridge()).fit(X, counts).explain(X[:2], k=2)
     assert exp.targets == "numbers"
+
+
+@pytest.mark.parametrize("targets", ["numbers", "labels"])
+def test_captions_of_what_is_not_known(targets):
+    """Without predictions the true targets stand alone, and are compared with nothing."""
+    exp = prices(query_labels=None, targets=targets)
+    written = [text.get_text() for text, _ in texts_of(exp.plot())]
+    width = ".3g" if targets == "numbers" else ""
+    assert any(f"true: {exp.true_labels[0]:{width}}" in text for text in written)
+    assert not any("✓" in text or "✗" in text or "≠" in text for text in written)
+    assert f"{exp.exemplar_labels[0, 0]:{width}}" in "\n".join(written)
+    display = prices(query_labels=None).plot()
+    assert display.target_color(0) == display._colors.to_rgba(display.true_labels[0])
+
+
+def test_a_target_that_is_not_known_has_no_shade():
+    labels = prices().exemplar_labels
+    labels[0, 1] = NAN
+    cards = Page(prices(exemplar_labels=labels).to_html()).structure
+    whole = Page(prices().to_html()).structure
+    assert str(whole).count("shade") == str(cards).count("shade") + 1

@@ -109,3 +109,11 @@ def test_classes_that_round_to_certainty_keep_their_order(iris):
     assert len(np.unique(rest)) > 10
     np.testing.assert_array_equal(np.argsort(-log_confidence), np.argsort(rest))
     np.testing.assert_array_equal(np.argsort(entropy), np.argsort(rest))
+
+
+def test_probabilities_that_are_nan_are_refused(iris):
+    X, y = iris
+    model = GaussianNB().fit(X, y)
+    model.theta_[0, 0] = np.nan
+    with pytest.raises(ValueError, match="finite probabilities, got NaN from GaussianNB"):
+        class_certainty(model, X)

@@ -421,3 +421,58 @@ def test_names_of_labels_are_refused_for_numbers(regression):
     fitted, X, y = regression
     with pytest.raises(ValueError, match="label_names must be None, because the targets"):
         report(fitted, X[60:], label_names=["a", "b"])
+
+
+class Answers:
+    """Explains with what it is given, and is no estimator otherwise."""
+
+    def __init__(self, **explanation):
+        self.explanation = explanation
+        self.fitted_ = True
+
+    def fit(self, X, y):
+        return self
+
+    def __sklearn_tags__(self):
+        return BaseEstimator().__sklearn_tags__()
+
+    def explain(self, X, k=5):
+        indices = np.tile(np.arange(k), (len(X), 1))
+        given = {"indices": indices, "scores": np.ones(indices.shape), "queries": X}
+        return Explanation(**given | self.explanation)
+
+
+def summary_of(fitted, X_test, y_test=None, **options):
+    html = report(fitted, X_test, y_test, k=2, suspicious=None, **options)
+    return text_of(html, "summary")
+
+
+def test_a_summary_of_one_number():
+    told = Answers(exemplar_labels=[[1.5, 2.5]], query_labels=[2.5], targets="numbers")
+    text = summary_of(told, np.ones((1, 3)), np.array([3.0]))
+    assert "Mean absolute error 0.5" in text
+    assert "R² –" in text
+    assert "differs from the prediction by 0.5, and from the true target by 1" in text
+    assert "no random_state among the parameters" in text
+    alone = summary_of(told, np.ones((1, 3)))
+    assert "differs from the prediction by 0.5." in alone
+    assert "true target" not in alone
+
+
+def test_a_summary_says_what_is_not_known():
+    unknown = Answers(exemplar_labels=[[1.5, 2.5]], targets="numbers")
+    assert "targets are not known, so they cannot be compared" in summary_of(
+        unknown, np.ones((1, 3))
+    )
+    padding = {"indices": [[-1, -1]], "scores": np.full((1, 2), np.nan)}
+    nobody = Answers(**padding, exemplar_labels=[[0.0, 0.0]], query_labels=[2.5], targets="numbers")
+    html = report(nobody, np.ones((1, 3)), k=2, suspicious=None)
+    assert "There are no exemplars, so their targets cannot be compared" in text_of(html, "summary")
+    assert "No training row is named" in text_of(html, "often")
+
+
+def test_texts_are_counted_without_their_values():
+    texts = np.array(["a river", "a bridge", "rain"], dtype=object)
+    text = summary_of(Answers(training_data=texts), np.array(["much rain"], dtype=object))
+    assert "Training rows 3" in text
+    assert "values" not in text

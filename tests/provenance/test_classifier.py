@@ -553,3 +553,20 @@ def test_the_unit_of_measurement_does_not_matter(iris, unit):
     X, y = iris
     one, two = quick(max_epochs=5).fit(X, y), quick(max_epochs=5).fit(X * unit, y)
     np.testing.assert_allclose(one.predict_proba(X), two.predict_proba(X * unit), rtol=1e-4)
+
+
+def test_other_callbacks_are_refused(iris):
+    with pytest.raises(TypeError, match=r"must be instances of skorch callbacks; got \['stop'\]"):
+        quick(callbacks=["stop"]).fit(*iris)
+
+
+def test_a_warm_start_takes_new_rates(iris):
+    clf = quick(lr=1e-3, lr_index=1e-4, max_epochs=1, warm_start=True).fit(*iris)
+    clf.set_params(lr=1e-5, lr_index=1e-6).fit(*iris)
+    rates = [group["initial_lr"] for group in clf.net_.optimizer_.param_groups]
+    assert rates == [1e-6, 1e-5]
+
+
+def test_layers_say_what_they_drop(iris):
+    clf = quick(dropout=0.25, sharing_level=1, max_epochs=1).fit(*iris)
+    assert "Dropout(p=0.25)" in repr(clf.net_.module_)

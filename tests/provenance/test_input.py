@@ -1,5 +1,7 @@
 """Every layout of rows and images gives the same network the same input."""
 
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -188,3 +190,19 @@ def test_sparse_values_are_checked(monkeypatch):
     with pytest.warns(UserWarning, match="24 rows of 24 features take 0.0 GiB") as seen:
         fit(sparse.csr_array(np.eye(24)))
     assert len(seen) == 1
+
+
+def test_rows_of_zeros_are_scaled_by_one():
+    X = np.zeros((24, 5))
+    clf = fit(X)
+    assert clf._input_scale == 1
+    assert np.isfinite(clf.predict_proba(X)).all()
+
+
+def test_frames_of_polars_are_rows_where_there_is_no_pandas(monkeypatch):
+    polars = pytest.importorskip("polars")
+    rows = GREY.reshape(24, -1).astype(np.float32)
+    clf = fit(polars.DataFrame(rows, schema=[f"pixel{i}" for i in range(48)]))
+    assert list(clf.training_.X.columns) == [f"pixel{i}" for i in range(48)]
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    np.testing.assert_array_equal(clf.training_.X, rows)

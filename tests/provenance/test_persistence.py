@@ -345,3 +345,32 @@ def test_no_part_of_a_file_is_left_where_saving_fails(fitted, tmp_path, monkeypa
         fitted.save(tmp_path / "clf")
     assert caught.value.filename == str(tmp_path / "clf")
     assert [path.read_bytes() for path in tmp_path.iterdir()] == [before]
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        ProvenanceClassifier.load(tmp_path / "nowhere")
+
+
+def test_parameters_of_every_kind_survive(iris, tmp_path):
+    """A device, rows as a series, and no seed."""
+    import pandas as pd
+
+    X, y = iris
+    subset = pd.Series(np.arange(0, 150, 2))
+    device = torch.device("cpu")
+    clf = quick(max_epochs=1, device=device, index_subset=subset, random_state=None).fit(X, y)
+    clf.save(tmp_path / "clf")
+    loaded = ProvenanceClassifier.load(tmp_path / "clf", device="cpu")
+    agree(clf, loaded, X)
+    np.testing.assert_array_equal(loaded.index_subset, subset)
+    assert loaded.random_state is None
+
+
+def test_ids_that_are_not_finite_are_not_saved(iris, tmp_path):
+    X, y = iris
+    ids = np.array([np.nan, *range(149)], dtype=object)
+    clf = quick(max_epochs=1).fit(X, y, sample_id=ids)
+    with pytest.raises(ValueError, match="sample ids must be finite to be saved; got nan"):
+        clf.save(tmp_path / "clf")
+    assert not (tmp_path / "clf").exists()

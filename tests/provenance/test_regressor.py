@@ -397,3 +397,17 @@ def test_not_fitted():
     for method in ("predict", "explain", "transform", "kneighbors", "predict_index"):
         with pytest.raises(NotFittedError):
             getattr(ProvenanceRegressor(), method)(np.zeros((2, 3)))
+
+
+def test_sampled_targets_are_the_rows_themselves_without_smoothing(diabetes):
+    """With alpha = 0 nothing is drawn, so that both ways of mixing are one."""
+    X, y = diabetes
+    sampled, expected = (
+        quick_regressor(alpha=0.0, mixing=mixing, max_epochs=2).fit(X[:50], y[:50])
+        for mixing in ("sampled", "expected")
+    )
+    np.testing.assert_allclose(
+        [epoch["index_loss"] for epoch in sampled.history_],
+        [epoch["index_loss"] for epoch in expected.history_],
+        rtol=1e-5,
+    )

@@ -339,3 +339,12 @@ def test_calls_that_make_no_sense(fitted, digits):
         fitted.transform(np.zeros((2, 9, 9), np.uint8))
     with pytest.raises(ValueError, match="at least 2 rows"):
         quick_vae().fit(X[:1], ["one"])
+
+
+def test_images_may_have_a_gaussian_likelihood(digits):
+    X, y = digits
+    gaussian = quick_vae(likelihood="gaussian", max_epochs=1).fit(X[:40] / 255, y[:40])
+    automatic = quick_vae(max_epochs=1).fit(X[:40] / 255, y[:40])
+    assert gaussian.likelihood_ == "gaussian"
+    assert automatic.likelihood_ == "bernoulli"
+    assert gaussian.score(X[:40] / 255) != automatic.score(X[:40] / 255)

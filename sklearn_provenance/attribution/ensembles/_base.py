@@ -14,9 +14,8 @@ from sklearn.pipeline import Pipeline
 
 from ..._utils.families import import_family
 from ..._utils.labels import positions
-from ..._utils.numeric import as_given
 from ..objectives import Response
-from ..objectives._base import assuming
+from ..objectives._base import Transformed, assuming
 
 SUPPORTED = (
     "VotingClassifier with voting='soft', VotingRegressor, BaggingClassifier, BaggingRegressor, "
@@ -113,10 +112,6 @@ class Probability(Response):
         """Probability (...) of a label."""
         return outputs[..., label]
 
-    def answer(self, outputs):
-        """Probabilities as they are."""
-        return outputs
-
 
 class Output(Response):
     """One output, in the units of y."""
@@ -126,10 +121,6 @@ class Output(Response):
     def margin(self, outputs, label):
         """The output (...)."""
         return outputs[..., 0]
-
-    def answer(self, outputs):
-        """Predictions (n,)."""
-        return outputs[:, 0]
 
 
 # Files that register estimators, by the part of scikit-learn that defines these or their bases.
@@ -187,25 +178,9 @@ def ensemble(estimator, X, y):
     raise UnknownEnsembleError(f"estimator must be {SUPPORTED}; got {type(estimator).__name__}")
 
 
-@dataclass(frozen=True)
-class Through:
-    """Rows that go through the steps of a pipeline first."""
-
-    steps: tuple
-    prepare: Callable = same_rows
-
-    def __call__(self, X):
-        X = as_given(X)
-        for step in self.steps:
-            X = step.transform(X)
-        return self.prepare(X)
-
-
 @ensemble.register(Pipeline)
 def _(estimator, X, y):
     *before, (_, last) = estimator.steps
-    if last is None or isinstance(last, str):
-        raise TypeError(f"estimator must be {SUPPORTED}; got a Pipeline without a last estimator")
     steps = tuple(step for _, step in before if step is not None and not isinstance(step, str))
     for step in steps:
         if hasattr(step, "fit_resample"):
@@ -213,10 +188,11 @@ def _(estimator, X, y):
                 f"{type(step).__name__} chooses or makes the rows that the last step is fitted "
                 "on. Resample first, and give the rows that remain"
             )
-    inner = ensemble(last, Through(steps)(X), y)
+    through = Transformed(steps)
+    inner = ensemble(last, through.transform(X), y)
     if not steps:
         return inner
-    known = replace(inner, prepare=Through(steps, inner.prepare))
+    known = replace(inner, prepare=replace(through, prepare=inner.prepare))
     return assuming(known, "the steps before the last")
 
 

@@ -18,7 +18,10 @@ from ._base import Ensemble, Part, Probability, class_positions, ensemble
 def binary_method(estimator):
     """The method by which scikit-learn compares binary classifiers."""
     if is_regressor(estimator):
-        return "predict"
+        raise TypeError(
+            "one-vs-rest and one-vs-one must be made of classifiers; got "
+            f"{type(estimator).__name__}, a regressor, which has no decision values"
+        )
     return "decision_function" if hasattr(estimator, "decision_function") else "predict_proba"
 
 

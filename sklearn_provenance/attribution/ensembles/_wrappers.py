@@ -32,10 +32,6 @@ class _Told(ClassifierMixin, BaseEstimator):
         self.classes_ = classes
         setattr(self, method, lambda X: outputs)
 
-    def predict(self, X):
-        """Not known."""
-        raise NotImplementedError
-
 
 @dataclass(frozen=True, eq=False)
 class Calibrated:
@@ -127,10 +123,7 @@ def _around(part, classes, *assumptions):
     """An ensemble of one classifier, whose labels another estimator predicts."""
     if hasattr(part.estimator, "predict_proba"):
         return Ensemble((part,), Mean(equal(1)), Probability(), classes, assumptions=assumptions)
-    if len(classes) > 2:
-        raise TypeError(
-            f"{type(part.estimator).__name__} must have predict_proba; explain it by itself"
-        )
+    # Thresholds alone take classifiers without probabilities, and these tell two classes apart.
     return Ensemble((part,), SideBySide(), Decisions(), classes, assumptions=assumptions)
 
 

@@ -80,7 +80,7 @@ class BoostInFeatures(LeafFeatures):
     def rounds(self, leaves, values=None):
         """Yield the trees (O,) of each round, and outputs (n, O) of rows before it.
 
-        After the last round trees are None. The array of outputs is one, which grows.
+        The array of outputs is one, to which rounds add: after the last it holds the final outputs.
         """
         if values is None:
             values = self.values
@@ -90,14 +90,11 @@ class BoostInFeatures(LeafFeatures):
             yield numbers, outputs
             for number in numbers:
                 outputs[:, self.trees.outputs[number]] += values[number][leaves[:, number]]
-        yield None, outputs
 
     def _learn(self, leaves, labels):
         """Compute derivatives (n, T) of leaves' values in the weights of the rows in them."""
         found = np.zeros(leaves.shape)
         for numbers, outputs in self.rounds(leaves):
-            if numbers is None:
-                break
             gradients, hessians = self.steps.derivatives(outputs, labels)
             for number in numbers:
                 output = self.trees.outputs[number]
@@ -144,8 +141,6 @@ class BoostInFeatures(LeafFeatures):
         labels = torch.as_tensor(labels)
         entries = np.empty(inputs.shape)
         for numbers, outputs in self.rounds(inputs):
-            if numbers is None:
-                break
             if self.measurement == "loss":
                 # As in BoostIn, at the outputs before the round.
                 targets = self.steps.targets(labels.numpy(), outputs.shape[1])

@@ -49,7 +49,7 @@ def output_network(model):
     return replace(model, module=model.network, network=None, forward=forward, n_outputs=1)
 
 
-class _Predicted:
+class PredictedTargets:
     """Queries are labelled with what the estimator predicts, on which features do not depend."""
 
     needs_targets = False
@@ -61,11 +61,11 @@ class _Predicted:
         return self.points(self.inputs(X), labels)
 
 
-class OutputFeatures(_Predicted, ExactFeatures):
+class OutputFeatures(PredictedTargets, ExactFeatures):
     """Exact tangent features of the output."""
 
 
-class SketchedOutput(_Predicted, SketchedFeatures):
+class SketchedOutput(PredictedTargets, SketchedFeatures):
     """Sketched tangent features of the output."""
 
 

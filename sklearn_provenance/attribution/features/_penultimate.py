@@ -11,8 +11,7 @@ from ...tangent._penultimate import Penultimate
 from ...tangent._points import ExplicitPoints, SparsePoints
 from ..models import SUPPORTED
 from ._base import Features, linear_head, linear_logits
-from ._outputs import output_network
-from ._rows import predicted
+from ._outputs import PredictedTargets, output_network
 
 # Rows on which the last layer is compared with the logits.
 _CHECKED = 32
@@ -47,8 +46,6 @@ class PenultimateFeatures(Features):
         head = Head(weight, bias, one_output=self.model.n_outputs == 1)
         features, logits = self.network.forward(take_rows(inputs, slice(_CHECKED)))
         logits = logits.double().cpu()
-        if logits.shape[1] < 2:
-            raise ValueError("the last layer must tell classes apart, but there is one logit")
         fits = len(head.mixing) == logits.shape[1]
         found = head.logits(features.double().cpu() @ head.weight.mT)
         if not fits or not torch.allclose(found.softmax(1), logits.softmax(1), atol=1e-3):
@@ -71,20 +68,12 @@ class PenultimateFeatures(Features):
         return self.network.forward(self.inputs(X))[0].cpu().numpy()
 
 
-class OutputPenultimate(PenultimateFeatures):
+class OutputPenultimate(PredictedTargets, PenultimateFeatures):
     """The input of the last linear layer of a regressor's network, of which the output is made."""
-
-    needs_targets = False
 
     def __init__(self, regressor, inputs, batch_size="auto"):
         super().__init__(output_network(regressor), inputs, batch_size)
         self.regressor = regressor
-
-    def query(self, X, labels=None):
-        """Points of queries at targets; the model predicts those that are not given."""
-        if labels is None:
-            labels = predicted(self.regressor, X)
-        return self.points(self.inputs(X), labels)
 
     def head(self, inputs):
         """The last layer, in the units of y, checked on the first of the rows."""

@@ -45,10 +45,6 @@ class QueryRows(Features):
     def __init__(self, model):
         self.model = model
 
-    def inputs(self, X):
-        """Rows as they are."""
-        return X
-
     def points(self, inputs, labels=None):
         """Rows at labels, which must be given."""
         return RowPoints(inputs, torch.as_tensor(labels))

@@ -136,7 +136,7 @@ class Transformed:
     """Rows that go through the steps of a pipeline first."""
 
     steps: tuple
-    prepare: Callable
+    prepare: Callable | None = None  # what the last step does with them
 
     def __call__(self, X):
         return self.prepare(self.transform(X))
@@ -153,8 +153,6 @@ class Transformed:
 def _(estimator, X, y, sample_weight=None):
     check_is_fitted(estimator)
     *before, (_, last) = estimator.steps
-    if last is None or isinstance(last, str):
-        raise TypeError(f"estimator must be {SUPPORTED}; got a Pipeline without a last estimator")
     steps = [step for _, step in before if step is not None and not isinstance(step, str)]
     for step in steps:
         if hasattr(step, "fit_resample"):
@@ -163,16 +161,12 @@ def _(estimator, X, y, sample_weight=None):
                 "on, so that its objective is not one of the rows of X. Resample first, and give "
                 "the rows that remain"
             )
-    through = Transformed(tuple(steps), _same)
+    through = Transformed(tuple(steps))
     inner = objective(last, through.transform(X), y, sample_weight)
-    stated = replace(inner, prepare=Transformed(tuple(steps), inner.prepare))
+    stated = replace(inner, prepare=replace(through, prepare=inner.prepare))
     if steps:
         return assuming(stated, "the steps before the last are held fixed")
     return stated
-
-
-def _same(X):
-    return X
 
 
 @objective.register(FrozenEstimator)

@@ -75,11 +75,7 @@ class Minima:
     def designs(self, X):
         """Return rows (n_queries, d) of each part's problem, from rows as users give them."""
         prepared = self.objective.prepare(X)
-        of_design = {}  # parts may share a design
-        for part in self.objective.parts:
-            if id(part.design) not in of_design:
-                of_design[id(part.design)] = part.design.rows(prepared)
-        return [of_design[id(part.design)] for part in self.objective.parts]
+        return [part.design.rows(prepared) for part in self.objective.parts]
 
     def training_designs(self):
         """Return the training rows of each part's problem."""

@@ -147,9 +147,7 @@ class Rule(ABC):
 
 def named(rows, picks, values, n_tied):
     """Turn picks (n_queries, k) among some rows (n_rows,) into the numbers of these rows."""
-    if len(rows):
-        picks = torch.where(picks >= 0, rows[picks], -1)
-    return picks, values, n_tied
+    return torch.where(picks >= 0, rows[picks], -1), values, n_tied
 
 
 class GaussianRule(Rule):
