@@ -10,6 +10,8 @@ import sys
 import textwrap
 from pathlib import Path
 
+import matplotlib.image
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).parents[1]
@@ -45,8 +47,20 @@ def test_runs_from_a_new_interpreter(code, tmp_path):
     )
     assert run.returncode == 0, run.stderr
     assert "Warning" not in run.stderr, run.stderr
+    for picture in tmp_path.glob("*.png"):
+        assert_same_picture(picture, ROOT / "doc" / "_static" / picture.name)
+
+
+def assert_same_picture(drawn, shown):
+    """What a block draws is the picture that README.rst shows, up to fonts and a pixel."""
+    drawn, shown = (matplotlib.image.imread(path) for path in (drawn, shown))
+    height, width = (min(sizes) for sizes in zip(drawn.shape[:2], shown.shape[:2], strict=True))
+    assert np.abs(np.subtract(drawn.shape, shown.shape)).max() <= 4
+    difference = np.abs(drawn[:height, :width] - shown[:height, :width])
+    assert difference.mean() < 0.03
 
 
 def test_all_code_is_run():
     assert len(BLOCKS) == TEXT.count("code-block:: python")
+    assert TEXT.count(".. image:: doc/_static/") == TEXT.count('.png")') == 1
     assert sum("max_epochs=1" in code for block in BLOCKS for code in block.values) == 3

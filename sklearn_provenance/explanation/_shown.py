@@ -52,6 +52,7 @@ class ShownExplanation:
         figsize: tuple[float, float] | None = None,
         max_queries: int = 8,
         true_labels: Targets = None,
+        image_shape: Sequence[int] | None = None,
     ) -> ExplanationDisplay:
         """
         Draw queries beside their exemplars: images as images, texts as texts, others as tables.
@@ -77,6 +78,8 @@ class ShownExplanation:
         true_labels : array-like of shape (n_queries,), default=None
             Labels that all queries should have; those explained are marked with a ✗ where they
             differ. Numbers are shown with their residuals. None takes the explanation's.
+        image_shape : tuple of int, default=None
+            `(H, W)` or `(C, H, W)` of rows that are flattened images; None takes the explanation's.
 
         Returns
         -------
@@ -91,7 +94,7 @@ class ShownExplanation:
             If matplotlib is missing.
         """
         return ExplanationDisplay.from_explanation(
-            self,
+            self._seen_as(image_shape=image_shape),
             queries,
             k=k,
             ax=ax,
@@ -109,6 +112,7 @@ class ShownExplanation:
         true_labels: Targets = None,
         label_names: Mapping | Sequence[str] | None = None,
         max_features: int = 12,
+        image_shape: Sequence[int] | None = None,
     ) -> Page:
         """
         Write queries beside their exemplars as one web page, which opens offline.
@@ -134,6 +138,8 @@ class ShownExplanation:
             `target_names`, for labels counted from 0.
         max_features : int, default=12
             Columns of a table: the features in which exemplars differ most from their queries.
+        image_shape : tuple of int, default=None
+            `(H, W)` or `(C, H, W)` of rows that are flattened images; None takes the explanation's.
 
         Returns
         -------
@@ -165,11 +171,8 @@ class ShownExplanation:
         check_count("max_features", max_features)
         if path is not None:
             check_target(path)
-        explanation = self
-        if true_labels is not None:
-            explanation = self._replace(true_labels=true_labels)
         html = explanation_page(
-            explanation,
+            self._seen_as(true_labels=true_labels, image_shape=image_shape),
             title=title,
             query_id=check_array("query_id", query_id, (self.n_queries,)),
             label_names=label_names,
@@ -178,6 +181,13 @@ class ShownExplanation:
         if path is not None:
             write_page(html, path)
         return html
+
+    def _seen_as(self, **changes):
+        """Return a copy with what is given in place of its own, or itself if nothing is."""
+        given = {name: value for name, value in changes.items() if value is not None}
+        if given:
+            return self._replace(**given)
+        return self
 
     def __repr__(self) -> str:
         return write_text(self, _REPR_QUERIES)

@@ -567,3 +567,15 @@ def test_templates_want_every_name():
         render("notebook.html", heads=[], lines=[], hidden="")
     with pytest.raises(TemplateNotFound, match=r"other\.html"):
         render("other.html")
+
+
+def test_flat_rows_are_drawn_as_images_of_the_shape_given():
+    rows = np.arange(24.0).reshape(4, 6)
+    exp = Explanation([[1, 2]], [[0.5, 0.2]], queries=rows[:1], training_data=rows)
+    assert "data:image/png" not in exp.to_html()
+    assert "data:image/png" in exp.to_html(image_shape=(2, 3))
+    drawn = exp.plot(image_shape=(2, 3))
+    assert [axes.images[0].get_array().shape for axes in drawn.axes_.flat] == [(2, 3)] * 3
+    assert exp.image_shape is None
+    with pytest.raises(ValueError, match="needs 9 values in a row"):
+        exp.plot(image_shape=(3, 3))
