@@ -3,7 +3,6 @@
 import numpy as np
 import torch
 from scipy.sparse import issparse
-from torch import nn
 
 from .._utils.hashing import fingerprint
 from ..tangent._batches import as_batch
@@ -37,11 +36,6 @@ class NetworkCopies:
         if n_jobs is not None:
             raise ValueError(
                 f"n_jobs must be None for a network, got {n_jobs}. Its copies take group_size"
-            )
-        if not isinstance(model, nn.Module) and not callable(model):
-            raise TypeError(
-                "model must be a torch.nn.Module, a function without arguments that makes one, or "
-                f"a scikit-learn estimator, got {type(model)}"
             )
         self.recipe = recipe or Recipe()
         self.masks = masks

@@ -131,6 +131,7 @@ def test_bad_backdoors(change, message):
     ("change", "message"),
     [
         ({"classes": np.full(60, 4)}, "no trigger for class 4"),
+        ({"classes": np.zeros(0, int)}, "classes as integers numbered from 0, got no labels"),
         ({"triggers": np.ones((4, 3, 3))}, "uint8"),
         ({"triggers": np.zeros((4, 3), np.uint8)}, "shape"),
         ({"triggers": np.zeros((4, 6, 3), np.uint8)}, "fit"),

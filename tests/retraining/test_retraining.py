@@ -346,6 +346,7 @@ def test_progress_says_how_far_and_how_long(capsys):
         ({"masks": np.ones((2, 22), bool)}, r"\(n_copies, 23\)"),
         ({"masks": np.ones((2, 23))}, "must be bool .* got float64"),
         ({"masks": np.ones(23, bool)}, "got bool of shape"),
+        ({"masks": [[True] * 23, [True] * 22]}, "masks must have rows of one length"),
         ({"masks": np.ones((0, 23), bool)}, "n_copies"),
         ({"masks": np.repeat([[True], [False]], 23, 1)}, r"copies \[1\] keep no row"),
         ({"seeds": [0]}, "2 integers"),
@@ -363,6 +364,14 @@ def test_progress_says_how_far_and_how_long(capsys):
         ({"model": mlp().bfloat16()}, "bfloat16"),
         ({"recipe": Recipe(loss=nn.functional.cross_entropy)}, "reduction='none'"),
         ({"forward": lambda m, x: m(x)[0]}, "logits of shape"),
+        (
+            {"X": torch.zeros(23, 4)},
+            r"must take rows of X, .* the network says: .* and 5x8\)$",
+        ),
+        (
+            {"forward": lambda m, x: torch.cat([m(x)] * len(x), 1), "X_eval": torch.zeros(1, 5)},
+            r"X and X_eval must give equally many logits, got \[6, 3\]",
+        ),
     ],
 )
 @pytest.mark.parametrize("function", [retrain, iter_retrain])
@@ -373,11 +382,19 @@ def test_what_does_not_fit_is_refused(function, change, message):
         list(function(**(arguments | change)))
 
 
-@pytest.mark.parametrize("change", [{"model": 3}, {"model": nn.Linear}, {"recipe": {"lr": 1}}])
-def test_what_is_of_the_wrong_type_is_refused(change):
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"model": 3}, "The 'model' parameter of retrain must be .* Got 3 instead"),
+        ({"model": lambda: 3}, "calling it gave <class 'int'>"),
+        ({"model": nn.Linear}, "missing 2 required positional arguments"),
+        ({"recipe": {"lr": 1}}, "The 'recipe' parameter of retrain must be"),
+    ],
+)
+def test_what_is_of_the_wrong_type_is_refused(change, message):
     X, y, X_eval = data(dtype=torch.float32)
     arguments = {"model": mlp(), "X": X, "y": y, "masks": np.ones((2, 23), bool), "X_eval": X_eval}
-    with pytest.raises(TypeError):
+    with pytest.raises(TypeError, match=message):
         retrain(**(arguments | change))
 
 

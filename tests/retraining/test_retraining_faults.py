@@ -235,3 +235,9 @@ def test_nothing_of_the_users_changes(fails, training):
 def test_a_recipe_says_what_is_wrong(change):
     with pytest.raises((TypeError, ValueError), match=next(iter(change))):
         Recipe(**change)
+
+
+def test_networks_that_draw_elsewhere_are_not_stacked():
+    """One call for all copies draws one number of NumPy; alone each copy draws its own."""
+    result = train(Net(after=lambda z: z * (1 + np.random.rand())))  # noqa: NPY002
+    assert result.route == "one by one (its stacked output is another one)"

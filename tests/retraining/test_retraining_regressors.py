@@ -133,6 +133,51 @@ def test_copies_that_diverge_are_nan():
     assert np.isnan(outputs).all()
 
 
+class CountsRows:
+    """Knows on how many rows it was trained."""
+
+    def fit(self, X, y):
+        self.few_ = len(X) < 40
+        return super().fit(X, y)
+
+
+class Overflows(CountsRows, Ridge):
+    def predict(self, X):
+        return super().predict(X) + (np.inf if self.few_ else 0)
+
+
+class Undecided(CountsRows, LogisticRegression):
+    def decision_function(self, X):
+        return super().decision_function(X) * (np.nan if self.few_ else 1)
+
+
+@pytest.mark.parametrize("cls", [Overflows, Undecided])
+def test_clones_whose_outputs_are_not_finite_are_nan_and_named(cls):
+    X, y, X_eval = rows()
+    y = y if cls is Overflows else y > np.median(y)
+    masks = np.ones((3, 40), bool)
+    masks[1, :5] = False
+    with pytest.warns(UserWarning, match=r"copies \[1\] diverged"):
+        outputs = retrain(cls(), X, y, masks, X_eval=X_eval).outputs
+    assert np.isnan(outputs[1]).all()
+    assert np.isfinite(outputs[[0, 2]]).all()
+
+
+def test_targets_may_be_a_tensor():
+    X, y, X_eval = rows()
+    masks = random_masks(2, 40)
+    expected = retrain(Ridge(), X, y, masks, X_eval=X_eval).outputs
+    found = retrain(Ridge(), X, torch.tensor(y, requires_grad=True), masks, X_eval=X_eval)
+    np.testing.assert_array_equal(found.outputs, expected)
+
+
+class Pairs(Ridge):
+    """Predicts two numbers for each row."""
+
+    def predict(self, X):
+        return np.stack([super().predict(X)] * 2, 1)
+
+
 def test_a_store_resumes_and_knows_the_loss(tmp_path):
     X, y, X_eval = rows()
     masks = random_masks(4, 40)
@@ -173,6 +218,12 @@ def test_models_that_do_not_fit_are_refused():
     arguments = {"X": X, "y": y, "masks": np.ones((2, 40), bool), "X_eval": X_eval}
     with pytest.raises(ValueError, match=r"one number for each row .*got shape \(2, 3\)"):
         retrain(regressor_network(3), recipe=Recipe(loss="squared_error"), **arguments)
+    with pytest.raises(ValueError, match=r"Pairs must predict one number .* of shape \(7, 2\)"):
+        retrain(Pairs(), **arguments)
+    squared = Recipe(loss="squared_error")
+    for outputs in (lambda m, x: {"mean": m(x)}, lambda m, x: m(x)[..., None]):
+        with pytest.raises((TypeError, ValueError), match="The network must give"):
+            retrain(regressor_network(), recipe=squared, forward=outputs, **arguments)
     with pytest.raises(TypeError, match=r"an attributor, InfluenceAttributor\. Pass"):
         retrain(InfluenceAttributor(Ridge()).fit(X, y), **arguments)
     with pytest.raises(TypeError, match="an attributor"):

@@ -10,10 +10,12 @@ import time
 import numpy as np
 import pytest
 import torch
+from sklearn.linear_model import LogisticRegression
 from torch import nn
 
 from sklearn_provenance._utils.hashing import fingerprint
 from sklearn_provenance.retraining import Recipe, iter_retrain, retrain
+from sklearn_provenance.retraining._removals import Removals
 
 from .conftest import data, mlp, random_masks
 
@@ -297,3 +299,18 @@ def test_what_cannot_be_seen_into_is_refused(tmp_path):
         pytest.raises(ValueError, match="evaluate hold what the warning names"),
     ):
         run(tmp_path, evaluate=lambda logits: print(logits, file=file))
+
+
+@pytest.mark.parametrize(
+    ("keys", "shape"), [(["a", "b"], (3, 4, 3)), (["a"], (1, 4, 2)), ([["a"]], (1, 4, 3))]
+)
+def test_outputs_of_other_rows_are_not_taken_for_those_of_copies(tmp_path, keys, shape):
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(12, 2)), np.arange(12) % 3
+    arguments = (LogisticRegression(), X, y, X[:4], (0,), tmp_path)
+    copies = Removals(*arguments)
+    expected = copies.without([[1, 2]], [0])
+    np.testing.assert_array_equal(Removals(*arguments).without([[1, 2]], [0]), expected)
+    np.savez(tmp_path / "copies-other.npz", keys=np.array(keys), logits=np.zeros(shape))
+    with pytest.raises(ValueError, match=r"other\.npz must hold outputs of shape .* Delete it"):
+        Removals(*arguments)

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sklearn_provenance.retrieval import ExactIndex
+from sklearn_provenance.retrieval._rows import read_chunks, take
 
 from .reference import brute_force, close, make_rows, problems
 
@@ -61,6 +62,31 @@ def test_matrix_products_of_reduced_precision_are_not_used(precision):
         assert index._precisions() == [torch.float64]
     finally:
         torch.set_float32_matmul_precision(before)
+
+
+def test_precisions_that_differ_between_devices_count_as_reduced(monkeypatch):
+    """torch then refuses to name one for all."""
+
+    def refuse():
+        raise RuntimeError("the precision was set by two APIs")
+
+    monkeypatch.setattr(torch, "get_float32_matmul_precision", refuse)
+    rows = make_rows("last bit", 60, 8, np.random.default_rng(0)).astype(np.float32)
+    queries = np.random.default_rng(1).normal(size=(3, 8))
+    index = ExactIndex().build(rows)
+    assert index._precisions() == [torch.float64]
+    np.testing.assert_array_equal(index.search(queries, 5)[0], brute_force(rows, queries, 5)[0])
+
+
+@pytest.mark.parametrize("chunk_rows", [1, 7, 40])
+def test_rows_of_a_tensor_are_those_of_an_array(chunk_rows):
+    """As they come from a GPU; on a CPU, tensors become arrays before."""
+    rows = np.random.default_rng(0).normal(size=(30, 5))
+    tensor = torch.as_tensor(rows)
+    chunks = [chunk for _, chunk in read_chunks(tensor, chunk_rows)]
+    assert torch.equal(torch.cat(chunks), tensor)
+    numbers = np.array([7, 0, 7, 29])
+    np.testing.assert_array_equal(take(tensor, numbers), rows[numbers])
 
 
 @pytest.mark.parametrize("scale", [1e-300, 1e-170, 1e-25, 1e25, 1e150])
