@@ -112,25 +112,6 @@ class MeanSystem:
             residuals = self.residuals
         return (1 - kept) / kept * residuals
 
-    def variance(self, queries):
-        """φ_*^T H^-1 φ_* (n_queries,) of queries."""
-        posterior = self.system.posterior
-        if isinstance(self.system, KernelSystem):
-            variance = posterior.queries(*queries)[1]
-        else:
-            variance = posterior.points(queries).square().sum(1)
-        return variance / self.system.noise_variance
-
-    def fixed_direction(self, queries, rows):
-        """u r and u² (n_queries, m) of rows, u = Φ H^-1 φ_*, and φ_*^T H^-1 φ_* (n_queries,)."""
-        covariance, _ = self._covariance(queries, rows)
-        residuals = self.residuals[rows]
-        if isinstance(self.system, KernelSystem):
-            residuals = residuals * self.system.noise_variance
-        else:
-            covariance = covariance / self.system.noise_variance
-        return covariance * residuals, covariance.square(), self.variance(queries)
-
     def path(self, queries, sets):
         """Falls of predictions with each row of a set, after those before it.
 

@@ -159,11 +159,8 @@ class FeaturePosterior:
 
     def cosine(self, query_features, rows):
         """Compute the posterior correlation (n_queries, n_rows) of queries and rows."""
-        scored = self.features
-        if rows is not None:
-            scored = scored[rows]
         normalize = torch.nn.functional.normalize
-        points = normalize(self.points(scored), dim=1, eps=1e-300)
+        points = normalize(self.points(self.features[rows]), dim=1, eps=1e-300)
         queries = normalize(self.points(query_features), dim=1, eps=1e-300)
         return (queries @ points.mT).clamp_(-1.0, 1.0)
 

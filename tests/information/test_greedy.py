@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from sklearn_provenance import information as info
 from sklearn_provenance.information import _selection, _systems
+from sklearn_provenance.information._candidates import find_copies
 
 from . import reference
 from .reference import as_float, problems
@@ -317,3 +318,25 @@ def test_columns_that_are_computed_when_asked_for(rule):
         want = _systems.KernelSystem(kernel, 0.3, rule).pick(known, 4, allowed)
         for one, other in zip(got, want, strict=True):
             np.testing.assert_allclose(one, other, rtol=1e-10)
+
+
+@pytest.mark.parametrize("rule", ["info_gain", "linear_response"])
+def test_copies_are_found_in_columns(rule):
+    """As in kernels: of copies the lowest row is picked."""
+    rng = np.random.default_rng(4)
+    phi = torch.from_numpy(rng.normal(size=(8, 6)))[[0, 1, 2, 1, 3, 0, 4, 5]]
+    phi[7] = phi[6]
+    phi[7, 0] += 1e-3  # nearly a copy
+    kernel = phi @ phi.mT
+    columns = _systems.ColumnSystem(lambda rows: kernel[rows], kernel.diagonal(), 0.3, rule)
+    assert columns.copies.tolist() == [0, 1, 2, 1, 4, 0, 6, 7]
+    assert _systems.KernelSystem(kernel, 0.3, rule).copies.tolist() == columns.copies.tolist()
+
+
+def test_rows_that_a_probe_does_not_part_need_not_be_copies():
+    probe = torch.tensor([1.0, 2.0, 1.0, 2.0, 1.0])
+    nothing = lambda row, others: torch.zeros(len(others), dtype=torch.bool)  # noqa: E731
+    assert find_copies(probe, nothing) is None
+    kinds = torch.tensor([0, 1, 2, 1, 0])
+    same = lambda row, others: kinds[others] == kinds[row]  # noqa: E731
+    assert find_copies(probe, same).tolist() == [0, 1, 2, 1, 0]

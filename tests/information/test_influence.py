@@ -252,6 +252,31 @@ def test_bad_arguments_say_what_must_hold(options, message):
         info.greedy_influence_features(**arguments | options)
 
 
+@pytest.mark.parametrize("denominators", [[[-0.1, 0.2]], [[0.5, 0.5]], [[0.9, 0.2]]])
+def test_what_is_left_of_a_direction_must_be_positive(denominators):
+    with pytest.raises(ValueError, match="must not be negative and must add up to less than total"):
+        info.most_influential_along(torch.ones(1, 2), torch.tensor(denominators), torch.ones(1), 1)
+
+
+def test_sets_are_those_of_all_queries_or_of_each():
+    with pytest.raises(ValueError, match=r"\(n_subset,\) or \(2, n_subset\), got \(3, 1\)"):
+        info.joint_influence_features(
+            torch.eye(2), torch.eye(2), torch.ones(2), 1.0, torch.zeros(3, 1, dtype=torch.long)
+        )
+
+
+@SPACES
+def test_more_picks_than_candidates_are_padded(space):
+    ridge = Ridge(np.eye(3) + 0.1, np.eye(3)[:2], np.array([1.0, -2.0, 3.0]), 0.5, np.ones(3))
+    for allowed in ([True, False, True], [False] * 3):
+        some = torch.tensor(allowed)
+        picks, drops = ridge.call("greedy_influence", space, 3, candidates=some)
+        n = sum(allowed)
+        assert (picks[:, n:] == -1).all()
+        assert drops[:, n:].isnan().all()
+        assert (picks[:, :n].sort(1).values == some.nonzero()[:, 0]).all()
+
+
 def test_a_row_may_not_be_removed_twice():
     with pytest.raises(ValueError, match="different rows"):
         info.joint_influence_features(

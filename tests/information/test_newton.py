@@ -9,8 +9,14 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize
 from scipy.sparse import csr_matrix
 
-from sklearn_provenance.information import _function_space, _newton
+from sklearn_provenance.information import _function_space, _leave_one_out, _newton
 from sklearn_provenance.information._conjugate import ConjugateGradients
+from sklearn_provenance.information._diagnostics import CaseDeletion
+from sklearn_provenance.information._function_space import (
+    FunctionSpaceInverse,
+    invert_through_rows,
+)
+from sklearn_provenance.information._hessians import FormedInverse
 from sklearn_provenance.information._leave_one_out import LeaveOneOut
 from sklearn_provenance.information._losses import (
     HuberLoss,
@@ -30,6 +36,7 @@ from sklearn_provenance.information._newton import (
     invert,
     minimise,
 )
+from sklearn_provenance.information._row_algebra import UpdatedInverse, parameter_scale
 
 LOSSES = {
     "squared": (SquaredLoss(), "number"),
@@ -324,6 +331,109 @@ def test_a_row_that_alone_determines_a_parameter_has_no_answer():
     theta = LeaveOneOut(minimise(free, np.zeros((1, 5)))).parameters(np.arange(problem.n_rows))
     assert np.isnan(theta[0]).all()
     assert np.isfinite(theta[1:]).all()
+    with pytest.raises(NoMinimumError, match="the row alone determines a parameter"):
+        LeaveOneOut(minimise(free, np.zeros((1, 5)))).without(0)
+
+
+def test_rows_without_which_there_is_no_minimum_have_no_answer(monkeypatch):
+    """Found when the problem without the row is solved to the end, as that of large steps is."""
+    problem = make_problem("logistic", 5, n=8)
+    removal = LeaveOneOut(minimise(problem, start(problem)))
+    rows = np.arange(8)
+    steps = removal.parameters(rows, n_steps=2)
+    monkeypatch.setattr(_leave_one_out, "_SLOW", -1.0)
+
+    def refuse(problem, theta, removed, **_):
+        if removed[-1] == 3:
+            raise NoMinimumError("classes are separated without it")
+        return minimise(problem, theta, removed, tolerance=1e-12)
+
+    monkeypatch.setattr(_leave_one_out, "minimise", refuse)
+    found = removal.parameters(rows, n_steps=2, n_solved=8)
+    assert np.isnan(found[3]).all()
+    np.testing.assert_allclose(np.delete(found, 3, 0), np.delete(steps, 3, 0), rtol=0.1, atol=0.1)
+
+
+@pytest.mark.parametrize("diagonal", [[1.0, np.nan], [1.0, 0.0], [-1.0, 1.0], [np.inf, 1.0]])
+def test_hessians_that_cannot_be_inverted_are_refused(diagonal):
+    with pytest.raises(NoMinimumError, match="must be finite and positive definite"):
+        invert(np.diag(diagonal))
+
+
+def test_scales_of_parameters_are_those_of_the_inverse():
+    rng = np.random.default_rng(0)
+    factor = rng.normal(size=(9, 5))
+    formed = FormedInverse(np.linalg.inv(factor.T @ factor))
+    expected = np.sqrt(np.diag(formed.matrix))
+    np.testing.assert_allclose(parameter_scale(formed), expected)
+    columns = rng.normal(size=(5, 2))
+    updated = UpdatedInverse(formed).plus(columns, np.eye(2))
+    np.testing.assert_allclose(parameter_scale(updated), expected)  # near to it
+    np.testing.assert_allclose(updated.times(np.eye(5)), formed.matrix + columns @ columns.T)
+    diagonal = np.array([1.0, 4.0, 9.0])
+    implicit = ConjugateGradients(csr_matrix((2, 3)), np.zeros((2, 1, 1)), diagonal)
+    np.testing.assert_allclose(parameter_scale(implicit), [1, 1 / 2, 1 / 3])
+
+
+@pytest.mark.parametrize("name", ["squared", "logistic", "Poisson"])
+def test_leverages_of_sparse_rows_are_those_of_dense_ones(name):
+    dense = make_problem(name, 4, weighted=True)
+    fields = {key: getattr(dense, key) for key in ConvexProblem.__dataclass_fields__}
+    sparse = ConvexProblem(**fields | {"design": csr_matrix(dense.design)})
+    found, expected = (
+        CaseDeletion(minimise(problem, start(problem))).leverage for problem in (sparse, dense)
+    )
+    np.testing.assert_allclose(found, expected, rtol=1e-9)
+    assert 0 < expected.sum() < 4
+
+
+class TestFunctionSpace:
+    """The inverse through the matrix among rows, beside the inverse written out."""
+
+    @staticmethod
+    def problem(free, curvatures, seed=0, n=12, d=7):
+        rng = np.random.default_rng(seed)
+        design = rng.normal(size=(n, d + free)) * (rng.random((n, d + free)) < 0.6)
+        design[:, d:] = rng.normal(size=(n, free))
+        penalty = np.r_[rng.uniform(0.5, 2, d), np.zeros(free)]
+        curvature = {
+            "moderate": rng.uniform(0.1, 1, n),
+            "small": rng.uniform(0.1, 1, n) * 1e-6,
+            "mixed": rng.uniform(0.1, 1, n) * np.where(np.arange(n) % 3, 1, 1e-7),
+            "some zero": rng.uniform(0.1, 1, n) * (np.arange(n) % 3 > 0),
+        }[curvatures]
+        hessian = (design * curvature[:, None]).T @ design + np.diag(penalty)
+        return design, curvature, penalty, np.linalg.inv(hessian)
+
+    @pytest.mark.parametrize("free", [0, 1, 3])
+    @pytest.mark.parametrize("curvatures", ["moderate", "small", "mixed", "some zero"])
+    def test_products_are_those_of_the_inverse(self, free, curvatures, monkeypatch):
+        design, curvature, penalty, expected = self.problem(free, curvatures)
+        monkeypatch.setattr(_function_space, "_BLOCK", 4 * 12 * 5)  # several blocks of rows
+        monkeypatch.setattr(_function_space, "_DENSE_COLUMNS", 2)
+        inverse = FunctionSpaceInverse(csr_matrix(design), curvature, penalty)
+        vectors = np.random.default_rng(1).normal(size=(4, design.shape[1]))
+        scale = abs(expected).max()
+        np.testing.assert_allclose(inverse.times(vectors), vectors @ expected, atol=1e-4 * scale)
+        leverage = np.einsum("nd,de,ne->n", design, expected, design)
+        np.testing.assert_allclose(
+            inverse.cross()[:, 0, 0], leverage, rtol=1e-3, atol=1e-4 * leverage.max()
+        )
+
+    def test_what_single_precision_cannot_factorise_is_not_inverted_so(self, monkeypatch):
+        """The curvature of a row leaves its range."""
+        monkeypatch.setattr(_newton, "MOST_FORMED", 0)
+        problem = make_problem("squared", 4)
+        fields = {key: getattr(problem, key) for key in ConvexProblem.__dataclass_fields__}
+        for scale, is_inverted in ((1.0, True), (1e60, False)):
+            weights = problem.weights * scale
+            large = ConvexProblem(
+                **fields | {"design": csr_matrix(problem.design), "weights": weights}
+            )
+            point = Point(large, [], start(large))
+            with np.errstate(over="ignore", invalid="ignore"):
+                inverse = invert_through_rows(point)
+            assert (inverse is not None) == is_inverted
 
 
 @settings(max_examples=20)

@@ -85,6 +85,14 @@ def test_pools_are_candidates_of_one_query_each():
     np.testing.assert_allclose(got[1], want[1], rtol=1e-9)
 
 
+def test_pools_without_rows_name_none():
+    phi, queries = random_problem()
+    pools = torch.tensor([[3, -1], [-1, -1], [-1, 7], [2, 9], [-1, -1]])
+    picks, nats = info.select_in_pools(phi, queries, 0.5, 3, pools)
+    assert ((picks >= 0).sum(1) == (pools >= 0).sum(1)).all()
+    assert torch.equal(nats.isnan(), picks < 0)
+
+
 def test_arguments_are_checked():
     phi, queries = random_problem()
     with pytest.raises(ValueError, match="conditions on all rows"):

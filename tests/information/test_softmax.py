@@ -50,3 +50,6 @@ def test_hessians_of_the_loss_in_the_weights(n_classes, n_outputs, monkeypatch):
     monkeypatch.setattr(_softmax, "_BLOCK", 4)  # two blocks of rows
     found = _softmax.hessian(logits_of(weights), features, n_outputs)
     torch.testing.assert_close(found, want)
+    first = _softmax.hessian(logits_of(weights)[:3], features[:3], n_outputs)
+    both = _softmax.hessian(logits_of(weights)[3:], features[3:], n_outputs, first)
+    torch.testing.assert_close(both, want)

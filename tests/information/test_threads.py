@@ -56,6 +56,19 @@ def test_selection_gives_threads_back(three_threads):
     assert torch.get_num_threads() == 3
 
 
+def test_large_selections_have_all_threads(three_threads):
+    """Selections that fill the cache are made one by one."""
+    device = torch.device("cpu")
+    for size, threads in ((_selection.CACHE_BYTES // 2, 1), (_selection.CACHE_BYTES, 3)):
+        during = [
+            (block.stop - block.start, torch.get_num_threads())
+            for block in _selection.blocks(4, size, device)
+        ]
+        assert sum(n for n, _ in during) == 4
+        assert {n for _, n in during} == {threads}
+        assert torch.get_num_threads() == 3
+
+
 def test_selection_that_fails_gives_threads_back(three_threads):
     def start(n_selections, n_picks):
         raise ArithmeticError

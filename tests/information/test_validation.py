@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from sklearn_provenance import information as info
+from sklearn_provenance.information._posterior import KernelPosterior
 
 KERNEL, CROSS, PRIOR = torch.eye(3), torch.full((2, 3), 0.1), torch.ones(2)
 PHI, QUERY = torch.eye(3), torch.ones(2, 3)
@@ -150,3 +151,9 @@ def test_the_largest_row_decides_whether_noise_is_lost():
     with pytest.raises(ValueError, match="noise_variance=1 is too small"):
         info.posterior_variance(kernel, cross, prior, 1.0)
     assert info.posterior_variance(kernel, cross, prior, 1e5).tolist() == [1.0]
+
+
+def test_kernels_that_are_no_kernels_are_refused():
+    kernel = torch.tensor([[1.0, 2.0], [2.0, 1.0]], dtype=torch.float64)
+    with pytest.raises(ValueError, match="or the kernel is not positive semi-definite"):
+        KernelPosterior(kernel, 0.1)

@@ -230,3 +230,14 @@ def test_permuting_rows_changes_no_query_variance():
     )
     margin = info.noise_margin(before.kernel, 0.3)
     close(info.noise_margin(after.kernel, 0.3), margin[order], 1e-12)
+
+
+def test_all_rows_are_left_out_where_none_are_named():
+    features, queries = torch.randn(6, 3).double(), torch.randn(2, 3).double()
+    kernel = features @ features.mT, queries @ features.mT, queries.square().sum(1)
+    every = info.leave_out_system(*kernel, 0.5)
+    named = info.leave_out_system(*kernel, 0.5, torch.arange(6))
+    for one, other in zip(every, named, strict=True):
+        assert torch.equal(one, other)
+    expected = torch.linalg.inv(kernel[0] + 0.5 * torch.eye(6))
+    torch.testing.assert_close(every[0], expected)
