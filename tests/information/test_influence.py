@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from scipy.special import expit
 
 from sklearn_provenance import information as info
+from sklearn_provenance.information import _influence
 
 EXAMPLES = settings(max_examples=40)
 
@@ -250,6 +251,20 @@ def test_bad_arguments_say_what_must_hold(options, message):
     }
     with pytest.raises(ValueError, match=message):
         info.greedy_influence_features(**arguments | options)
+
+
+def test_a_search_along_a_direction_that_is_cut_short_says_what_its_set_does(monkeypatch):
+    rng = np.random.default_rng(0)
+    numerators = torch.from_numpy(rng.normal(size=(5, 12)))
+    denominators = torch.from_numpy(rng.uniform(0, 1, (5, 12)))
+    total = denominators.sum(1) + 0.05
+    best = info.most_influential_along(numerators, denominators, total, 4)[1]
+    monkeypatch.setattr(_influence, "_MOST_ROUNDS", 1)
+    picks, drops = info.most_influential_along(numerators, denominators, total, 4)
+    left = total - denominators.gather(1, picks).sum(1)
+    torch.testing.assert_close(drops, total * numerators.gather(1, picks).sum(1) / left)
+    assert (drops <= best + 1e-12).all()
+    assert (drops < best - 1e-3).any()
 
 
 @pytest.mark.parametrize("denominators", [[[-0.1, 0.2]], [[0.5, 0.5]], [[0.9, 0.2]]])

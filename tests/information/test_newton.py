@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize
 from scipy.sparse import csr_matrix
 
-from sklearn_provenance.information import _function_space, _leave_one_out, _newton
+from sklearn_provenance.information import _conjugate, _function_space, _leave_one_out, _newton
 from sklearn_provenance.information._conjugate import ConjugateGradients
 from sklearn_provenance.information._diagnostics import CaseDeletion
 from sklearn_provenance.information._function_space import (
@@ -385,6 +385,23 @@ def test_leverages_of_sparse_rows_are_those_of_dense_ones(name):
     )
     np.testing.assert_allclose(found, expected, rtol=1e-9)
     assert 0 < expected.sum() < 4
+
+
+def test_each_step_of_conjugate_gradients_comes_nearer(monkeypatch):
+    rng = np.random.default_rng(0)
+    design = csr_matrix(rng.normal(size=(9, 6)))
+    curvatures = rng.uniform(0.1, 2, (9, 1, 1))
+    solver = ConjugateGradients(design, curvatures, np.full(6, 0.3))
+    vectors = rng.normal(size=(4, 6))
+    hessian = (design.T @ (design.toarray() * curvatures[:, 0])) + 0.3 * np.eye(6)
+    exact = np.linalg.solve(hessian, vectors.T).T
+    errors = []
+    for steps in range(7):
+        monkeypatch.setattr(_conjugate, "_MOST_ITERATIONS", steps)
+        error = solver.times(vectors) - exact
+        errors.append(np.einsum("mp,pq,mq->m", error, hessian, error))
+    assert (np.diff(errors, axis=0) < 0).all()
+    np.testing.assert_allclose(errors[-1], 0, atol=1e-12)
 
 
 class TestFunctionSpace:

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sklearn_provenance import information as info
+from sklearn_provenance.information._posterior import KernelPosterior
 
 from . import reference
 from .reference import EPS, as_float, problems
@@ -241,3 +242,11 @@ def test_all_rows_are_left_out_where_none_are_named():
         assert torch.equal(one, other)
     expected = torch.linalg.inv(kernel[0] + 0.5 * torch.eye(6))
     torch.testing.assert_close(every[0], expected)
+
+
+def test_without_rows_the_posterior_is_the_prior():
+    variance = torch.tensor([1.0, 4.0], dtype=torch.float64)
+    posterior = KernelPosterior(torch.zeros(0, 0, dtype=torch.float64), 0.5)
+    solved, left = posterior.queries(torch.zeros(2, 0, dtype=torch.float64), variance)
+    assert solved.shape == (0, 2)
+    assert torch.equal(left, variance)

@@ -348,6 +348,13 @@ def nested(depth):
     return value
 
 
+class Endless:
+    """Takes itself apart without end."""
+
+    def __reduce_ex__(self, protocol):
+        return self.__reduce_ex__(protocol)
+
+
 def runs_text(x):
     return eval("x + 1")
 
@@ -362,6 +369,7 @@ def runs_text(x):
         (lambda: memoryview(b"abc"), "memoryview"),
         (lambda: runs_text, "code that runs_text runs by eval"),
         (lambda: nested(5000), "nested too deeply"),
+        (Endless, "nested too deeply"),
     ],
 )
 def test_what_cannot_be_seen_is_named_and_has_no_digest(make, what):
@@ -483,6 +491,17 @@ def test_values_of_rarer_kinds_differ(name):
     assert None not in digests
     assert len(set(digests)) == len(values)
     assert [fingerprint(value) for value in values] == digests
+
+
+def test_what_is_only_written_in_another_file_does_not_count():
+    file = file_of("mine", total=0, rate=1)
+    namespace = {"file": file, "__name__": "a_file_of_a_user"}
+    exec("def function(x):\n    file.total += 1\n    return x * file.rate", namespace)
+    before = fingerprint(namespace["function"])
+    file.total = 9
+    assert fingerprint(namespace["function"]) == before
+    file.rate = 2
+    assert fingerprint(namespace["function"]) != before
 
 
 def test_frames_of_other_libraries_have_digests():
