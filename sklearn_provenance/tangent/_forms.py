@@ -156,8 +156,12 @@ class Form:
 
     def total(self, weights):
         """Compute the sum Σ_b weights_b G_b over the rows, (O, I)."""
-        parts = zip(self.flat(), weights.split(self.rows_formed), strict=True)
-        return sum(w @ flat for flat, w in parts).reshape(self.shape)
+        return self.totals(weights[None])[0]
+
+    def totals(self, weights):
+        """Compute the sums Σ_b weights_qb G_b over the rows, (Q, O, I), for weights (Q, B)."""
+        parts = zip(self.flat(), weights.split(self.rows_formed, 1), strict=True)
+        return sum(w @ flat for flat, w in parts).reshape(-1, *self.shape)
 
     def rotate(self, left, right):
         """Compute leftᵀ G right, for bases in columns; None leaves a side as it is."""
@@ -206,7 +210,7 @@ class Formed(Form):
     def norms(self):
         return self.gradient.double().square().sum((1, 2))
 
-    def total(self, weights):
+    def totals(self, weights):
         return torch.tensordot(weights, self.gradient, 1)
 
 

@@ -1,4 +1,4 @@
-"""Inner products of gradients in the inverse Fisher matrix, layer by layer (EK-FAC).
+"""Inner products of gradients in the inverse Fisher matrix: EK-FAC's, or that of the matrix itself.
 
 Shapes in comments: I inputs, O outputs of a layer, Q queries.
 """
@@ -6,6 +6,7 @@ Shapes in comments: I inputs, O outputs of a layer, Q queries.
 import torch
 from tqdm.auto import tqdm
 
+from ._gauss_newton import N_VECTORS
 from ._products import tiles
 from ._routes import restarted
 
@@ -17,8 +18,18 @@ _STREAMED = 2**24
 
 @restarted
 @torch.inference_mode(False)
-def influence(fisher, damping, queries, rows, *, summed=False, n_bytes=_KEPT, verbose=False):
-    """Compute inner products Σ ∇m(x_*)ᵀ (F + λ)⁻¹ ∇m'(x_i), summed over layers.
+def influence(
+    fisher,
+    damping,
+    queries,
+    rows,
+    *,
+    summed=False,
+    make_solver=None,
+    n_bytes=_KEPT,
+    verbose=False,
+):
+    """Compute inner products ∇m(x_*)ᵀ (F + λ)⁻¹ ∇m'(x_i), summed over layers.
 
     Memory holds the gradients of some queries. Every further block of queries costs another pass
     over rows whose factors are not kept.
@@ -33,6 +44,9 @@ def influence(fisher, damping, queries, rows, *, summed=False, n_bytes=_KEPT, ve
         Rows of the same network, maybe for other measurements.
     summed : bool, default=False
         Whether to add up the queries. Apart from their gradients, this takes the time of one query.
+    make_solver : callable, default=None
+        Makes a :class:`GaussNewton`, which solves systems with F itself. None takes the F of
+        EK-FAC, which is zero between layers and diagonal in each layer's eigenbasis.
     n_bytes : float, default=2**30
         Bytes that the gradients of queries may take; one query is always there.
     verbose : bool, default=False
@@ -43,12 +57,17 @@ def influence(fisher, damping, queries, rows, *, summed=False, n_bytes=_KEPT, ve
     torch.Tensor of shape (n_queries, n_rows), or (1, n_rows) if summed
         In double precision on the CPU.
     """
+    solver = None
+    if make_solver is not None:
+        solver = make_solver()
+    blocks = _blocks(fisher, damping, queries, len(rows), n_bytes, solver)
+    n_scores = len(queries)
     if summed:
         n_scores = 1
-        blocks = [_sum_of(fisher, damping, queries, len(rows))]
-    else:
-        n_scores = len(queries)
-        blocks = _blocks(fisher, damping, queries, len(rows), n_bytes)
+        if solver is None:
+            blocks = [_sum_of(fisher, damping, queries, len(rows))]
+        else:
+            blocks = [_sum_of_blocks(fisher, blocks)]
     scores = torch.zeros(n_scores, len(rows), dtype=torch.float64)
     with tqdm(
         total=scores.numel(), desc="influence", unit_scale=True, disable=not verbose
@@ -73,10 +92,12 @@ def _parts(rows):
             yield part, gradients.forms
 
 
-def _blocks(fisher, damping, queries, n_rows, n_bytes):
-    """Yield slices of queries, the layers in which rows are rotated, and the queries' gradients."""
+def _blocks(fisher, damping, queries, n_rows, n_bytes, solver):
+    """Yield slices of queries, the layers in which rows are rotated, and λ (F + λ)⁻¹ ∇m."""
     layers = queries.model.layers
     size = queries.model.dtype.itemsize * sum(fisher[n].moments.numel() for n in damping)
+    if solver is not None:
+        size *= N_VECTORS
     block = max(1, int(n_bytes // max(1, size)))
     for start in range(0, len(queries), block):
         part = slice(start, min(start + block, len(queries)))
@@ -84,7 +105,22 @@ def _blocks(fisher, damping, queries, n_rows, n_bytes):
         some = queries
         if len(queries) > block:
             some = queries.take(part)
-        yield part, rotated, _preconditioned(fisher, damping, rotated, some)
+        if solver is None:
+            yield part, rotated, _preconditioned(fisher, damping, rotated, some)
+        else:
+            yield part, rotated, _solved(fisher, damping, rotated, some, solver)
+
+
+def _sum_of_blocks(fisher, blocks):
+    """Make one block, as of ``_blocks``, that holds the sum of all blocks' queries."""
+    total: dict = {}
+    for _, rotated, kept in blocks:
+        for n, matrices in kept.items():
+            matrix = matrices.sum(0, keepdim=True)
+            if n in rotated:
+                matrix = fisher[n].restore(matrix)
+            total[n] = total.get(n, 0) + matrix
+    return slice(0, 1), set(), total
 
 
 def _sum_of(fisher, damping, queries, n_rows):
@@ -104,8 +140,7 @@ def _sum_of(fisher, damping, queries, n_rows):
 
 def _preconditioned(fisher, damping, rotated, queries):
     """Compute λ (F + λ)⁻¹ ∇m (Q, O, I) by number of the layer; ``rotated`` in the eigenbases."""
-    like = {"dtype": queries.model.dtype, "device": queries.model.device}
-    kept = {n: torch.zeros(len(queries), *fisher[n].moments.shape, **like) for n in damping}
+    kept = _zeros(fisher, damping, queries)
     for part, factors in _parts(queries):
         for n in kept.keys() & factors.keys():
             matrices = fisher[n].precondition(factors[n], damping[n])
@@ -113,6 +148,24 @@ def _preconditioned(fisher, damping, rotated, queries):
                 matrices = fisher[n].restore(matrices)
             kept[n][part] = matrices
     return kept
+
+
+def _solved(fisher, damping, rotated, queries, solver):
+    """Compute what ``_preconditioned`` does, with the Fisher matrix itself."""
+    gradients = _zeros(fisher, damping, queries)
+    for part, factors in _parts(queries):
+        for n in gradients.keys() & factors.keys():
+            gradients[n][part] = fisher[n].rotate(factors[n]).matrix()
+    kept = solver.solve(gradients)
+    for n in kept.keys() - rotated:
+        kept[n] = fisher[n].restore(kept[n])
+    return kept
+
+
+def _zeros(fisher, damping, queries):
+    """Make room for matrices (Q, O, I) by number of the layer."""
+    like = {"dtype": queries.model.dtype, "device": queries.model.device}
+    return {n: torch.zeros(len(queries), *fisher[n].moments.shape, **like) for n in damping}
 
 
 def _rotates_rows(layer, n_queries, n_rows):

@@ -63,9 +63,9 @@ class Lookup(Form):
         """Compare which positions of a row look up the same row of G, (B, T, T)."""
         return self.index[:, :, None] == self.index[:, None, :]
 
-    def total(self, weights):
-        g = (self.g * weights[:, None, None]).flatten(0, 1)
-        return g.new_zeros(self.shape).index_add_(0, self.index.flatten(), g)
+    def totals(self, weights):
+        g = (self.g * weights[:, :, None, None]).flatten(1, 2)  # (Q, B T, I)
+        return g.new_zeros(len(weights), *self.shape).index_add_(1, self.index.flatten(), g)
 
     def rotate(self, left, right):
         if left is not None:

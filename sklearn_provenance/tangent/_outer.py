@@ -100,9 +100,9 @@ class Outer(Form):
         a = self.a.double()
         return a @ a.mT
 
-    def total(self, weights):
-        g = self.g * weights[:, None, None]
-        return g.flatten(0, 1).mT @ self.a.flatten(0, 1)
+    def totals(self, weights):
+        g = self.g * weights[:, :, None, None]  # (Q, B, T, O)
+        return g.flatten(1, 2).mT @ self.a.flatten(0, 1)
 
     def rotate(self, left, right):
         n_out, n_in = self.shape
