@@ -80,8 +80,9 @@ class TangentFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
     ntk_parameterization : bool or float, default=False
         Take gradients in Ω where a weight is W = (s / √fan_in) Ω; True is s = 1. See
         :class:`TangentModel`.
-    parameters : {"auto", "trainable", "all"} or list of str, default="auto"
-        Parameters that gradients are taken in. See :class:`TangentModel`.
+    parameters : {"auto", "trainable", "all", "linear"}, type or list, default="auto"
+        Parameters that gradients are taken in: by a word, by a class of modules, or by a list of
+        names, patterns of names and classes. See :class:`TangentModel`.
     forward : callable, default=None
         ``forward(module, x)`` gives the logits, an object with ``logits``, or a tuple with a
         single tensor of two dimensions; None calls the module.
@@ -132,7 +133,7 @@ class TangentFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         "sketch": [StrOptions(set(SKETCHES))],
         "measurement": [StrOptions(set(MEASUREMENTS)), callable],
         "ntk_parameterization": ["boolean", Interval(Real, 0, None, closed="neither")],
-        "parameters": [StrOptions({"auto", "trainable", "all"}), "array-like"],
+        "parameters": [StrOptions({"auto", "trainable", "all", "linear"}), type, "array-like"],
         "forward": [callable, None],
         "batch_size": [whole(), StrOptions({"auto"})],
         "random_state": ["random_state"],
@@ -148,7 +149,7 @@ class TangentFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         sketch: str = "tensor",
         measurement: str | Callable = "label_logit",
         ntk_parameterization: bool | float = False,
-        parameters: str | Sequence[str] = "auto",
+        parameters: str | type | Sequence[str | type] = "auto",
         forward: Callable | None = None,
         batch_size: int | Literal["auto"] = "auto",
         random_state: RandomState = 0,

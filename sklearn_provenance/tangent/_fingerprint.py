@@ -4,7 +4,7 @@ from .._utils.hashing import fingerprint
 from .._utils.modules import held
 
 # To be increased when the same network and parameters begin to give other numbers.
-_VERSION = 2
+_VERSION = 3
 # What does not change the features: where, how fast and how loudly they are computed.
 _WITHOUT_EFFECT = ("batch_size", "verbose", "store")
 

@@ -43,9 +43,12 @@ class TangentModel:
         Take gradients in Ω where a weight is W = (s / √fan_in) Ω: the features of weights of
         linear, convolution, recurrent and attention layers are multiplied by s / √fan_in. Biases,
         normalisation, embeddings and unknown parameters stay as they are. True is s = 1.
-    parameters : {"auto", "trainable", "all"} or list of str, default="auto"
+    parameters : {"auto", "trainable", "all", "linear"}, type or list, default="auto"
         Parameters that gradients are taken in. ``"trainable"`` are those with ``requires_grad``;
-        ``"auto"`` takes these, or all if there are none (a model frozen for inference).
+        ``"auto"`` takes these, or all if there are none (a model frozen for inference);
+        ``"linear"`` takes those of them that belong to linear layers. A class of modules takes
+        what its modules hold. A list has names of parameters, patterns of names such as
+        ``"encoder.*.weight"``, and classes.
 
     Raises
     ------
@@ -67,7 +70,7 @@ class TangentModel:
         forward: Callable | None = None,
         measurement: str | Callable = "label_logit",
         ntk_parameterization: bool | float = False,
-        parameters: str | Sequence[str] = "auto",
+        parameters: str | type | Sequence[str | type] = "auto",
     ) -> None:
         check_module(module)
         check_measurement(measurement)

@@ -1,7 +1,12 @@
 """What is asked of the user's module before gradients of its outputs are computed."""
 
+from fnmatch import fnmatchcase
+
 import torch
 from torch import nn
+
+from ._layer_kinds import LinearLayer
+from ._layers import layer_class
 
 
 def check_module(module):
@@ -49,21 +54,26 @@ def check_module(module):
 def select_parameters(module, parameters):
     """Select the parameters that gradients are taken in, by name."""
     named = dict(module.named_parameters())
+    if isinstance(parameters, type):
+        parameters = [parameters]
     if not isinstance(parameters, str):
-        unknown = sorted(set(parameters) - set(named))
-        if unknown or not parameters:
-            raise ValueError(
-                f"parameters must name some of {list(named)}, the module's parameters; got "
-                f"{unknown or 'none'}"
-            )
-        return {name: p for name, p in named.items() if name in set(parameters)}
+        return _matching(module, named, parameters)
     trainable = {name: p for name, p in named.items() if p.requires_grad}
+    if parameters == "linear":
+        linear = _of_linear_layers(module)
+        found = {name: p for name, p in (trainable or named).items() if id(p) in linear}
+        if not found:
+            raise ValueError(
+                'parameters="linear" needs a linear layer with parameters that are trained, got '
+                f"a {type(module).__name__} without. Pass another choice of parameters"
+            )
+        return found
     if parameters == "all" or (parameters == "auto" and not trainable):
         return named
     if parameters not in ("auto", "trainable"):
         raise ValueError(
-            'parameters must be "auto", "trainable", "all" or a list of parameter names; '
-            f"got {parameters!r}"
+            'parameters must be "auto", "trainable", "all", "linear", a class of modules or a list '
+            f"of names, patterns and classes; got {parameters!r}"
         )
     if not trainable:
         raise ValueError(
@@ -71,6 +81,38 @@ def select_parameters(module, parameters):
             'parameters="all"'
         )
     return trainable
+
+
+def _of_linear_layers(module):
+    """Find the ids of the parameters of linear layers, whichever way their matrix lies."""
+    found = set()
+    for m in module.modules():
+        kind = layer_class(m)
+        if kind is not None and issubclass(kind, LinearLayer):
+            found |= {id(p) for p in m.parameters(recurse=False)}
+    return found
+
+
+def _matching(module, named, choices):
+    """Select parameters by name, by a pattern of names, or by the class of their module."""
+    chosen = set()
+    unknown = []
+    for choice in choices:
+        if isinstance(choice, type):
+            modules = [m for m in module.modules() if isinstance(m, choice)]
+            ids = {id(p) for m in modules for p in m.parameters(recurse=False)}
+            matches = {name for name, p in named.items() if id(p) in ids}
+        else:
+            matches = {name for name in named if name == choice or fnmatchcase(name, choice)}
+        if not matches:
+            unknown.append(choice)
+        chosen |= matches
+    if unknown or not chosen:
+        raise ValueError(
+            f"parameters must name some of {list(named)}, the module's parameters, or match them "
+            f'by a pattern such as "encoder.*" or a class of modules; got {unknown or "none"}'
+        )
+    return {name: p for name, p in named.items() if name in chosen}
 
 
 def plain_call(module, x):

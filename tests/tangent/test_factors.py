@@ -433,7 +433,7 @@ def test_normalisations_of_one_of_their_parameters(name):
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        ("some", r'parameters must be "auto", "trainable", "all" or a list .*; got \'some\''),
+        ("some", r'parameters must be "auto", "trainable", "all", "linear", .*; got \'some\''),
         (["weight", "scale"], r"parameters must name some of .*; got \['scale'\]"),
         ([], "got none"),
     ],

@@ -23,6 +23,9 @@ from ._fit import FitMixin
 from ._padding import warn_of_padding
 from ._predict import PredictMixin
 
+# What networks are differentiated by.
+PARAMETERS = [StrOptions({"auto", "trainable", "all", "linear"}), type, "array-like"]
+
 
 class QueryGroup(NamedTuple):
     """Queries of one label, or all, and the rule that answers them.

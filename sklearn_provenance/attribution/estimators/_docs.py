@@ -67,6 +67,11 @@ measurement : {{"label_logit", "margin"}} or callable, default="label_logit"
     "query_measurement": f"""\
 measurement : {{"margin", "label_logit"}} or callable, default="margin"
 {indent(_QUERY_MEASUREMENT, "    ")}""",
+    "parameters": """\
+parameters : {"auto", "trainable", "all", "linear"}, type or list, default="auto"
+    Weights of a network that gradients are taken in: all that are trained, those of linear
+    layers, those of a class of modules, or a list of names, patterns of names such as
+    "encoder.*" and classes. See :class:`~sklearn_provenance.tangent.TangentModel`.""",
     "features": """\
 features : {"auto", "exact"}, TangentFeatures, transformer or callable, default="auto"
     Where features φ come from. "auto" and "exact" compute exact tangent kernels from layer

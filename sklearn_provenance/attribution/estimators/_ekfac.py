@@ -1,7 +1,7 @@
 """Influence functions with an eigenvalue-corrected Kronecker-factored Fisher matrix: EK-FAC."""
 
 import numbers
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -24,7 +24,7 @@ from ..features import make_features
 from ..features._base import DENSE_LIMIT
 from ..features._settings import Settings, sketch_of
 from ..rules._ekfac import EKFACRule
-from ._base import BaseAttributor
+from ._base import PARAMETERS, BaseAttributor
 from ._docs import documented
 from ._pointwise import PointwiseAttributor
 
@@ -129,6 +129,7 @@ class EKFACAttributor(_RootTransform, PointwiseAttributor):
         not 0. Otherwise it is 1.
     random_state : int, RandomState instance or None, default=0
         Seed of the random gradients.
+    {parameters}
     {candidates}
         F is of all rows given to fit in any case.
     {forward} {prefit} {memory}
@@ -231,6 +232,7 @@ class EKFACAttributor(_RootTransform, PointwiseAttributor):
             StrOptions({"exact", "auto"}),
         ],
         "random_state": ["random_state"],
+        "parameters": PARAMETERS,
     }
 
     def __init__(
@@ -243,6 +245,7 @@ class EKFACAttributor(_RootTransform, PointwiseAttributor):
         fisher: str = "true",
         n_samples: int | str = "auto",
         random_state: RandomState = 0,
+        parameters: str | type | Sequence[str | type] = "auto",
         candidates: str = "auto",
         forward: Callable | None = None,
         prefit: bool | str = "auto",
@@ -262,7 +265,8 @@ class EKFACAttributor(_RootTransform, PointwiseAttributor):
 
     def _make_features(self, X, y):
         # Factors of the rows are needed, so that no kernel is looked for on disk.
-        settings = replace(self._settings(measurement=self.measurement), memory=None)
+        settings = self._settings(measurement=self.measurement, parameters=self.parameters)
+        settings = replace(settings, memory=None)
         model = self._fitted_model()
         return make_features(model, "factors", X, y, settings, "log_probability")
 
@@ -279,7 +283,8 @@ class EKFACAttributor(_RootTransform, PointwiseAttributor):
     def _make_rule(self):
         seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
         n_samples = None if self.fisher == "empirical" else self.n_samples
-        known = sketch_of(TangentFeatures(), self._features.model, Settings())
+        settings = Settings(parameters=self.parameters)
+        known = sketch_of(TangentFeatures(), self._features.model, settings)
         cache = Cache(self.memory, "fisher", known)
         settings = {"batch_size": self.batch_size, "verbose": bool(self.verbose)}
         return EKFACRule(

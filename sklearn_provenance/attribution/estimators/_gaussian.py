@@ -1,6 +1,6 @@
 """The network as a Gaussian process with the tangent kernel: what every rule in nats shares."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ from ...tangent._cache import Cache
 from ...tangent._outputs import MEASUREMENTS
 from ..features import make_features
 from ..models import adapt, measured_model
-from ._base import BaseAttributor
+from ._base import PARAMETERS, BaseAttributor
 
 # noise_variance="scale" in units of the mean kernel diagonal. With this value, predictions suffered
 # most when networks were trained again without the rows that InfoGain had named
@@ -63,6 +63,7 @@ class GaussianAttributor(BaseAttributor):
         "measurement": [StrOptions(set(MEASUREMENTS)), callable],
         "features": [StrOptions({"auto", "exact"}), HasMethods("transform"), callable],
         "ntk_parameterization": ["boolean", real(closed="neither")],
+        "parameters": PARAMETERS,
     }
 
     def __init__(
@@ -74,6 +75,7 @@ class GaussianAttributor(BaseAttributor):
         measurement: str | Callable = "label_logit",
         features: Any = "auto",
         ntk_parameterization: bool | float = False,
+        parameters: str | type | Sequence[str | type] = "auto",
         forward: Callable | None = None,
         prefit: bool | str = "auto",
         memory: Any = None,
@@ -100,7 +102,9 @@ class GaussianAttributor(BaseAttributor):
 
     def _make_features(self, X, y):
         settings = self._settings(
-            measurement=self.measurement, ntk_parameterization=self.ntk_parameterization
+            measurement=self.measurement,
+            ntk_parameterization=self.ntk_parameterization,
+            parameters=self.parameters,
         )
         features, inputs = make_features(self._fitted_model(), self._kind(), X, y, settings)
         self.features_ = features.fitted

@@ -1,6 +1,6 @@
 """Inner products of gradients: GradDot."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from sklearn.utils._param_validation import StrOptions
@@ -10,7 +10,7 @@ from ..._utils.kept import MEMORY_LIMIT
 from ...tangent._outputs import MEASUREMENTS
 from ..features import make_features
 from ..rules._products import DotRule
-from ._base import BaseAttributor
+from ._base import PARAMETERS, BaseAttributor
 from ._docs import documented
 from ._pointwise import PointwiseAttributor
 
@@ -33,7 +33,7 @@ class GradDotAttributor(PointwiseAttributor):
     ntk_parameterization : bool or float, default=False
         Differentiate by Ω where a weight is W = (s / √fan_in) Ω; True is s = 1. Steps are then
         those of gradient descent on Ω.
-    {candidates} {forward} {prefit} {memory} {memory_limit} {batch_size} {verbose}
+    {parameters} {candidates} {forward} {prefit} {memory} {memory_limit} {batch_size} {verbose}
 
     Attributes
     ----------
@@ -85,6 +85,7 @@ class GradDotAttributor(PointwiseAttributor):
         **BaseAttributor._parameter_constraints,
         "measurement": [StrOptions(set(MEASUREMENTS)), callable],
         "ntk_parameterization": ["boolean", real(closed="neither")],
+        "parameters": PARAMETERS,
     }
 
     def __init__(
@@ -93,6 +94,7 @@ class GradDotAttributor(PointwiseAttributor):
         *,
         measurement: str | Callable = "margin",
         ntk_parameterization: bool | float = False,
+        parameters: str | type | Sequence[str | type] = "auto",
         candidates: str = "auto",
         forward: Callable | None = None,
         prefit: bool | str = "auto",
@@ -105,7 +107,9 @@ class GradDotAttributor(PointwiseAttributor):
 
     def _make_features(self, X, y):
         settings = self._settings(
-            measurement=self.measurement, ntk_parameterization=self.ntk_parameterization
+            measurement=self.measurement,
+            ntk_parameterization=self.ntk_parameterization,
+            parameters=self.parameters,
         )
         model = self._fitted_model()
         features, inputs = make_features(model, "exact", X, y, settings, "log_probability")

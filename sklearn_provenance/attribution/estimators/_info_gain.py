@@ -1,6 +1,6 @@
 """InfoGain: which training rows, taken alone, tell the most about a prediction."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from sklearn.utils._param_validation import HasMethods, StrOptions
@@ -40,7 +40,8 @@ class InfoGainAttributor(GaussianAttributor):
         ``search(queries, k)``. With ``pool_size`` one search finds the pool; without, linear
         response searches once per pick. It searches explicit features: ``features="auto"`` is
         ``TangentFeatures()`` here. None visits every row.
-    {candidates} {measurement} {features} {ntk_parameterization} {forward} {prefit} {memory}
+    {candidates} {measurement} {features} {ntk_parameterization} {parameters} {forward}
+    {prefit} {memory}
         That is tangent kernels and features, so that a grid over ``noise_variance`` computes
         them once per fold.
     {memory_limit}
@@ -101,6 +102,7 @@ class InfoGainAttributor(GaussianAttributor):
         measurement: str | Callable = "label_logit",
         features: Any = "auto",
         ntk_parameterization: bool | float = False,
+        parameters: str | type | Sequence[str | type] = "auto",
         forward: Callable | None = None,
         prefit: bool | str = "auto",
         memory: Any = None,

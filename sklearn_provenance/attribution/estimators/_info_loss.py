@@ -26,7 +26,8 @@ class InfoLossAttributor(GaussianAttributor):
     Parameters
     ----------
     {estimator} {trees}
-    {noise_variance} {candidates} {measurement} {features} {ntk_parameterization} {forward}
+    {noise_variance} {candidates} {measurement} {features} {ntk_parameterization}
+    {parameters} {forward}
     {prefit} {memory}
         That is features and tangent kernels, one of (n_train, n_train) for each class, so that a
         grid over ``noise_variance`` computes them once per fold.

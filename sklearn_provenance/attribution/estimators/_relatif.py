@@ -27,7 +27,8 @@ class RelatIFAttributor(PointwiseSelection, GaussianAttributor):
     {estimator} {trees}
     {noise_variance}
         It damps the Hessian.
-    {candidates} {measurement} {features} {ntk_parameterization} {forward} {prefit} {memory}
+    {candidates} {measurement} {features} {ntk_parameterization} {parameters} {forward}
+    {prefit} {memory}
         That is tangent kernels and features, so that a grid over ``noise_variance`` computes
         them once per fold.
     {memory_limit}

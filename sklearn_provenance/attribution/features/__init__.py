@@ -34,7 +34,13 @@ def make_features(model, kind, X, y, settings, row_measurement=None):
     row_measurement : str, default=None
         What training rows are measured by, at their own labels; None as queries are.
     """
-    if not isinstance(kind, str | TangentFeatures):
+    own_rows = not isinstance(kind, str | TangentFeatures)
+    if not settings.all_parameters and (own_rows or model.trees is not None):
+        raise ValueError(
+            'parameters must be "auto" where rows are compared by features of another kind than '
+            f"gradients of a network; got {settings.parameters!r}"
+        )
+    if own_rows:
         if hasattr(kind, "transform") and not is_fitted(kind):
             cache = Cache(settings.memory, "transformer")
             kind = cache("fit", fit_estimator, clone(kind), X, y)
@@ -43,6 +49,7 @@ def make_features(model, kind, X, y, settings, row_measurement=None):
         features = OwnRows(kind, model)
         return features, features.inputs(X)
     plain = row_measurement is None and not callable(settings.measurement)
+    plain = plain and settings.all_parameters
     if model.input_bias is not None and isinstance(kind, str) and plain:
         return InputFeatures(model), model.inputs(X)
     if model.network is not None:
@@ -60,7 +67,7 @@ def make_features(model, kind, X, y, settings, row_measurement=None):
     if isinstance(kind, TangentFeatures):
         fitted = sketch_of(kind, model, settings).fit(inputs)
         return SketchedFeatures(model, fitted, Cache(settings.memory, "sketch", fitted)), inputs
-    if model.linear is not None and kind != "factors":
+    if model.linear is not None and kind != "factors" and settings.all_parameters:
         return LinearFeatures(model, settings, row_measurement), inputs
     features = ExactFeatures(model, settings, row_measurement)
     return features.plan(inputs, y if own_measurement else None), inputs

@@ -275,6 +275,7 @@ class ExactFeatures(Features):
             forward=model.forward,
             measurement=settings.measurement,
             ntk_parameterization=settings.ntk_parameterization,
+            parameters=settings.parameters,
         )
         self.rows_tangent = self.tangent
         self.rows_differ = row_measurement is not None

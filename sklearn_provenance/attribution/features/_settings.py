@@ -1,6 +1,6 @@
 """What features take from an attributor."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ...tangent import TangentFeatures
@@ -12,10 +12,16 @@ class Settings:
 
     measurement: str | Callable = "label_logit"
     ntk_parameterization: bool | float = False
+    parameters: str | type | Sequence = "auto"
     batch_size: int | str = "auto"
     verbose: int = 0
     memory: object = None
     memory_limit: float = 0
+
+    @property
+    def all_parameters(self):
+        """Whether gradients are taken in all that is trained."""
+        return isinstance(self.parameters, str) and self.parameters == "auto"
 
 
 def sketch_of(template, model, settings):
@@ -29,6 +35,8 @@ def sketch_of(template, model, settings):
     params = template.get_params(deep=False)
     defaults = TangentFeatures().get_params(deep=False)
     own = {name: getattr(settings, name) for name in ("measurement", "ntk_parameterization")}
+    if not settings.all_parameters:
+        own["parameters"] = settings.parameters
     for name, value in own.items():
         if params[name] not in (defaults[name], value):
             raise ValueError(
