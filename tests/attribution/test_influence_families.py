@@ -29,6 +29,7 @@ from sklearn_provenance import InfluenceAttributor
 from sklearn_provenance.attribution import EnsembleAttributor
 from sklearn_provenance.attribution.objectives import _design, _minima
 
+from ..versions import L1, L2_CV
 from .test_influence import DATA, N_QUERIES, N_TRAIN, TIGHT, WEIGHTS
 
 LIBLINEAR = {"tol": 1e-9, "max_iter": 10**6, "dual": False}
@@ -229,10 +230,12 @@ _, _, XB, YB = DATA["binary"]
 _, _, XC, YC = DATA["classes"]
 _, _, XN, YN = DATA["numbers"]
 TWO = np.stack([YN, YN], 1)
+# Since 1.8 the attributes of old are asked for.
+LEGACY = {
+    name: True for name in LogisticRegressionCV().get_params() if name == "use_legacy_attributes"
+}
 ONE_HOT = np.eye(3, dtype=int)[YC]
-WITHOUT_REFIT = LogisticRegressionCV(
-    Cs=[0.1, 0.01], l1_ratios=(0,), use_legacy_attributes=False, scoring="accuracy", refit=False
-)
+WITHOUT_REFIT = LogisticRegressionCV(Cs=[0.1, 0.01], scoring="accuracy", refit=False, **L2_CV)
 # What it is fitted on, what the attributor is given, error and message.
 REFUSED_WHEN_FITTED = {
     "kernels of two targets": (KernelRidge(), (XN, TWO), (XN, YN), ValueError, "on one target"),
@@ -313,9 +316,7 @@ def test_what_only_older_versions_fit_is_refused():
     model = LogisticRegression(C=0.1).fit(XC, YC).set_params(solver="liblinear")
     with pytest.raises(ValueError, match=r"multi_class must be .* OneVsRestClassifier"):
         InfluenceAttributor(model).fit(XC, YC)
-    model = LogisticRegressionCV(
-        Cs=[0.1], l1_ratios=(0,), use_legacy_attributes=False, scoring="accuracy"
-    ).fit(XC, YC)
+    model = LogisticRegressionCV(Cs=[0.1], scoring="accuracy", **L2_CV).fit(XC, YC)
     model.C_ = np.array([0.1, 1.0, 0.1])
     with pytest.raises(ValueError, match=r"must have one C for all classes; got \[0.1 1. \]"):
         InfluenceAttributor(model).fit(XC, YC)
@@ -331,9 +332,7 @@ def test_a_pipeline_needs_a_last_estimator(attributor):
 @pytest.mark.filterwarnings("ignore::FutureWarning")
 @pytest.mark.filterwarnings("ignore:Inconsistent values.*penalty")
 @pytest.mark.filterwarnings("ignore:Setting penalty=None will ignore")
-@pytest.mark.parametrize(
-    ("penalty", "same"), [("l1", {"l1_ratio": 1}), ("l2", {"l1_ratio": 0}), (None, {"C": np.inf})]
-)
+@pytest.mark.parametrize(("penalty", "same"), [("l1", L1), ("l2", {}), (None, {"C": np.inf})])
 def test_names_of_penalties(penalty, same):
     """scikit-learn 1.8 deprecated ``penalty``."""
     X = XB[:, :3]
@@ -349,7 +348,7 @@ def test_names_of_penalties(penalty, same):
         solver=solver,
         tol=1e-9,
         scoring="accuracy",
-        use_legacy_attributes=True,
+        **LEGACY,
     )
     chosen = InfluenceAttributor(chosen).fit(X, YB)
     if penalty:
@@ -362,7 +361,7 @@ def test_an_intercept_that_an_l1_penalty_holds_at_0():
     half = min(YB.sum(), len(YB) - YB.sum())
     rows = np.r_[rows[:half], rows[-half:]]
     X, y = XB[rows, :4] - XB[rows, :4].mean(0), YB[rows]
-    model = LogisticRegression(l1_ratio=1, solver="liblinear", C=0.2, tol=1e-8).fit(X, y)
+    model = LogisticRegression(**L1, solver="liblinear", C=0.2, tol=1e-8).fit(X, y)
     assert model.intercept_[0] == 0
     attributor = InfluenceAttributor(model).fit(X, y)
     np.testing.assert_allclose(attributor.predict_without(X, []), model.predict_proba(X), atol=1e-5)
