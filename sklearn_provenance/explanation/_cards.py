@@ -3,8 +3,8 @@
 import numpy as np
 
 from ._card import Card, CardExemplar
-from ._contributions import shared_text, together
 from ._rows import dense, format_number, gather, tied_text
+from ._shared_features import shared_text, together
 from ._targets import (
     are_numbers,
     has,

@@ -9,8 +9,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from .._utils.types import Rows, Targets
 from ._checks import check_explanation, check_picks
-from ._contributions import Contributions, largest
+from ._contributions import Contributions
 from ._rows import take
+from ._shared_features import largest
 from ._shown import ShownExplanation
 from ._targets import agreement, need, residuals, target_differences
 

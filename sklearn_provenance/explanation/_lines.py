@@ -5,7 +5,6 @@ from textwrap import wrap
 import numpy as np
 
 from ._colors import TINTS
-from ._contributions import mark_words, together, totals
 from ._rows import (
     as_table,
     cell,
@@ -15,6 +14,7 @@ from ._rows import (
     plain,
     text_of,
 )
+from ._shared_features import mark_words, together, totals
 
 MAX_FEATURES = 12
 _TEXT_WIDTH = 95  # characters on a line

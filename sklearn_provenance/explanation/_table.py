@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ._contributions import shared_text
+from ._shared_features import shared_text
 from ._targets import are_numbers, has, target_word
 from ._words import Texts, shared_parts
 

@@ -3,8 +3,8 @@
 import textwrap
 
 from ._colors import TINTS
-from ._contributions import mark_words, shared_text, together
 from ._rows import clip, counted, format_number, plain, quote
+from ._shared_features import mark_words, shared_text, together
 from ._targets import are_numbers, subtract, write_number, write_signed
 from ._templates import render
 from ._words import Texts, shared_parts

@@ -5,7 +5,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ._contributions import mark_words, totals
 from ._pictures import Pictures
 from ._rows import (
     as_images,
@@ -23,6 +22,7 @@ from ._rows import (
     sample_rows,
     text_of,
 )
+from ._shared_features import mark_words, totals
 from ._targets import write_signed
 from ._words import shared_parts
 

@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from ._contributions import INTERCEPT, N_PARTS
+from ._contributions import INTERCEPT
 from ._rows import dense, gather, row_kind, take, text_of
+from ._shared_features import N_PARTS
 
 # Rows that are looked at to see whether rows are texts.
 _SAMPLE_ROWS = 50

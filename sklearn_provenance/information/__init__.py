@@ -40,9 +40,8 @@ from ._nats import (
     pointwise_information_gain,
     pointwise_information_loss,
     pointwise_information_loss_features,
-    relatif_cosine,
-    relatif_cosine_features,
 )
+from ._relatif import relatif_cosine, relatif_cosine_features
 from ._searched import linear_response_by_search, select_in_pools
 from ._variance import (
     add_one_in,

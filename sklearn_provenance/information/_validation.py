@@ -98,6 +98,13 @@ def check_rows(name, rows, n_rows, device, *, padded=False):
     return rows
 
 
+def check_rows_or_all(rows, n_train, device):
+    """Check rows; None stands for all of them."""
+    if rows is None:
+        return torch.arange(n_train, device=device)
+    return check_rows("rows", rows, n_train, device)
+
+
 def check_resolved(variance, prior, noise_variance):
     """Raise if rounding made a posterior variance non-positive.
 

@@ -445,6 +445,15 @@ class TestRowsThatCannotGo:
         np.testing.assert_allclose(sets.margins[:, 0], attributor.predict(self.queries))
 
 
+def test_all_rows_may_be_picked():
+    """A penalty on all parameters determines them without any row: all are zero then."""
+    X, y = XN[:6, :2], YN[:6]
+    model = Ridge(1.0, fit_intercept=False).fit(X, y)
+    exp = InfluenceAttributor(model).fit(X, y).explain(X[:2], k=6)
+    np.testing.assert_array_equal(np.sort(exp.indices, axis=1), np.tile(np.arange(6), (2, 1)))
+    np.testing.assert_allclose(exp.scores.sum(1), model.predict(X[:2]))
+
+
 def test_additive_picks_are_those_that_move_most_alone():
     X, y = XB[:, :3], YB
     Xq, yq = X[:2], y[:2]

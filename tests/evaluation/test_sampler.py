@@ -11,6 +11,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.preprocessing import StandardScaler
+from sklearn.utils import get_tags
 from sklearn.utils.estimator_checks import check_param_validation, parametrize_with_checks
 
 from sklearn_provenance.attribution import (
@@ -206,3 +207,14 @@ def test_held_out_queries_have_the_shares_of_the_classes(seed):
         RandomAttributor(MODEL, candidates="all"), query_size=0.5, random_state=seed
     ).fit(X, y)
     assert abs((y[sampler.query_indices_] == "yes").sum() - n_yes / 2) < 1
+
+
+def test_attributors_need_no_tags():
+    class Plain:
+        def fit(self, X, y):
+            return self
+
+        def select(self, X, k):
+            return np.arange(k)
+
+    assert not get_tags(AttributionSampler(Plain())).input_tags.sparse

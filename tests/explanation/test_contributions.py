@@ -16,8 +16,8 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 
 from sklearn_provenance import Explanation
 from sklearn_provenance.explanation import Contributions
-from sklearn_provenance.explanation._contributions import mark_words
 from sklearn_provenance.explanation._pair_contributions import PairContributions
+from sklearn_provenance.explanation._shared_features import mark_words
 from sklearn_provenance.explanation._words import Texts
 
 from ..pages import ATTACKS, Page, hostile, readable

@@ -374,3 +374,14 @@ def test_ids_that_are_not_finite_are_not_saved(iris, tmp_path):
     with pytest.raises(ValueError, match="sample ids must be finite to be saved; got nan"):
         clf.save(tmp_path / "clf")
     assert not (tmp_path / "clf").exists()
+
+
+def test_errors_of_a_backbones_own_files_are_not_those_of_the_estimators_file(iris, tmp_path):
+    clf = quick(backbone=nn.Linear(4, 5), max_epochs=1).fit(*iris)
+    clf.save(tmp_path / "clf")
+
+    def make():
+        raise FileNotFoundError("no weights.pt here")
+
+    with pytest.raises(FileNotFoundError, match=r"no weights\.pt here"):
+        ProvenanceClassifier.load(tmp_path / "clf", backbone=make)
