@@ -5,6 +5,8 @@ import pytest
 import torch
 from hypothesis import settings
 
+from .processes import Template
+
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
@@ -25,6 +27,14 @@ def pytest_runtest_setup(item):
 def pytest_runtest_teardown(item):
     """Close the figures of each test: pyplot keeps them, and warns of more than 20."""
     plt.close("all")
+
+
+@pytest.fixture(scope="session")
+def template():
+    """Run code in processes of their own, which need not import the package again."""
+    template = Template()
+    yield template
+    template.close()
 
 
 # A bar of tqdm, with or without a known end.

@@ -1,12 +1,9 @@
-"""Each block of Python in README.rst runs alone, from a new interpreter.
+"""Each block of Python in README.rst runs alone, in a process of its own.
 
 Provenance networks are trained for one epoch: what they learn is tested elsewhere.
 """
 
-import os
 import re
-import subprocess
-import sys
 import textwrap
 from pathlib import Path
 
@@ -34,17 +31,8 @@ BLOCKS = [
 
 
 @pytest.mark.parametrize("code", BLOCKS)
-def test_runs_from_a_new_interpreter(code, tmp_path):
-    environment = os.environ | {"MPLBACKEND": "agg", "OMP_NUM_THREADS": "1", "TQDM_DISABLE": "1"}
-    environment["PYTHONPATH"] = str(ROOT)
-    run = subprocess.run(
-        [sys.executable, "-W", "error::FutureWarning", "-c", code],
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
+def test_runs_by_itself(code, tmp_path, template):
+    run = template.run(code, cwd=tmp_path)
     assert run.returncode == 0, run.stderr
     assert "Warning" not in run.stderr, run.stderr
     for picture in tmp_path.glob("*.png"):

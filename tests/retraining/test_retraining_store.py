@@ -2,8 +2,6 @@
 
 import functools
 import json
-import subprocess
-import sys
 import threading
 import time
 
@@ -174,13 +172,9 @@ print(seen)
 """
 
 
-def test_a_killed_process_loses_the_group_in_flight(tmp_path, pytestconfig):
-    def process(limit):
-        command = [sys.executable, "-c", SCRIPT, str(tmp_path), str(limit)]
-        return subprocess.run(command, capture_output=True, text=True, cwd=pytestconfig.rootpath)
-
-    assert process(3).returncode == -9
-    done = process(99)
+def test_a_killed_process_loses_the_group_in_flight(tmp_path, template):
+    assert template.run(SCRIPT, tmp_path, 3).returncode == -9
+    done = template.run(SCRIPT, tmp_path, 99)
     assert done.stdout.strip() == "2", done.stderr
     outputs = np.load(tmp_path / "outputs.npy")
     expected = run(None, masks=random_masks(5, 23)).outputs

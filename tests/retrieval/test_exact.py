@@ -1,6 +1,5 @@
 """ExactIndex against brute force, whatever the memory of the rows and the size of chunks."""
 
-import subprocess
 import sys
 
 import numpy as np
@@ -141,7 +140,7 @@ def test_memory_of_rows_does_not_matter_and_is_not_copied(dtype, tmp_path):
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits memory as Linux does")
-def test_a_file_larger_than_the_memory_allowed(tmp_path):
+def test_a_file_larger_than_the_memory_allowed(tmp_path, template):
     script = f"""
 import resource
 from pathlib import Path
@@ -169,7 +168,7 @@ except MemoryError:
     indices, _ = ExactIndex().build(rows).search(queries, 10)
     print((indices == expected).all())
 """
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    done = template.run(script)
     assert done.stdout == "True\n", done.stderr
 
 

@@ -1,10 +1,6 @@
 """Answers do not depend on the memory that is allowed, nor on batches, and memory is kept to."""
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -223,12 +219,9 @@ print(json.dumps({"grown": peak() - before, "done": done}))
         ("EK-FAC", 400, 1000, 800, 3e7, 3e7, True),
     ],
 )
-def test_peak(name, n, width, n_queries, limit, batches, answered):
+def test_peak(name, n, width, n_queries, limit, batches, answered, template):
     """All rows are candidates. What batches take while they are worked off comes on top."""
-    root = Path(__file__).parents[3]
-    env = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(root)}
-    command = [sys.executable, "-c", PEAK, name, *map(str, (n, n_queries, limit, width))]
-    run = subprocess.run(command, env=env, capture_output=True, text=True, timeout=300)
+    run = template.run(PEAK, name, n, n_queries, limit, width, timeout=300)
     assert run.returncode == 0, run.stderr
     found = json.loads(run.stdout.splitlines()[-1])
     assert found["done"] == "answered" if answered else "memory_limit" in found["done"]
