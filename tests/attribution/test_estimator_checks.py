@@ -16,7 +16,6 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.neighbors import KNeighborsRegressor
 from sklearn.tree import DecisionTreeClassifier
 from sklearn.utils import estimator_checks
-from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from sklearn_provenance.attribution import (
     BoostInAttributor,
@@ -33,6 +32,8 @@ from sklearn_provenance.attribution import (
     RepSimAttributor,
     TRAKAttributor,
 )
+
+from ..checks import parametrize_with_checks
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),

@@ -377,7 +377,7 @@ def texts_of(display):
     return [(text, text.get_window_extent(renderer)) for text in found]
 
 
-@pytest.mark.parametrize("n_queries", [1, 4, 8])
+@pytest.mark.parametrize("n_queries", [1, 8])
 @pytest.mark.parametrize("image_shape", [(4, 4), None])
 def test_texts_of_a_figure_do_not_overlap(n_queries, image_shape):
     names = [f"a long name of a feature {i}" for i in range(16)]
@@ -491,9 +491,10 @@ TEXTS = ["a text\nof two lines", "short", "$x_1$ <b>", "long " * 200, "a" * 400]
 )
 def test_texts_are_drawn_as_texts(convert):
     data = convert(TEXTS)
-    exp = make(8, 3, queries=data[:8], training_data=data, n_tied=[7] * 8)
-    display = exp.plot(true_labels=[0] * 8)
-    assert display.axes_.shape == (8,)
+    n_queries = 8 if convert is list else 3  # drawing takes long, and rows are read one by one
+    exp = make(n_queries, 3, queries=data[:n_queries], training_data=data, n_tied=[7] * n_queries)
+    display = exp.plot(true_labels=[0] * n_queries)
+    assert display.axes_.shape == (n_queries,)
     written = texts_of(display)
     assert any("short" in t.get_text() for t, _ in written)
     boxes = [(t, box) for t, box in written if t.axes is not None]
@@ -502,7 +503,7 @@ def test_texts_are_drawn_as_texts(convert):
             assert not box.overlaps(other_box), (text, other)
     figure = display.figure_.bbox
     assert all(box.x0 >= 0 and box.x1 <= figure.x1 and box.y0 >= 0 for _, box in written)
-    assert exp.to_html().count('<ol class="texts"') == 8
+    assert exp.to_html().count('<ol class="texts"') == n_queries
 
 
 @pytest.mark.parametrize(

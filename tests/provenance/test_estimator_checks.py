@@ -2,9 +2,10 @@
 
 import pytest
 from sklearn.utils import estimator_checks
-from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from sklearn_provenance import ProvenanceClassifier, ProvenanceRegressor, ProvenanceVAE
+
+from ..checks import parametrize_with_checks
 
 ARCHITECTURES = ["class_conditional", "class_independent", "single_branch"]
 

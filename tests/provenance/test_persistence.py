@@ -235,7 +235,7 @@ def test_altered_bytes_are_noticed(models, tmp_path):
     for path, cls, X, expected in models:
         raw = path.read_bytes()
         header = 8 + int.from_bytes(raw[:8], "little")
-        places = {*range(0, header, 29), *rng.integers(header, len(raw), 60)}
+        places = {*range(0, header, 61), *rng.integers(header, len(raw), 60)}
         contents = [raw[:place] for place in list(places)[::3]]
         for place in places:
             altered = bytearray(raw)
@@ -272,7 +272,7 @@ def change_one(value, rng):
     return ODD[rng.integers(len(ODD))]
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_altered_states_without_a_checksum(models, tmp_path, seed):
     """Old files: an estimator that works, or one error."""
     rng = np.random.default_rng(seed)

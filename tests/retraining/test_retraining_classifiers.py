@@ -1,5 +1,6 @@
 """Copies of scikit-learn classifiers against direct fits."""
 
+import joblib
 import numpy as np
 import pytest
 from sklearn.cluster import KMeans
@@ -88,7 +89,8 @@ def test_results_on_disk(tmp_path):
     next(groups)
     next(groups)
     groups.close()
-    pieces = list(iter_retrain(LogisticRegression(), X, y, masks, n_jobs=2, **arguments))
+    with joblib.parallel_config("threading"):
+        pieces = list(iter_retrain(LogisticRegression(), X, y, masks, n_jobs=2, **arguments))
     assert [len(copies) for copies, _ in pieces] == [2, 1, 1, 1]
     expected = retrain(LogisticRegression(), X, y, masks, X_eval=X_eval).outputs
     np.testing.assert_array_equal(np.load(tmp_path / "outputs.npy"), expected)

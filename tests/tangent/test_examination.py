@@ -153,7 +153,7 @@ def rows_of(name, n, pattern, seed):
     ),
     seed=st.integers(0, 1000), frozen=st.booleans(), n_planned=st.integers(1, 25),
 )  # fmt: skip
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_never_silently_wrong(name, n, batch_size, pattern, seed, frozen, n_planned):
     x = rows_of(name, n, pattern, seed)
     network = ZOO[name]().double().requires_grad_(not frozen)

@@ -31,6 +31,8 @@ from torch import nn
 from sklearn_provenance._utils.hashing import fingerprint, row_digests
 from sklearn_provenance.attribution import InfoGainAttributor
 
+from .test_hashing import digests
+
 
 @dataclasses.dataclass
 class Pair:
@@ -225,7 +227,12 @@ def test_lines_comments_and_unused_globals_do_not_count():
 
 @pytest.mark.parametrize("seed", ["0", "1"])
 def test_processes_agree(seed):
-    script = "from tests.utils import test_hashing_properties as t; print(t.of_this_process())"
+    """Neither the seed of Python's hashes nor addresses in memory enter."""
+    script = """
+from tests.utils.test_hashing import digests
+from tests.utils.test_hashing_properties import of_this_process
+print(digests(), of_this_process())
+"""
     done = subprocess.run(
         [sys.executable, "-c", script],
         cwd=Path(__file__).parents[2],
@@ -234,7 +241,7 @@ def test_processes_agree(seed):
         text=True,
         check=True,
     )
-    assert done.stdout.strip() == of_this_process()
+    assert done.stdout.strip() == f"{digests()} {of_this_process()}"
 
 
 def of_this_process():

@@ -18,7 +18,7 @@ from .conftest import (
     world,
 )
 
-N_THREADS, N_JOBS = 8, 16
+N_THREADS, N_JOBS = 4, 12
 
 
 def at_once(jobs):

@@ -1,0 +1,16 @@
+"""scikit-learn's checks of estimators, as tests."""
+
+import functools
+
+import pytest
+from sklearn.utils import estimator_checks
+
+
+def parametrize_with_checks(estimators, **options):
+    """Parametrise a test as scikit-learn does; each estimator is written down once for its ids.
+
+    Writing an estimator takes a millisecond, which thousands of checks would take again.
+    """
+    mark = estimator_checks.parametrize_with_checks(estimators, **options)
+    ids = functools.cache(mark.kwargs["ids"])
+    return pytest.mark.parametrize(*mark.args, **mark.kwargs | {"ids": ids})
