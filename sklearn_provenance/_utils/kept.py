@@ -169,14 +169,14 @@ def n_bytes(value, seen=None):
         return 0
     if isinstance(value, np.ndarray):
         return value.nbytes
-    if issparse(value):
-        return sum(part.nbytes for part in vars(value).values() if isinstance(part, np.ndarray))
     if isinstance(value, dict):
         return sum(n_bytes(item, seen) for item in value.values())
     if isinstance(value, list | tuple):
         return sum(n_bytes(item, seen) for item in value)
+    if not hasattr(value, "__dict__"):
+        return 0
+    if issparse(value):
+        return sum(part.nbytes for part in vars(value).values() if isinstance(part, np.ndarray))
     # Networks and other objects of the user do not count: they are there anyway.
     is_ours = type(value).__module__.startswith(__package__.rpartition(".")[0])
-    if not is_ours or not hasattr(value, "__dict__"):
-        return 0
-    return n_bytes(vars(value), seen)
+    return n_bytes(vars(value), seen) if is_ours else 0

@@ -136,16 +136,16 @@ class Retrained:
         )
         return before - after
 
-    def leave_one_out(self):
-        return np.stack([self.drop([row]) for row in range(N_TRAIN)], 1)
+    def leave_one_out(self, rows=range(N_TRAIN)):
+        return np.stack([self.drop([row]) for row in rows], 1)
 
 
 @pytest.mark.parametrize("weights", [None, WEIGHTS], ids=["", "weighted"])
 @pytest.mark.parametrize("name", SMOOTH)
 def test_scores_are_those_of_training_again(name, weights):
     retrained = Retrained(*SMOOTH[name], weights)
-    scores = retrained.attributor.attribute(retrained.Xq, retrained.yq)
-    truth = retrained.leave_one_out()
+    scores = retrained.attributor.attribute(retrained.Xq, retrained.yq)[:, ::3]
+    truth = retrained.leave_one_out(range(0, N_TRAIN, 3))
     ranks = [spearmanr(a, b)[0] for a, b in zip(scores, truth, strict=True)]
     assert np.mean(ranks) > 0.999
     assert np.polyfit(scores.ravel(), truth.ravel(), 1)[0] == pytest.approx(1, abs=0.03)
@@ -155,8 +155,8 @@ def test_scores_are_those_of_training_again(name, weights):
 @pytest.mark.parametrize("name", SQUARED)
 def test_scores_of_squared_losses_are_exact(name, weights):
     retrained = Retrained(*SQUARED[name], weights)
-    scores = retrained.attributor.attribute(retrained.Xq, retrained.yq)
-    truth = retrained.leave_one_out()
+    scores = retrained.attributor.attribute(retrained.Xq, retrained.yq)[:, ::3]
+    truth = retrained.leave_one_out(range(0, N_TRAIN, 3))
     np.testing.assert_allclose(scores, truth, atol=2e-7 * abs(truth).max())
 
 

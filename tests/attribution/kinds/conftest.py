@@ -166,13 +166,15 @@ def frozen(value, seen=None):
 
 def changed(before, after, path=""):
     """Where two frozen objects differ."""
+    if before == after:
+        return []
     if isinstance(before, dict) and isinstance(after, dict) and before.keys() == after.keys():
         return [c for key in before for c in changed(before[key], after[key], f"{path}.{key}")]
     both = isinstance(before, list | tuple) and type(before) is type(after)
     if both and len(before) == len(after):
         pairs = enumerate(zip(before, after, strict=True))
         return [c for i, (a, b) in pairs for c in changed(a, b, f"{path}[{i}]")]
-    return [] if before == after else [f"{path}: {before!r:.80} -> {after!r:.80}"]
+    return [f"{path}: {before!r:.80} -> {after!r:.80}"]
 
 
 def frozen_module(module):
