@@ -1,5 +1,7 @@
-"""Parameters that versions of scikit-learn call differently."""
+"""What differs between the versions of scikit-learn: names of parameters, and a fault of trees."""
 
+import sklearn
+from packaging.version import Version
 from sklearn.linear_model import LogisticRegression
 
 # Since 1.8 the kind of the penalty follows from its ratio.
@@ -9,3 +11,6 @@ if LogisticRegression().penalty == "deprecated":
 else:
     L1 = {"penalty": "l1"}
     L2_CV = {"penalty": "l2"}
+
+# Before, a tree sends some rows with missing values to other leaves than those it was trained on.
+TREES_KNOW_MISSING = Version(sklearn.__version__) >= Version("1.9")

@@ -25,6 +25,8 @@ from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor, ExtraTre
 
 from sklearn_provenance.attribution import ForestAttributor
 
+from ..versions import TREES_KNOW_MISSING
+
 IRIS, SPECIES = load_iris(return_X_y=True)
 NAMES = np.array(["setosa", "versicolor", "virginica"])[SPECIES]
 CANCER, MALIGNANT = load_breast_cancer(return_X_y=True)
@@ -211,7 +213,9 @@ def test_any_forest(seed):
     draw = np.random.default_rng(seed)
     n, is_classifier = int(draw.integers(10, 60)), draw.random() < 0.5
     X = draw.integers(0, 4, size=(n, 3)).astype(float)  # with copies
-    X[draw.random(X.shape) < 0.05] = np.nan
+    is_missing = draw.random(X.shape) < 0.05
+    if TREES_KNOW_MISSING:
+        X[is_missing] = np.nan
     y = draw.integers(0, 3, n) if is_classifier else draw.normal(size=n) * 10.0 ** draw.integers(6)
     cls = [RandomForestRegressor, ExtraTreesRegressor], [
         RandomForestClassifier, ExtraTreesClassifier

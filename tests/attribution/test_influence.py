@@ -5,6 +5,7 @@ import warnings
 
 import numpy as np
 import pytest
+import torch
 from scipy.sparse import csr_array, csr_matrix
 from scipy.special import logsumexp
 from scipy.stats import spearmanr
@@ -314,6 +315,21 @@ def test_parameters_that_were_chosen_are_held_fixed():
     ):
         scores = [InfluenceAttributor(m).fit(X, y).attribute(Xq) for m in (cv, plain)]
         np.testing.assert_allclose(*scores, atol=1e-8)
+
+
+@pytest.mark.parametrize(
+    ("kind", "model"), [("binary", LogisticRegression()), ("numbers", Ridge())]
+)
+def test_score_reads_tensors_and_refuses_masks(kind, model):
+    Xq, yq, X, y = DATA[kind]
+    attributor = InfluenceAttributor(model).fit(X, y)
+    weights = np.arange(len(yq)) + 1.0
+    expected = attributor.estimator_.score(Xq, yq, weights)
+    assert attributor.score(Xq, yq, weights) == pytest.approx(expected)
+    found = attributor.score(Xq, torch.as_tensor(yq), torch.as_tensor(weights))
+    assert found == pytest.approx(expected)
+    with pytest.raises(ValueError, match="y must not be a masked array"):
+        attributor.score(Xq, np.ma.masked_array(yq))
 
 
 def test_candidates_of_the_same_class():

@@ -66,6 +66,7 @@ TEXTS = [
 ]
 TOPICS = np.array(["water", "water", "water", "money", "money", "money", "money", "water"])
 QUERIES = ["Is the river high, is the rain heavy?", "Who bought the bonds?"]
+BINS = KBinsDiscretizer(3, quantile_method="averaged_inverted_cdf")
 METHODS = [
     InfoGainAttributor,
     InfoLossAttributor,
@@ -301,7 +302,7 @@ def test_parts_of_columns_add_up_to_the_cosine():
 def test_names_follow_columns_whose_order_or_output_changes():
     X, y = table()
     model = make_pipeline(
-        ColumnTransformer([("bins", KBinsDiscretizer(3), ["income"]), ("no", "drop", ["pet"])],
+        ColumnTransformer([("bins", BINS, ["income"]), ("no", "drop", ["pet"])],
                           remainder=FunctionTransformer(lambda X: X[["age"]])),
         LogisticRegression(),
     )  # fmt: skip
@@ -318,7 +319,7 @@ def test_names_follow_columns_whose_order_or_output_changes():
     again = RepSimAttributor(scaled).fit(turned, y).explain(turned[:2])
     assert again.shared_features(0, 0) == parts.shared_features(0, 0)
     bins = make_column_transformer(
-        (KBinsDiscretizer(3, quantile_method="averaged_inverted_cdf"), ["income", "age"]),
+        (BINS, ["income", "age"]),
         ("drop", ["pet"]), remainder="drop",
     )  # fmt: skip
     exp = RepSimAttributor(make_pipeline(bins, LogisticRegression())).fit(X, y).explain(X[:2])

@@ -84,7 +84,8 @@ class ForestFeatures(LeafFeatures):
                 raise ValueError(
                     "X, y and sample_weight must be those that the forest was trained on, in the "
                     f"same order; the means of their targets in the leaves of tree {number} are "
-                    "not the values that it holds"
+                    "not the values that it holds. Where X has missing values, scikit-learn before "
+                    "1.9 may train a tree on other leaves than it applies; impute them, or update"
                 )
             blocks.append(block)
         return vstack(blocks, format="csr")

@@ -6,13 +6,18 @@ Shapes in comments: n training rows, T trees.
 import inspect
 
 import numpy as np
-from sklearn.ensemble._forest import BaseForest, _generate_sample_indices
+from sklearn.ensemble._forest import BaseForest, ForestClassifier, _generate_sample_indices
 from sklearn.tree import BaseDecisionTree
 from sklearn.utils import compute_sample_weight
 from sklearn.utils.class_weight import compute_class_weight
 
 # From 1.9 on, weighted rows are drawn more often; before, counts were multiplied by the weights.
 _DRAWN_BY_WEIGHT = "sample_weight" in inspect.signature(_generate_sample_indices).parameters
+
+# From 1.9 on, forests balance the weights of classes; before, the numbers of their rows.
+_BALANCED_BY_WEIGHT = (
+    "sample_weight" in inspect.signature(ForestClassifier._validate_y_class_weight).parameters
+)
 
 
 def in_bag_weights(estimator, y, sample_weight=None):
@@ -70,11 +75,9 @@ def _row_weights(estimator, y, sample_weight):
     ):
         return sample_weight
     if isinstance(class_weight, str) and is_forest:
-        weighted = {}
-        if "sample_weight" in inspect.signature(compute_class_weight).parameters:
-            weighted["sample_weight"] = sample_weight
+        masses = sample_weight if _BALANCED_BY_WEIGHT else None
         classes = np.unique(y)
-        values = compute_class_weight("balanced", classes=classes, y=y, **weighted)
+        values = compute_class_weight("balanced", classes=classes, y=y, sample_weight=masses)
         class_weight = dict(zip(classes.tolist(), values, strict=True))
     weights = compute_sample_weight(class_weight, y)
     if sample_weight is not None:
