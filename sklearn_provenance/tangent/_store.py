@@ -35,8 +35,8 @@ class FeatureStore:
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     store = FeatureStore(folder)
     ...     rows = store.rows("squares of X", 3, 2, "float64", lambda part: X[part] ** 2, 1)
-    ...     rows.sum()
-    np.float64(55.0)
+    ...     float(rows.sum())
+    55.0
     """
 
     def __init__(self, folder: AnyPath) -> None:

@@ -82,8 +82,8 @@ class ForestAttributor(WeightedFit, PointwiseAttributor):
     >>> weights = attributor.weights(X[:3])  # sparse
     >>> bool(np.allclose(weights @ y, forest.predict(X[:3])))
     True
-    >>> attributor.explain(X[:1], k=3).indices[0, 0]  # the row itself
-    np.int64(0)
+    >>> int(attributor.explain(X[:1], k=3).indices[0, 0])  # the row itself
+    0
     """
 
     _parameter_constraints: dict = base_constraints(
