@@ -99,6 +99,9 @@ class FunctionSpaceInverse:
         """The inverse of the Cholesky factor L of B, (n, n), lower triangular."""
         scaled = _diagonal(self.root) @ self.rows @ _diagonal(1 / np.sqrt(self.penalty))
         scaled = scaled.tocsr()
+        largest = scaled.multiply(scaled).sum(1).max()  # on the diagonal of B - I
+        if largest > np.finfo(np.float32).max:
+            raise np.linalg.LinAlgError("the matrix among rows overflows in single precision")
         n = scaled.shape[0]
         matrix = np.empty((n, n), dtype=np.float32, order="F")
         often = np.argsort(-np.bincount(scaled.indices, minlength=scaled.shape[1]), kind="stable")
@@ -127,9 +130,10 @@ class FunctionSpaceInverse:
 
     def _solve(self, columns: NDArray) -> NDArray:
         """B^-1 times columns (n, m)."""
+        left = self._left
         columns = np.asfortranarray(columns, dtype=np.float32)
-        half = blas.strmm(1.0, self._left, columns, lower=True)
-        return blas.strmm(1.0, self._left, half, lower=True, trans_a=True).astype(np.float64)
+        half = blas.strmm(1.0, left, columns, lower=True)
+        return blas.strmm(1.0, left, half, lower=True, trans_a=True).astype(np.float64)
 
     def _penalised_times(self, columns: NDArray) -> NDArray:
         """H_PP^-1 times columns (d, m)."""

@@ -437,19 +437,16 @@ class TestFunctionSpace:
             inverse.cross()[:, 0, 0], leverage, rtol=1e-3, atol=1e-4 * leverage.max()
         )
 
-    def test_what_single_precision_cannot_factorise_is_not_inverted_so(self, monkeypatch):
-        """The curvature of a row leaves its range."""
-        monkeypatch.setattr(_newton, "MOST_FORMED", 0)
+    @pytest.mark.parametrize("free", [0, 1])
+    @pytest.mark.parametrize("scale", [1e12, 1e38, 1e45, 1e100])
+    def test_what_single_precision_cannot_hold_is_not_inverted_so(self, free, scale):
+        design, curvature, penalty, _ = self.problem(free, "moderate")
         problem = make_problem("squared", 4)
         fields = {key: getattr(problem, key) for key in ConvexProblem.__dataclass_fields__}
-        for scale, is_inverted in ((1.0, True), (1e60, False)):
-            weights = problem.weights * scale
-            large = ConvexProblem(
-                **fields | {"design": csr_matrix(problem.design), "weights": weights}
-            )
-            point = Point(large, [], start(large))
-            with np.errstate(over="ignore", invalid="ignore"):
-                inverse = invert_through_rows(point)
+        fields |= {"design": csr_matrix(design), "penalty": penalty, "targets": curvature[:, None]}
+        for factor, is_inverted in ((1.0, True), (scale, False)):
+            large = ConvexProblem(**fields | {"weights": curvature * factor})
+            inverse = invert_through_rows(Point(large, [], start(large)))
             assert (inverse is not None) == is_inverted
 
 
