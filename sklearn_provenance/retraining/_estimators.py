@@ -167,24 +167,45 @@ def check_targets(y, n_rows, name="y", of="X"):
     return check_numbers(check_labels(y, name, n_rows, of), name, (n_rows,))
 
 
-def _fit_clone(model, X, y, X_eval, mask, seed, read, number):
-    """What a clone that is fitted to the rows of a mask says of the evaluation rows."""
+def fitted_clone(model, X, y, seed=None):
+    """Fit a clone of an estimator.
+
+    Parameters
+    ----------
+    model : classifier or regressor
+        It is not changed.
+    X, y : array-like of shape (n_rows, ...) and (n_rows,)
+        Rows to fit it to.
+    seed : int, default=None
+        Value of its ``random_state``, or seed of the global generators if it has none. None leaves
+        both as they are.
+
+    Returns
+    -------
+    estimator
+        The clone.
+    """
     model = clone(model)
-    X_eval = copy.deepcopy(X_eval)  # a model may write to its input
     generators = nullcontext()
     if seed is not None:
         names = [n for n in model.get_params() if n.split("__")[-1] == "random_state"]
         model.set_params(**dict.fromkeys(names, seed))
         if not names:  # networks of skorch draw from the global generators
             generators = restored_generators(seed=seed)
-    rows = np.flatnonzero(mask)
     with generators:
-        try:
-            model.fit(_safe_indexing(X, rows), y[rows])
-        except Exception as error:
-            error.add_note(f"While fitting copy {number}.")
-            raise
-        return read(model, X_eval)
+        return model.fit(X, y)
+
+
+def _fit_clone(model, X, y, X_eval, mask, seed, read, number):
+    """What a clone that is fitted to the rows of a mask says of the evaluation rows."""
+    X_eval = copy.deepcopy(X_eval)  # a model may write to its input
+    rows = np.flatnonzero(mask)
+    try:
+        model = fitted_clone(model, _safe_indexing(X, rows), y[rows], seed)
+    except Exception as error:
+        error.add_note(f"While fitting copy {number}.")
+        raise
+    return read(model, X_eval)
 
 
 def is_estimator(model):
