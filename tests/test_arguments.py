@@ -83,6 +83,10 @@ def good():
             "classifiers": image_model, "X": IMAGES.reshape(6, 6), "y": Y_NEW,
             "image_shape": (3, 2), "distortions": {"noise": ("gaussian_noise", 0.1)},
         },
+        "scoreboard": {
+            "attributors": fitted, **rows, **queries, "model": model,
+            "criteria": {"lds": {"n_masks": 3}},
+        },
         "self_influence": {"fitted": fitted, **rows},
         "target_disagreement": {"explanation": numbers.explain(k=3), "y": X[:, 0]},
         "anomaly_ranking": {"classifier": clf, "k": 3},
@@ -103,11 +107,12 @@ def good():
 
 
 NAN_LABELS = np.full(24, np.nan)
+UNFITTED = RepSimAttributor(LogisticRegression())
 # Wrong values by the parameters for which they are wrong, in whatever function.
 WRONG = {
     "attributors fitted classifiers classifier estimator explanation reference vae": [
         *(None, True, 3, "abc", [1, 2], np.ones(3), {}, LogisticRegression, InfoGainAttributor),
-        RepSimAttributor(LogisticRegression()),
+        UNFITTED,
     ],
     "model": [
         *(3, True, "abc", [1], np.ones(3), RepSimAttributor(LogisticRegression())),
@@ -125,7 +130,7 @@ WRONG = {
     "k mrr_k size n_queries n_masks n_repeats n_samples n_bootstrap n_clusters n_exemplars n_rows "
     "max_features": [True, 0, -1, 2.5, "abc", np.nan, [[1]], np.inf],
     "share threshold": [None, True, -1, 2, np.nan, "abc", [0.5], np.inf],
-    "early_stop weighted": [None, 3, "abc", np.nan, [True]],
+    "early_stop weighted baselines": [None, 3, "abc", np.nan, [True]],
     "balanced": [None, 3, "abc", [], [True, True], [[True]]],
     "verbose": [None, -1, "abc", np.nan, 2.5],
     "recipe forward store": [3, True, np.nan, [1]],
@@ -155,6 +160,8 @@ WRONG = {
     "param_name": [None, 3, True],
     "param_range": [None, 3, True, "abc", []],
     "variants": [3, True, "abc", {}, {"a": 3}, {"a": {"alpha": 1}}],
+    "criteria": [3, True, "abc", [], {}, ["abc"], [3], {"lds": 3}, {"lds": {"abc": 1}}],
+    "truth": [3, True, "abc", [1], {}, {"data": X}],
     "suspicious": [3, True, "abc", [1], NAN_LABELS, np.ones((24, 2)), ["a"] * 24],
     "path title": [3, True, np.nan, [1]],
     "label_names": [3, True],
@@ -179,6 +186,7 @@ CASES = [
     for parameter in sorted(parameters(name))
     for i, value in enumerate(WRONG.get(parameter, ()))
     if (name, parameter) not in OTHERS and not (value is None and (name, parameter) in MAY_BE_NONE)
+    if value is not UNFITTED or name != "scoreboard"  # which fits clones
 ]
 
 

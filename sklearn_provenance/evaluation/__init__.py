@@ -23,6 +23,8 @@ from ._realism import realism
 from ._relative_information import relative_information
 from ._retrieval import backdoor_retrieval
 from ._robustness import robustness
+from ._scoreboard import scoreboard
+from ._scoreboard_display import ScoreboardDisplay
 
 __all__ = [
     "AttributionSampler",
@@ -31,6 +33,7 @@ __all__ = [
     "Recipe",
     "Result",
     "Retrained",
+    "ScoreboardDisplay",
     "backdoor_retrieval",
     "brittleness",
     "brittleness_scorer",
@@ -47,6 +50,7 @@ __all__ = [
     "relative_information",
     "retrain",
     "robustness",
+    "scoreboard",
     "self_influence",
     "target_disagreement",
 ]

@@ -5,7 +5,6 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import validate_params
 from sklearn.utils.validation import _num_samples
 
@@ -14,10 +13,16 @@ from .._utils.displays import PointsDisplay
 from .._utils.results import Result
 from .._utils.tables import Table, nan_mean, plus_minus, text_table
 from .._utils.types import Device, Path, RandomState, Rows, Targets
-from ..retraining import Recipe, retrain
+from ..retraining import Recipe
 from ..retraining._constraints import MODEL, TRAINING
 from ..retraining._schedule import check_masks
-from ._lds_truth import check_margins, lds_from_truth, lds_standard_error
+from ._lds_truth import (
+    check_margins,
+    draw_masks,
+    lds_from_truth,
+    lds_standard_error,
+    margins_on_subsets,
+)
 from ._protocol import (
     as_attributors,
     check_queries,
@@ -205,7 +210,7 @@ def linear_datamodeling_score(
             raise ValueError(
                 "masks must be given with margins, since they say what the models were trained on"
             )
-        masks = _draw_masks(n_masks, share, len(labels), random_state)
+        masks = draw_masks(n_masks, share, len(labels), random_state)
     subsets = check_masks(masks, len(labels))
     if len(subsets) < 3:
         raise ValueError(
@@ -217,33 +222,23 @@ def linear_datamodeling_score(
     if margins is None:
         if model is None:
             raise ValueError("model must be given to be trained, or margins that were measured")
-        evaluate = "margin"
-        if are_numbers:
-            evaluate = "logits"
-        margins = retrain(
+        margins = margins_on_subsets(
             model,
             X,
             y,
-            np.repeat(subsets, n_repeats, axis=0),
-            X_eval=X_queries,
-            y_eval=y_queries,
+            X_queries,
+            y_queries,
+            subsets,
+            n_repeats,
+            are_numbers,
             recipe=recipe,
-            seeds=np.tile(np.arange(n_repeats), len(subsets)),
-            evaluate=evaluate,
             forward=forward,
             group_size=group_size,
             device=device,
             n_jobs=n_jobs,
             store=store,
             verbose=verbose,
-        ).outputs
-        margins = margins.reshape(len(subsets), n_repeats, -1).mean(1)
-        diverged = np.flatnonzero(np.isnan(margins).any(1))
-        if len(diverged):
-            raise ValueError(
-                f"Training must not diverge, but it did on subsets {diverged.tolist()}, so that "
-                "they have nothing to rank. Take a smaller lr"
-            )
+        )
     truth = subsets, check_margins(margins, len(subsets), n_queries)
     methods = tuple(attributors)
     correlations = np.stack([lds_from_truth(s, *truth) for s in scores])
@@ -283,21 +278,6 @@ def _scores(name, attributor, X_queries, y_queries, shape):
             'candidates="all"'
         )
     return scores
-
-
-def _draw_masks(n_masks, share, n_rows, random_state):
-    """Random subsets of equal size, bool (n_masks, n_rows)."""
-    size = round(share * n_rows)
-    if not 0 < size < n_rows:
-        raise ValueError(
-            f"share must leave some of the {n_rows} rows in and some out; got {share}, which is "
-            f"{size} rows"
-        )
-    rng = check_random_state(random_state)
-    masks = np.zeros((n_masks, n_rows), bool)
-    for mask in masks:
-        mask[rng.permutation(n_rows)[:size]] = True
-    return masks
 
 
 def _figure(result, **style):

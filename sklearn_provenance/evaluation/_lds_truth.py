@@ -3,9 +3,11 @@
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import rankdata
+from sklearn.utils import check_random_state
 
 from .._utils.arguments import check_numbers
 from .._utils.tables import nan_mean, standard_error
+from ..retraining import retrain
 from ..retraining._schedule import check_masks
 
 
@@ -94,3 +96,49 @@ def lds_standard_error(scores, masks, margins):
 def check_margins(margins, n_masks, n_queries):
     """Margins as an array (n_masks, n_queries); raise where they do not fit or are nan."""
     return check_numbers(margins, "margins", (n_masks, n_queries), infinite=True)
+
+
+def draw_masks(n_masks, share, n_rows, random_state):
+    """Random subsets of equal size, bool (n_masks, n_rows)."""
+    size = round(share * n_rows)
+    if not 0 < size < n_rows:
+        raise ValueError(
+            f"share must leave some of the {n_rows} rows in and some out; got {share}, which is "
+            f"{size} rows"
+        )
+    rng = check_random_state(random_state)
+    masks = np.zeros((n_masks, n_rows), bool)
+    for mask in masks:
+        mask[rng.permutation(n_rows)[:size]] = True
+    return masks
+
+
+def margins_on_subsets(
+    model, X, y, X_queries, y_queries, subsets, n_repeats, are_numbers, **options
+):
+    """Margins of models trained on subsets, or outputs of regressors, (n_masks, n_queries).
+
+    They are means over ``n_repeats`` seeds; options are further arguments of :func:`retrain`.
+    """
+    evaluate = "margin"
+    if are_numbers:
+        evaluate = "logits"
+    margins = retrain(
+        model,
+        X,
+        y,
+        np.repeat(subsets, n_repeats, axis=0),
+        X_eval=X_queries,
+        y_eval=y_queries,
+        seeds=np.tile(np.arange(n_repeats), len(subsets)),
+        evaluate=evaluate,
+        **options,
+    ).outputs
+    margins = margins.reshape(len(subsets), n_repeats, -1).mean(1)
+    diverged = np.flatnonzero(np.isnan(margins).any(1))
+    if len(diverged):
+        raise ValueError(
+            f"Training must not diverge, but it did on subsets {diverged.tolist()}, so that "
+            "they have nothing to rank. Take a smaller lr"
+        )
+    return margins
