@@ -233,6 +233,54 @@ class TestNetworks:
         result = attributor.certify(queries, sets, n_random=2)
         assert np.isfinite(result.realised).all()
 
+    def test_each_network_of_a_list_is_trained_again(self, tmp_path):
+        Xi, Yi = load_iris(return_X_y=True)
+        Xi = scale(Xi)
+        models = [
+            MLPClassifier((4,), solver="lbfgs", alpha=1.0, max_iter=500, random_state=seed)
+            for seed in range(2)
+        ]
+        attributor = InfluenceAttributor(models).fit(Xi, Yi)
+        p = np.sort(sum(model.predict_proba(Xi) for model in attributor.estimator_), 1)
+        queries = Xi[np.argsort(p[:, -1] - p[:, -2])[:2]]
+        sets = attributor.flipping_set(queries, max_rows=30)
+        assert sets.sizes.any()
+        labels = attributor.predict(queries)
+
+        def margins(fitted, query):
+            own = fitted.predict_proba(queries[[query]])[0, labels[query]]
+            return np.log(own / (1 - own))
+
+        for _ in range(2):  # the second time from the store
+            result = attributor.certify(queries, sets, n_random=0, store=tmp_path)
+            for number, query in enumerate(result.queries):
+                rows = sets.indices[query, : sets.sizes[query]]
+                refitted = [without(rows, model, (Xi, Yi)) for model in models]
+                before = np.mean([margins(one, query) for one in attributor.estimator_])
+                realised = np.mean([margins(one, query) for one in refitted])
+                flips = [one.predict(queries[[query]])[0] != labels[query] for one in refitted]
+                np.testing.assert_allclose(result.before[number], before, rtol=1e-5)
+                np.testing.assert_allclose(result.realised[number], realised, rtol=1e-5)
+                assert result.flipped[number] == np.mean(flips)
+                np.testing.assert_allclose(sets.margins[query, 0], before, rtol=1e-5)
+
+    def test_modules_of_a_list_are_trained_from_a_seed_each(self):
+        Xi, Yi = load_iris(return_X_y=True)
+        Xi, Yi = scale(Xi).astype(np.float32)[Yi > 0], Yi[Yi > 0] - 1
+        recipe = Recipe(max_epochs=4, lr=0.1, batch_size=16)
+
+        def make():
+            return nn.Sequential(nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 2))
+
+        torch.manual_seed(0)
+        attributor = InfluenceAttributor([make(), make()]).fit(Xi, Yi)
+        label = attributor.predict(Xi[:1])
+        fake = FlippingSets([[3, 8]], [[0.1, 0.1]], margins=[[0.1, 0, -0.1]], query_labels=label)
+        options = {"model": make, "recipe": recipe, "n_random": 0, "device": "cpu"}
+        result = attributor.certify(Xi[:1], fake, **options)
+        again = attributor.certify(Xi[:1], fake, seeds=(0, 1), **options)
+        np.testing.assert_array_equal(result.realised, again.realised)
+
     def test_modules_are_trained_by_a_recipe(self):
         Xi, Yi = load_iris(return_X_y=True)
         Xi, Yi = scale(Xi).astype(np.float32)[Yi > 0], Yi[Yi > 0] - 1

@@ -22,6 +22,7 @@ from ...explanation._pair_contributions import PairContributions
 from ._fit import FitMixin
 from ._padding import warn_of_padding
 from ._predict import PredictMixin
+from ._several import SeveralModelsMixin
 
 # What networks are differentiated by.
 PARAMETERS = [StrOptions({"auto", "trainable", "all", "linear"}), type, "array-like"]
@@ -73,7 +74,7 @@ def base_constraints(*names):
     return {name: BaseAttributor._parameter_constraints[name] for name in names}
 
 
-class BaseAttributor(FitMixin, PredictMixin, BaseEstimator):
+class BaseAttributor(SeveralModelsMixin, FitMixin, PredictMixin, BaseEstimator):
     """Base class of attributors: model, features and rule, in scikit-learn's shape.
 
     A subclass says what it compares (:meth:`_make_features`) and by which rule

@@ -1,5 +1,7 @@
 """What happens when models are trained again without sets of rows, beside what was predicted."""
 
+from pathlib import Path
+
 import numpy as np
 from sklearn.utils import check_random_state
 
@@ -7,7 +9,48 @@ from ..._utils.displays import LinesDisplay
 from ..._utils.labels import label_columns
 from ..._utils.results import Result
 from ..._utils.tables import Table, mean_and_error
+from ...retraining._removals import Removals
 from ...retraining._results import margin
+
+
+class RemovalsOfModels:
+    """Outputs of copies of several models, each from several seeds; see :class:`Removals`.
+
+    Repetitions are counted model by model.
+
+    Parameters
+    ----------
+    models : list
+        What is trained.
+    X, y, X_eval, seeds : object
+        As :class:`Removals` takes them.
+    store : path-like or None
+        Folder; each of several models has a folder in it.
+    **options
+        Further arguments of :class:`Removals`.
+    """
+
+    def __init__(self, models, X, y, X_eval, seeds, store, **options):
+        stores = [store] * len(models)
+        if store is not None and len(models) > 1:
+            stores = [Path(store) / f"model-{number}" for number in range(len(models))]
+        self.parts = [
+            Removals(model, X, y, X_eval, seeds, folder, **options)
+            for model, folder in zip(models, stores, strict=True)
+        ]
+        self.n_repetitions = len(seeds) * len(models)
+        self.full = np.concatenate([part.full for part in self.parts])
+        self.classes = self.parts[0].classes
+
+    def without(self, removed):
+        """Outputs (n_sets, n_repetitions, n_eval, ...) of copies without each set of rows."""
+        outputs = []
+        for part in self.parts:
+            n_seeds = len(part.seeds)
+            repeated = [rows for rows in removed for _ in range(n_seeds)]
+            found = part.without(repeated, np.tile(np.arange(n_seeds), len(removed)))
+            outputs.append(found.reshape(len(removed), n_seeds, *found.shape[1:]))
+        return np.concatenate(outputs, 1)
 
 
 def random_sets(sets, labels, n_train, n_random, random_state):
@@ -54,7 +97,7 @@ def certificate(copies, sets, compared, response):
 
     Parameters
     ----------
-    copies : Removals
+    copies : RemovalsOfModels
         Trains.
     sets : FlippingSets
         Sets of the queries.
@@ -71,7 +114,6 @@ def certificate(copies, sets, compared, response):
     queries = np.flatnonzero(sets.sizes)
     if not len(queries):
         raise ValueError("sets must hold rows of at least one query, but no set was found")
-    seeds = np.arange(len(copies.seeds))
     removed, owners, is_random = [], [], []
     for query in queries:
         rows = sets.indices[query]
@@ -80,13 +122,15 @@ def certificate(copies, sets, compared, response):
         owners += [query] * len(of_query)
         is_random += [False] + [True] * len(compared[query])
     owners, is_random = np.array(owners), np.array(is_random)
-    repeated = [rows for rows in removed for _ in seeds]
-    outputs = copies.without(repeated, np.tile(seeds, len(removed)))
-    own = np.repeat(owners, len(seeds))
+    outputs = copies.without(removed)
+    # Each set is asked about at the query that it belongs to.
+    outputs = outputs[np.arange(len(removed)), :, owners]  # (n_removed, n_repetitions, ...)
+    own = np.repeat(owners, copies.n_repetitions)
     read = _Reader(sets, copies.classes, response)
-    after = read.margins(outputs[np.arange(len(own)), own], own).reshape(len(removed), -1)
-    flips = read.changed(outputs[np.arange(len(own)), own], own).reshape(len(removed), -1)
-    full = copies.full[:, queries]  # (n_seeds, n_sets, ...)
+    flat = outputs.reshape(len(own), *outputs.shape[2:])
+    after = read.margins(flat, own).reshape(len(removed), -1)
+    flips = read.changed(flat, own).reshape(len(removed), -1)
+    full = copies.full[:, queries]  # (n_repetitions, n_sets, ...)
     before = np.stack([read.margins(values, queries) for values in full])
     before, after = before.mean(0), after.mean(1)
     realised, predicted = after[~is_random], sets.predicted[queries]

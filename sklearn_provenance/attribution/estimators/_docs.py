@@ -29,6 +29,12 @@ is the output, and log p of a row is minus half the squared error of its target.
 _SHARED = {
     "supported": _SUPPORTED,
     "estimator": f"estimator : estimator or torch.nn.Module\n{indent(_SUPPORTED, '    ')}",
+    "estimators": f"""\
+estimator : estimator, torch.nn.Module or list of these
+{indent(_SUPPORTED, "    ")}
+    A list holds models of the same classes, or regressors, trained from several seeds or saved at
+    several checkpoints. Each is asked, and scores are averaged over them; the class of the largest
+    mean probability is predicted. What is learned of each model is then a list.""",
     "trees": indent(_TREES, "    "),
     "candidates": """\
 candidates : {"auto", "same_class", "all"}, default="auto"
@@ -83,7 +89,7 @@ ntk_parameterization : bool or float, default=False
     Differentiate by Ω where a weight is W = (s / √fan_in) Ω; True is s = 1.""",
     "estimator_": """\
 estimator_ : estimator or torch.nn.Module
-    The model in use.""",
+    The model in use; a list of them if ``estimator`` is one.""",
     "classes_": """\
 classes_ : ndarray of shape (n_classes,) or None
     Its class labels, in the order of the logits; None of a regressor.""",

@@ -24,6 +24,7 @@ from ..features import make_features
 from ..features._base import DENSE_LIMIT
 from ..features._settings import Settings, sketch_of
 from ..rules._ekfac import EKFACRule
+from ..rules._mean import parts_of
 from ._base import PARAMETERS, BaseAttributor
 from ._docs import documented
 from ._pointwise import PointwiseAttributor
@@ -107,7 +108,7 @@ class EKFACAttributor(_RootTransform, PointwiseAttributor):
 
     Parameters
     ----------
-    {estimator}
+    {estimators}
     damping : float or "auto", default="auto"
         λ. "auto" is 0.1 times the mean eigenvalue of each layer's Fisher matrix, and 3 times it
         where ``n_iterations`` is not 0. A number is absolute, the same for all layers. It matters:
@@ -221,6 +222,7 @@ class EKFACAttributor(_RootTransform, PointwiseAttributor):
     1.0
     """
 
+    _averages_models = True
     _parameter_constraints: dict = {
         **BaseAttributor._parameter_constraints,
         "measurement": [StrOptions(set(MEASUREMENTS)), callable],
@@ -300,10 +302,12 @@ class EKFACAttributor(_RootTransform, PointwiseAttributor):
 
     def _fit(self, X, y, sample_id):
         super()._fit(X, y, sample_id)
-        rule = self._rule_at(None, everything=True)
-        self.n_samples_ = rule.n_samples
-        self.damping_ = {rule.fisher[n].names[0]: value for n, value in rule.dampings.items()}
-        self.coverage_ = fisher_coverage(rule.fisher, rule.dampings, self._features.model.module)
+        for part, rule in self._fitted_rules():
+            module = part._features.model.module
+            part.n_samples_ = rule.n_samples
+            part.damping_ = {rule.fisher[n].names[0]: value for n, value in rule.dampings.items()}
+            part.coverage_ = fisher_coverage(rule.fisher, rule.dampings, module)
+        self._gather()
 
     def _transform(self, X):
         if self._n_features_out > DENSE_LIMIT:
@@ -312,9 +316,14 @@ class EKFACAttributor(_RootTransform, PointwiseAttributor):
                 f"transform gives at most {DENSE_LIMIT}"
             )
         queries = self._queries(X)
-        return self._rule_at(None, everything=True).whitened(queries)
+        pairs = zip(self._fitted_rules(), parts_of(queries), strict=True)
+        return np.hstack([rule.whitened(points) for (_, rule), points in pairs])
 
     @property
     def _n_features_out(self):
-        rule = self._rule_at(None, everything=True)
-        return sum(rule.fisher[n].moments.numel() for n in rule.dampings)
+        sizes = [
+            rule.fisher[n].moments.numel()
+            for _, rule in self._fitted_rules()
+            for n in rule.dampings
+        ]
+        return sum(sizes)

@@ -87,9 +87,38 @@ class FitMixin:
             sample_id = column_or_1d(sample_id)
             check_consistent_length(y, sample_id)
         self.training_ = TrainingData(X, y, sample_id)
-        self.estimator_ = self._resolve(self.estimator, X, y if column is None else column)
+        targets = y
+        if column is not None:
+            targets = column
+        self._kept = Kept(self.memory_limit)
+        self._members = []
+        if isinstance(self.estimator, list | tuple) and not self._joins_models:
+            self._learn_models(X, y, targets)
+        else:
+            self._learn_model(X, y, targets)
+        # Users may change the weights of modules of their own, which every query looks for.
+        modules = [model.users_module for model in self._features.models]
+        self._watched = [(m, state_sums(m)) for m in modules if m is not None]
+        self._feature_names = self._names_of_features(X)
+        self.method_ = self._rule.name
+        # Explanations find the rows ready, where these fit.
+        self._kept.prepare((key, partial(self._fitted_rule, *key)) for key in self._rule_keys())
+
+    def _learn_model(self, X, y, targets):
+        """Make the features of the model in use, training rows and the rule that scores them."""
+        self.estimator_ = self._resolve(self.estimator, X, targets)
         self._features, inputs = self._make_features(X, y)
         self._check_memory(inputs)
+        self._learn_classes()
+        labels = self._measured_at(y)
+        self._rows = TrainingRows(self._features, copied(inputs), labels, self._kept)
+        if not self._features.per_label:
+            self._rows.own()  # is kept; what cannot be used is refused here and not by a query
+        self._rule = self._make_rule()
+        self._rule.check(len(y), *self._features.components(self._rows.inputs))
+
+    def _learn_classes(self):
+        """Find the classes of the model in use, and which rows may be named."""
         self.classes_ = self._features.model.classes
         self._same_class = self.candidates != "all" and self.classes_ is not None
         if self.candidates == "same_class" and not self._same_class:
@@ -97,20 +126,9 @@ class FitMixin:
                 'candidates="same_class" needs classes, but y holds numbers; pass candidates="all"'
             )
         self.candidates_ = "same_class" if self._same_class else "all"
-        labels = self._measured_at(y)
-        self._kept = Kept(self.memory_limit)
-        self._rows = TrainingRows(self._features, copied(inputs), labels, self._kept)
-        if not self._features.per_label:
-            self._rows.own()  # is kept; what cannot be used is refused here and not by a query
-        # Users may change the weights of modules of their own, which every query looks for.
-        modules = [model.users_module for model in self._features.models]
-        self._watched = [(m, state_sums(m)) for m in modules if m is not None]
-        self._rule = self._make_rule()
-        self._feature_names = self._names_of_features(X)
-        self.method_ = self._rule.name
-        self._rule.check(len(y), *self._features.components(self._rows.inputs))
-        # Explanations find the rows ready, where these fit.
-        self._kept.prepare((key, partial(self._fitted_rule, *key)) for key in self._rule_keys())
+
+    # Whether the features and the rule take several models, so that scores need no averaging.
+    _joins_models = False
 
     def _check_memory(self, inputs):
         """Refuse what must be kept and would not fit, before a pass over the rows."""
@@ -127,7 +145,9 @@ class FitMixin:
         return y
 
     def _resolve(self, estimator, X, y):
-        """The estimator itself, or a fitted clone of it."""
+        """The estimator itself, or a fitted clone of it; each of a list."""
+        if isinstance(estimator, list | tuple):
+            return [self._resolve(model, X, y) for model in estimator]
         if not isinstance(estimator, nn.Module) and not hasattr(estimator, "predict"):
             raise TypeError(f"estimator must be {SUPPORTED}; got {type(estimator).__name__}")
         return resolve(estimator, self.prefit, X, y, self.memory)

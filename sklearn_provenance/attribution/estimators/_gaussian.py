@@ -57,6 +57,12 @@ def _in_kernel_units(noise_variance, diagonal):
 class GaussianAttributor(BaseAttributor):
     """Base of the attributors in nats: features, σ², coresets and the score for choosing σ²."""
 
+    _one_model_because = (
+        "it picks rows for the variance of one output given rows, and outputs of several models "
+        "have no common variance in which rows could be picked. Average the scores of an "
+        "attributor for each model, or take RelatIFAttributor or InfluenceAttributor"
+    )
+
     _parameter_constraints: dict = {
         **BaseAttributor._parameter_constraints,
         "noise_variance": [real(closed="neither"), str],
@@ -249,6 +255,8 @@ class GaussianAttributor(BaseAttributor):
         X = check_rows(self, X)
         check_readable(y, "y")
         check_readable(sample_weight, "sample_weight")
+        if self._members:
+            return float(np.mean([part.score(X, y, sample_weight) for part in self._members]))
         if sample_weight is not None:
             sample_weight = torch.as_tensor(column_or_1d(sample_weight, dtype=np.float64))
         if self.classes_ is None:

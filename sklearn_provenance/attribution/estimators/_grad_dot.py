@@ -28,7 +28,7 @@ class GradDotAttributor(PointwiseAttributor):
 
     Parameters
     ----------
-    {estimator}
+    {estimators}
     {query_measurement}
     ntk_parameterization : bool or float, default=False
         Differentiate by Ω where a weight is W = (s / √fan_in) Ω; True is s = 1. Steps are then
@@ -81,6 +81,7 @@ class GradDotAttributor(PointwiseAttributor):
     True
     """
 
+    _averages_models = True
     _parameter_constraints: dict = {
         **BaseAttributor._parameter_constraints,
         "measurement": [StrOptions(set(MEASUREMENTS)), callable],

@@ -50,8 +50,9 @@ class InfluenceAttributor(
         their active set. Or a network: a torch.nn.Module that returns logits, a
         ProvenanceClassifier or ProvenanceRegressor, a network of skorch, MLPClassifier or
         MLPRegressor. Or a Pipeline, search or FrozenEstimator around one of these. A list of
-        networks for the same classes, trained from several seeds, has its drops averaged. The
-        estimator must have been fitted on the rows given to :meth:`fit`.
+        networks for the same classes, or of regressors that are networks, trained from several
+        seeds, has its drops averaged. The estimator must have been fitted on the rows given to
+        :meth:`fit`.
     direction : {"down", "up", "any"}, default="down"
         What :meth:`explain` looks for: rows whose joint removal lowers the margin (for a
         regressor: the prediction) most, raises it most, or the one of both that moves it

@@ -12,10 +12,9 @@ from ..._utils.results import Result
 from ..._utils.rows import check_rows, n_rows
 from ..._utils.types import Device, Path, RandomState, Rows
 from ...retraining import Recipe
-from ...retraining._removals import Removals
 from ..objectives._minima import dense_row, label_of
 from ..objectives._picks import greedy_removals
-from ._certificate import certificate, random_sets
+from ._certificate import RemovalsOfModels, certificate, random_sets
 from ._flipping_sets import FlippingSets
 from ._influence_checks import check_removed
 from ._paths import padded_paths
@@ -140,12 +139,13 @@ class FlippingMixin:
             What :meth:`flipping_set` found for them.
         model : torch.nn.Module or callable, default=None
             For a module: a module with its weights before training, or a function that makes one.
-            Other estimators are cloned; None must be given.
+            It stands for all modules of a list. Other estimators are cloned, each of a list; None
+            must be given.
         recipe : Recipe, default=None
             How a module is trained.
         seeds : int, tuple of int or None, default=None
             Seeds of the trainings, whose margins are averaged. None leaves ``random_state`` of an
-            estimator as it is, and is 0 for a module.
+            estimator as it is, and is 0 for a module; 0, 1, and so on for a list of modules.
         n_random : int, default=19
             Random sets of the same size, with as many rows of each class, that are removed for
             comparison. 0 leaves the comparison out.
@@ -183,7 +183,8 @@ class FlippingMixin:
         if getattr(self, "_weighted", False):
             raise ValueError(
                 "certify must have an estimator that was fitted without sample_weight, because "
-                "copies are trained without weights"
+                "copies are trained without weights. Fit a clone to the other rows with their "
+                "weights, and compare it with predict_without"
             )
         X = check_rows(self, X)
         if not isinstance(sets, FlippingSets) or sets.n_queries != n_rows(X):
@@ -194,8 +195,11 @@ class FlippingMixin:
         if not whole(0).is_satisfied_by(n_random):
             raise ValueError(f"n_random must be an integer of at least 0, got {n_random!r}")
         check_removed(sets.indices, len(self.training_.y), n_rows(X))
-        copies = Removals(
-            self._untrained(model, recipe),
+        trained = self._untrained(model, recipe)
+        if seeds is None and model is not None and isinstance(self.estimator_, list):
+            seeds = tuple(range(len(self.estimator_)))
+        copies = RemovalsOfModels(
+            trained,
             self.training_.X,
             self.training_.y,
             X,
@@ -217,25 +221,30 @@ class FlippingMixin:
         return certificate(copies, sets, compared, response)
 
     def _untrained(self, model, recipe):
-        """Return what is trained again."""
-        if isinstance(self.estimator_, list):
-            raise ValueError("certify must have one model, but estimator is a list of models")
-        if isinstance(self.estimator_, nn.Module):
+        """List what is trained again."""
+        models = self.estimator_
+        if not isinstance(models, list):
+            models = [models]
+        if any(isinstance(one, nn.Module) for one in models):
             if model is None:
                 raise ValueError(
                     "model must be the module with its weights before training, or a function that "
                     "makes one, for a torch.nn.Module; got None"
                 )
-            return model
+            return [model]
         if model is not None or recipe is not None:
             raise ValueError(
                 "model and recipe must be None for an estimator, which is cloned; got "
                 f"{type(model).__name__} and {type(recipe).__name__}"
             )
-        estimator = self.estimator_
-        while isinstance(estimator, FrozenEstimator):
-            estimator = estimator.estimator
-        return clone(estimator)
+        return [clone(without_frozen(one)) for one in models]
+
+
+def without_frozen(estimator):
+    """Take an estimator out of FrozenEstimators, which are not fitted again."""
+    while isinstance(estimator, FrozenEstimator):
+        estimator = estimator.estimator
+    return estimator
 
 
 def decided(response, outputs):

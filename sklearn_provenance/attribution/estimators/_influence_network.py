@@ -14,7 +14,8 @@ from ..features import make_features
 from ..features._joined import JoinedFeatures
 from ..features._rows import predicted
 from ..models import adapt
-from ..rules._influence import LOG_ODDS, NUMBERS, InfluenceRule, ModelInfluence, parts_of
+from ..rules._influence import LOG_ODDS, NUMBERS, InfluenceRule, ModelInfluence
+from ..rules._mean import parts_of
 from ._base import Picks
 from ._flipping_sets import FlippingSets
 from ._influence_checks import check_classes_left, check_removed
@@ -60,13 +61,11 @@ class NetworkInfluence(PointwiseAttributor):
     # The attributor that hands on has validated its parameters.
     _parameter_constraints: dict = {}
 
-    def _resolve(self, estimator, X, y):
-        if not isinstance(estimator, list | tuple):
-            return super()._resolve(estimator, X, y)
-        if not estimator:
+    _joins_models = True
+
+    def _check_parameters(self):
+        if isinstance(self.estimator, list | tuple) and not self.estimator:
             raise ValueError("estimator must be a list of at least one model; got an empty list")
-        one = super()._resolve
-        return [one(model, X, y) for model in estimator]
 
     def _make_features(self, X, y):
         if not isinstance(self.estimator_, list):
@@ -74,25 +73,20 @@ class NetworkInfluence(PointwiseAttributor):
             self.features_ = features.fitted
             self.coverage_ = features.coverage
             return features, inputs
-        template = self.features
-        if not isinstance(template, TangentFeatures):
-            if template == "exact":
-                raise ValueError(
-                    'features must be "auto" or a TangentFeatures for a list of models; got "exact"'
-                )
-            template = TangentFeatures(n_components=N_COMPONENTS)
+        kinds = [self.features] * len(self.estimator_)
+        if isinstance(self.features, TangentFeatures):
+            # Independent sketches, whose errors the mean makes smaller.
+            params = self.features.get_params(deep=False)
+            drawn = seeds(params["random_state"], len(kinds))
+            kinds = [TangentFeatures(**params | {"random_state": seed}) for seed in drawn]
         features = []
         inputs = []
-        drawn = seeds(template.random_state, len(self.estimator_))
-        for model, seed in zip(self.estimator_, drawn, strict=True):
-            sketch = TangentFeatures(**template.get_params(deep=False) | {"random_state": seed})
-            sketch, rows = self._features_of(model, X, y, sketch)
-            if sketch.model.classes is None:
-                raise TypeError("the models of a list must be classifiers; got a regressor")
-            features.append(sketch)
+        for model, kind in zip(self.estimator_, kinds, strict=True):
+            of_model, rows = self._features_of(model, X, y, kind)
+            features.append(of_model)
             inputs.append(rows)
-        self.features_ = [sketch.fitted for sketch in features]
-        self.coverage_ = [sketch.coverage for sketch in features]
+        self.features_ = [of_model.fitted for of_model in features]
+        self.coverage_ = [of_model.coverage for of_model in features]
         return JoinedFeatures.of(features), inputs
 
     def _features_of(self, estimator, X, y, kind):
@@ -117,14 +111,13 @@ class NetworkInfluence(PointwiseAttributor):
         return TangentFeatures(n_components=N_COMPONENTS)
 
     def _make_rule(self):
-        n_models = len(self._features.models)
+        parts = getattr(self._features, "features", [self._features])
+        residuals = [None] * len(parts)
+        unit = LOG_ODDS
         if self.classes_ is None:
-            predictions = predicted(self._features.regressor, self.training_.X)
-            residuals = [torch.as_tensor(self._rows.labels - predictions)]
             unit = NUMBERS
-        else:
-            residuals = [None] * n_models
-            unit = LOG_ODDS
+            predictions = [predicted(part.regressor, self.training_.X) for part in parts]
+            residuals = [torch.as_tensor(self._rows.labels - values) for values in predictions]
         models = [ModelInfluence(self.ridge, r, self.memory_limit) for r in residuals]
         return InfluenceRule(models, self.direction, self.selection, unit)
 

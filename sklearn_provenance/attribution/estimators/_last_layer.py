@@ -25,7 +25,7 @@ class LastLayerAttributor(PointwiseAttributor):
 
     Parameters
     ----------
-    {estimator}
+    {estimators}
         A ProvenanceClassifier must have a class branch.
     kind : {"influence", "representer"}, default="influence"
         What a score is. ``"influence"`` is the fall of the query's log odds log(p / (1 - p)) if
@@ -108,6 +108,7 @@ class LastLayerAttributor(PointwiseAttributor):
     True
     """
 
+    _averages_models = True
     _parameter_constraints: dict = {
         **BaseAttributor._parameter_constraints,
         "kind": [StrOptions({"influence", "representer"})],
@@ -161,9 +162,10 @@ class LastLayerAttributor(PointwiseAttributor):
 
     def _fit(self, X, y, sample_id):
         super()._fit(X, y, sample_id)
-        rule = self._rule_at(None, everything=True)
-        if self.kind == "influence":
-            self.damping_ = rule.damping_in_use
-        else:
-            self.scale_ = rule.scale
-            self.residual_ = rule.residual
+        for part, rule in self._fitted_rules():
+            if self.kind == "influence":
+                part.damping_ = rule.damping_in_use
+            else:
+                part.scale_ = rule.scale
+                part.residual_ = rule.residual
+        self._gather()

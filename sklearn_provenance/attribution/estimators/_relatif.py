@@ -24,7 +24,7 @@ class RelatIFAttributor(PointwiseSelection, GaussianAttributor):
 
     Parameters
     ----------
-    {estimator} {trees}
+    {estimators} {trees}
     {noise_variance}
         It damps the Hessian.
     {candidates} {measurement} {features} {ntk_parameterization} {parameters} {forward}
@@ -67,6 +67,8 @@ class RelatIFAttributor(PointwiseSelection, GaussianAttributor):
     >>> indices[:, 0], bool((cosines <= 1).all())  # training rows are most like themselves
     (array([0, 1]), True)
     """
+
+    _averages_models = True
 
     def _make_rule(self):
         return RelatIFRule(

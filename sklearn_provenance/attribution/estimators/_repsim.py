@@ -31,7 +31,7 @@ class RepSimAttributor(PointwiseAttributor):
 
     Parameters
     ----------
-    {estimator}
+    {estimators}
         The features of a provenance network are those of its class branch, or of its single
         branch; those of a linear classifier are its inputs; those of trees are leaves, whose
         cosine is the share of trees in which two rows meet.
@@ -78,6 +78,7 @@ class RepSimAttributor(PointwiseAttributor):
     (array([0, 0]), array([1., 1.]))
     """
 
+    _averages_models = True
     _parameter_constraints: dict = {
         **BaseAttributor._parameter_constraints,
         "features": [StrOptions({"penultimate"}), HasMethods("transform"), callable],

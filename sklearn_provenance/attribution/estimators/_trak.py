@@ -138,6 +138,8 @@ class TRAKAttributor(PointwiseAttributor):
     ):
         store_arguments(locals())
 
+    _joins_models = True
+
     def _check_parameters(self):
         if isinstance(self.estimator, list | tuple) and not self.estimator:
             raise ValueError("estimator must hold one or more models; got an empty list")
@@ -149,12 +151,6 @@ class TRAKAttributor(PointwiseAttributor):
                     f"{name} must be left at its default where features is given, which has a "
                     f"parameter {name} too; got {value!r}"
                 )
-
-    def _resolve(self, estimator, X, y):
-        if not isinstance(estimator, list | tuple):
-            return super()._resolve(estimator, X, y)
-        one = super()._resolve
-        return [one(model, X, y) for model in estimator]
 
     def _make_features(self, X, y):
         several = isinstance(self.estimator_, list)

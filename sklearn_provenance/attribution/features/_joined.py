@@ -1,14 +1,17 @@
 """Features of several models side by side."""
 
 import numpy as np
+import torch
 
+from ..._utils.copies import find_copies, join
+from ..._utils.labels import positions
 from ...tangent._points import JoinedPoints
-from ._base import Features
+from ._base import Features, TrainingRows
 from ._rows import predicted
 
 
 class JoinedFeatures(Features):
-    """Sketches of models that know the same classes, the largest mean of which is predicted.
+    """Features of models that know the same classes, the largest mean of which is predicted.
 
     Of regressors the mean is predicted.
     """
@@ -16,31 +19,35 @@ class JoinedFeatures(Features):
     def __init__(self, features):
         self.features, self.model = features, features[0].model
         self.needs_targets = features[0].needs_targets
+        self.per_label = features[0].per_label
+        self.rows_differ = features[0].rows_differ
+        self.copies_tie = all(one.copies_tie for one in features)
 
     @classmethod
     def of(cls, features):
         """Features of models, which must know the same classes."""
         first = features[0].model
-        for number, sketch in enumerate(features):
-            if not np.array_equal(sketch.model.classes, first.classes):
+        for number, one in enumerate(features):
+            if not np.array_equal(one.model.classes, first.classes):
                 raise ValueError(
                     f"the models must know the same classes, but model {number} of the list knows "
-                    f"{sketch.model.classes.tolist()} and the first {first.classes.tolist()}"
+                    f"{_listed(one.model.classes)} and the first {_listed(first.classes)}"
                 )
         return cls(features)
 
     def inputs(self, X):
-        """What each network takes."""
+        """What each model takes."""
         return [features.inputs(X) for features in self.features]
 
     def points(self, inputs, labels=None):
-        """Points at labels (n,); None takes the predicted ones."""
-        if labels is None and len(self.features) > 1:
-            labels = self._decide(inputs)
-        parts = []
-        for features, own in zip(self.features, inputs, strict=True):
-            parts.append(features.points(own, labels))
-        return JoinedPoints(parts)
+        """Points at labels (n,), which must be given."""
+        pairs = zip(self.features, inputs, strict=True)
+        return JoinedPoints([features.points(own, labels) for features, own in pairs])
+
+    def training_points(self, inputs, labels):
+        """Points of training rows at labels (n,)."""
+        pairs = zip(self.features, inputs, strict=True)
+        return JoinedPoints([features.training_points(own, labels) for features, own in pairs])
 
     def points_at(self, inputs, labels, together):
         """Measure all rows at several labels, as many as fit for every model."""
@@ -57,31 +64,80 @@ class JoinedFeatures(Features):
 
     def query(self, X, labels=None):
         """Points of queries at labels, or targets; the models predict those not given."""
-        if labels is None and self.model.classes is None:
-            labels = self.predict(X)
-        return super().query(X, labels)
+        if labels is None:
+            labels = self._decide(X)
+        return JoinedPoints([features.query(X, labels) for features in self.features])
 
     def predict(self, X):
         """Labels, or numbers, that the models predict together."""
+        found = self._decide(X)
         if self.model.classes is None:
-            return np.mean([predicted(one.regressor, X) for one in self.features], axis=0)
-        if len(self.features) == 1:
-            return self.model.predict(X)
-        return self.model.classes[self._decide(self.inputs(X)).numpy()]
+            return found
+        return self.model.classes[found]
 
-    def _decide(self, inputs):
-        """Positions of the classes (n,) that the models predict together."""
-        p = 0.0
-        for features, own in zip(self.features, inputs, strict=True):
-            logits = features.tangent.logits(own, features.fitted.batch_size)
-            p += logits.double().cpu().softmax(1)
-        return p.argmax(1)
+    def _decide(self, X):
+        """Positions of the classes (n,) that the models predict together, or mean numbers."""
+        if self.model.classes is None:
+            models = [getattr(one, "regressor", one.model) for one in self.features]
+            return np.mean([predicted(model, X) for model in models], axis=0)
+        if len(self.features) == 1:
+            return positions(self.model.classes, self.model.predict(X), "the prediction")
+        return sum(model.probabilities(X) for model in self.models).argmax(1)
 
     def n_bytes(self, inputs):
-        """Bytes of all sketches."""
+        """Bytes of the features of all models."""
         pairs = zip(self.features, inputs, strict=True)
         return sum(features.n_bytes(own) for features, own in pairs)
 
+    def components(self, inputs):
+        """Columns of the largest φ, and how many pay to be multiplied out."""
+        pairs = zip(self.features, inputs, strict=True)
+        return max(features.components(own) for features, own in pairs)
+
     def n_features_out(self, inputs):
-        """Components of all sketches."""
-        return sum(features.n_features_out(None) for features in self.features)
+        """Columns of the features of all models."""
+        pairs = zip(self.features, inputs, strict=True)
+        return sum(features.n_features_out(own) for features, own in pairs)
+
+
+class JoinedRows(TrainingRows):
+    """Training rows as several models see them.
+
+    Parameters
+    ----------
+    features : JoinedFeatures
+        Make the points of queries.
+    parts : list of TrainingRows
+        The rows of each model, which keep their points.
+    labels : ndarray of shape (n,)
+        Positions of the rows' classes; their targets where these are numbers.
+    """
+
+    def __init__(self, features, parts, labels):
+        self.features, self.labels = features, labels
+        self.parts = parts
+        self.inputs = [part.inputs for part in parts]
+        first = None
+        if features.copies_tie:
+            first = find_copies(self.inputs)
+        self._copies = self._own_copies = None
+        if first is not None:
+            self._copies = torch.as_tensor(first)
+            self._own_copies = torch.as_tensor(join(first, labels))
+
+    def own(self):
+        """Measure every row at its own label."""
+        return JoinedPoints([part.own() for part in self.parts])
+
+    def at(self, label):
+        """Measure all rows at one label, and find copies; see :meth:`TrainingRows.at`."""
+        if label is None or not self.features.per_label:
+            return self.own(), self._own_copies
+        return JoinedPoints([part.at(label)[0] for part in self.parts]), self._copies
+
+
+def _listed(classes):
+    """Write classes for a message."""
+    if classes is None:
+        return "none"
+    return classes.tolist()

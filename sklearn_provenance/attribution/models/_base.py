@@ -26,6 +26,9 @@ SUPPORTED = (
     "any other estimator needs features=, a transformer or callable that gives its feature rows"
 )
 
+# Rows that a module is asked about at a time.
+ROWS_PER_BATCH = 256
+
 
 class Linear(NamedTuple):
     """Coefficients of a model whose outputs are ``X @ coefficients.T + intercept``."""
@@ -123,6 +126,29 @@ class FittedModel:
             return as_ndarray(self.estimator.predict(X))
         with evaluation(module):  # skorch, among others, leaves a network in evaluation mode
             return as_ndarray(self.estimator.predict(X))
+
+    def probabilities(self, X):
+        """Compute probabilities of classes, as the logits say where there are any.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, ...)
+            Rows as the estimator takes them.
+
+        Returns
+        -------
+        ndarray of shape (n, n_classes)
+            Probabilities, in double precision.
+        """
+        if self.module is None:
+            return np.asarray(self.estimator.predict_proba(as_given(X)), dtype=np.float64)
+        inputs = self.inputs(X)
+        found = []
+        for start in range(0, n_rows(inputs), ROWS_PER_BATCH):
+            logits = run(self, take_rows(inputs, slice(start, start + ROWS_PER_BATCH)))
+            check_finite(logits, "logits", start)
+            found.append(logits.double().softmax(1).cpu().numpy())
+        return np.concatenate(found)
 
     def feature_names(self, names):
         """Name the columns of :meth:`inputs`.

@@ -13,9 +13,7 @@ from ...tangent._module import check_module
 from ...tangent._outputs import check_finite
 from ...tangent._read_logits import ReadLogits
 from ...tangent._run import run
-from ._base import FittedModel, adapt
-
-_ROWS_PER_BATCH = 256
+from ._base import ROWS_PER_BATCH, FittedModel, adapt
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,8 +32,8 @@ class TorchModel(FittedModel):
         """Predict labels."""
         inputs = self.inputs(X)
         labels = []
-        for i in range(0, n_rows(inputs), _ROWS_PER_BATCH):
-            logits = run(self, take_rows(inputs, slice(i, i + _ROWS_PER_BATCH)))
+        for i in range(0, n_rows(inputs), ROWS_PER_BATCH):
+            logits = run(self, take_rows(inputs, slice(i, i + ROWS_PER_BATCH)))
             check_finite(logits, "logits", i)
             labels.append(self.decide(logits).cpu().numpy())
         labels = np.concatenate(labels)

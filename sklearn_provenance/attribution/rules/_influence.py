@@ -7,6 +7,7 @@ from ...information._ranking import first_of, largest
 from ...information._softmax import one_minus_p
 from ...information._systems import FeatureSystem, KernelSystem
 from ._base import GaussianRule, Rule
+from ._mean import parts_of
 
 LOG_ODDS = "drop of the log odds (nats)"
 NUMBERS = "drop of the prediction (units of y)"
@@ -179,8 +180,3 @@ class InfluenceRule(Rule):
     def _asked(self, queries):
         pairs = zip(self.models, parts_of(queries), strict=True)
         return [model.asked(part) for model, part in pairs]
-
-
-def parts_of(points):
-    """Points of each model."""
-    return getattr(points, "parts", [points])

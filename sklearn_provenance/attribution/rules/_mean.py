@@ -1,0 +1,38 @@
+"""The mean of what one rule says of several models."""
+
+import torch
+
+from ._base import Rule
+
+
+class MeanRule(Rule):
+    """Score rows by the mean of their scores in several models.
+
+    Points have ``parts``, those of each model.
+
+    Parameters
+    ----------
+    rules : list of Rule
+        The rule of each model.
+    """
+
+    def __init__(self, rules):
+        self.rules = rules
+        self.name = rules[0].name
+        self.unit = rules[0].unit
+        self.needs_all_rows = rules[0].needs_all_rows
+
+    def _fit(self):
+        pairs = zip(self.rules, self.points.parts, strict=True)
+        self.rules = [rule.fit(part, self.copies) for rule, part in pairs]
+
+    def scores(self, queries, rows=None, own=None):
+        """Average the scores of rows."""
+        pairs = zip(self.rules, queries.parts, strict=True)
+        scores = [rule.scores(part, rows, own) for rule, part in pairs]
+        return torch.stack([values.to("cpu", torch.float64) for values in scores]).mean(0)
+
+
+def parts_of(points):
+    """Points of each model."""
+    return getattr(points, "parts", [points])
