@@ -133,6 +133,12 @@ class Features(ABC):
         """Labels that the model predicts."""
         return self.model.predict(X)
 
+    def probabilities(self, X, inputs):
+        """Probabilities (n, n_classes) of classes for rows X, of which ``inputs`` were made."""
+        if self.model.module is None:
+            return np.asarray(self.model.estimator.predict_proba(X), dtype=np.float64)
+        return self.model.probabilities(inputs)
+
     def feature_names(self, names):
         """Name the columns x of which inner products of points are sums.
 

@@ -4,7 +4,6 @@ import numpy as np
 import torch
 
 from ..._utils.copies import find_copies, join
-from ..._utils.labels import positions
 from ...tangent._points import JoinedPoints
 from ._base import Features, TrainingRows
 from ._rows import predicted
@@ -64,25 +63,29 @@ class JoinedFeatures(Features):
 
     def query(self, X, labels=None):
         """Points of queries at labels, or targets; the models predict those not given."""
+        if labels is None and len(self.features) == 1:
+            return JoinedPoints([self.features[0].query(X)])
+        inputs = self.inputs(X)
         if labels is None:
-            labels = self._decide(X)
-        return JoinedPoints([features.query(X, labels) for features in self.features])
+            labels = self._decide(X, inputs)
+        return self.points(inputs, labels)
 
     def predict(self, X):
         """Labels, or numbers, that the models predict together."""
-        found = self._decide(X)
+        if len(self.features) == 1 and self.model.classes is not None:
+            return self.model.predict(X)
+        found = self._decide(X, self.inputs(X))
         if self.model.classes is None:
             return found
         return self.model.classes[found]
 
-    def _decide(self, X):
+    def _decide(self, X, inputs):
         """Positions of the classes (n,) that the models predict together, or mean numbers."""
         if self.model.classes is None:
             models = [getattr(one, "regressor", one.model) for one in self.features]
             return np.mean([predicted(model, X) for model in models], axis=0)
-        if len(self.features) == 1:
-            return positions(self.model.classes, self.model.predict(X), "the prediction")
-        return sum(model.probabilities(X) for model in self.models).argmax(1)
+        pairs = zip(self.features, inputs, strict=True)
+        return sum(features.probabilities(X, own) for features, own in pairs).argmax(1)
 
     def n_bytes(self, inputs):
         """Bytes of the features of all models."""

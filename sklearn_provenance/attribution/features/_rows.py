@@ -55,6 +55,10 @@ class OwnRows(Features):
             labels = predicted(self.model, X)
         return self.points(self.inputs(X), labels)
 
+    def probabilities(self, X, inputs):
+        """Probabilities (n, n_classes) of classes, which are not computed from φ."""
+        return super().probabilities(X, self.model.inputs(X))
+
     def n_features_out(self, inputs):
         """Columns of φ."""
         return inputs.shape[1]

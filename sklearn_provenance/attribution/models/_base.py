@@ -127,22 +127,19 @@ class FittedModel:
         with evaluation(module):  # skorch, among others, leaves a network in evaluation mode
             return as_ndarray(self.estimator.predict(X))
 
-    def probabilities(self, X):
-        """Compute probabilities of classes, as the logits say where there are any.
+    def probabilities(self, inputs):
+        """Compute probabilities of classes from the logits of a module.
 
         Parameters
         ----------
-        X : array-like of shape (n, ...)
-            Rows as the estimator takes them.
+        inputs : ndarray, torch.Tensor, csr matrix or dict of torch.Tensor
+            What :meth:`inputs` gives, for n rows.
 
         Returns
         -------
         ndarray of shape (n, n_classes)
             Probabilities, in double precision.
         """
-        if self.module is None:
-            return np.asarray(self.estimator.predict_proba(as_given(X)), dtype=np.float64)
-        inputs = self.inputs(X)
         found = []
         for start in range(0, n_rows(inputs), ROWS_PER_BATCH):
             logits = run(self, take_rows(inputs, slice(start, start + ROWS_PER_BATCH)))
