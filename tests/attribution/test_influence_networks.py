@@ -57,15 +57,22 @@ def gradients(module, rows, labels):
 class Definition:
     """Ridge regression on gradients, refitted without rows."""
 
-    def __init__(self, module, ridge=1.0):
+    def __init__(self, module, ridge=1.0, curvature="mean", n=60):
         with torch.no_grad():
-            p = module(torch.as_tensor(X)).softmax(1).numpy()
+            p = module(torch.as_tensor(X[:n])).softmax(1).numpy()
             self.labels = module(torch.as_tensor(QUERIES)).argmax(1).numpy()
-        own = p[np.arange(len(Y)), Y]
-        self.phi, self.queries = gradients(module, X, Y), gradients(module, QUERIES, self.labels)
+        own = p[np.arange(n), Y[:n]]
+        self.phi = gradients(module, X[:n], Y[:n])
+        self.queries = gradients(module, QUERIES, self.labels)
         norms = (self.phi**2).sum(1)
+        weights = own * (1 - own)
+        if curvature == "row":  # weighted regression is that on rows times √w
+            self.residuals = (1 - own) / np.sqrt(weights)
+            self.phi *= np.sqrt(weights)[:, None]
+            norms *= weights
+        else:
+            self.residuals = (1 - own) / np.average(weights, weights=norms)
         self.ridge = ridge * norms.mean()
-        self.residuals = (1 - own) / np.average(own * (1 - own), weights=norms)
 
     def drop(self, query, rows):
         hessian = self.phi.T @ self.phi + self.ridge * np.eye(self.phi.shape[1])
@@ -83,6 +90,29 @@ def test_scores_are_drops_of_ridge_regression_on_gradients(ridge):
     for query in range(len(QUERIES)):
         want = [definition.drop(query, [row]) for row in range(len(X))]
         np.testing.assert_allclose(drops[query], want, rtol=1e-7, atol=1e-9)
+
+
+@pytest.mark.parametrize("n", [30, 60])  # fewer rows than parameters, and more
+def test_rows_have_their_own_curvature(n):
+    module = network()
+    settings = {"curvature": "row", "candidates": "all"}
+    attributor = InfluenceAttributor(module, **settings).fit(X[:n], Y[:n])
+    definition = Definition(module, curvature="row", n=n)
+    drops = attributor.attribute(QUERIES)
+    exp = attributor.explain(QUERIES, k=4)
+    for query in range(len(QUERIES)):
+        want = [definition.drop(query, [row]) for row in range(n)]
+        np.testing.assert_allclose(drops[query], want, rtol=1e-7, atol=1e-9)
+        want = definition.drop(query, exp.indices[query])
+        np.testing.assert_allclose(exp.scores[query].sum(), want, rtol=1e-7)
+    # Training rows are queries, whose own features have no weight.
+    definition.queries = gradients(module, X[:n], Y[:n])
+    own = [definition.drop(row, [row]) for row in range(n)]
+    np.testing.assert_allclose(attributor.self_influence_, own, rtol=1e-7)
+    exp = attributor.explain(k=3)
+    rows = exp.indices[0]
+    want = definition.drop(0, [0, *rows]) - definition.drop(0, [0])
+    np.testing.assert_allclose(exp.scores[0].sum(), want, rtol=1e-6)
 
 
 def test_explain_picks_the_best_row_given_those_before():
@@ -331,7 +361,12 @@ def test_copies_and_pickles_answer_alike(mlp):
 class TestRefusals:
     def test_parameters_of_networks_where_there_is_none(self):
         model = LogisticRegression()
-        for options in ({"ridge": 2.0}, {"features": "exact"}, {"batch_size": 8}):
+        for options in (
+            {"ridge": 2.0},
+            {"curvature": "row"},
+            {"features": "exact"},
+            {"batch_size": 8},
+        ):
             with pytest.raises(ValueError, match="is a parameter for networks"):
                 InfluenceAttributor(model, **options).fit(X, Y)
 
@@ -340,6 +375,11 @@ class TestRefusals:
             InfluenceAttributor(mlp).fit(X, Y, sample_weight=np.ones(len(X)))
         with pytest.raises(ValueError, match='n_steps must be "auto" for a network'):
             InfluenceAttributor(mlp, n_steps=2).fit(X, Y)
+        regressor = MLPRegressor(
+            hidden_layer_sizes=(2,), solver="lbfgs", alpha=1.0, max_iter=9999, random_state=0
+        )
+        with pytest.raises(ValueError, match='curvature must be "mean" for a regressor'):
+            InfluenceAttributor(regressor, curvature="row").fit(X, X[:, 0])
         with pytest.raises(ValueError, match="at least one model"):
             InfluenceAttributor([]).fit(X, Y)
         with pytest.raises(AttributeError, match="generalised linear models; got a network"):

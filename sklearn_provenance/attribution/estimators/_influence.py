@@ -71,8 +71,13 @@ class InfluenceAttributor(
         parameters it is always one. Networks
         take "auto" only.
     ridge : float, default=1.0
-        λ of a network's system, in units of the mean squared norm of its features. Other
-        estimators have a penalty of their own.
+        λ of a network's system, in units of the mean squared norm of its features (with
+        ``curvature="row"`` of each row's features times its weight). Other estimators have a
+        penalty of their own.
+    curvature : {"mean", "row"}, default="mean"
+        Weight p (1 - p) with which rows hold what a classifier that is a network predicts: the
+        mean for all of them, or each row's own. "row" predicts better how far different queries
+        fall; see the user guide.
     features : {"auto", "exact"} or TangentFeatures, default="auto"
         Gradients of a network. "exact" takes those of all parameters. "auto" does so where there
         are 4096 rows or 1024 parameters at most, and otherwise sketches them to 4096 components.
@@ -166,7 +171,8 @@ class InfluenceAttributor(
 
     with the working residuals r = (1 - p) / w of a classifier, where w is the mean of p (1 - p)
     over the rows, which gives drops the size of those that training again has, and r = y - f of a
-    regressor. All of that is one step: :meth:`predict_without` is then a prediction, too.
+    regressor. With ``curvature="row"`` each row has its own w, and φ and r are multiplied by √w in
+    u, M, H and the sum. All of that is one step: :meth:`predict_without` is then a prediction, too.
 
     What :meth:`explain` finds is a set: it removes the row whose removal moves the margin most,
     solves the problem without it, and goes on from there. Scores are marginal and add up to the
@@ -223,6 +229,7 @@ class InfluenceAttributor(
         "selection": [StrOptions({"greedy", "additive"})],
         "n_steps": [whole(), StrOptions({"auto"})],
         "ridge": [real(closed="neither")],
+        "curvature": [StrOptions({"mean", "row"})],
         "features": [StrOptions({"auto", "exact"}), TangentFeatures],
         "forward": [callable, None],
         "prefit": [StrOptions({"auto"}), "boolean"],
@@ -241,6 +248,7 @@ class InfluenceAttributor(
         selection: str = "greedy",
         n_steps: int | str = "auto",
         ridge: float = 1.0,
+        curvature: str = "mean",
         features: Any = "auto",
         forward: Callable | None = None,
         prefit: bool | str = "auto",

@@ -26,7 +26,13 @@ from ._influence_network import NetworkInfluence, is_network
 # Outputs farther from those at the minimum, relative to their spread, are worth a warning.
 _FAR = 0.05
 # Parameters that say how a network is linearised, and their defaults.
-_OF_NETWORKS = {"ridge": 1.0, "features": "auto", "forward": None, "batch_size": "auto"}
+_OF_NETWORKS = {
+    "ridge": 1.0,
+    "curvature": "mean",
+    "features": "auto",
+    "forward": None,
+    "batch_size": "auto",
+}
 
 
 class InfluenceFitMixin:
@@ -139,12 +145,18 @@ class InfluenceFitMixin:
                 f'n_steps must be "auto" for a network, whose drops are those of one step; got '
                 f"{self.n_steps!r}"
             )
+        if self.curvature == "row" and predicts_numbers(estimator):
+            raise ValueError(
+                'curvature must be "mean" for a regressor, all of whose rows have the same; got '
+                '"row"'
+            )
         self._network = NetworkInfluence(
             estimator,
             direction=self.direction,
             candidates=self.candidates,
             selection=self.selection,
             ridge=self.ridge,
+            curvature=self.curvature,
             features=self.features,
             forward=self.forward,
             prefit=self.prefit,

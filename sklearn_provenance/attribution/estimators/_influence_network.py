@@ -47,6 +47,7 @@ class NetworkInfluence(PointwiseAttributor):
         direction,
         candidates,
         ridge,
+        curvature,
         selection,
         features,
         forward,
@@ -118,7 +119,9 @@ class NetworkInfluence(PointwiseAttributor):
             unit = NUMBERS
             predictions = [predicted(part.regressor, self.training_.X) for part in parts]
             residuals = [torch.as_tensor(self._rows.labels - values) for values in predictions]
-        models = [ModelInfluence(self.ridge, r, self.memory_limit) for r in residuals]
+        models = [
+            ModelInfluence(self.ridge, self.curvature, r, self.memory_limit) for r in residuals
+        ]
         return InfluenceRule(models, self.direction, self.selection, unit)
 
     def _fit(self, X, y, sample_id):
@@ -163,7 +166,7 @@ class NetworkInfluence(PointwiseAttributor):
     def self_influence(self):
         """Compute the drop of what is predicted at each training row (n_train,) without it."""
         models = self._rule_at(None, everything=True).models
-        drops = [model.system.own_drops().cpu() for model in models]
+        drops = [model.own_drops() for model in models]
         return torch.stack(drops).mean(0).numpy()
 
     def margins_along(self, queries, sets):

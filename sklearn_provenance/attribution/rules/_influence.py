@@ -11,6 +11,8 @@ from ._mean import parts_of
 
 LOG_ODDS = "drop of the log odds (nats)"
 NUMBERS = "drop of the prediction (units of y)"
+# Weights of rows are at least this, in units of their mean.
+_LEAST_WEIGHT = 1e-12
 
 
 class ModelInfluence(GaussianRule):
@@ -19,7 +21,10 @@ class ModelInfluence(GaussianRule):
     Parameters
     ----------
     ridge : float
-        λ in units of the mean squared norm of the rows' features.
+        λ in units of the mean squared norm of the rows' features, times their weights if these
+        are their own.
+    curvature : {"mean", "row"}
+        Whether all rows of classes have the mean of the weights w = p (1 - p), or each its own.
     residuals : Tensor of shape (n_rows,), default=None
         Targets less predictions; None for classes, of which it is 1 - p.
     memory_limit : float
@@ -29,13 +34,25 @@ class ModelInfluence(GaussianRule):
     name = "influence"
     needs_all_rows = True
 
-    def __init__(self, ridge, residuals, memory_limit):
+    def __init__(self, ridge, curvature, residuals, memory_limit):
         super().__init__(None, memory_limit)
         self.ridge, self.residuals = ridge, residuals
+        self.curvature = curvature
 
     def _fit(self):
         super()._fit()
         norms = self.points.norms().cpu()
+        residuals, weights = self._working_residuals(norms)
+        if self.copies is not None:
+            first = first_of(self.copies)
+            residuals = residuals[first]
+            if weights is not None:
+                weights = weights[first]
+        self.roots = None
+        if weights is not None:
+            self.roots = weights.sqrt()
+            norms = norms * weights
+            residuals = residuals * self.roots
         scale = norms.mean().item()
         if not 0 < scale < float("inf"):
             raise ValueError(
@@ -44,32 +61,57 @@ class ModelInfluence(GaussianRule):
             )
         self.ridge *= scale
         if self.explicit:
-            system = FeatureSystem(self.features(3), self.ridge, "info_loss")
+            if self.roots is None:
+                features = self.features(3)
+            else:
+                features = self.features(4)
+                features = features * self.roots.to(features.device)[:, None]
+            system = FeatureSystem(features, self.ridge, "info_loss")
         else:
             self.check_kernel_fits(len(self.points))
-            system = KernelSystem(self.points.inner(), self.ridge, "info_loss", overwrite=True)
-        residuals = self._working_residuals(norms)
-        if self.copies is not None:
-            residuals = residuals[first_of(self.copies)]
+            kernel = self.points.inner()
+            if self.roots is not None:
+                roots = self.roots.to(kernel.device)
+                kernel.mul_(roots).mul_(roots[:, None])
+            system = KernelSystem(kernel, self.ridge, "info_loss", overwrite=True)
         self.system = MeanSystem(system, residuals.to(system.device))
 
-    def _working_residuals(self, norms):
-        """-ℓ' / w of each row, with the mean of the weights w = ℓ'' in place of its own.
+    def asked(self, queries):
+        """Turn queries into what the system takes, whose rows are weighted."""
+        found = super().asked(queries)
+        if self.roots is None or self.explicit:
+            return found
+        cross, variance = found
+        return cross * self.roots.to(cross.device), variance
 
-        The mean counts rows by the squared norms of their features.
+    def own_drops(self):
+        """Falls (n_rows,) of what is predicted at rows without themselves."""
+        drops = self.system.own_drops().cpu()
+        if self.roots is None:
+            return drops
+        return drops / self.roots
+
+    def _working_residuals(self, norms):
+        """-ℓ' / w of each row, and the weights w = ℓ'' (n,) if rows have their own.
+
+        Otherwise w is the mean, which counts rows by the squared norms of their features.
         """
         if self.residuals is not None:
-            return self.residuals
+            return self.residuals, None
         own = self.points.labels[:, None]
         residuals = one_minus_p(self.points.logits).gather(1, own)[:, 0]
         weights = residuals * self.points.logits.softmax(1).gather(1, own)[:, 0]
         mean = (weights * norms).sum() / norms.sum()
+        if mean > 0 and self.curvature == "row":
+            # A row of which the model is certain has a weight of 0, and no part in anything.
+            weights = weights.clamp(min=_LEAST_WEIGHT * mean)
+            return residuals / weights, weights
         if not mean > 0:
             raise ValueError(
                 "the model must leave some doubt about its training rows, but it is certain of "
                 "the labels of all, so that p (1 - p) is 0"
             )
-        return residuals / mean
+        return residuals / mean, None
 
     def scores(self, queries, rows=None, own=None):
         """Drops (n_queries, n_rows) without each row alone, and without the query's own row."""
