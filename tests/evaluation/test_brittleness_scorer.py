@@ -177,8 +177,8 @@ def test_a_network_starts_from_the_weights_that_are_given(iris):
 
 def test_what_is_frozen_is_trained_again(iris):
     X, y = iris
-    model = LogisticRegression(max_iter=500).fit(X[::2], y[::2])
-    scorer = brittleness_scorer(size=8, n_queries=3)
+    model = LogisticRegression(C=0.01).fit(X[::2], y[::2])
+    scorer = brittleness_scorer(size=4, n_queries=1)
     frozen = RepSimAttributor(FrozenEstimator(model)).fit(X[::2], y[::2])
     plain = RepSimAttributor(model).fit(X[::2], y[::2])
     assert scorer(frozen, X[1::2], y[1::2]) == scorer(plain, X[1::2], y[1::2])
@@ -190,15 +190,13 @@ class Logged(LogisticRegression):
     log = open(os.devnull)  # noqa: SIM115  as long as the class
 
 
-def test_models_that_cannot_be_told_apart_are_trained_again(iris):
+def test_models_that_cannot_be_told_apart_are_not_kept(iris):
     X, y = iris
-    attributor = RepSimAttributor(Logged(max_iter=500)).fit(X[::2], y[::2])
-    scorer = brittleness_scorer(size=8, n_queries=2)
+    attributor = RepSimAttributor(Logged(C=0.01)).fit(X[::2], y[::2])
+    scorer = brittleness_scorer(size=4, n_queries=1)
     with pytest.warns(UserWarning, match="what it depends on cannot be seen"):
-        first = scorer(attributor, X[1::2], y[1::2])
+        assert np.isfinite(scorer(attributor, X[1::2], y[1::2]))
     assert not scorer._folds
-    with pytest.warns(UserWarning, match="what it depends on cannot be seen"):
-        assert scorer(attributor, X[1::2], y[1::2]) == first
 
 
 def test_it_travels_to_other_processes(iris):
