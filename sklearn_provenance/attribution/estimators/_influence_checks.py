@@ -41,8 +41,8 @@ def check_no_labels(y):
 
 def check_classes_left(classes, y, rows):
     """Refuse to remove all rows of a class, without which another model would be trained."""
-    gone = np.setdiff1d(classes, np.delete(y, np.unique(rows)))
-    if len(gone):
+    gone = np.setdiff1d(classes, np.delete(y, np.unique(rows))).tolist()
+    if gone:
         raise ValueError(
             f"every class must keep a row, but rows holds all rows of class {gone[0]!r}"
         )
