@@ -15,7 +15,6 @@ import copyreg
 import hashlib
 import io
 import types
-import warnings
 import weakref
 import zipfile
 from functools import cached_property
@@ -259,13 +258,7 @@ class Digest:
 
     def _scripted(self, module):
         """Add the files of a saved scripted module, without line numbers."""
-        if isinstance(module, torch.jit.ScriptFunction):
-            buffer = io.BytesIO(module.save_to_buffer())
-        else:
-            buffer = io.BytesIO()
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", DeprecationWarning)
-                torch.jit.save(module, buffer)
+        buffer = io.BytesIO(module.save_to_buffer())
         with zipfile.ZipFile(buffer) as files:
             for name in sorted(files.namelist()):
                 if not name.endswith((".debug_pkl", "serialization_id")):

@@ -276,6 +276,7 @@ def test_memory_maps_are_read_when_needed(tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:.*torch.jit:FutureWarning")  # since torch 2.14
 def test_compiled_modules():
     module = nn.Sequential(nn.Linear(4, 3), nn.Tanh())
     model = adapt(torch.jit.trace(module, torch.tensor(IRIS32[:2])))

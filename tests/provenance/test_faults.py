@@ -123,6 +123,7 @@ def with_nan():
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:.*torch.jit:FutureWarning")  # since torch 2.14
 @pytest.mark.parametrize(
     ("backbone", "message"),
     [

@@ -406,6 +406,7 @@ def test_references_show_what_they_refer_to():
     assert fingerprint(weakref.ref(one)) != fingerprint(weakref.ref(two))
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit:FutureWarning")  # since torch 2.14
 def test_scripted_modules_differ_by_code_weights_and_constants():
     class Net(nn.Module):
         def __init__(self, gain):
@@ -523,6 +524,7 @@ def test_where_something_is_computed_does_not_count():
     assert fingerprint(torch.device("cpu")) != fingerprint("cpu")
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit:FutureWarning")  # since torch 2.14
 def test_functions_that_are_scripted_differ():
     def double(x):
         return x * 2
