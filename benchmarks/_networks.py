@@ -55,8 +55,9 @@ class Residual(nn.Module):
         return x + self.inner(x)
 
 
-def resnet9(n_classes=10, seed=0):
-    """ResNet-9 for images of 32 x 32, 6.57 million weights."""
+def resnet9(n_classes=10, seed=0, width=64):
+    """ResNet-9 for images of 32 x 32; of full width it has 6.57 million weights."""
+    n1, n2, n3, n4 = width, 2 * width, 4 * width, 8 * width
     torch.manual_seed(seed)
 
     def block(n_in, n_out, pool):
@@ -64,15 +65,15 @@ def resnet9(n_classes=10, seed=0):
         return nn.Sequential(*layers, nn.ReLU(), *[nn.MaxPool2d(2)] * pool)
 
     return nn.Sequential(
-        block(3, 64, 0),
-        block(64, 128, 1),
-        Residual(nn.Sequential(block(128, 128, 0), block(128, 128, 0))),
-        block(128, 256, 1),
-        block(256, 512, 1),
-        Residual(nn.Sequential(block(512, 512, 0), block(512, 512, 0))),
+        block(3, n1, 0),
+        block(n1, n2, 1),
+        Residual(nn.Sequential(block(n2, n2, 0), block(n2, n2, 0))),
+        block(n2, n3, 1),
+        block(n3, n4, 1),
+        Residual(nn.Sequential(block(n4, n4, 0), block(n4, n4, 0))),
         nn.MaxPool2d(4),
         nn.Flatten(),
-        nn.Linear(512, n_classes, bias=False),
+        nn.Linear(n4, n_classes, bias=False),
     )
 
 

@@ -134,6 +134,13 @@ def attribution():
     return {"attribution": table, "sketch_error": errors}
 
 
+def feature_passes():
+    """Cost of each pass for features, by network."""
+    frame = pd.read_csv(RESULTS / "feature_passes.csv")
+    columns = ["network", "n_rows", "step", "cpu_seconds", "epochs"]
+    return {"feature_passes": frame[columns]}
+
+
 def noise_variance():
     """The noise variance that cross-validation picks, in units of the mean kernel diagonal."""
     frame = pd.read_csv(RESULTS / "noise_variance.csv")
@@ -219,7 +226,7 @@ def write_tables(folder):
             tables[name] = pd.read_csv(RESULTS / f"{name}.csv")[columns]
     if (RESULTS / "defaults.csv").exists():
         tables |= defaults()
-    for table in (attribution, noise_variance, leave_one_out, joint_removal):
+    for table in (attribution, feature_passes, noise_variance, leave_one_out, joint_removal):
         if (RESULTS / f"{table.__name__}.csv").exists():
             tables |= table()
     for table in (*TABLES, *INSPECTION, *GENERATION):

@@ -7,7 +7,7 @@ import torch
 
 from ._forms import Formed
 from ._outer import Outer
-from ._patches import unfold, weight_gradient
+from ._patches import unfold, weight_gradient, weight_gradients
 
 
 class Convolved(Outer):
@@ -55,8 +55,8 @@ class Convolved(Outer):
     def matrix(self):
         if self.x.device.type != "cpu":  # where many small calls cost more than the copies
             return super().matrix()
-        rows = [self._sum(self.x[i : i + 1], self.y[i : i + 1]) for i in range(len(self))]
-        return torch.stack(rows)
+        weight = weight_gradients(self.module, self.x, self.y).flatten(2)  # (B, O, C · kernel)
+        return self._columns(weight, self.y.flatten(2).sum(2))
 
     def shares_input(self, other):
         return type(other) is type(self) and other.x is self.x
@@ -66,7 +66,8 @@ class Convolved(Outer):
 
     def total(self, weights):
         scaled = self.y * weights.reshape(-1, *[1] * (self.y.ndim - 1))
-        return self._sum(self.x, scaled)
+        weight = weight_gradient(self.module, self.x, scaled).flatten(1)
+        return self._columns(weight, scaled.flatten(2).sum((0, 2)))
 
     def compact(self):
         n_out, n_in = self.shape
@@ -74,9 +75,7 @@ class Convolved(Outer):
             return Formed(self.matrix())
         return self
 
-    def _sum(self, x, y):
-        """Compute the sum (O, I) of the gradients of some rows."""
+    def _columns(self, weight, bias):
+        """Scale gradients (..., O, C · kernel) in the weight; append those (..., O) in the bias."""
         scale = self.layer.scales[self.layer.names["weight"]]
-        weight = weight_gradient(self.module, x, y).flatten(1) * scale  # (O, C · kernel)
-        bias = y.flatten(2).sum((0, 2))[:, None]  # (O, 1)
-        return self.layer._weight_and_bias(weight, bias)
+        return self.layer._weight_and_bias(weight * scale, bias[..., None])

@@ -6,6 +6,10 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from ._forms import cached_rows
+
+# Rows whose gradients in a convolution's weight one call computes.
+_MOST_GROUPS = 8
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
@@ -44,21 +48,38 @@ def unfold(module, x):
     return x.reshape(len(x), math.prod(x.shape[1 : 1 + n]), -1)
 
 
-def weight_gradient(module, x, y):
+def weight_gradient(module, x, y, groups=1):
     """Compute the gradient (O, channels, *kernel) in the weight of a convolution without groups.
 
     ``x`` (B, channels, ...) is its input and ``y`` (B, O, ...) the gradient in its output. ``y``
-    may have another number of channels than the module: each has a gradient of its own.
+    may have another number of channels than the module: each has a gradient of its own. With
+    ``groups``, the channels of x and y are those of several such convolutions.
     """
     x, padding = _padded(module, x)
     size = (y.shape[1], module.in_channels, *module.kernel_size)
     weight = x.new_empty(1).expand(size)  # of which only the shape matters
-    no_padding = [0] * len(padding)
+    none = [0] * len(padding)
+    how = module.stride, padding, module.dilation, False, none, groups
     wanted = [False, True, False]
-    _, gradient, _ = torch.ops.aten.convolution_backward(
-        y, x, weight, None, module.stride, padding, module.dilation, False, no_padding, 1, wanted
-    )
-    return gradient
+    return torch.ops.aten.convolution_backward(y, x, weight, None, *how, wanted)[1]
+
+
+def weight_gradients(module, x, y):
+    """Compute the gradients (B, O, channels, *kernel) of each row, see :func:`weight_gradient`.
+
+    A call takes some rows as groups of one convolution, few enough that their gradients stay in
+    the processor's cache.
+    """
+    n_numbers = y.shape[1] * module.weight[0].numel()
+    step = min(_MOST_GROUPS, cached_rows(4 * n_numbers))
+    parts = []
+    for i in range(0, len(x), step):
+        rows = x[i : i + step]
+        gradient = weight_gradient(
+            module, rows.flatten(0, 1)[None], y[i : i + step].flatten(0, 1)[None], len(rows)
+        )
+        parts.append(gradient.unflatten(0, (len(rows), -1)))
+    return torch.cat(parts)
 
 
 def _padded(module, x):

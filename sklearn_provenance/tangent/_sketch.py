@@ -12,6 +12,8 @@ from itertools import pairwise
 import numpy as np
 import torch
 
+from ._forms import cached_rows
+
 # Numbers in one temporary block: buckets are filled in random order, which is slow outside the
 # processor's cache.
 _BLOCK = 2**17
@@ -132,11 +134,17 @@ class TensorMap(Map):
             self._add_stacked(total, forms)
 
     def _add_stacked(self, total, forms):
-        """Add forms that share their inputs: their G (C O, I) are one product."""
-        for rows, first in _in_parts(forms[0], len(forms) * self.n_components):
-            matrix = first.stacked([form[rows] for form in forms]).matrix()  # (b, C O, I)
-            matrix = matrix.unflatten(1, (len(forms), -1)).flatten(0, 1)  # (b C, O, I)
-            self.add_matrix(total[rows].view(-1, self.n_components), matrix)
+        """Add forms that share their inputs: the G of some of them (c O, I) are one product."""
+        step = cached_rows(4 * math.prod(forms[0].shape))
+        for i in range(0, len(forms), step):
+            some = forms[i : i + step]
+            images = total[:, i : i + step]  # (B, c, K)
+            for rows, first in _in_parts(some[0], len(some) * self.n_components):
+                matrix = first.stacked([form[rows] for form in some]).matrix()  # (b, c O, I)
+                matrix = matrix.unflatten(1, (len(some), -1)).flatten(0, 1)  # (b c, O, I)
+                image = total.new_zeros(len(matrix), self.n_components)
+                self.add_matrix(image, matrix)
+                images[rows] += image.unflatten(0, (-1, len(some)))
 
     def cheaper_by_fft(self, factor, n_labels=1):
         """Whether FFTs per position cost less than forming and scattering G.
