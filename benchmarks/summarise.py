@@ -13,6 +13,8 @@ from _debugging_tables import debugging
 from _evaluation_tables import TABLES
 from _generation_tables import FURTHER as GENERATED
 from _generation_tables import TABLES as GENERATION
+from _influence_tables import TABLES as INFLUENCE
+from _influence_tables import influence_ridge_rules
 from _inspection_tables import TABLES as INSPECTION
 from _inspection_tables import robustness
 
@@ -229,10 +231,13 @@ def write_tables(folder):
     for table in (attribution, feature_passes, noise_variance, leave_one_out, joint_removal):
         if (RESULTS / f"{table.__name__}.csv").exists():
             tables |= table()
-    for table in (*TABLES, *INSPECTION, *GENERATION):
+    for table in (*TABLES, *INSPECTION, *GENERATION, *INFLUENCE):
         path = RESULTS / f"{table.__name__}.csv"
         if path.exists():
             tables[table.__name__] = table(pd.read_csv(path), folder)
+    if (RESULTS / "influence_ridge.csv").exists():
+        frame = pd.read_csv(RESULTS / "influence_ridge.csv")
+        tables["influence_ridge_rules"] = influence_ridge_rules(frame)
     if (RESULTS / "debugging_outliers.csv").exists():
         names = ("debugging_label_errors", "debugging_outliers")
         tables |= debugging(*(pd.read_csv(RESULTS / f"{name}.csv") for name in names))
