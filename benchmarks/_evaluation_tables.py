@@ -134,12 +134,17 @@ def relative_information(frame, folder):
 
 def datamodeling_mnist(frame, folder):
     frame = frame[frame["n_queries"] == frame["n_queries"].max()]
-    frame = frame.assign(lds=plus_minus(frame["lds"], frame["standard_error"], 3))
+    most = frame["n_masks"].max()
+    fewer = frame["model"] + ", " + frame["n_masks"].astype(str) + " halves"
+    frame = frame.assign(
+        lds=plus_minus(frame["lds"], frame["standard_error"], 3),
+        model=frame["model"].where(frame["n_masks"] == most, fewer),
+    )
     models = list(frame["model"].unique())
     table = frame.pivot(index="method", columns="model", values="lds")
     table = table.loc[list(dict.fromkeys(frame["method"])), models].fillna("").reset_index()
     anchors = table["method"].str.split(",").str[0].map(ANCHORS)
-    for place, model in enumerate(models):
+    for place, model in enumerate(models[:2]):  # the third is the second again
         table[f"elsewhere, {model}"] = [
             pair[place] if isinstance(pair, tuple) else "" for pair in anchors
         ]

@@ -12,7 +12,7 @@ from _common import Results, parse, parser
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 
-from sklearn_provenance import InfoGainAttributor, InfoLossAttributor
+from sklearn_provenance import InfluenceAttributor, InfoGainAttributor, InfoLossAttributor
 from sklearn_provenance import attribution as methods
 from sklearn_provenance.datasets import load_counterfactual_truth
 from sklearn_provenance.evaluation import linear_datamodeling_score
@@ -25,6 +25,8 @@ def studied(models):
         "RepSim": methods.RepSimAttributor(model, **every),
         "GradDot": methods.GradDotAttributor(model, **every),
         "EK-FAC": methods.EKFACAttributor(model, **every),
+        "EK-FAC, 10 iterations": methods.EKFACAttributor(model, n_iterations=10, **every),
+        "influence": InfluenceAttributor(model, **every),
         "last layer": methods.LastLayerAttributor(model, **every),
         "TRAK": methods.TRAKAttributor(model, **every),
         "RelatIF": methods.RelatIFAttributor(model, measurement="margin", **every),
@@ -34,6 +36,7 @@ def studied(models):
     }
     if len(models) > 1:
         lines[f"TRAK, {len(models)} models"] = methods.TRAKAttributor(models, **every)
+        lines[f"influence, {len(models)} models"] = InfluenceAttributor(models, **every)
     return lines
 
 

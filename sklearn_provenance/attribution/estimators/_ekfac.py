@@ -110,10 +110,10 @@ class EKFACAttributor(_RootTransform, PointwiseAttributor):
     ----------
     {estimators}
     damping : float or "auto", default="auto"
-        λ. "auto" is 0.1 times the mean eigenvalue of each layer's Fisher matrix, and 3 times it
-        where ``n_iterations`` is not 0. A number is absolute, the same for all layers. It matters:
-        with much smaller values, directions in which the training rows barely vary dominate the
-        score.
+        λ. "auto" is 0.1 times the mean eigenvalue of each layer's Fisher matrix, and 10 times it
+        where ``n_iterations`` is not 0, which is for networks: a linear model with a penalty of its
+        own takes less. A number is absolute, the same for all layers. It matters: with much smaller
+        values, directions in which the training rows barely vary dominate the score.
     n_iterations : int, default=0
         Iterations of conjugate gradients that correct EK-FAC. 0 is EK-FAC; with many, the scores
         become those of the formula above. Each takes about twice as many multiplications as the

@@ -14,9 +14,10 @@ from ...tangent._influence import influence, whitened
 from ._base import Rule
 
 # λ in units of a layer's mean eigenvalue for damping="auto": as in Grosse et al. (2023), and where
-# conjugate gradients follow, with which more damping has the better linear datamodeling scores.
+# conjugate gradients follow. Of 1, 3, 10 and 30 the latter had the best linear datamodeling scores,
+# or nearly, over three networks and a linear model without penalty.
 DAMPING_CONSTANT = 0.1
-ITERATED_CONSTANT = 3.0
+ITERATED_CONSTANT = 10.0
 # Multiplications, to form the gradients of all rows and labels, up to which n_samples="auto"
 # takes the expectation. Conjugate gradients take many times as many themselves, and lose more by
 # random gradients.
