@@ -5,8 +5,8 @@ from typing import Literal
 
 import numpy as np
 from sklearn.base import clone
-from sklearn.datasets import load_breast_cancer
-from sklearn.linear_model import LogisticRegression
+from sklearn.datasets import load_breast_cancer, load_diabetes
+from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import train_test_split
 from sklearn.neural_network import MLPClassifier
 from sklearn.preprocessing import StandardScaler
@@ -15,16 +15,18 @@ from sklearn.utils import Bunch
 from ._digits import load_digits
 
 N_QUERIES = 100
-_MODELS = {
+_CLASSIFIERS = {
     "logistic_regression": LogisticRegression(max_iter=2000),
     "mlp": MLPClassifier((64,), alpha=1e-3, batch_size=64, max_iter=60, tol=0.0),
 }
+_REGRESSORS = {"ridge": Ridge()}
+_MODELS = {"digits": _CLASSIFIERS, "breast_cancer": _CLASSIFIERS, "diabetes": _REGRESSORS}
 
 DESCR = """\
 Counterfactual truth for scikit-learn models
 ============================================
 
-Margins log(p / (1 - p)) of {n_queries} test rows of {data} at their true labels, of copies of
+{what} of {n_queries} test rows of {data}, of copies of
 
     {model}
 
@@ -40,59 +42,66 @@ def counterfactual_problem(data, model):
 
     Parameters
     ----------
-    data : {"digits", "breast_cancer"}
+    data : {"digits", "breast_cancer", "diabetes"}
         Data set.
-    model : {"logistic_regression", "mlp"}
+    model : {"logistic_regression", "ridge", "mlp"}
         Kind of model.
 
     Returns
     -------
     X, y, X_queries, y_queries : ndarray
-        Training rows, their labels, and the same of the queries.
-    estimator : classifier
+        Training rows, their labels or targets, and the same of the queries.
+    estimator : classifier or regressor
         Not fitted.
     """
+    if data not in _MODELS:
+        raise ValueError(f"data must be one of {list(_MODELS)}, got {data!r}")
+    if model not in _MODELS[data]:
+        raise ValueError(f"model must be one of {list(_MODELS[data])} for {data!r}, got {model!r}")
     if data == "digits":
         X, y = load_digits("train", return_X_y=True)
         X_queries, y_queries = load_digits("test", return_X_y=True)
         X = X.reshape(len(X), -1) / 255
         X_queries = X_queries.reshape(len(X_queries), -1) / 255
-    elif data == "breast_cancer":
-        X, y = load_breast_cancer(return_X_y=True)
-        X, X_queries, y, y_queries = train_test_split(X, y, stratify=y, random_state=0)
-        scaler = StandardScaler().fit(X)
-        X = scaler.transform(X)
-        X_queries = scaler.transform(X_queries)
     else:
-        raise ValueError(f"data must be 'digits' or 'breast_cancer', got {data!r}")
-    if model not in _MODELS:
-        raise ValueError(f"model must be 'logistic_regression' or 'mlp', got {model!r}")
-    return X, y, X_queries[:N_QUERIES], y_queries[:N_QUERIES], clone(_MODELS[model])
+        load = load_breast_cancer if data == "breast_cancer" else load_diabetes
+        X, y = load(return_X_y=True)
+        classes = y if data == "breast_cancer" else None
+        X, X_queries, y, y_queries = train_test_split(X, y, stratify=classes, random_state=0)
+        scaler = StandardScaler().fit(X)
+        X, X_queries = scaler.transform(X), scaler.transform(X_queries)
+        if data == "diabetes":
+            y_queries = (y_queries - y.mean()) / y.std()
+            y = (y - y.mean()) / y.std()
+    return X, y, X_queries[:N_QUERIES], y_queries[:N_QUERIES], clone(_MODELS[data][model])
 
 
 def load_counterfactual_truth(
-    data: Literal["digits", "breast_cancer"] = "digits",
-    model: Literal["logistic_regression", "mlp"] = "logistic_regression",
+    data: Literal["digits", "breast_cancer", "diabetes"] = "digits",
+    model: Literal["logistic_regression", "ridge", "mlp"] = "logistic_regression",
 ) -> Bunch:
     """Load margins of models that were trained on random halves of the training rows.
 
-    Good attributions predict these margins:
-    :func:`sklearn_provenance.evaluation.linear_datamodeling_score` measures how well.
+    Good attributions predict these margins, or outputs of regressors:
+    :func:`sklearn_provenance.evaluation.linear_datamodeling_score` measures how well, and
+    :func:`sklearn_provenance.evaluation.scoreboard` takes all of it as ``truth``.
 
     Parameters
     ----------
-    data : {"digits", "breast_cancer"}, default="digits"
-        8x8 digits, divided by 255, or scikit-learn's breast cancer table, standardised.
-    model : {"logistic_regression", "mlp"}, default="logistic_regression"
-        Logistic regression, or an MLPClassifier with a hidden layer of 64.
+    data : {"digits", "breast_cancer", "diabetes"}, default="digits"
+        8x8 digits, divided by 255; or scikit-learn's breast cancer table, standardised; or its
+        diabetes table, a regression, whose target is standardised, too.
+    model : {"logistic_regression", "ridge", "mlp"}, default="logistic_regression"
+        Logistic regression, or an MLPClassifier with a hidden layer of 64; for diabetes ridge
+        regression.
 
     Returns
     -------
     :class:`~sklearn.utils.Bunch`
         With ``data`` (n_train, n_features), ``target`` (n_train,), ``queries`` and
         ``query_target``, ``masks``, bool of shape (n_masks, n_train), ``margins``, float32 of shape
-        (n_masks, n_repeats, n_queries) in nats, ``estimator``, the classifier that was cloned, and
-        ``DESCR``.
+        (n_masks, n_repeats, n_queries) in nats, outputs in units of the target for diabetes,
+        ``estimator``, which was cloned, and ``DESCR``.
 
     Raises
     ------
@@ -116,7 +125,11 @@ def load_counterfactual_truth(
     with file.open("rb") as stream, np.load(stream) as stored:
         masks = np.unpackbits(stored["masks"], axis=1, count=len(X)).astype(bool)
         margins = stored["margins"]
+    what = "Margins log(p / (1 - p)) at their true labels"
+    if data == "diabetes":
+        what = "Outputs, in standard deviations of the target,"
     descr = DESCR.format(
+        what=what,
         n_queries=len(queries),
         model=estimator,
         n_train=len(X),

@@ -25,6 +25,14 @@ def test_margins_are_those_of_the_model_fitted_on_a_half(data):
         np.testing.assert_allclose(truth.margins[i, 0], expected, rtol=0.02, atol=0.02)
 
 
+def test_outputs_are_those_of_the_regressor_fitted_on_a_half():
+    truth = load_counterfactual_truth("diabetes", "ridge")
+    model = clone(truth.estimator).fit(truth.data[truth.masks[57]], truth.target[truth.masks[57]])
+    np.testing.assert_allclose(truth.margins[57, 0], model.predict(truth.queries), atol=1e-5)
+    assert abs(truth.target.mean()) < 1e-9
+    assert truth.target.std() == pytest.approx(1)
+
+
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_initialisations_of_a_network_are_its_random_states():
     truth = load_counterfactual_truth("breast_cancer", "mlp")
@@ -40,8 +48,16 @@ def test_initialisations_of_a_network_are_its_random_states():
         assert error < 0.05 < spread
 
 
-@pytest.mark.parametrize("data", ["digits", "breast_cancer"])
-@pytest.mark.parametrize("model", ["logistic_regression", "mlp"])
+@pytest.mark.parametrize(
+    ("data", "model"),
+    [
+        ("digits", "logistic_regression"),
+        ("digits", "mlp"),
+        ("breast_cancer", "logistic_regression"),
+        ("breast_cancer", "mlp"),
+        ("diabetes", "ridge"),
+    ],
+)
 def test_shapes_and_halves(data, model):
     truth = load_counterfactual_truth(data, model)
     n, repeats = len(truth.data), 5 if model == "mlp" else 1
@@ -60,3 +76,5 @@ def test_unknown_names_are_refused():
         load_counterfactual_truth("iris")
     with pytest.raises(ValueError, match="model must be"):
         load_counterfactual_truth("digits", "forest")
+    with pytest.raises(ValueError, match=r"one of \['ridge'\] for 'diabetes'"):
+        load_counterfactual_truth("diabetes")
