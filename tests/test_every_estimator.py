@@ -19,6 +19,8 @@ ESTIMATORS = dict(all_estimators(type_filter=["classifier", "regressor"]))
 
 NO_OBJECTIVE = "any other estimator needs features="
 KINKS = "(minimises a loss with kinks|must have)"
+# Whose estimator inside has no default, although some versions of scikit-learn write one.
+NO_DEFAULT = ["SelfTrainingClassifier", "ClassifierChain", "RegressorChain"]
 # Message of each refusal; doc/user_guide/which_method.rst says the same in words.
 REFUSED = {
     "AdaBoostRegressor": NO_OBJECTIVE,
@@ -60,7 +62,7 @@ def instance(cls):
     for name in ("estimator", "base_estimator"):
         if name in known and known[name].default is inspect.Parameter.empty:
             params[name] = inner
-    if cls.__name__ == "SelfTrainingClassifier":  # whose default is no estimator
+    if cls.__name__ in NO_DEFAULT:
         params["estimator"] = inner
     if cls.__name__ == "GaussianProcessRegressor":  # without noise no row can be left out
         params["alpha"] = 0.1

@@ -40,12 +40,18 @@ def test_runs_by_itself(code, tmp_path, template):
 
 
 def assert_same_picture(drawn, shown):
-    """What a block draws is the picture that README.rst shows, up to fonts and a pixel."""
-    drawn, shown = (matplotlib.image.imread(path) for path in (drawn, shown))
-    height, width = (min(sizes) for sizes in zip(drawn.shape[:2], shown.shape[:2], strict=True))
+    """What a block draws is the picture that README.rst shows, up to fonts and four pixels."""
+    drawn, shown = (matplotlib.image.imread(path).mean(2) for path in (drawn, shown))
     assert np.abs(np.subtract(drawn.shape, shown.shape)).max() <= 4
-    difference = np.abs(drawn[:height, :width] - shown[:height, :width])
-    assert difference.mean() < 0.03
+    height, width = np.minimum(drawn.shape, shown.shape) - 8
+    middle = shown[4 : 4 + height, 4 : 4 + width]
+    # The oldest matplotlib lays the figure out four pixels higher.
+    least = min(
+        np.abs(drawn[down : down + height, right : right + width] - middle).mean()
+        for down in range(9)
+        for right in range(9)
+    )
+    assert least < 0.02
 
 
 def test_all_code_is_run():
