@@ -31,6 +31,7 @@ SEEDED = {
         ["n_train", "epochs", "parameters"],
         ["test_accuracy", "index_accuracy", "exemplars_right", "seconds"],
     ),
+    "label_issues": (["data", "model", "share", "method"], ["precision", "recall", "auroc"]),
     "trees": (
         ["data", "model", "measure", "method"],
         ["leave_one_out", "removed_10", "removed_20"],

@@ -93,6 +93,7 @@ def good():
         "embedding_clusters": {
             "classifier": clf, **rows, "label": 1, "n_clusters": 2, "embedding": "pca"
         },
+        "find_label_issues": {"estimator": model, **rows, "cv": 2},
         "index_entropy": {"classifier": clf, "X": X},
         "membership_inference": {
             "classifiers": clf, "X_members": X, "X_nonmembers": X_NEW
@@ -157,6 +158,10 @@ WRONG = {
     "by": [None, 3, True, "abc", [], [1], NAN_LABELS, np.ones((24, 2)), ["a"] * 24],
     "label": [None, [1], np.ones((2, 2)), 7, "abc", np.nan, ()],
     "embedding": [None, 3, True, "abc"],
+    "cv": [None, True, 1, 2.5, "abc", np.nan],
+    "groups": [3, True, "abc"],
+    "predicted": [3, True, "abc", [1], NAN_LABELS, np.ones((24, 5))],
+    "sample_id": [3, True, "abc", [1], NAN_LABELS],
     "param_name": [None, 3, True],
     "param_range": [None, 3, True, "abc", []],
     "variants": [3, True, "abc", {}, {"a": 3}, {"a": {"alpha": 1}}],
@@ -173,6 +178,8 @@ WRONG = {name: values for names, values in WRONG.items() for name in names.split
 OTHERS = {("frechet_distance", "reference")}
 # Where None is a choice.
 MAY_BE_NONE = {("brittleness", "threshold"), ("coreset_selection", "balanced")}
+# Functions that an attributor may be given to that is not fitted.
+FITS_CLONES = {"find_label_issues", "scoreboard"}
 
 
 def parameters(name):
@@ -186,7 +193,7 @@ CASES = [
     for parameter in sorted(parameters(name))
     for i, value in enumerate(WRONG.get(parameter, ()))
     if (name, parameter) not in OTHERS and not (value is None and (name, parameter) in MAY_BE_NONE)
-    if value is not UNFITTED or name != "scoreboard"  # which fits clones
+    if value is not UNFITTED or name not in FITS_CLONES
 ]
 
 

@@ -7,6 +7,7 @@ from ._anomalies import AnomalyRanking, anomaly_ranking
 from ._clusters_display import ClustersDisplay
 from ._debugging import index_entropy
 from ._embeddings import embedding_clusters
+from ._label_issues import LabelIssues, find_label_issues
 from ._membership import membership_inference
 from ._membership_result import MembershipResult
 from ._memorisation import memorisation_curve
@@ -18,6 +19,7 @@ from ._rows_display import RowsDisplay
 __all__ = [
     "AnomalyRanking",
     "ClustersDisplay",
+    "LabelIssues",
     "LinesDisplay",
     "MembershipResult",
     "ProvenanceOutlierDetector",
@@ -25,6 +27,7 @@ __all__ = [
     "RowsDisplay",
     "anomaly_ranking",
     "embedding_clusters",
+    "find_label_issues",
     "index_entropy",
     "membership_inference",
     "memorisation_curve",

@@ -147,7 +147,7 @@ class AnomalyRanking(Result):
         super().__init__(
             text,
             Table({}, columns | {"score": scores[rows]}),
-            _figure,
+            rows_figure,
             scores=scores,
             labels=labels,
             score_name=score_name,
@@ -209,7 +209,7 @@ def _most_first(scores, rows):
     return rows[np.argsort(-scores[rows], kind="stable")]
 
 
-def _figure(ranking, kind="auto", labels=None, n=5):
+def rows_figure(ranking, kind="auto", labels=None, n=5):
     """Draw the least and the most anomalous rows of classes."""
     if labels is None:
         labels = np.unique(ranking.labels)

@@ -16,6 +16,7 @@ from ..explanation._page import Page, check_target, page, write_page
 from ..explanation._sections import query_section, target_namer
 from ..explanation._targets import are_numbers, subtract, target_word
 from ..explanation._views import RowViews
+from ._label_issues import LabelIssues
 from ._report_often import labels_may_differ, often_section
 from ._report_summary import summary_section
 from ._report_suspicion import suspicious_section
@@ -28,7 +29,7 @@ from ._shared import check_some_known
         "y_test": [ROWS, None],
         "k": [whole()],
         "n_queries": [whole(), None],
-        "suspicious": [StrOptions({"auto"}), "array-like", None],
+        "suspicious": [StrOptions({"auto"}), LabelIssues, "array-like", None],
         "n_rows": [whole()],
         "path": [str, os.PathLike, None],
         "title": [str],
@@ -44,7 +45,7 @@ def report(
     *,
     k: int = 5,
     n_queries: int | None = 50,
-    suspicious: ArrayLike | None = "auto",
+    suspicious: LabelIssues | ArrayLike | None = "auto",
     n_rows: int = 10,
     path: Path | None = None,
     title: str = "Provenance report",
@@ -72,13 +73,15 @@ def report(
         Test rows that are shown, None for all: misclassified ones first, then those with the least
         label agreement, then as they stand in ``X_test``. Of a regression, those with the largest
         residuals.
-    suspicious : "auto", array-like of shape (n_train,) or None, default="auto"
+    suspicious : "auto", LabelIssues, array-like of shape (n_train,) or None, default="auto"
         How suspicious the label of each training row is. "auto" ranks by
         :func:`~sklearn_provenance.evaluation.label_disagreement`, ties by
         :func:`~sklearn_provenance.evaluation.label_loss`, as far as they can be computed, and the
         page says which; targets of a regression by the size of their residuals. This explains every
-        training row by the others; None leaves it out. An array gives your own ranking, higher
-        where a label is more suspicious, such as one of
+        training row by the others; None leaves it out. A model that has learnt wrong labels by
+        heart does not show them so, and the page warns of it: give what :func:`find_label_issues`
+        found, by models that have not seen the row. An array gives your own ranking, higher where
+        a label is more suspicious, such as one of
         :func:`~sklearn_provenance.evaluation.label_error_scores`.
     n_rows : int, default=10
         Training rows that are listed as named most often, and as suspicious.

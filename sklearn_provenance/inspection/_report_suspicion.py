@@ -16,14 +16,18 @@ from ..explanation._targets import are_numbers
 from ..explanation._templates import render
 from ..explanation._views import words
 from ..provenance import ProvenanceClassifier
+from ._label_issues import LabelIssues
 
 DISAGREEMENT = "label disagreement"
 LOSS = "loss of the given label"
 GIVEN = "suspicion as given"
+UNSEEN = "suspicion by models that have not seen the row"
 RESIDUAL = "size of the residual"
 _UNITS = {LOSS: " nats"}
 # Rows with measures up to these are not suspicious.
 _LEAST = {DISAGREEMENT: 0.0, LOSS: np.log(2)}
+# A model that gives more than this share of its rows their own labels may know them by heart.
+_KNOWN_BY_HEART = 0.99
 
 
 def suspicious_section(
@@ -35,7 +39,7 @@ def suspicious_section(
     ----------
     inner : estimator
         Fitted, with an ``explain`` method.
-    suspicious : "auto" or array-like of shape (n_train,)
+    suspicious : "auto", LabelIssues or array-like of shape (n_train,)
         As in :func:`report`.
     views : RowViews
         How rows are shown.
@@ -68,7 +72,10 @@ def suspicious_section(
         labels = inner.training_.y
         others = _by_the_others(inner, len(labels), k)
     notes = []
-    if not isinstance(suspicious, str):
+    if isinstance(suspicious, LabelIssues):
+        measures = {UNSEEN: _unseen(suspicious, _n_train(labels, views, suspicious.labels))}
+        notes.append(f"{repr(suspicious).partition(chr(10))[0]}. ")
+    elif not isinstance(suspicious, str):
         measures = {GIVEN: _check_scores(suspicious, _n_train(labels, views, suspicious))}
     elif are_numbers(explanation):
         measures, notes = _measures_of_numbers(inner, labels)
@@ -169,7 +176,26 @@ def _measures(inner, labels, others, by_construction):
         measures[LOSS] = label_loss(inner, inner.training_.X, labels)
     except TypeError:
         notes.append("The model gives no probabilities, so there is no loss. ")
+        return measures, notes
+    known = np.mean(measures[LOSS] < np.log(2))
+    if known > _KNOWN_BY_HEART:
+        notes.append(
+            f"The model gives {known:.1%} of its training rows the label that they carry. It may "
+            "have learnt wrong labels by heart, and what it says of those rows would not show it. "
+            "inspection.find_label_issues judges every row by models that have not seen it; its "
+            "result can be given as suspicious=. "
+        )
     return measures, notes
+
+
+def _unseen(issues, n_train):
+    """Return suspicion by models that have not seen the row; rows not judged come last."""
+    if len(issues.suspicion) != n_train:
+        raise ValueError(
+            f"suspicious must be of the {n_train} training rows, but the issues are those of "
+            f"{len(issues.suspicion)} rows"
+        )
+    return np.nan_to_num(issues.suspicion, nan=0.0)
 
 
 def _measures_of_numbers(inner, targets):

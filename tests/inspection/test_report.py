@@ -20,7 +20,7 @@ from sklearn_provenance import Explanation, InfoGainAttributor, ProvenanceClassi
 from sklearn_provenance.attribution import RepSimAttributor
 from sklearn_provenance.datasets import flip_labels, load_digits
 from sklearn_provenance.evaluation import label_disagreement, label_error_scores, label_loss
-from sklearn_provenance.inspection import report
+from sklearn_provenance.inspection import find_label_issues, report
 
 from ..pages import ATTACKS, Page, readable
 
@@ -201,6 +201,29 @@ def test_without_probabilities_and_disagreement_it_says_so(digits):
     assert 'needs candidates="all"' in text
     assert "no probabilities" in text
     assert "labelled" not in text
+
+
+def test_issues_found_by_models_that_have_not_seen_the_row(digits, similar):
+    X, y, flipped, X_test, _ = digits
+    issues = find_label_issues(similar, X, y)
+    html = report(similar, X_test[:3], suspicious=issues, n_rows=8)
+    rows = rows_of(html, "suspicious", "Training")
+    assert rows == np.argsort(-issues.suspicion, kind="stable")[:8].tolist()
+    text = text_of(html, "suspicious")
+    assert (
+        f"{len(issues.rows)} of 300 training rows have a label that is likely to be wrong" in text
+    )
+    with pytest.raises(ValueError, match="300 training rows, but the issues are those of 200"):
+        report(similar, X_test[:3], suspicious=find_label_issues(similar, X[:200], y[:200]))
+
+
+def test_a_model_that_may_know_its_rows_by_heart_is_named_so(digits, similar):
+    X, y, _, X_test, _ = digits
+    by_heart = RepSimAttributor(LogisticRegression(C=1e6, max_iter=5000), candidates="all")
+    text = text_of(report(by_heart.fit(X, y), X_test[:3]), "suspicious")
+    assert "The model gives 100.0% of its training rows the label that they carry" in text
+    assert "find_label_issues" in text
+    assert "by heart" not in text_of(report(similar, X_test[:3]), "suspicious")
 
 
 def test_clean_data_have_no_suspicious_row():
