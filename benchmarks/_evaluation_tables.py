@@ -160,6 +160,16 @@ def linear_datamodeling(frame, folder):
     return wide.loc[list(frame["method"].unique()), list(frame["case"].unique())].reset_index()
 
 
+def regression_protocols(frame, folder):
+    """A column for each measure, a line for each estimator and method."""
+    text = plus_minus(frame["value"], frame["standard_error"], 2)
+    keys = ["data", "model", "method"]
+    table = frame.assign(text=text).pivot(index=keys, columns="measure", values="text")
+    lines = pd.MultiIndex.from_frame(frame[keys].drop_duplicates())
+    measures = ["moved@20", "dropped@20", "lds", "found"]
+    return table.loc[lines, measures].fillna("").reset_index()
+
+
 TABLES = (
     brittleness_noise,
     brittleness_methods,
@@ -169,4 +179,5 @@ TABLES = (
     relative_information,
     datamodeling_mnist,
     linear_datamodeling,
+    regression_protocols,
 )

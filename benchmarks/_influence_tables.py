@@ -71,4 +71,17 @@ def influence_networks(frame, folder):
     return frame[[*names, "extra_peak_mb"]]
 
 
-TABLES = (influence_ridge, influence_certificates, influence_networks)
+def flipping_sets(frame, folder):
+    """How many sets were found, how many changed the prediction, and how large they are."""
+    found = frame[frame["size"] > 0]
+    keys = ["data", "model"]
+    groups = found.groupby(keys, sort=False)
+    table = frame.groupby(keys, sort=False).size().rename("queries").to_frame()
+    table["sets found"] = groups.size()
+    table["rows, median"] = groups["size"].median().map("{:g}".format)
+    table["share of copies that change"] = groups["flipped"].mean().map("{:.2f}".format)
+    table["largest p-value"] = groups["p_value"].max().map("{:.2f}".format)
+    return table.reset_index()
+
+
+TABLES = (influence_ridge, influence_certificates, influence_networks, flipping_sets)

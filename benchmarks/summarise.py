@@ -17,6 +17,7 @@ from _influence_tables import TABLES as INFLUENCE
 from _influence_tables import influence_ridge_rules
 from _inspection_tables import TABLES as INSPECTION
 from _inspection_tables import robustness
+from _papers_table import papers
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -48,6 +49,7 @@ COPIED = {
         "ratio_highest",
     ],
     "training_memory": ["case", "hand_written_peak_mb", "estimator_peak_mb"],
+    "language_models": ["network", "parameters", "share", "step_seconds", "pass_seconds", "steps"],
     "influence_cost": ["data", "step", "seconds", "cpu_seconds", "extra_peak_mb"],
     "explaining": ["architecture", "call", "seconds", "extra_peak_mb", "full_matrix_mb"],
     "retrieval": [
@@ -249,6 +251,7 @@ def write_tables(folder):
         tables |= {table.__name__: table(frame, folder) for table in GENERATED}
     if (RESULTS / "scaling.csv").exists():
         tables |= scaling(folder)
+    tables["papers"] = papers()
     for name, table in tables.items():
         table = table.rename(columns={"noise_over_scale": "noise / mean diagonal"})
         # The names are reStructuredText, where "any@10" would be an address of mail.
