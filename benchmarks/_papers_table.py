@@ -28,7 +28,9 @@ def find_values(figure):
     path = HERE / "results" / figure["csv"]
     rows = pd.read_csv(path).query(figure["query"])
     over = figure["over"]
-    n_values = rows[over].nunique() if over else 1
+    n_values = 1
+    if over:
+        n_values = rows[over].nunique()
     if len(rows) == 0 or len(rows) != n_values:
         raise ValueError(
             f"{path.name} must have one row for each {over or 'figure'} where {figure['query']}; "
