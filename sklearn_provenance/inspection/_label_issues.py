@@ -71,15 +71,16 @@ def find_label_issues(
     y : array-like of shape (n,)
         Their labels or targets as given.
     cv : int, cross-validation generator, default=5
-        Number of folds, or a splitter that tests every row once. More folds judge by more rows and
-        take longer.
+        Number of folds, which are shuffled and stratified by label, or a splitter that tests every
+        row once. More folds judge by more rows and take longer.
     predicted : array-like of shape (n, n_classes) or (n,), default=None
         Predictions of models that have not seen the row, if you have them: probabilities of the
         sorted labels of ``y``, or numbers. Nothing is fitted then.
     groups : array-like of shape (n,), default=None
-        Groups of rows for the splitter, such as the patient that rows are from.
+        Groups of rows that stay in one fold, such as the patient that rows are from. A splitter
+        that you pass as ``cv`` has to know groups.
     sample_id : array-like of shape (n,), default=None
-        Your own names of the rows.
+        Your own names of the rows, such as ``X.index`` of a data frame.
     random_state : int, RandomState instance or None, default=0
         How rows are divided into folds, if ``cv`` is a number.
     n_jobs : int, default=None
@@ -153,13 +154,15 @@ def find_label_issues(
             raise TypeError("estimator must be None where predicted is given: nothing is fitted")
         check_readable(predicted, "predicted")
         numbers = np.ndim(predicted) == 1
+        if numbers:
+            _check_no_labels(predicted, labels)
     classes = None
     if numbers:
         labels = check_numbers(labels, "y", (n,))
     else:
         classes = _two_or_more(labels)
     if predicted is None:
-        folds = splitter(cv, labels, classes is not None, random_state)
+        folds = splitter(cv, labels, classes is not None, random_state, grouped=groups is not None)
         predicted = out_of_fold(
             estimator, X, labels, classes, cv=folds, groups=groups, n_jobs=n_jobs, verbose=verbose
         )
@@ -191,6 +194,20 @@ def _two_or_more(labels):
     return classes
 
 
+def _check_no_labels(predicted, labels):
+    """Raise a ValueError if one value a row cannot be the output of a regressor."""
+    n_labels = len(np.unique(labels))
+    is_regression = labels.dtype.kind in "biuf" and n_labels > 2
+    kind = np.asarray(predicted).dtype
+    if not is_regression or kind.kind != "f":
+        raise ValueError(
+            "predicted with one value a row must be real numbers that a regressor predicts for "
+            f"targets y, got predicted of dtype {kind} and y with {n_labels} different values of "
+            f"dtype {labels.dtype}. Where y holds labels, pass probabilities, a column for each: "
+            'cross_val_predict(..., method="predict_proba")'
+        )
+
+
 def _check_probabilities(predicted, shape):
     """Return predictions as probabilities, or raise a ValueError that says what they are."""
     outputs = check_numbers(predicted, "predicted", shape)
@@ -198,6 +215,12 @@ def _check_probabilities(predicted, shape):
         raise ValueError(
             "predicted must hold probabilities from 0 to 1, got numbers from "
             f"{outputs.min():.3g} to {outputs.max():.3g}"
+        )
+    sums = outputs.sum(axis=1)
+    if np.abs(sums - 1).max() > 0.01:
+        raise ValueError(
+            "predicted must hold probabilities that sum to 1 in each row, got sums from "
+            f"{sums.min():.3g} to {sums.max():.3g}"
         )
     return outputs
 
@@ -371,7 +394,7 @@ def _text(rows, suspicion, labels, suggested, sample_id, targets):
         lines.append(f"and {len(rows) - len(first)} more: .rows, .to_frame()")
     n_alone = int(np.isnan(suspicion).sum())
     if n_alone:
-        lines.append(f"{n_alone} rows have a label that no other row has, and cannot be judged")
+        lines.append(f"Not judged, because no other row has the same label: {n_alone}")
     return "\n".join(lines)
 
 

@@ -1,9 +1,11 @@
 """Predictions for training rows by models that were fitted without them."""
 
+from numbers import Integral
+
 import numpy as np
 from joblib import Parallel, delayed
 from sklearn.base import clone
-from sklearn.model_selection import check_cv
+from sklearn.model_selection import GroupKFold, StratifiedGroupKFold, check_cv
 from sklearn.utils.validation import _num_samples
 from tqdm import tqdm
 
@@ -81,10 +83,16 @@ def _predict_fold(model, X, y, train, test, classes):
     return predicted
 
 
-def splitter(cv, y, is_classifier, random_state):
-    """Return a splitter; a number of folds means shuffled ones, stratified for a classifier."""
+def splitter(cv, y, is_classifier, random_state, *, grouped=False):
+    """Return a splitter; a number of folds means shuffled ones, stratified for a classifier.
+
+    With groups, a number of folds means folds that keep groups together.
+    """
     chosen = check_cv(cv, y, classifier=is_classifier)
-    if isinstance(cv, int):
-        # Rows are often sorted by label or by time of collection.
-        chosen = type(chosen)(cv, shuffle=True, random_state=random_state)
-    return chosen
+    if not isinstance(cv, Integral):
+        return chosen
+    kind = type(chosen)
+    if grouped:
+        kind = StratifiedGroupKFold if is_classifier else GroupKFold
+    # Rows are often sorted by label or by time of collection.
+    return kind(cv, shuffle=True, random_state=random_state)

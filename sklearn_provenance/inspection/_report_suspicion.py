@@ -73,7 +73,8 @@ def suspicious_section(
         others = _by_the_others(inner, len(labels), k)
     notes = []
     if isinstance(suspicious, LabelIssues):
-        measures = {UNSEEN: _unseen(suspicious, _n_train(labels, views, suspicious.labels))}
+        n_train = _n_train(labels, views, suspicious.labels)
+        measures = {UNSEEN: _unseen(suspicious, n_train, labels)}
         notes.append(f"{repr(suspicious).partition(chr(10))[0]}. ")
     elif not isinstance(suspicious, str):
         measures = {GIVEN: _check_scores(suspicious, _n_train(labels, views, suspicious))}
@@ -188,13 +189,25 @@ def _measures(inner, labels, others, by_construction):
     return measures, notes
 
 
-def _unseen(issues, n_train):
+def _unseen(issues, n_train, labels):
     """Return suspicion by models that have not seen the row; rows not judged come last."""
     if len(issues.suspicion) != n_train:
         raise ValueError(
             f"suspicious must be of the {n_train} training rows, but the issues are those of "
             f"{len(issues.suspicion)} rows"
         )
+    if labels is not None:
+        if issues.targets == "numbers":
+            is_other = ~np.isclose(labels, issues.labels)
+        else:
+            is_other = np.asarray(labels) != issues.labels
+        n_other = int(np.count_nonzero(is_other))
+        if n_other:
+            raise ValueError(
+                "suspicious must be of the training rows in the same order, but for "
+                f"{n_other} of {n_train} rows the label of the issues is another than the one that "
+                "the model was fitted with"
+            )
     return np.nan_to_num(issues.suspicion, nan=0.0)
 
 

@@ -8,7 +8,13 @@ from hypothesis.extra import numpy as hnp
 from sklearn.base import clone
 from sklearn.datasets import load_diabetes, load_iris
 from sklearn.linear_model import LogisticRegression, Ridge
-from sklearn.model_selection import GroupKFold, KFold, ShuffleSplit, cross_val_predict
+from sklearn.model_selection import (
+    GroupKFold,
+    KFold,
+    ShuffleSplit,
+    StratifiedGroupKFold,
+    cross_val_predict,
+)
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
@@ -133,6 +139,18 @@ def test_groups_stay_together():
     )
 
 
+@pytest.mark.parametrize(
+    ("model", "y", "cv"),
+    [(MODEL, Y, StratifiedGroupKFold), (Ridge(), X[:, 0] + X[:, 1], GroupKFold)],
+)
+def test_a_number_of_folds_keeps_groups_together(model, y, cv):
+    groups = np.arange(150) // 3
+    found = find_label_issues(model, X, y, cv=np.int64(4), groups=groups, random_state=2)
+    cv = cv(4, shuffle=True, random_state=2)
+    expected = find_label_issues(model, X, y, cv=cv, groups=groups)
+    np.testing.assert_array_equal(found.predicted, expected.predicted)
+
+
 def test_a_label_of_one_row_is_not_judged():
     y = Y.copy()
     y[7] = 9
@@ -140,7 +158,7 @@ def test_a_label_of_one_row_is_not_judged():
     assert np.isnan(issues.suspicion[7])
     assert not issues.is_issue[7]
     assert issues.to_frame()["row"].iloc[-1] == 7
-    assert "1 rows have a label that no other row has" in repr(issues)
+    assert repr(issues).endswith("because no other row has the same label: 1")
     assert [axes.get_title() for axes in issues.plot().axes_] == ["0", "1", "2"]
 
 
@@ -172,6 +190,8 @@ def test_progress_is_shown_only_when_asked_for(capsys):
         (MODEL, {"predicted": np.ones((150, 3)) / 3}, TypeError, "must be None where predicted"),
         (None, {"predicted": np.ones((150, 2)) / 2}, ValueError, "predicted must"),
         (None, {"predicted": np.full((150, 3), 2.0)}, ValueError, "probabilities from 0 to 1"),
+        (None, {"predicted": np.full((150, 3), 0.2)}, ValueError, "sum to 1 in each row, got sums"),
+        (None, {"predicted": Y}, ValueError, "Where y holds labels, pass probabilities"),
         (MODEL, {"cv": ShuffleSplit(3)}, ValueError, "cv must test every row once"),
         (MODEL, {"cv": 1}, ValueError, "cv"),
     ],
@@ -179,6 +199,12 @@ def test_progress_is_shown_only_when_asked_for(capsys):
 def test_refused(estimator, options, error, message):
     with pytest.raises(error, match=message):
         find_label_issues(estimator, X, Y, **options)
+
+
+@pytest.mark.parametrize("y", [Y == 1, np.array(["a", "b", "c"])[Y]])
+def test_probabilities_of_one_label_are_no_targets(y):
+    with pytest.raises(ValueError, match="a column for each: cross_val_predict"):
+        find_label_issues(None, X, y, predicted=np.full(150, 0.4))
 
 
 def test_one_label_is_refused():

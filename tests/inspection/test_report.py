@@ -215,6 +215,8 @@ def test_issues_found_by_models_that_have_not_seen_the_row(digits, similar):
     )
     with pytest.raises(ValueError, match="300 training rows, but the issues are those of 200"):
         report(similar, X_test[:3], suspicious=find_label_issues(similar, X[:200], y[:200]))
+    with pytest.raises(ValueError, match=r"same order, but for \d+ of 300 rows the label of the"):
+        report(similar, X_test[:3], suspicious=find_label_issues(similar, X[::-1], y[::-1]))
 
 
 def test_a_model_that_may_know_its_rows_by_heart_is_named_so(digits, similar):
