@@ -10,7 +10,13 @@ from sklearn.linear_model import LogisticRegression
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from sklearn_provenance import InfoGainAttributor, ProvenanceClassifier, ProvenanceVAE, explain
+from sklearn_provenance import (
+    InfluenceAttributor,
+    InfoGainAttributor,
+    ProvenanceClassifier,
+    ProvenanceVAE,
+    explain,
+)
 from sklearn_provenance import TangentFeatures as Tangent
 from sklearn_provenance.attribution import InfoLossAttributor, RandomAttributor, RepSimAttributor
 from sklearn_provenance.evaluation import (
@@ -53,6 +59,7 @@ class Fitted:
             self.lr = LogisticRegression(max_iter=1000).fit(X, Y)
             self.network = nn.Linear(4, 3)
             self.repsim = RepSimAttributor(self.lr).fit(X, Y)
+            self.influence = InfluenceAttributor(self.lr).fit(X, Y)
             self.loss = InfoLossAttributor(self.network).fit(X, Y)
             self.explanation = self.clf.explain(k=2)
 
@@ -90,6 +97,9 @@ ROWS = {
     "attributor.attribute": lambda f, X: f.repsim.attribute(X),
     "attributor.predict": lambda f, X: f.repsim.predict(X),
     "attributor of a network": lambda f, X: InfoGainAttributor(f.network).fit(X, Y),
+    "influence.fit": lambda f, X: InfluenceAttributor(f.lr).fit(X, Y),
+    "influence.explain": lambda f, X: f.influence.explain(X),
+    "influence.predict_without": lambda f, X: f.influence.predict_without(X, [0]),
     "random": lambda f, X: RandomAttributor(f.lr).fit(X, Y),
     "information_lost": lambda f, X: f.loss.information_lost(X, [[0]] * 30),
     "tangent features": lambda f, X: Tangent(f.network).fit(X),
@@ -124,6 +134,11 @@ COLUMNS = {
     "attributor.explain": lambda f, y: f.repsim.explain(X, y),
     "attributor.attribute": lambda f, y: f.repsim.attribute(X, y),
     "attributor.select": lambda f, y: f.repsim.select(X, 3, y),
+    "influence.fit": lambda f, y: InfluenceAttributor(f.lr).fit(X, y),
+    "influence.fit, names": lambda f, y: InfluenceAttributor(f.lr).fit(X, Y, sample_id=y),
+    "influence.fit, weights": lambda f, y: InfluenceAttributor(f.lr).fit(X, Y, sample_weight=y),
+    "influence.explain": lambda f, y: f.influence.explain(X, y),
+    "influence.attribute": lambda f, y: f.influence.attribute(X, y),
     "attributor.score": lambda f, y: f.repsim.score(X, y),
     "attributor.score, nats": lambda f, y: f.loss.score(X, y),
     "attributor.score, weights": lambda f, y: f.loss.score(X, Y, sample_weight=y),

@@ -6,27 +6,7 @@ import numpy as np
 import torch
 from scipy.sparse import issparse
 
-from .arguments import check_readable
-from .rows import n_rows
-
-
-def as_given(X, name="X"):
-    """Return X without gradients, or raise where reading it would drop a part of it."""
-    if isinstance(X, Mapping) and not issparse(X):  # a matrix in DOK format is both
-        return {key: as_given(value, name) for key, value in X.items()}
-    check_readable(X, name)
-    if isinstance(X, list | tuple) and X and all(isinstance(row, torch.Tensor) for row in X):
-        X = torch.stack(list(X))
-    if isinstance(X, torch.Tensor):
-        if X.is_meta or X.layout != torch.strided:
-            raise ValueError(
-                f"{name} must be a dense tensor with values; got a tensor on {X.device} with "
-                f"layout {X.layout}. Pass a dense tensor or a SciPy sparse matrix"
-            )
-        X = X.detach()
-    if "complex" in str(getattr(X, "dtype", "")):
-        raise ValueError(f"Complex data not supported: {name} must be real; got {X.dtype}")
-    return X
+from .rows import as_given, n_rows
 
 
 def as_ndarray(values):

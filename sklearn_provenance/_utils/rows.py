@@ -18,6 +18,49 @@ from .arguments import check_readable
 IMAGE_CHANNELS = (1, 3, 4)
 
 
+def as_given(X, name="X"):
+    """Return rows or targets without gradients, otherwise as they are.
+
+    Parameters
+    ----------
+    X : array-like, sparse matrix, data frame, tensor, list, or a Mapping of these
+        Rows or targets as users give them.
+    name : str, default="X"
+        Name of the caller's argument.
+
+    Returns
+    -------
+    same kind as X
+        X; a tensor for a list of tensors, a dict for a Mapping with an entry that changes.
+
+    Raises
+    ------
+    TypeError
+        If X is a Dataset or DataLoader of torch.
+    ValueError
+        If reading X would drop a part of it, or X is a tensor without values or with a layout.
+    """
+    if isinstance(X, Mapping) and not issparse(X):  # a matrix in DOK format is both
+        entries = {key: as_given(value, name) for key, value in X.items()}
+        if all(entries[key] is value for key, value in X.items()):
+            return X
+        return entries
+    check_readable(X, name)
+    if isinstance(X, list | tuple) and X and all(isinstance(row, torch.Tensor) for row in X):
+        X = torch.stack(list(X))
+    if isinstance(X, torch.Tensor):
+        if X.is_meta or X.layout != torch.strided:
+            raise ValueError(
+                f"{name} must be a dense tensor with values; got a tensor on {X.device} with "
+                f"layout {X.layout}. Pass a dense tensor or a SciPy sparse matrix"
+            )
+        if X.requires_grad:
+            X = X.detach()
+    if "complex" in str(getattr(X, "dtype", "")):
+        raise ValueError(f"Complex data not supported: {name} must be real; got {X.dtype}")
+    return X
+
+
 def check_rows(estimator, X, reset=False):
     """Check that X has one or more rows; a model checks their values.
 
@@ -33,14 +76,17 @@ def check_rows(estimator, X, reset=False):
     Returns
     -------
     array, csr matrix, data frame, tensor or Mapping
-        X; a list as an array.
+        X as :func:`as_given` gives it; a list as an array.
 
     Raises
     ------
+    TypeError
+        If X is a Dataset or DataLoader of torch.
     ValueError
-        If X is one row, or none, or has other features than the estimator has seen.
+        If X is one row, or none, or has other features than the estimator has seen, or cannot be
+        read whole.
     """
-    check_readable(X, "X")
+    X = as_given(X)
     if issparse(X):
         X = X.tocsr()
     elif not hasattr(X, "shape") and not isinstance(X, Mapping):

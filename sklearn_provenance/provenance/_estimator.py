@@ -20,9 +20,9 @@ from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from .._utils.arguments import as_device, check_readable, real, whole
-from .._utils.numeric import as_given, as_ndarray
+from .._utils.numeric import as_ndarray
 from .._utils.restored import restored_generators, restored_on_error
-from .._utils.rows import image_layout
+from .._utils.rows import as_given, image_layout
 from .._utils.types import Path, Rows, Targets
 from ..explanation import Explanation
 from ._index import ClassIndex

@@ -8,7 +8,8 @@ from sklearn.utils._param_validation import validate_params
 from sklearn.utils.validation import check_is_fitted
 
 from .._utils.arguments import whole
-from .._utils.numeric import as_given, as_ndarray
+from .._utils.numeric import as_ndarray
+from .._utils.rows import as_given
 from .._utils.types import RandomState, Rows
 from ._vae_inference import decode_codes, encode_rows, evidence_lower_bound
 

@@ -9,8 +9,8 @@ from scipy.sparse import issparse
 from sklearn.utils.validation import validate_data
 
 from .._utils.arguments import whole
-from .._utils.numeric import as_given, as_ndarray
-from .._utils.rows import image_layout
+from .._utils.numeric import as_ndarray
+from .._utils.rows import as_given, image_layout
 
 _LARGE = 2**31  # bytes
 

@@ -7,7 +7,7 @@ import torch
 from sklearn.ensemble import BaggingClassifier, BaggingRegressor, VotingClassifier, VotingRegressor
 from sklearn.utils.validation import check_is_fitted, has_fit_parameter, validate_data
 
-from ..._utils.numeric import as_given
+from ..._utils.rows import as_given
 from ._base import Ensemble, Output, Part, Probability, class_positions, ensemble
 from ._mean import Mean, equal
 

@@ -9,7 +9,7 @@ from sklearn.ensemble import StackingClassifier, StackingRegressor
 from sklearn.model_selection import check_cv, cross_val_predict
 from sklearn.utils.validation import check_is_fitted
 
-from ..._utils.numeric import as_given
+from ..._utils.rows import as_given
 from ._base import Ensemble, Output, Part, Probability, class_positions, ensemble
 from ._mean import Mean, equal
 

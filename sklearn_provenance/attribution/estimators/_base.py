@@ -12,10 +12,10 @@ from sklearn.utils._param_validation import HasMethods, StrOptions
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 from tqdm.auto import tqdm
 
-from ..._utils.arguments import check_k, check_readable, labels_and_k, real, store_arguments, whole
+from ..._utils.arguments import check_k, labels_and_k, real, store_arguments, whole
 from ..._utils.kept import MEMORY_LIMIT
 from ..._utils.modules import state_sums
-from ..._utils.rows import check_rows, copied, n_rows
+from ..._utils.rows import as_given, check_rows, copied, n_rows
 from ..._utils.types import Rows, Targets
 from ...explanation import Contributions, Explanation
 from ...explanation._pair_contributions import PairContributions
@@ -126,8 +126,7 @@ class BaseAttributor(SeveralModelsMixin, FitMixin, PredictMixin, BaseEstimator):
                     "got None"
                 )
             return self._features.query(X)
-        check_readable(y, "y")
-        y = column_or_1d(y)
+        y = column_or_1d(as_given(y, "y"))
         check_consistent_length(np.empty(n_rows(X)), y)
         return self._features.query(X, self._measured_at(y))
 

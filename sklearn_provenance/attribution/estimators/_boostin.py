@@ -9,10 +9,10 @@ from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 from tqdm.auto import tqdm
 
-from ..._utils.arguments import check_readable, store_arguments
+from ..._utils.arguments import store_arguments
 from ..._utils.kept import MEMORY_LIMIT
 from ..._utils.labels import positions
-from ..._utils.rows import check_rows
+from ..._utils.rows import as_given, check_rows
 from ..._utils.types import Rows, Targets
 from ..features._boosting import BoostInFeatures, check_boosting
 from ..features._rows import predicted
@@ -230,8 +230,7 @@ class BoostInAttributor(WeightedFit, PointwiseAttributor):
     def _labels(self, X, y):
         """Find the labels or targets (n_queries,) that queries are measured at."""
         if y is not None:
-            check_readable(y, "y")
-            return self._measured_at(column_or_1d(y))
+            return self._measured_at(column_or_1d(as_given(y, "y")))
         if self._of_loss and self.classes_ is None:
             raise ValueError("y must be given where the loss of a regressor is explained; got None")
         return predicted(self._features.model, X)

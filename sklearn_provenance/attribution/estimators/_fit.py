@@ -17,7 +17,7 @@ from ..._utils.fitted import column_of_targets, predicts_numbers, resolve
 from ..._utils.kept import Kept
 from ..._utils.labels import positions
 from ..._utils.modules import state_sums
-from ..._utils.rows import axis_names, check_rows, copied, n_rows
+from ..._utils.rows import as_given, axis_names, check_rows, copied, n_rows
 from ..._utils.training import TrainingData
 from ..._utils.types import Rows, Targets
 from ..features._base import TrainingRows
@@ -74,7 +74,7 @@ class FitMixin:
     def _fit(self, X, y, sample_id):
         """Learn everything, in the order of the picture in CONTRIBUTING.rst."""
         self._check_parameters()
-        check_readable(y, "y")
+        y = as_given(y, "y")
         check_readable(sample_id, "sample_id")
         X = check_rows(self, X, reset=True)
         check_one_target(y)

@@ -13,7 +13,7 @@ from sklearn.utils.validation import column_or_1d
 from ..._utils.arguments import check_flag, check_readable, real, store_arguments
 from ..._utils.kept import MEMORY_LIMIT
 from ..._utils.labels import equal_shares, positions
-from ..._utils.rows import check_rows, n_rows
+from ..._utils.rows import as_given, check_rows, n_rows
 from ..._utils.types import Rows, Targets
 from ...information import density_system, density_system_features
 from ...tangent._cache import Cache
@@ -253,7 +253,7 @@ class GaussianAttributor(BaseAttributor):
         """
         self._check_fitted()
         X = check_rows(self, X)
-        check_readable(y, "y")
+        y = as_given(y, "y")
         check_readable(sample_weight, "sample_weight")
         if self._members:
             return float(np.mean([part.score(X, y, sample_weight) for part in self._members]))

@@ -8,7 +8,7 @@ from tqdm.auto import tqdm
 from ..._utils.arguments import labels_and_k
 from ..._utils.feature_names import column_names
 from ..._utils.labels import positions
-from ..._utils.rows import check_rows, n_rows, shown
+from ..._utils.rows import as_given, check_rows, n_rows, shown
 from ...explanation import Explanation
 from ..objectives._column_parts import ColumnParts
 from ..objectives._minima import dense_row, label_of
@@ -109,7 +109,7 @@ class ConvexInfluenceMixin:
     def _labels(self, X, y):
         """Return positions of labels, predicted where y is None; None for a regressor."""
         if y is not None:
-            y = column_or_1d(y)
+            y = column_or_1d(as_given(y, "y"))
             check_consistent_length(np.empty(n_rows(X)), y)
         if not hasattr(self, "classes_"):
             return None

@@ -13,8 +13,9 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, column_or_1d
 from torch import nn
 
+from ..._utils.arguments import check_readable
 from ..._utils.fitted import column_of_targets, is_fitted, predicts_numbers, resolve
-from ..._utils.rows import axis_names, check_rows, n_rows
+from ..._utils.rows import as_given, axis_names, check_rows, n_rows
 from ..._utils.training import TrainingData
 from ..._utils.types import Rows, Targets
 from ...information._hessians import NoMinimumError
@@ -94,6 +95,7 @@ class InfluenceFitMixin:
         return self
 
     def _fit(self, X, y, sample_id, sample_weight):
+        y = as_given(y, "y")
         check_one_target(y)
         X = check_rows(self, X, reset=True)
         column = column_of_targets(self.estimator, y)
@@ -102,9 +104,11 @@ class InfluenceFitMixin:
         if sample_id is None:
             sample_id, _ = axis_names(X)
         else:
+            check_readable(sample_id, "sample_id")
             sample_id = column_or_1d(sample_id)
             check_consistent_length(y, sample_id)
         if sample_weight is not None:
+            check_readable(sample_weight, "sample_weight")
             sample_weight = _check_sample_weight(
                 sample_weight, np.empty((len(y), 1)), dtype=np.float64, ensure_non_negative=True
             )

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.sparse import csr_matrix, issparse
 
-from ..._utils.numeric import as_given
-from ..._utils.rows import take_rows
+from ..._utils.rows import as_given, take_rows
 from ..models._single_output import SingleOutput
 from ..objectives._minima import dense_row, output_blocks
 from ..objectives._responses import BinaryLogit, OneVsRestLogit, Prediction, Softmax

@@ -6,7 +6,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 
 from ..._utils.feature_names import names_out
-from ..._utils.numeric import as_given
+from ..._utils.rows import as_given
 from ._base import SUPPORTED, FittedModel, adapt
 
 

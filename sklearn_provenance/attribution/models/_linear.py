@@ -9,7 +9,8 @@ from sklearn.linear_model._base import LinearClassifierMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import nn
 
-from ..._utils.numeric import as_given, as_ndarray
+from ..._utils.numeric import as_ndarray
+from ..._utils.rows import as_given
 from ...tangent._read_logits import binary_logits
 from ._base import FittedModel, Linear, adapt
 

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from ..._utils.numeric import as_given
-from ..._utils.rows import image_layout, shown
+from ..._utils.rows import as_given, image_layout, shown
 from ...provenance import ProvenanceClassifier, ProvenanceRegressor
 from ...provenance._class_logits import OutputBranch, SingleBranch, class_branch
 from ._base import FittedModel, adapt

@@ -19,7 +19,8 @@ from sklearn.tree import BaseDecisionTree
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ..._utils.fitted import predicts_numbers
-from ..._utils.numeric import as_given, as_ndarray
+from ..._utils.numeric import as_ndarray
+from ..._utils.rows import as_given
 from ._base import FittedModel, adapt, predicting_model
 
 

@@ -5,13 +5,15 @@ from dataclasses import dataclass, replace
 from functools import singledispatch
 
 import numpy as np
+import torch
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ..._utils.families import import_family
 from ..._utils.labels import positions
-from ..._utils.numeric import as_given
+from ..._utils.numeric import as_ndarray
+from ..._utils.rows import as_given
 from ...information._newton import ConvexProblem
 from ._responses import Response
 
@@ -126,8 +128,8 @@ class Validated:
 
     def __call__(self, X):
         X = as_given(X)
-        if hasattr(X, "cpu"):  # a tensor
-            X = X.cpu().numpy()
+        if isinstance(X, torch.Tensor):
+            X = as_ndarray(X)
         return validate_data(self.estimator, X, reset=False, dtype=np.float64, accept_sparse="csr")
 
 

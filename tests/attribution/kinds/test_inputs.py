@@ -10,13 +10,16 @@ import pytest
 import torch
 from scipy.sparse import csc_array, csr_matrix
 from sklearn import config_context
-from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from torch import nn
 
+from sklearn_provenance.attribution import InfluenceAttributor, InfoGainAttributor
+
+from ..test_estimator_checks import ATTRIBUTORS as OF_ESTIMATORS
 from .conftest import (
     ATTRIBUTORS,
     N_FEATURES,
@@ -92,6 +95,38 @@ def test_forms_for_estimators(name, kind, data):
     for form in (FORMS["tensor"], FORMS["pandas"], SPARSE["csr"]):
         found = answers(make(name, model).fit(form(X), y), form(queries))
         assert_same(found, expected, exact=False, rtol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore:.*have fewer than k=3 candidates")
+@pytest.mark.parametrize("attributor", OF_ESTIMATORS, ids=lambda a: type(a).__name__)
+def test_tensors_for_every_attributor(attributor, data):
+    """Those with a gradient are read; those that hold no values, or not all, are refused."""
+    X, y, queries = data
+    fitted = clone(attributor).fit(X, y)
+    names = [name for name in calls(fitted, queries) if hasattr(fitted, name)]
+    again = clone(attributor).fit(FORMS["tensor"](X), y)
+    for name in names:
+        expected = answers_of(fitted, queries, name)
+        found = answers_of(again, FORMS["tensor"](queries), name)
+        assert_same(found, expected, exact=False, rtol=1e-4, atol=1e-6)  # single precision
+    meta = torch.empty(queries.shape, device="meta")
+    for rows in (meta, torch.tensor(queries).to_sparse()):
+        for name in names:
+            with pytest.raises(ValueError, match="X must be a dense tensor with values; got"):
+                answers_of(fitted, rows, name)
+        with pytest.raises(ValueError, match="X must be a dense tensor with values; got"):
+            clone(attributor).fit(rows, y[: len(queries)])
+
+
+@pytest.mark.parametrize("cls", [InfluenceAttributor, InfoGainAttributor])
+def test_targets_with_a_gradient_are_read(cls, data):
+    X, _, queries = data
+    y = X @ np.ones(N_FEATURES, dtype=np.float32)
+    targets = torch.tensor(y, requires_grad=True)
+    expected = cls(Ridge()).fit(X, y).attribute(queries)
+    np.testing.assert_allclose(cls(Ridge()).fit(X, targets).attribute(queries), expected)
+    with pytest.raises(ValueError, match="y must be a dense tensor with values"):
+        cls(Ridge()).fit(X, targets.to("meta"))
 
 
 @every_attributor
