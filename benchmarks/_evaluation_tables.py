@@ -170,7 +170,17 @@ def regression_protocols(frame, folder):
     return table.loc[lines, measures].fillna("").reset_index()
 
 
+def scoreboard(frame, folder):
+    """Mean score over seeds of each method and criterion, and what chance reaches."""
+    by_criterion = {"columns": "criterion", "sort": False}
+    scores = frame.pivot_table("score", "method", **by_criterion)
+    scores.loc["(chance)"] = frame.groupby("criterion")["chance"].mean()
+    scores.columns = [name.replace("_", " ") for name in scores.columns]
+    return scores.map("{:.2f}".format).reset_index()
+
+
 TABLES = (
+    scoreboard,
     brittleness_noise,
     brittleness_methods,
     backdoor,

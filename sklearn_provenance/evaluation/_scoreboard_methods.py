@@ -23,6 +23,7 @@ class Method:
     def __init__(self, name):
         self.name = name
         self._known = {}
+        self._asked = set()
 
     def scores(self, problem):
         """Return scores of all rows for each query, larger for rows that speak for it.
@@ -37,6 +38,7 @@ class Method:
         ndarray of shape (n_queries, n_rows)
             Finite numbers.
         """
+        self._asked.add(problem.name)
         if problem not in self._known:
             shape = (problem.n_queries, problem.n_rows)
             scores = check_numbers(
@@ -67,15 +69,14 @@ class Method:
 
     def suspicion(self, problem):
         """Return the score of each training row for itself, (n_rows,)."""
-        about_rows = problem.about_rows()
-        scores = np.diagonal(self.scores(about_rows))
+        scores = np.diagonal(self.scores(problem.about_rows))
         if problem.are_numbers:
             return np.abs(scores)
         return scores
 
     def disagreement(self, problem, k):
         """Return the share of each row's first k other rows that have another label, (n_rows,)."""
-        scores = self.scores(problem.about_rows()).copy()
+        scores = self.scores(problem.about_rows).copy()
         np.fill_diagonal(scores, -np.inf)
         rows = np.argsort(-scores, axis=1, kind="stable")[:, :k]
         values = np.take_along_axis(scores, rows, 1)
@@ -83,8 +84,20 @@ class Method:
         return label_disagreement(explanation, problem.y)
 
     def forget(self):
-        """Drop what is known of all problems but the user's own."""
-        self._known = {p: v for p, v in self._known.items() if p.name == "given"}
+        """Drop what is known of problems that were not asked about since the last call.
+
+        The user's own problem stays. Two criteria that follow each other and share a problem share
+        what is known of it.
+
+        Returns
+        -------
+        set of str
+            Names of the problems that stay.
+        """
+        kept = self._asked | {"given"}
+        self._known = {p: v for p, v in self._known.items() if p.name in kept}
+        self._asked = set()
+        return kept
 
 
 class AttributorMethod(Method):
@@ -106,6 +119,7 @@ class AttributorMethod(Method):
         """Return a clone that explains the model of a problem by its rows."""
         if problem.are_numbers:
             candidates = "all"
+        self._asked.add(problem.name)
         key = problem.name, candidates
         if key not in self._fitted:
             parameters = {n: clone(v, safe=False) for n, v in self._parameters.items()}
@@ -132,8 +146,9 @@ class AttributorMethod(Method):
         return label_disagreement(self.fitted(problem).explain(k=k), problem.y)
 
     def forget(self):
-        super().forget()
-        self._fitted = {key: a for key, a in self._fitted.items() if key[0] == "given"}
+        kept = super().forget()
+        self._fitted = {key: a for key, a in self._fitted.items() if key[0] in kept}
+        return kept
 
 
 class FunctionMethod(Method):

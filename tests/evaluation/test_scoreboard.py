@@ -327,3 +327,27 @@ def test_errors_of_functions_say_where_they_arose():
     with pytest.raises(ValueError, match="no scores today") as caught:
         scoreboard({"broken": broken}, *DATA, model=MODEL, criteria=["subclass"])
     assert caught.value.__notes__ == ["While measuring 'broken' by 'subclass'."]
+
+
+def test_neighbouring_criteria_share_what_they_ask_for():
+    n_calls = {"function": 0}
+
+    def counted(*arguments):
+        n_calls["function"] += 1
+        return products(*arguments)
+
+    class CountedAttributor(RepSimAttributor):
+        n_fits = 0
+
+        def fit(self, rows, labels):
+            type(self).n_fits += 1
+            return super().fit(rows, labels)
+
+    methods = {"function": counted, "attributor": CountedAttributor(MODEL)}
+    call = {"model": MODEL, "baselines": False}
+    names = ["label_errors", "label_disagreement", "subclass"]
+    together = scoreboard(methods, *DATA, criteria=names, **call)
+    assert n_calls["function"] == CountedAttributor.n_fits == 2  # wrong labels, and groups
+    for name in names:
+        alone = scoreboard(methods, *DATA, criteria=[name], **call)
+        np.testing.assert_array_equal(together.values[name], alone.values[name])

@@ -2,6 +2,7 @@
 
 import copy
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -69,8 +70,9 @@ class Problem:
         """Predict labels or numbers of the queries."""
         return np.asarray(adapt(self.model).predict(self.X_queries))
 
+    @cached_property
     def about_rows(self):
-        """Make the training rows the queries, at their own labels."""
+        """The problem whose queries are the training rows, at their own labels."""
         return replace(self, X_queries=self.X, y_queries=self.y, of_given=None)
 
     def with_model(self, model, name):
