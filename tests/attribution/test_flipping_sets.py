@@ -362,10 +362,22 @@ class TestNetworks:
             attributor.certify(Xi[:2], sets)
 
 
+def test_predictions_that_change_with_all_rows_are_told(attributor, sets):
+    every = np.vstack([QUERIES, FAR])
+    assert "so do" not in repr(attributor.certify(every, sets, n_random=0))
+    margins = [[0.1, 0, -0.1]]
+    labels = 1 - MODEL.predict(QUERIES[:1])
+    other = FlippingSets([[3, 8]], [[0.1, 0.1]], margins=margins, query_labels=labels)
+    text = repr(attributor.certify(QUERIES[:1], other, n_random=0))
+    assert "so do 100 % of those with all rows" in text
+
+
 class TestRefusals:
     def test_sets_of_other_queries(self, attributor, sets):
         with pytest.raises(ValueError, match="what flipping_set returned for these 1 queries"):
             attributor.certify(QUERIES[:1], sets)
+        with pytest.raises(ValueError, match="but it was given other rows"):
+            attributor.certify(np.vstack([FAR, QUERIES]), sets)
         with pytest.raises(ValueError, match="at least one query"):
             attributor.certify(FAR, sets[3:])
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+from scipy.sparse import issparse
 from sklearn.utils import check_random_state
 
 from ..._utils.displays import LinesDisplay
@@ -132,6 +133,7 @@ def certificate(copies, sets, compared, response):
     flips = read.changed(flat, own).reshape(len(removed), -1)
     full = copies.full[:, queries]  # (n_repetitions, n_sets, ...)
     before = np.stack([read.margins(values, queries) for values in full])
+    changed_before = np.mean([read.changed(values, queries) for values in full])
     before, after = before.mean(0), after.mean(1)
     realised, predicted = after[~is_random], sets.predicted[queries]
     start = sets.margins[queries, 0]
@@ -163,6 +165,12 @@ def certificate(copies, sets, compared, response):
         f"rows: R² of predicted and realised margins {r2:.3f}, "
         f"{100 * values['flipped'].mean():.0f} % of the trainings change the prediction"
     )
+    if changed_before:
+        # Nothing was removed, so that the change is due to the training.
+        text += (
+            f", but so do {100 * changed_before:.0f} % of those with all rows: the copies are not "
+            "trained as the model was that is explained"
+        )
     return Result(
         text,
         Table({"query": queries}, values),
@@ -200,6 +208,19 @@ class _Reader:
             return outputs.argmax(1) != self.columns[queries]
         above = self.margins(outputs, queries) > self.sets.threshold
         return above != (self.sets.margins[queries, 0] > self.sets.threshold)
+
+
+def check_queries(sets, X):
+    """Raise a ValueError if sets were found for other rows of numbers than X."""
+    if sets.queries is None or issparse(X) or issparse(sets.queries):
+        return
+    asked, found = np.asarray(X), np.asarray(sets.queries)
+    if asked.dtype.kind not in "biuf" or found.dtype.kind not in "biuf":
+        return
+    if asked.shape == found.shape and not np.allclose(asked, found, equal_nan=True):
+        raise ValueError(
+            "sets must be what flipping_set returned for these queries, but it was given other rows"
+        )
 
 
 def explained_variance(predicted, realised):

@@ -14,7 +14,7 @@ from ..._utils.types import Device, Path, RandomState, Rows
 from ...retraining import Recipe
 from ..objectives._minima import dense_row, label_of
 from ..objectives._picks import greedy_removals
-from ._certificate import RemovalsOfModels, certificate, random_sets
+from ._certificate import RemovalsOfModels, certificate, check_queries, random_sets
 from ._flipping_sets import FlippingSets
 from ._influence_checks import check_removed
 from ._paths import padded_paths
@@ -192,6 +192,7 @@ class FlippingMixin:
                 f"sets must be what flipping_set returned for these {n_rows(X)} queries; got "
                 f"{type(sets).__name__} of {getattr(sets, 'n_queries', 'unknown')} queries"
             )
+        check_queries(sets, X)
         if not whole(0).is_satisfied_by(n_random):
             raise ValueError(f"n_random must be an integer of at least 0, got {n_random!r}")
         check_removed(sets.indices, len(self.training_.y), n_rows(X))
