@@ -141,6 +141,8 @@ class LeaveOneOut:
             drift += amount[:, None] * np.asarray(problem.design[rows] @ direction.T)
         moved = drift - np.einsum("mkl,ml->mk", cross, gradients)  # q
         coefficients = np.einsum("mkl,ml->mk", gains, moved) - gradients
+        # A step from the minimum is finite there, but what it goes to is not.
+        coefficients[problem.last_of_class(minimum.removed)[rows]] = np.nan
         return _Kind(
             rows=rows,
             inverse=inverse,
@@ -190,7 +192,7 @@ class LeaveOneOut:
         Returns
         -------
         ndarray of shape (n, K)
-            Differences; nan for rows that are left out already.
+            Differences; nan for rows that are left out already or are the last of their class.
         """
         return self.changes_of(query[None])[0]
 
@@ -235,6 +237,7 @@ class LeaveOneOut:
             If there is no unique minimum without it.
         """
         removed = np.append(self.minimum.removed, row)
+        self.problem.check_classes_left(removed)
         theta = self.parameters(np.array([row]))[0]
         if not np.isfinite(theta).all():
             raise NoMinimumError("the row alone determines a parameter")
@@ -306,7 +309,8 @@ class LeaveOneOut:
         Returns
         -------
         ndarray of shape (m, K, d)
-            Parameters; nan where the problem without the row is singular.
+            Parameters; nan where the problem without the row is singular, or the row is the last
+            of its class.
         """
         theta = np.empty((len(rows), *self.minimum.theta.shape))
         left = np.zeros(len(rows))  # the last step as a part of the first

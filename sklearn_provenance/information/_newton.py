@@ -88,6 +88,9 @@ class ConvexProblem:
         Whether the loss is an average, so that ρ falls with the mass of the rows.
     balance : Balance, default=None
         Class weights that change with the rows.
+    class_of : ndarray of int of shape (n,), default=None
+        Class of each row. Without the last row of one the model would be another, so that there
+        is no answer. None for numbers.
     gauge : ndarray of shape (d,), default=None
         Columns, as booleans, whose parameters may all change by the same amount over the outputs
         with no effect: of a multinomial loss where there is no penalty.
@@ -102,6 +105,7 @@ class ConvexProblem:
     masses: np.ndarray | None = None
     averaged: bool = False
     balance: Balance | None = None
+    class_of: np.ndarray | None = None
     gauge: np.ndarray | None = None
 
     @property
@@ -127,8 +131,47 @@ class ConvexProblem:
         masses[removed] = 0
         return masses
 
+    @cached_property
+    def _rows_that_hold_classes(self):
+        """Booleans (n,), one array for each thing of which every class must keep a row.
+
+        A class must keep a row, and where its intercept or coefficients are free, a row with
+        weight: they run to infinity otherwise. A quadratic loss bounds them.
+        """
+        holding = [np.ones(self.n_rows, dtype=bool)]
+        if not self.loss.quadratic and not (self.penalty > 0).all():
+            holding.append(self.weights > 0)
+        return holding
+
+    def last_of_class(self, removed):
+        """Return which rows (n,) are the last of their class once some are removed."""
+        last = np.zeros(self.n_rows, dtype=bool)
+        if self.class_of is None:
+            return last
+        for holding in self._rows_that_hold_classes:
+            held = holding.copy()
+            held[removed] = False
+            left = np.bincount(self.class_of[held], minlength=self.class_of.max() + 1)
+            last |= held & (left[self.class_of] == 1)
+        return last
+
+    def check_classes_left(self, removed):
+        """Refuse to remove all rows of a class that has some."""
+        if self.class_of is None:
+            return
+        for holding in self._rows_that_hold_classes:
+            held = holding.copy()
+            held[removed] = False
+            gone = np.setdiff1d(self.class_of[holding], self.class_of[held])
+            if len(gone):
+                raise NoMinimumError(
+                    f"every class must keep a row with weight, but none of class number {gone[0]} "
+                    "is left"
+                )
+
     def reweighted(self, removed):
         """Return weights (n,) of rows and the factor ρ of the penalty without some rows."""
+        self.check_classes_left(removed)
         masses = self.masses_without(removed)
         weights = self.weights.copy()
         weights[removed] = 0

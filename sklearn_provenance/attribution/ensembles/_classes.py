@@ -40,7 +40,8 @@ class Normalised:
             return np.stack([1 - last(outputs[0]), last(outputs[0])], -1)
         p = np.stack([last(output) for output in outputs], -1)
         total = p.sum(-1, keepdims=True)
-        return np.divide(p, total, out=np.zeros_like(p), where=total > 0)
+        # nan, where a part has no answer, stays nan.
+        return np.divide(p, total, out=np.zeros_like(p), where=total != 0)
 
 
 @dataclass(frozen=True)

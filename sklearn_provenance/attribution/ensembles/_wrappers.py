@@ -45,12 +45,17 @@ class Calibrated:
         return sum(map(self._calibrate, self.pairs, outputs)) / len(outputs)
 
     def _calibrate(self, pair, output):
-        shape, flat = output.shape[:-1], output.reshape(-1, output.shape[-1])
+        flat = output.reshape(-1, output.shape[-1])
+        known = ~np.isnan(flat).any(1)  # isotonic regression refuses nan
+        values = flat[known]
         if flat.shape[1] == 1:
-            flat = flat[:, 0]
+            values = values[:, 0]
         told = copy.copy(pair)
-        told.estimator = _Told(pair.estimator.classes_, self.method, flat)
-        return told.predict_proba(np.empty((len(flat), 1))).reshape(*shape, -1)
+        told.estimator = _Told(pair.estimator.classes_, self.method, values)
+        probabilities = told.predict_proba(np.empty((len(values), 1)))
+        calibrated = np.full((len(flat), probabilities.shape[1]), np.nan)
+        calibrated[known] = probabilities
+        return calibrated.reshape(*output.shape[:-1], -1)
 
 
 @ensemble.register(CalibratedClassifierCV)

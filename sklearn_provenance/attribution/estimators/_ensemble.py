@@ -1,5 +1,6 @@
 """Ensembles: what their parts say of the training rows, put together as the parts are."""
 
+import warnings
 from typing import Any, NoReturn
 
 import numpy as np
@@ -12,7 +13,7 @@ from ..._utils.fitted import predicts_numbers
 from ..._utils.kept import MEMORY_LIMIT
 from ..._utils.numeric import as_ndarray
 from ..._utils.rows import check_rows
-from ..._utils.types import Rows
+from ..._utils.types import Rows, Targets
 from ..features._queries import QueryRows
 from ..models import FittedModel
 from ..rules._ensemble import EnsembleRemovalRule, EnsembleWeightRule
@@ -77,6 +78,8 @@ class EnsembleAttributor(PointwiseAttributor, auto_wrap_output_keys=None):
       change by degrees with a row.
     - *Bagging*: each part has seen its own sample of rows and columns. Without a row, a part
       that has drawn it is trained on the rest of its sample; no other rows are drawn in its place.
+      A row that is the last of its class in a sample has a score of nan: without it that part would
+      be a model of fewer classes, which is no step away from the one that is there.
       ``explain()`` without X takes, for weights, the parts that have not drawn the row.
     - *Stacking*: the final estimator is explained in the predictions that it takes, which are held
       fixed. Those of the training rows are made again by cross-validation, as ``fit`` made them.
@@ -153,6 +156,46 @@ class EnsembleAttributor(PointwiseAttributor, auto_wrap_output_keys=None):
         if self.kind_ == "weights":
             return EnsembleWeightRule(self._decomposition)
         return EnsembleRemovalRule(self._decomposition, self.memory_limit)
+
+    def attribute(self, X: Rows, y: Targets | None = None) -> NDArray[np.float64]:
+        """Score every training row alone.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_queries, ...)
+            Queries.
+        y : array-like of shape (n_queries,), default=None
+            Labels to explain; None explains the predicted ones.
+
+        Returns
+        -------
+        scores : ndarray of shape (n_queries, n_train)
+            Weights or falls; nan where a row is no candidate of a query, or a part has no answer
+            without it. A warning tells how many rows of the second kind there are.
+        """
+        scores = super().attribute(X, y)
+        if self.kind_ == "removal":
+            self._warn_of_no_answer(scores, X, y)
+        return scores
+
+    def _warn_of_no_answer(self, scores, X, y):
+        """Warn of candidates without which a part has no answer."""
+        unknown = np.isnan(scores)
+        if unknown.any() and self.candidates_ == "same_class":
+            labels = self.predict(X)
+            if y is not None:
+                labels = as_ndarray(y)
+            unknown &= labels[:, None] == as_ndarray(self.training_.y)
+        rows = np.flatnonzero(unknown.any(0))
+        if len(rows):
+            warnings.warn(
+                f"a part of {type(self.estimator_).__name__} has no answer without one of "
+                f"{len(rows)} rows, row {rows[0]} among them; their scores are nan. Such a row is "
+                "the last of its class among those that the part has seen, alone determines a "
+                "parameter, or is alone in its leaves",
+                UserWarning,
+                stacklevel=3,
+            )
 
     def weights(self, X: Rows) -> csr_matrix:
         """Compute the weights of all training rows in predictions, as a sparse matrix.

@@ -48,14 +48,40 @@ def check_classes_left(classes, y, rows):
         )
 
 
-def warn_of_nan(drops):
-    """Warn of the rows that have no score."""
+def warn_of_nan(drops, labels=None):
+    """Warn of the rows that have no score, and say why.
+
+    Parameters
+    ----------
+    drops : ndarray of shape (n_queries, n_train)
+        Scores.
+    labels : ndarray of shape (n_train,), default=None
+        Labels of training rows; None for numbers.
+    """
     rows = np.flatnonzero(np.isnan(drops).any(0))
-    if len(rows):
-        warnings.warn(
-            f"the objective has no unique minimum without one of {len(rows)} rows, row {rows[0]} "
-            "among them; their scores are nan. Such a row alone determines a parameter, or is the "
-            "last of its class",
-            UserWarning,
-            stacklevel=3,
-        )
+    if not len(rows):
+        return
+    reason = "Such a row alone determines a parameter, or is the last of its class"
+    if labels is not None:
+        _, classes, counts = np.unique(labels, return_inverse=True, return_counts=True)
+        last = rows[counts[classes[rows]] == 1]
+        if len(last):
+            reason = f"{_listed(last)} of its class, which the model would not know then"
+        if 0 < len(last) < len(rows):
+            reason += "; others alone determine a parameter, or are the last with a weight"
+    warnings.warn(
+        f"the objective has no unique minimum without one of {len(rows)} rows, row {rows[0]} "
+        f"among them; their scores are nan. {reason}",
+        UserWarning,
+        stacklevel=3,
+    )
+
+
+def _listed(last):
+    """Say that rows are the last ones, naming ten of them."""
+    if len(last) == 1:
+        return f"Row {last[0]} is the last"
+    named = ", ".join(map(str, last[:10]))
+    if len(last) > 10:
+        named += f" and {len(last) - 10} more"
+    return f"Each of the rows {named} is the last"

@@ -30,7 +30,10 @@ class ConvexInfluenceMixin:
             drops = minima.drops(designs, labels)
         else:
             drops = self._rows.drops(designs, labels)
-        warn_of_nan(drops)
+        train_labels = None
+        if labels is not None:
+            train_labels = self.training_.y
+        warn_of_nan(drops, train_labels)
         if self.candidates == "same_class":
             drops[~self._candidates(labels)] = np.nan
         return drops

@@ -133,13 +133,13 @@ def _(estimator, X, y, sample_weight=None):
     if len(classes) > 2:
         processes = estimator.base_estimator_.estimators_
     parts = tuple(
-        _latent(process, X, marks(labels, positive))
+        _latent(process, X, labels, positive)
         for process, positive in zip(processes, positive_classes(len(classes)), strict=True)
     )
     return Objective(parts, decisions(len(classes)), prepare, classes, (KERNEL,))
 
 
-def _latent(process, X, targets):
+def _latent(process, X, labels, positive):
     """State the problem whose minimum is the mode of the latent function, Algorithm 3.1 of GPML."""
     kernel = CovarianceKernel(process.kernel_)
     if not np.allclose(process.kernel_.diag(X), kernel.diagonal(X)):
@@ -149,7 +149,8 @@ def _latent(process, X, targets):
         X,
         kernel,
         lambda pivots: kernel(pivots, process.X_train_) @ gradient,
-        targets=targets,
+        targets=marks(labels, positive),
         loss=LogisticLoss(),
         weights=np.ones(len(X)),
+        class_of=labels,
     )

@@ -101,6 +101,7 @@ def _objective(estimator, X, y, sample_weight, strength, l1_ratio):
         unit=strength,
         masses=masses,
         balance=balance,
+        class_of=labels,
     )
     stated = Objective((part,), response, prepare, np.asarray(estimator.classes_))
     if l1_ratio:

@@ -73,6 +73,7 @@ def _(estimator, X, y, sample_weight=None):
             loss=loss,
             weights=weights,
             balance=balance,
+            class_of=labels,
             averaged=True,
         )
         parts.append(part)

@@ -144,6 +144,7 @@ def _classifier(estimator, X, y, sample_weight, strength):
             loss=SquaredLoss(),
             weights=weights,
             balance=balance,
+            class_of=labels,
         )
         for k, positive in enumerate(positive_classes(len(classes)))
     )

@@ -42,6 +42,7 @@ def _(estimator, X, y, sample_weight=None):
             weights=estimator.C * weights,
             masses=masses,
             balance=balance,
+            class_of=labels,
         )
         parts.append(part)
     return Objective(tuple(parts), decisions(len(classes)), prepare, classes)
