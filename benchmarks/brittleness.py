@@ -3,12 +3,14 @@
 `--study methods`: every method. `--study noise`: InfoGain and InfoLoss over the noise variance, in
 units of the mean kernel diagonal, and what the log predictive density of 2000 test images says of
 the same values. `--study ridge`: InfluenceAttributor over λ, picking jointly and by scores alone.
+`--study record`: the methods that matter, over more queries and seeds. Compare numbers of one query
+and seed only with each other: on another machine the same training ends a little differently.
 
 Protocol of the paper: 15000 training images, 784-512-256-10 ReLU network without biases, 20 epochs
 of SGD from the same weights in the same order of rows. Test images that the network gets right are
-the queries. The paper has 100 queries and sizes 50 100 150 200 250 300, which takes a GPU; queries
-and sizes that come later add to the file. What is finished is in the CSV file, a method at a time,
-and with `--store FOLDER` every single copy: the script may be stopped and started again.
+the queries. The paper has 100 queries and sizes 50 100 150 200 250 300, which takes a GPU; queries,
+sizes and seeds that come later add to the file. What is finished is in the CSV file, a method at a
+time, and with `--store FOLDER` every single copy: the script may be stopped and started again.
 """
 
 import tempfile
@@ -67,6 +69,19 @@ def methods_study(network):
     }
 
 
+def record_study(network):
+    return {
+        **influence(network),
+        "EK-FAC": methods.EKFACAttributor(network),
+        "TRAK": methods.TRAKAttributor(network, n_components=4096),
+        "RelatIF": methods.RelatIFAttributor(network, features=SKETCH),
+        "InfoLoss": InfoLossAttributor(network),
+        "InfoGain": InfoGainAttributor(network),
+        "TRAK, ridge 1e-6": methods.TRAKAttributor(network, n_components=4096, ridge=1e-6),
+        "Random": methods.RandomAttributor(network, random_state=0),
+    }
+
+
 def ridge_study(network):
     studied = {}
     for selection in ("greedy", "additive"):
@@ -100,6 +115,7 @@ STUDIES = {
     "noise": (noise_study, [150]),
     "methods": (methods_study, [50, 150, 300]),
     "ridge": (ridge_study, [150, 300]),
+    "record": (record_study, [150, 300]),
 }
 
 
@@ -108,6 +124,8 @@ def main():
     arguments.add_argument("--study", choices=STUDIES, default="methods")
     arguments.add_argument("--queries", type=int, default=10)
     arguments.add_argument("--sizes", type=int, nargs="+", default=None)
+    arguments.add_argument("--seed", type=int, default=0, help="of weights and order of rows")
+    arguments.add_argument("--methods", nargs="+", default=None, help="default: all of the study")
     arguments.add_argument("--store", type=Path, default=None)
     options = parse(arguments)
     n_train, epochs, n_queries = (2000, 5, 6) if options.quick else (15_000, 20, options.queries)
@@ -115,19 +133,24 @@ def main():
     sizes = options.sizes or ([30] if options.quick else sizes)
     recipe = replace(MLP_RECIPE, max_epochs=epochs)
     results = Results(
-        f"brittleness_{options.study}", ["method", "n_train", "epochs", "query", "size"]
+        f"brittleness_{options.study}", ["method", "seed", "n_train", "epochs", "query", "size"]
     )
     images, y = load_fashion_mnist("train", return_X_y=True)
     X, y = as_inputs(images[:n_train]).to(DEVICE), y[:n_train]
     images, labels = load_fashion_mnist("test", return_X_y=True)
-    network = train(mlp().to(DEVICE), X, torch.as_tensor(y, device=DEVICE), recipe)
+    seed = options.seed
+    network = train(
+        mlp(seed=seed).to(DEVICE), X, torch.as_tensor(y, device=DEVICE), recipe, seed=seed
+    )
     # The same queries for every study: the first of a shuffle that the network gets right.
     order = np.random.default_rng(0).permutation(len(labels))[: 3 * n_queries]
     with torch.no_grad():
         predicted = network(as_inputs(images[order]).to(DEVICE)).argmax(1).cpu().numpy()
     queries = order[predicted == labels[order]][:n_queries]
-    for name, attributor in study(network).items():
-        case = {"method": name, "n_train": n_train, "epochs": epochs}
+    studied = study(network)
+    for name in options.methods or studied:
+        attributor = studied[name]
+        case = {"method": name, "seed": seed, "n_train": n_train, "epochs": epochs}
         missing = [
             q for q in queries if not all(results.has(**case, query=q, size=s) for s in sizes)
         ]
@@ -139,11 +162,12 @@ def main():
             y,
             as_inputs(images[missing]),
             labels[missing],
-            model=mlp(),
+            model=mlp(seed=seed),
             sizes=sizes,
             recipe=recipe,
+            seeds=seed,
             early_stop=False,
-            store=options.store and options.store / f"{n_train}-{epochs}-{missing[0]}",
+            store=options.store and options.store / f"{n_train}-{epochs}-{seed}-{missing[0]}",
             verbose=True,
         )
         for row in result.to_frame().to_dict("records"):
