@@ -19,9 +19,9 @@ PYTEST = PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest \
 test: $(VENV)/.test lint
 	$(PYTEST)
 
-# Counting covered lines makes the tests half as long again.
+# Counting covered lines and branches makes the tests half as long again.
 coverage: $(VENV)/.test
-	$(PYTEST) --cov --cov-report=term:skip-covered
+	$(PYTEST) --cov --cov-report=term:skip-covered --cov-fail-under=99
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .

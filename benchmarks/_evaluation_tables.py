@@ -50,6 +50,32 @@ def brittleness_noise(frame, folder):
     )
 
 
+def brittleness_record(frame, folder):
+    """Drops over queries and seeds, and how far influence is ahead on the same query and seed."""
+    drop = frame.pivot(index=["method", "seed", "query"], columns="size", values="margin_drop")
+    fell = frame.pivot_table(index="method", columns="size", values="flipped", aggfunc="mean")
+    lines = []
+    for method in frame["method"].unique():
+        drops = drop.loc[method]
+        ahead = drop.loc["influence"] - drops  # nan where one of them has not been run
+        line = {"method": method, "queries": len(drops)}
+        for size in drop.columns:
+            line[f"fell, {size}"] = f"{fell.loc[method, size]:.2f}"
+        for size in drop.columns:
+            line[f"drop, {size}"] = mean_and_error(drops[size])
+        for size in drop.columns:
+            line[f"influence ahead, {size}"] = mean_and_error(ahead[size])
+        if method == "influence":
+            line |= {f"influence ahead, {size}": "" for size in drop.columns}
+        lines.append(line)
+    return pd.DataFrame(lines)
+
+
+def mean_and_error(values, digits=2):
+    """Text "mean ± standard error"."""
+    return plus_minus([values.mean()], [values.sem()], digits)[0]
+
+
 def brittleness_methods(frame, folder):
     """Drops at each size, and those of the same query that random rows cause taken off."""
     names, sizes = list(frame["method"].unique()), np.sort(frame["size"].unique())
@@ -183,6 +209,7 @@ TABLES = (
     scoreboard,
     brittleness_noise,
     brittleness_methods,
+    brittleness_record,
     backdoor,
     coreset,
     label_errors,

@@ -87,6 +87,11 @@ class Kept:
     def __contains__(self, key):
         return content_key(key) in self._results
 
+    def free(self, size):
+        """Drop results until others of that many bytes fit, those that are least needed first."""
+        while self._results and n_bytes(dict(self._results)) + size > self.memory_limit:
+            del self._results[self._least_needed(None)]
+
     def put(self, key, result):
         """Cache a result that was computed together with the one that is being made."""
         self._results[content_key(key)] = result

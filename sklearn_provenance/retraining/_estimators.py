@@ -200,12 +200,16 @@ def _fit_clone(model, X, y, X_eval, mask, seed, read, number):
     """What a clone that is fitted to the rows of a mask says of the evaluation rows."""
     X_eval = copy.deepcopy(X_eval)  # a model may write to its input
     rows = np.flatnonzero(mask)
-    try:
-        model = fitted_clone(model, _safe_indexing(X, rows), y[rows], seed)
-    except Exception as error:
-        error.add_note(f"While fitting copy {number}.")
-        raise
-    return read(model, X_eval)
+    generators = nullcontext()
+    if seed is not None:  # predictions may draw, too: skorch makes a DataLoader
+        generators = restored_generators()
+    with generators:
+        try:
+            model = fitted_clone(model, _safe_indexing(X, rows), y[rows], seed)
+        except Exception as error:
+            error.add_note(f"While fitting copy {number}.")
+            raise
+        return read(model, X_eval)
 
 
 def is_estimator(model):

@@ -388,17 +388,6 @@ class TestRefusals:
         with pytest.raises(ValueError, match="every class must keep a row"):
             attributor.predict_without(QUERIES, np.flatnonzero(Y == 1))
 
-    def test_lists_of_models(self, mlp):
-        with pytest.raises(ValueError, match='must be "auto" or a TangentFeatures for a list'):
-            InfluenceAttributor([mlp], features="exact").fit(X, Y)
-        regressor = MLPRegressor(hidden_layer_sizes=(2,), tol=10.0, max_iter=99).fit(X, Y)
-        with pytest.raises(TypeError, match="must be classifiers; got a regressor"):
-            InfluenceAttributor([regressor]).fit(X, Y)
-        attributor = InfluenceAttributor([mlp, mlp]).fit(X, Y)
-        sets = attributor.flipping_set(QUERIES, max_rows=2)
-        with pytest.raises(ValueError, match="must have one model, but estimator is a list"):
-            attributor.certify(QUERIES, sets)
-
     def test_features_that_say_nothing(self):
         nothing = nn.Sequential(nn.Linear(4, 2, bias=False), nn.Linear(2, 3, bias=False)).double()
         for parameter in nothing.parameters():

@@ -180,6 +180,10 @@ class Features(ABC):
         return self.query(X).matrix().cpu().numpy()
 
 
+# Labels at which rows will be asked for, and bytes that points at several of them may take.
+NOTHING_EXPECTED = ([], 0.0)
+
+
 class TrainingRows:
     """Training rows as points.
 
@@ -199,8 +203,7 @@ class TrainingRows:
     def __init__(self, features, inputs, labels, kept):
         self.features, self.inputs, self.labels = features, inputs, labels
         self._kept = kept
-        self._expected = []
-        self._together = 0.0
+        self._hint = NOTHING_EXPECTED
         first = find_copies(inputs) if features.copies_tie else None
         # First row (n,) that each row is an exact copy of: whatever its label, and with its label.
         self._copies = None if first is None else torch.as_tensor(first)
@@ -232,14 +235,21 @@ class TrainingRows:
         together : float
             Bytes that points at several labels may take.
         """
-        self._expected = list(labels)
-        self._together = together
+        self._hint = (list(labels), together)
+
+    def __getstate__(self):
+        # A hint changes how rows are measured, and not what is found.
+        return vars(self) | {"_hint": NOTHING_EXPECTED}
 
     def _points_at(self, label):
         """Measure all rows at a label, and at others that are expected and not kept."""
-        others = [one for one in self._expected if one != label]
+        expected, together = self._hint
+        others = [one for one in expected if one != label]
         labels = [label, *(one for one in others if ("points", one) not in self._kept)]
-        several = self.features.points_at(self.inputs, labels, self._together)
+        if len(labels) > 1:
+            size = self.features.n_bytes(self.inputs) or 0
+            self._kept.free(min(together, len(labels) * size))
+        several = self.features.points_at(self.inputs, labels, together)
         for one, points in zip(labels, several, strict=False):
             if self._copies is not None:
                 points.equalise(self._copies)

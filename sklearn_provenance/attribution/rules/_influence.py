@@ -42,6 +42,7 @@ class ModelInfluence(GaussianRule):
     def _fit(self):
         super()._fit()
         norms = self.points.norms().cpu()
+        _check_scale(norms)
         residuals, weights = self._working_residuals(norms)
         if self.copies is not None:
             first = first_of(self.copies)
@@ -53,13 +54,7 @@ class ModelInfluence(GaussianRule):
             self.roots = weights.sqrt()
             norms = norms * weights
             residuals = residuals * self.roots
-        scale = norms.mean().item()
-        if not 0 < scale < float("inf"):
-            raise ValueError(
-                "the mean squared norm of the features of training rows must be positive and "
-                f"finite; got {scale:.3g}"
-            )
-        self.ridge *= scale
+        self.ridge *= _check_scale(norms)
         if self.explicit:
             if self.roots is None:
                 features = self.features(3)
@@ -120,6 +115,17 @@ class ModelInfluence(GaussianRule):
         if own is None:
             return self.system.drops(asked, rows).cpu()
         return self.system.drops_without_own(asked, rows, own.to(rows.device)).cpu()
+
+
+def _check_scale(norms):
+    """Return the mean of squared norms, or raise a ValueError if it is no scale."""
+    scale = norms.mean().item()
+    if not 0 < scale < float("inf"):
+        raise ValueError(
+            "the mean squared norm of the features of training rows must be positive and "
+            f"finite; got {scale:.3g}"
+        )
+    return scale
 
 
 class InfluenceRule(Rule):
