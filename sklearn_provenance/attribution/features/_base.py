@@ -181,7 +181,7 @@ class Features(ABC):
 
 
 # Labels at which rows will be asked for, and bytes that points at several of them may take.
-NOTHING_EXPECTED = ([], 0.0)
+NOTHING_EXPECTED: tuple[list, float] = ([], 0.0)
 
 
 class TrainingRows:
