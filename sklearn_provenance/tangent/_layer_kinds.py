@@ -13,7 +13,7 @@ from ._forms import Formed
 from ._layers import Layer, register_layer
 from ._lookup import Lookup
 from ._outer import Outer
-from ._patches import BATCH_NORMS, normalised, unfold
+from ._patches import BATCH_NORMS, normalised, numel_per_output, unfold
 
 
 class _Columns(Layer):
@@ -24,7 +24,7 @@ class _Columns(Layer):
     @staticmethod
     def fan_in(module, role, parameter):
         if role == "weight":
-            return parameter[0].numel()
+            return numel_per_output(parameter)
         return None
 
     @property
@@ -41,7 +41,7 @@ class _Columns(Layer):
         return Formed(torch.cat(columns, 2))
 
     def split(self, matrix):
-        sizes = [p[0].numel() for p in self.weights.values()]
+        sizes = [numel_per_output(p) for p in self.weights.values()]
         parts = zip(self.names.values(), matrix.split(sizes, 2), strict=True)
         return {name: part.flatten(1) for name, part in parts}
 

@@ -64,13 +64,23 @@ def weight_gradient(module, x, y, groups=1):
     return torch.ops.aten.convolution_backward(y, x, weight, None, *how, wanted)[1]
 
 
+def numel_per_output(weight):
+    """Count the numbers of a weight (O, ...) that belong to one output.
+
+    By its shape, and not as ``weight[0].numel()``: indexing a parameter holds Python's lock while
+    it waits for the parameter's own, which a forward pass on another thread may hold while it
+    waits for Python's.
+    """
+    return math.prod(weight.shape[1:])
+
+
 def weight_gradients(module, x, y):
     """Compute the gradients (B, O, channels, *kernel) of each row, see :func:`weight_gradient`.
 
     A call takes some rows as groups of one convolution, few enough that their gradients stay in
     the processor's cache.
     """
-    n_numbers = y.shape[1] * module.weight[0].numel()
+    n_numbers = y.shape[1] * numel_per_output(module.weight)
     step = min(_MOST_GROUPS, cached_rows(4 * n_numbers))
     parts = []
     for i in range(0, len(x), step):

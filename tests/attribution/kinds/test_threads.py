@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
+from torch import nn
 
 from .conftest import (
     ATTRIBUTORS,
@@ -109,6 +110,18 @@ def test_fits_at_once(name, module, data):
     for found in at_once([lambda: make(module).fit(X, y)] * N_THREADS):
         assert_same(answers(found, queries), expected, exact=False)
     assert not changed(before, frozen(module))
+
+
+@every_attributor
+def test_parameters_are_not_indexed(name, data, monkeypatch):
+    """torch waits for a parameter's lock with Python's held; a forward pass may hold the first."""
+    X, y, queries = data
+
+    def refuse(parameter, place):
+        raise AssertionError(f"a parameter is indexed by {place!r}")
+
+    monkeypatch.setattr(nn.Parameter, "__getitem__", refuse, raising=False)
+    answers(ATTRIBUTORS[name].make(network(torch.float64)).fit(X, y), queries)
 
 
 @pytest.mark.parametrize("name", ["gain", "TRAK", "last layer", "EK-FAC"])
