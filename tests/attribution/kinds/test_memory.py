@@ -206,7 +206,7 @@ print(json.dumps({"grown": peak() - before, "done": done}))
     [
         # The kernel of 4000 rows takes 128 MB.
         ("gain", 4000, 100, 20, 1e8, 3e7, True),
-        ("sketch", 4000, 100, 20, 1e8, 4e7, True),
+        ("sketch", 4000, 100, 20, 1e8, 7e7, True),
         ("RelatIF", 4000, 100, 20, 1e8, 3e7, False),
         # Penultimate features take 80 MB, in double precision 160 MB.
         ("RepSim", 20_000, 1000, 20, 8.1e7, 6e7, True),
