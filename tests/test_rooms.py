@@ -110,3 +110,16 @@ def test_architectures_are_seen():
     ):
         assert compared_architectures(code) != [], code
     assert compared_architectures("clf = C(architecture='single_branch')") == []
+
+
+def test_figures_have_few_classes():
+    """A new figure is one of these with other options, or it replaces one of them."""
+    trees = [ast.parse(path.read_text()) for path in files(".")]
+    classes = [n.name for tree in trees for n in ast.walk(tree) if isinstance(n, ast.ClassDef)]
+    assert sorted(name for name in classes if name.endswith("Display")) == [
+        "ClustersDisplay",
+        "ExplanationDisplay",
+        "LinesDisplay",
+        "PointsDisplay",
+        "RowsDisplay",
+    ]

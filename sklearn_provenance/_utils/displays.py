@@ -1,4 +1,4 @@
-"""The two figures of nearly all protocols: lines over an axis, and points with names."""
+"""The figures of nearly all protocols: lines over an axis, and points or a table with names."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
@@ -6,6 +6,7 @@ from typing import Any, Self
 import numpy as np
 
 from .plotting import COLORS, MARKERS, divided, line_style, new_axes, normalised
+from .tables import short_number
 from .types import Axes
 
 
@@ -161,16 +162,20 @@ class LinesDisplay:
 class PointsDisplay:
     """Points with horizontal error bars, one line of the figure for each method or setting.
 
+    With ``shades``, the values are written into a table instead, with a column for each series.
+
     Parameters
     ----------
     values : ndarray of shape (n_series, n_rows)
-        Places of the points. nan is not drawn.
-    errors : ndarray of shape (n_series, n_rows) or (n_series, 2, n_rows)
+        Places of the points, or numbers in the table. nan is not drawn, and a dash in the table.
+    errors : ndarray of shape (n_series, n_rows) or (n_series, 2, n_rows), default=None
         Half the lengths of their bars, or their lengths to the left and to the right.
     rows : sequence of str
         Names of the lines, from top to bottom.
     names : sequence of str, default=None
-        Names of the series in the legend. None leaves the legend out.
+        Names of the series in the legend, or of the columns. None leaves the legend out.
+    shades : ndarray of shape (n_series, n_rows), default=None
+        How dark the cells of a table are, from 0 to 1. None draws points.
     spread : float, default=0.3
         Distance of the first and the last series from the middle of a line.
     style : dict, default=None
@@ -185,20 +190,25 @@ class PointsDisplay:
     Attributes
     ----------
     ax_ : matplotlib Axes
-        Axes with the points.
+        Axes with the points or the table.
     figure_ : matplotlib Figure
         Figure that holds them.
     errorbars_ : list of matplotlib ErrorbarContainer
-        The points of each series.
+        The points of each series; empty with ``shades``.
+    im_ : matplotlib AxesImage
+        The cells, with ``shades``.
+    text_ : ndarray of shape (n_rows, n_series) of matplotlib Text
+        The numbers in the cells, with ``shades``.
     """
 
     def __init__(
         self,
         values: Any,
-        errors: Any,
+        errors: Any = None,
         *,
         rows: Sequence[str],
         names: Sequence[str] | None = None,
+        shades: Any = None,
         spread: float = 0.3,
         style: Mapping[str, Any] | None = None,
         references: Sequence[tuple] = (),
@@ -209,6 +219,7 @@ class PointsDisplay:
         self.errors = errors
         self.rows = rows
         self.names = names
+        self.shades = shades
         self.spread = spread
         self.style = style
         self.references = references
@@ -216,30 +227,45 @@ class PointsDisplay:
         self.legend = legend
 
     def plot(self, ax: Axes = None, **kwargs: Any) -> Self:
-        """Draw the points.
+        """Draw the points or the table.
 
         Parameters
         ----------
         ax : matplotlib Axes, default=None
             Axes to draw in. None makes new ones.
         **kwargs
-            Keywords of the points, passed on to ``ax.errorbar``.
+            Keywords of the points, passed on to ``ax.errorbar``, or of the table, passed on to
+            ``ax.imshow``.
 
         Returns
         -------
         PointsDisplay
-            The display itself, with ``ax_``, ``figure_`` and ``errorbars_`` set.
+            The display itself, with ``ax_``, ``figure_`` and what was drawn.
         """
-        self.ax_ = ax = new_axes(ax)
-        self.figure_ = ax.figure
-        self.errorbars_ = []
+        is_new = ax is None
+        self.ax_ = new_axes(ax)
+        self.figure_ = self.ax_.figure
+        self.errorbars_: list = []
+        if self.shades is None:
+            self._draw_points(self.ax_, normalised({**(self.style or {}), **kwargs}))
+            return self
+        if is_new:
+            n_columns, n_rows = np.shape(self.shades)
+            self.figure_.set_size_inches(2 + 0.75 * n_columns, 1.4 + 0.33 * n_rows)
+        self._draw_table(self.ax_, {**(self.style or {}), **kwargs})
+        return self
+
+    def _draw_points(self, ax, style):
+        """Draw each series with its bars; ``style`` replaces the style of each."""
         places = np.arange(len(self.rows))
         n_series = len(self.values)
         shifts = np.zeros(n_series)
         if n_series > 1:  # points of several series at one place would hide each other
             shifts = np.linspace(-self.spread, self.spread, n_series)
-        style = normalised({**(self.style or {}), **kwargs})
-        for i, (values, errors) in enumerate(zip(self.values, self.errors, strict=True)):
+        for i, values in enumerate(self.values):
+            errors = None
+            if self.errors is not None:
+                errors = self.errors[i]
             keywords = {
                 "linestyle": "none",
                 "color": COLORS[i % len(COLORS)],
@@ -256,7 +282,23 @@ class PointsDisplay:
         ax.set(ylim=(max(len(places), 1) - 0.5, -0.5), **(self.axes or {}))
         if self.names is not None:
             ax.legend(**{"frameon": False, **(self.legend or {})})
-        return self
+
+    def _draw_table(self, ax, style):
+        """Write the values into cells, white on dark ones."""
+        shades = np.ma.masked_invalid(np.transpose(self.shades))  # (n_rows, n_series)
+        style = {"cmap": "Blues", "vmin": 0, "vmax": 1.15, "aspect": "auto"} | style
+        self.im_ = ax.imshow(shades, **style)
+        self.text_ = np.empty(shades.shape, dtype=object)
+        place = {"ha": "center", "va": "center", "fontsize": 9}
+        for (row, column), shade in np.ndenumerate(shades.filled(0.0)):
+            color = "white" if shade > 0.6 else "black"
+            text = short_number(self.values[column][row])
+            self.text_[row, column] = ax.text(column, row, text, color=color, **place)
+        ax.set_xticks(range(len(self.names)), self.names, rotation=35, ha="left", parse_math=False)
+        ax.set_yticks(range(len(self.rows)), self.rows, parse_math=False)
+        ax.tick_params(length=0, top=False, labeltop=True, bottom=False, labelbottom=False)
+        ax.spines[:].set_visible(False)
+        ax.set(**(self.axes or {}))
 
 
 def _draw_reference(ax, x, y, keywords):

@@ -80,6 +80,15 @@ def number_cells(values, width, digits):
     return ["".join(f"{value:{width}.{digits}f}" for value in line) for line in values]
 
 
+def short_number(value):
+    """Write a number in few characters; a dash where there is none."""
+    if np.isnan(value):
+        return "-"
+    if abs(value) >= 10:
+        return f"{value:.1f}"
+    return f"{value:.2f}"
+
+
 def heads(names, width):
     """Write the line above :func:`number_cells`."""
     return "".join(f"{name:>{width}}" for name in names)

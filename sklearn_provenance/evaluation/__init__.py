@@ -24,7 +24,6 @@ from ._relative_information import relative_information
 from ._retrieval import backdoor_retrieval
 from ._robustness import robustness
 from ._scoreboard import scoreboard
-from ._scoreboard_display import ScoreboardDisplay
 
 __all__ = [
     "AttributionSampler",
@@ -33,7 +32,6 @@ __all__ = [
     "Recipe",
     "Result",
     "Retrained",
-    "ScoreboardDisplay",
     "backdoor_retrieval",
     "brittleness",
     "brittleness_scorer",

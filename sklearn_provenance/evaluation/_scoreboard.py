@@ -3,28 +3,21 @@
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-import numpy as np
-from sklearn.frozen import FrozenEstimator
 from sklearn.utils._param_validation import validate_params
 from sklearn.utils.validation import _num_samples
 from tqdm.auto import tqdm
 
-from .._utils.arguments import ROWS, Instance, check_labels, whole
+from .._utils.arguments import ROWS, Instance, whole
 from .._utils.hashing import fingerprint
 from .._utils.results import Result
-from .._utils.tables import Table
 from .._utils.types import Device, Path, Rows, Targets
 from ..retraining import Recipe
 from ..retraining._constraints import MODEL, TRAINING
-from ..retraining._estimators import check_targets, is_estimator
-from ..retraining._schedule import check_masks
-from ._lds_truth import check_margins
-from ._protocol import check_queries, is_regression
 from ._scoreboard_cells import Cell, Cells
-from ._scoreboard_display import cell_text, draw
 from ._scoreboard_methods import AttributorMethod, as_methods
+from ._scoreboard_result import as_result
+from ._scoreboard_task import make_task
 from .criteria import CRITERIA, NotMeasured
-from .criteria._task import Task
 
 _FORMAT = "sklearn_provenance scoreboard, version 1"
 # What an attributor raises where it does not take a model or rows.
@@ -206,7 +199,7 @@ def scoreboard(
     if not isinstance(attributors, Mapping):
         attributors = {type(attributors).__name__: attributors}
     training = {"recipe": recipe, "forward": forward, "device": device}
-    task = _task(
+    task = make_task(
         attributors,
         (X, y, X_queries, y_queries),
         model,
@@ -218,93 +211,14 @@ def scoreboard(
     options = _check_criteria(criteria)
     shape = _num_samples(task.X_queries), len(task.y)
     methods = as_methods(attributors, shape, baselines)
-    cells, keys = _open(store, task, options, methods)
+    cells, keys = _kept_cells(store, task, options, methods)
     rows = {}
     with tqdm(
         desc="scoreboard", total=len(options) * len(methods), disable=not verbose, leave=False
     ) as bar:
         for name, given in options.items():
             rows[name] = _measure(CRITERIA[name], given, task, methods, cells, keys, bar)
-    return _result(task, methods, rows)
-
-
-def _task(attributors, data, model, truth, seed, training, retraining):
-    """Check rows, queries and model."""
-    if not attributors:
-        raise ValueError("attributors must hold one or more methods, got none")
-    shipped = None
-    if truth is not None:
-        if any(part is not None for part in (*data, model)):
-            raise ValueError(
-                "truth holds rows, queries and an estimator; X, y, X_queries, y_queries and model "
-                "must be None with it"
-            )
-        missing = [key for key in _TRUTH if key not in truth]
-        if missing:
-            raise ValueError(f"truth must hold {', '.join(_TRUTH)}; it has no {missing}")
-        *data, model = (truth[key] for key in _TRUTH[:5])
-        shipped = truth["masks"], truth["margins"]
-    X, y, X_queries, y_queries = data
-    absent = [name for name, part in zip(_DATA, data, strict=True) if part is None]
-    if model is None:
-        model = _common_model(attributors)
-    are_numbers = is_regression(model, training["recipe"])
-    if are_numbers and absent == ["y_queries"]:
-        absent = []
-    if absent:
-        raise ValueError(f"{', '.join(absent)} must be given, or truth in place of all data")
-    n_rows = _num_samples(X)
-    y = check_targets(y, n_rows) if are_numbers else check_labels(y, "y", n_rows)
-    y_queries = check_queries(X_queries, y_queries, are_numbers)
-    if not are_numbers and not np.isin(y_queries, y).all():
-        raise ValueError(
-            f"y_queries must hold labels that y has, {np.unique(y)}; got {np.unique(y_queries)}"
-        )
-    if shipped is not None:
-        shipped = _check_truth(*shipped, n_rows, _num_samples(X_queries))
-    return Task(
-        X,
-        y,
-        X_queries,
-        y_queries,
-        model=model,
-        are_numbers=are_numbers,
-        seed=int(seed),
-        training=training,
-        retraining=retraining,
-        truth=shipped,
-    )
-
-
-_DATA = ("X", "y", "X_queries", "y_queries")
-_TRUTH = ("data", "target", "queries", "query_target", "estimator", "masks", "margins")
-
-
-def _check_truth(masks, margins, n_rows, n_queries):
-    """Masks and margins (n_masks, n_queries), the mean over repetitions."""
-    masks = check_masks(masks, n_rows)
-    margins = np.asarray(margins, dtype=np.float64)
-    if margins.ndim == 3:
-        margins = margins.mean(1)
-    return masks, check_margins(margins, len(masks), n_queries)
-
-
-def _common_model(attributors):
-    """The estimator that all attributors explain, to be trained again."""
-    models = [a.estimator for a in attributors.values() if hasattr(a, "estimator")]
-    models = [m.estimator if isinstance(m, FrozenEstimator) else m for m in models]
-    if not models or not all(map(is_estimator, models)):
-        raise ValueError(
-            "model must be given, because the attributors hold no estimator that can be trained "
-            "again. Pass an estimator, or a network with its weights before training and a recipe"
-        )
-    settings = {(type(m), repr(m.get_params())) for m in models}
-    if len(settings) > 1:
-        raise ValueError(
-            f"model must be given where attributors explain different estimators, got "
-            f"{len(settings)}"
-        )
-    return models[0]
+    return as_result(task, methods, rows)
 
 
 def _check_criteria(criteria):
@@ -327,7 +241,7 @@ _FIRST = (
 _ORDER = [*_FIRST, *sorted(set(CRITERIA) - set(_FIRST))]
 
 
-def _open(store, task, options, methods):
+def _kept_cells(store, task, options, methods):
     """Cells, and the key of each criterion and method; keys are None where nothing is kept."""
     if store is None:
         return Cells(None), {}
@@ -374,81 +288,3 @@ def _measure(criterion, options, task, methods, cells, keys, bar):
     for method in methods:
         method.forget()
     return found
-
-
-def _result(task, methods, rows):
-    """Tables, text and figure of cells by criterion."""
-    names = tuple(method.name for method in methods)
-    criteria = {name: CRITERIA[name] for name in rows}
-    scores = np.array([[cell.score for cell in row] for row in rows.values()]).T
-    errors = np.array([[cell.standard_error for cell in row] for row in rows.values()]).T
-    # It is the same for all methods that were measured.
-    chance = np.array([np.fmax.reduce([cell.chance for cell in row]) for row in rows.values()])
-    counts = np.array([[np.isfinite(cell.values).sum() for cell in r] for r in rows.values()]).T
-    reasons = {}
-    values = {}
-    for criterion, row in rows.items():
-        n_values = max(len(cell.values) for cell in row)
-        values[criterion] = np.full((len(names), n_values), np.nan)
-        for i, cell in enumerate(row):
-            if cell.reason:
-                reasons[names[i], criterion] = cell.reason
-            else:
-                values[criterion][i] = cell.values
-    of_criteria = {
-        field: np.array([getattr(c, field) for c in criteria.values()])
-        for field in ("lowest", "highest", "best", "definition")
-    }
-    why = [[reasons.get((name, c), "") for c in criteria] for name in names]
-    lines = {"score": scores, "score_se": errors, "n": counts, "chance": chance}
-    wide = {}
-    for i, criterion in enumerate(criteria):
-        wide |= {criterion: scores[:, i], f"{criterion}_se": errors[:, i]}
-    return Result(
-        _text(task, names, list(criteria), scores, chance, reasons),
-        Table(
-            {"method": names, "criterion": tuple(criteria)},
-            lines | of_criteria | {"reason": np.array(why)},
-        ),
-        draw,
-        summary=Table({"method": names}, wide),
-        methods=names,
-        criteria=criteria,
-        scores=scores,
-        standard_errors=errors,
-        chance=chance,
-        values=values,
-        reasons=reasons,
-    )
-
-
-def _text(task, names, criteria, scores, chance, reasons):
-    """A line for each method, one for chance, and the reasons of what was not measured."""
-    best = [CRITERIA[c].best for c in criteria]
-    lines = dict(zip(names, scores, strict=True)) | {"(chance)": chance, "(best)": best}
-    widths = [max(len(c), 6) + 2 for c in criteria]
-    left = max(map(len, lines))
-    head = "".join(f"{c:>{w}}" for c, w in zip(criteria, widths, strict=True))
-    text = [f"Scoreboard, {len(task.y)} rows, {_num_samples(task.X_queries)} queries"]
-    text.append(" " * left + head)
-    for name, line in lines.items():
-        cells = "".join(f"{cell_text(v):>{w}}" for v, w in zip(line, widths, strict=True))
-        text.append(f"{name:<{left}}{cells}")
-    if reasons:
-        text.append("Not measured:")
-        text += [f"  {line}" for line in _reasons(names, criteria, reasons)]
-    return "\n".join(text)
-
-
-def _reasons(names, criteria, reasons):
-    """A line for each reason, and whom it concerns."""
-    for criterion in criteria:
-        concerned = {}
-        for name in names:
-            if (name, criterion) in reasons:
-                concerned.setdefault(reasons[name, criterion], []).append(name)
-        for reason, methods in concerned.items():
-            who = ", ".join(methods)
-            if len(methods) == len(names):
-                who = "all methods"
-            yield f"{criterion}, {who}: {reason}"

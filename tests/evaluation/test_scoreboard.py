@@ -23,12 +23,11 @@ from sklearn_provenance.datasets import load_counterfactual_truth
 from sklearn_provenance.evaluation import (
     PointsDisplay,
     Recipe,
-    ScoreboardDisplay,
     brittleness,
     linear_datamodeling_score,
     scoreboard,
 )
-from sklearn_provenance.evaluation._scoreboard_display import relative_quality
+from sklearn_provenance.evaluation._scoreboard_result import relative_quality
 from tests.evaluation.attributors import Counted, fits
 from tests.evaluation.test_criteria import X, y
 from tests.evaluation.test_criteria import rows as make_rows
@@ -234,7 +233,7 @@ def test_figures():
     methods = {"last layer": LastLayerAttributor(MODEL), "array": X_queries[:20] @ X.T}
     result = scoreboard(methods, *data, criteria=criteria, baselines=False)
     display = result.plot()
-    assert isinstance(display, ScoreboardDisplay)
+    assert isinstance(display, PointsDisplay)
     assert display.text_[1, 0].get_text() == "-"
     assert display.text_[0, 0].get_text() == f"{result.scores[0, 0]:.2f}"
     assert [t.get_text() for t in display.ax_.get_xticklabels()] == list(criteria)
