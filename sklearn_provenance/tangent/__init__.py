@@ -10,8 +10,10 @@ from ._model import TangentModel
 from ._outputs import measure
 from ._rows import TangentRows
 from ._store import FeatureStore
+from ._trunk import CachedTrunk, cached_trunk
 
 __all__ = [
+    "CachedTrunk",
     "Coverage",
     "FeatureStore",
     "Layer",
@@ -19,6 +21,7 @@ __all__ = [
     "TangentFeatures",
     "TangentModel",
     "TangentRows",
+    "cached_trunk",
     "effective_dimension",
     "measure",
     "register_layer",
