@@ -115,6 +115,74 @@ def test_rows_have_their_own_curvature(n):
     np.testing.assert_allclose(exp.scores[0].sum(), want, rtol=1e-6)
 
 
+def lead(logits, labels):
+    """Lead of the label's logit over the mean of all."""
+    return logits.gather(1, labels[:, None])[:, 0] - logits.mean(1)
+
+
+@pytest.mark.parametrize("features", ["auto", TangentFeatures(n_components="exact")])
+@pytest.mark.parametrize("measurement", ["label_logit", "log_probability", lead])
+def test_what_falls_is_the_measurement_of_the_query(measurement, features):
+    """Moved a little along the step that leaves a row out, the network loses what scores say."""
+    module = network()
+    settings = {"candidates": "all", "features": features}
+    attributor = InfluenceAttributor(module, measurement=measurement, **settings).fit(X, Y)
+    drops = attributor.attribute(QUERIES)
+    definition = Definition(module)
+    phi, labels = definition.phi, torch.as_tensor(definition.labels)
+    hessian = phi.T @ phi + definition.ridge * np.eye(phi.shape[1])
+    start = nn.utils.parameters_to_vector(module.parameters()).detach()
+
+    def measured(theta):
+        nn.utils.vector_to_parameters(theta, module.parameters())
+        with torch.no_grad():
+            logits = module(torch.as_tensor(QUERIES))
+        if callable(measurement):
+            return measurement(logits, labels)
+        return measure(logits, labels, measurement)
+
+    for row in (0, 7):
+        left = hessian - np.outer(phi[row], phi[row])
+        step = torch.as_tensor(np.linalg.solve(left, phi[row] * definition.residuals[row]))
+        ahead, behind = (measured(start + size * step) for size in (1e-5, -1e-5))
+        nn.utils.vector_to_parameters(start, module.parameters())
+        np.testing.assert_allclose(drops[:, row], (ahead - behind) / 2e-5, rtol=1e-6, atol=1e-9)
+    # Picks begin with the largest; what is said of margins stays as it is.
+    exp = attributor.explain(QUERIES, k=2)
+    np.testing.assert_allclose(exp.scores[:, 0], drops.max(1), rtol=1e-7)
+    margins = InfluenceAttributor(module, **settings).fit(X, Y)
+    for name in ("self_influence_", "ridge_"):
+        np.testing.assert_allclose(getattr(attributor, name), getattr(margins, name), rtol=1e-7)
+    np.testing.assert_allclose(
+        attributor.predict_without(QUERIES, exp.indices),
+        margins.predict_without(QUERIES, exp.indices),
+    )
+    sets = attributor.flipping_set(QUERIES[:2], max_rows=30)
+    want = margins.flipping_set(QUERIES[:2], max_rows=30)
+    np.testing.assert_array_equal(sets.indices, want.indices)
+    np.testing.assert_allclose(sets.margins, want.margins, rtol=1e-7)
+
+
+def test_a_measurement_is_explained_of_several_models_and_training_rows(mlp):
+    models = [mlp, mlp]
+    alone = InfluenceAttributor(mlp, measurement=lead).fit(X, Y)
+    both = InfluenceAttributor(models, measurement=lead).fit(X, Y)
+    np.testing.assert_allclose(both.attribute(QUERIES), alone.attribute(QUERIES), rtol=1e-6)
+    exp = alone.explain(k=2)
+    assert exp.score_name == "drop of the measurement"
+    assert not (exp.indices == np.arange(len(X))[:, None]).any()
+
+
+def test_sketches_of_rows_and_queries_fit_together(mlp):
+    """The drop of log p is to first order 1 - p times that of the margin."""
+    sketch = TangentFeatures(n_components=64)
+    settings = {"features": sketch, "candidates": "all"}
+    margins = InfluenceAttributor(mlp, **settings).fit(X, Y).attribute(QUERIES)
+    found = InfluenceAttributor(mlp, measurement="log_probability", **settings).fit(X, Y)
+    rest = 1 - mlp.predict_proba(QUERIES).max(1)
+    np.testing.assert_allclose(found.attribute(QUERIES), rest[:, None] * margins, rtol=1e-4)
+
+
 def test_explain_picks_the_best_row_given_those_before():
     module = network()
     definition = Definition(module)
@@ -364,6 +432,7 @@ class TestRefusals:
         for options in (
             {"ridge": 2.0},
             {"curvature": "row"},
+            {"measurement": "label_logit"},
             {"features": "exact"},
             {"batch_size": 8},
         ):
@@ -380,6 +449,8 @@ class TestRefusals:
         )
         with pytest.raises(ValueError, match='curvature must be "mean" for a regressor'):
             InfluenceAttributor(regressor, curvature="row").fit(X, X[:, 0])
+        with pytest.raises(ValueError, match='measurement must be "margin" for a regressor'):
+            InfluenceAttributor(regressor, measurement=lead).fit(X, X[:, 0])
         with pytest.raises(ValueError, match="at least one model"):
             InfluenceAttributor([]).fit(X, Y)
         with pytest.raises(AttributeError, match="generalised linear models; got a network"):

@@ -16,6 +16,7 @@ from ..._utils.kept import MEMORY_LIMIT
 from ..._utils.types import Rows, Targets
 from ...explanation import Explanation
 from ...tangent import TangentFeatures
+from ...tangent._outputs import ALL_MEASUREMENTS
 from ._influence_convex import ConvexInfluenceMixin
 from ._influence_diagnostics import DiagnosticsMixin
 from ._influence_fit import InfluenceFitMixin
@@ -78,6 +79,12 @@ class InfluenceAttributor(
         Weight p (1 - p) with which rows hold what a classifier that is a network predicts: the
         mean for all of them, or each row's own. "row" predicts better how far different queries
         fall; see the user guide.
+    measurement : {"margin", "label_logit", "log_probability"} or callable, default="margin"
+        What :meth:`attribute` and :meth:`explain` say the fall of, for a classifier that is a
+        network: the log odds log(p / (1 - p)) of the query's label, its logit, log p, or what a
+        callable ``(logits, label) -> (B,)`` makes of logits and positions of labels. It is that of
+        queries alone. Rows are measured by the margin in any case, of which their loss is a
+        function, and so are predictions without rows, flipping sets and ``self_influence_``.
     features : {"auto", "exact"} or TangentFeatures, default="auto"
         Gradients of a network. "exact" takes those of all parameters. "auto" does so where there
         are 4096 rows or 1024 parameters at most, and otherwise sketches them to 4096 components.
@@ -169,7 +176,8 @@ class InfluenceAttributor(
 
         u_S^T (I - M_SS)^-1 r_S,   u = Φ H^-1 φ_*,   M = Φ H^-1 Φ^T,   H = Φ^T Φ + λ I
 
-    with the working residuals r = (1 - p) / w of a classifier, where w is the mean of p (1 - p)
+    with φ_* the gradient of the query's ``measurement``, and
+    the working residuals r = (1 - p) / w of a classifier, where w is the mean of p (1 - p)
     over the rows, which gives drops the size of those that training again has, and r = y - f of a
     regressor. With ``curvature="row"`` each row has its own w, and φ and r are multiplied by √w in
     u, M, H and the sum. All of that is one step: :meth:`predict_without` is then a prediction, too.
@@ -230,6 +238,7 @@ class InfluenceAttributor(
         "n_steps": [whole(), StrOptions({"auto"})],
         "ridge": [real(closed="neither")],
         "curvature": [StrOptions({"mean", "row"})],
+        "measurement": [StrOptions(set(ALL_MEASUREMENTS)), callable],
         "features": [StrOptions({"auto", "exact"}), TangentFeatures],
         "forward": [callable, None],
         "prefit": [StrOptions({"auto"}), "boolean"],
@@ -249,6 +258,7 @@ class InfluenceAttributor(
         n_steps: int | str = "auto",
         ridge: float = 1.0,
         curvature: str = "mean",
+        measurement: str | Callable = "margin",
         features: Any = "auto",
         forward: Callable | None = None,
         prefit: bool | str = "auto",

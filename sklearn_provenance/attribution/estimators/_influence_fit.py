@@ -30,6 +30,7 @@ _FAR = 0.05
 _OF_NETWORKS = {
     "ridge": 1.0,
     "curvature": "mean",
+    "measurement": "margin",
     "features": "auto",
     "forward": None,
     "batch_size": "auto",
@@ -154,6 +155,11 @@ class InfluenceFitMixin:
                 'curvature must be "mean" for a regressor, all of whose rows have the same; got '
                 '"row"'
             )
+        if self.measurement != "margin" and predicts_numbers(estimator):
+            raise ValueError(
+                'measurement must be "margin" for a regressor, whose output is explained as it '
+                f"is; got {self.measurement!r}"
+            )
         self._network = NetworkInfluence(
             estimator,
             direction=self.direction,
@@ -161,6 +167,7 @@ class InfluenceFitMixin:
             selection=self.selection,
             ridge=self.ridge,
             curvature=self.curvature,
+            measurement=self.measurement,
             features=self.features,
             forward=self.forward,
             prefit=self.prefit,

@@ -27,6 +27,13 @@ from ._trak import seeds
 N_COMPONENTS = 4096
 # Parameters whose gradients are always exact: products of them are cheap.
 _SMALL = 1024
+# What rows of classes are measured by, because their loss is a function of it.
+_OF_ROWS = "margin"
+_UNITS = {
+    "margin": LOG_ODDS,
+    "label_logit": "drop of the logit",
+    "log_probability": "drop of the log probability (nats)",
+}
 
 
 def is_network(estimator):
@@ -48,6 +55,7 @@ class NetworkInfluence(PointwiseAttributor):
         candidates,
         ridge,
         curvature,
+        measurement,
         selection,
         features,
         forward,
@@ -93,13 +101,14 @@ class NetworkInfluence(PointwiseAttributor):
     def _features_of(self, estimator, X, y, kind):
         """Make the features of one model."""
         model = self._fitted_model(estimator)
-        if model.network is None:
-            settings = self._settings(measurement="margin")
-        else:
-            settings = self._settings()
         if isinstance(kind, str) and kind == "auto":
             kind = self._chosen_features(model, len(y))
-        return make_features(model, kind, X, y, settings)
+        if model.network is not None:
+            return make_features(model, kind, X, y, self._settings())
+        settings = self._settings(measurement=self.measurement)
+        if self.measurement == _OF_ROWS:
+            return make_features(model, kind, X, y, settings)
+        return make_features(model, kind, X, y, settings, _OF_ROWS)
 
     def _chosen_features(self, model, n_train):
         """Choose exact gradients where there are few rows or parameters, else a sketch of them."""
@@ -114,7 +123,9 @@ class NetworkInfluence(PointwiseAttributor):
     def _make_rule(self):
         parts = getattr(self._features, "features", [self._features])
         residuals = [None] * len(parts)
-        unit = LOG_ODDS
+        unit = "drop of the measurement"
+        if not callable(self.measurement):
+            unit = _UNITS[self.measurement]
         if self.classes_ is None:
             unit = NUMBERS
             predictions = [predicted(part.regressor, self.training_.X) for part in parts]
@@ -127,6 +138,26 @@ class NetworkInfluence(PointwiseAttributor):
     def _fit(self, X, y, sample_id):
         super()._fit(X, y, sample_id)
         self.ridge_ = np.array(self._rule_at(None, everything=True).ridges)
+
+    def _margins_of(self, X, labels=None):
+        """Measure the margins of queries, at labels or at the predicted ones."""
+        if not self._features.rows_differ:
+            if labels is None:
+                return self._queries(X)
+            return self._features.query(X, labels)
+        if labels is None:
+            labels = self._queries(X).labels
+        return self._features.training_points(self._features.inputs(X), labels)
+
+    def _margins_at_each(self, X, n_classes):
+        """Yield each class and the margins of queries at it."""
+        inputs = self._features.inputs(X)
+        if not self._features.rows_differ:
+            yield from self._features.each_at(inputs, range(n_classes), self.memory_limit)
+            return
+        for label in range(n_classes):
+            labels = torch.full((n_rows(X),), label)
+            yield label, self._features.training_points(inputs, labels)
 
     def outputs_without(self, X, rows):
         """Predict what the network would return without rows, to one step.
@@ -151,8 +182,7 @@ class NetworkInfluence(PointwiseAttributor):
             return (queries.labels[:, None] - falls).numpy()
         n_classes = len(self.classes_)
         odds = None
-        inputs = self._features.inputs(X)
-        for label, queries in self._features.each_at(inputs, range(n_classes), self.memory_limit):
+        for label, queries in self._margins_at_each(X, n_classes):
             falls = rule.falls_of_models(queries, sets)
             if odds is None:
                 odds = torch.empty(len(falls), *sets.shape, n_classes, dtype=torch.float64)
@@ -185,12 +215,12 @@ class NetworkInfluence(PointwiseAttributor):
         self._check_fitted()
         X = check_rows(self, X)
         n_train = len(self.training_.y)
-        queries = self._queries(X)
+        queries = self._margins_of(X)
         numbers = np.arange(len(queries))
         paths = [([], []) for _ in numbers]
         left = numbers
         for size in attempts(max_rows):
-            part = self._features.query(take_rows(X, left), queries.labels[left])
+            part = self._margins_of(take_rows(X, left), queries.labels[left])
             picks = self._picks_towards(part, size, threshold)
             margins = self.margins_along(part, picks)
             changed = self._changed(take_rows(X, left), part, picks, margins, threshold)

@@ -1,5 +1,7 @@
 """Features of rows: exact, sketched, of linear models, leaves of trees, or the user's own."""
 
+from dataclasses import replace
+
 from sklearn.base import clone
 
 from ..._utils.fitted import fit_estimator, is_fitted
@@ -13,7 +15,7 @@ from ._leaves import leaf_features
 from ._outputs import output_features
 from ._rows import OwnRows
 from ._settings import sketch_of
-from ._sketched import SketchedFeatures
+from ._sketched import SketchedFeatures, measured_otherwise
 
 __all__ = ["Features", "make_features"]
 
@@ -65,9 +67,20 @@ def make_features(model, kind, X, y, settings, row_measurement=None):
     if not own_measurement or row_measurement is not None:  # else outputs may be no logits
         model = model.examined(inputs)
     if isinstance(kind, TangentFeatures):
-        fitted = sketch_of(kind, model, settings).fit(inputs)
-        return SketchedFeatures(model, fitted, Cache(settings.memory, "sketch", fitted)), inputs
+        return _sketched(model, kind, settings, inputs, row_measurement), inputs
     if model.linear is not None and kind != "factors" and settings.all_parameters:
         return LinearFeatures(model, settings, row_measurement), inputs
     features = ExactFeatures(model, settings, row_measurement)
     return features.plan(inputs, y if own_measurement else None), inputs
+
+
+def _sketched(model, template, settings, inputs, row_measurement):
+    """Sketch rows by one measurement, and queries by that of the settings; see above."""
+    measurement = row_measurement or settings.measurement
+    fitted = sketch_of(template, model, replace(settings, measurement=measurement)).fit(inputs)
+    cache = Cache(settings.memory, "sketch", fitted)
+    if measurement == settings.measurement:
+        return SketchedFeatures(model, fitted, cache)
+    of_queries = measured_otherwise(fitted, settings.measurement, inputs)
+    own_cache = Cache(settings.memory, "sketch", of_queries)
+    return SketchedFeatures(model, fitted, cache, of_queries, own_cache)

@@ -1,22 +1,44 @@
 """Tangent features as rows of numbers: sketched, or the whole Jacobian."""
 
+import copy
+from functools import partial
+
 import numpy as np
 import torch
 
 from ..._utils.rows import n_rows
+from ...tangent._batches import as_rows
 from ...tangent._points import ExplicitPoints
 from ._base import Features, some_rows
 
 
 class SketchedFeatures(Features):
-    """Rows of a fitted TangentFeatures, kept by a cache."""
+    """Rows of a fitted TangentFeatures, kept by a cache.
 
-    def __init__(self, model, fitted, cache):
+    Parameters
+    ----------
+    model : FittedModel
+        The model.
+    fitted : TangentFeatures
+        Measures training rows.
+    cache : Cache
+        Keeps what ``fitted`` computes.
+    of_queries : TangentFeatures, default=None
+        The same sketch of another measurement, by which queries are measured; see
+        :func:`measured_otherwise`.
+    cache_of_queries : Cache, default=None
+        Keeps what that computes.
+    """
+
+    def __init__(self, model, fitted, cache, of_queries=None, cache_of_queries=None):
         self.model = model
         self.fitted = fitted
         self.cache = cache
+        self.of_queries = of_queries or fitted
+        self.cache_of_queries = cache_of_queries or cache
         self.tangent = fitted.model_
-        self.per_label = fitted.measurement == "label_logit"
+        self.rows_differ = of_queries is not None
+        self.per_label = fitted.measurement == "label_logit" and not self.rows_differ
         self.device = self.tangent.device
         if self.device.type != "cuda":
             self.device = torch.device("cpu")  # other devices have no double precision
@@ -28,7 +50,15 @@ class SketchedFeatures(Features):
 
     def points(self, inputs, labels=None):
         """Points of rows at labels (n,); None takes the predicted ones, in the same pass."""
-        array, labels, logits = self.cache("sketch", self._measured, inputs, labels)
+        return self._points(self.of_queries, self.cache_of_queries, inputs, labels)
+
+    def training_points(self, inputs, labels):
+        """Points of training rows at labels (n,)."""
+        return self._points(self.fitted, self.cache, inputs, labels)
+
+    def _points(self, features, cache, inputs, labels):
+        measured = partial(self._measured, features)
+        array, labels, logits = cache("sketch", measured, inputs, labels)
         return ExplicitPoints(array, labels, logits, device=self.device)
 
     def points_at(self, inputs, labels, together):
@@ -45,25 +75,25 @@ class SketchedFeatures(Features):
             label = at[0]
             if label not in made:
                 targets = [np.full(n, one) for one in labels if one not in finished]
-                found = self.fitted._measured_at(inputs, targets, self.model.decide)
+                found = self.of_queries._measured_at(inputs, targets, self.model.decide)
                 made.update((int(one.labels[0]), one) for one in found)
             return made.pop(label)
 
         finished = set()
         points = []
         for label in labels:
-            compute = self._measured if len(labels) == 1 else measured
-            array, at, logits = self.cache("sketch", compute, inputs, np.full(n, label))
+            compute = partial(self._measured, self.of_queries) if len(labels) == 1 else measured
+            at = np.full(n, label)
+            array, at, logits = self.cache_of_queries("sketch", compute, inputs, at)
             finished.add(label)
             points.append(ExplicitPoints(array, at, logits, device=self.device))
         return points
 
-    def _measured(self, inputs, labels):
-        features = self.fitted
+    def _measured(self, features, inputs, labels):
         if features.store is None:
             return features._measured(inputs, labels, self.model.decide)
         # Rows in a store are found without a pass; what is not in it takes a forward pass.
-        logits = self.tangent.logits(inputs, features.batch_size)
+        logits = features.model_.logits(inputs, features.batch_size)
         if labels is None:
             labels = self.model.decide(logits)
         labels = torch.as_tensor(labels)
@@ -82,3 +112,30 @@ class SketchedFeatures(Features):
     def n_features_out(self, inputs):
         """Components of the sketch."""
         return self.fitted._n_features_out
+
+
+def measured_otherwise(fitted, measurement, inputs):
+    """Sketch the gradients of another measurement as a fitted TangentFeatures does.
+
+    Parameters
+    ----------
+    fitted : TangentFeatures
+        The fitted sketch.
+    measurement : str or callable
+        The other measurement.
+    inputs : object
+        Rows to examine the network on.
+
+    Returns
+    -------
+    TangentFeatures
+        Its features have inner products with those of ``fitted``.
+    """
+    other = copy.copy(fitted)
+    other.measurement = measurement
+    other.model_ = fitted.model_.measuring(measurement)
+    other.model_.plan(as_rows(inputs, other.model_)[0])
+    # Columns of exact gradients are those of the rows.
+    columns = {layer.key for layer in fitted._active}
+    other._active = [layer for layer in other.model_.layers if layer.key in columns]
+    return other
