@@ -29,6 +29,7 @@ from .attribution.models._single_output import SingleOutput
 from .explanation import Explanation
 from .explanation._explain import explain as explained_by_itself
 from .explanation._explain import explains_itself
+from .explanation._explanation import shown_instead
 
 METHODS = {
     "forest_weights": ForestAttributor,
@@ -62,6 +63,8 @@ def explain(
     training: tuple | None = None,
     method: str = "auto",
     output: int | None = None,
+    show: Rows | None = None,
+    show_queries: Rows | None = None,
 ) -> Explanation:
     """Explain predictions of any fitted estimator by the method that is natural for it.
 
@@ -100,6 +103,10 @@ def explain(
         predicted, a number is explained by its output; outputs have no common unit in which they
         could be explained together. A provenance network that explains itself names the same rows
         for all of its outputs, and takes none.
+    show : array-like of shape (n_train, ...), default=None
+        What the explanation shows in place of the training rows, such as their texts.
+    show_queries : array-like of shape (n_queries, ...), default=None
+        What it shows in place of the queries where ``show`` is given.
 
     Returns
     -------
@@ -146,7 +153,7 @@ def explain(
                 f"output must be None, because {name} explains itself and names the same rows for "
                 f"all of its outputs; got {output!r}. A method explains one output"
             )
-        return explained_by_itself(estimator, X, k)
+        return shown_instead(explained_by_itself(estimator, X, k), X, show, show_queries)
     if training is None:
         raise ValueError(
             f"explain needs the rows that {name} was fitted on, which it does not keep; pass "
@@ -162,10 +169,12 @@ def explain(
     estimator, training = _one_output(estimator, training, output)
     if method != "auto":
         attributor = METHODS[method](estimator).fit(*training)
-        return attributor.explain(X, k=k)._replace(reason=f'method="{method}" was asked for')
-    attributor, natural = _natural(estimator, training)
-    explanation = attributor.explain(X, k=k)
-    return explanation._replace(reason=_reason(attributor, natural, output))
+        reason = f'method="{method}" was asked for'
+    else:
+        attributor, natural = _natural(estimator, training)
+        reason = _reason(attributor, natural, output)
+    explanation = attributor.explain(X, k=k, show=show, show_queries=show_queries)
+    return explanation._replace(reason=reason)
 
 
 def _natural(estimator, training):

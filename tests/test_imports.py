@@ -15,7 +15,7 @@ PACKAGE = Path(sklearn_provenance.__file__).parent
 # attribution, too, may train again.
 LAYERS = [
     *("_utils", "datasets", "information", "retrieval", "tangent", "retraining"),
-    *("explanation", "provenance", "attribution", "_explain", "evaluation"),
+    *("explanation", "provenance", "attribution", "text", "_explain", "evaluation"),
     "inspection",
 ]
 

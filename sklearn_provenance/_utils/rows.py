@@ -156,12 +156,15 @@ def take_rows(X, rows):
     Returns
     -------
     same kind as X
-        The rows; a dict for a Mapping, csr for other sparse formats, a list for a tuple.
+        The rows; a dict for other Mappings than tokenized texts, csr for other sparse formats, a
+        list for a tuple.
     """
-    if isinstance(X, Mapping):
-        return {key: take_rows(value, rows) for key, value in X.items()}
     if isinstance(rows, torch.Tensor):
         rows = rows.cpu().numpy()
+    if isinstance(X, Mapping):
+        if hasattr(X, "take_rows"):  # tokenized texts
+            return X.take_rows(rows)
+        return {key: take_rows(value, rows) for key, value in X.items()}
     if not isinstance(rows, slice):
         rows = np.asarray(rows)
         if rows.dtype == bool:
@@ -301,7 +304,7 @@ def shown(*parts):
     -------
     Shown
         The parts, with the shape of images and the names of the first part. Of a Mapping, the
-        first entry with two axes, such as token ids, is kept, or None.
+        texts are kept, or else the first entry with two axes, such as token ids, or None.
     """
     names = axis_names(parts[0])
     parts = [_shown(X) for X in parts]
@@ -311,6 +314,8 @@ def shown(*parts):
 def _shown(X):
     """Turn rows into a form that an Explanation keeps."""
     if isinstance(X, Mapping):
+        if hasattr(X, "texts"):
+            return X.texts
         tables = (np.asarray(_shown(value)) for value in X.values())
         return next((table for table in tables if table.ndim == 2), None)
     if isinstance(X, torch.Tensor):

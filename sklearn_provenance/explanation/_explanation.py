@@ -7,6 +7,7 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .._utils.rows import n_rows, shown
 from .._utils.types import Rows, Targets
 from ._checks import check_explanation, check_picks
 from ._contributions import Contributions
@@ -223,6 +224,46 @@ class Explanation(ShownExplanation):
                 changes[name] = take(data, rows)
         return self._replace(**changes)
 
+    def shown_as(self, training_data: Rows = None, queries: Rows = None) -> Self:
+        """
+        Show other rows than those that the model takes, such as the texts of token ids.
+
+        Parameters
+        ----------
+        training_data : array-like of shape (n_train, ...), default=None
+            What is shown in place of the training rows; None shows none.
+        queries : array-like of shape (n_queries, ...), default=None
+            What is shown in place of the queries; None shows none.
+
+        Returns
+        -------
+        Explanation
+            The same exemplars and scores.
+
+        Raises
+        ------
+        ValueError
+            If there are fewer training rows than exemplars point to, or not as many queries as are
+            explained.
+
+        Examples
+        --------
+        >>> from sklearn_provenance import Explanation
+        >>> exp = Explanation([[1]], [[0.93]], queries=[[8, 2]], training_data=[[7, 3], [8, 4]])
+        >>> exp.shown_as(["a dog", "a red cat"], ["a cat"])
+        Explanation: 1 query, 1 exemplar each, score
+        query 0:  row 1 0.93
+          text    a cat
+          first   a red cat
+        """
+        rows = shown(training_data, queries)
+        return self._replace(
+            training_data=rows.parts[0],
+            queries=rows.parts[1],
+            image_shape=rows.image_shape,
+            feature_names=rows.column_names,
+        )
+
     def _replace(self, **changes: Any) -> Self:
         return type(self)(**{name: getattr(self, name) for name in _ARGUMENTS} | changes)
 
@@ -260,3 +301,19 @@ class Explanation(ShownExplanation):
 
 
 _ARGUMENTS = tuple(signature(Explanation).parameters)
+
+
+def shown_instead(explanation, X, show, show_queries):
+    """Show other rows, as ``explain`` of attributors takes them; X is None for training rows."""
+    if show is None and show_queries is None:
+        return explanation
+    known = explanation.training_data
+    if show is None:
+        show = known
+    elif known is not None and n_rows(show) != known.shape[0]:
+        raise ValueError(
+            f"show must have {known.shape[0]} rows, one for each training row; got {n_rows(show)}"
+        )
+    if show_queries is None:
+        show_queries = show if X is None else getattr(X, "texts", None)
+    return explanation.shown_as(show, show_queries)

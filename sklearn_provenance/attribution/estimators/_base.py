@@ -18,6 +18,7 @@ from ..._utils.modules import state_sums
 from ..._utils.rows import as_given, check_rows, copied, n_rows
 from ..._utils.types import Rows, Targets
 from ...explanation import Contributions, Explanation
+from ...explanation._explanation import shown_instead
 from ...explanation._pair_contributions import PairContributions
 from ._fit import FitMixin
 from ._padding import warn_of_padding
@@ -191,7 +192,15 @@ class BaseAttributor(SeveralModelsMixin, FitMixin, PredictMixin, BaseEstimator):
                     own = torch.as_tensor(np.searchsorted(training_rows, part))
                 yield QueryGroup(part, points, rule, training_rows, candidates, own)
 
-    def explain(self, X: Rows | None = None, y: Targets | None = None, k: int = 5) -> Explanation:
+    def explain(
+        self,
+        X: Rows | None = None,
+        y: Targets | None = None,
+        k: int = 5,
+        *,
+        show: Rows | None = None,
+        show_queries: Rows | None = None,
+    ) -> Explanation:
         """Name the training rows behind predictions.
 
         Parameters
@@ -204,6 +213,12 @@ class BaseAttributor(SeveralModelsMixin, FitMixin, PredictMixin, BaseEstimator):
             k: ``explain(X, 3)``.
         k : int, default=5
             Training rows per query.
+        show : array-like of shape (n_train, ...), default=None
+            What the explanation shows in place of the training rows, such as their texts; None
+            shows the X given to fit.
+        show_queries : array-like of shape (n_queries, ...), default=None
+            What it shows in place of the queries where ``show`` is given; None shows none, or
+            ``show`` where training rows are explained.
 
         Returns
         -------
@@ -232,7 +247,7 @@ class BaseAttributor(SeveralModelsMixin, FitMixin, PredictMixin, BaseEstimator):
         picks = self._answer(X, y, k)
         advice = '. candidates="all" allows every training row' if self._same_class else ""
         warn_of_padding(picks.indices, "candidates", advice)
-        return self._explanation(X, picks)
+        return shown_instead(self._explanation(X, picks), X, show, show_queries)
 
     def _explanation(self, X, picks):
         """Shape picks for queries X, or for the training rows where X is None."""

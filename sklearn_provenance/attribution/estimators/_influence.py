@@ -15,6 +15,7 @@ from ..._utils.fitted import predicts_numbers
 from ..._utils.kept import MEMORY_LIMIT
 from ..._utils.types import Rows, Targets
 from ...explanation import Explanation
+from ...explanation._explanation import shown_instead
 from ...tangent import TangentFeatures
 from ...tangent._outputs import ALL_MEASUREMENTS
 from ._influence_convex import ConvexInfluenceMixin
@@ -296,7 +297,15 @@ class InfluenceAttributor(
             return self._network.attribute(X, y)
         return self._attribute_convex(X, y)
 
-    def explain(self, X: Rows = None, y: Targets = None, k: int = 5) -> Explanation:
+    def explain(
+        self,
+        X: Rows = None,
+        y: Targets = None,
+        k: int = 5,
+        *,
+        show: Rows | None = None,
+        show_queries: Rows | None = None,
+    ) -> Explanation:
         """Name the rows whose joint removal moves each query's margin most.
 
         Parameters
@@ -308,6 +317,9 @@ class InfluenceAttributor(
             integer is k: ``explain(X, 3)``.
         k : int, default=5
             Training rows per query.
+        show, show_queries : array-like, default=None
+            What the explanation shows in place of the training rows and the queries, such as
+            their texts.
 
         Returns
         -------
@@ -325,9 +337,11 @@ class InfluenceAttributor(
             not know, or y is given without X.
         """
         check_is_fitted(self)
-        if self._network is not None:
-            return self._network.explain(X, y, k)
-        return self._explain_convex(X, y, k)
+        if self._network is None:
+            explanation = self._explain_convex(X, y, k)
+        else:
+            explanation = self._network.explain(X, y, k)
+        return shown_instead(explanation, X, show, show_queries)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
