@@ -29,7 +29,6 @@ from ._influence import (
     greedy_influence_features,
     joint_influence,
     joint_influence_features,
-    most_influential_along,
     pointwise_influence,
     pointwise_influence_features,
 )
@@ -41,6 +40,7 @@ from ._nats import (
     pointwise_information_loss,
     pointwise_information_loss_features,
 )
+from ._one_direction import most_influential_along
 from ._relatif import relatif_cosine, relatif_cosine_features
 from ._searched import linear_response_by_search, select_in_pools
 from ._variance import (

@@ -7,7 +7,8 @@ from ._anomalies import AnomalyRanking, anomaly_ranking
 from ._clusters_display import ClustersDisplay
 from ._debugging import index_entropy
 from ._embeddings import embedding_clusters
-from ._label_issues import LabelIssues, find_label_issues
+from ._label_issues import find_label_issues
+from ._label_issues_result import LabelIssues
 from ._membership import membership_inference
 from ._membership_result import MembershipResult
 from ._memorisation import memorisation_curve

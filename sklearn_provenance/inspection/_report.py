@@ -16,7 +16,7 @@ from ..explanation._page import Page, check_target, page, write_page
 from ..explanation._sections import query_section, target_namer
 from ..explanation._targets import are_numbers, subtract, target_word
 from ..explanation._views import RowViews
-from ._label_issues import LabelIssues
+from ._label_issues_result import LabelIssues
 from ._report_often import labels_may_differ, often_section
 from ._report_summary import summary_section
 from ._report_suspicion import suspicious_section

@@ -16,7 +16,7 @@ from ..explanation._targets import are_numbers
 from ..explanation._templates import render
 from ..explanation._views import words
 from ..provenance import ProvenanceClassifier
-from ._label_issues import LabelIssues
+from ._label_issues_result import LabelIssues
 
 DISAGREEMENT = "label disagreement"
 LOSS = "loss of the given label"

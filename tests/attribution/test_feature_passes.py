@@ -9,7 +9,7 @@ from torch import nn
 
 from sklearn_provenance import InfoGainAttributor, InfoLossAttributor, TangentFeatures
 from sklearn_provenance.attribution import InfluenceAttributor, RelatIFAttributor
-from sklearn_provenance.attribution.features._base import TrainingRows
+from sklearn_provenance.attribution.features._training import TrainingRows
 from sklearn_provenance.tangent import TangentModel, tangent_diagonal
 
 PLANNING = 60  # rows at most that run while the network's layers are examined

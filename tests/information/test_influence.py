@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy.special import expit
 
 from sklearn_provenance import information as info
-from sklearn_provenance.information import _influence
+from sklearn_provenance.information import _one_direction
 
 EXAMPLES = settings(max_examples=40)
 
@@ -259,7 +259,7 @@ def test_a_search_along_a_direction_that_is_cut_short_says_what_its_set_does(mon
     denominators = torch.from_numpy(rng.uniform(0, 1, (5, 12)))
     total = denominators.sum(1) + 0.05
     best = info.most_influential_along(numerators, denominators, total, 4)[1]
-    monkeypatch.setattr(_influence, "_MOST_ROUNDS", 1)
+    monkeypatch.setattr(_one_direction, "_MOST_ROUNDS", 1)
     picks, drops = info.most_influential_along(numerators, denominators, total, 4)
     left = total - denominators.gather(1, picks).sum(1)
     torch.testing.assert_close(drops, total * numerators.gather(1, picks).sum(1) / left)

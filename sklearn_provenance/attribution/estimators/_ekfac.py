@@ -21,7 +21,7 @@ from ...tangent._coverage import fisher_coverage
 from ...tangent._curvature import fisher_bytes
 from ...tangent._outputs import MEASUREMENTS
 from ..features import make_features
-from ..features._base import DENSE_LIMIT
+from ..features._exact import DENSE_LIMIT
 from ..features._settings import Settings, sketch_of
 from ..rules._ekfac import EKFACRule
 from ..rules._mean import parts_of

@@ -20,8 +20,8 @@ from ..._utils.modules import state_sums
 from ..._utils.rows import as_given, axis_names, check_rows, copied, n_rows
 from ..._utils.training import TrainingData
 from ..._utils.types import Rows, Targets
-from ..features._base import TrainingRows
 from ..features._settings import Settings
+from ..features._training import TrainingRows
 from ..models import SUPPORTED, adapt
 from ..models._single_output import check_one_target
 

@@ -9,9 +9,11 @@ from ..._utils.rows import few_rows, n_rows, take_rows
 from ...tangent import TangentFeatures
 from ...tangent._cache import Cache
 from ..models import SUPPORTED
-from ._base import ExactFeatures, Features, LinearFeatures
+from ._base import Features
+from ._exact import ExactFeatures
 from ._inputs import InputFeatures
 from ._leaves import leaf_features
+from ._linear import LinearFeatures
 from ._outputs import output_features
 from ._rows import OwnRows
 from ._settings import sketch_of

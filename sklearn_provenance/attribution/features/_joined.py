@@ -5,8 +5,9 @@ import torch
 
 from ..._utils.copies import find_copies, join
 from ...tangent._points import JoinedPoints
-from ._base import Features, TrainingRows
+from ._base import Features
 from ._rows import predicted
+from ._training import TrainingRows
 
 
 class JoinedFeatures(Features):

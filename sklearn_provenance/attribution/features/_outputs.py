@@ -8,7 +8,7 @@ from ...tangent._cache import Cache
 from ...tangent._outputs import check_finite
 from ...tangent._read_logits import call_module
 from ...tangent._run import run
-from ._base import ExactFeatures
+from ._exact import ExactFeatures
 from ._rows import predicted
 from ._settings import sketch_of
 from ._sketched import SketchedFeatures

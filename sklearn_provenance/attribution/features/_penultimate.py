@@ -10,7 +10,8 @@ from ...tangent import TangentModel
 from ...tangent._penultimate import Penultimate
 from ...tangent._points import ExplicitPoints, SparsePoints
 from ..models import SUPPORTED
-from ._base import Features, linear_head, linear_logits
+from ._base import Features
+from ._linear import linear_head, linear_logits
 from ._outputs import PredictedTargets, output_network
 
 # Rows on which the last layer is compared with the logits.
