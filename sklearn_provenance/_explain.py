@@ -3,10 +3,9 @@
 from typing import Any
 
 import numpy as np
-from sklearn.frozen import FrozenEstimator
-from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
+from ._utils.containers import inside
 from ._utils.types import Rows
 from .attribution import (
     BoostInAttributor,
@@ -245,13 +244,12 @@ def _reason(attributor, method, output):
 
 def _innermost(estimator):
     """Return what predicts inside of pipelines, searches and frozen estimators."""
-    if isinstance(estimator, Pipeline):
-        return _innermost(estimator.steps[-1][1])
-    if isinstance(estimator, FrozenEstimator | SingleOutput):
-        return _innermost(estimator.estimator)
-    if getattr(estimator, "best_estimator_", None) is not None:
-        return _innermost(estimator.best_estimator_)
-    return estimator
+    inner = inside(estimator)
+    if isinstance(estimator, SingleOutput):
+        inner = estimator.estimator
+    if inner is None:
+        return estimator
+    return _innermost(inner)
 
 
 def _shape_of(training):

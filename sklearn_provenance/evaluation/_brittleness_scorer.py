@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import numpy as np
-from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 from sklearn.utils import _safe_indexing
 from sklearn.utils._param_validation import StrOptions, validate_params
@@ -12,6 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from .._utils.arguments import as_seeds, check_sizes, whole
+from .._utils.containers import inside, without_frozen
 from .._utils.hashing import fingerprint
 from .._utils.types import Device, Path, Rows, Targets
 from ..retraining import Recipe
@@ -198,7 +198,7 @@ class BrittlenessScorer:
         check_is_fitted(estimator)
         if isinstance(estimator, Pipeline):
             X = estimator[:-1].transform(X)
-            estimator = estimator[-1]
+            estimator = inside(estimator)
         are_numbers = bool(explains_numbers(estimator))
         method = {type(estimator).__name__: estimator}
         if are_numbers:
@@ -238,9 +238,7 @@ class BrittlenessScorer:
         """What is trained again: the model that was given, or the one that is explained."""
         if self.model is not None:
             return self.model
-        model = estimator.estimator
-        while isinstance(model, FrozenEstimator):
-            model = model.estimator
+        model = without_frozen(estimator.estimator)
         if isinstance(model, nn.Module) or not hasattr(model, "fit"):
             raise ValueError(
                 f"model must be given to brittleness_scorer for a {type(model).__name__}, because "

@@ -1,10 +1,10 @@
 """What the scoreboard is asked about: rows, queries, a model, and a truth, checked."""
 
 import numpy as np
-from sklearn.frozen import FrozenEstimator
 from sklearn.utils.validation import _num_samples
 
 from .._utils.arguments import check_labels
+from .._utils.containers import without_frozen
 from ..retraining._estimators import check_targets, is_estimator
 from ..retraining._schedule import check_masks
 from ._lds_truth import check_margins
@@ -93,8 +93,11 @@ def _check_truth(masks, margins, n_rows, n_queries):
 
 def _common_model(attributors):
     """The estimator that all attributors explain, to be trained again."""
-    models = [a.estimator for a in attributors.values() if hasattr(a, "estimator")]
-    models = [m.estimator if isinstance(m, FrozenEstimator) else m for m in models]
+    models = [
+        without_frozen(attributor.estimator)
+        for attributor in attributors.values()
+        if hasattr(attributor, "estimator")
+    ]
     if not models or not all(map(is_estimator, models)):
         raise ValueError(
             "model must be given, because the attributors hold no estimator that can be trained "

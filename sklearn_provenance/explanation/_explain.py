@@ -9,6 +9,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils.validation import check_is_fitted
 
+from .._utils.containers import inside
 from .._utils.feature_names import column_names, names_out
 from .._utils.types import Rows
 from ._checks import check_rows, row_size
@@ -143,35 +144,33 @@ def explains_itself(estimator):
 
 def unwrap(estimator):
     """Return the estimator that explains, and the pipelines in front of it, outermost first."""
-    path = [type(estimator).__name__]
+    path = []
     pipelines = []
     inner = estimator
-    while True:
-        if isinstance(inner, FrozenEstimator):
-            inner = inner.estimator
-        elif isinstance(inner, Pipeline):
+    while inner is not None:
+        path.append(inner)
+        if isinstance(inner, Pipeline):
             transforming = _transforming_steps(inner)
             if transforming is not None:
                 pipelines.append(transforming)
-            inner = inner.steps[-1][1]
-        elif hasattr(inner, "explain"):
+        # A FrozenEstimator has the attributes of what is inside of it.
+        elif hasattr(inner, "explain") and not isinstance(inner, FrozenEstimator):
             return inner, pipelines
-        elif hasattr(inner, "best_estimator_"):
-            inner = inner.best_estimator_
-        elif hasattr(inner, "refit") and hasattr(inner, "estimator") and not _keeps_one(inner):
-            check_is_fitted(inner)
-            raise TypeError(
-                f"explain needs the best estimator of {type(inner).__name__}, which refit=False "
-                "does not keep; fit it with refit=True"
-            )
-        else:
-            raise NoExplainError(_cannot_explain(inner, path))
-        path.append(type(inner).__name__)
+        inner = inside(inner)
+    last = path[-1]
+    if _is_search(last):
+        check_is_fitted(last)
+        raise TypeError(
+            f"explain needs the best estimator of {type(last).__name__}, which refit=False does "
+            "not keep; fit it with refit=True"
+        )
+    raise NoExplainError(_cannot_explain(path))
 
 
-def _keeps_one(estimator):
-    """Return whether an estimator that is no search has a fitted one in `estimator_`."""
-    return hasattr(estimator, "estimator_")
+def _is_search(estimator):
+    """Return whether an estimator is a search; others with `refit` keep a fitted `estimator_`."""
+    has_both = hasattr(estimator, "refit") and hasattr(estimator, "estimator")
+    return has_both and not hasattr(estimator, "estimator_")
 
 
 def _transforming_steps(pipeline):
@@ -189,8 +188,9 @@ def _is_sampler(step):
     return hasattr(step, "fit_resample") and not hasattr(step, "transform")
 
 
-def _cannot_explain(estimator, path):
-    """Write the error message for an estimator without an explain method."""
+def _cannot_explain(path):
+    """Write the error message for an estimator, and those inside, without an explain method."""
+    estimator = path[-1]
     message = (
         "explain needs an estimator with an explain method, such as ProvenanceClassifier, alone or "
         "inside a Pipeline or a search"
@@ -200,7 +200,7 @@ def _cannot_explain(estimator, path):
             ". For other classifiers, use an attributor around the whole estimator, such as "
             "InfoGainAttributor(estimator).fit(X_train, y_train).explain(X)"
         )
-    return f"{message}; got {' > '.join(path)}"
+    return f"{message}; got {' > '.join(type(one).__name__ for one in path)}"
 
 
 def _can_undo(step):

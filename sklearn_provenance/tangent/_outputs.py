@@ -5,7 +5,9 @@ B rows, C classes.
 """
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 import torch
 from torch.nn import functional as F
@@ -13,6 +15,8 @@ from torch.nn import functional as F
 MEASUREMENTS = ("label_logit", "margin")
 # Those that a network can be linearised for; log p is what a network was trained to raise.
 ALL_MEASUREMENTS = (*MEASUREMENTS, "log_probability")
+# The warnings of probabilities in the call under way, of which there is to be one; else None.
+_WARNINGS: ContextVar[list | None] = ContextVar("_WARNINGS", default=None)
 
 
 def logits_of(outputs, first=False):
@@ -85,19 +89,36 @@ def finite_logits(outputs, n_samples, first_row=0):
     return check_logits(logits_of(outputs), n_samples, first_row)
 
 
+@contextmanager
+def warns_of_probabilities_once() -> Iterator[None]:
+    """Warn once, however often a call looks at modules that end in a softmax."""
+    warned = _WARNINGS.get()
+    if warned is None:  # else this call is part of another
+        warned = []
+    token = _WARNINGS.set(warned)
+    try:
+        yield
+    finally:
+        _WARNINGS.reset(token)
+
+
 def warn_of_probabilities(logits):
     """Warn of a module that ends in a softmax: its gradients are not those of its logits."""
+    warned = _WARNINGS.get()
+    if warned:
+        return
     adds_up = (logits >= 0).all() and ((logits.sum(1) - 1).abs() < 1e-4).all()
     one_hot = (logits == logits.round()).all()  # a gate or a choice, and no softmax
     if logits.shape[1] > 1 and adds_up and not one_hot:
-        # The warning names this line, so that it is shown once for all that look at a module.
-        warnings.warn(
+        message = (
             "The module returns numbers that look like probabilities (none is negative and every "
             "row adds up to 1), and they are read as logits. Leave out its last softmax, or pass "
-            "forward=lambda module, x: module(x).log()",
-            UserWarning,
-            stacklevel=1,
+            "forward=lambda module, x: module(x).log()"
         )
+        if warned is not None:
+            warned.append(message)
+        # The warning names this line, so that it is shown once for all that look at a module.
+        warnings.warn(message, UserWarning, stacklevel=1)
 
 
 def _is_table(entry):

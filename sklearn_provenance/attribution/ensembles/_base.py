@@ -12,6 +12,7 @@ import numpy as np
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 
+from ..._utils.containers import inside
 from ..._utils.families import import_family
 from ..._utils.labels import positions
 from ..objectives import Response
@@ -172,25 +173,17 @@ def ensemble(estimator, X, y):
     """
     if import_family(ensemble, estimator, _FAMILIES, __package__):
         return ensemble(estimator, X, y)
-    if hasattr(estimator, "best_estimator_"):  # a search, of scikit-learn or not
-        inner = ensemble(estimator.best_estimator_, X, y)
-        return assuming(inner, "the parameters that the search chose")
+    found = inside(estimator)
+    if found is not None:  # by a search: other containers are registered
+        return assuming(ensemble(found, X, y), "the parameters that the search chose")
     raise UnknownEnsembleError(f"estimator must be {SUPPORTED}; got {type(estimator).__name__}")
 
 
 @ensemble.register(Pipeline)
 def _(estimator, X, y):
-    *before, (_, last) = estimator.steps
-    steps = tuple(step for _, step in before if step is not None and not isinstance(step, str))
-    for step in steps:
-        if hasattr(step, "fit_resample"):
-            raise TypeError(
-                f"{type(step).__name__} chooses or makes the rows that the last step is fitted "
-                "on. Resample first, and give the rows that remain"
-            )
-    through = Transformed(steps)
-    inner = ensemble(last, through.transform(X), y)
-    if not steps:
+    through = Transformed.by(estimator)
+    inner = ensemble(inside(estimator), through.transform(X), y)
+    if not through.steps:
         return inner
     known = replace(inner, prepare=replace(through, prepare=inner.prepare))
     return assuming(known, "the steps before the last")
@@ -198,7 +191,7 @@ def _(estimator, X, y):
 
 @ensemble.register(FrozenEstimator)
 def _(estimator, X, y):
-    return ensemble(estimator.estimator, X, y)
+    return ensemble(inside(estimator), X, y)
 
 
 def class_positions(estimator, y):

@@ -20,6 +20,7 @@ from ..._utils.modules import state_sums
 from ..._utils.rows import as_given, axis_names, check_rows, copied, n_rows
 from ..._utils.training import TrainingData
 from ..._utils.types import Rows, Targets
+from ...tangent._outputs import warns_of_probabilities_once
 from ..features._settings import Settings
 from ..features._training import TrainingRows
 from ..models import SUPPORTED, adapt
@@ -31,6 +32,7 @@ class FitMixin:
 
     # The estimator is an estimator of its own, whose parameters are validated when it is fitted.
     @_fit_context(prefer_skip_nested_validation=False)
+    @warns_of_probabilities_once()
     def fit(self, X: Rows, y: Targets, sample_id: Targets | None = None) -> Self:
         """Take the rows to attribute to, and fit the estimator if it is not fitted.
 

@@ -19,6 +19,7 @@ from ..._utils.rows import as_given, axis_names, check_rows, n_rows
 from ..._utils.training import TrainingData
 from ..._utils.types import Rows, Targets
 from ...information._hessians import NoMinimumError
+from ...tangent._outputs import warns_of_probabilities_once
 from ..models._single_output import check_one_target
 from ..objectives import NoObjectiveError, objective
 from ..objectives._minima import Minima, RowByRow, distance_from_minimum
@@ -42,6 +43,7 @@ class InfluenceFitMixin:
 
     # The estimator is an estimator of its own, whose parameters are validated when it is fitted.
     @_fit_context(prefer_skip_nested_validation=False)
+    @warns_of_probabilities_once()
     def fit(
         self,
         X: Rows,

@@ -2,12 +2,12 @@
 
 import numpy as np
 from sklearn.base import clone
-from sklearn.frozen import FrozenEstimator
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 from tqdm.auto import tqdm
 
 from ..._utils.arguments import as_seeds, whole
+from ..._utils.containers import without_frozen
 from ..._utils.results import Result
 from ..._utils.rows import check_rows, n_rows
 from ..._utils.types import Device, Path, RandomState, Rows
@@ -239,13 +239,6 @@ class FlippingMixin:
                 f"{type(model).__name__} and {type(recipe).__name__}"
             )
         return [clone(without_frozen(one)) for one in models]
-
-
-def without_frozen(estimator):
-    """Take an estimator out of FrozenEstimators, which are not fitted again."""
-    while isinstance(estimator, FrozenEstimator):
-        estimator = estimator.estimator
-    return estimator
 
 
 def decided(response, outputs):

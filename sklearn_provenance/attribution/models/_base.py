@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from torch import nn
 
+from ..._utils.containers import inside
 from ..._utils.families import import_family
 from ..._utils.fitted import predicts_numbers
 from ..._utils.modules import evaluation
@@ -275,11 +276,12 @@ def adapt(estimator):
 
 
 def predicting_model(estimator):
-    """Adapt an estimator of which only predictions are known, or what a search has found."""
-    if hasattr(estimator, "best_estimator_"):  # a search, of scikit-learn or not
+    """Adapt an estimator of which only predictions are known, or what is inside of it."""
+    inner = inside(estimator)
+    if inner is not None:
         from ._containers import contained
 
-        return contained(estimator, adapt(estimator.best_estimator_))
+        return contained(estimator, adapt(inner))
     if hasattr(estimator, "predict") and hasattr(estimator, "classes_"):
         if isinstance(estimator.classes_, list):
             raise TypeError(

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass, fields
 
-from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 
+from ..._utils.containers import inside, steps_before
 from ..._utils.feature_names import names_out
 from ..._utils.rows import as_given
 from ._base import SUPPORTED, FittedModel, adapt
@@ -67,18 +67,9 @@ def contained(estimator, inner, steps=()):
 
 @adapt.register(Pipeline)
 def _(estimator):
-    *before, (_, last) = estimator.steps
+    last = inside(estimator)
     if last is None or isinstance(last, str):
         raise TypeError(f"estimator must be {SUPPORTED}; got a Pipeline without a last estimator")
-    steps = [
-        step
-        for _, step in before
-        # Samplers of imbalanced-learn are passed over at prediction.
-        if step is not None and not isinstance(step, str) and not hasattr(step, "fit_resample")
-    ]
+    # Samplers of imbalanced-learn are passed over at prediction.
+    steps = [step for step in steps_before(estimator) if not hasattr(step, "fit_resample")]
     return contained(estimator, adapt(last), steps)
-
-
-@adapt.register(FrozenEstimator)
-def _(estimator):
-    return contained(estimator, adapt(estimator.estimator))

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator, is_classifier
-from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 from sklearn.utils import ClassifierTags, RegressorTags, get_tags
 from sklearn.utils.validation import check_is_fitted
 
+from ..._utils.containers import inside
 from ..._utils.families import import_family
 from ...tangent._read_logits import call_module
 from ._base import FittedModel, adapt
@@ -96,8 +96,9 @@ def output_of(estimator, output):
     """One output of a fitted estimator, by its type; see :func:`single_output`."""
     if import_family(output_of, estimator, _FAMILIES, __package__):
         return output_of(estimator, output)
-    if hasattr(estimator, "best_estimator_"):  # a search, of scikit-learn or not
-        return output_of(estimator.best_estimator_, output)
+    inner = inside(estimator)
+    if inner is not None:
+        return output_of(inner, output)
     raise TypeError(
         f"estimator must be {SEVERAL}; got {type(estimator).__name__}. For a module pass "
         "measurement=, a function of outputs and targets that gives one number a row"
@@ -108,11 +109,6 @@ def output_of(estimator, output):
 def _(estimator, output):
     *before, (name, last) = estimator.steps
     return Pipeline([*before, (name, output_of(last, output))])
-
-
-@output_of.register(FrozenEstimator)
-def _(estimator, output):
-    return output_of(estimator.estimator, output)
 
 
 def check_output(estimator, output, n_outputs):

@@ -10,6 +10,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from ..._utils.containers import inside, steps_before
 from ..._utils.families import import_family
 from ..._utils.labels import positions
 from ..._utils.numeric import as_ndarray
@@ -109,9 +110,10 @@ def objective(estimator, X, y, sample_weight=None):
     """
     if import_family(objective, estimator, _FAMILIES, __package__):
         return objective(estimator, X, y, sample_weight)
-    if hasattr(estimator, "best_estimator_"):  # a search, of scikit-learn or not
-        inner = objective(estimator.best_estimator_, X, y, sample_weight)
-        return assuming(inner, "the parameters that the search chose are held fixed")
+    found = inside(estimator)
+    if found is not None:  # by a search: other containers are registered
+        stated = objective(found, X, y, sample_weight)
+        return assuming(stated, "the parameters that the search chose are held fixed")
     raise NoObjectiveError(f"estimator must be {SUPPORTED}; got {type(estimator).__name__}")
 
 
@@ -140,6 +142,18 @@ class Transformed:
     steps: tuple
     prepare: Callable | None = None  # what the last step does with them
 
+    @classmethod
+    def by(cls, pipeline):
+        """Take the steps before the last, none of which may choose rows."""
+        steps = steps_before(pipeline)
+        for step in steps:
+            if hasattr(step, "fit_resample"):
+                raise TypeError(
+                    f"{type(step).__name__} chooses or makes the rows that the last step is fitted "
+                    "on, which are not those of X. Resample first, and give the rows that remain"
+                )
+        return cls(steps)
+
     def __call__(self, X):
         return self.prepare(self.transform(X))
 
@@ -154,26 +168,17 @@ class Transformed:
 @objective.register(Pipeline)
 def _(estimator, X, y, sample_weight=None):
     check_is_fitted(estimator)
-    *before, (_, last) = estimator.steps
-    steps = [step for _, step in before if step is not None and not isinstance(step, str)]
-    for step in steps:
-        if hasattr(step, "fit_resample"):
-            raise TypeError(
-                f"{type(step).__name__} chooses or makes the rows that the last step is fitted "
-                "on, so that its objective is not one of the rows of X. Resample first, and give "
-                "the rows that remain"
-            )
-    through = Transformed(tuple(steps))
-    inner = objective(last, through.transform(X), y, sample_weight)
+    through = Transformed.by(estimator)
+    inner = objective(inside(estimator), through.transform(X), y, sample_weight)
     stated = replace(inner, prepare=replace(through, prepare=inner.prepare))
-    if steps:
+    if through.steps:
         return assuming(stated, "the steps before the last are held fixed")
     return stated
 
 
 @objective.register(FrozenEstimator)
 def _(estimator, X, y, sample_weight=None):
-    return objective(estimator.estimator, X, y, sample_weight)
+    return objective(inside(estimator), X, y, sample_weight)
 
 
 def row_weights(sample_weight, n_rows):

@@ -4,6 +4,9 @@ import warnings
 
 import numpy as np
 import pytest
+from torch import nn
+
+from sklearn_provenance import attribution as att
 
 from .conftest import ATTRIBUTORS, N_CLASSES, N_TRAIN, every_attributor
 
@@ -41,6 +44,28 @@ def test_explanations(name, module, data, candidates):
         assert (scores >= 0).all()
     assert explanation.method == attributor.method_
     assert explanation.score_name
+
+
+# Those of the last layer refuse a module whose outputs do not come from one.
+READERS = [name for name, case in ATTRIBUTORS.items() if case.cls is not att.LastLayerAttributor]
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_a_softmax_at_the_end_is_named_once(name, module, data):
+    X, y, _ = data
+    attributor = ATTRIBUTORS[name].make(nn.Sequential(module, nn.Softmax(1)))
+    for _ in range(2):  # each fit looks anew
+        with pytest.warns(UserWarning, match="look like probabilities") as warned:
+            attributor.fit(X, y)
+        assert len(warned) == 1
+
+
+def test_a_softmax_is_named_once_by_influence_too(module, data):
+    X, y, _ = data
+    attributor = att.InfluenceAttributor(nn.Sequential(module, nn.Softmax(1)))
+    with pytest.warns(UserWarning, match="look like probabilities") as warned:
+        attributor.fit(X, y)
+    assert len(warned) == 1
 
 
 @every_attributor
