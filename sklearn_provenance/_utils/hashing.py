@@ -12,6 +12,7 @@ from scipy.sparse import csr_array, issparse
 
 from .code import is_library, together
 from .digest import CHUNK, Digest
+from .row_arrays import RowArray
 
 _WORDS = str, bytes, bool, int, float, complex, type(None), date, timedelta, np.generic
 _WIDE = 2**13  # numbers in a row; in more, the zeros are not looked at
@@ -70,6 +71,8 @@ def row_digests(X):
     if isinstance(X, Mapping):
         names = sorted(X, key=str)
         return _numbers(np.hstack([row_digests(X[name]) for name in names]), repr(names).encode())
+    if isinstance(X, RowArray):
+        return _on_disk(X)
     if issparse(X):
         return _numbers(X.tocsr())
     if isinstance(X, list | tuple):
@@ -77,6 +80,22 @@ def row_digests(X):
     if type(X).__name__ in ("DataFrame", "Series") and is_library(type(X).__module__):
         return _columns(X)
     return _of_array(_as_array(_as_numpy(X)))
+
+
+def _on_disk(X):
+    """Compute the digests of rows that are too many to hash one by one: sums with random weights.
+
+    Rows that differ in a number have the same two sums modulo 2^64 with a probability of 2^-64
+    at most, since a difference in the highest bit of a word still leaves half of each sum.
+    """
+    words = X.shape[1] * X.itemsize // 4
+    generator = np.random.default_rng(0)
+    weights = generator.integers(2**64, size=(words, 2), dtype=np.uint64) | np.uint64(1)
+    sums = np.empty((len(X), 2), np.uint64)
+    for rows, block in X.blocks():
+        block += 0.0  # -0.0 becomes 0.0, to which it is equal
+        np.matmul(block.view(np.uint32).astype(np.uint64), weights, out=sums[rows])
+    return sums.view(np.uint32)
 
 
 def _of_list(X):

@@ -14,6 +14,7 @@ from sklearn.utils.validation import (
 )
 
 from .arguments import check_readable
+from .row_arrays import RowArray, on_disk
 
 IMAGE_CHANNELS = (1, 3, 4)
 
@@ -196,6 +197,8 @@ def copied(inputs):
         return type(inputs)(copied(value) for value in inputs)
     if isinstance(inputs, torch.Tensor):
         return inputs.clone()
+    if isinstance(inputs, RowArray) or isinstance(on_disk(inputs), RowArray):
+        return inputs  # a file, which is not written to through these
     return inputs.copy()
 
 

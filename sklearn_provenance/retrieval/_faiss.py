@@ -14,7 +14,12 @@ from .._utils.types import RandomState
 from ._base import RowIndex, with_spare
 from ._rows import read_chunks, take
 
-_KINDS = {"flat": "Flat", "scalar_quantized": "SQ8", "inverted_file": "IVF{},Flat"}
+_KINDS = {
+    "flat": "Flat",
+    "scalar_quantized": "SQ8",
+    "inverted_file": "IVF{},Flat",
+    "quantized_inverted_file": "IVF{},SQ8",
+}
 # FAISS asks for at least 39 rows in a list.
 _LEAST_ROWS_PER_LIST = 39
 # Rows to learn from: for each list, and for the ranges of quantised features.
@@ -35,18 +40,19 @@ class FaissIndex(RowIndex):
 
     Parameters
     ----------
-    kind : {"flat", "scalar_quantized", "inverted_file"}, default="flat"
+    kind : {"flat", "scalar_quantized", "inverted_file", "quantized_inverted_file"}, default="flat"
         What FAISS stores and reads.
 
         - ``"flat"``: all rows, in single precision. Exact up to its rounding.
         - ``"scalar_quantized"``: all rows, in a byte for each number, a quarter of the memory.
         - ``"inverted_file"``: rows in lists around centres of k-means, in single precision. A
           search reads the lists whose centres have the largest products with a query.
+        - ``"quantized_inverted_file"``: such lists, in a byte for each number.
     n_lists : int or "auto", default="auto"
-        Lists of ``"inverted_file"``. ``"auto"`` takes the square root of the number of rows, but
+        Lists of inverted files. ``"auto"`` takes the square root of the number of rows, but
         no more lists than leave 39 rows in each on average.
     n_probe : int or "auto", default="auto"
-        Lists of ``"inverted_file"`` that are read for each sign of a query, or all if there are
+        Lists of inverted files that are read for each sign of a query, or all if there are
         fewer. ``"auto"`` reads an eighth of them. More lists find more of the right rows; all lists
         are as exact as ``"flat"``. Where fewer than k rows are found, twice as many lists are read,
         until there are enough. The parameter may be changed between searches.
@@ -102,7 +108,9 @@ class FaissIndex(RowIndex):
 
     def __init__(
         self,
-        kind: Literal["flat", "scalar_quantized", "inverted_file"] = "flat",
+        kind: Literal[
+            "flat", "scalar_quantized", "inverted_file", "quantized_inverted_file"
+        ] = "flat",
         *,
         n_lists: int | Literal["auto"] = "auto",
         n_probe: int | Literal["auto"] = "auto",
@@ -118,7 +126,7 @@ class FaissIndex(RowIndex):
     def _build(self, rows, largest):
         faiss = _import_faiss()
         lists = None
-        if self.kind == "inverted_file":
+        if self.kind.endswith("inverted_file"):
             lists = self._lists(len(rows))
         index = faiss.index_factory(
             rows.shape[1], _KINDS[self.kind].format(lists), faiss.METRIC_INNER_PRODUCT

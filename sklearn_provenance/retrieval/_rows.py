@@ -4,6 +4,8 @@ import numpy as np
 import torch
 from tqdm.auto import tqdm
 
+from .._utils.row_arrays import RowArray, on_disk
+
 # Bytes of rows that are read or recomputed at a time.
 CHUNK_BYTES = 2**24
 # By bytes of a number. Numbers of rows that are shorter, or their squares, underflow: such a length
@@ -14,7 +16,11 @@ SMALLEST_NORM = {4: 1e-37, 8: 1e-150}
 def check_rows(rows):
     """Return rows as an ndarray or, from a GPU, a tensor that shares their memory."""
     accepted = "rows must be a dense array of float32 or float64"
-    if isinstance(rows, torch.Tensor):
+    if getattr(rows, "dtype", None) == np.float16:
+        rows = on_disk(rows)
+    if isinstance(rows, RowArray):
+        pass
+    elif isinstance(rows, torch.Tensor):
         rows = rows.detach()
         if rows.layout != torch.strided:
             raise ValueError(f"{accepted}, got layout {rows.layout}; pass rows.to_dense()")

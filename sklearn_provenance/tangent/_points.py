@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from scipy.sparse import issparse
 
+from .._utils.row_arrays import RowArray, on_disk
+
 # Rows of a product of sparse matrices that are dense at a time.
 _BLOCK = 512
 # Numbers of explicit features that are held in double precision at a time: 8 MB.
@@ -22,8 +24,8 @@ class ExplicitPoints:
 
     Parameters
     ----------
-    array : ndarray or numpy.memmap of shape (n, n_components)
-        φ, in any precision.
+    array : ndarray or RowArray of shape (n, n_components)
+        φ, in any precision. A read-only memory map stays on disk.
     labels : Tensor of shape (n,), int64
         Label of each.
     logits : Tensor of shape (n, n_classes), default=None
@@ -35,7 +37,7 @@ class ExplicitPoints:
     most_components = math.inf  # φ is an array already: it costs nothing to write it out
 
     def __init__(self, array, labels, logits=None, device="cpu"):
-        self.array = array
+        self.array = on_disk(array)
         self.labels = labels
         self.logits = logits
         self.device = device
@@ -56,8 +58,12 @@ class ExplicitPoints:
     def take(self, rows):
         """Select some of the points."""
         rows = torch.as_tensor(rows)
+        if isinstance(self.array, RowArray):
+            array = self.array.taken(rows.numpy())
+        else:
+            array = self.array[rows.numpy()]
         return ExplicitPoints(
-            self.array[rows.numpy()],
+            array,
             self.labels[rows],
             _take_or_none(self.logits, rows),
             self.device,
@@ -65,7 +71,7 @@ class ExplicitPoints:
 
     def equalise(self, copies):
         """Give each row the φ of the first row that it is a copy of; files are not changed."""
-        if not isinstance(self.array, np.memmap):
+        if not isinstance(self.array, RowArray):
             self.array = self.array[copies.numpy()]
 
     def identity(self):

@@ -18,6 +18,7 @@ INDICES = [
     FaissIndex("flat"),
     FaissIndex("scalar_quantized"),
     FaissIndex("inverted_file", n_lists=4, n_probe=4),
+    FaissIndex("quantized_inverted_file", n_lists=4, n_probe=4),
 ]
 
 

@@ -8,6 +8,7 @@ from scipy.sparse import issparse
 from sklearn.utils import check_array
 
 from ..._utils.labels import positions
+from ..._utils.row_arrays import RowArray, on_disk
 from ..._utils.rows import n_rows
 from ...tangent._outputs import check_finite
 from ...tangent._points import ExplicitPoints, SparsePoints
@@ -29,18 +30,22 @@ class OwnRows(Features):
         phi = self._function(X)
         if isinstance(phi, torch.Tensor):
             phi = phi.detach().cpu().numpy()
-        phi = check_array(
-            phi,
-            dtype=np.float64,
-            accept_sparse="csr",
-            input_name="the rows that features gives",
-        )
+        phi = on_disk(phi)
+        if isinstance(phi, RowArray):
+            check_rows_on_disk(phi)
+        else:
+            phi = check_array(
+                phi,
+                dtype=np.float64,
+                accept_sparse="csr",
+                input_name="the rows that features gives",
+            )
         if phi.shape[0] != n_rows(X):
             raise ValueError(
                 f"features must give a row for each of the {n_rows(X)} rows of X; got "
                 f"{phi.shape[0]} rows"
             )
-        if issparse(phi):
+        if issparse(phi) or isinstance(phi, RowArray):
             return phi
         return np.array(phi)  # a copy: users may write to theirs
 
@@ -74,8 +79,16 @@ class OwnRows(Features):
         """Compute rows φ of X, as an array."""
         phi = self.inputs(X)
         if issparse(phi):
-            phi = phi.toarray()
-        return phi
+            return phi.toarray()
+        return np.asarray(phi, dtype=np.float64)
+
+
+def check_rows_on_disk(phi):
+    """Raise a ValueError unless all numbers of rows on disk are finite."""
+    if not phi.shape[1]:
+        raise ValueError(f"features must give one or more columns; got shape {phi.shape}")
+    for rows, block in phi.blocks():
+        check_finite(torch.from_numpy(block), "the rows that features gives", rows.start)
 
 
 def predicted(model, X):

@@ -9,6 +9,7 @@ import torch
 from ..._utils.kept import check_fits
 from ...information import greedy_coreset, greedy_coreset_features
 from ...information._ranking import first_of, largest
+from ...information._streamed import STATE_BYTES, StreamedSystem
 from ...information._systems import FeatureSystem
 
 _ADVICE = "pass features=TangentFeatures(n_components=4096), whose rows take less"
@@ -229,12 +230,31 @@ class GaussianRule(Rule):
 class GreedyRule(GaussianRule):
     """Base of rules that pick rows one after the other; a subclass makes ``kernel_system``."""
 
+    # Whether rounds need no more of the rows than a look at each.
+    streams = False
+
     @cached_property
     def system(self):
         """The rows, ready to pick from; made when a pick is asked for."""
-        if self.explicit:
-            return FeatureSystem(self.features(self.n_copies), self.noise_variance, self.rule)
-        return self.kernel_system()
+        if not self.explicit:
+            return self.kernel_system()
+        if self.streams and not self.fits():
+            return self.streamed_system()
+        return FeatureSystem(self.features(self.n_copies), self.noise_variance, self.rule)
+
+    def fits(self):
+        """Return whether features of all rows, as often as systems need them, fit the budget."""
+        needed = 8.0 * self.n_copies * len(self.points) * self.n_components
+        return needed <= self.memory_limit
+
+    def streamed_system(self):
+        """The rows by features that are read in blocks, once for each round of picks."""
+        needed = STATE_BYTES * len(self.points)
+        what = f"covariances of a query with {len(self.points)} rows take"
+        advice = "pass a pool_size, which re-ranks the rows that a search has found"
+        check_fits(needed, what, self.memory_limit, advice)
+        settings = self.noise_variance, self.rule, self.memory_limit
+        return StreamedSystem(self.points, *settings, self.copies)
 
     @abstractmethod
     def kernel_system(self):

@@ -1,0 +1,154 @@
+"""Rows of numbers that stay on disk: what reads them reads some rows at a time."""
+
+import mmap
+from abc import ABC, abstractmethod
+from typing import Any
+
+import numpy as np
+
+# Bytes of rows that are read at once.
+BLOCK_BYTES = 2**23
+
+
+class RowArray(ABC):
+    """Rows (n_rows, n_columns) that are read when they are indexed, by a slice or by row numbers.
+
+    What is read is a new array in single or double precision. Half precision becomes single, which
+    is exact.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        Numbers of rows and columns.
+    dtype : numpy.dtype
+        Type of what is read: float32 or float64.
+    """
+
+    ndim = 2
+    shape: tuple[int, int]
+    dtype: np.dtype
+
+    def __len__(self):
+        return self.shape[0]
+
+    @property
+    def itemsize(self):
+        """Bytes of a number."""
+        return self.dtype.itemsize
+
+    @abstractmethod
+    def _read(self, start, stop):
+        """Read the rows from start to stop."""
+
+    @abstractmethod
+    def _gather(self, rows):
+        """Read rows (n,), int64 and not negative."""
+
+    def __getitem__(self, rows):
+        if isinstance(rows, slice):
+            start, stop, step = rows.indices(len(self))
+            if step == 1:
+                return self._read(start, max(start, stop))
+            rows = np.arange(start, stop, step)
+        rows = np.asarray(rows)
+        if rows.dtype == bool:
+            rows = np.flatnonzero(rows)
+        rows = rows.astype(np.int64, copy=False)
+        out_of_range = (rows >= len(self)) | (rows < 0)
+        if out_of_range.any():
+            raise IndexError(
+                f"rows must be between 0 and {len(self) - 1}; got {rows[out_of_range][0]}"
+            )
+        return self._gather(rows)
+
+    def __array__(self, dtype=None, copy=None):
+        values = self._read(0, len(self))
+        return values if dtype is None else values.astype(dtype, copy=False)
+
+    def taken(self, rows: Any) -> "RowArray":
+        """Select rows (n,) by their numbers without reading them."""
+        return TakenRows(self, np.asarray(rows, dtype=np.int64))
+
+    def blocks(self, n_bytes: int = BLOCK_BYTES):
+        """Yield slices of rows, and the rows, a few at a time."""
+        step = max(1, n_bytes // max(1, self.itemsize * self.shape[1]))
+        for start in range(0, len(self), step):
+            rows = slice(start, min(start + step, len(self)))
+            yield rows, self[rows]
+
+
+class TakenRows(RowArray):
+    """Some rows of others, in the order of their numbers (n,)."""
+
+    def __init__(self, source, numbers):
+        self.source = source
+        self.numbers = numbers
+        self.shape = (len(numbers), source.shape[1])
+        self.dtype = source.dtype
+
+    def _read(self, start, stop):
+        return self.source[self.numbers[start:stop]]
+
+    def _gather(self, rows):
+        return self.source[self.numbers[rows]]
+
+    def taken(self, rows):
+        return TakenRows(self.source, self.numbers[np.asarray(rows, dtype=np.int64)])
+
+
+class MappedRows(RowArray):
+    """Rows of an array that is a read-only memory map.
+
+    Pages that were read are given back to the operating system, which may keep them as long as it
+    has memory to spare.
+
+    Parameters
+    ----------
+    array : ndarray of shape (n_rows, n_columns)
+        A memory map, or a view of one, of floats.
+    """
+
+    def __init__(self, array):
+        # As a memory map it does not count as memory.
+        self.array = array.view(np.memmap)
+        self.shape = array.shape
+        self.dtype = np.dtype(np.float64 if array.dtype.itemsize > 4 else np.float32)
+        self._map = getattr(_memory_map(array), "_mmap", None)
+
+    def _read(self, start, stop):
+        return self._copied(slice(start, stop))
+
+    def _gather(self, rows):
+        return self._copied(rows)
+
+    def _copied(self, rows):
+        values = np.array(self.array[rows], dtype=self.dtype, order="C", subok=False)
+        if self._map is not None and hasattr(mmap, "MADV_DONTNEED"):
+            self._map.madvise(mmap.MADV_DONTNEED)
+        return values
+
+    def __reduce__(self):
+        return type(self), (np.array(self.array),)
+
+
+def _memory_map(array):
+    """Find the memory map that an array is a view of, or None."""
+    found = None
+    while isinstance(array, np.ndarray):
+        if isinstance(array, np.memmap) and getattr(array, "_mmap", None) is not None:
+            found = array
+        array = array.base
+    return found
+
+
+def on_disk(array: Any) -> Any:
+    """Wrap rows that are a read-only memory map of floats, and return all else as it is.
+
+    A memory map that may be written to is no file of this process alone, and is treated as an
+    array in memory.
+    """
+    if not isinstance(array, np.ndarray) or array.ndim != 2 or array.dtype.kind != "f":
+        return array
+    if array.dtype.itemsize > 8 or array.flags.writeable or _memory_map(array) is None:
+        return array
+    return MappedRows(array)
