@@ -114,6 +114,8 @@ class Gradients:
         """Write the gradients of some rows over those of others, in place."""
         for form in self.forms.values():
             for tensor in form.tensors().values():
+                if tensor.stride(0) == 0:  # one row that stands for all, as positions looked up
+                    continue
                 tensor[to.to(tensor.device)] = tensor[source.to(tensor.device)]
 
     def inner(self, other, result):

@@ -239,3 +239,13 @@ def test_kernels_are_made_where_they_are_wanted():
     network, x, labels = build("mlp", n=7)
     rows = TangentRows(TangentModel(network), x, labels)
     assert rows.inner(device=torch.device("cpu")).equal(rows.inner())
+
+
+def test_copies_share_factors_where_positions_are_looked_up_once():
+    network, x, labels = build("positions", n=4)
+    x = x[[0, 1, 0, 2]]
+    rows = TangentRows(TangentModel(network), x, labels[[0, 1, 0, 2]])
+    kernel = rows.inner()
+    rows.equalise(torch.tensor([0, 1, 0, 3]))
+    torch.testing.assert_close(rows.inner(), kernel)
+    assert torch.equal(rows.inner()[0], rows.inner()[2])

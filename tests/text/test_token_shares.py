@@ -1,0 +1,139 @@
+"""Shares of tokens add up to scores, and are the parts of inner products by definition."""
+
+import numpy as np
+import pytest
+import torch
+
+from sklearn_provenance import InfoGainAttributor
+from sklearn_provenance.attribution import GradDotAttributor, LastLayerAttributor, RepSimAttributor
+from sklearn_provenance.text import token_shares, tokenize
+
+from ..pages import ATTACKS, Page
+from .conftest import LABELS, TEXTS
+
+MARKS = {"above1", "above2", "below1", "below2"}
+
+
+@pytest.fixture
+def tokens(tokenizer):
+    return tokenize(tokenizer, TEXTS)
+
+
+def gradients_at_places(reader, row, label, log_probability=False):
+    """Gradients in a copy of the weights for each place, and in those behind the pooling."""
+    n_places = row["input_ids"].shape[1]
+    weights = {
+        name: p.detach().expand(n_places, *p.shape).clone().requires_grad_()
+        for name, p in reader.named_parameters()
+        if not name.startswith("head")
+    }
+    places = torch.arange(n_places)
+    ids = row["input_ids"][0]
+    h = weights["table.weight"][places, ids] + weights["place.weight"][places, places]
+    h = torch.nn.functional.layer_norm(h, h.shape[1:])
+    h = h * weights["norm.weight"] + weights["norm.bias"]
+    h = torch.tanh((weights["mix.weight"] @ h[:, :, None])[:, :, 0] + weights["mix.bias"])
+    score = (weights["score.weight"] @ h[:, :, None])[:, 0] + weights["score.bias"]
+    score = score.masked_fill(row["attention_mask"][0, :, None] == 0, -1e4)
+    logits = reader.head((score.softmax(0) * h).sum(0))
+    if log_probability:
+        logits = logits.log_softmax(0)
+    names = [*weights, "head.weight", "head.bias"]
+    ends = [*weights.values(), reader.head.weight, reader.head.bias]
+    found = dict(zip(names, torch.autograd.grad(logits[label], ends), strict=True))
+    at_places = torch.cat([found[name].reshape(n_places, -1) for name in weights], 1)
+    behind = torch.cat([found["head.weight"].flatten(), found["head.bias"]])
+    return at_places, behind  # (T, P) and (P_head,)
+
+
+def test_shares_are_parts_of_inner_products_by_definition(reader, tokens):
+    attributor = GradDotAttributor(reader, measurement="label_logit").fit(tokens, LABELS)
+    found = token_shares(attributor, tokens[:2], [0, 1], k=3)
+    for query in range(2):
+        asked, asked_behind = gradients_at_places(reader, tokens[query], query)
+        for rank, row in enumerate(found.explanation.indices[query]):
+            named, named_behind = gradients_at_places(reader, tokens[row], LABELS[row], True)
+            rest = float(asked_behind @ named_behind)
+            by_exemplar = (named @ asked.sum(0)).numpy()
+            by_query = (asked @ named.sum(0)).numpy()
+            np.testing.assert_allclose(found.exemplars[query, rank], by_exemplar, atol=1e-12)
+            np.testing.assert_allclose(found.queries[query, rank], by_query, atol=1e-12)
+            assert found.exemplars_elsewhere[query, rank] == pytest.approx(rest, abs=1e-12)
+            assert found.queries_elsewhere[query, rank] == pytest.approx(rest, abs=1e-12)
+            assert np.abs(by_exemplar).max() > 1e-3
+
+
+@pytest.mark.parametrize("k", [3, 17])
+def test_shares_add_up_to_scores(reader, tokens, k):
+    rows = tokens[list(range(8)) * 3]
+    attributor = InfoGainAttributor(reader, candidates="all").fit(rows, LABELS.repeat(3))
+    found = token_shares(attributor, tokens[:2], k=k)
+    scores = found.explanation.scores
+    np.testing.assert_allclose(found.exemplars.sum(2) + found.exemplars_elsewhere, scores)
+    np.testing.assert_allclose(found.queries.sum(2) + found.queries_elsewhere, scores)
+    row = found.explanation.indices[0, 0]
+    padding = tokens["attention_mask"][row % 8] == 0
+    assert (found.exemplars[0, 0][padding] == 0).all()
+    for side in ("exemplars", "queries"):
+        words = found.words(1, 2, side)
+        assert sum(share for _, share in words) == pytest.approx(scores[1, 2])
+        assert words[-1][0] == "(no token)"
+        frame = found.to_frame(side)
+        sums = frame.groupby(["query", "rank"])["share"].sum().to_numpy()
+        np.testing.assert_allclose(sums.reshape(scores.shape), scores)
+    assert "".join(word for word, _ in found.words(0, 0, "queries")[:-1]) == "thefilmwasgood."
+
+
+@pytest.mark.filterwarnings("ignore:2 of 2 queries have fewer than k=5")
+def test_padding_has_no_shares(reader, tokens):
+    attributor = InfoGainAttributor(reader).fit(tokens, LABELS)
+    found = token_shares(attributor, tokens[:2])
+    assert (found.explanation.indices[:, 4] == -1).all()
+    assert np.isnan(found.exemplars[:, 4]).all()
+    assert found.words(0, 4) == []
+    assert set(found.to_frame()["rank"]) == {0, 1, 2, 3}
+    assert "nan" not in found.to_html()
+
+
+def test_rows_without_texts_show_their_numbers(reader, tokens):
+    plain = dict(tokens)
+    found = token_shares(InfoGainAttributor(reader).fit(plain, LABELS), dict(tokens[:1]), k=1)
+    row = found.explanation.indices[0, 0]
+    words = [word for word, _ in found.words(0, 0)]
+    assert words == [*map(str, plain["input_ids"][row].tolist()), "(no token)"]
+    with pytest.raises(ValueError, match="side must be one of"):
+        found.words(0, 0, "rows")
+
+
+def test_the_page_marks_tokens_and_escapes_texts(reader, tokens, tmp_path):
+    attacks = [ATTACKS[row] for row in range(8)]
+    tokens.texts[:] = [attack.ljust(60) for attack in attacks]
+    attributor = InfoGainAttributor(reader).fit(tokens, LABELS)
+    found = token_shares(attributor, tokens[1:2], k=2)
+    page = found.to_html(tmp_path / "tokens.html", title=ATTACKS[3])
+    assert (tmp_path / "tokens.html").read_text() == page
+    read = Page(page)
+    policy = [a["content"] for a in read.named("meta") if "http-equiv" in a]
+    assert policy[0].startswith("default-src 'none'; img-src data:; style-src 'sha256-")
+    assert {"above2"} <= {a["class"] for a in read.named("mark")} <= MARKS
+    assert len(read.named("script")) == 1
+    assert read.named("img") == read.named("svg") == []
+    assert repr(found).startswith("TokenShares of an Explanation by InfoGain: 1 query")
+
+
+@pytest.mark.parametrize("make", [RepSimAttributor, LastLayerAttributor, lambda m: "attributor"])
+def test_scores_of_other_kinds_are_refused(reader, tokens, make):
+    attributor = make(reader)
+    if hasattr(attributor, "fit"):
+        attributor.fit(tokens, LABELS)
+    with pytest.raises(TypeError, match="inner products of exact gradients"):
+        token_shares(attributor, tokens[:1])
+
+
+def test_rows_must_be_sequences():
+    network = torch.nn.Linear(1, 2)
+    rows = {"x": torch.randn(8)}
+    attributor = GradDotAttributor(network, forward=lambda m, b: m(b["x"][:, None]))
+    attributor.fit(rows, LABELS)
+    with pytest.raises(ValueError, match=r"input_ids of shape \(n, n_tokens\)"):
+        token_shares(attributor, rows, k=1)
