@@ -11,7 +11,7 @@ import torch
 
 from .._utils.rows import n_rows
 from .._utils.types import Rows, Targets
-from ..attribution.features._base import ExactFeatures
+from ..attribution.features._exact import ExactFeatures
 from ..tangent._batches import as_rows, take
 from ..tangent._positions import position_products
 from ._shares_result import TokenShares
