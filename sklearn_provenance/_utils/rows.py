@@ -177,11 +177,11 @@ def take_rows(X, rows):
             return X[torch.as_tensor(rows, device=X.device)]
     if isinstance(X, list | tuple):
         return list(X[rows])
-    if isinstance(X, np.ndarray | torch.Tensor):
-        return X[rows]
     if issparse(X):
         return X.tocsr()[rows]
-    return _safe_indexing(X, rows)
+    if hasattr(X, "iloc") or hasattr(X, "columns"):  # data frames
+        return _safe_indexing(X, rows)
+    return X[rows]
 
 
 def few_rows(n):

@@ -24,7 +24,7 @@ from .._utils.rows import take_rows
 from .._utils.types import Rows, Targets
 from ..explanation import Explanation
 from ..tangent import TangentModel
-from ._training_rows import check_rows
+from ._training_rows import check_same_rows
 from .models import adapt
 
 # The name of the baseline.
@@ -137,7 +137,7 @@ def self_influence(fitted: Any, X: Rows, y: Targets) -> NDArray[np.float64]:
     n = _num_samples(X)
     y = check_labels(y, "y", n)
     if hasattr(fitted, "attribute"):
-        check_rows({type(fitted).__name__: fitted}, X, y)
+        check_same_rows({type(fitted).__name__: fitted}, X, y)
     suspicion = np.empty(n)
     step = max(1, _BLOCK // n)
     for start in range(0, n, step):

@@ -7,7 +7,7 @@ from .._utils.arguments import check_labels
 from .._utils.training import TrainingData
 
 
-def check_rows(attributors, X, y):
+def check_same_rows(attributors, X, y):
     """Labels of the rows as an array; raise unless attributors were fitted on these rows."""
     y = check_labels(y, "y", _num_samples(X))
     for name, attributor in attributors.items():

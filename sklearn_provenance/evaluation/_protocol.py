@@ -10,7 +10,7 @@ from sklearn.utils.validation import _num_samples
 from .._utils.arguments import check_labels
 from .._utils.fitted import check_fitted
 from .._utils.training import TrainingData
-from ..attribution._training_rows import check_rows
+from ..attribution._training_rows import check_same_rows
 from ..retraining._estimators import (
     RegressorCopies,
     check_targets,
@@ -184,7 +184,7 @@ def check_training_rows(attributors, X, y, are_numbers):
         What ``retrain`` gets: networks of skorch take targets as a column.
     """
     if not are_numbers:
-        labels = check_rows(attributors, X, y)
+        labels = check_same_rows(attributors, X, y)
         return labels, labels
     check_targets(y, _num_samples(X))
-    return check_rows(attributors, X, y), y
+    return check_same_rows(attributors, X, y), y

@@ -13,7 +13,7 @@ from .._utils.results import Result
 from .._utils.tables import Table, heads, mean_and_error, number_cells, text_table
 from .._utils.types import Rows, Targets
 from ..attribution import InfoLossAttributor
-from ..attribution._training_rows import check_rows
+from ..attribution._training_rows import check_same_rows
 from ._protocol import as_attributors, check_queries, picked_rows
 
 
@@ -104,7 +104,7 @@ def relative_information(
     """
     check_is_fitted(reference)
     attributors = as_attributors(attributors, "explain")
-    y = check_rows(attributors, reference.training_.X, reference.training_.y)
+    y = check_same_rows(attributors, reference.training_.X, reference.training_.y)
     set_sizes = check_sizes(sizes, len(y) - 1)
     if y_queries is None:
         y_queries = reference.predict(X_queries)

@@ -33,8 +33,8 @@ def check_explanation(explanation):
         names = list(map(str, names))
     exp.feature_names = names
     exp.image_shape = check_image_shape(exp.image_shape)
-    exp.queries = check_rows("queries", exp.queries, exp.image_shape)
-    exp.training_data = check_rows("training_data", exp.training_data, exp.image_shape)
+    exp.queries = check_shown("queries", exp.queries, exp.image_shape)
+    exp.training_data = check_shown("training_data", exp.training_data, exp.image_shape)
 
     if exp.queries is not None and exp.queries.shape[0] != n_queries:
         raise ValueError(
@@ -119,7 +119,7 @@ def check_counts(name, values, shape):
     return values.astype(np.int64, copy=False)
 
 
-def check_rows(name, data, image_shape=None):
+def check_shown(name, data, image_shape=None):
     """Return rows of any kind in a form whose rows can be taken, or refuse them."""
     if data is None:
         return None

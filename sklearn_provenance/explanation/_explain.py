@@ -11,10 +11,11 @@ from sklearn.utils.validation import check_is_fitted
 
 from .._utils.containers import inside
 from .._utils.feature_names import column_names, names_out
+from .._utils.rows import take_rows
 from .._utils.types import Rows
-from ._checks import check_rows, row_size
+from ._checks import check_shown, row_size
 from ._explanation import Explanation
-from ._rows import dense, take
+from ._rows import dense
 
 
 def explain(estimator: Any, X: Rows, k: int = 5) -> Explanation:
@@ -92,7 +93,7 @@ def explain(estimator: Any, X: Rows, k: int = 5) -> Explanation:
 def _in_users_units(explanation, pipelines, X):
     """Show an explanation in the units of X, or where they cannot be had, in the estimator's."""
     training_data = _Restored.of(explanation.training_data, pipelines[::-1])
-    queries = check_rows("X", X)
+    queries = check_shown("X", X)
     if queries is None and explanation.queries is not None:
         queries = _Restored.of(explanation.queries, pipelines[::-1])
     sizes = {row_size(data) for data in (queries, training_data) if data is not None}
@@ -244,7 +245,7 @@ class _Restored:
 
     def __getitem__(self, key):
         rows = np.arange(self.shape[0])[key]
-        block = take(self.data, np.ravel(rows))
+        block = take_rows(self.data, np.ravel(rows))
         for pipeline in self.pipelines:
             block = pipeline.inverse_transform(block)
         block = dense(block)

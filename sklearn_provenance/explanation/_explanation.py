@@ -7,11 +7,10 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .._utils.rows import n_rows, shown
+from .._utils.rows import n_rows, shown, take_rows
 from .._utils.types import Rows, Targets
 from ._checks import check_explanation, check_picks
 from ._contributions import Contributions
-from ._rows import take
 from ._shared_features import largest
 from ._shown import ShownExplanation
 from ._targets import agreement, need, residuals, target_differences
@@ -221,7 +220,7 @@ class Explanation(ShownExplanation):
         for name in self._PER_QUERY:
             data = getattr(self, name)
             if data is not None:
-                changes[name] = take(data, rows)
+                changes[name] = take_rows(data, rows)
         return self._replace(**changes)
 
     def shown_as(self, training_data: Rows = None, queries: Rows = None) -> Self:

@@ -5,15 +5,10 @@ import numbers
 import numpy as np
 from scipy.sparse import issparse
 
+from .._utils.rows import take_rows
+
 _SAMPLE_ROWS = 2000
 _SAMPLE_VALUES = 2**24
-
-
-def take(data, rows):
-    """Take rows of an array, a sparse matrix or a data frame, keeping its kind."""
-    if hasattr(data, "iloc"):
-        return data.iloc[rows]
-    return data[rows]
 
 
 def dense(data):
@@ -140,7 +135,7 @@ def gather(data, indices):
         Rows.
     """
     rows, where = np.unique(indices.clip(min=0), return_inverse=True)
-    return dense(take(data, rows))[where.reshape(indices.shape)]
+    return dense(take_rows(data, rows))[where.reshape(indices.shape)]
 
 
 def as_images(rows, image_shape):
@@ -168,7 +163,7 @@ def sample_rows(data):
     n_rows = data.shape[0]
     row_size = int(np.prod(data.shape[1:]))
     n_taken = min(n_rows, _SAMPLE_ROWS, max(1, _SAMPLE_VALUES // max(1, row_size)))
-    return dense(take(data, np.linspace(0, n_rows - 1, n_taken).astype(np.int64)))
+    return dense(take_rows(data, np.linspace(0, n_rows - 1, n_taken).astype(np.int64)))
 
 
 def feature_scale(rows):

@@ -2,8 +2,9 @@
 
 import numpy as np
 
+from .._utils.rows import take_rows
 from ._contributions import INTERCEPT
-from ._rows import dense, gather, row_kind, take, text_of
+from ._rows import dense, gather, row_kind, text_of
 from ._shared_features import N_PARTS
 
 # Rows that are looked at to see whether rows are texts.
@@ -61,7 +62,7 @@ class Texts:
         indices = explanation.indices[:n_queries, :k]
         n_queries = len(indices)
         if _are_texts(explanation.queries, explanation.image_shape):
-            rows = dense(take(explanation.queries, slice(0, n_queries)))
+            rows = dense(take_rows(explanation.queries, slice(0, n_queries)))
             self.queries = [text_of(row) for row in rows]
         if not _are_texts(explanation.training_data, explanation.image_shape):
             return
@@ -77,4 +78,4 @@ def _are_texts(data, image_shape):
     """Return whether the first rows are texts."""
     if data is None or image_shape is not None or not np.shape(data)[:1]:
         return False
-    return row_kind([dense(take(data, slice(0, _SAMPLE_ROWS)))], None) == "texts"
+    return row_kind([dense(take_rows(data, slice(0, _SAMPLE_ROWS)))], None) == "texts"

@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import torch
 
-from ._validation import check_rows
+from ._validation import check_row_numbers
 
 # Squared distance of copies over their squared norm, of which a kernel keeps no more digits.
 COPY = 8 * torch.finfo(torch.float64).eps
@@ -35,7 +35,7 @@ def split_candidates(candidates, n_queries, n_train, device, own=None):
     if own is None:
         rows = allowed.any(0).nonzero()[:, 0]
         return rows, ~allowed[:, rows], None
-    own = check_rows("own", own, n_train, device)
+    own = check_row_numbers("own", own, n_train, device)
     if own.shape != (n_queries,):
         raise ValueError(f"own must have shape ({n_queries},), got {tuple(own.shape)}")
     allowed = allowed.clone()

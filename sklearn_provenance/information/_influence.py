@@ -29,7 +29,7 @@ from ._greedy import check_count
 from ._mean_system import MeanSystem, pick_mean
 from ._validation import (
     check_function_space,
-    check_rows,
+    check_row_numbers,
     check_tensor,
     check_weight_space,
 )
@@ -335,7 +335,7 @@ def _checked_weights(weights, n_rows):
 
 def _checked_sets(subset, n_queries, n_rows, device):
     """Rows (n_queries, n_subset), different ones for each query."""
-    sets = check_rows("subset", subset, n_rows, device, padded=True)
+    sets = check_row_numbers("subset", subset, n_rows, device, padded=True)
     if sets.ndim == 1:
         sets = sets.expand(n_queries, -1)
     if sets.ndim != 2 or len(sets) != n_queries:

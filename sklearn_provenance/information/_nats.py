@@ -21,8 +21,8 @@ from ._validation import (
     check_noise_variance,
     check_query_variance,
     check_resolved,
-    check_rows,
-    check_rows_or_all,
+    check_row_numbers,
+    check_row_numbers_or_all,
     check_tensor,
     check_weight_space,
     nats_of,
@@ -121,7 +121,7 @@ def pointwise_information_loss(
     kernel, cross, query_variance, noise_variance = check_function_space(
         kernel, cross, query_variance, noise_variance
     )
-    rows = check_rows_or_all(rows, len(kernel), kernel.device)
+    rows = check_row_numbers_or_all(rows, len(kernel), kernel.device)
     return KernelPosterior(kernel, noise_variance).loss((cross, query_variance), rows)
 
 
@@ -162,7 +162,7 @@ def pointwise_information_loss_features(
     features, query_features, noise_variance = check_weight_space(
         features, query_features, noise_variance
     )
-    rows = check_rows_or_all(rows, len(features), features.device)
+    rows = check_row_numbers_or_all(rows, len(features), features.device)
     return FeaturePosterior(features, noise_variance).loss(query_features, rows)
 
 
@@ -313,7 +313,7 @@ def joint_information_loss(
 
 def _check_subset(subset, n_queries, n_train, device):
     """Check rows per query, (n_queries, n_subset), which are distinct except for the padding."""
-    subset = check_rows("subset", subset, n_train, device, padded=True)
+    subset = check_row_numbers("subset", subset, n_train, device, padded=True)
     if subset.ndim not in (1, 2) or (subset.ndim == 2 and len(subset) != n_queries):
         raise ValueError(
             f"subset must have shape (n_subset,) or ({n_queries}, n_subset), "

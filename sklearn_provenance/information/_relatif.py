@@ -7,7 +7,7 @@ attribution.
 import torch
 
 from ._posterior import KernelPosterior
-from ._validation import check_function_space, check_rows_or_all, check_weight_space
+from ._validation import check_function_space, check_row_numbers_or_all, check_weight_space
 from ._weight_space import FeaturePosterior
 
 
@@ -54,7 +54,7 @@ def relatif_cosine(
     kernel, cross, query_variance, noise_variance = check_function_space(
         kernel, cross, query_variance, noise_variance
     )
-    rows = check_rows_or_all(rows, len(kernel), kernel.device)
+    rows = check_row_numbers_or_all(rows, len(kernel), kernel.device)
     return KernelPosterior(kernel, noise_variance).cosine((cross, query_variance), rows)
 
 
@@ -94,5 +94,5 @@ def relatif_cosine_features(
     features, query_features, noise_variance = check_weight_space(
         features, query_features, noise_variance
     )
-    rows = check_rows_or_all(rows, len(features), features.device)
+    rows = check_row_numbers_or_all(rows, len(features), features.device)
     return FeaturePosterior(features, noise_variance).cosine(query_features, rows)

@@ -85,7 +85,7 @@ def check_weight_space(features, query_features, noise_variance):
     return features, query_features, check_noise_variance(noise_variance)
 
 
-def check_rows(name, rows, n_rows, device, *, padded=False):
+def check_row_numbers(name, rows, n_rows, device, *, padded=False):
     """Return rows as int64, each in 0..n_rows-1, or -1 if padding is allowed."""
     rows = torch.as_tensor(rows, device=device)
     if rows.dtype.is_floating_point or rows.dtype in (torch.bool, torch.complex64):
@@ -98,11 +98,11 @@ def check_rows(name, rows, n_rows, device, *, padded=False):
     return rows
 
 
-def check_rows_or_all(rows, n_train, device):
+def check_row_numbers_or_all(rows, n_train, device):
     """Check rows; None stands for all of them."""
     if rows is None:
         return torch.arange(n_train, device=device)
-    return check_rows("rows", rows, n_train, device)
+    return check_row_numbers("rows", rows, n_train, device)
 
 
 def check_resolved(variance, prior, noise_variance):

@@ -30,7 +30,7 @@ from ._validation import (
     check_noise_variance,
     check_noisy_kernel,
     check_resolved,
-    check_rows,
+    check_row_numbers,
     check_tensor,
     unresolved,
 )
@@ -334,7 +334,7 @@ def whitened_system(kernel, cross, query_variance, noise_variance, rows=None):
     )
     if rows is None:
         rows = torch.arange(len(kernel), device=kernel.device)
-    rows = check_rows("rows", rows, len(kernel), kernel.device)
+    rows = check_row_numbers("rows", rows, len(kernel), kernel.device)
     identity = kernel.new_zeros(len(kernel), len(rows))
     identity[rows, torch.arange(len(rows), device=kernel.device)] = 1.0
     factor = noise_factor(kernel, noise_variance)

@@ -11,7 +11,7 @@ from ..attribution._suspicion import label_disagreement, label_loss
 from ..attribution.estimators._base import BaseAttributor
 from ..explanation import Explanation
 from ..explanation._cards import cards
-from ..explanation._rows import format_number, take
+from ..explanation._rows import format_number
 from ..explanation._targets import are_numbers
 from ..explanation._templates import render
 from ..explanation._views import words
@@ -240,7 +240,7 @@ def _explained(rows, labels, others, explanation):
         known["query_labels"] = labels[rows]
     data = explanation.training_data
     if data is not None:
-        known["queries"] = take(data, rows)
+        known["queries"] = take_rows(data, rows)
     indices = np.empty((len(rows), 0), dtype=np.int64)
     scores = np.empty((len(rows), 0))
     if others is not None:

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import NotFittedError
 
-from ._rows import best_of, check_queries, check_rows, chunk_size, largest_norm, unit_length
+from ._rows import best_of, check_queries, check_vectors, chunk_size, largest_norm, unit_length
 
 
 class RowIndex(BaseEstimator):
@@ -46,7 +46,7 @@ class RowIndex(BaseEstimator):
             infinity.
         """
         self._validate_params()
-        rows = check_rows(rows)
+        rows = check_vectors(rows)
         largest = largest_norm(rows, self._chunk_rows(rows), self.verbose)
         self._build(rows, largest)
         self.rows_ = rows

@@ -12,7 +12,7 @@ from sklearn.utils._param_validation import StrOptions
 from .._utils.arguments import whole
 from .._utils.types import RandomState
 from ._base import RowIndex, with_spare
-from ._rows import read_chunks, take
+from ._rows import copy_vectors, read_chunks
 
 _KINDS = {
     "flat": "Flat",
@@ -164,7 +164,7 @@ class FaissIndex(RowIndex):
         sample = np.arange(len(rows))
         if n_sample < len(rows):
             sample = np.sort(random.choice(len(rows), n_sample, replace=False))
-        sample = take(rows, sample)
+        sample = copy_vectors(rows, sample)
         sample /= largest
         index.train(sample.astype(np.float32, copy=False))
 

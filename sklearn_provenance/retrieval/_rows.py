@@ -13,7 +13,7 @@ CHUNK_BYTES = 2**24
 SMALLEST_NORM = {4: 1e-37, 8: 1e-150}
 
 
-def check_rows(rows):
+def check_vectors(rows):
     """Return rows as an ndarray or, from a GPU, a tensor that shares their memory."""
     accepted = "rows must be a dense array of float32 or float64"
     if getattr(rows, "dtype", None) == np.float16:
@@ -85,7 +85,7 @@ def read_chunks(rows, size, verbose=False):
         yield start, chunk
 
 
-def take(rows, numbers):
+def copy_vectors(rows, numbers):
     """Return copies of some rows as a C-contiguous array."""
     if isinstance(rows, torch.Tensor):
         return rows[torch.from_numpy(numbers).to(rows.device)].cpu().numpy()
@@ -144,7 +144,7 @@ def best_of(rows, queries, candidates, k):
         numbers = numbers[numbers >= 0]
         values = np.empty(len(numbers))
         for j in range(0, len(numbers), size):
-            part = take(rows, numbers[j : j + size]).astype(np.float64, copy=False)
+            part = copy_vectors(rows, numbers[j : j + size]).astype(np.float64, copy=False)
             values[j : j + size] = np.einsum("ij,j->i", part, query)
         order = np.argsort(-np.abs(values), kind="stable")[:k]
         indices[i] = numbers[order]

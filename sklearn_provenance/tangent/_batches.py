@@ -173,7 +173,7 @@ def leaves(x):
     return found
 
 
-def take(x, rows):
+def take_batch(x, rows):
     """Select rows of a batch, as tensors."""
     return map_structure(x, lambda part: part[rows])
 
@@ -181,7 +181,7 @@ def take(x, rows):
 def copied(x, rows=None):
     """Select rows of x (None: all); return them, a copy that a module may write to, and n."""
     if rows is not None:
-        x = take(x, rows)
+        x = take_batch(x, rows)
     return x, map_structure(x, torch.clone), n_rows(x)
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from tqdm.auto import tqdm
 
-from ._batches import as_rows, take
+from ._batches import as_rows, take_batch
 from ._forms import divide_by_largest
 from ._network_layers import batch_size_for
 from ._routes import restarted
@@ -231,7 +231,7 @@ def fit_fisher(model, X, draw, *, batch_size="auto", verbose=False):
         """Yield layers, their factors and what these are multiplied by, in one pass over X."""
         for i in tqdm(range(0, n, step), desc=progress, disable=not verbose):
             rows = slice(i, min(i + step, n))
-            batch = model.linearise(take(x, rows), i)
+            batch = model.linearise(take_batch(x, rows), i)
             for targets, weights in draw(batch.logits.detach(), rows):
                 scales = weights.sqrt().to(model.device, model.dtype)
                 for layer, factor in batch.factors(targets):

@@ -23,7 +23,7 @@ from tqdm.auto import tqdm
 from .._utils.arguments import whole
 from .._utils.hashing import fingerprint
 from .._utils.types import Path, RandomState, Rows, Targets
-from ._batches import OnDemand, as_rows, is_structure, leaves, take
+from ._batches import OnDemand, as_rows, is_structure, leaves, take_batch
 from ._dimension import effective_dimension
 from ._fingerprint import transformer_fingerprint
 from ._model import TangentModel
@@ -280,7 +280,7 @@ class TangentFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         batches = []  # (labels, logits) of each
 
         def compute(rows):
-            batch = model.linearise(take(x, rows), rows.start)
+            batch = model.linearise(take_batch(x, rows), rows.start)
             given = [None if y is None else y[rows] for y in targets]
             labels, logits = zip(*(batch.labelled(y, decide) for y in given), strict=True)
             values = self._features(batch.factors_at(list(labels)), len(labels[0]), len(labels))

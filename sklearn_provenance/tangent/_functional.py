@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from .._utils.vmap import quiet_vmap
-from ._batches import map_structure, n_rows, take
+from ._batches import map_structure, n_rows, take_batch
 from ._outputs import logits_of, scalar
 
 
@@ -65,7 +65,7 @@ class Functional:
         found = {name: p.new_zeros(n_rows(x), *p.shape) for name, p in weights.items()}
         for i in range(n_rows(x)):
             rows = slice(i, i + 1)
-            gradients, _ = self.one(weights, take(x, rows), labels[rows])
+            gradients, _ = self.one(weights, take_batch(x, rows), labels[rows])
             for name, gradient in gradients.items():
                 found[name][i] = gradient
         return found

@@ -8,7 +8,7 @@ import torch
 from tqdm.auto import tqdm
 
 from ..information._conjugate_gradients import conjugate_gradients
-from ._batches import as_rows, take
+from ._batches import as_rows, take_batch
 from ._directions import pays_to_form, rotated_directions
 from ._network_layers import batch_size_for
 
@@ -153,7 +153,7 @@ class GaussNewton:
 
     def _batch(self, rows):
         """Compute the gradients of rows, a slice, in all directions."""
-        batch = self.model.linearise(take(self.x, rows), rows.start)
+        batch = self.model.linearise(take_batch(self.x, rows), rows.start)
         forms = []
         weights = []
         for targets, squares in self.draw(batch.logits.detach(), rows):

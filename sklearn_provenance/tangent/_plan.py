@@ -5,7 +5,7 @@ Shapes in comments: N examined rows, O outputs, I inputs of a layer.
 
 import torch
 
-from ._batches import take
+from ._batches import take_batch
 from ._comparison import close, norm, random_weights
 from ._examination import examined_rows
 from ._linearisation import Linearisation
@@ -29,7 +29,7 @@ class Examination:
         self.model = model
         self.numbers = examined_rows(x)
         chosen = torch.tensor(self.numbers)
-        self.x = take(x, chosen)
+        self.x = take_batch(x, chosen)
         places = list(range(len(chosen)))
         self.orders = [places, places[::-1]]
         self.batches = self._batches()
@@ -63,7 +63,7 @@ class Examination:
         """Linearise the rows in each order."""
         batches = []
         for order in self.orders:
-            x = take(self.x, torch.tensor(order))
+            x = take_batch(self.x, torch.tensor(order))
             numbers = [self.numbers[place] for place in order]
             batches.append(Linearisation(self.model, x, numbers, planning=True))
         return batches
@@ -83,7 +83,7 @@ class Examination:
         for i, weight in enumerate(self.weights):
             row = slice(i, i + 1)
             gradients, output = self.model.functional.one(
-                self.model.weights, take(self.x, row), self.labels[row]
+                self.model.weights, take_batch(self.x, row), self.labels[row]
             )
             self.outputs.append(output)
             for name, gradient in gradients.items():

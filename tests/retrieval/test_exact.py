@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sklearn_provenance.retrieval import ExactIndex
-from sklearn_provenance.retrieval._rows import read_chunks, take
+from sklearn_provenance.retrieval._rows import copy_vectors, read_chunks
 
 from .reference import brute_force, close, make_rows, problems
 
@@ -85,7 +85,7 @@ def test_rows_of_a_tensor_are_those_of_an_array(chunk_rows):
     chunks = [chunk for _, chunk in read_chunks(tensor, chunk_rows)]
     assert torch.equal(torch.cat(chunks), tensor)
     numbers = np.array([7, 0, 7, 29])
-    np.testing.assert_array_equal(take(tensor, numbers), rows[numbers])
+    np.testing.assert_array_equal(copy_vectors(tensor, numbers), rows[numbers])
 
 
 @pytest.mark.parametrize("scale", [1e-300, 1e-170, 1e-25, 1e25, 1e150])
