@@ -26,8 +26,7 @@ from .attribution.ensembles import UnknownEnsembleError
 from .attribution.estimators._influence_network import is_network
 from .attribution.models._single_output import SingleOutput
 from .explanation import Explanation
-from .explanation._explain import explain as explained_by_itself
-from .explanation._explain import explains_itself
+from .explanation._explain import explain_by_itself, explains_itself
 from .explanation._explanation import shown_instead
 
 METHODS = {
@@ -152,7 +151,7 @@ def explain(
                 f"output must be None, because {name} explains itself and names the same rows for "
                 f"all of its outputs; got {output!r}. A method explains one output"
             )
-        return shown_instead(explained_by_itself(estimator, X, k), X, show, show_queries)
+        return shown_instead(explain_by_itself(estimator, X, k), X, show, show_queries)
     if training is None:
         raise ValueError(
             f"explain needs the rows that {name} was fitted on, which it does not keep; pass "

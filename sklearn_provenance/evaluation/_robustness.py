@@ -17,7 +17,7 @@ from .._utils.results import Result
 from .._utils.tables import Table, heads, mean_and_error, number_cells, standard_error, text_table
 from .._utils.types import RandomState, Targets
 from ..datasets import DISTORTIONS, distort
-from ..explanation._explain import explain, unwrap
+from ..explanation._explain import explain_by_itself, unwrap
 from ..provenance._input import image_layout
 
 CLEAN = "clean"
@@ -263,7 +263,7 @@ def _measure(classifiers, X, y, k):
     for classifier, own in zip(classifiers.values(), right, strict=True):
         own[0] = classifier.predict(X.copy()) == y  # it may write to its input
         if _explains(classifier):
-            explanation = explain(classifier, X.copy(), k=k)
+            explanation = explain_by_itself(classifier, X.copy(), k=k)
             if explanation.exemplar_labels is not None:
                 own[1:] = _exemplars_right(explanation, y)
     return right

@@ -1,8 +1,7 @@
 """Explanation: the training rows behind each prediction, as text, table, figure and page."""
 
 from ._contributions import Contributions
-from ._explain import explain
 from ._explanation import Explanation
 from ._plot import ExplanationDisplay
 
-__all__ = ["Contributions", "Explanation", "ExplanationDisplay", "explain"]
+__all__ = ["Contributions", "Explanation", "ExplanationDisplay"]

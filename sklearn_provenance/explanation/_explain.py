@@ -1,4 +1,4 @@
-"""explain: the way to an Explanation through pipelines, searches and frozen estimators."""
+"""The way to an Explanation through pipelines, searches and frozen estimators."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ from ._explanation import Explanation
 from ._rows import dense
 
 
-def explain(estimator: Any, X: Rows, k: int = 5) -> Explanation:
+def explain_by_itself(estimator: Any, X: Rows, k: int = 5) -> Explanation:
     """
     Explain queries through a pipeline, a search or a frozen estimator.
 
@@ -62,13 +62,15 @@ def explain(estimator: Any, X: Rows, k: int = 5) -> Explanation:
     >>> from sklearn.neighbors import KNeighborsClassifier
     >>> from sklearn.pipeline import make_pipeline
     >>> from sklearn.preprocessing import StandardScaler
-    >>> from sklearn_provenance import Explanation, explain
+    >>> from sklearn_provenance import Explanation
+    >>> from sklearn_provenance.explanation._explain import explain_by_itself
     >>> class Nearest(KNeighborsClassifier):
     ...     def explain(self, X, k=5):
     ...         distances, indices = self.kneighbors(X, k)
     ...         return Explanation(indices, -distances, queries=X, training_data=self._fit_X)
     >>> X, y = [[10, 0.1], [20, 0.1], [30, 0.4], [40, 0.2]], [0, 0, 1, 1]
-    >>> exp = explain(make_pipeline(StandardScaler(), Nearest()).fit(X, y), [[12, 0.1]], k=2)
+    >>> pipeline = make_pipeline(StandardScaler(), Nearest()).fit(X, y)
+    >>> exp = explain_by_itself(pipeline, [[12, 0.1]], k=2)
     >>> exp.training_data[exp.indices[0]].round(3)
     array([[10. ,  0.1],
            [20. ,  0.1]])

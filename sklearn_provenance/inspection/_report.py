@@ -11,7 +11,7 @@ from sklearn.utils._param_validation import StrOptions, validate_params
 from .._utils.arguments import ROWS, check_labels, whole
 from .._utils.types import Path, Rows, Targets
 from ..explanation._cards import marks
-from ..explanation._explain import explain, unwrap
+from ..explanation._explain import explain_by_itself, unwrap
 from ..explanation._page import Page, check_target, page, write_page
 from ..explanation._sections import query_section, target_namer
 from ..explanation._targets import are_numbers, subtract, target_word
@@ -140,7 +140,7 @@ def report(
         inner, _ = unwrap(fitted)
     except TypeError as error:
         raise TypeError(f"fitted must have an explain method: {error}") from error
-    explanation = explain(fitted, X_test, k=k)
+    explanation = explain_by_itself(fitted, X_test, k=k)
     if y_test is not None:
         y_test = _check_labels(y_test, explanation, inner)
     label_name = target_namer(explanation, label_names)

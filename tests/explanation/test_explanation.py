@@ -26,7 +26,7 @@ from sklearn.preprocessing import FunctionTransformer, MinMaxScaler, StandardSca
 
 from sklearn_provenance import Explanation, explain
 from sklearn_provenance.explanation import Contributions, ExplanationDisplay
-from sklearn_provenance.explanation import explain as explain_by_itself
+from sklearn_provenance.explanation._explain import explain_by_itself
 from sklearn_provenance.explanation._images import brightness
 from sklearn_provenance.explanation._rows import feature_differences, row_kind
 
