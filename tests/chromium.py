@@ -37,6 +37,10 @@ KEYS = {
     "ArrowRight": ("ArrowRight", 39, ""),
     "Home": ("Home", 36, ""),
     "End": ("End", 35, ""),
+    "Escape": ("Escape", 27, ""),
+    " ": ("Space", 32, " "),
+    "ArrowUp": ("ArrowUp", 38, ""),
+    "ArrowLeft": ("ArrowLeft", 37, ""),
 }
 
 
@@ -47,6 +51,8 @@ class Chromium:
         flags = (
             *("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run"),
             *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+            # Frames without access to their page stay in its process, where commands reach them.
+            "--disable-features=IsolateSandboxedIframes",
             *("--disable-dev-shm-usage", "--remote-debugging-pipe", f"--user-data-dir={folder}"),
         )
         pipes = [os.pipe(), os.pipe()]
@@ -121,6 +127,21 @@ class Chromium:
         same = {"key": key, "code": code, "windowsVirtualKeyCode": number, "modifiers": 8 * shift}
         self("Input.dispatchKeyEvent", type="keyDown" if text else "rawKeyDown", text=text, **same)
         self("Input.dispatchKeyEvent", type="keyUp", **same)
+
+    def click(self, element):
+        """Click with the mouse in the middle of what a JavaScript expression gives."""
+        self.run(f"({element}).scrollIntoView({{block: 'center'}})")
+        x, y = self.run(
+            f"(() => {{ const r = ({element}).getBoundingClientRect();"
+            " return [r.x + r.width / 2, r.y + r.height / 2]; })()"
+        )
+        self.click_at(x, y)
+
+    def click_at(self, x, y):
+        """Click with the mouse at a place of the window."""
+        self("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
+        for kind in ("mousePressed", "mouseReleased"):
+            self("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
 
     def show(self, *, width=1200, height=900, dark=False, print_=False):
         """Set the size of the window, the colour scheme and the medium."""

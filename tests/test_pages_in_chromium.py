@@ -138,12 +138,12 @@ def test_the_keyboard_reaches_and_works_all_controls(browser, tmp_path):
     browser.press("Enter")
     assert browser.run("document.activeElement.id") == "main"
     order = []
-    for _ in range(3):
+    for _ in range(5):
         browser.press("Tab")
-        order.append(focused(browser))
+        order.append(browser.run("document.activeElement.name || document.activeElement.localName"))
         outline = browser.run("getComputedStyle(document.activeElement).outline")
         assert "solid 3px" in outline
-    assert order == ["show", "label", "sort"]
+    assert order == ["summary", "svg", "show", "label", "sort"]
     for _ in range(2):
         browser.press("Tab", shift=True)
     assert focused(browser) == "show"
@@ -168,6 +168,144 @@ def test_the_keyboard_reaches_and_works_all_controls(browser, tmp_path):
     browser.press("End")  # smallest score first
     assert visible(browser) == [f"q{i}" for i in np.argsort(exp.scores[:, 0])]
     assert focused(browser) == "sort"
+
+
+# The explorer: exemplars and the queries that they serve
+
+
+@pytest.fixture(scope="module")
+def explorer(tmp_path_factory):
+    """An explanation of images, and its page."""
+    queries = np.random.default_rng(1).normal(size=(6, 4, 4))
+    exp = make(
+        n_queries=6, k=3, image_shape=(4, 4), query_labels=[0, 1, 2, 0, 1, 2], queries=queries
+    )
+    path = tmp_path_factory.mktemp("explorer") / "page.html"
+    exp.to_html(path, true_labels=[0, 1, 2, 0, 1, 0])
+    return exp, path
+
+
+def served_by(exp, row):
+    """Identifiers of the cards of the queries that name a row."""
+    return [f"q{query}" for query in np.flatnonzero((exp.indices == row).any(axis=1))]
+
+
+def shared_row(exp):
+    """A row that several queries name, but not all."""
+    rows, counts = np.unique(exp.indices[exp.indices >= 0], return_counts=True)
+    return int(rows[(counts > 1) & (counts < exp.n_queries)][0])
+
+
+@pytest.mark.parametrize("target", ["button", "picture"])
+def test_a_click_on_an_exemplar_shows_every_query_that_it_serves(browser, explorer, target):
+    exp, path = explorer
+    row = shared_row(exp)
+    served = served_by(exp, row)
+    button = f"document.querySelector('#cards button[value=\"{row}\"]')"
+    browser.show()
+    browser.open(path)
+    browser.click(button if target == "button" else f"{button}.parentNode.querySelector('svg')")
+    assert visible(browser) == served
+    said = browser.run("document.querySelector('#served').innerText")
+    assert f"Training row {row} is an exemplar of {len(served)} of 6 queries" in said
+    marked = "[...document.querySelectorAll('.chosen button')].map(b => b.value)"
+    assert browser.run(marked) == [str(row)] * len(served)
+    browser.click("document.querySelector('#served button')")
+    assert visible(browser) == [f"q{i}" for i in range(6)]
+    assert browser.run("document.querySelector('#served').textContent") == ""
+
+
+def test_the_keyboard_chooses_an_exemplar_and_lets_it_go(browser, explorer):
+    exp, path = explorer
+    row = shared_row(exp)
+    browser.show()
+    browser.open(path)
+    browser.run(f"document.querySelector('#cards button[value=\"{row}\"]').focus()")
+    browser.press(" ")
+    assert visible(browser) == served_by(exp, row)
+    assert browser.run("document.activeElement.getAttribute('aria-pressed')") == "true"
+    browser.press("Escape")
+    assert len(visible(browser)) == 6
+    assert browser.run("document.activeElement.value") == str(row)  # the focus is where it was
+
+
+def place_of(browser, kind, number):
+    """Where a point of the map is in the window."""
+    return browser.run(f"""(() => {{
+      const map = document.querySelector("#map > svg");
+      map.scrollIntoView({{block: "center"}});
+      for (const path of map.querySelectorAll(".{kind}[data-numbers]")) {{
+        const i = path.dataset.numbers.split(" ").indexOf("{number}");
+        if (i < 0) continue;
+        const [x, y] = path.getAttribute("d").match(/\\d+/g).slice(3 * i, 3 * i + 2);
+        const place = new DOMPoint(x, y).matrixTransform(map.getScreenCTM());
+        return [place.x, place.y];
+      }}
+    }})()""")
+
+
+def test_points_of_the_map_lead_to_queries_and_exemplars(browser, explorer):
+    exp, path = explorer
+    row = shared_row(exp)
+    browser.show()
+    browser.open(path)
+    browser.click_at(*place_of(browser, "queries", 4))
+    assert browser.run("document.activeElement.id") == "q4"
+    lines = browser.run("document.querySelector('#map .lines').getAttribute('d')")
+    assert lines.count("M") == (exp.indices[4] >= 0).sum()
+    browser.click_at(*place_of(browser, "rows", row))
+    assert visible(browser) == served_by(exp, row)
+    lines = browser.run("document.querySelector('#map .lines').getAttribute('d')")
+    assert lines.count("M") == len(served_by(exp, row))
+    # A query that is not among those shown is shown when it is asked for.
+    hidden = next(i for i in range(6) if f"q{i}" not in served_by(exp, row))
+    browser.click_at(*place_of(browser, "queries", hidden))
+    assert len(visible(browser)) == 6
+    assert browser.run("document.activeElement.id") == f"q{hidden}"
+
+
+def test_arrow_keys_walk_over_the_map(browser, explorer):
+    exp, path = explorer
+    browser.show()
+    browser.open(path)
+    browser.run("document.querySelector('#map > svg').focus({focusVisible: true})")
+    said = set()
+    for _ in range(2):
+        for key in ("ArrowRight", "ArrowDown", "ArrowLeft", "ArrowUp", "ArrowLeft"):
+            browser.press(key)
+            said.add(browser.run("document.querySelector('#here').innerText").strip())
+    assert len(said) > 2
+    assert all(text.startswith(("Query", "Training row")) for text in said)
+    browser.press("Enter")
+    text = browser.run("document.querySelector('#here').innerText").strip()
+    if text.startswith("Query"):
+        assert text.startswith(f"Query {browser.run('document.activeElement.id')[1:]}:")
+    else:
+        row = int(text.split(",")[0].removeprefix("Training row "))
+        assert visible(browser) == served_by(exp, row)
+
+
+def test_a_notebook_shows_the_page_in_a_frame_of_its_own(browser, explorer, tmp_path):
+    exp, path = explorer
+    html = exp.to_html(title=ATTACKS[0])
+    notebook = tmp_path / "notebook.html"
+    notebook.write_text(f"<!DOCTYPE html><title>notebook</title>{html._repr_html_()}", "utf-8")
+    browser.show()
+    browser.open(notebook)
+    assert browser.run("document.querySelector('iframe').contentDocument") is None
+    frame = browser("Page.getFrameTree")["frameTree"]["childFrames"][0]["frame"]["id"]
+    world = browser("Page.createIsolatedWorld", frameId=frame)["executionContextId"]
+
+    def inside(script):
+        answer = browser("Runtime.evaluate", expression=script, contextId=world, returnByValue=True)
+        return answer["result"].get("value")
+
+    assert inside("document.title") == ATTACKS[0]
+    row = shared_row(exp)
+    inside(f"document.querySelector('#cards button[value=\"{row}\"]').click()")
+    shown = "[...document.querySelectorAll('article')].filter(a => !a.hidden).map(a => a.id)"
+    assert inside(shown) == served_by(exp, row)
+    assert browser.heard("Log.entryAdded") == []
 
 
 def test_wide_tables_scroll_by_keyboard(browser, tmp_path):

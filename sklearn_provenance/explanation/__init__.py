@@ -2,6 +2,7 @@
 
 from ._contributions import Contributions
 from ._explanation import Explanation
+from ._page import Page
 from ._plot import ExplanationDisplay
 
-__all__ = ["Contributions", "Explanation", "ExplanationDisplay"]
+__all__ = ["Contributions", "Explanation", "ExplanationDisplay", "Page"]

@@ -41,6 +41,8 @@ class Card:
         Classes of the card, by which queries are filtered.
     data : dict
         Numbers by which queries are sorted.
+    methods : list of CardMethod
+        Exemplars by method, where several are compared; `exemplars` is empty then.
     """
 
     id: str
@@ -59,6 +61,7 @@ class Card:
     facts: list = field(default_factory=list)
     marks: str = ""
     data: dict = field(default_factory=dict)
+    methods: list = field(default_factory=list)
 
     @property
     def list_class(self):
@@ -74,14 +77,16 @@ class CardExemplar:
 
     Parameters
     ----------
+    number : int
+        Its row.
     names : list of str
-        Its row, and the user's own name of it.
+        The row in words, and the user's own name of it.
     score : str
         Its score with the unit.
     label : str or None
         Its label, if known.
     mark, meaning : str
-        Sign before the label, and the same in words.
+        Sign before the label, and what it says of a label that differs, in words.
     label_class : str
         Colour of the label.
     differs : bool
@@ -92,8 +97,11 @@ class CardExemplar:
         Features that it shares with the query, with their parts, except for columns of the table.
     row : Picture, list of Run, list of Cell or None
         The exemplar as it is shown.
+    also : str
+        Other methods that name it, where several are compared.
     """
 
+    number: int
     names: list
     score: str
     label: str | None = None
@@ -104,3 +112,23 @@ class CardExemplar:
     shade: int | None = None
     shared: str = ""
     row: object = None
+    also: str = ""
+
+
+@dataclass
+class CardMethod:
+    """A method and the exemplars that it names for the query of a card.
+
+    Parameters
+    ----------
+    name : str
+        Name of the method.
+    score_name : str
+        What its scores are.
+    exemplars : list of CardExemplar
+        Its exemplars, best first.
+    """
+
+    name: str
+    score_name: str
+    exemplars: list

@@ -116,7 +116,7 @@ class _CardWriter:
         self.views = views
         self.explanation = explanation
         self.label_name = label_name
-        self.shade = _shades(explanation)
+        self.shade = shades(explanation)
         self.target_word = target_word(explanation)
         self.query_rows = None
         if explanation.queries is not None:
@@ -250,7 +250,7 @@ def _exemplar(explanation, query, rank, label_name, shade):
     score = format_number(explanation.scores[query, rank])
     if "nats" in explanation.score_name:
         score += " nats"
-    exemplar = CardExemplar(names, score)
+    exemplar = CardExemplar(int(explanation.indices[query, rank]), names, score)
     if explanation.exemplar_labels is None:
         return exemplar
     label = explanation.exemplar_labels[query, rank]
@@ -269,12 +269,11 @@ def _exemplar(explanation, query, rank, label_name, shade):
             exemplar.label_class = "other"
         else:
             exemplar.mark = "✓\N{NO-BREAK SPACE}"
-            exemplar.meaning = "same label"
             exemplar.label_class = "same"
     return exemplar
 
 
-def _shades(explanation):
+def shades(explanation):
     """Return the function that gives a target one of the colours of the style sheet, or None."""
     if not are_numbers(explanation):
         return lambda target: None

@@ -2,21 +2,60 @@
 
 import base64
 import hashlib
-from pathlib import Path
+import pathlib
+import re
 
 from .._utils.files import write
+from .._utils.types import Path
 from ._templates import Markup, read, render
 
 CONFIDENTIAL = "This page holds rows of the data, and is as confidential as they are."
 
 
 class Page(str):
-    """A whole page: an ordinary string, except that a notebook shows its size, not its content."""
+    """
+    A web page: a string of HTML that a notebook shows as a page.
+
+    :meth:`Explanation.to_html <sklearn_provenance.Explanation.to_html>`,
+    :meth:`Comparison.to_html` and :func:`~sklearn_provenance.inspection.report` return one. Its
+    `repr` is one line.
+
+    Examples
+    --------
+    >>> from sklearn_provenance import Explanation
+    >>> page = Explanation([[4, 0]], [[0.93, 0.07]]).to_html(title="Two rows")
+    >>> page.startswith("<!DOCTYPE html>")
+    True
+    >>> page.save("two_rows.html")  # doctest: +SKIP
+    """
 
     __slots__ = ()
 
-    def __repr__(self):
+    def save(self, path: Path) -> None:
+        """
+        Write the page to a file, or replace the file in one step.
+
+        Parameters
+        ----------
+        path : str or path-like
+            File to write.
+
+        Raises
+        ------
+        FileNotFoundError
+            If its folder does not exist.
+        IsADirectoryError
+            If it is a folder.
+        """
+        check_target(path)
+        write_page(self, path)
+
+    def __repr__(self) -> str:
         return f"<HTML page of {len(self)} characters>"
+
+    def _repr_html_(self) -> str:
+        """Show the page in a frame of its own, which cannot reach the notebook."""
+        return render("frame.html", page=str.__str__(self))
 
 
 def page(title, sections, *, pictures, lead=""):
@@ -38,8 +77,8 @@ def page(title, sections, *, pictures, lead=""):
     Page
         The page.
     """
-    style = read("page.css")
-    script = read("page.js")
+    style = _compact(read("page.css"))
+    script = _compact(read("page.js"))
     policy = (
         f"default-src 'none'; img-src data:; style-src '{_hash(style)}'; "
         f"script-src '{_hash(script)}'; base-uri 'none'; form-action 'none'"
@@ -57,6 +96,12 @@ def page(title, sections, *, pictures, lead=""):
         foot=CONFIDENTIAL,
     )
     return Page(f"{document}\n")
+
+
+def _compact(source):
+    """Leave out indentation, and comments that have lines of their own."""
+    source = re.sub(r"^\s*/\*.*?\*/\n", "", source, flags=re.DOTALL | re.MULTILINE)
+    return re.sub(r"^\s*(//.*)?\n|^ +", "", source, flags=re.MULTILINE)
 
 
 def _hash(content):
@@ -79,7 +124,7 @@ def check_target(path):
     IsADirectoryError
         If it is a folder.
     """
-    path = Path(path)
+    path = pathlib.Path(path)
     if not path.parent.is_dir():
         raise FileNotFoundError(
             f"path must be in a folder that exists, got {path}; make the folder {path.parent}, or "

@@ -168,7 +168,7 @@ def sample_rows(data):
 
 def feature_scale(rows):
     """Compute the standard deviation of each feature, nan where a feature is no number."""
-    return np.ma.masked_invalid(_numbers(as_table(rows))).std(axis=0).filled(np.nan)
+    return np.ma.masked_invalid(as_numbers(as_table(rows))).std(axis=0).filled(np.nan)
 
 
 def as_table(rows, n_leading=1):
@@ -177,7 +177,7 @@ def as_table(rows, n_leading=1):
     return np.reshape(rows, (*rows.shape[:n_leading], size))
 
 
-def _numbers(table):
+def as_numbers(table):
     """Read a table as float64, column by column, with nan for values that are no numbers."""
     if table.dtype.kind in "biuf":
         return table.astype(np.float64)
@@ -211,7 +211,7 @@ def feature_differences(queries, exemplars, scale):
         no numbers.
     """
     with np.errstate(divide="ignore", invalid="ignore"):
-        differences = _numbers(exemplars) - _numbers(queries)[:, None]
+        differences = as_numbers(exemplars) - as_numbers(queries)[:, None]
         if scale is not None:
             differences /= scale  # infinite where scale is 0
     differences = np.clip(differences, -10, 10)
@@ -273,3 +273,11 @@ def cell(value, width=8):
     if 1e4 <= abs(value) < 1e7:
         return f"{value:.0f}"
     return format_number(value)
+
+
+def block_means(values, n):
+    """Average each n lines of an array; the last lines may be fewer."""
+    starts = np.arange(0, len(values), n)
+    sizes = np.diff(np.append(starts, len(values)))
+    sums = np.add.reduceat(values, starts, axis=0)
+    return sums / sizes.reshape(-1, *[1] * (values.ndim - 1))

@@ -3,6 +3,7 @@
 import numpy as np
 
 from ._cards import cards, marks, score_text
+from ._map import map_section
 from ._page import page
 from ._rows import counted
 from ._targets import are_numbers, has, shown_targets, write_number
@@ -10,7 +11,9 @@ from ._templates import render
 from ._views import RowViews, label_namer, words
 
 
-def explanation_page(explanation, *, title, query_id=None, label_names=None, max_features=12):
+def explanation_page(
+    explanation, *, title, query_id=None, label_names=None, max_features=12, embedding="pca"
+):
     """Write an explanation as a page; see :meth:`Explanation.to_html`."""
     views = RowViews(explanation, max_features)
     if query_id is None:
@@ -23,6 +26,7 @@ def explanation_page(explanation, *, title, query_id=None, label_names=None, max
         names=[f"Query {words(name)}" for name in query_id],
         label_word="value" if are_numbers(explanation) else "label",
         label_name=target_namer(explanation, label_names),
+        embedding=embedding,
     )
     return page(
         title,
@@ -53,6 +57,7 @@ def query_section(
     wrong_word="differs",
     by_construction=False,
     note="",
+    embedding=None,
 ):
     """Write all queries with the controls that filter and sort them.
 
@@ -74,6 +79,8 @@ def query_section(
         Whether exemplars have the query's label because only such rows may be named.
     note : str, default=""
         First paragraph.
+    embedding : str, pair of ndarray or None, default=None
+        How rows are placed on the map, as :func:`.check_embedding` returns it.
 
     Returns
     -------
@@ -84,6 +91,10 @@ def query_section(
     disagrees, wrong = marks(explanation, explanation.true_labels)
     score = score_text(explanation)
     notes = [f"Exemplars are training rows, the best first, with their {score}. "]
+    if wrong.any():
+        notes.append(
+            f"{wrong.sum()} of {counted(len(wrong), 'query', 'queries')} have another true label. "
+        )
     if are_numbers(explanation):
         notes.append(_note_of_numbers(explanation))
     elif has(explanation, "query_labels", "exemplar_labels"):
@@ -109,6 +120,7 @@ def query_section(
         "queries.html",
         lead=note,
         notes=notes,
+        map=map_section(explanation, embedding, label_name),
         choices=_choices(disagrees.any(), wrong.any(), codes, explanation),
         cards=cards(
             views,

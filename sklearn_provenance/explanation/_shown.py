@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike
 from .._utils.tables import frame
 from .._utils.types import Axes, DataFrame, Path, Targets
 from ._checks import check_array, check_count
+from ._embedding import check_embedding
 from ._page import Page, check_target, write_page
 from ._plot import ExplanationDisplay
 from ._sections import explanation_page
@@ -113,6 +114,7 @@ class ShownExplanation:
         label_names: Mapping | Sequence[str] | None = None,
         max_features: int = 12,
         image_shape: Sequence[int] | None = None,
+        embedding: str | tuple[ArrayLike, ArrayLike] | None = "pca",
     ) -> Page:
         """
         Write queries beside their exemplars as one web page, which opens offline.
@@ -140,17 +142,25 @@ class ShownExplanation:
             Columns of a table: the features in which exemplars differ most from their queries.
         image_shape : tuple of int, default=None
             `(H, W)` or `(C, H, W)` of rows that are flattened images; None takes the explanation's.
+        embedding : {"pca", "tsne", "umap"}, pair of array-like or None, default="pca"
+            How the rows are placed on the map of the page: on their first two principal components,
+            by scikit-learn's t-SNE, or by UMAP, which needs umap-learn. Columns of numbers are
+            scaled to unit variance, texts are compared by their words. A pair holds points of your
+            own, such as a network's features, of shapes (n_queries, d) and (n_train, d); PCA turns
+            more than two dimensions into two. None draws no map.
 
         Returns
         -------
-        str
-            The page. Its `repr` is one line, so that a notebook does not show all of it.
+        Page
+            The page, a string that a notebook shows as a page.
 
         Raises
         ------
         ValueError
-            If a shape does not fit, `max_features` is below 1, a label has no name, or labels have
-            names and are numbers.
+            If a shape does not fit, `max_features` is below 1, `embedding` is unknown, a label has
+            no name, or labels have names and are numbers.
+        ImportError
+            If `embedding` is "umap", and umap-learn is missing.
         FileNotFoundError
             If the folder of `path` does not exist.
         IsADirectoryError
@@ -171,12 +181,14 @@ class ShownExplanation:
         check_count("max_features", max_features)
         if path is not None:
             check_target(path)
+        embedding = check_embedding(embedding, self)
         html = explanation_page(
             self._seen_as(true_labels=true_labels, image_shape=image_shape),
             title=title,
             query_id=check_array("query_id", query_id, (self.n_queries,)),
             label_names=label_names,
             max_features=max_features,
+            embedding=embedding,
         )
         if path is not None:
             write_page(html, path)

@@ -10,6 +10,7 @@ from ._rows import (
     as_images,
     as_python,
     as_table,
+    block_means,
     cell,
     clip,
     dense,
@@ -258,20 +259,12 @@ def _as_bytes(image, limits, shrink):
         return np.ascontiguousarray(image)
     image = image.astype(np.float64)
     if shrink > 1:
-        image = _block_means(_block_means(image, shrink).swapaxes(0, 1), shrink).swapaxes(0, 1)
+        image = block_means(block_means(image, shrink).swapaxes(0, 1), shrink).swapaxes(0, 1)
     low, high = limits
     scaled = image - low
     if high > low:
         scaled /= high - low
     return np.round(np.nan_to_num(scaled, posinf=1.0).clip(0, 1) * 255).astype(np.uint8)
-
-
-def _block_means(image, n):
-    """Average each n lines of an image; the last lines may be fewer."""
-    starts = np.arange(0, len(image), n)
-    sizes = np.diff(np.append(starts, len(image)))
-    sums = np.add.reduceat(image, starts, axis=0)
-    return sums / sizes.reshape(-1, *[1] * (image.ndim - 1))
 
 
 def _table_cell(value, difference):

@@ -11,6 +11,7 @@ from sklearn.utils._param_validation import StrOptions, validate_params
 from .._utils.arguments import ROWS, check_labels, whole
 from .._utils.types import Path, Rows, Targets
 from ..explanation._cards import marks
+from ..explanation._embedding import check_embedding
 from ..explanation._explain import explain_by_itself, unwrap
 from ..explanation._page import Page, check_target, page, write_page
 from ..explanation._sections import query_section, target_namer
@@ -35,6 +36,7 @@ from ._shared import check_some_known
         "title": [str],
         "label_names": [Mapping, "array-like", None],
         "max_features": [whole()],
+        "embedding": [str, tuple, list, None],
     },
     prefer_skip_nested_validation=False,
 )
@@ -51,6 +53,7 @@ def report(
     title: str = "Provenance report",
     label_names: Mapping | Sequence[str] | None = None,
     max_features: int = 12,
+    embedding: str | tuple[ArrayLike, ArrayLike] | None = "pca",
 ) -> Page:
     """Write one web page about predictions and the training rows behind them.
 
@@ -95,18 +98,22 @@ def report(
     max_features : int, default=12
         Columns of a table, where rows are neither images nor texts: the features in which exemplars
         differ most from their queries.
+    embedding : {"pca", "tsne", "umap"}, pair of array-like or None, default="pca"
+        How the rows are placed on the map of the test rows, as in
+        :meth:`~sklearn_provenance.Explanation.to_html`. A pair holds points for all test rows and
+        all training rows.
 
     Returns
     -------
-    str
-        The page.
+    Page
+        The page, a string that a notebook shows as a page.
 
     Raises
     ------
     TypeError
         If nothing in ``fitted`` has an ``explain`` method.
     ValueError
-        If ``y_test`` or ``suspicious`` does not fit, or a label has no name.
+        If ``y_test``, ``suspicious`` or ``embedding`` does not fit, or a label has no name.
     FileNotFoundError
         If the folder of ``path`` does not exist.
     IsADirectoryError
@@ -146,10 +153,13 @@ def report(
     label_name = target_namer(explanation, label_names)
     by_construction = _exemplars_agree(inner)
 
+    checked = check_embedding(embedding, explanation)
     shown, shown_note = _worst_first(explanation, y_test, by_construction, n_queries)
     part = explanation[shown]
     if y_test is not None:
         part = part._replace(true_labels=y_test[shown])
+    if isinstance(checked, tuple):
+        checked = checked[0][shown], checked[1]
     views = RowViews(part, max_features)
     queries = query_section(
         views,
@@ -160,6 +170,7 @@ def report(
         wrong_word="misclassified",
         by_construction=by_construction,
         note=shown_note,
+        embedding=checked,
     )
     sections = [
         ("summary", "Summary", summary_section(fitted, explanation, y_test, by_construction)),

