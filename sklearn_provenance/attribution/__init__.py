@@ -5,6 +5,7 @@ References
 [IT] Tailor, Felicioni, Ciosek (2026). Bayesian information-theoretic training data attribution.
 """
 
+from .estimators._bm25 import BM25Attributor
 from .estimators._boostin import BoostInAttributor
 from .estimators._ekfac import EKFACAttributor
 from .estimators._ensemble import EnsembleAttributor
@@ -24,6 +25,7 @@ from .models._single_output import single_output
 
 __all__ = [
     "AttributionSampler",
+    "BM25Attributor",
     "BoostInAttributor",
     "EKFACAttributor",
     "EnsembleAttributor",

@@ -12,7 +12,7 @@ import torch
 from .._utils.rows import n_rows
 from .._utils.types import Rows, Targets
 from ..attribution.features._exact import ExactFeatures
-from ..tangent._batches import as_rows, take
+from ..tangent._batches import as_rows, take_batch
 from ..tangent._positions import position_products
 from ._shares_result import TokenShares
 from ._tokens import TokenizedTexts
@@ -79,7 +79,7 @@ def token_shares(attributor: Any, X: Rows, y: Targets = None, k: int = 5) -> Tok
     shares = {side: np.full((*shape, n), np.nan) for side, n in n_tokens.items()}
     elsewhere = {side: np.full(shape, np.nan) for side in n_tokens}
     for query, picks in enumerate(explanation.indices):
-        query_row = take(queries, torch.tensor([query]))
+        query_row = take_batch(queries, torch.tensor([query]))
         asked = features.tangent, query_row, labels[query : query + 1]
         valid = np.flatnonzero(picks >= 0)
         for start in range(0, len(valid), _BATCH):
@@ -88,7 +88,7 @@ def token_shares(attributor: Any, X: Rows, y: Targets = None, k: int = 5) -> Tok
             at = row_labels[numbers]
             if features.per_label:
                 at = labels[query].expand(len(ranks))
-            named = features.rows_tangent, take(rows, numbers), at
+            named = features.rows_tangent, take_batch(rows, numbers), at
             parts, rest = position_products(*named, *asked, n_tokens["exemplars"])
             # (k, T, 1) and (k, 1)
             scales = _scales(explanation.scores[query, ranks], parts.sum(1) + rest)

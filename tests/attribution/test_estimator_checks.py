@@ -18,6 +18,7 @@ from sklearn.tree import DecisionTreeClassifier
 from sklearn.utils import estimator_checks
 
 from sklearn_provenance.attribution import (
+    BM25Attributor,
     BoostInAttributor,
     EKFACAttributor,
     EnsembleAttributor,
@@ -44,6 +45,7 @@ pytestmark = [
 
 
 ATTRIBUTORS = [
+    BM25Attributor(LogisticRegression()),
     BoostInAttributor(GradientBoostingClassifier(n_estimators=3, random_state=0)),
     EKFACAttributor(LogisticRegression()),
     EnsembleAttributor(VotingClassifier([("a", LogisticRegression())], voting="soft")),

@@ -1,0 +1,132 @@
+"""How often words occur in texts, weighted as BM25 weighs them."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from scipy.sparse import csr_array, issparse
+from sklearn.base import clone
+from sklearn.utils import check_array
+
+from ..._utils.rows import n_rows
+from ...tangent._points import SparsePoints
+from ._rows import OwnRows
+
+
+class WordFeatures(OwnRows):
+    """Counts of words in queries, and their BM25 weights in training rows.
+
+    Parameters
+    ----------
+    model : FittedModel
+        Predicts labels of queries.
+    vectorizer : transformer or None
+        Counts the words of texts; None takes any run of letters, digits and underscores, in small
+        letters.
+    k1, b : float
+        Parameters of BM25.
+    """
+
+    rows_differ = True
+
+    def __init__(self, model, vectorizer, k1, b):
+        self.model = model
+        self.vectorizer = vectorizer
+        self.k1 = k1
+        self.b = b
+        self.fitted = None
+
+    def fit(self, X):
+        """Learn the words of training rows, how many rows each is in, and how long rows are."""
+        if texts_of(X) is not None:
+            self.fitted = self._make_vectorizer().fit(texts_of(X))
+        elif _ids_of(X) is not None:
+            self.n_words = int(_ids_of(X)[0].max()) + 1
+        counts = self.inputs(X)  # (n, d)
+        n = counts.shape[0]
+        n_with = np.bincount(counts.indices, counts.data > 0, counts.shape[1])  # (d,)
+        self.idf = np.log1p((n - n_with + 0.5) / (n_with + 0.5))
+        self.mean_length = counts.sum() / n
+        return self
+
+    def inputs(self, X):
+        """Count the words of X."""
+        if self.fitted is not None:
+            counts = self.fitted.transform(texts_of(X))
+        elif _ids_of(X) is not None:
+            counts = _count_ids(*_ids_of(X), self.n_words)
+        else:
+            counts = check_array(X, accept_sparse="csr", dtype=np.float64, input_name="X")
+            counts = csr_array(counts)
+        if (counts.data < 0).any():
+            raise ValueError(
+                "X must hold texts, or counts of words that are not negative. Negative values in "
+                f"data were given, such as {counts.data.min()}"
+            )
+        return csr_array(counts, dtype=np.float64)
+
+    def points(self, inputs, labels=None):
+        """Points of queries, the counts of their words."""
+        return SparsePoints(inputs, torch.as_tensor(labels))
+
+    def training_points(self, inputs, labels):
+        """Points of training rows, the weights of their words."""
+        weights = csr_array(inputs, copy=True)  # (n, d)
+        lengths = inputs.sum(axis=1)  # (n,)
+        relative = np.ones_like(lengths)
+        if self.mean_length > 0:
+            relative = lengths / self.mean_length
+        norms = self.k1 * (1 - self.b + self.b * relative)
+        counts = weights.data
+        norms = np.repeat(norms, np.diff(weights.indptr))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            saturated = counts * (self.k1 + 1) / (counts + norms)
+        weights.data = self.idf[weights.indices] * np.where(counts > 0, saturated, 0.0)
+        return SparsePoints(weights, torch.as_tensor(labels))
+
+    def feature_names(self, names):
+        """Name the words."""
+        if self.fitted is None:
+            return names
+        return self.fitted.get_feature_names_out()
+
+    def _make_vectorizer(self):
+        if self.vectorizer is not None:
+            return clone(self.vectorizer)
+        from sklearn.feature_extraction.text import CountVectorizer
+
+        return CountVectorizer(token_pattern=r"(?u)\w+")
+
+
+def texts_of(X):
+    """Return the texts (n,) that rows are or know; None where they are none."""
+    texts = getattr(X, "texts", None)
+    if texts is not None:
+        return texts
+    if isinstance(X, Mapping) or issparse(X):
+        return None
+    values = np.asarray(X)
+    if values.ndim == 2 and values.shape[1] == 1:
+        values = values[:, 0]
+    if values.ndim != 1 or not n_rows(X) or not all(isinstance(v, str) for v in values):
+        return None
+    return values
+
+
+def _ids_of(X):
+    """Return token ids (n, T) and where they are no padding; None where rows are no tokens."""
+    if not isinstance(X, Mapping) or "input_ids" not in X:
+        return None
+    ids = np.asarray(X["input_ids"])
+    mask = np.ones(ids.shape, dtype=bool)
+    if "attention_mask" in X:
+        mask = np.asarray(X["attention_mask"]).astype(bool)
+    return ids, mask
+
+
+def _count_ids(ids, mask, n_words):
+    """Count token ids, except for those that no training row has."""
+    mask = mask & (ids < n_words)
+    rows = np.nonzero(mask)[0]
+    ones = np.ones(len(rows))
+    return csr_array((ones, (rows, ids[mask])), shape=(len(ids), n_words))

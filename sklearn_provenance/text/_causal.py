@@ -1,0 +1,159 @@
+"""Language models: rows measured by the log-likelihood of their tokens, or of some of them.
+
+Shapes in comments: B rows, T tokens, V words of the vocabulary.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from .._utils.types import Rows
+from ..explanation._checks import check_count
+from ..tangent._outputs import logits_of
+from ..tangent._read_logits import call_module
+from ._tokens import TokenizedTexts
+
+# The label of tokens that are not measured, as in transformers.
+IGNORED = -100
+
+
+def causal_rows(tokens: Rows, last: int | None = None) -> Rows:
+    """Mark the tokens whose log-likelihood is measured.
+
+    Parameters
+    ----------
+    tokens : TokenizedTexts, mapping or array-like of shape (n, n_tokens)
+        Rows with ``input_ids`` and, where there is padding, ``attention_mask``; or ids alone.
+    last : int, default=None
+        How many tokens at the end of each row are measured, such as 1 for the next token after a
+        prompt. None measures all but the first, which nothing precedes.
+
+    Returns
+    -------
+    TokenizedTexts or dict
+        The rows with ``labels``: the ids of the tokens that are measured, and -100 elsewhere.
+
+    Raises
+    ------
+    ValueError
+        If a row has no token to measure, or fewer than ``last``.
+
+    See Also
+    --------
+    log_likelihood : Measures them.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_provenance.text import causal_rows
+    >>> ids = np.array([[5, 3, 9], [4, 7, 2]])
+    >>> causal_rows(ids, last=1)["labels"].tolist()
+    [[-100, -100, 9], [-100, -100, 2]]
+    """
+    if not isinstance(tokens, Mapping):
+        tokens = {"input_ids": torch.as_tensor(tokens)}
+    ids = torch.as_tensor(tokens["input_ids"])
+    mask = torch.as_tensor(tokens.get("attention_mask", torch.ones_like(ids))).bool()
+    # The first token of a row is predicted from nothing.
+    measured = mask & (mask.cumsum(1) > 1)  # (B, T)
+    if last is not None:
+        check_count("last", last)
+        from_end = mask.flip(1).cumsum(1).flip(1)  # 1 at the last token
+        measured &= from_end <= last
+    wanted = last or 1
+    counts = measured.sum(1)
+    if (counts < wanted).any():
+        row = int((counts < wanted).nonzero()[0, 0])
+        raise ValueError(
+            f"rows must have {wanted + 1} tokens or more, of which the first is not measured; got "
+            f"{int(mask[row].sum())} in row {row}"
+        )
+    labels = torch.where(measured, ids, IGNORED)
+    if isinstance(tokens, TokenizedTexts):
+        return tokens.with_entry("labels", labels)
+    return dict(tokens) | {"labels": labels}
+
+
+def log_likelihood(module: torch.nn.Module, rows: Rows) -> torch.Tensor:
+    """Compute the log-likelihood of the marked tokens of each row: the ``forward`` of attributors.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        A causal model: it gives logits of shape (n, n_tokens, n_words), alone, as an object or
+        mapping with ``logits``, or first in a tuple. It is called with the rows without their
+        ``labels``, as keywords where it takes these.
+    rows : mapping
+        Rows as :func:`causal_rows` makes them.
+
+    Returns
+    -------
+    torch.Tensor of shape (n,)
+        Sum of log p of the marked tokens, each given those before it, in nats.
+
+    Raises
+    ------
+    ValueError
+        If rows are not marked, or the logits have another shape.
+
+    See Also
+    --------
+    causal_measurement : The ``measurement`` that goes with it.
+
+    Examples
+    --------
+    A model that counts which token follows which:
+
+    >>> import torch
+    >>> from sklearn_provenance import InfoGainAttributor
+    >>> from sklearn_provenance.text import causal_measurement, causal_rows, log_likelihood
+    >>> model = torch.nn.Embedding(4, 4)  # logits of the next token
+    >>> rows = causal_rows(torch.tensor([[0, 1, 2], [2, 3, 0], [1, 1, 1]]))
+    >>> settings = {"forward": log_likelihood, "measurement": causal_measurement}
+    >>> attributor = InfoGainAttributor(model, **settings).fit(rows, [0, 0, 0])
+    >>> prompt = causal_rows(torch.tensor([[3, 2, 3]]), last=1)
+    >>> attributor.explain(prompt, [0], k=1).indices
+    array([[1]])
+    """
+    if not isinstance(rows, Mapping) or "labels" not in rows:
+        raise ValueError(
+            "rows must hold the labels of the tokens that are measured, as causal_rows(tokens) "
+            f"makes them; got {list(rows) if isinstance(rows, Mapping) else type(rows).__name__}"
+        )
+    inputs = {name: value for name, value in rows.items() if name != "labels"}
+    labels = rows["labels"][:, 1:]  # (B, T - 1)
+    logits = _logits(module, inputs)
+    if logits.ndim != 3 or logits.shape[:2] != rows["labels"].shape:
+        raise ValueError(
+            "a causal model must give logits of shape (n, n_tokens, n_words), here "
+            f"{tuple(rows['labels'].shape)} and words; got {tuple(logits.shape)}"
+        )
+    log_p = logits[:, :-1].log_softmax(2)  # (B, T - 1, V)
+    of_token = log_p.gather(2, labels.clamp(min=0)[:, :, None])[:, :, 0]
+    return (of_token * (labels != IGNORED)).sum(1)
+
+
+def causal_measurement(outputs: torch.Tensor, target: Any) -> torch.Tensor:
+    """Take what :func:`log_likelihood` gives as it is: the ``measurement`` of attributors.
+
+    Parameters
+    ----------
+    outputs : torch.Tensor of shape (n,)
+        Log-likelihoods.
+    target : object
+        Not used: the rows say themselves which tokens are measured. Pass zeros as y.
+
+    Returns
+    -------
+    torch.Tensor of shape (n,)
+        ``outputs``.
+    """
+    return outputs
+
+
+def _logits(module, inputs):
+    """Return what a causal model says of each token (B, T, V)."""
+    if list(inputs) == ["input_ids"]:
+        return logits_of(module(inputs["input_ids"]), first=True)
+    return logits_of(call_module(module, inputs), first=True)

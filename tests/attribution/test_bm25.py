@@ -1,0 +1,100 @@
+"""BM25 by its definition, on rows of every kind that have words."""
+
+import numpy as np
+import pytest
+import torch
+from scipy import sparse
+from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+
+from sklearn_provenance.attribution import BM25Attributor
+from sklearn_provenance.text import TokenizedTexts
+
+TEXTS = ["a good film", "a bad film", "good food", "the food was bad"]
+LABELS = [1, 0, 1, 0]
+# log(1 + 3.5 / 1.5) for a word in one of four texts, log 2 for one in two. A text of the mean
+# length of 3 words has (1 * 2.5) / (1 + 1.5) = 1, one of 2 words 2.5 / 2.125, one of 4 2.5 / 2.875.
+RARE, COMMON = np.log(10 / 3), np.log(2)
+SCORES = [2 * COMMON, COMMON, COMMON * 2.5 / 2.125, 2 * RARE * 2.5 / 2.875]
+
+
+def pipeline():
+    return make_pipeline(TfidfVectorizer(), LogisticRegression())
+
+
+@pytest.mark.parametrize("rows", [list, np.array, lambda t: np.array(t, dtype=object)])
+def test_scores_by_hand(rows):
+    attributor = BM25Attributor(pipeline(), candidates="all").fit(rows(TEXTS), LABELS)
+    scores = attributor.attribute(rows(["The film, was GOOD!"]))
+    np.testing.assert_allclose(scores, [SCORES], rtol=1e-12)
+    twice = attributor.attribute(rows(["film film good"]))
+    assert twice[0, 0] == pytest.approx(3 * COMMON)
+    assert (attributor.attribute(rows(["unknown words"])) == 0).all()
+
+
+def test_repeated_words_count_less_and_length_may_not():
+    texts = ["x x x y", "x y", "z z", "z"]
+    model = make_pipeline(CountVectorizer(token_pattern="."), LogisticRegression())
+    fitted = BM25Attributor(model, candidates="all", b=0, k1=2)
+    scores = fitted.fit(texts, LABELS).attribute(["x"])[0]
+    np.testing.assert_allclose(scores, [COMMON * 9 / 5, COMMON, 0, 0])
+    at_once = fitted.set_params(k1=0).fit(texts, LABELS).attribute(["x"])[0]
+    np.testing.assert_allclose(at_once, [COMMON, COMMON, 0, 0])
+
+
+def test_parts_of_words_add_up_to_scores():
+    attributor = BM25Attributor(pipeline()).fit(TEXTS, LABELS)
+    explanation = attributor.explain(["the good film was bad", "bad food"], k=2)
+    for query, rank in np.ndindex(2, 2):
+        parts = dict(explanation.shared_features(query, rank))
+        total = sum(parts.values())
+        assert total == pytest.approx(explanation.scores[query, rank])
+    assert "shared" in repr(explanation)
+    own = BM25Attributor(pipeline(), candidates="all").fit(TEXTS, LABELS).explain(k=1)
+    assert own.indices[:, 0].tolist() == [1, 0, 0, 2]  # each without itself
+
+
+class Bag(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.table = torch.nn.Embedding(9, 2)
+
+    def forward(self, input_ids, attention_mask=None):
+        return self.table(input_ids).sum(1)
+
+
+# The words of TEXTS by number, padded by 0.
+IDS = np.array([[1, 2, 3, 0], [1, 4, 3, 0], [2, 5, 0, 0], [6, 5, 7, 4]])
+ASKED = np.array([[6, 3, 7, 2, 8]])  # 8 is in no training text
+
+
+def test_tokens_are_words():
+    tokens = {"input_ids": torch.tensor(IDS), "attention_mask": torch.tensor(IDS > 0).long()}
+    query = {"input_ids": torch.tensor(ASKED), "attention_mask": torch.ones(1, 5).long()}
+    attributor = BM25Attributor(Bag(), candidates="all").fit(tokens, LABELS)
+    np.testing.assert_allclose(attributor.attribute(query), [SCORES])
+    texts = TokenizedTexts(tokens, TEXTS)
+    attributor = BM25Attributor(Bag(), candidates="all").fit(texts, LABELS)
+    asked = TokenizedTexts(query, ["the film was good, unlike others"])
+    np.testing.assert_allclose(attributor.attribute(asked), [SCORES])
+
+
+@pytest.mark.parametrize("kind", [np.asarray, sparse.csr_array])
+def test_counts_are_words(kind):
+    counts = CountVectorizer(token_pattern=r"\w+").fit(TEXTS)
+    X = kind(counts.transform(TEXTS).toarray())
+    attributor = BM25Attributor(LogisticRegression(), candidates="all").fit(X, LABELS)
+    query = kind(counts.transform(["the film was good"]).toarray())
+    np.testing.assert_allclose(attributor.attribute(query), [SCORES])
+    with pytest.raises(ValueError, match=r"not negative.*-1"):
+        attributor.attribute(-query)
+
+
+def test_a_vectorizer_of_ones_own_is_cloned():
+    vectorizer = CountVectorizer(stop_words=["the", "was"])
+    attributor = BM25Attributor(pipeline(), candidates="all", vectorizer=vectorizer)
+    scores = attributor.fit(TEXTS, LABELS).attribute(["the film was good"])
+    assert not hasattr(vectorizer, "vocabulary_")
+    assert scores[0, 3] == 0 < scores[0, 0]
+    assert attributor.features_.stop_words == ["the", "was"]
