@@ -1,11 +1,11 @@
-# make demo, make test, make coverage, make docs: each makes a virtual environment when there is none.
+# make demo, make test, make test-all, make coverage, make docs: each makes a virtual environment when there is none.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 # torch first: what depends on it then finds it installed and fetches no other build.
 INSTALL = $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test coverage lint test-minimum docs package clean
+.PHONY: demo test test-all coverage lint test-minimum docs package clean
 
 demo: $(VENV)/.base
 	OMP_WAIT_POLICY=PASSIVE $(BIN)/python examples/plot_demo.py --output demo.png
@@ -18,6 +18,10 @@ PYTEST = PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest \
 
 test: $(VENV)/.test lint
 	$(PYTEST)
+
+# With what repeats other tests at more variants, seeds and sizes.
+test-all: $(VENV)/.test lint
+	$(PYTEST) -m "" --hypothesis-profile=thorough
 
 # Counting covered lines and branches makes the tests half as long again.
 coverage: $(VENV)/.test

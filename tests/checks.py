@@ -1,4 +1,4 @@
-"""scikit-learn's checks of estimators, as tests."""
+"""What tests of all folders are parametrised with."""
 
 import functools
 
@@ -14,3 +14,14 @@ def parametrize_with_checks(estimators, **options):
     mark = estimator_checks.parametrize_with_checks(estimators, **options)
     ids = functools.cache(mark.kwargs["ids"])
     return pytest.mark.parametrize(*mark.args, **mark.kwargs | {"ids": ids})
+
+
+def thorough(*values):
+    """Values of a test's parameters that repeat what others see: ``make test`` leaves them out.
+
+    A tuple is a value for each of several parameters.
+    """
+    return [
+        pytest.param(*(value if isinstance(value, tuple) else (value,)), marks=pytest.mark.thorough)
+        for value in values
+    ]

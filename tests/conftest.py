@@ -1,3 +1,4 @@
+import gc
 import re
 
 import matplotlib
@@ -12,15 +13,40 @@ import matplotlib.pyplot as plt
 
 # Oversubscribed OpenMP threads make the suite 10 to 20 times slower on few busy cores.
 torch.set_num_threads(1)
-# Example timings say more about the machine than about the code.
-settings.register_profile("sklearn_provenance", deadline=None)
-settings.load_profile("sklearn_provenance")
+# Example timings say more about the machine than about the code. ``make test-all`` asks for the
+# thorough profile.
+settings.register_profile("quick", deadline=None, max_examples=25)
+settings.register_profile("thorough", deadline=None, max_examples=100)
+settings.load_profile("quick")
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item):
-    """Start each test, fixtures of its module included, from one state of torch's generator."""
-    torch.manual_seed(0)
+    """Start each test, fixtures of its module included, from one state of torch's generators.
+
+    ``torch.manual_seed`` would format the stack for each kind of device that is missing, which
+    takes longer than most tests.
+    """
+    torch.default_generator.manual_seed(0)
+    if torch.cuda.is_initialized():
+        torch.cuda.manual_seed_all(0)
+
+
+# Pages of the guide that train networks over and over.
+SLOW_PAGES = {"memorisation.rst", "generation.rst"}
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest looks at marks
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if item.path.name in SLOW_PAGES:
+            item.add_marker(pytest.mark.thorough)
+
+
+def pytest_collection_finish(session):
+    """Spare the garbage collector what collection made: it lives as long as the process."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(trylast=True)

@@ -24,14 +24,8 @@ def layer(path):
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
-@pytest.mark.parametrize(
-    "path", sorted(PACKAGE.rglob("*.py")), ids=lambda p: str(p.relative_to(PACKAGE))
-)
-def test_nothing_lower_knows_anything_higher(path):
-    own = layer(path)
-    if own == "__init__":
-        return
-    assert own in LAYERS
+def imported_layers(path):
+    """Layers that a file of the package imports."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom):
             parts = path.relative_to(PACKAGE).parts[: -node.level] if node.level else ()
@@ -40,8 +34,17 @@ def test_nothing_lower_knows_anything_higher(path):
                 if target[0] != "sklearn_provenance":
                     continue
                 target = target[1:]
-            name = target[0] if target and target[0] else node.names[0].name
-            assert LAYERS.index(name) <= LAYERS.index(own), f"{own} imports {name}"
+            yield target[0] if target and target[0] else node.names[0].name
+
+
+def test_nothing_lower_knows_anything_higher():
+    for path in sorted(PACKAGE.rglob("*.py")):
+        own = layer(path)
+        if own == "__init__":
+            continue
+        assert own in LAYERS
+        for name in imported_layers(path):
+            assert LAYERS.index(name) <= LAYERS.index(own), f"{path} imports {name}"
 
 
 # Rooms inside attribution: each may import what stands before it, but no rule knows features.
@@ -98,14 +101,35 @@ def test_files_import_in_no_circle():
         visit(path, [])
 
 
-def test_the_package_works_without_optional_packages():
+# What takes long to import, or need not be installed, and is of no use before a first call.
+HEAVY = [
+    *("catboost", "faiss", "jinja2", "lightgbm", "matplotlib", "pandas", "PIL", "polars"),
+    *("scipy.stats", "skorch", "transformers", "xgboost"),
+    *("sklearn.cluster", "sklearn.decomposition", "sklearn.ensemble", "sklearn.feature_selection"),
+    *("sklearn.linear_model", "sklearn.manifold", "sklearn.metrics", "sklearn.model_selection"),
+    *("sklearn.neighbors", "sklearn.neural_network", "sklearn.svm", "sklearn.tree"),
+]
+
+
+def test_optional_packages_stay_optional_and_the_package_adds_little():
+    """In one new interpreter, where matplotlib and pandas are not found."""
+    # Some versions of torch and scikit-learn import some of the heavy ones by themselves.
     script = """
+import sys
 from importlib.machinery import PathFinder
-find = PathFinder.find_spec
+find, missed = PathFinder.find_spec, []
 def find_others(name, *args):
-    return None if name.split(".")[0] in ("matplotlib", "pandas") else find(name, *args)
+    if name.split(".")[0] in ("matplotlib", "pandas"):
+        missed.append(name)
+        return None
+    return find(name, *args)
 PathFinder.find_spec = find_others
 import numpy as np
+import sklearn.pipeline, torch
+before = set(sys.modules)
+missed.clear()
+import sklearn_provenance
+print(*sorted(set(sys.modules) - before), *missed)
 from sklearn_provenance import Explanation, ProvenanceClassifier
 X, y = np.random.default_rng(0).normal(size=(20, 3)), np.arange(20) % 2
 explanation = ProvenanceClassifier(width="small", max_epochs=1, device="cpu").fit(X, y).explain(X)
@@ -119,33 +143,9 @@ for needs_more in (explanation.plot, explanation.to_frame):
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )
-    figure, table = done.stdout.splitlines()
-    assert "sklearn-provenance[plot]" in figure
-    assert "sklearn-provenance[frame]" in table
-
-
-# What takes long to import, or need not be installed, and is of no use before a first call.
-HEAVY = [
-    *("catboost", "faiss", "jinja2", "lightgbm", "matplotlib", "pandas", "PIL", "polars"),
-    *("scipy.stats", "skorch", "transformers", "xgboost"),
-    *("sklearn.cluster", "sklearn.decomposition", "sklearn.ensemble", "sklearn.feature_selection"),
-    *("sklearn.linear_model", "sklearn.manifold", "sklearn.metrics", "sklearn.model_selection"),
-    *("sklearn.neighbors", "sklearn.neural_network", "sklearn.svm", "sklearn.tree"),
-]
-
-
-def test_the_package_adds_little_to_torch_and_scikit_learn():
-    # Some versions of torch and scikit-learn import some of these by themselves.
-    script = """
-import sys
-import sklearn.pipeline, torch
-before = set(sys.modules)
-import sklearn_provenance
-print(*sorted(set(sys.modules) - before))
-"""
-    done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True
-    )
-    added = done.stdout.split()
+    added, figure, table = done.stdout.splitlines()
+    added = added.split()
     assert "sklearn_provenance.provenance" in added
     assert [name for name in HEAVY if name in added] == []
+    assert "sklearn-provenance[plot]" in figure
+    assert "sklearn-provenance[frame]" in table

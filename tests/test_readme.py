@@ -1,10 +1,11 @@
-"""Each block of Python in README.rst runs alone, in a process of its own.
+"""Each block of Python in README.rst runs without the others.
 
 Provenance networks are trained for one epoch: what they learn is tested elsewhere.
 """
 
 import re
 import textwrap
+import warnings
 from pathlib import Path
 
 import matplotlib.image
@@ -31,10 +32,27 @@ BLOCKS = [
 
 
 @pytest.mark.parametrize("code", BLOCKS)
-def test_runs_by_itself(code, tmp_path, template):
+def test_runs(code, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    with warnings.catch_warnings(record=True) as shown:
+        warnings.simplefilter("default")
+        warnings.simplefilter("ignore", DeprecationWarning)  # of other packages
+        exec(code, {"__name__": "__main__"})
+    assert [str(warning.message) for warning in shown] == []
+    capsys.readouterr()  # progress, which users see here
+    check_pictures(tmp_path)
+
+
+@pytest.mark.thorough  # importing what each block needs takes most of the time
+@pytest.mark.parametrize("code", BLOCKS)
+def test_runs_in_a_process_of_its_own(code, tmp_path, template):
     run = template.run(code, cwd=tmp_path)
     assert run.returncode == 0, run.stderr
     assert "Warning" not in run.stderr, run.stderr
+    check_pictures(tmp_path)
+
+
+def check_pictures(tmp_path):
     for picture in tmp_path.glob("*.png"):
         assert_same_picture(picture, ROOT / "doc" / "_static" / picture.name)
 

@@ -72,9 +72,15 @@ def expected_failures(attributor):
 
 
 @parametrize_with_checks(
+    [*ATTRIBUTORS, InfluenceAttributor(Ridge())], expected_failed_checks=expected_failures
+)
+def test_estimator(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.thorough
+@parametrize_with_checks(
     [
-        *ATTRIBUTORS,
-        InfluenceAttributor(Ridge()),
         LastLayerAttributor(LogisticRegression(), kind="representer"),
         InfoGainAttributor(RandomForestClassifier(5, random_state=0)),
         InfoGainAttributor(RandomForestRegressor(5, random_state=0)),
@@ -89,7 +95,7 @@ def expected_failures(attributor):
     ],
     expected_failed_checks=expected_failures,
 )
-def test_estimator(estimator, check):
+def test_other_estimators_inside(estimator, check):
     check(estimator)
 
 

@@ -29,6 +29,7 @@ from sklearn_provenance import InfluenceAttributor
 from sklearn_provenance.attribution import EnsembleAttributor
 from sklearn_provenance.attribution.objectives import _design, _minima
 
+from ..checks import thorough
 from ..versions import L1, L2_CV
 from .test_influence import DATA, N_QUERIES, N_TRAIN, TIGHT, WEIGHTS
 
@@ -115,7 +116,7 @@ def margins(model, X, y):
 
 @pytest.mark.parametrize(
     ("name", "weights"),
-    [(name, None) for name in CASES] + [(name, WEIGHTS) for name in WEIGHTED],
+    [(name, None) for name in CASES] + thorough(*((name, WEIGHTS) for name in WEIGHTED)),
     ids=lambda value: "weighted" if isinstance(value, np.ndarray) else str(value or ""),
 )
 def test_training_again(name, weights):

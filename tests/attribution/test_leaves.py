@@ -99,7 +99,7 @@ def libraries(kind):
         return package.XGBClassifier(n_estimators=6), package.XGBRegressor(n_estimators=6)
     if kind == "lightgbm":
         package = pytest.importorskip("lightgbm")
-        settings = {"n_estimators": 6, "verbose": -1, "min_child_samples": 5}
+        settings = {"n_estimators": 6, "verbose": -1, "min_child_samples": 5, "n_jobs": 1}
         return package.LGBMClassifier(**settings), package.LGBMRegressor(**settings)
     package = pytest.importorskip("catboost")
     settings = {"n_estimators": 6, "verbose": False, "allow_writing_files": False}

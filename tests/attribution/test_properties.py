@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from .conftest import RULES, information, make
@@ -26,7 +26,6 @@ def linear(n_features):
 
 
 @pytest.mark.parametrize("rule", RULES)
-@settings(max_examples=40)
 @given(problems(), st.sampled_from(["same_class", "all"]))
 def test_scores_of_a_query_add_up_to_the_information_of_its_subset(rule, problem, candidates):
     X, y, query, noise = problem
@@ -42,7 +41,6 @@ def test_scores_of_a_query_add_up_to_the_information_of_its_subset(rule, problem
 
 
 @pytest.mark.parametrize("rule", RULES)
-@settings(max_examples=40)
 @given(problems())
 def test_attribution_is_blind_to_the_sign_and_scale_of_features(rule, problem):
     """Only σ² relative to the kernel matters, and certainty does not know signs."""
@@ -53,7 +51,6 @@ def test_attribution_is_blind_to_the_sign_and_scale_of_features(rule, problem):
     np.testing.assert_allclose(scaled.attribute(-4 * query[None], [1]), before, rtol=1e-9)
 
 
-@settings(max_examples=40)
 @given(problems())
 def test_gain_and_loss_agree_when_noise_is_high(problem):
     """Lemma 1: both are ||k_S*||² / (2 k_** σ²) up to O(σ^-4)."""

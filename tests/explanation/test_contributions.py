@@ -200,7 +200,7 @@ def test_pages_mark_the_words_of_texts():
 @given(st.lists(hostile, min_size=8, max_size=8))
 @example(ATTACKS[:8])
 @example(ATTACKS[-8:])
-@settings(max_examples=30, suppress_health_check=list(HealthCheck))
+@settings(suppress_health_check=list(HealthCheck))
 def test_no_name_changes_a_page(names):
     data = np.array(names[:4], dtype=object)
     exp = Explanation(

@@ -30,6 +30,8 @@ from sklearn_provenance.explanation._explain import explain_by_itself
 from sklearn_provenance.explanation._images import brightness
 from sklearn_provenance.explanation._rows import feature_differences, row_kind
 
+from ..checks import thorough
+
 PER_QUERY = (
     *("indices", "scores", "sample_id", "exemplar_labels", "query_labels", "queries"),
     *("query_id", "n_tied", "true_labels"),
@@ -294,7 +296,7 @@ def test_missing_extra_is_named(monkeypatch, module, act):
         n_tied=[10**15] * 2,
     )
 )
-@settings(max_examples=50, suppress_health_check=list(HealthCheck))
+@settings(suppress_health_check=list(HealthCheck))
 def test_text_stays_within_its_limits(exp):
     lines = repr(exp).split("\n")
     assert len(lines) <= 12
@@ -377,8 +379,9 @@ def texts_of(display):
     return [(text, text.get_window_extent(renderer)) for text in found]
 
 
-@pytest.mark.parametrize("n_queries", [1, 8])
-@pytest.mark.parametrize("image_shape", [(4, 4), None])
+@pytest.mark.parametrize(
+    ("image_shape", "n_queries"), [((4, 4), 8), (None, 1), *thorough(((4, 4), 1), (None, 8))]
+)
 def test_texts_of_a_figure_do_not_overlap(n_queries, image_shape):
     names = [f"a long name of a feature {i}" for i in range(16)]
     exp = make(8, 5, image_shape=image_shape, feature_names=names, n_tied=[0, 12345, 3, 9] * 2)

@@ -31,7 +31,7 @@ from sklearn_provenance.explanation._views import words
 from ..pages import ATTACKS, Page, hostile, readable
 from .test_explanation import explanations, make
 
-SLOW = settings(max_examples=40, suppress_health_check=list(HealthCheck))
+SLOW = settings(suppress_health_check=list(HealthCheck))
 
 
 def pictures(page):

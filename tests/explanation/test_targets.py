@@ -231,7 +231,7 @@ def test_units_and_brackets_of_a_long_header_are_written():
 
 
 @given(regressions())
-@settings(max_examples=60, suppress_health_check=list(HealthCheck))
+@settings(suppress_health_check=list(HealthCheck))
 @pytest.mark.filterwarnings("error")
 def test_any_numbers_are_written(exp):
     lines = repr(exp).split("\n")

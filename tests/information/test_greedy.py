@@ -253,7 +253,6 @@ def test_blocks_do_not_change_the_answer(rule, monkeypatch):
     close(blocked[1], whole[1], 1e-10)
 
 
-@settings(max_examples=40)
 @given(problems(), st.sampled_from(["add", "remove"]), st.data())
 def test_conditioning_follows_the_definition(problem, direction, data):
     """Diagonals σ² + v or σ² - v after some rows, and the column of the next."""

@@ -5,14 +5,12 @@ from itertools import combinations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import expit
 
 from sklearn_provenance import information as info
 from sklearn_provenance.information import _one_direction
-
-EXAMPLES = settings(max_examples=40)
 
 
 class Ridge:
@@ -66,7 +64,6 @@ SPACES = pytest.mark.parametrize("space", ["features", "kernel"])
 
 
 @SPACES
-@EXAMPLES
 @given(ridges())
 def test_one_row_less_is_a_refit(space, ridge):
     drops = ridge.call("pointwise_influence", space)
@@ -76,7 +73,6 @@ def test_one_row_less_is_a_refit(space, ridge):
 
 
 @SPACES
-@EXAMPLES
 @given(ridges(), st.randoms(use_true_random=False))
 def test_rows_less_are_refits_on_the_way(space, ridge, random):
     n_rows = len(ridge.targets)
@@ -98,7 +94,6 @@ def test_padding_takes_nothing_away():
 
 @SPACES
 @pytest.mark.parametrize("sign", [1, -1])
-@EXAMPLES
 @given(ridges())
 def test_greedy_takes_the_best_refit_of_each_round(space, sign, ridge):
     n_rows = len(ridge.targets)
@@ -113,7 +108,6 @@ def test_greedy_takes_the_best_refit_of_each_round(space, sign, ridge):
 
 
 @SPACES
-@EXAMPLES
 @given(ridges())
 def test_a_query_that_is_a_row_is_answered_without_it(space, ridge):
     ridge.queries = ridge.features[:1]
@@ -167,7 +161,6 @@ def test_two_copies_cover_for_each_other():
     assert together > 100 * alone[:2].sum()
 
 
-@EXAMPLES
 @given(ridges())
 def test_a_newton_step_of_logistic_regression(ridge):
     """With w = p (1 - p) and r = 1 / p the drop is the first step of the problem without S."""
@@ -193,7 +186,6 @@ def test_a_newton_step_of_logistic_regression(ridge):
     np.testing.assert_allclose(drops[0, 0], want, rtol=1e-8, atol=1e-10)
 
 
-@EXAMPLES
 @given(ridges(max_rows=7), st.integers(1, 4), st.booleans())
 def test_the_best_set_along_a_direction_is_that_of_brute_force(ridge, k, negative):
     phi, query = ridge.features, ridge.queries[0]

@@ -4,7 +4,7 @@ import mpmath
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sklearn_provenance import information as info
@@ -14,8 +14,6 @@ from . import reference
 from .reference import EPS, as_float, problems
 from .test_variance import close
 
-EXAMPLES = settings(max_examples=50)
-
 
 def singletons(problem, criterion):
     phi, queries, noise = problem.exact
@@ -23,7 +21,6 @@ def singletons(problem, criterion):
     return as_float([[criterion(phi, [row], query, noise) for row in rows] for query in queries])
 
 
-@EXAMPLES
 @given(problems())
 def test_pointwise_information_gain(problem):
     want = singletons(problem, reference.information_gain)
@@ -34,7 +31,6 @@ def test_pointwise_information_gain(problem):
     close(got, want, problem.kernel_error, np.minimum(1, want) + 1e-30)
 
 
-@EXAMPLES
 @given(problems())
 def test_pointwise_information_loss(problem):
     want = singletons(problem, reference.information_loss)
@@ -57,7 +53,6 @@ SCORED = {
 
 
 @pytest.mark.parametrize("name", SCORED)
-@EXAMPLES
 @given(problems(), st.data())
 def test_scores_of_some_rows_are_those_among_all(name, problem, data):
     arguments, score = SCORED[name]
@@ -71,7 +66,6 @@ def test_scores_of_some_rows_are_those_among_all(name, problem, data):
     torch.testing.assert_close(got, everything[:, rows], rtol=1e-6, atol=1e-9)
 
 
-@EXAMPLES
 @given(problems(), st.data())
 def test_joint_information(problem, data):
     phi, queries, noise = problem.exact
@@ -103,7 +97,6 @@ def test_subsets_may_differ_by_query_and_be_padded():
         assert (got > 0).all()
 
 
-@EXAMPLES
 @given(problems())
 def test_relatif_is_the_posterior_correlation(problem):
     phi, queries, noise = problem.exact
@@ -162,7 +155,6 @@ def test_information_gain_is_not_submodular():
     assert (both - first).item() == pytest.approx(0.592, abs=5e-4)
 
 
-@EXAMPLES
 @given(problems(), st.data())
 def test_information_is_monotone_and_non_negative(problem, data):
     """What does hold in place of submodularity."""

@@ -160,7 +160,6 @@ def test_minimum_is_that_of_scipy(name, averaged, balanced):
         assert found.value == pytest.approx(value(problem, removed, found.theta), rel=1e-12)
 
 
-@settings(max_examples=40)
 @given(
     seed=st.integers(0, 10**6),
     name=st.sampled_from(SMOOTH),

@@ -4,7 +4,7 @@ import mpmath
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sklearn_provenance import information as info
@@ -22,7 +22,6 @@ def without(row, picks):
 
 @pytest.mark.parametrize("features", [False, True])
 @pytest.mark.parametrize("rule", RULES)
-@settings(max_examples=40)
 @given(problems(max_train=6, log_noise=(-3.0, 5.0)), st.data())
 def test_own_rows_are_left_out_of_everything(features, rule, problem, data):
     """Scores of the picks made, by the definition on D without the row; picks have near ties."""

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 
 from sklearn_provenance import information as info
 
@@ -45,7 +45,6 @@ def test_own_rows_are_not_picked():
     assert (got[0] == own[:, None]).sum() == 0
 
 
-@settings(max_examples=40)
 @given(problems(max_train=6, log_noise=(-3.0, 5.0)))
 def test_searched_scores_are_the_information_of_the_picks(problem):
     """Also for duplicates, zero rows and near-collinear rows."""

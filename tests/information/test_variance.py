@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sklearn_provenance import information as info
@@ -12,7 +12,6 @@ from sklearn_provenance.information._posterior import KernelPosterior
 from . import reference
 from .reference import EPS, as_float, problems
 
-EXAMPLES = settings(max_examples=60)
 MODERATE = (-1.0, 5.0)
 
 
@@ -32,7 +31,6 @@ def exact_variances(problem):
     return as_float([reference.variance(phi, query, noise) for query in queries])
 
 
-@EXAMPLES
 @given(problems(log_noise=MODERATE))
 def test_plain_inverses_agree_where_the_conditioning_allows(problem):
     """1e-8 against an inverse in float64; weight space and function space are the same number."""
@@ -48,7 +46,6 @@ def test_plain_inverses_agree_where_the_conditioning_allows(problem):
     close(posterior_variance_features(*problem.feature_arguments), want, 1e-8)
 
 
-@EXAMPLES
 @given(problems())
 def test_variances_over_the_whole_range_of_noise(problem):
     want = exact_variances(problem)
@@ -57,7 +54,6 @@ def test_variances_over_the_whole_range_of_noise(problem):
     close(features, want, problem.feature_error)
 
 
-@EXAMPLES
 @given(problems())
 def test_covariances_of_rows_and_queries(problem):
     phi, queries, noise = problem.exact
@@ -109,7 +105,6 @@ def test_gram_and_orthogonal_forms_meet():
         close(got, exact_variances(problem), 1e-10)
 
 
-@EXAMPLES
 @given(problems(max_queries=1), st.data())
 def test_add_one_in(problem, data):
     phi, queries, noise = problem.exact
@@ -123,7 +118,6 @@ def test_add_one_in(problem, data):
     close(info.add_one_in(*double, problem.noise_variance), want, 10 * EPS, float(v_star))
 
 
-@EXAMPLES
 @given(problems(max_queries=1), st.data())
 def test_leave_one_out_uses_a_margin_that_stays_positive(problem, data):
     phi, queries, noise = problem.exact
@@ -159,7 +153,6 @@ def test_the_margin_by_subtraction_loses_every_digit():
     assert (subtracted <= 0).any()
 
 
-@EXAMPLES
 @given(problems(), st.data())
 def test_leave_a_subset_out(problem, data):
     phi, queries, noise = problem.exact
@@ -181,7 +174,6 @@ def test_leave_a_subset_out(problem, data):
     close(u, exact_u, problem.kernel_error, sizes)
 
 
-@EXAMPLES
 @given(problems(max_queries=1), st.data())
 def test_linear_response_and_its_bound(problem, data):
     phi, queries, noise = problem.exact

@@ -14,6 +14,8 @@ from sklearn_provenance.information._certainty import certainty
 from sklearn_provenance.inspection._certainty import class_certainty
 from sklearn_provenance.provenance import _inference
 
+from ..checks import thorough
+
 ARCHITECTURES = ["class_conditional", "class_independent", "single_branch"]
 LOGITS = hnp.arrays(
     np.float64,
@@ -63,8 +65,10 @@ def iris():
     return X.astype(np.float32), y
 
 
-@pytest.mark.parametrize("routing", ["hard", "soft"])
-@pytest.mark.parametrize("subset", [None, 0.5])
+@pytest.mark.parametrize(
+    ("routing", "subset"),
+    [("hard", 0.5), ("soft", None), *thorough(("hard", None), ("soft", 0.5))],
+)
 @pytest.mark.parametrize(
     "architecture", ["class_conditional", "class_independent", "single_branch"]
 )

@@ -21,6 +21,7 @@ from sklearn_provenance.inspection import (
 )
 from sklearn_provenance.provenance._index import ClassIndex
 
+from ..checks import thorough
 from ..provenance.reference import expected_targets
 
 ARCHITECTURES = ["class_conditional", "class_independent", "single_branch"]
@@ -40,8 +41,10 @@ def iris():
     return X[::2], y[::2], X[1::2], y[1::2]
 
 
-@pytest.mark.parametrize("subset", [None, 0.6])
-@pytest.mark.parametrize("routing", ["hard", "soft"])
+@pytest.mark.parametrize(
+    ("routing", "subset"),
+    [("hard", 0.6), ("soft", None), *thorough(("hard", None), ("soft", 0.6))],
+)
 @pytest.mark.parametrize(
     "architecture", ["class_conditional", "class_independent", "single_branch"]
 )

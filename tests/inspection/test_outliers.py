@@ -20,6 +20,8 @@ from sklearn_provenance import ProvenanceClassifier
 from sklearn_provenance.datasets import load_digits
 from sklearn_provenance.inspection import ProvenanceOutlierDetector, anomaly_ranking
 
+from ..checks import thorough
+
 METHODS = ["distance", "disagreement", "entropy", "low_entropy", "confidence"]
 
 
@@ -51,7 +53,7 @@ def test_check_estimator(estimator, check):
     check(estimator)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", [METHODS[0], *thorough(*METHODS[1:])])
 @pytest.mark.parametrize(
     "check",
     [estimator_checks.check_outliers_fit_predict, estimator_checks.check_outliers_train],

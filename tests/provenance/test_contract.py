@@ -18,6 +18,7 @@ from torch import nn
 
 from sklearn_provenance import ProvenanceClassifier, explain
 
+from ..checks import thorough
 from .conftest import ARCHITECTURES, quick, quick_vae
 
 
@@ -26,7 +27,7 @@ def same_fit(one, two, X):
     np.testing.assert_array_equal(one.explain(X).indices, two.explain(X).indices)
 
 
-@pytest.mark.parametrize("options", [{}, {"mixing": "sampled"}, {"dropout": 0.3}])
+@pytest.mark.parametrize("options", [{"mixing": "sampled"}, *thorough({}, {"dropout": 0.3})])
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_same_seed_same_result(iris, architecture, options):
     X, y = iris

@@ -8,8 +8,6 @@ from sklearn_provenance import ProvenanceClassifier, ProvenanceRegressor, Proven
 
 from ..checks import parametrize_with_checks
 
-ARCHITECTURES = ["class_conditional", "class_independent", "single_branch"]
-
 
 def quick(architecture, **params):
     params = {"width": "small", "max_epochs": 6, "warmup_epochs": 1, **params}
@@ -17,10 +15,11 @@ def quick(architecture, **params):
 
 
 ESTIMATORS = [
-    *(quick(architecture) for architecture in ARCHITECTURES),
+    quick("class_conditional"),
     ProvenanceRegressor(width="small", max_epochs=6, warmup_epochs=1),
     ProvenanceVAE(4, width="small", max_epochs=3),
 ]
+OTHERS = [quick("class_independent"), quick("single_branch")]
 
 
 # Checks that ask how well an estimator predicts; for the others, two epochs train all there is.
@@ -28,7 +27,17 @@ OF_QUALITY = {"check_classifiers_train", "check_regressors_train"}
 
 
 @parametrize_with_checks(ESTIMATORS)
-def test_check_estimator(estimator, check):
+def test_estimator(estimator, check):
+    run_check(estimator, check)
+
+
+@pytest.mark.thorough
+@parametrize_with_checks(OTHERS)
+def test_other_architectures(estimator, check):
+    run_check(estimator, check)
+
+
+def run_check(estimator, check):
     if check.func.__name__ not in OF_QUALITY:
         estimator = clone(estimator).set_params(max_epochs=2)
     check(estimator)
@@ -36,7 +45,7 @@ def test_check_estimator(estimator, check):
 
 # The checks of pandas fit to frames and transform arrays, and the other way round.
 @pytest.mark.filterwarnings("ignore:X .* feature names, but")
-@pytest.mark.parametrize("estimator", ESTIMATORS, ids=[*ARCHITECTURES, "regressor", "autoencoder"])
+@pytest.mark.parametrize("estimator", ESTIMATORS, ids=["classifier", "regressor", "autoencoder"])
 @pytest.mark.parametrize(
     "check",
     [

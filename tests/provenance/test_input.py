@@ -9,6 +9,7 @@ from scipy import sparse
 
 from sklearn_provenance._utils.rows import image_layout
 
+from ..checks import thorough
 from .conftest import quick
 
 RNG = np.random.default_rng(0)
@@ -32,13 +33,15 @@ def network_input(clf, X):
         (GREY[:, None], {}),
         (GREY[..., None], {}),
         (GREY.reshape(24, -1), {"input_shape": (8, 6)}),
-        (GREY.reshape(24, -1), {"input_shape": [1, 8, 6]}),
-        (GREY.reshape(24, -1), {"input_shape": (8, 6, 1)}),
         (GREY / 255, {}),
-        ((GREY / 255).astype(np.float32), {}),
-        (list(GREY), {}),
         (torch.tensor(GREY), {}),
-        (GREY, {"input_shape": (8, 6)}),
+        *thorough(
+            (GREY.reshape(24, -1), {"input_shape": [1, 8, 6]}),
+            (GREY.reshape(24, -1), {"input_shape": (8, 6, 1)}),
+            ((GREY / 255).astype(np.float32), {}),
+            (list(GREY), {}),
+            (GREY, {"input_shape": (8, 6)}),
+        ),
     ],
 )
 def test_grey_images(X, options):
@@ -161,7 +164,7 @@ def test_bytes_in_a_frame_of_polars_are_scaled_too():
 
 
 @pytest.mark.parametrize("convert", [sparse.csr_array, sparse.csc_matrix, sparse.coo_array])
-@pytest.mark.parametrize("kind", [float, np.float32, int, bool, np.uint8])
+@pytest.mark.parametrize("kind", [float, bool, *thorough(np.float32, int, np.uint8)])
 def test_sparse_rows_are_as_dense_ones(convert, kind):
     X = RNG.integers(0, 2, (24, 12)).astype(kind)
     clf, same = fit(convert(X)), fit(X)

@@ -20,6 +20,7 @@ from torch import nn
 
 from sklearn_provenance import ProvenanceRegressor, explain
 
+from ..checks import thorough
 from .conftest import quick_regressor
 
 
@@ -109,7 +110,7 @@ def test_alpha_moves_probability_from_the_row_to_those_of_near_targets(diabetes)
     assert own[2] < 0.1
 
 
-@pytest.mark.parametrize("factor", [1e-200, 1e-3, 1.0, 1e150])
+@pytest.mark.parametrize("factor", [1e-3, 1e150, *thorough(1e-200, 1.0)])
 def test_predictions_are_in_the_units_of_y(diabetes, factor):
     X, y = diabetes
     base = quick_regressor(max_epochs=3).fit(X, y)
@@ -176,7 +177,9 @@ def test_several_targets(diabetes):
     assert column.explain(X[:3], k=2).exemplar_labels.shape == (3, 2)
 
 
-@pytest.mark.parametrize("subset", [0.3, 60, np.arange(0, 200, 4), np.arange(200) % 5 == 0])
+@pytest.mark.parametrize(
+    "subset", [60, np.arange(200) % 5 == 0, *thorough(0.3, np.arange(0, 200, 4))]
+)
 def test_rows_without_an_output_are_not_named_but_trained_on(diabetes, subset):
     X, y = diabetes
     reg = quick_regressor(index_subset=subset, max_epochs=30).fit(X, y)
@@ -204,7 +207,7 @@ def test_images():
     np.testing.assert_array_equal(flat.predict(X), short.predict(X))
 
 
-@pytest.mark.parametrize("options", [{}, {"mixing": "sampled"}, {"dropout": 0.3}])
+@pytest.mark.parametrize("options", [{"mixing": "sampled"}, *thorough({}, {"dropout": 0.3})])
 def test_same_seed_same_result_and_global_generators_are_left_alone(diabetes, options):
     X, y = diabetes
     state, numpy_state = torch.random.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
@@ -253,7 +256,7 @@ def test_copies_agree(fitted, diabetes, copier):
     np.testing.assert_array_equal(twin.explain(X).scores, fitted.explain(X).scores)
 
 
-@pytest.mark.parametrize("kind", ["one", "column", "several"])
+@pytest.mark.parametrize("kind", ["one", "several", *thorough("column")])
 def test_a_loaded_regressor_does_what_the_saved_one_did(diabetes, tmp_path, kind):
     X, y = diabetes
     y = {"one": y, "column": y[:, None], "several": np.column_stack([y, -(y**2)])}[kind]

@@ -13,6 +13,7 @@ from torch import nn
 from sklearn_provenance.retraining import Recipe, iter_retrain, retrain
 from sklearn_provenance.retraining._schedule import count_steps, epoch_batches, order
 
+from ..checks import thorough
 from .conftest import (
     Recurrent,
     Tokens,
@@ -41,7 +42,7 @@ RECIPES = {
 }
 
 
-@pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
+@pytest.mark.parametrize("dtype", [torch.float64, *thorough(torch.float32)], ids=str)
 @pytest.mark.parametrize("batches", ["common", "own"])
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_copy_is_trained_as_if_alone(name, batches, dtype):

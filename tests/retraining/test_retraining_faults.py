@@ -103,7 +103,7 @@ def test_modules_may_write_to_their_input(group_size):
     np.testing.assert_allclose(result.outputs, plain.outputs, rtol=1e-5)
 
 
-@pytest.mark.parametrize("n_jobs", [None, 2])
+@pytest.mark.parametrize("n_jobs", [None, pytest.param(2, marks=pytest.mark.thorough)])
 def test_classifiers_may_write_to_their_input(n_jobs):
     held_out = X_EVAL.copy()
     retrain(Doubling(), X, Y, MASKS, X_eval=held_out, n_jobs=n_jobs)

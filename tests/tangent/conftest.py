@@ -218,9 +218,18 @@ NETWORKS = {
 }
 
 
+# Convolutions, shared weights, tables that rows share, and weights that no layer knows; the other
+# networks vary these. ``test_factors.py`` and ``test_kernel.py`` take all of them.
+OFTEN = {"mlp", "convolutions", "tokens", "positions", "shared", "own", "lies"}
+every_network = pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[pytest.mark.thorough] * (name not in OFTEN)) for name in NETWORKS],
+)
+
+
 def build(name, dtype=torch.float64, n=5, seed=0):
     """A network in training mode, a batch and labels."""
-    torch.manual_seed(seed)
+    torch.default_generator.manual_seed(seed)
     create, shape = NETWORKS[name]
     tokens = shape == "tokens"
     x = torch.randint(0, 11, (n, 6)) if tokens else torch.randn(n, *shape, dtype=dtype)

@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
@@ -23,7 +23,7 @@ from sklearn_provenance.tangent._forms import Formed
 from sklearn_provenance.tangent._lookup import Lookup
 from sklearn_provenance.tangent._outer import Outer
 
-from .conftest import NETWORKS, build, reference
+from .conftest import build, every_network, reference
 from .test_factors import Routed
 
 pytestmark = pytest.mark.filterwarnings("ignore:the gradients of .* row by row")
@@ -169,7 +169,7 @@ def test_convolutions_by_definition():
 
 
 @pytest.mark.parametrize("rotated", [True, False, None])
-@pytest.mark.parametrize("name", NETWORKS)
+@every_network
 def test_every_network_by_its_bases(monkeypatch, name, rotated):
     """Λ, scores and whitened coordinates are those of the bases; all forms of factors."""
     if rotated is not None:
@@ -281,7 +281,6 @@ def layers(draw):
 
 
 @given(layers())
-@settings(max_examples=200)
 def test_forms_and_limits_do_not_show(drawn):
     fisher, factor, matrices, roots, (cached, formed) = drawn
     G = factor.matrix()
@@ -323,7 +322,7 @@ def test_blocks_of_queries(monkeypatch):
 
 
 @pytest.mark.parametrize("rotated", [False, True])
-@pytest.mark.parametrize("name", NETWORKS)
+@every_network
 def test_a_sum_of_queries_is_the_sum_of_their_scores(monkeypatch, name, rotated):
     _, model, queries, x, labels, q, q_labels = setting(name)
     fisher = fit_fisher(model, x, given_labels(labels))

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sklearn_provenance.tangent import TangentRows
@@ -22,7 +22,7 @@ from sklearn_provenance.tangent._influence import influence
 from sklearn_provenance.tangent._lookup import Lookup
 from sklearn_provenance.tangent._outer import Outer
 
-from .conftest import NETWORKS, reference
+from .conftest import every_network, reference
 from .test_curvature import blocks, closeness, full, setting
 
 pytestmark = pytest.mark.filterwarnings("ignore:the gradients of .* row by row")
@@ -78,7 +78,7 @@ def expected_targets(network, x):
     return [(torch.full((len(x),), c), p[:, c]) for c in range(p.shape[1])]
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@every_network
 def test_solutions_are_the_direct_ones(name):
     """All kinds of layers, shared and tied ones; batch norm is in evaluation mode."""
     network, model, measured, x, labels, q, q_labels = setting(name)
@@ -204,7 +204,6 @@ def gradients_of_a_layer(draw):
 
 
 @given(gradients_of_a_layer())
-@settings(max_examples=60)
 def test_directions_in_any_form(drawn):
     kind, fisher, forms, matrices, weights, form_from = drawn
     shape = matrices.shape[1:]

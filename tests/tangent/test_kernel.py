@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
@@ -46,7 +46,6 @@ def factors(draw):
 
 
 @given(factors())
-@settings(max_examples=150)
 def test_factors_multiply_like_the_matrices_they_stand_for(drawn):
     left, right, (pairs, formed) = drawn
     a, b = left.matrix().flatten(1), right.matrix().flatten(1)
@@ -63,7 +62,6 @@ def test_factors_multiply_like_the_matrices_they_stand_for(drawn):
     tile=st.integers(1, 10), kept=st.sampled_from([1, 1000, 2**27]), seed=st.integers(0, 100),
     streamed=st.sampled_from([1, 1000, 2**24]),
 )  # fmt: skip
-@settings(max_examples=60)
 def test_batches_blocks_and_tiles_do_not_show(name, n, batch_size, tile, kept, streamed, seed):
     network, x, labels = build(name, n=n, seed=seed)
     expected = reference(network, x, labels)

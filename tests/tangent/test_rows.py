@@ -5,7 +5,7 @@ import pickle
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import sparse
 from torch import nn
@@ -20,7 +20,7 @@ from sklearn_provenance.tangent import (
     tangent_kernel,
 )
 
-from .conftest import NETWORKS, build, reference
+from .conftest import NETWORKS, build, every_network, reference
 from .test_factors import Routed
 
 pytestmark = pytest.mark.filterwarnings("ignore:the gradients of .* row by row")
@@ -30,7 +30,6 @@ pytestmark = pytest.mark.filterwarnings("ignore:the gradients of .* row by row")
     name=st.sampled_from(sorted(NETWORKS)), n=st.integers(1, 9), batch_size=st.integers(1, 10),
     limit=st.sampled_from([0, 3000, 1e9]), seed=st.integers(0, 100), given_labels=st.booleans(),
 )  # fmt: skip
-@settings(max_examples=60)
 def test_everything_equals_autograd(name, n, batch_size, limit, seed, given_labels):
     network, x, labels = build(name, n=n, seed=seed)
     model = TangentModel(network)
@@ -65,13 +64,13 @@ def test_everything_equals_autograd(name, n, batch_size, limit, seed, given_labe
 
 
 @pytest.mark.parametrize("limit", [0, 1e9])
-def test_the_same_as_tangent_kernel_to_the_last_bit(limit):
-    for name in NETWORKS:
-        network, x, labels = build(name, torch.float32, n=20)
-        model = TangentModel(network)
-        rows = TangentRows(model, x, labels, batch_size=6, memory_limit=limit)
-        assert torch.equal(rows.inner(), tangent_kernel(model, x, labels, batch_size=6))
-        assert torch.equal(rows.norms(), tangent_diagonal(model, x, labels, batch_size=6))
+@every_network
+def test_the_same_as_tangent_kernel_to_the_last_bit(name, limit):
+    network, x, labels = build(name, torch.float32, n=20)
+    model = TangentModel(network)
+    rows = TangentRows(model, x, labels, batch_size=6, memory_limit=limit)
+    assert torch.equal(rows.inner(), tangent_kernel(model, x, labels, batch_size=6))
+    assert torch.equal(rows.norms(), tangent_diagonal(model, x, labels, batch_size=6))
 
 
 def test_kept_rows_run_the_network_once():

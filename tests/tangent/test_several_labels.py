@@ -6,14 +6,14 @@ import torch
 
 from sklearn_provenance.tangent import TangentFeatures, TangentModel, TangentRows
 
-from .conftest import NETWORKS, build
+from .conftest import build, every_network
 
 pytestmark = pytest.mark.filterwarnings("ignore:the gradients of .* row by row")
 
 
 @pytest.mark.parametrize("sketch", ["tensor", "sjlt"])
 @pytest.mark.parametrize("n_components", [7, "exact"])
-@pytest.mark.parametrize("name", NETWORKS)
+@every_network
 def test_features_at_several_labels(name, n_components, sketch):
     network, x, _ = build(name)
     n_classes = TangentModel(network).plan(x).logits(x).shape[1]

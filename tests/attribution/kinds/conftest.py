@@ -73,13 +73,31 @@ ATTRIBUTORS = {
     "RepSim, own rows": Case(att.RepSimAttributor, ROWS, gradients=False),
     "random": Case(att.RandomAttributor, gradients=False),
 }  # fmt: skip
-every_attributor = pytest.mark.parametrize("name", ATTRIBUTORS)
+# Each mechanism of these, rule, features or ensemble, is that of another attributor as well.
+REPEATED = {
+    *("gain of margins", "gain, linear response", "gain, pool", "gain, sketch", "loss, sketch"),
+    *("loss, own rows", "RelatIF, own rows", "RepSim, own rows"),
+    *("TRAK", "RelatIF of two", "EK-FAC of two"),
+}
+
+
+def attributor_param(name, *values):
+    """Values of a test's parameters, name first."""
+    return pytest.param(name, *values, marks=[pytest.mark.thorough] * (name in REPEATED))
+
+
+def parametrize_attributors(names):
+    """Parametrise a test by name."""
+    return pytest.mark.parametrize("name", [attributor_param(name) for name in names])
+
+
+every_attributor = parametrize_attributors(ATTRIBUTORS)
 
 
 def network(dtype=torch.float32, seed=0):
     """Batch normalisation and dropout, which training mode would give away."""
     with torch.random.fork_rng():
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)
         layers = [nn.Linear(N_FEATURES, 6), nn.BatchNorm1d(6), nn.Tanh(), nn.Dropout(0.5)]
         return nn.Sequential(*layers, nn.Linear(6, N_CLASSES)).to(dtype)
 

@@ -212,15 +212,15 @@ print(json.dumps({"grown": peak() - before, "done": done}))
     [
         # The kernel of 4000 rows takes 128 MB.
         ("gain", 4000, 100, 20, 1e8, True),
-        ("sketch", 4000, 100, 20, 1e8, True),
-        ("RelatIF", 4000, 100, 20, 1e8, False),
+        pytest.param("sketch", 4000, 100, 20, 1e8, True, marks=pytest.mark.thorough),
+        pytest.param("RelatIF", 4000, 100, 20, 1e8, False, marks=pytest.mark.thorough),
         # Penultimate features take 80 MB, in double precision 160 MB.
         ("RepSim", 20_000, 1000, 20, 8.1e7, True),
-        ("representer", 20_000, 1000, 20, 8.1e7, True),
+        pytest.param("representer", 20_000, 1000, 20, 8.1e7, True, marks=pytest.mark.thorough),
         # The Hessian of 2010 weights and its factor take 65 MB.
         ("last layer", 5000, 200, 20, 7e7, True),
         # Sketches of 30000 rows take 61 MB, in double precision 123 MB.
-        ("TRAK", 30_000, 100, 20, 6.6e7, True),
+        pytest.param("TRAK", 30_000, 100, 20, 6.6e7, True, marks=pytest.mark.thorough),
         # The Fisher matrix takes 16 MB, gradients of 800 queries 99 MB.
         ("EK-FAC", 400, 1000, 800, 3e7, True),
     ],

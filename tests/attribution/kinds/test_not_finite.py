@@ -9,7 +9,15 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.neural_network import MLPClassifier
 from torch import nn
 
-from .conftest import ATTRIBUTORS, N_FEATURES, answers, calls, every_attributor, network
+from .conftest import (
+    ATTRIBUTORS,
+    N_FEATURES,
+    answers,
+    calls,
+    every_attributor,
+    network,
+    parametrize_attributors,
+)
 
 NAMED = re.compile(r"finite|\bnan\b|infinit|too large", re.IGNORECASE)
 MARK = 50.0
@@ -116,7 +124,7 @@ def test_weights(name, module, data, place, value):
 # A row that is examined and has no gradient equals nothing that it is compared with.
 @pytest.mark.filterwarnings("ignore:.*are computed row by row")
 @pytest.mark.parametrize("where", ["rows", "queries"])
-@pytest.mark.parametrize("name", [name for name, case in ATTRIBUTORS.items() if case.gradients])
+@parametrize_attributors(name for name, case in ATTRIBUTORS.items() if case.gradients)
 def test_gradients_alone(name, data, where):
     X, y, queries = data
     attributor = ATTRIBUTORS[name].make(Steep())
@@ -171,7 +179,7 @@ def test_overflow_of_doubles(name, data, size):
 
 
 @pytest.mark.parametrize("size", [1e-80, 1e-160])
-@pytest.mark.parametrize("name", [name for name in ATTRIBUTORS if "gain" in name])
+@parametrize_attributors(name for name in ATTRIBUTORS if "gain" in name)
 def test_squares_that_vanish(name, data, size):
     X, y, queries = (a.astype(np.float64) if a.dtype == np.float32 else a for a in data)
     attributor = ATTRIBUTORS[name].make(nn.Linear(N_FEATURES, 3, bias=False).double())

@@ -12,8 +12,10 @@ from .conftest import (
     N_CLASSES,
     N_FEATURES,
     as_rows,
+    attributor_param,
     every_attributor,
     network,
+    parametrize_attributors,
 )
 
 NOISY = [name for name, case in ATTRIBUTORS.items() if issubclass(case.cls, GAIN | LOSS)]
@@ -60,10 +62,10 @@ def cases_of_copies():
             continue
         for size in SIZES if name in NOISY else ["default"]:
             if "index" not in name:
-                yield name, size, torch.float32, "same_class"
-            yield name, size, torch.float64, "all"
+                yield attributor_param(name, size, torch.float32, "same_class")
+            yield attributor_param(name, size, torch.float64, "all")
             if size == "default":
-                yield name, size, torch.float32, "all"
+                yield attributor_param(name, size, torch.float32, "all")
 
 
 @pytest.mark.parametrize(("name", "size", "dtype", "candidates"), list(cases_of_copies()), ids=str)
@@ -86,7 +88,7 @@ def test_copies(name, size, dtype, candidates):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
-@pytest.mark.parametrize("name", [name for name in ATTRIBUTORS if name != "random"])
+@parametrize_attributors(name for name in ATTRIBUTORS if name != "random")
 def test_one_row_many_times(name, dtype):
     X, y = np.tile(np.float32([1, -2, 0.5, 3]), (13, 1)), np.arange(13) % N_CLASSES
     y[:] = 1
@@ -191,7 +193,7 @@ def test_searched_ties(name):
         check_order(explanation.indices, first)
 
 
-@pytest.mark.parametrize("name", [name for name in ATTRIBUTORS if "pool" not in name])
+@parametrize_attributors(name for name in ATTRIBUTORS if "pool" not in name)
 def test_copies_of_a_query(name):
     """X=None: a row is not named for itself, and its copies are."""
     X, y, first = copies(dtype=np.float64)
