@@ -139,7 +139,7 @@ class Rows:
             no line.
         """
         self.data.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(self.data.with_suffix(".lock"), progress) as obstacle:
+        with locked(self.data.with_suffix(".lock"), progress) as obstacle:
             self._open()
             if obstacle is not None and not self.done.all():
                 raise OSError(
@@ -319,7 +319,7 @@ def _naming(path):
 
 
 @contextmanager
-def _locked(path, progress):
+def locked(path, progress=None):
     """Hold a lock that the operating system releases whichever way the process ends.
 
     The value is None, or the error of a folder that cannot be written to, where nothing is locked.

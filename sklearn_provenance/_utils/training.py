@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .rows import n_rows, take_rows
+from .rows import take_rows
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -17,8 +17,9 @@ class TrainingData:
 
     Parameters
     ----------
-    X : array-like of shape (n_train, ...)
-        The rows in a form that the methods of the estimator take.
+    X : array-like of shape (n_train, ...) or None
+        The rows in a form that the methods of the estimator take; None of an attributor that was
+        loaded from a store.
     y : ndarray of shape (n_train,)
         Their labels as they were given to ``fit``, or their targets in a regression.
     sample_id : ndarray of shape (n_train,), default=None
@@ -52,7 +53,7 @@ class TrainingData:
             object.__setattr__(self, "row_shape", tuple(self.X.shape[1:]))
 
     def __len__(self) -> int:
-        return n_rows(self.X)
+        return len(self.y)
 
     def of_class(self, label: object) -> np.ndarray:
         """Return the rows with a label.
@@ -88,7 +89,10 @@ class TrainingData:
         sample_id = self.sample_id
         if sample_id is not None:
             sample_id = sample_id[rows]
-        return TrainingData(take_rows(self.X, rows), self.y[rows], sample_id, self.row_shape)
+        X = None
+        if self.X is not None:
+            X = take_rows(self.X, rows)
+        return TrainingData(X, self.y[rows], sample_id, self.row_shape)
 
     def __repr__(self):
         return f"TrainingData(n_rows={len(self)}, row_shape={self.row_shape})"

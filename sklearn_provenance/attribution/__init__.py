@@ -22,9 +22,11 @@ from .estimators._repsim import RepSimAttributor
 from .estimators._sampler import AttributionSampler
 from .estimators._trak import TRAKAttributor
 from .models._single_output import single_output
+from .stores import AttributionStore
 
 __all__ = [
     "AttributionSampler",
+    "AttributionStore",
     "BM25Attributor",
     "BoostInAttributor",
     "EKFACAttributor",

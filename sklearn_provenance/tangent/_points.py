@@ -32,15 +32,18 @@ class ExplicitPoints:
         Logits of each.
     device : torch.device, default="cpu"
         Where products are computed.
+    squares : Tensor of shape (n,), default=None
+        Squared norms, where they are known; None computes them.
     """
 
     most_components = math.inf  # φ is an array already: it costs nothing to write it out
 
-    def __init__(self, array, labels, logits=None, device="cpu"):
+    def __init__(self, array, labels, logits=None, device="cpu", squares=None):
         self.array = on_disk(array)
         self.labels = labels
         self.logits = logits
         self.device = device
+        self.squares = squares
 
     def __len__(self):
         return len(self.array)
@@ -67,6 +70,7 @@ class ExplicitPoints:
             self.labels[rows],
             _take_or_none(self.logits, rows),
             self.device,
+            _take_or_none(self.squares, rows),
         )
 
     def equalise(self, copies):
@@ -98,6 +102,8 @@ class ExplicitPoints:
 
     def norms(self):
         """Compute squared norms (n,)."""
+        if self.squares is not None:
+            return self.squares.to(self.device)
         # Results are not made between blocks, where they would keep freed memory from its reuse.
         norms = self._empty(len(self))
         for rows, block in self._numbered_blocks():

@@ -19,21 +19,29 @@ from ..._utils.labels import positions
 from ..._utils.modules import state_sums
 from ..._utils.rows import as_given, axis_names, check_rows, copied, n_rows
 from ..._utils.training import TrainingData
-from ..._utils.types import Rows, Targets
+from ..._utils.types import Path, Rows, Targets
 from ...tangent._outputs import warns_of_probabilities_once
 from ..features._settings import Settings
 from ..features._training import TrainingRows
 from ..models import SUPPORTED, adapt
 from ..models._single_output import check_one_target
+from ..stores import AttributionStore
+from ._stored import StoredMixin
 
 
-class FitMixin:
+class FitMixin(StoredMixin):
     """``fit`` of attributors; a subclass has ``_make_features`` and ``_make_rule``."""
 
     # The estimator is an estimator of its own, whose parameters are validated when it is fitted.
     @_fit_context(prefer_skip_nested_validation=False)
     @warns_of_probabilities_once()
-    def fit(self, X: Rows, y: Targets, sample_id: Targets | None = None) -> Self:
+    def fit(
+        self,
+        X: Rows,
+        y: Targets,
+        sample_id: Targets | None = None,
+        store: Path | AttributionStore | None = None,
+    ) -> Self:
         """Take the rows to attribute to, and fit the estimator if it is not fitted.
 
         Parameters
@@ -46,6 +54,11 @@ class FitMixin:
         sample_id : array-like of shape (n_train,), default=None
             Your own identifiers of the rows, handed on to every :class:`Explanation`. None takes
             the index of a data frame, unless it just counts the rows.
+        store : str, pathlib.Path or AttributionStore, default=None
+            Folder in which the features of the rows are put, and from which they are read: neither
+            rows nor features have to fit in memory. A fit that was killed is taken up where it
+            was, and one that was complete is not done again. It is for InfoGain, InfoLoss, RelatIF
+            and RepSim.
 
         Returns
         -------
@@ -68,6 +81,8 @@ class FitMixin:
         for name in getattr(self, "_learned", ()):
             vars(fresh).pop(name, None)
         before = set(vars(fresh))
+        if store is not None:
+            fresh._open_store(store)
         fresh._fit(X, y, sample_id)
         fresh._learned = {"_learned", *vars(fresh)} - before
         self.__dict__ = fresh.__dict__
@@ -92,12 +107,22 @@ class FitMixin:
         targets = y
         if column is not None:
             targets = column
-        self._kept = Kept(self.memory_limit)
-        self._members = []
-        if isinstance(self.estimator, list | tuple) and not self._joins_models:
+        self._start()
+        if self._store is not None:
+            self._learn_stored(X, y, targets)
+        elif isinstance(self.estimator, list | tuple) and not self._joins_models:
             self._learn_models(X, y, targets)
         else:
             self._learn_model(X, y, targets)
+        self._finish(X)
+
+    def _start(self):
+        """Begin to learn."""
+        self._kept = Kept(self.memory_limit)
+        self._members = []
+
+    def _finish(self, X):
+        """Note what queries look for, and make rules ready for them."""
         # Users may change the weights of modules of their own, which every query looks for.
         modules = [model.users_module for model in self._features.models]
         self._watched = [(m, state_sums(m)) for m in modules if m is not None]
@@ -170,6 +195,7 @@ class FitMixin:
             verbose=self.verbose,
             memory=self.memory,
             memory_limit=self.memory_limit,
+            probe=self._probe,
             **measured,
         )
 

@@ -117,9 +117,11 @@ class GaussianAttributor(BaseAttributor):
         self.coverage_ = features.coverage
         return features, inputs
 
+    _stores = True
+
     def _kind(self):
         """Return where features come from, the ``kind`` that :func:`make_features` takes."""
-        return self.features
+        return self._explicit_kind(self.features)
 
     def _choose_noise_variance(self, needs_all_rows):
         """Find σ² in units of the kernel, and store it as ``noise_variance_``.

@@ -129,7 +129,7 @@ class InfoGainAttributor(GaussianAttributor):
 
     def _kind(self):
         searched = self.index is not None and isinstance(self.features, str)
-        return TangentFeatures() if searched else self.features
+        return TangentFeatures() if searched else super()._kind()
 
     def _make_rule(self):
         noise_variance = self._choose_noise_variance(GainRule.needs_all_rows)

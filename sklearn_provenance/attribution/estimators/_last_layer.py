@@ -134,7 +134,7 @@ class LastLayerAttributor(PointwiseAttributor):
     def _make_features(self, X, y):
         model = self._fitted_model()
         try:
-            features, inputs = last_layer_inputs(model, X, self.batch_size)
+            features, inputs = last_layer_inputs(model, X, self._settings())
         except TypeError as error:
             raise TypeError(
                 f"{error}. LastLayerAttributor needs a last layer and has no such parameter; "

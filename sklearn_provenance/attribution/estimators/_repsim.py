@@ -79,6 +79,7 @@ class RepSimAttributor(PointwiseAttributor):
     """
 
     _averages_models = True
+    _stores = True
     _parameter_constraints: dict = {
         **BaseAttributor._parameter_constraints,
         "features": [StrOptions({"penultimate"}), HasMethods("transform"), callable],
@@ -104,7 +105,7 @@ class RepSimAttributor(PointwiseAttributor):
         if not isinstance(self.features, str):
             features, inputs = make_features(model, self.features, X, y, self._settings())
         elif model.trees is None:
-            features, inputs = last_layer_inputs(model, X, self.batch_size)
+            features, inputs = last_layer_inputs(model, X, self._settings())
         else:
             features = LeafFeatures(model, share=True)
             inputs = model.inputs(X)

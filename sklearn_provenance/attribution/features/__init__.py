@@ -49,8 +49,13 @@ def make_features(model, kind, X, y, settings, row_measurement=None):
             cache = Cache(settings.memory, "transformer")
             kind = cache("fit", fit_estimator, clone(kind), X, y)
         if model.module is not None:  # classes of a bare module are counted from its logits
-            model = model.examined(model.inputs(take_rows(X, few_rows(n_rows(X)))))
+            X_few = X
+            if settings.probe is None:
+                X_few = take_rows(X, few_rows(n_rows(X)))
+            model = model.examined(settings.inputs(model, X_few))
         features = OwnRows(kind, model)
+        if settings.probe is not None:
+            return features, None
         return features, features.inputs(X)
     plain = row_measurement is None and not callable(settings.measurement)
     plain = plain and settings.all_parameters
@@ -64,7 +69,7 @@ def make_features(model, kind, X, y, settings, row_measurement=None):
         return leaf_features(model, kind, settings, row_measurement), model.inputs(X)
     if model.module is None:
         raise TypeError(f"estimator must be {SUPPORTED}; got {type(model.estimator).__name__}")
-    inputs = model.inputs(X)
+    inputs = settings.inputs(model, X)
     own_measurement = callable(settings.measurement)
     if not own_measurement or row_measurement is not None:  # else outputs may be no logits
         model = model.examined(inputs)

@@ -117,6 +117,13 @@ class Features(ABC):
             return np.asarray(self.model.estimator.predict_proba(X), dtype=np.float64)
         return self.model.probabilities(inputs)
 
+    def identity(self):
+        """List all that features depend on besides rows and labels, for a digest of it.
+
+        None where the network holds what cannot be digested.
+        """
+        raise NotImplementedError
+
     def feature_names(self, names):
         """Name the columns x of which inner products of points are sums.
 

@@ -31,6 +31,11 @@ class PenultimateFeatures(Features):
         self.network = Penultimate(network, inputs, model.n_outputs, batch_size)
         self.layer = self.network.layer
 
+    def identity(self):
+        """List the network, and steps before it."""
+        model = self.model
+        return ["penultimate", model.module, model.forward, *model.preprocessing()]
+
     def points(self, inputs, labels=None):
         """Points of rows at labels (n,); None takes the predicted ones, in the same pass."""
         features, logits = self.network.forward(inputs)
@@ -113,6 +118,10 @@ class LinearInputs(Features):
         kind = SparsePoints if issparse(inputs) else ExplicitPoints
         return kind(inputs, labels, logits)
 
+    def identity(self):
+        """List what goes before the model: its inputs do not depend on coefficients."""
+        return ["inputs", *self.model.preprocessing()]
+
     def head(self, inputs):
         """The model as softmax regression."""
         return self._head
@@ -130,13 +139,14 @@ class LinearInputs(Features):
         return self.transform(X)
 
 
-def last_layer_inputs(model, X, batch_size):
+def last_layer_inputs(model, X, settings):
     """Features that the last layer of a model takes, and what they take for rows X."""
     if model.linear is not None:
-        return LinearInputs(model), model.inputs(X)
+        return LinearInputs(model), settings.inputs(model, X)
     if model.module is None and model.network is None:
         raise TypeError(f"estimator must be {SUPPORTED}; got {type(model.estimator).__name__}")
-    inputs = model.inputs(X)
+    inputs = settings.inputs(model, X)
+    batch_size = settings.batch_size
     if model.network is not None:
         return OutputPenultimate(model, inputs, batch_size), inputs
     return PenultimateFeatures(model.examined(inputs), inputs, batch_size), inputs

@@ -25,6 +25,10 @@ class OwnRows(Features):
         self.model = model
         self._function = getattr(features, "transform", features)
 
+    def identity(self):
+        """List the transformer or callable."""
+        return ["own", self.fitted]
+
     def inputs(self, X):
         """Compute rows φ of X."""
         phi = self._function(X)

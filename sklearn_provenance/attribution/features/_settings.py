@@ -17,6 +17,13 @@ class Settings:
     verbose: int = 0
     memory: object = None
     memory_limit: float = 0
+    probe: Callable | None = None  # inputs of a few rows, where a store holds what is made of rows
+
+    def inputs(self, model, X):
+        """Return what a model takes of rows X; of some of them where there is a store."""
+        if self.probe is None:
+            return model.inputs(X)
+        return self.probe(model, X)
 
     @property
     def all_parameters(self):

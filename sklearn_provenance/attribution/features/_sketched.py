@@ -8,6 +8,7 @@ import torch
 
 from ..._utils.rows import n_rows
 from ...tangent._batches import as_rows
+from ...tangent._fingerprint import transformer_fingerprint
 from ...tangent._points import ExplicitPoints
 from ._base import Features, some_rows
 
@@ -47,6 +48,13 @@ class SketchedFeatures(Features):
     def coverage(self):
         """How the gradient of each parameter is computed."""
         return self.tangent.coverage
+
+    def identity(self):
+        """List what the network and its sketch are told by, and steps before the network."""
+        digests = [transformer_fingerprint(one) for one in (self.fitted, self.of_queries)]
+        if None in digests:
+            return None
+        return ["sketched", *digests, *self.model.preprocessing()]
 
     def points(self, inputs, labels=None):
         """Points of rows at labels (n,); None takes the predicted ones, in the same pass."""

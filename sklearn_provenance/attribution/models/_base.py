@@ -148,6 +148,10 @@ class FittedModel:
             found.append(logits.double().softmax(1).cpu().numpy())
         return np.concatenate(found)
 
+    def preprocessing(self):
+        """Return what rows go through before the module."""
+        return ()
+
     def feature_names(self, names):
         """Name the columns of :meth:`inputs`.
 

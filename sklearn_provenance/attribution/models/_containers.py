@@ -21,6 +21,10 @@ class ContainedModel(FittedModel):
         """Inputs of the inner model."""
         return self.inner.inputs(self._transform(X))
 
+    def preprocessing(self):
+        """Return the steps, and what is before the inner model."""
+        return (*self.steps, *self.inner.preprocessing())
+
     @property
     def users_module(self):
         """The module of the inner model."""

@@ -19,13 +19,21 @@ class ProvenanceModel(FittedModel):
         """Rows that the estimator has checked and flattened."""
         return self.estimator._rows(as_given(X))
 
+    def preprocessing(self):
+        """Return the scale of the rows."""
+        return (self.estimator._input_scale,)
+
     def shown(self, *parts):
         """Images as they were given to fit."""
         given = shown(*parts)
         if self.estimator._user_shape is None:
             return given
         layout, _ = image_layout(self.estimator._user_shape)
-        images = [np.asarray(rows).reshape(-1, *layout) for rows in given.parts]
+        images = []
+        for rows in given.parts:
+            if rows is not None:
+                rows = np.asarray(rows).reshape(-1, *layout)
+            images.append(rows)
         return given._replace(parts=images, image_shape=self.estimator.input_shape_)
 
     def decide(self, logits):

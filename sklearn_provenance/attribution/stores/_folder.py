@@ -1,0 +1,269 @@
+"""The folder of an attribution store: how rows get into it."""
+
+import numpy as np
+from tqdm.auto import tqdm
+
+from ..._utils.encoding import decode, encode
+from ..._utils.files import checksum
+from ..._utils.shards import ShardedTable, ShardRows
+from ._content import StoreContent, check_identity
+
+_KIND = "an attribution store of sklearn_provenance"
+_VERSION = 1
+# Bytes of features in a shard.
+_SHARD_BYTES = 2**25
+
+
+class StoreFolder:
+    """The files of an attribution store; see :class:`AttributionStore` for the parameters."""
+
+    def __init__(self, path, dtype="auto", shard_rows="auto"):
+        self.path = path
+        self.dtype = dtype
+        self.shard_rows = shard_rows
+        self.table = ShardedTable(path, _KIND, _VERSION)
+
+    def build(self, rows, notes, files, progress=None):
+        """Make the store of rows, or find it made of the same; see :meth:`append`.
+
+        ``notes["identity"]`` and the parameters of the store say what features depend on besides
+        rows. A process that was killed in the middle is taken up where it was.
+        """
+        table = self.table
+        with table.locked(progress) as manifest:
+            if manifest is not None:
+                content = self.content(manifest)
+                self._check_same(content, rows, notes)
+                wanted = content.notes | notes
+                if wanted != content.notes:
+                    manifest = table.commit(manifest["shards"], wanted, manifest["files"])
+                else:
+                    table.clean(manifest)  # of what a change that was killed has left
+                return self.content(manifest)
+            key = [notes["identity"], self.dtype, self.shard_rows]
+            shards, encoding = self._write(key, [], rows, self.dtype, progress)
+            notes = notes | encoding | {"shard_rows": self.shard_rows}
+            digests = {name: table.write_file(name, part) for name, part in files.items()}
+            return self.content(table.commit(shards, notes, digests))
+
+    def append(self, rows, identity, progress=None):
+        """Add rows to the store, or find that it has them.
+
+        Rows whose identifiers are all there, with the same content, are not added again, so that
+        the call may be repeated after it was killed.
+        """
+        table = self.table
+        with table.locked(progress) as manifest:
+            if manifest is None:
+                raise self.no_store()
+            content = self.content(manifest)
+            check_identity(identity, content.notes)
+            if rows.sample_id is None:
+                rows.sample_id = _further_ids(content.sample_id, len(rows))
+            present = np.isin(rows.sample_id, content.sample_id)
+            if present.any():
+                self._check_present(content, rows, present)
+                return content
+            for name, new in (("sample_id", rows.sample_id), ("y", rows.y)):
+                old = getattr(content, name)
+                if _kind(old) != _kind(new):
+                    raise TypeError(
+                        f"{name} must be of the kind that the store has, {old.dtype}; got "
+                        f"{new.dtype}"
+                    )
+            notes = content.notes | {"noise_variance": None}
+            self.shard_rows = notes["shard_rows"]
+            key = [identity, checksum(str(manifest).encode())]
+            shards, _ = self._write(key, manifest["shards"], rows, notes["encoding"], progress)
+            return self.content(table.commit(shards, notes, manifest["files"]))
+
+    def describe(self, content, **notes):
+        """Note something more about the content; it stays as it is if that is noted already."""
+        if content.notes | notes == content.notes:
+            return content
+        with self.table.locked():
+            manifest = content.manifest
+            notes = content.notes | notes
+            manifest = self.table.commit(manifest["shards"], notes, manifest["files"])
+        return self.content(manifest)
+
+    def content(self, manifest=None):
+        """Read what the store holds, but for features, which are read when they are indexed."""
+        table = self.table
+        if manifest is None:
+            manifest = self.manifest()
+        notes = manifest["notes"]
+        exponents = None
+        if notes["encoding"] == "float16":
+            exponents = table.column(manifest, "exponents")
+        features = ShardRows(
+            table, manifest, "features", notes["width"], notes["encoding"], exponents
+        )
+        columns = {"y": "y", "sample_id": "ids", "norms": "norms", "digests": "digests"}
+        if notes["logits"]:
+            columns["logits"] = "logits"
+        read = {name: table.column(manifest, column) for name, column in columns.items()}
+        return StoreContent(table, manifest, features, **read)
+
+    def file(self, manifest, name):
+        """Read a file of the store, checked; None where there is none."""
+        return self.table.file(manifest, name)
+
+    def copy(self, path):
+        """Write the store into another folder."""
+        self.table.copy(self.manifest(), path)
+
+    def manifest(self):
+        manifest = self.table.read()
+        if manifest is None:
+            raise self.no_store()
+        return manifest
+
+    def no_store(self):
+        return FileNotFoundError(f"{str(self.path)!r} holds no attribution store")
+
+    def _write(self, key, before, rows, dtype, progress):
+        """Write rows behind the shards before, the last of which is filled up first.
+
+        Returns
+        -------
+        shards : list of dict
+            Entries of all shards.
+        encoding
+            What the notes must say of the features.
+        """
+        table = self.table
+        key = checksum(repr(key).encode())
+        done = table.journal(key)
+        shards = list(before)
+        encoding = {}
+        start = 0
+        with tqdm(total=len(rows), desc=progress, disable=progress is None) as bar:
+            while start < len(rows):
+                size = self._size(encoding, before, start, rows)
+                part = slice(start, min(start + size, len(rows)))
+                digests = rows.digests(part)
+                name = _name_of(digests, rows.y[part], rows.sample_id[part])
+                number = len(shards) - len(before)
+                if number < len(done) and done[number]["rows"] == name:
+                    shards.append(done[number])
+                    encoding = done[number]["encoding"]
+                else:
+                    done = []  # what follows is of other rows
+                    columns, encoding = _columns(rows, part, digests, dtype)
+                    entry = table.write_shard(columns)
+                    shards.append(entry | {"rows": name, "encoding": encoding})
+                    table.note(key, shards[len(before) :])
+                start = part.stop
+                bar.update(start - part.start)
+        return self._joined(shards, len(before)), encoding
+
+    def _size(self, encoding, before, start, rows):
+        """Count the rows of the next shard."""
+        if self.shard_rows != "auto":
+            size = self.shard_rows
+        else:
+            if not encoding:
+                if before:
+                    encoding = self.manifest()["notes"]
+                else:
+                    width = rows.measure(rows.X, slice(0, 1))[0].shape[1]
+                    encoding = {"width": width, "encoding": self.dtype}
+            wide = {"float16": 2, "bfloat16": 2, "float32": 4}.get(encoding["encoding"], 8)
+            size = max(1, _SHARD_BYTES // (wide * encoding["width"]))
+        if before and start == 0 and before[-1]["n_rows"] < size:
+            return size - before[-1]["n_rows"]
+        return size
+
+    def _joined(self, shards, n_before):
+        """Join the last shard before with the first new one, where that was made to fill it."""
+        if not 0 < n_before < len(shards):
+            return shards
+        first, second = shards[n_before - 1 : n_before + 1]
+        largest = max(shard["n_rows"] for shard in shards)
+        if first["n_rows"] + second["n_rows"] > largest and len(shards) > n_before + 1:
+            return shards
+        table = self.table
+        columns = {}
+        for name in second["files"]:
+            pair = [table.shard_column(shard, name) for shard in (first, second)]
+            columns[name] = np.concatenate(pair)
+        return [*shards[: n_before - 1], table.write_shard(columns), *shards[n_before + 1 :]]
+
+    def _check_same(self, content, rows, notes):
+        """Raise unless the store holds these rows, measured in the same way."""
+        advice = "append_rows adds rows; otherwise choose another folder, or delete this one"
+        check_identity(notes["identity"], content.notes, advice)
+        if self.dtype not in ("auto", content.notes["encoding"]):
+            raise ValueError(
+                f"{str(self.path)!r} holds features in {content.notes['encoding']}, and the store "
+                f"was asked for {self.dtype}; {advice}"
+            )
+        same = len(content.y) == len(rows) and np.array_equal(content.y, rows.y)
+        same = same and np.array_equal(content.sample_id, rows.sample_id)
+        start = 0
+        for shard in content.manifest["shards"]:
+            part = slice(start, start + shard["n_rows"])
+            same = same and np.array_equal(content.digests[part], rows.digests(part))
+            start = part.stop
+        if not same:
+            raise ValueError(
+                f"{str(self.path)!r} holds other rows, labels or identifiers; {advice}"
+            )
+
+    def _check_present(self, content, rows, present):
+        """Raise unless all rows are in the store, as they are."""
+        if not present.all():
+            raise ValueError(
+                "sample_id must be of rows that the store does not have; it has "
+                f"{present.sum()} of {len(rows)}, the first is {str(rows.sample_id[present][0])!r}"
+            )
+        order = np.argsort(content.sample_id, kind="stable")
+        places = order[np.searchsorted(content.sample_id, rows.sample_id, sorter=order)]
+        same = np.array_equal(content.y[places], rows.y)
+        if not same or not np.array_equal(content.digests[places], rows.digests(slice(len(rows)))):
+            raise ValueError(
+                "sample_id must be of rows that the store does not have; it has other rows, or "
+                "labels, under the same identifiers. Drop them first"
+            )
+
+
+def _columns(rows, part, digests, dtype):
+    """Measure a slice of rows; return the columns of its shard, and how features are stored."""
+    values, logits = rows.measure(rows.X, part)
+    if dtype == "auto":
+        dtype = "float64" if values.dtype.itemsize > 4 else "float32"
+    stored, exponents = encode(values, dtype)
+    read = decode(stored, dtype, exponents).astype(np.float64)
+    columns = {
+        "features": stored,
+        "norms": np.square(read).sum(1),
+        "digests": digests,
+        "y": rows.y[part],
+        "ids": rows.sample_id[part],
+    }
+    if exponents is not None:
+        columns["exponents"] = exponents
+    if logits is not None:
+        columns["logits"] = logits
+    width = int(values.shape[1])
+    return columns, {"encoding": dtype, "width": width, "logits": logits is not None}
+
+
+def _name_of(digests, y, ids):
+    """Return a text that tells these rows from others."""
+    parts = [np.ascontiguousarray(part) for part in (digests, y, ids)]
+    kinds = [f"{part.dtype.str}{part.shape}".encode() for part in parts]
+    return checksum(*kinds, *(part.tobytes() for part in parts))
+
+
+def _kind(values):
+    """Return the kind of an array, with one for all integers and one for all texts."""
+    return {"u": "i", "b": "i"}.get(values.dtype.kind, values.dtype.kind)
+
+
+def _further_ids(ids, n):
+    """Go on counting identifiers."""
+    if ids.dtype.kind != "i":
+        raise ValueError("sample_id must be given, because the rows of the store have identifiers")
+    return np.arange(n) + ids.max() + 1
