@@ -208,6 +208,7 @@ def test_progress_is_shown_where_it_is_asked_for(data, capsys):
     assert "90/90" in shown  # 30 rows in 3 products
 
 
+@pytest.mark.thorough
 @parametrize_with_checks([EKFACAttributor(LogisticRegression(), n_iterations=2)])
 def test_estimator(estimator, check):
     check(estimator)

@@ -36,6 +36,7 @@ from sklearn_provenance import InfluenceAttributor
 from sklearn_provenance.attribution.objectives import _linear
 from sklearn_provenance.information import _newton
 
+from ..checks import thorough
 from ..versions import L1, L2_CV
 
 N_QUERIES, N_TRAIN = 6, 80
@@ -141,7 +142,7 @@ class Retrained:
         return np.stack([self.drop([row]) for row in rows], 1)
 
 
-@pytest.mark.parametrize("weights", [None, WEIGHTS], ids=["", "weighted"])
+@pytest.mark.parametrize("weights", [WEIGHTS, *thorough(None)], ids=["weighted", ""])
 @pytest.mark.parametrize("name", SMOOTH)
 def test_scores_are_those_of_training_again(name, weights):
     retrained = Retrained(*SMOOTH[name], weights)

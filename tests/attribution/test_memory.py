@@ -11,6 +11,8 @@ from sklearn.model_selection import GridSearchCV
 from sklearn_provenance.attribution import InfoGainAttributor, InfoLossAttributor
 from sklearn_provenance.tangent import TangentFeatures
 
+from ..checks import thorough
+
 
 class Counted(torch.nn.Linear):
     """Counts passes of more rows than fit looks at to plan."""
@@ -39,7 +41,7 @@ def passes_of_a_grid(attributor, data, size):
 
 
 @pytest.mark.parametrize("features", ["auto", TangentFeatures(n_components=16)])
-@pytest.mark.parametrize("cls", [InfoGainAttributor, InfoLossAttributor])
+@pytest.mark.parametrize("cls", [InfoGainAttributor, *thorough(InfoLossAttributor)])
 def test_a_grid_costs_the_passes_of_one_point(counted, data, tmp_path, cls, features):
     one, _ = passes_of_a_grid(cls(counted, features=features), data, 1)
     four, plain = passes_of_a_grid(cls(counted, features=features), data, 4)

@@ -33,6 +33,8 @@ from sklearn_provenance.attribution import (
     TRAKAttributor,
 )
 
+from ..checks import thorough
+
 pytestmark = pytest.mark.filterwarnings(
     f"ignore::{ConvergenceWarning.__module__}.ConvergenceWarning"
 )
@@ -122,7 +124,9 @@ def test_counts_are_measured_after_the_inverse_link():
     np.testing.assert_allclose(found @ found.T, expected @ expected.T, rtol=1e-5)
 
 
-@pytest.mark.parametrize("cls", [InfoGainAttributor, InfoLossAttributor, RelatIFAttributor])
+@pytest.mark.parametrize(
+    "cls", [InfoGainAttributor, RelatIFAttributor, *thorough(InfoLossAttributor)]
+)
 @pytest.mark.parametrize("name", MODELS)
 def test_answers_are_those_of_rows_of_ones_own(name, cls):
     model = MODELS[name]()
@@ -255,7 +259,7 @@ BASELINES = [
 
 
 @pytest.mark.parametrize("name", MODELS)
-@pytest.mark.parametrize("cls", BASELINES)
+@pytest.mark.parametrize("cls", [*BASELINES[:3], *thorough(*BASELINES[3:])])
 def test_baselines_explain_numbers(name, cls):
     model = MODELS[name]()
     targets = np.ravel(model.predict(X)) + np.linspace(-1, 1, len(X))

@@ -19,6 +19,7 @@ from sklearn_provenance.attribution import (
 )
 from sklearn_provenance.evaluation import LinesDisplay, Recipe, coreset_selection
 
+from ..checks import thorough
 from ..retraining.conftest import mlp, reference
 
 MODEL = LogisticRegression(max_iter=1000)
@@ -53,7 +54,7 @@ def few(methods):
     return {name: methods[name] for name in ("InfoGain", "Random")}
 
 
-@pytest.mark.parametrize("labels", [False, True])
+@pytest.mark.parametrize("labels", [True, *thorough(False)])
 def test_accuracy_is_that_of_direct_fits_to_the_selected_rows(iris, methods, labels):
     X, y, X_queries, y_queries, X_test, y_test = iris
     options = {"y_queries": y_queries} if labels else {}

@@ -482,14 +482,16 @@ TEXTS = ["a text\nof two lines", "short", "$x_1$ <b>", "long " * 200, "a" * 400]
     "convert",
     [
         list,
-        np.array,
-        lambda texts: np.array(texts, dtype=object),
         lambda texts: np.array([None, *texts[1:]], dtype=object),
-        lambda texts: np.array(texts, dtype=object)[:, None],
-        pd.Series,
-        lambda texts: pd.Series(texts, dtype="string"),
         lambda texts: pd.DataFrame({"text": texts}),
-        lambda texts: [text.split() for text in texts],
+        *thorough(
+            np.array,
+            lambda texts: np.array(texts, dtype=object),
+            lambda texts: np.array(texts, dtype=object)[:, None],
+            pd.Series,
+            lambda texts: pd.Series(texts, dtype="string"),
+            lambda texts: [text.split() for text in texts],
+        ),
     ],
 )
 def test_texts_are_drawn_as_texts(convert):
@@ -514,11 +516,13 @@ def test_texts_are_drawn_as_texts(convert):
     [
         lambda X: sparse.csr_array(X),
         lambda X: torch.tensor(X, requires_grad=True),
-        lambda X: torch.tensor(X).half(),
         lambda X: torch.tensor(X).bfloat16(),
-        lambda X: pd.DataFrame(X).astype("Float64").mask(X > 1),
-        lambda X: pd.DataFrame(X.astype(object)).assign(words=["a long text of many words"] * 20),
         lambda X: pd.DataFrame(X.astype(object)).assign(any=[None, (1, 2), "a", 3, pd.NA] * 4),
+        *thorough(
+            lambda X: torch.tensor(X).half(),
+            lambda X: pd.DataFrame(X).astype("Float64").mask(X > 1),
+            lambda X: pd.DataFrame(X.astype(object)).assign(words=["a text of many words"] * 20),
+        ),
     ],
 )
 def test_rows_of_any_kind_are_drawn(convert):

@@ -15,6 +15,7 @@ from sklearn.neighbors import NearestNeighbors
 
 from sklearn_provenance import Explanation, InfluenceAttributor, InfoGainAttributor
 
+from ..checks import thorough
 from ..pages import Page
 from .test_explanation import make, texts_of
 
@@ -273,7 +274,7 @@ def test_figures_colour_by_target_and_mark_nothing(kind):
     np.testing.assert_allclose(drawn, viridis(shares), atol=1 / 128)
 
 
-@pytest.mark.parametrize("kind", ["images", "table", "texts"])
+@pytest.mark.parametrize("kind", ["table", *thorough("images", "texts")])
 def test_figures_of_equal_or_unknown_targets(kind):
     equal = prices(kind, exemplar_labels=np.full((3, 3), 7.0), query_labels=np.full(3, 7.0),
                    true_labels=None)  # fmt: skip

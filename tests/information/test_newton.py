@@ -533,10 +533,10 @@ class TestHessiansThatAreNotFormed:
         minimum = minimise(dense, start(dense))
         exact = LeaveOneOut(minimum).leverages
         point = Point(sparse, [], minimum.theta)
-        cross = point.inverse().cross(n_probes=20000)
+        cross = point.inverse().cross(n_probes=5000)
         curvatures = sparse.weights[:, None, None] * point.row_curvatures
         estimated = np.einsum("mkl,mlk->m", curvatures, cross)
-        np.testing.assert_allclose(estimated, exact, rtol=0.06)
+        np.testing.assert_allclose(estimated, exact, rtol=0.12)
 
 
 @pytest.mark.parametrize("name", ["squared", "multinomial", "Poisson"])

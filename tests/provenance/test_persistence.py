@@ -12,6 +12,7 @@ from torch import nn
 
 from sklearn_provenance import ProvenanceClassifier, ProvenanceRegressor, ProvenanceVAE
 
+from ..checks import thorough
 from .conftest import quick, quick_regressor, quick_vae
 
 
@@ -272,7 +273,7 @@ def change_one(value, rng):
     return ODD[rng.integers(len(ODD))]
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", [0, *thorough(1)])
 def test_altered_states_without_a_checksum(models, tmp_path, seed):
     """Old files: an estimator that works, or one error."""
     rng = np.random.default_rng(seed)

@@ -12,6 +12,7 @@ from sklearn.svm import SVC
 
 from sklearn_provenance.retraining import Recipe, iter_retrain, retrain
 
+from ..checks import thorough
 from .conftest import random_masks
 
 
@@ -28,7 +29,8 @@ def test_logits_are_those_of_direct_fits(n_classes, n_jobs):
     X, y, X_eval = rows(n_classes)
     masks = random_masks(5, 60)
     model = make_pipeline(StandardScaler(), LogisticRegression())
-    result = retrain(model, X, y, masks, X_eval=X_eval, y_eval=y[:9], n_jobs=n_jobs)
+    with joblib.parallel_config("threading"):  # which import nothing again, as processes do
+        result = retrain(model, X, y, masks, X_eval=X_eval, y_eval=y[:9], n_jobs=n_jobs)
     assert result.classes.tolist() == ["a", "b", "c"][:n_classes]
     assert not hasattr(model[-1], "coef_")
     for logits, margins, mask in zip(result.outputs, result.margins(), masks, strict=True):
@@ -102,11 +104,14 @@ def test_results_on_disk(tmp_path):
 # and die of a KeyError, once everything has stopped. Of two marks that match the upper counts.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 @pytest.mark.filterwarnings("error")
-def test_a_caller_can_stop_early():
+@pytest.mark.parametrize("backend", ["threading", *thorough("loky")])
+def test_a_caller_can_stop_early(backend):
     X, y, X_eval = rows()
-    groups = iter_retrain(LogisticRegression(), X, y, random_masks(30, 60), X_eval=X_eval, n_jobs=2)
-    copies, _ = next(groups)
-    groups.close()
+    masks = random_masks(30, 60)
+    with joblib.parallel_config(backend):
+        groups = iter_retrain(LogisticRegression(), X, y, masks, X_eval=X_eval, n_jobs=2)
+        copies, _ = next(groups)
+        groups.close()
     assert copies.tolist() == [0]
 
 

@@ -15,6 +15,7 @@ from torch import nn
 from sklearn_provenance import InfluenceAttributor
 from sklearn_provenance.retraining import Recipe, iter_retrain, retrain
 
+from ..checks import thorough
 from .conftest import random_masks, reference
 
 
@@ -51,7 +52,7 @@ class Flat(nn.Module):
     ],
     ids=lambda model: type(model).__name__,
 )
-@pytest.mark.parametrize("n_jobs", [None, 2])
+@pytest.mark.parametrize("n_jobs", [None, *thorough(2)])
 @pytest.mark.filterwarnings("ignore:Stochastic Optimizer")
 def test_predictions_are_those_of_direct_fits(model, n_jobs):
     X, y, X_eval = rows()

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from sklearn_provenance.retrieval import ExactIndex
 from sklearn_provenance.retrieval._rows import copy_vectors, read_chunks
 
+from ..checks import thorough
 from .reference import brute_force, close, make_rows, problems
 
 
@@ -25,8 +26,14 @@ def test_search_is_brute_force(problem, chunk_rows):
     close(products, expected_products, rows, queries)
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("chunk_rows", [7, 333, "auto"])
+@pytest.mark.parametrize(
+    ("dtype", "chunk_rows"),
+    [
+        (np.float32, 333),
+        (np.float64, "auto"),
+        *thorough(*((t, n) for t in (np.float32, np.float64) for n in (7, 333, "auto"))),
+    ],
+)
 def test_ties_beyond_what_is_kept_go_to_the_lowest_rows(dtype, chunk_rows):
     """Matrix products of equal rows differ in the last bit by where they stand."""
     random = np.random.default_rng(0)

@@ -178,7 +178,7 @@ def test_a_process_killed_between_any_two_steps(tmp_path, name, number):
 
 @needs_fork
 def test_a_process_killed_at_any_time(tmp_path):
-    values = matrix(40)
+    values = matrix(20)
     log = tmp_path / "log"
 
     def compute(rows):
@@ -199,12 +199,12 @@ def test_a_process_killed_at_any_time(tmp_path):
         os.kill(child, signal.SIGKILL)
         kills += os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) != 0
         manifests = list((tmp_path / "store").glob("*.json"))
-        if manifests and json.loads(manifests[0].read_text())["content"]["done"] == [[0, 40]]:
+        if manifests and json.loads(manifests[0].read_text())["content"]["done"] == [[0, 20]]:
             break
     rows = stored(tmp_path / "store", compute, batch_size=1, values=values)
     np.testing.assert_array_equal(rows, values)
     assert kills > 2
-    assert len(log.read_text().splitlines()) <= 40 + kills
+    assert len(log.read_text().splitlines()) <= 20 + kills
 
 
 def slowly(values, log):

@@ -26,6 +26,8 @@ from sklearn_provenance.explanation._page import write_page
 from sklearn_provenance.retraining._removals import Removals
 from sklearn_provenance.tangent import FeatureStore
 
+from ..checks import thorough
+
 X = np.random.default_rng(0).normal(size=(24, 3))
 Y = np.arange(24) % 3
 MASKS = np.random.default_rng(1).random((6, 24)) < 0.7
@@ -282,7 +284,7 @@ def test_what_is_not_finished_cannot_go_on_without_rights(user, folder_without_r
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="kills a forked process")
-@pytest.mark.parametrize("name", ["fsync", "replace"])
+@pytest.mark.parametrize("name", ["fsync", *thorough("replace")])
 @pytest.mark.parametrize("user", [*USERS, page])
 def test_a_killed_process_leaves_files_that_another_goes_on_with(user, name, tmp_path):
     expected = np.array(user(tmp_path / "reference"))
