@@ -3,8 +3,9 @@
 import numpy as np
 
 from .._utils.plotting import COLORS
-from ._rows import clip, format_number, plain
+from ._rows import clip, format_number
 from ._targets import subtract, write_number, write_signed
+from ._views import label_namer
 
 MISMATCH_COLOR = COLORS[1]  # vermilion, told apart from black by every kind of eye
 
@@ -66,13 +67,20 @@ class Captions:
             if self.targets == "numbers":
                 words.append(self._exemplar_number(query, label))
             elif self.query_labels is not None and label != self.query_labels[query]:
-                words.append(f"≠ {clip(plain(label), 16)}")
+                words.append(f"≠ {self._label(label)}")
                 color = MISMATCH_COLOR
             else:
-                words.append(clip(plain(label), 16))
+                words.append(self._label(label))
         words.append(f"{format_number(self.scores[query, rank])} {self.unit}".strip())
-        words.append(clip(self.exemplar_names[query][rank], 18))
+        width = 18
+        if self.methods is not None:  # the name of the method may stand before it
+            width = 36
+        words.append(clip(self.exemplar_names[query][rank], width))
         return words, color
+
+    def _label(self, label, width=16):
+        """Write the name of a label, or the label itself where it has none."""
+        return clip(label_namer(self.label_names)(label), width)
 
     def _exemplar_number(self, query, target):
         """Write the target of an exemplar, and its difference from the query's."""
@@ -102,9 +110,9 @@ class Captions:
         words = [name]
         color = "k"
         if self.query_labels is not None:
-            words.append(clip(plain(self.query_labels[query]), 16))
+            words.append(self._label(self.query_labels[query]))
         if self.true_labels is not None:
-            true_label = f"true: {clip(plain(self.true_labels[query]), 12)}"
+            true_label = f"true: {self._label(self.true_labels[query], 12)}"
             if self.query_labels is None:
                 words.append(true_label)
             elif self.true_labels[query] == self.query_labels[query]:

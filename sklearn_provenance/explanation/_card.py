@@ -132,3 +132,8 @@ class CardMethod:
     name: str
     score_name: str
     exemplars: list
+
+    @property
+    def numbers(self):
+        """Rows of the exemplars."""
+        return [exemplar.number for exemplar in self.exemplars]

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ._card import Card, CardExemplar
+from ._card import Card, CardExemplar, CardMethod
 from ._rows import dense, format_number, gather, tied_text
 from ._shared_features import shared_text, together
 from ._targets import (
@@ -101,6 +101,41 @@ def cards(
         card.marks = " ".join(name for name, applies in classes.items() if applies)
         written.append(card)
     return written
+
+
+def compared_exemplars(views, comparison, query, label_name):
+    """Return the exemplars of a query by each method of a comparison.
+
+    Parameters
+    ----------
+    views : RowViews
+        How rows are shown.
+    comparison : Comparison
+        Explanations by method.
+    query : int
+        Position of the query.
+    label_name : callable
+        Function that writes a label.
+
+    Returns
+    -------
+    list of CardMethod
+        Each exemplar tells which other methods name it.
+    """
+    found = {}
+    for method, explanation in comparison.explanations.items():
+        part = explanation[query]
+        writer = _CardWriter(views, part, label_name)
+        found[method] = CardMethod(
+            words(method), score_text(part), writer.exemplars(0, writer.parts(0))
+        )
+    for of_method in found.values():
+        for exemplar in of_method.exemplars:
+            also = [other.name for other in found.values()
+                    if other is not of_method and exemplar.number in other.numbers]  # fmt: skip
+            if also:
+                exemplar.also = f"also {', '.join(also)}"
+    return list(found.values())
 
 
 class _CardWriter:

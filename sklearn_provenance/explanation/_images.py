@@ -4,45 +4,71 @@ from textwrap import fill
 
 import numpy as np
 
-from ._rows import as_images
+from ._rows import as_images, clip
 
 
 def image_size(display):
     """Compute width and height of a figure of images, in inches."""
-    n_queries, k = display.scores.shape
     height = 1.75 + 0.15 * (display.query_notes is not None)
     height += 0.12 * (display.true_labels is not None)
-    return 1.35 * (k + 1) + 0.4, height * n_queries + 0.3
+    lines = [_lines(display, query) for query in range(len(display.queries))]
+    n_lines = sum(map(len, lines))
+    k = max(len(ranks) for of_query in lines for ranks in of_query.values())
+    return 1.35 * (k + 1) + 0.4 + 0.3 * (display.methods is not None), height * n_lines + 0.3
+
+
+def _lines(display, query):
+    """Return the places of a query's exemplars by method, with padding where there is one line."""
+    if display.methods is None:
+        return {"": np.arange(display.scores.shape[1])}
+    methods = list(dict.fromkeys(name for names in display.methods for name in names if name))
+    own = np.array(display.methods[query], dtype=object)
+    return {method: np.flatnonzero(own == method) for method in methods}
 
 
 def draw_images(display, canvas):
-    """Draw a panel for each query, a narrow gap, a panel for each exemplar; return the panels."""
-    n_queries, k = display.scores.shape
-    grid = canvas.add_gridspec(n_queries, k + 2, width_ratios=[1, 0.12] + [1] * k)
-    axes = np.empty((n_queries, k + 1), dtype=object)
-    for query in range(n_queries):
-        valid = ~np.isnan(display.scores[query])
-        rows = [as_images(display.queries[query][None], display.image_shape)]
-        if any(valid):
-            rows.append(as_images(display.exemplars[query][valid], display.image_shape))
-        pictures, limits = brightness(np.concatenate(rows))
-        # Padding stands at the end of a row, so valid exemplars keep their places.
+    """Draw a panel for each query, a narrow gap, a panel for each exemplar; return the panels.
+
+    Where several methods are compared, each has a line of exemplars, and the query stands on the
+    first of its lines.
+    """
+    lines = [_lines(display, query) for query in range(len(display.queries))]
+    n_lines = len(lines[0])
+    k = max(len(ranks) for of_query in lines for ranks in of_query.values())
+    grid = canvas.add_gridspec(len(lines) * n_lines, k + 2, width_ratios=[1, 0.12] + [1] * k)
+    axes = np.empty((len(lines) * n_lines, k + 1), dtype=object)
+    for panel_row in range(len(axes)):
         for column in range(k + 1):
-            panel = canvas.add_subplot(grid[query, column + (column > 0)])
-            axes[query, column] = panel
-            if column >= len(pictures):
-                panel.set_axis_off()
-                continue
-            panel.imshow(pictures[column], cmap="gray", interpolation="nearest", **limits)
-            panel.set(xticks=[], yticks=[])
-            if column == 0:
-                _caption_query(display, panel, query)
-            else:
-                _caption_exemplar(display, panel, query, column - 1)
+            axes[panel_row, column] = canvas.add_subplot(grid[panel_row, column + (column > 0)])
+            axes[panel_row, column].set_axis_off()
+    for query, of_query in enumerate(lines):
+        valid = np.flatnonzero(~np.isnan(display.scores[query]))
+        rows = [as_images(display.queries[query][None], display.image_shape)]
+        if len(valid):
+            rows.append(as_images(display.exemplars[query][valid], display.image_shape))
+        (asked, *found), limits = brightness(np.concatenate(rows))
+        pictures = dict(zip(valid.tolist(), found, strict=True))
+        panels = axes[query * n_lines : (query + 1) * n_lines]
+        _draw(panels[0, 0], asked, limits)
+        caption_query(display, panels[0, 0], query)
+        for line, (method, ranks) in enumerate(of_query.items()):
+            for panel, rank in zip(panels[line, 1:], ranks.tolist(), strict=False):
+                if rank in pictures:
+                    _draw(panel, pictures[rank], limits)
+                    caption_exemplar(display, panel, query, rank)
+            if method and len(ranks):
+                panels[line, 1].set_ylabel(clip(method, 18), fontsize=9, parse_math=False)
     return axes
 
 
-def _caption_query(display, panel, query):
+def _draw(panel, image, limits):
+    """Draw an image on a panel without ticks."""
+    panel.set_axis_on()
+    panel.imshow(image, cmap="gray", interpolation="nearest", **limits)
+    panel.set(xticks=[], yticks=[])
+
+
+def caption_query(display, panel, query):
     """Write the labels of a query above its image, and the note of the query below."""
     words, color = display.query_caption(query)
     below = ""
@@ -51,7 +77,7 @@ def _caption_query(display, panel, query):
     _caption(panel, words, below, color, display.target_color(query), width=2.5)
 
 
-def _caption_exemplar(display, panel, query, rank):
+def caption_exemplar(display, panel, query, rank):
     """Write label and score of an exemplar above its image, and its name below."""
     words, color = display.exemplar_caption(query, rank)
     below = words.pop()

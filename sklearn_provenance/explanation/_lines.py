@@ -195,6 +195,8 @@ def draw_tables(display, canvas):
         panel.imshow(cells, aspect="auto", interpolation="nearest")
         panel.axhline(0.5, color="k", linewidth=1.5)
         _label_lines(display, panel, query, np.arange(k + 1))
+        for place in _last_of_methods(display, query):
+            panel.axhline(place + 1.5, color="k", linewidth=0.8)
         for column, value in enumerate(queries[query, columns]):
             _write_cell(panel, column, 0, value)
         for rank in np.flatnonzero(valid[query]):
@@ -212,6 +214,14 @@ def draw_tables(display, canvas):
     bar.set_label(_legend(len(columns), n_features, display.shared is not None), fontsize=8)
     bar.ax.tick_params(labelsize=8)
     return axes
+
+
+def _last_of_methods(display, query):
+    """Return the places of exemplars that another method's exemplars follow."""
+    if display.methods is None:
+        return []
+    names = [name for name in display.methods[query] if name]
+    return [place for place in range(len(names) - 1) if names[place] != names[place + 1]]
 
 
 def _label_columns(top, names):

@@ -1,6 +1,6 @@
 """How an explanation is drawn."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -79,13 +79,19 @@ class ExplanationDisplay(Captions):
     shared : list of list of list of (str, float), default=None
         For each query and exemplar, the features of the largest parts in their score.
         Their words have a background in texts, their values are bold in tables.
+    label_names : mapping or sequence, default=None
+        What to call each label: names by label, or a sequence of names for labels from 0.
+    methods : list of list of str, default=None
+        Method that names each exemplar of each query, "" at padding, where several are compared.
+        Images have a line for each method; lines are drawn between methods in tables.
 
     Attributes
     ----------
     figure_ : matplotlib Figure
         Figure that holds the drawing.
     axes_ : ndarray of matplotlib Axes
-        Shape (n_queries, 1 + k) for images, (n_queries,) for texts and tables.
+        Shape (n_queries, 1 + k) for images, (n_queries,) for texts and tables. Where methods are
+        compared, images have a line of panels for each query and method.
     """
 
     def __init__(
@@ -107,6 +113,8 @@ class ExplanationDisplay(Captions):
         unit: str = "",
         targets: str = "labels",
         shared: list[list[list[tuple[str, float]]]] | None = None,
+        label_names: Mapping | Sequence[str] | None = None,
+        methods: list[list[str]] | None = None,
     ) -> None:
         self.queries = queries
         self.exemplars = exemplars
@@ -124,6 +132,8 @@ class ExplanationDisplay(Captions):
         self.unit = unit
         self.targets = targets
         self.shared = shared
+        self.label_names = label_names
+        self.methods = methods
 
     @classmethod
     def from_explanation(
@@ -136,6 +146,7 @@ class ExplanationDisplay(Captions):
         figsize: tuple[float, float] | None = None,
         max_queries: int = 8,
         true_labels: Targets = None,
+        label_names: Mapping | Sequence[str] | None = None,
     ) -> Self:
         """
         Draw an explanation.
@@ -156,6 +167,8 @@ class ExplanationDisplay(Captions):
             Number of queries to draw when `queries` is None.
         true_labels : array-like of shape (n_queries,), default=None
             Labels that all queries of the explanation should have; None takes the explanation's.
+        label_names : mapping or sequence, default=None
+            What to call each label: names by label, or a sequence of names for labels from 0.
 
         Returns
         -------
@@ -165,21 +178,20 @@ class ExplanationDisplay(Captions):
         Raises
         ------
         ValueError
-            If the explanation holds no data to draw, or if there is no query or exemplar to draw.
+            If the explanation holds no data to draw, if there is no query or exemplar to draw, or
+            if a label has no name.
         ImportError
             If matplotlib is missing.
         """
         if true_labels is not None:
             explanation = explanation._replace(true_labels=true_labels)
-        _check_drawable(explanation, k, max_queries)
-        if queries is None:
-            queries = slice(max_queries)
-        numbers = np.atleast_1d(np.arange(explanation.n_queries)[queries])
-        if not numbers.size or not explanation.k:
-            raise ValueError(
-                f"there is nothing to draw: {numbers.size} queries of the explanation's "
-                f"{explanation.n_queries} and {explanation.k} exemplars each were asked for"
-            )
+        numbers = drawn_queries(explanation, queries, k, max_queries)
+        display = cls._undrawn(explanation, numbers, k, label_names)
+        return display.plot(ax, figsize=figsize)
+
+    @classmethod
+    def _undrawn(cls, explanation, numbers, k, label_names):
+        """Make the display of some queries and their first k exemplars, and draw nothing."""
         part = explanation[numbers]
         indices = part.indices[:, :k]
         if part.sample_id is None:
@@ -197,7 +209,7 @@ class ExplanationDisplay(Captions):
         scale = None
         if part.image_shape is None:
             scale = feature_scale(sample_rows(part.training_data))
-        display = cls(
+        return cls(
             dense(part.queries),
             gather(part.training_data, indices),
             part.scores[:, :k],
@@ -214,8 +226,8 @@ class ExplanationDisplay(Captions):
             unit="nats" if "nats" in part.score_name else "",
             targets=part.targets,
             shared=_shared(part, k),
+            label_names=label_names,
         )
-        return display.plot(ax, figsize=figsize)
 
     def plot(self, ax: Axes = None, *, figsize: tuple[float, float] | None = None) -> Self:
         """
@@ -264,6 +276,40 @@ class ExplanationDisplay(Captions):
             bar.set_label("target", fontsize=8)
             bar.ax.tick_params(labelsize=8)
         return self
+
+
+def drawn_queries(explanation, queries, k, max_queries):
+    """Return the numbers of the queries that are drawn; see `from_explanation`.
+
+    Parameters
+    ----------
+    explanation : Explanation
+        What is drawn.
+    queries : int, slice, array-like or None
+        Queries that the user wants.
+    k, max_queries : int
+        Numbers of exemplars, and of queries where the user names none.
+
+    Returns
+    -------
+    ndarray of int
+        Positions of the queries.
+
+    Raises
+    ------
+    ValueError
+        If there is nothing to draw.
+    """
+    _check_drawable(explanation, k, max_queries)
+    if queries is None:
+        queries = slice(max_queries)
+    numbers = np.atleast_1d(np.arange(explanation.n_queries)[queries])
+    if not numbers.size or not explanation.k:
+        raise ValueError(
+            f"there is nothing to draw: {numbers.size} queries of the explanation's "
+            f"{explanation.n_queries} and {explanation.k} exemplars each were asked for"
+        )
+    return numbers
 
 
 def _check_drawable(explanation, k, max_queries):

@@ -215,14 +215,26 @@ def feature_differences(queries, exemplars, scale):
         if scale is not None:
             differences /= scale  # infinite where scale is 0
     differences = np.clip(differences, -10, 10)
-    kinds = {exemplars.dtype.kind, queries.dtype.kind}
+    return np.where(are_equal(exemplars, queries[:, None]), 0.0, differences)
+
+
+def are_equal(values, others):
+    """Return whether values of any kind are equal, or both missing, one by one.
+
+    Parameters
+    ----------
+    values, others : ndarray
+        Arrays whose shapes fit together.
+
+    Returns
+    -------
+    ndarray of bool
+        Of their common shape.
+    """
+    kinds = {values.dtype.kind, others.dtype.kind}
     if kinds <= set("biufc") or (len(kinds) == 1 and "O" not in kinds):
-        equal = (exemplars == queries[:, None]) | (
-            (exemplars != exemplars) & (queries != queries)[:, None]
-        )
-    else:
-        equal = _ARE_EQUAL(exemplars, queries[:, None])
-    return np.where(equal.astype(bool), 0.0, differences)
+        return (values == others) | ((values != values) & (others != others))
+    return _ARE_EQUAL(values, others).astype(bool)
 
 
 def _is_equal(one, other):

@@ -87,7 +87,6 @@ def query_section(
     Markup
         Content of a section.
     """
-    labels = explanation.query_labels
     disagrees, wrong = marks(explanation, explanation.true_labels)
     score = score_text(explanation)
     notes = [f"Exemplars are training rows, the best first, with their {score}. "]
@@ -104,12 +103,7 @@ def query_section(
     if explanation.contributions is not None:
         notes.append(_note_of_parts(views.kind))
     notes.append(views.note)
-    codes = {}
-    data = [{} for _ in names]
-    if labels is not None and not are_numbers(explanation):
-        written = [label_name(label) for label in labels]
-        codes = {name: code for code, name in enumerate(sorted(set(written)))}
-        data = [{"label": codes[name]} for name in written]
+    codes, data = label_codes(explanation, label_name)
     for key, places in _orders(explanation).items():
         for attributes, place in zip(data, places, strict=True):
             attributes[key] = place
@@ -134,6 +128,30 @@ def query_section(
             data=data,
         ),
     )
+
+
+def label_codes(explanation, label_name):
+    """Number the labels of queries, by which a page filters them.
+
+    Parameters
+    ----------
+    explanation : Explanation
+        Queries.
+    label_name : callable
+        Function that writes a label.
+
+    Returns
+    -------
+    codes : dict of str to int
+        Number of each label by its name; empty where labels are unknown, or numbers.
+    data : list of dict
+        What a card tells the script of its query: its label's number, if it has one.
+    """
+    if explanation.query_labels is None or are_numbers(explanation):
+        return {}, [{} for _ in range(explanation.n_queries)]
+    written = [label_name(label) for label in explanation.query_labels]
+    codes = {name: code for code, name in enumerate(sorted(set(written)))}
+    return codes, [{"label": codes[name]} for name in written]
 
 
 def _orders(explanation):

@@ -9,6 +9,7 @@ from .._utils.tables import frame
 from .._utils.types import Axes, DataFrame, Path, Targets
 from ._checks import check_array, check_count
 from ._embedding import check_embedding
+from ._export import check_folder, export
 from ._page import Page, check_target, write_page
 from ._plot import ExplanationDisplay
 from ._sections import explanation_page
@@ -54,6 +55,7 @@ class ShownExplanation:
         max_queries: int = 8,
         true_labels: Targets = None,
         image_shape: Sequence[int] | None = None,
+        label_names: Mapping | Sequence[str] | None = None,
     ) -> ExplanationDisplay:
         """
         Draw queries beside their exemplars: images as images, texts as texts, others as tables.
@@ -81,6 +83,9 @@ class ShownExplanation:
             differ. Numbers are shown with their residuals. None takes the explanation's.
         image_shape : tuple of int, default=None
             `(H, W)` or `(C, H, W)` of rows that are flattened images; None takes the explanation's.
+        label_names : mapping or sequence, default=None
+            What to call each label: names by label, or a sequence of names, such as a Bunch's
+            `target_names`, for labels counted from 0.
 
         Returns
         -------
@@ -90,7 +95,8 @@ class ShownExplanation:
         Raises
         ------
         ValueError
-            If `queries` or `training_data` is unknown, or there is nothing to draw.
+            If `queries` or `training_data` is unknown, there is nothing to draw, or a label has no
+            name.
         ImportError
             If matplotlib is missing.
         """
@@ -102,6 +108,7 @@ class ShownExplanation:
             figsize=figsize,
             max_queries=max_queries,
             true_labels=true_labels,
+            label_names=label_names,
         )
 
     def to_html(
@@ -193,6 +200,57 @@ class ShownExplanation:
         if path is not None:
             write_page(html, path)
         return html
+
+    def export(
+        self,
+        path: Path,
+        *,
+        label_names: Mapping | Sequence[str] | None = None,
+        embedding: str | tuple[ArrayLike, ArrayLike] | None = "pca",
+    ) -> None:
+        """
+        Write a folder that FiftyOne and Spotlight open: `labels.csv`, and images in `data`.
+
+        The table has a line for each query and each exemplar, once each, with the columns
+
+        - `name`, such as `query_3` or `row_17`; `kind`, query or exemplar; `number`; `own_id`, your
+          own name of it, if known;
+        - `label` (of a query: the one explained), `true_label` and `is_wrong` of queries; of a
+          regression `target` and `true_target`;
+        - `exemplars` and `scores` of queries, best first, separated by spaces;
+        - `queries` and `n_queries` of exemplars: the queries that it serves;
+        - `text`, where rows are texts; `embedding`, the place on the map as `[x, y]`; and
+          `filepath`, where rows are images: the name of a PNG file in `data`, at full size.
+
+        FiftyOne reads it with `fiftyone.Dataset.from_dir(path,
+        dataset_type=fiftyone.types.CSVDataset)`, Spotlight by
+        `spotlight.show(table, dtype={"filepath": spotlight.Image, "embedding":
+        spotlight.Embedding})` of the table that pandas reads, with `data/` before each `filepath`.
+
+        Parameters
+        ----------
+        path : str or path-like
+            Folder to make: a new one, an empty one, or one that an earlier export made.
+        label_names : mapping or sequence, default=None
+            What to call each label: names by label, or a sequence of names for labels from 0.
+        embedding : {"pca", "tsne", "umap"}, pair of array-like or None, default="pca"
+            How the rows are placed, as in :meth:`to_html`; None writes no places.
+
+        Raises
+        ------
+        ValueError
+            If `embedding` is unknown, or a label has no name.
+        FileNotFoundError
+            If the folder around `path` does not exist.
+        FileExistsError
+            If `path` is a file, or a folder that holds something else.
+
+        See Also
+        --------
+        to_frame : One line for each exemplar of each query.
+        """
+        folder = check_folder(path)
+        export(self, folder, label_names=label_names, embedding=check_embedding(embedding, self))
 
     def _seen_as(self, **changes):
         """Return a copy with what is given in place of its own, or itself if nothing is."""

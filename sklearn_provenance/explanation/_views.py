@@ -180,8 +180,7 @@ class RowViews:
             For images, texts and tables.
         """
         if self.kind == "images":
-            image = as_images(np.asarray(row)[None], self._shape)[0]
-            return self.pictures.show(_as_bytes(image, self._limits, self._shrink), alt)
+            return self.pictures.show(self._drawn(row), alt)
         if self.kind == "table":
             values = np.reshape(row, -1)  # (n_features,)
             if differences is None:
@@ -192,6 +191,34 @@ class RowViews:
                 for column, name in zip(self._columns, self.features, strict=True)
             ]
         return mark_words(clip(text_of(row), _MAX_TEXT), parts)
+
+    def _drawn(self, row, shrink=None):
+        """Return a row as an image of bytes, whose sides are divided by a whole number."""
+        image = as_images(np.asarray(row)[None], self._shape)[0]
+        return _as_bytes(image, self._limits, shrink or self._shrink)
+
+    def image(self, data, number, max_side=None):
+        """Return a row of the data as an image.
+
+        Parameters
+        ----------
+        data : array-like of shape (n, ...)
+            Queries or training rows.
+        number : int
+            Number of the row.
+        max_side : int, default=None
+            Pixels of a side at most; None keeps all.
+
+        Returns
+        -------
+        ndarray of shape (H, W), (H, W, 3) or (H, W, 4), uint8
+            Grey, RGB or RGBA.
+        """
+        row = gather(data, np.array([number]))[0]
+        if max_side is None:
+            return self._drawn(row, 1)
+        sides = as_images(np.asarray(row)[None], self._shape).shape[1:3]
+        return self._drawn(row, -(-max(sides) // max_side))
 
     def training_row(self, row):
         """Return a training row for a table in which lines have other cells, too.
