@@ -39,6 +39,8 @@ def as_numbers(X):
     """
     X = as_given(X)
     if isinstance(X, Mapping):
+        for key, value in X.items():
+            _check_lengths(key, value)
         x = {key: _as_tensor(as_numbers(value)) for key, value in X.items()}
         n_rows(x)  # raises if the entries disagree
         return x
@@ -55,6 +57,18 @@ def as_numbers(X):
     if X.dtype.kind == "f" and X.dtype.itemsize >= 8:
         return X.astype(np.float64, copy=False)
     return X.astype(np.float32, copy=False)
+
+
+def _check_lengths(key, rows):
+    """Raise if an entry of a Mapping is a list of lists of several lengths, such as tokens."""
+    if not isinstance(rows, list | tuple) or not all(isinstance(r, list | tuple) for r in rows):
+        return
+    lengths = {len(row) for row in rows}
+    if len(lengths) > 1:
+        raise ValueError(
+            f"X[{key!r}] must have rows of one length; got {min(lengths)} to {max(lengths)}. Pad "
+            "tokens, as tokenizer(texts, padding=True, return_tensors='pt') does"
+        )
 
 
 def is_integer(x):

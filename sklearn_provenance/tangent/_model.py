@@ -16,6 +16,7 @@ from ._module import check_module, plain_call, select_parameters
 from ._network_layers import active_layers, batch_size_for, find_layers
 from ._outputs import check_measurement, finite_logits
 from ._plan import Examination
+from ._sequences import check_sequences
 
 
 class TangentModel:
@@ -146,6 +147,7 @@ class TangentModel:
         """
         if n_rows(x) == 0:
             raise ValueError("x must have at least one row, got none")
+        check_sequences(self.module, x)
         with evaluation(self.module, self.draws_on):
             generators = Generators(self.device)
             try:

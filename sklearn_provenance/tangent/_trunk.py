@@ -19,6 +19,7 @@ from .._utils.types import Rows
 from ._comparison import norm
 from ._read_logits import call_module
 from ._run import as_batch
+from ._sequences import check_sequences
 
 # The entry of cached rows that holds what enters the upper part.
 HIDDEN = "hidden"
@@ -331,6 +332,7 @@ def cached_trunk(
             f"split must be the name of a module of the network, such as {names[-1:]}; got "
             f"{split!r}. All names are in dict(module.named_modules())"
         )
+    check_sequences(module, X)
     trunk = CachedTrunk(module, split, 32 if batch_size == "auto" else int(batch_size))
     trunk._cut(take_rows(X, few_rows(n_rows(X))))
     trunk.rows = trunk.cache(X, verbose=verbose)

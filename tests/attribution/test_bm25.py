@@ -78,6 +78,8 @@ def test_tokens_are_words():
     attributor = BM25Attributor(Bag(), candidates="all").fit(texts, LABELS)
     asked = TokenizedTexts(query, ["the film was good, unlike others"])
     np.testing.assert_allclose(attributor.attribute(asked), [SCORES])
+    with pytest.raises(ValueError, match="texts, as the training rows do; got token ids"):
+        attributor.attribute(query)
 
 
 @pytest.mark.parametrize("kind", [np.asarray, sparse.csr_array])

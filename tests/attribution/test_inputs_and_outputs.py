@@ -364,6 +364,8 @@ def test_columns_of_a_frame_for_skorch():
     np.testing.assert_array_equal(model.decide(logits_of(model, frame)), estimator.predict(frame))
 
 
+@pytest.mark.filterwarnings("ignore:some rows of input_ids end in 0:UserWarning")
+@pytest.mark.filterwarnings("ignore:some rows of input_ids begin in 0:UserWarning")
 def test_hugging_face_models():
     transformers = pytest.importorskip("transformers")
     config = transformers.BertConfig(

@@ -38,9 +38,10 @@ class WordFeatures(OwnRows):
 
     def fit(self, X):
         """Learn the words of training rows, how many rows each is in, and how long rows are."""
-        if texts_of(X) is not None:
+        self.kind = _kind(X)
+        if self.kind == "texts":
             self.fitted = self._make_vectorizer().fit(texts_of(X))
-        elif _ids_of(X) is not None:
+        elif self.kind == "token ids":
             self.n_words = int(_ids_of(X)[0].max()) + 1
         counts = self.inputs(X)  # (n, d)
         n = counts.shape[0]
@@ -51,9 +52,11 @@ class WordFeatures(OwnRows):
 
     def inputs(self, X):
         """Count the words of X."""
-        if self.fitted is not None:
+        if _kind(X) != self.kind:
+            raise ValueError(f"X must hold {self.kind}, as the training rows do; got {_kind(X)}")
+        if self.kind == "texts":
             counts = self.fitted.transform(texts_of(X))
-        elif _ids_of(X) is not None:
+        elif self.kind == "token ids":
             counts = _count_ids(*_ids_of(X), self.n_words)
         else:
             counts = check_array(X, accept_sparse="csr", dtype=np.float64, input_name="X")
@@ -96,6 +99,15 @@ class WordFeatures(OwnRows):
         from sklearn.feature_extraction.text import CountVectorizer
 
         return CountVectorizer(token_pattern=r"(?u)\w+")
+
+
+def _kind(X):
+    """Say what the words of rows are."""
+    if texts_of(X) is not None:
+        return "texts"
+    if _ids_of(X) is not None:
+        return "token ids"
+    return "counts"
 
 
 def texts_of(X):

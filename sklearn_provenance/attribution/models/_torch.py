@@ -13,6 +13,7 @@ from ...tangent._module import check_module
 from ...tangent._outputs import check_finite
 from ...tangent._read_logits import ReadLogits
 from ...tangent._run import run
+from ...tangent._sequences import check_sequences
 from ._base import ROWS_PER_BATCH, FittedModel, adapt
 
 
@@ -23,6 +24,7 @@ class TorchModel(FittedModel):
     def inputs(self, X):
         """Tensors as they are; arrays as floats, or as integers where the module takes those."""
         x = as_numbers(X)
+        check_sequences(self.module, x)
         as_it_is = isinstance(X, torch.Tensor | Mapping)
         if as_it_is or isinstance(x, np.ndarray) or not is_integer(x):
             return x
