@@ -1,5 +1,6 @@
 """A comparison of methods in a notebook."""
 
+from ._colors import TINTS
 from ._rows import format_number
 from ._templates import render
 from ._text import exemplar_text, query_label, query_name
@@ -18,13 +19,23 @@ def summary_table(comparison):
         for explanation in comparison.explanations.values():
             n_exemplars = int((explanation.indices[query, :_EXEMPLARS] >= 0).sum())
             texts = [exemplar_text(explanation, query, rank, "≠") for rank in range(n_exemplars)]
-            cells.append({"words": "; ".join(texts) or "none", "shared": "", "runs": []})
+            cells.append(
+                {
+                    "words": "; ".join(texts) or "none",
+                    "shared": "",
+                    "runs": [],
+                    "image": "",
+                    "alt": "",
+                }
+            )
         others = comparison.overlaps[:, :, query]
         pairs = [others[one, other] for one in range(len(others)) for other in range(one)]
         mean = sum(pairs) / len(pairs)
-        cells.append({"words": format_number(mean), "shared": "", "runs": []})
+        cells.append(
+            {"words": format_number(mean), "shared": "", "runs": [], "image": "", "alt": ""}
+        )
         head = query_name(joined, query) + query_label(joined, query, ": ", "≠")
-        lines.append({"head": head, "runs": [], "cells": cells})
+        lines.append({"head": head, "runs": [], "image": "", "alt": "", "cells": cells})
     hidden = ""
     if n_queries < comparison.n_queries:
         hidden = f"{n_queries} of {comparison.n_queries} queries"
@@ -34,6 +45,5 @@ def summary_table(comparison):
         heads=["query", *comparison.methods, "in common"],
         lines=lines,
         hidden=hidden,
-        tints={},
-        has_words=False,
+        tints=TINTS,
     )

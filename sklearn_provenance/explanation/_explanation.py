@@ -138,6 +138,7 @@ class Explanation(ShownExplanation):
         "true_labels",
         "contributions",
     )
+    _NOTHING = "no exemplars"  # what the text says of a query for which no row is named
     # Old pickles lack these attributes.
     contributions: Any = None
     true_labels: Targets = None

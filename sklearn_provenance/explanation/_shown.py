@@ -10,11 +10,12 @@ from .._utils.types import Axes, DataFrame, Path, Targets
 from ._checks import check_array, check_count
 from ._embedding import check_embedding
 from ._export import check_folder, export
+from ._notebook import summary_table
 from ._page import Page, check_target, write_page
 from ._plot import ExplanationDisplay
 from ._sections import explanation_page
 from ._table import columns
-from ._text import summary_table, write_text
+from ._text import write_text
 
 _REPR_QUERIES = 8
 

@@ -2,16 +2,12 @@
 
 import textwrap
 
-from ._colors import TINTS
 from ._rows import clip, counted, format_number, plain, quote
-from ._shared_features import mark_words, shared_text, together
+from ._shared_features import shared_text
 from ._targets import are_numbers, subtract, write_number, write_signed
-from ._templates import render
 from ._words import Texts, shared_parts
 
 _WIDTH = 100
-# Letters of a text in a notebook.
-_LETTERS = 240
 
 
 def header(explanation):
@@ -61,11 +57,12 @@ def _query_line(explanation, query):
         tied = f" and {n_tied} tied with the last"
     name = f"query {query_name(explanation, query)}"
     line = f"{name}{query_label(explanation, query)}:  "
-    if len(line) + len("no exemplars") + len(tied) > _WIDTH:  # no room for what the label should be
+    nothing = explanation._NOTHING
+    if len(line) + len(nothing) + len(tied) > _WIDTH:  # no room for what the label should be
         line = f"{name}{query_label(explanation, query, with_truth=False)}:  "
     n_exemplars = int((explanation.indices[query] >= 0).sum())  # padding stands at the end
     if n_exemplars == 0:
-        return clip(f"{line}no exemplars{tied}", _WIDTH, "...")
+        return clip(f"{line}{nothing}{tied}", _WIDTH, "...")
     room = _WIDTH - len(tied)
     for rank in range(n_exemplars):
         text = exemplar_text(explanation, query, rank)
@@ -165,50 +162,3 @@ def _exemplar_label(explanation, query, rank, unlike):
     if label != labels[query]:
         return f"{unlike} {quote(label)}"
     return ""
-
-
-def summary_table(explanation, n_queries, k):
-    """Write the first queries as a small table for notebooks."""
-    n_queries = min(explanation.n_queries, n_queries)
-    k = min(explanation.k, k)
-    shows_ties = explanation.n_tied is not None and explanation.n_tied.any()
-    heads = ["query"] + [f"exemplar {rank + 1}" for rank in range(k)]
-    if shows_ties:
-        heads.append("tied with the last")
-    texts = Texts(explanation, n_queries, k)
-    lines = []
-    for query in range(n_queries):
-        shared = [shared_parts(explanation, query, rank) for rank in range(k)]
-        cells = []
-        for rank in range(k):
-            cell = {"words": "", "shared": shared_text(shared[rank]), "runs": []}
-            if explanation.indices[query, rank] >= 0:
-                cell["words"] = exemplar_text(explanation, query, rank, "≠")
-            if texts.exemplars is not None:
-                cell["runs"] = _runs(texts.exemplars[query][rank], shared[rank])
-            cells.append(cell)
-        if shows_ties:
-            cells.append({"words": explanation.n_tied[query], "shared": "", "runs": []})
-        head = query_name(explanation, query) + query_label(explanation, query, ": ", "≠")
-        runs = []
-        if texts.queries is not None:
-            runs = _runs(texts.queries[query], together(shared))
-        lines.append({"head": head, "runs": runs, "cells": cells})
-    hidden = ""
-    if (n_queries, k) != explanation.indices.shape:
-        hidden = f"{n_queries} of {explanation.n_queries} queries, "
-        hidden += f"{k} of {explanation.k} exemplars"
-    return render(
-        "notebook.html",
-        header=header(explanation),
-        heads=heads,
-        lines=lines,
-        hidden=hidden,
-        tints=TINTS,
-        has_words=texts.queries is not None or explanation.contributions is not None,
-    )
-
-
-def _runs(text, parts):
-    """Cut the beginning of a text where words have parts, for the notebook."""
-    return mark_words(clip(plain(text), _LETTERS), parts)

@@ -209,8 +209,8 @@ def _most_first(scores, rows):
     return rows[np.argsort(-scores[rows], kind="stable")]
 
 
-def rows_figure(ranking, kind="auto", labels=None, n=5):
-    """Draw the least and the most anomalous rows of classes."""
+def rows_figure(ranking, kind="auto", labels=None, n=5, word="anomalous"):
+    """Draw the rows of lowest and of highest score of classes; `word` says what the latter are."""
     if labels is None:
         labels = np.unique(ranking.labels)
     labels = np.atleast_1d(labels)
@@ -231,6 +231,7 @@ def rows_figure(ranking, kind="auto", labels=None, n=5):
         most_images=most_images,
         score_name=ranking.score_name,
         kind=kind,
+        word=word,
     )
 
 

@@ -130,4 +130,4 @@ def _figure(issues, kind="auto", labels=None, n=5, image_shape=None):
     ranking = AnomalyRanking(
         np.nan_to_num(issues.suspicion), groups, name, sample_id=issues.sample_id, images=images
     )
-    return rows_figure(ranking, kind=kind, labels=labels, n=n)
+    return rows_figure(ranking, kind=kind, labels=labels, n=n, word="suspicious")

@@ -1,6 +1,7 @@
 """Figures of rows with scores, class by class: images, bars, histograms."""
 
 from collections.abc import Sequence
+from textwrap import wrap
 from typing import Self
 
 import numpy as np
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 from .._utils.plotting import new_canvas
 from .._utils.types import Axes
 from ..explanation._captions import MISMATCH_COLOR
-from ..explanation._rows import clip, format_number, plain
+from ..explanation._rows import format_number, plain
 from ._shared import draw_images
 
 _NORMAL_COLOR = "#0072B2"
@@ -17,10 +18,10 @@ KINDS = ("auto", "images", "bars", "histogram")
 
 
 class RowsDisplay:
-    """Figure of the least and the most anomalous rows of each class.
+    """Figure of the rows of lowest and of highest score of each class.
 
-    The ``plot`` of an :class:`AnomalyRanking` makes it. The least anomalous rows are blue, the most
-    anomalous orange.
+    The ``plot`` of an :class:`AnomalyRanking` or of :class:`LabelIssues` makes it. Rows of the
+    lowest scores are blue, those of the highest orange.
 
     Parameters
     ----------
@@ -39,6 +40,8 @@ class RowsDisplay:
     kind : {"auto", "images", "bars", "histogram"}, default="auto"
         Rows as images, the scores of the same rows as bars, or histograms of all scores; "auto"
         draws images where rows are images, else bars.
+    word : str, default="anomalous"
+        What rows of a high score are.
 
     Attributes
     ----------
@@ -61,6 +64,7 @@ class RowsDisplay:
         most_images: list[NDArray] | None = None,
         score_name: str = "score",
         kind: str = "auto",
+        word: str = "anomalous",
     ) -> None:
         self.labels = labels
         self.scores = scores
@@ -72,6 +76,7 @@ class RowsDisplay:
         self.most_images = most_images
         self.score_name = score_name
         self.kind = kind
+        self.word = word
 
     def plot(self, ax: Axes = None, *, kind: str | None = None) -> Self:
         """Draw the figure.
@@ -107,7 +112,7 @@ class RowsDisplay:
             margin = 0.4
         else:
             n_columns = min(n_classes, 3)
-            size = (3, 0.17 * (self._n_least + self._n_most) + 0.9)
+            size = (3, 0.17 * (self._n_least + self._n_most) + 1.2)
             draw = self._bars
             margin = 0.0
         n_lines = -(-n_classes // n_columns)
@@ -117,7 +122,8 @@ class RowsDisplay:
             panel.set_axis_off()
         self.axes_ = panels[:n_classes]
         draw(self.axes_)
-        canvas.supxlabel(self.score_name, fontsize=9)
+        note = f"{self.score_name}\norange: most {self.word}, blue: least {self.word}"
+        canvas.supxlabel(note, fontsize=9)
         return self
 
     @property
@@ -159,9 +165,9 @@ class RowsDisplay:
                 self.most[line][::-1],
                 self.most_names[line][::-1],
             )
-            least[line, 0].set_ylabel(clip(plain(label), 16), fontsize=9, parse_math=False)
-        left.suptitle("least anomalous", fontsize=9, color=_NORMAL_COLOR)
-        right.suptitle("most anomalous", fontsize=9, color=MISMATCH_COLOR)
+            least[line, 0].set_ylabel(_in_two_lines(label, 16), fontsize=9, parse_math=False)
+        left.suptitle(f"least {self.word}", fontsize=9, color=_NORMAL_COLOR)
+        right.suptitle(f"most {self.word}", fontsize=9, color=MISMATCH_COLOR)
         canvas.suptitle(self.score_name, fontsize=9)
         return np.hstack([least, most])
 
@@ -175,7 +181,7 @@ class RowsDisplay:
             colors = [_NORMAL_COLOR] * len(least) + [MISMATCH_COLOR] * len(most)
             panel.barh(range(len(scores)), scores, color=colors)
             panel.set_yticks(range(len(scores)), names, fontsize=7, parse_math=False)
-            panel.set_title(clip(plain(label), 20), fontsize=9, parse_math=False)
+            panel.set_title(_in_two_lines(label, 26), fontsize=9, parse_math=False)
             panel.tick_params(labelsize=7)
 
     def _histograms(self, panels):
@@ -187,8 +193,13 @@ class RowsDisplay:
             for color, scores in ends.items():
                 style = {"color": color, "markersize": 14, "clip_on": False}
                 panel.plot(scores, np.zeros(len(scores)), "|", **style)
-            panel.set_title(clip(plain(label), 20), fontsize=9, parse_math=False)
+            panel.set_title(_in_two_lines(label, 26), fontsize=9, parse_math=False)
             panel.tick_params(labelsize=7)
+
+
+def _in_two_lines(label, width):
+    """Write a label in at most two lines of a width."""
+    return "\n".join(wrap(plain(label), width, max_lines=2, placeholder="…"))
 
 
 def _draw_end(panels, images, scores, names):

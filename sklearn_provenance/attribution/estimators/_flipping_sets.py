@@ -38,6 +38,7 @@ class FlippingSets(Explanation):
     """
 
     _PER_QUERY = (*Explanation._PER_QUERY, "margins")
+    _NOTHING = "no set of rows was found without which the prediction changes"
 
     def __init__(
         self,
