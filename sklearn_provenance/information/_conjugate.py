@@ -1,9 +1,10 @@
-"""Hessians that are too large to form, through products with sparse rows.
+"""Inverse Hessians that are not formed, through products of Hessians with vectors.
 
 Shapes in comments: n rows, d columns, K outputs, p = K d parameters, m vectors at a time.
 """
 
 import numpy as np
+from scipy.sparse import issparse
 
 # Relative residual of a solution, and the most iterations that it may take.
 _TOLERANCE = 1e-8
@@ -26,7 +27,7 @@ class ConjugateGradients:
 
     Parameters
     ----------
-    design : csr matrix of shape (n, d)
+    design : ndarray or csr matrix of shape (n, d)
         Rows φ.
     curvatures : ndarray of shape (n, K, K)
         S, the weighted second derivatives of the rows' losses.
@@ -46,7 +47,7 @@ class ConjugateGradients:
         self.curvatures = curvatures
         self.penalty = penalty
         diagonal = np.einsum("nkk->nk", curvatures)
-        squares = design.multiply(design).T
+        squares = (design.multiply(design) if issparse(design) else np.square(design)).T
         own = np.asarray(squares @ diagonal).T + penalty  # (K, d)
         self._gauge = None
         if gauge is not None and gauge.any():
@@ -139,3 +140,11 @@ class ConjugateGradients:
         vectors = np.einsum("kl,md->mkld", np.eye(n_outputs), phi)
         solved = self.times(vectors.reshape(len(rows) * n_outputs, -1), _ROUGH)
         return np.einsum("mkld,md->mkl", solved.reshape(vectors.shape), phi)
+
+
+class CorrectedInverse(ConjugateGradients):
+    """An inverse Hessian by conjugate gradients, from another that was near to it some rows ago."""
+
+    def _nearly_solved(self, vectors):
+        """What the other inverse makes of vectors (m, p)."""
+        return self.near.times(vectors)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ._conjugate import CorrectedInverse
 from ._function_space import invert_through_rows
 from ._hessians import NoMinimumError
 from ._newton import BLOCK, Point, make_inverse, minimise
@@ -24,10 +25,12 @@ from ._row_algebra import (
 
 # Where the second step is a larger part of the first, few steps with one Hessian do not arrive.
 _SLOW = 0.1
-# Where curvatures have changed by more, the Hessian is computed anew.
+# Where curvatures have changed by more, leverages are computed anew.
 _DRIFT = 0.01
-# Newton decrement, relative to the size of F, that a minimum on the way must have.
+# Newton decrement, relative to the size of F, that a minimum on the way must have, and the most
+# steps towards it.
 _CLOSE = 1e-13
+_MOST_STEPS = 8
 
 
 @dataclass(eq=False)
@@ -100,7 +103,7 @@ class LeaveOneOut:
         return self.problem.balance.class_of[rows[0]]
 
     def _kind(self, rows, earlier=None):
-        """Prepare steps without rows; those of an earlier kind keep its inverse and M."""
+        """Prepare steps without rows; ``earlier`` is an inverse from before, and M of the rows."""
         minimum = self.minimum
         problem = self.problem
         penalty_change, balance_change = self._changes(rows)
@@ -128,7 +131,10 @@ class LeaveOneOut:
             inverse = make_inverse(minimum, weights, penalty, self._near)
             cross = self._cross(rows, inverse)
         else:
-            inverse, cross = earlier
+            near, cross = earlier
+            inverse = near
+            if not problem.implicit and not problem.loss.quadratic:
+                inverse = corrected_inverse(minimum, weights, penalty, near)
         directions = np.stack(directions)
         flat = directions.reshape(len(directions), -1)
         directions = inverse.times(flat).reshape(directions.shape)
@@ -218,8 +224,9 @@ class LeaveOneOut:
     def without(self, row):
         """Newton steps from the minimum without a row, to those without another too.
 
-        The inverse Hessian is updated by the row's part of it. Where curvatures have changed much
-        since it was computed, or steps with it do not arrive, everything is computed anew.
+        An inverse Hessian is updated by the row's part of it; it preconditions conjugate gradients
+        with the Hessian as it is now, and gives leverages. Where curvatures have changed much since
+        it was computed, or steps do not arrive, everything is computed anew.
 
         Parameters
         ----------
@@ -252,8 +259,10 @@ class LeaveOneOut:
         other._curvature = self._curvature
         kept = point.weights != 0
         change = np.abs(other._curvature_now() - self._curvature)[kept].sum()
-        if not arrived or change > _DRIFT * self._curvature[kept].sum():
+        if not arrived:
             return LeaveOneOut(minimise(self.problem, point.theta, removed, tolerance=1e-12))
+        if change > _DRIFT * self._curvature[kept].sum():
+            return LeaveOneOut(point)
         other._kinds = [other._kind(rows, (inv, cross)) for rows, inv, cross in kinds if len(rows)]
         return other
 
@@ -277,7 +286,10 @@ class LeaveOneOut:
         n_outputs, d = self.minimum.theta.shape
         phi = self.problem.design[[row]]
         curvature = self.minimum.weights[row] * self.minimum.row_curvatures[row]
-        columns = kind.inverse.times(each_output(phi, n_outputs)).T  # A^-1 Φ_j^T, (p, K)
+        inverse = kind.inverse
+        if isinstance(inverse, CorrectedInverse):
+            inverse = inverse.near
+        columns = inverse.times(each_output(phi, n_outputs)).T  # A^-1 Φ_j^T, (p, K)
         own = each_output(phi, n_outputs) @ columns  # Φ_j A^-1 Φ_j^T
         middle = gains_without(curvature[None], own[None])[0]
         if not np.isfinite(middle).all():
@@ -288,7 +300,6 @@ class LeaveOneOut:
         parts = [np.asarray(design @ block) for block in columns.reshape(n_outputs, d, n_outputs)]
         products = np.stack(parts, 1)  # Φ_i A^-1 Φ_j^T, (m, K, K)
         cross = kind.cross[stay] + np.einsum("mka,ab,mlb->mkl", products, middle, products)
-        inverse = kind.inverse
         if not isinstance(inverse, UpdatedInverse):
             inverse = UpdatedInverse(inverse)
         return rows, inverse.plus(columns, middle), cross
@@ -413,10 +424,22 @@ class LeaveOneOut:
         return values
 
 
-def _follow(point, inverse):
-    """Steps with one inverse Hessian towards a minimum, and whether they arrive."""
-    for _ in range(4):
+def corrected_inverse(point, weights, penalty, near):
+    """The inverse Hessian at a point, for weights (n,) and a penalty (d,), from one near to it."""
+    problem = point.problem
+    curvatures = weights[:, None, None] * point.row_curvatures
+    return CorrectedInverse(problem.design, curvatures, penalty, problem.gauge, near)
+
+
+def _follow(point, near):
+    """Take Newton steps towards a minimum, and say whether they arrive."""
+    problem = point.problem
+    penalty = point.penalty_scale * problem.penalty
+    inverse = near
+    for _ in range(_MOST_STEPS):
         flat = point.gradient.reshape(1, -1)
+        if not problem.loss.quadratic:
+            inverse = corrected_inverse(point, point.weights, penalty, near)
         step = inverse.times(flat)
         decrement = float((step * flat).sum())
         point = point.moved(point.theta - step.reshape(point.theta.shape))

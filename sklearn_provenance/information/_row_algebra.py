@@ -6,6 +6,7 @@ The formulas and shapes are those of ``_newton``.
 import numpy as np
 from scipy.sparse import issparse
 
+from ._conjugate import CorrectedInverse
 from ._hessians import FormedInverse
 from ._newton import LEVERAGE_ONE
 
@@ -31,6 +32,8 @@ class UpdatedInverse:
 
 def parameter_scale(inverse):
     """Return square roots of the diagonal (p,) of an inverse Hessian, or of what it is near to."""
+    if isinstance(inverse, CorrectedInverse):
+        inverse = inverse.near
     if isinstance(inverse, UpdatedInverse):
         inverse = inverse.base
     if isinstance(inverse, FormedInverse):
