@@ -8,7 +8,8 @@ with a learning rate of 0.01, momentum 0.9, batches of 64, no weight decay.
 
 `--store FOLDER` keeps models that are trained, so that the script may be stopped and started again.
 `--halves 40` trains on the first 40 halves only, once each; `--model NAME ...` and `--methods NAME
-...` measure these alone. "EK-FAC, 10 iterations" goes on by conjugate gradients.
+...` measure these alone. "EK-FAC, 10 iterations" goes on by conjugate gradients. "influence" has
+its defaults, which compute exact gradients of 5000 rows; "softmax" has that curvature.
 """
 
 import tempfile
@@ -16,7 +17,7 @@ from pathlib import Path
 
 import torch
 from _common import DEVICE, Results, load, parse, parser
-from _methods import baselines, information
+from _methods import baselines, information, sketch
 from _networks import as_inputs, logistic_regression, small_mlp, train
 
 from sklearn_provenance import InfluenceAttributor, InfoGainAttributor
@@ -36,6 +37,16 @@ def studied(models):
     compared["InfoGain, margin"] = InfoGainAttributor(models[0], measurement="margin", **every)
     compared["EK-FAC, 10 iterations"] = methods.EKFACAttributor(models[0], n_iterations=10, **every)
     compared["influence"] = InfluenceAttributor(models[0], **every)
+    compared["influence, K = 4096"] = InfluenceAttributor(models[0], features=sketch(), **every)
+    for name, ridge in (("", 1.0), (", ridge 3", 3.0)):
+        compared[f"influence, softmax{name}"] = InfluenceAttributor(
+            models[0],
+            curvature="softmax",
+            ridge=ridge,
+            features="exact",
+            memory_limit=2e10,
+            **every,
+        )
     compared.pop("TRAK")
     for n_models in (n for n in ENSEMBLES if n <= len(models)):
         for n_components in (512, 4096):

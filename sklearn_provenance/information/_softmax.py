@@ -30,6 +30,31 @@ def likelihood_gradient(logits, labels):
     return one_minus_p(logits).gather(1, labels[:, None]) * margin_gradient(logits, labels)
 
 
+def rest_of_curvature(logits, labels, signs):
+    """Compute directions v (B, C) whose v v^T is on average what curvature the margin leaves out.
+
+    The Hessian of -log p_y in the logits, diag(p) - p p^T, is the sum of p_y (1 - p_y) g g^T, with
+    the gradient g of the margin, and of (1 - p_y) (diag(q) - q q^T), where q are the probabilities
+    of the others once y is excluded. The latter is E[v v^T] for random signs s, with
+
+        v_c = (1 - p_y)^1/2 (s_c q_c^1/2 - q_c Σ_d s_d q_d^1/2),   v_y = 0.
+
+    Parameters
+    ----------
+    logits : Tensor of shape (B, C)
+        Logits.
+    labels : Tensor of shape (B,)
+        Labels y.
+    signs : Tensor of shape (B, C)
+        1 or -1; those of the labels do not matter.
+    """
+    index = labels[:, None]
+    others = logits.scatter(1, index, -torch.inf).softmax(1)  # q, (B, C)
+    parts = signs * others.sqrt()
+    directions = parts - others * parts.sum(1, keepdim=True)
+    return one_minus_p(logits).gather(1, index).sqrt() * directions
+
+
 def curvature(logits, n_outputs):
     """Compute the Hessian of -log p_y in the outputs (B, O, O), M^T (diag(p) - p p^T) M for any y.
 

@@ -24,6 +24,7 @@ from sklearn_provenance import (
 )
 from sklearn_provenance.attribution.estimators import _influence_network
 from sklearn_provenance.attribution.estimators._trak import seeds
+from sklearn_provenance.attribution.features._rest import RestOfCurvature
 from sklearn_provenance.tangent import measure
 
 X, Y = load_iris(return_X_y=True)
@@ -63,10 +64,14 @@ class Definition:
             self.labels = module(torch.as_tensor(QUERIES)).argmax(1).numpy()
         own = p[np.arange(n), Y[:n]]
         self.phi = gradients(module, X[:n], Y[:n])
+        self.rest = np.zeros((0, self.phi.shape[1]))
         self.queries = gradients(module, QUERIES, self.labels)
         norms = (self.phi**2).sum(1)
         weights = own * (1 - own)
-        if curvature == "row":  # weighted regression is that on rows times √w
+        if curvature == "softmax":
+            self.rest = self.gradients_of_rest(module, n)
+            norms = norms + (self.rest**2).sum(1) / weights  # √w is taken out below
+        if curvature != "mean":  # weighted regression is that on rows times √w
             self.residuals = (1 - own) / np.sqrt(weights)
             self.phi *= np.sqrt(weights)[:, None]
             norms *= weights
@@ -74,8 +79,20 @@ class Definition:
             self.residuals = (1 - own) / np.average(weights, weights=norms)
         self.ridge = ridge * norms.mean()
 
+    @staticmethod
+    def gradients_of_rest(module, n):
+        """Gradients along random directions of the other classes, one at a time by autograd."""
+        measurement = RestOfCurvature.drawn(Y[:n], 3)
+        found = []
+        for number, row in enumerate(torch.as_tensor(X[:n])):
+            value = measurement(module(row[None]), torch.tensor([number]))
+            parts = torch.autograd.grad(value[0], list(module.parameters()))
+            found.append(torch.cat([part.flatten() for part in parts]))
+        return torch.stack(found).numpy()
+
     def drop(self, query, rows):
-        hessian = self.phi.T @ self.phi + self.ridge * np.eye(self.phi.shape[1])
+        hessian = self.phi.T @ self.phi + self.rest.T @ self.rest
+        hessian += self.ridge * np.eye(self.phi.shape[1])
         gone = self.phi[rows]
         left = hessian - gone.T @ gone
         return self.queries[query] @ np.linalg.solve(left, gone.T @ self.residuals[rows])
@@ -92,12 +109,14 @@ def test_scores_are_drops_of_ridge_regression_on_gradients(ridge):
         np.testing.assert_allclose(drops[query], want, rtol=1e-7, atol=1e-9)
 
 
+@pytest.mark.parametrize("features", ["auto", TangentFeatures(n_components="exact")])
+@pytest.mark.parametrize("curvature", ["row", "softmax"])
 @pytest.mark.parametrize("n", [30, 60])  # fewer rows than parameters, and more
-def test_rows_have_their_own_curvature(n):
+def test_rows_have_their_own_curvature(n, curvature, features):
     module = network()
-    settings = {"curvature": "row", "candidates": "all"}
+    settings = {"curvature": curvature, "candidates": "all", "features": features}
     attributor = InfluenceAttributor(module, **settings).fit(X[:n], Y[:n])
-    definition = Definition(module, curvature="row", n=n)
+    definition = Definition(module, curvature=curvature, n=n)
     drops = attributor.attribute(QUERIES)
     exp = attributor.explain(QUERIES, k=4)
     for query in range(len(QUERIES)):
@@ -181,6 +200,27 @@ def test_sketches_of_rows_and_queries_fit_together(mlp):
     found = InfluenceAttributor(mlp, measurement="log_probability", **settings).fit(X, Y)
     rest = 1 - mlp.predict_proba(QUERIES).max(1)
     np.testing.assert_allclose(found.attribute(QUERIES), rest[:, None] * margins, rtol=1e-4)
+
+
+def test_two_classes_have_no_curvature_beside_the_margin():
+    rows, labels = X[Y < 2], Y[Y < 2]
+    found = [
+        InfluenceAttributor(network(2), curvature=curvature).fit(rows, labels).attribute(QUERIES)
+        for curvature in ("row", "softmax")
+    ]
+    np.testing.assert_array_equal(*found)
+
+
+def test_models_of_a_list_have_curvatures_of_their_own(mlp):
+    settings = {"curvature": "softmax"}
+    other = MLPClassifier((3,), max_iter=200, solver="lbfgs", alpha=0.1, random_state=1).fit(X, Y)
+    both = InfluenceAttributor([mlp, other], **settings).fit(X, Y)
+    y = both.predict(QUERIES)
+    alone = [InfluenceAttributor(model, **settings).fit(X, Y) for model in (mlp, other)]
+    want = np.mean([one.attribute(QUERIES, y) for one in alone], 0)
+    np.testing.assert_allclose(both.attribute(QUERIES, y), want, rtol=1e-5)
+    exp = both.explain(QUERIES, y, k=3)
+    np.testing.assert_array_equal(exp.indices[:, 0], np.nanargmax(want, 1))
 
 
 def test_explain_picks_the_best_row_given_those_before():
@@ -344,10 +384,15 @@ def test_gradients_of_many_parameters_over_many_rows_are_sketched(monkeypatch):
     assert InfluenceAttributor(module).fit(X, Y).features_ is None
     monkeypatch.setattr(_influence_network, "_SMALL", 20)
     monkeypatch.setattr(_influence_network, "N_COMPONENTS", 30)
+    monkeypatch.setattr(_influence_network, "KERNEL_ROWS", 50)
     attributor = InfluenceAttributor(module).fit(X, Y)
     assert attributor.features_.n_components == 30
     few = InfluenceAttributor(module).fit(X[:30], Y[:30])
     assert few.features_ is None
+    # A kernel of 40 rows is small enough, one of 40 rows and as many for other classes is not.
+    assert InfluenceAttributor(module).fit(X[:40], Y[:40]).features_ is None
+    twice = InfluenceAttributor(module, curvature="softmax").fit(X[:40], Y[:40])
+    assert twice.features_ is not None
 
 
 def test_sets_grow_until_they_are_enough(mlp):
@@ -447,8 +492,9 @@ class TestRefusals:
         regressor = MLPRegressor(
             hidden_layer_sizes=(2,), solver="lbfgs", alpha=1.0, max_iter=9999, random_state=0
         )
-        with pytest.raises(ValueError, match='curvature must be "mean" for a regressor'):
-            InfluenceAttributor(regressor, curvature="row").fit(X, X[:, 0])
+        for curvature in ("row", "softmax"):
+            with pytest.raises(ValueError, match='curvature must be "mean" for a regressor'):
+                InfluenceAttributor(regressor, curvature=curvature).fit(X, X[:, 0])
         with pytest.raises(ValueError, match='measurement must be "margin" for a regressor'):
             InfluenceAttributor(regressor, measurement=lead).fit(X, X[:, 0])
         with pytest.raises(ValueError, match="at least one model"):

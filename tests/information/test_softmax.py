@@ -1,5 +1,7 @@
 """Derivatives of softmax outputs, against autograd."""
 
+import itertools
+
 import pytest
 import torch
 
@@ -53,3 +55,19 @@ def test_hessians_of_the_loss_in_the_weights(n_classes, n_outputs, monkeypatch):
     first = _softmax.hessian(logits_of(weights)[:3], features[:3], n_outputs)
     both = _softmax.hessian(logits_of(weights)[3:], features[3:], n_outputs, first)
     torch.testing.assert_close(both, want)
+
+
+@pytest.mark.parametrize("n_classes", [2, 4])
+def test_curvature_is_that_of_the_margin_and_a_rest(n_classes):
+    """Over all signs, the squares of the directions make up what the margin's curvature lacks."""
+    logits, labels, _ = problem(n_classes)
+    p = logits.softmax(1)
+    own = p.gather(1, labels[:, None])[:, 0]
+    margins = _softmax.margin_gradient(logits, labels)
+    found = (own * (1 - own))[:, None, None] * margins[:, :, None] * margins[:, None, :]
+    patterns = list(itertools.product([-1.0, 1.0], repeat=n_classes))
+    for pattern in patterns:
+        signs = torch.tensor(pattern, dtype=torch.float64).expand(7, n_classes)
+        rest = _softmax.rest_of_curvature(logits, labels, signs)
+        found += rest[:, :, None] * rest[:, None, :] / len(patterns)
+    torch.testing.assert_close(found, _softmax.curvature(logits, n_classes))

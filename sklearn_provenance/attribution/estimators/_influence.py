@@ -74,12 +74,15 @@ class InfluenceAttributor(
         take "auto" only.
     ridge : float, default=1.0
         λ of a network's system, in units of the mean squared norm of its features (with
-        ``curvature="row"`` of each row's features times its weight). Other estimators have a
+        ``curvature="row"`` of each row's features times its weight, with "softmax" those of its
+        other classes added). Other estimators have a
         penalty of their own.
-    curvature : {"mean", "row"}, default="mean"
-        Weight p (1 - p) with which rows hold what a classifier that is a network predicts: the
-        mean for all of them, or each row's own. "row" predicts better how far different queries
-        fall; see the user guide.
+    curvature : {"mean", "row", "softmax"}, default="mean"
+        How firmly rows hold what a classifier that is a network predicts. "mean" and "row": along
+        their margins, with the mean of the weights p (1 - p) for all, or each row's own. "softmax":
+        with each row's own, and along the other classes, too, which is all of the Gauss-Newton
+        matrix. That predicts best how far different queries fall, and what single rows do, at
+        twice the cost; see the user guide.
     measurement : {"margin", "label_logit", "log_probability"} or callable, default="margin"
         What :meth:`attribute` and :meth:`explain` say the fall of, for a classifier that is a
         network: the log odds log(p / (1 - p)) of the query's label, its logit, log p, or what a
@@ -88,7 +91,8 @@ class InfluenceAttributor(
         function, and so are predictions without rows, flipping sets and ``self_influence_``.
     features : {"auto", "exact"} or TangentFeatures, default="auto"
         Gradients of a network. "exact" takes those of all parameters. "auto" does so where there
-        are 4096 rows or 1024 parameters at most, and otherwise sketches them to 4096 components.
+        are 8192 rows (with ``curvature="softmax"`` 4096) or 1024 parameters at most, and otherwise
+        sketches them to 4096 components.
     forward : callable, default=None
         ``forward(module, x)`` gives the logits of a module whose outputs are something else.
     prefit : {"auto"} or bool, default="auto"
@@ -181,7 +185,12 @@ class InfluenceAttributor(
     the working residuals r = (1 - p) / w of a classifier, where w is the mean of p (1 - p)
     over the rows, which gives drops the size of those that training again has, and r = y - f of a
     regressor. With ``curvature="row"`` each row has its own w, and φ and r are multiplied by √w in
-    u, M, H and the sum. All of that is one step: :meth:`predict_without` is then a prediction, too.
+    u, M, H and the sum. With "softmax" H has in addition (1 - p) J^T (diag(q) - q q^T) J of each
+    row, where J are the gradients of its logits and q the probabilities of the classes beside
+    its label, which sum to 1: together with w φ φ^T that is the Gauss-Newton matrix of its
+    cross-entropy. One gradient for each row, along a random direction that has this covariance,
+    stands for it, and stays in H when the row goes. All of that is one step, so that
+    :meth:`predict_without` is a prediction, too.
 
     What :meth:`explain` finds is a set: it removes the row whose removal moves the margin most,
     solves the problem without it, and goes on from there. Scores are marginal and add up to the
@@ -238,7 +247,7 @@ class InfluenceAttributor(
         "selection": [StrOptions({"greedy", "additive"})],
         "n_steps": [whole(), StrOptions({"auto"})],
         "ridge": [real(closed="neither")],
-        "curvature": [StrOptions({"mean", "row"})],
+        "curvature": [StrOptions({"mean", "row", "softmax"})],
         "measurement": [StrOptions(set(ALL_MEASUREMENTS)), callable],
         "features": [StrOptions({"auto", "exact"}), TangentFeatures],
         "forward": [callable, None],

@@ -152,10 +152,10 @@ class InfluenceFitMixin:
                 f'n_steps must be "auto" for a network, whose drops are those of one step; got '
                 f"{self.n_steps!r}"
             )
-        if self.curvature == "row" and predicts_numbers(estimator):
+        if self.curvature != "mean" and predicts_numbers(estimator):
             raise ValueError(
                 'curvature must be "mean" for a regressor, all of whose rows have the same; got '
-                '"row"'
+                f"{self.curvature!r}"
             )
         if self.measurement != "margin" and predicts_numbers(estimator):
             raise ValueError(

@@ -12,6 +12,7 @@ from ..._utils.rows import check_rows, n_rows, take_rows
 from ...tangent import TangentFeatures, measure
 from ..features import make_features
 from ..features._joined import JoinedFeatures
+from ..features._rest import RestOfCurvature
 from ..features._rows import predicted
 from ..models import adapt
 from ..rules._influence import LOG_ODDS, NUMBERS, InfluenceRule, ModelInfluence
@@ -25,6 +26,8 @@ from ._trak import seeds
 
 # Components of the sketch that takes the place of gradients of more parameters.
 N_COMPONENTS = 4096
+# Rows of a system up to which gradients are exact.
+KERNEL_ROWS = 8192
 # Parameters whose gradients are always exact: products of them are cheap.
 _SMALL = 1024
 # What rows of classes are measured by, because their loss is a function of it.
@@ -116,7 +119,12 @@ class NetworkInfluence(PointwiseAttributor):
         if module is None:
             module = model.network
         n_parameters = sum(p.numel() for p in module.parameters() if p.requires_grad)
-        if n_parameters <= _SMALL or n_train <= N_COMPONENTS:
+        n_rows = n_train
+        if self.curvature == "softmax":
+            n_rows = 2 * n_train
+        # A kernel of so many rows costs less than a sketch, and has no error.
+        fits = n_rows <= KERNEL_ROWS and 2 * 8 * n_rows**2 <= self.memory_limit
+        if n_parameters <= _SMALL or n_train <= N_COMPONENTS or fits:
             return "exact"
         return TangentFeatures(n_components=N_COMPONENTS)
 
@@ -130,10 +138,27 @@ class NetworkInfluence(PointwiseAttributor):
             unit = NUMBERS
             predictions = [predicted(part.regressor, self.training_.X) for part in parts]
             residuals = [torch.as_tensor(self._rows.labels - values) for values in predictions]
+        curvature = self.curvature
+        rests = [None] * len(parts)
+        if curvature == "softmax":
+            curvature = "row"
+            if len(self.classes_) > 2:  # of two the margin has all curvature
+                rests = self._rests(parts)
         models = [
-            ModelInfluence(self.ridge, self.curvature, r, self.memory_limit) for r in residuals
+            ModelInfluence(self.ridge, curvature, rest, r, self.memory_limit)
+            for rest, r in zip(rests, residuals, strict=True)
         ]
         return InfluenceRule(models, self.direction, self.selection, unit)
+
+    def _rests(self, parts):
+        """Gradients that make the curvature beside that of margins, for each model."""
+        inputs = [self._rows.inputs]
+        if isinstance(self._features, JoinedFeatures):
+            inputs = self._rows.inputs
+        rest = RestOfCurvature.drawn(self._rows.labels, len(self.classes_))
+        numbers = torch.arange(len(self._rows))
+        pairs = zip(parts, inputs, strict=True)
+        return [part.points_by(rest, own, numbers) for part, own in pairs]
 
     def _fit(self, X, y, sample_id):
         super()._fit(X, y, sample_id)

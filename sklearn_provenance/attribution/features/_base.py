@@ -76,6 +76,10 @@ class Features(ABC):
         """Points of training rows, where they differ from those of queries."""
         return self.points(inputs, labels)
 
+    def points_by(self, measurement, inputs, targets):
+        """Measure training rows by a callable, which gets logits and targets (n,)."""
+        raise NotImplementedError
+
     def points_at(self, inputs, labels, together):
         """Measure all rows at each of several labels, in one pass as far as memory allows.
 

@@ -66,6 +66,12 @@ class ExactFeatures(Features):
         """Points of training rows at labels (n,)."""
         return self._rows("training_points", self.rows_tangent, inputs, labels)
 
+    def points_by(self, measurement, inputs, targets):
+        """Measure training rows by a callable; see :meth:`Features.points_by`."""
+        tangent = self.tangent.measuring(measurement)
+        tangent.plan(as_rows(inputs, tangent)[0], targets)
+        return TangentRows(tangent, inputs, targets, **self.settings)
+
     def points_at(self, inputs, labels, together):
         """Measure all rows at several labels; factors share what does not depend on the label."""
         model = self.tangent

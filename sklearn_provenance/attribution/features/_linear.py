@@ -49,6 +49,10 @@ class LinearFeatures(Features):
         """Points of training rows at labels (n,)."""
         return self._points(inputs, labels, self.row_measurement or self.measurement)
 
+    def points_by(self, measurement, inputs, targets):
+        """Measure training rows by a callable; see :meth:`Features.points_by`."""
+        return self._points(inputs, targets, measurement)
+
     def feature_names(self, names):
         """Name the columns of the model's inputs."""
         return self.model.feature_names(names)

@@ -64,6 +64,12 @@ class SketchedFeatures(Features):
         """Points of training rows at labels (n,)."""
         return self._points(self.fitted, self.cache, inputs, labels)
 
+    def points_by(self, measurement, inputs, targets):
+        """Measure training rows by a callable; see :meth:`Features.points_by`."""
+        features = measured_otherwise(self.fitted, measurement, inputs, targets)
+        array = features.transform(inputs, targets)
+        return ExplicitPoints(array, targets, None, device=self.device)
+
     def _points(self, features, cache, inputs, labels):
         measured = partial(self._measured, features)
         array, labels, logits = cache("sketch", measured, inputs, labels)
@@ -122,7 +128,7 @@ class SketchedFeatures(Features):
         return self.fitted._n_features_out
 
 
-def measured_otherwise(fitted, measurement, inputs):
+def measured_otherwise(fitted, measurement, inputs, targets=None):
     """Sketch the gradients of another measurement as a fitted TangentFeatures does.
 
     Parameters
@@ -133,6 +139,8 @@ def measured_otherwise(fitted, measurement, inputs):
         The other measurement.
     inputs : object
         Rows to examine the network on.
+    targets : Tensor of shape (n,), default=None
+        Their targets; None takes the predicted classes.
 
     Returns
     -------
@@ -142,7 +150,7 @@ def measured_otherwise(fitted, measurement, inputs):
     other = copy.copy(fitted)
     other.measurement = measurement
     other.model_ = fitted.model_.measuring(measurement)
-    other.model_.plan(as_rows(inputs, other.model_)[0])
+    other.model_.plan(as_rows(inputs, other.model_)[0], targets)
     # Columns of exact gradients are those of the rows.
     columns = {layer.key for layer in fitted._active}
     other._active = [layer for layer in other.model_.layers if layer.key in columns]

@@ -25,6 +25,8 @@ class ModelInfluence(GaussianRule):
         are their own.
     curvature : {"mean", "row"}
         Whether all rows of classes have the mean of the weights w = p (1 - p), or each its own.
+    rest : points or None
+        Gradients whose squares are the curvature that those of margins do not have.
     residuals : Tensor of shape (n_rows,), default=None
         Targets less predictions; None for classes, of which it is 1 - p.
     memory_limit : float
@@ -34,10 +36,12 @@ class ModelInfluence(GaussianRule):
     name = "influence"
     needs_all_rows = True
 
-    def __init__(self, ridge, curvature, residuals, memory_limit):
+    def __init__(self, ridge, curvature, rest, residuals, memory_limit):
         super().__init__(None, memory_limit)
-        self.ridge, self.residuals = ridge, residuals
+        self.ridge = ridge
         self.curvature = curvature
+        self.rest = rest
+        self.residuals = residuals
 
     def _fit(self):
         super()._fit()
@@ -54,22 +58,53 @@ class ModelInfluence(GaussianRule):
             self.roots = weights.sqrt()
             norms = norms * weights
             residuals = residuals * self.roots
+        if self.rest is not None:
+            # Rows that fit what is predicted, and never go.
+            norms = norms + self.rest.norms().cpu()
+            residuals = torch.cat([residuals, torch.zeros_like(residuals)])
         self.ridge *= _check_scale(norms)
         if self.explicit:
-            if self.roots is None:
-                features = self.features(3)
-            else:
-                features = self.features(4)
-                features = features * self.roots.to(features.device)[:, None]
-            system = FeatureSystem(features, self.ridge, "info_loss")
+            system = FeatureSystem(self._weighted_features(), self.ridge, "info_loss")
         else:
-            self.check_kernel_fits(len(self.points))
-            kernel = self.points.inner()
-            if self.roots is not None:
-                roots = self.roots.to(kernel.device)
-                kernel.mul_(roots).mul_(roots[:, None])
-            system = KernelSystem(kernel, self.ridge, "info_loss", overwrite=True)
+            system = KernelSystem(self._weighted_kernel(), self.ridge, "info_loss", overwrite=True)
         self.system = MeanSystem(system, residuals.to(system.device))
+
+    def _weighted_features(self):
+        """Features of the rows, times the roots of their weights, and of the rest."""
+        if self.roots is None:
+            return self.features(3)
+        n_copies = 4
+        if self.rest is not None:
+            n_copies = 7
+        features = self.features(n_copies)
+        features = features * self.roots.to(features.device)[:, None]
+        if self.rest is None:
+            return features
+        return torch.cat([features, self.rest.matrix()])
+
+    def _weighted_kernel(self):
+        """Kernel of the rows, times the roots of their weights, and of the rest."""
+        self.check_kernel_fits(self.n_system_rows(len(self.points)))
+        kernel = self.points.inner()
+        if self.roots is None:
+            return kernel
+        roots = self.roots.to(kernel.device)
+        kernel.mul_(roots).mul_(roots[:, None])
+        if self.rest is None:
+            return kernel
+        n = len(kernel)
+        whole = kernel.new_empty(2 * n, 2 * n)
+        whole[:n, :n] = kernel
+        whole[:n, n:] = self.points.inner(self.rest) * roots[:, None]
+        whole[n:, :n] = whole[:n, n:].mT
+        whole[n:, n:] = self.rest.inner()
+        return whole
+
+    def n_system_rows(self, n_rows):
+        """Rows of the system that n rows make."""
+        if self.rest is None:
+            return n_rows
+        return 2 * n_rows
 
     def asked(self, queries):
         """Turn queries into what the system takes, whose rows are weighted."""
@@ -77,11 +112,14 @@ class ModelInfluence(GaussianRule):
         if self.roots is None or self.explicit:
             return found
         cross, variance = found
-        return cross * self.roots.to(cross.device), variance
+        cross = cross * self.roots.to(cross.device)
+        if self.rest is not None:
+            cross = torch.cat([cross, queries.inner(self.rest)], 1)
+        return cross, variance
 
     def own_drops(self):
         """Falls (n_rows,) of what is predicted at rows without themselves."""
-        drops = self.system.own_drops().cpu()
+        drops = self.system.own_drops().cpu()[: len(self.points)]
         if self.roots is None:
             return drops
         return drops / self.roots
@@ -155,7 +193,7 @@ class InfluenceRule(Rule):
     def check(self, n_rows, n_components, most_components):
         """Refuse rows whose kernel would not fit the budget."""
         if n_components >= min(n_rows, most_components):
-            self.models[0].check_kernel_fits(n_rows)
+            self.models[0].check_kernel_fits(self.models[0].n_system_rows(n_rows))
 
     def _fit(self):
         pairs = zip(self.models, parts_of(self.points), strict=True)
@@ -201,6 +239,12 @@ class InfluenceRule(Rule):
     def pick_greedily(self, queries, k, allowed, sign, own=None):
         """Pick k of the rows that are allowed; see :func:`pick_mean`."""
         systems = [model.system for model in self.models]
+        n_rows = len(self.points)
+        n_more = self.models[0].n_system_rows(n_rows) - n_rows
+        if n_more:
+            if allowed is None:
+                allowed = torch.ones(n_rows, dtype=torch.bool)
+            allowed = torch.nn.functional.pad(allowed, (0, n_more), value=False)
         found = pick_mean(systems, self._asked(queries), k, sign, allowed, own)
         return tuple(values.cpu() for values in found)
 
