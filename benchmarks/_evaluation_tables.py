@@ -137,7 +137,7 @@ def coreset(frame, folder):
     texts = groups.agg(["mean", "sem"]).apply(
         lambda row: plus_minus([row["mean"]], [row["sem"]], 3)[0], axis=1
     )
-    table = texts.unstack().reset_index()
+    table = texts.unstack().fillna("").reset_index()
     order = {name: place for place, name in enumerate(names)}
     return table.sort_values(
         ["balanced", "method"], key=lambda column: column.map(lambda v: order.get(v, v))
@@ -198,11 +198,15 @@ def regression_protocols(frame, folder):
 
 def scoreboard(frame, folder):
     """Mean score over seeds of each method and criterion, and what chance reaches."""
-    by_criterion = {"columns": "criterion", "sort": False}
-    scores = frame.pivot_table("score", "method", **by_criterion)
-    scores.loc["(chance)"] = frame.groupby("criterion")["chance"].mean()
-    scores.columns = [name.replace("_", " ") for name in scores.columns]
-    return scores.map("{:.2f}".format).reset_index()
+    tables = []
+    for model, lines in frame.groupby("model", sort=False):
+        scores = lines.pivot_table("score", "method", columns="criterion", sort=False)
+        scores.loc["(chance)"] = lines.groupby("criterion")["chance"].mean()
+        scores.insert(0, "model", model.replace("_", " "))
+        tables.append(scores.reset_index())
+    table = pd.concat(tables).set_index(["model", "method"])
+    table.columns = [name.replace("_", " ") for name in table.columns]
+    return table.map("{:.2f}".format).replace("nan", "").reset_index()
 
 
 TABLES = (

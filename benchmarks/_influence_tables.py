@@ -71,6 +71,14 @@ def influence_networks(frame, folder):
     return frame[[*names, "extra_peak_mb"]]
 
 
+def r2_of_falls(group):
+    """R² of predicted and realised falls, as text."""
+    realised = group["before"] - group["realised"]
+    errors = (group["predicted"] - group["realised"]) ** 2
+    r2 = 1 - errors.sum() / ((realised - realised.mean()) ** 2).sum()
+    return f"{r2:.2f}"
+
+
 def flipping_sets(frame, folder):
     """How many sets were found, how many changed the prediction, and how large they are."""
     found = frame[frame["size"] > 0]
@@ -79,6 +87,7 @@ def flipping_sets(frame, folder):
     table = frame.groupby(keys, sort=False).size().rename("queries").to_frame()
     table["sets found"] = groups.size()
     table["rows, median"] = groups["size"].median().map("{:g}".format)
+    table["R² of falls"] = groups[["before", "predicted", "realised"]].apply(r2_of_falls)
     table["share of copies that change"] = groups["flipped"].mean().map("{:.2f}".format)
     table["largest p-value"] = groups["p_value"].max().map("{:.2f}".format)
     return table.reset_index()

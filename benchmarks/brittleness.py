@@ -53,6 +53,7 @@ def methods_study(network):
         "InfoGain": InfoGainAttributor(network),
         "InfoLoss": InfoLossAttributor(network),
         "EK-FAC": methods.EKFACAttributor(network),
+        "EK-FAC, 10 iterations": methods.EKFACAttributor(network, n_iterations=10),
         "TRAK": methods.TRAKAttributor(network),
         "TRAK, K = 4096": methods.TRAKAttributor(network, n_components=4096),
         "TRAK, K = 4096, ridge 1e-6": methods.TRAKAttributor(

@@ -117,7 +117,9 @@ def test_a_certificate_says_what_training_again_does(attributor, sets):
     summary = result.summary()
     assert summary["n_sets"].item() == 3
     assert summary["significant"].item() == 1
+    assert summary["r2_falls"].item() > 0.99
     assert "3 sets" in repr(result)
+    assert "of their falls 1.000" in repr(result)
 
 
 def test_few_random_sets_say_nothing_of_significance(attributor, sets):
@@ -137,6 +139,9 @@ def test_a_certificate_is_drawn(attributor, sets):
 def test_one_set_has_no_correlation(attributor, sets):
     result = attributor.certify(QUERIES[:1], sets[:1], n_random=0)
     assert np.isnan(result.r2)
+    assert np.isnan(result.r2_falls)
+    assert repr(result).startswith("Certificate of 1 set of ")
+    assert "no R² of predicted and realised margins, which takes sets" in repr(result)
     np.testing.assert_array_equal(result.flipped, [1])
 
 

@@ -154,22 +154,22 @@ def certificate(copies, sets, compared, response):
         "p_value": p_value,
     }
     r2 = explained_variance(predicted, realised)
+    r2_falls = explained_variance(start - predicted, before - realised)
     # Fewer than 19 random sets leave no p-value of .05 to be reached.
     reachable = np.array([(is_random & (owners == query)).sum() >= 19 for query in queries])
     significant = np.where(reachable, p_value <= 0.05, np.nan)
-    summary = {"n_sets": len(queries), "r2": r2}
+    summary = {"n_sets": len(queries), "r2": r2, "r2_falls": r2_falls}
     summary |= mean_and_error("flipped", values["flipped"], 0)
     summary |= mean_and_error("significant", significant, 0)
     text = (
-        f"Certificate of {len(queries)} sets of {values['size'].min()} to {values['size'].max()} "
-        f"rows: R² of predicted and realised margins {r2:.3f}, "
+        f"Certificate of {described_sizes(values['size'])}: {described_fit(r2, r2_falls)}, "
         f"{100 * values['flipped'].mean():.0f} % of the trainings change the prediction"
     )
     if changed_before:
         # Nothing was removed, so that the change is due to the training.
         text += (
             f", but so do {100 * changed_before:.0f} % of those with all rows: the copies are not "
-            "trained as the model was that is explained"
+            "trained as the model was that is explained, or from other seeds"
         )
     return Result(
         text,
@@ -178,8 +178,24 @@ def certificate(copies, sets, compared, response):
         summary=Table({"what": ["all sets"]}, {n: np.array([v]) for n, v in summary.items()}),
         queries=queries,
         r2=r2,
+        r2_falls=r2_falls,
         **values,
     )
+
+
+def described_sizes(sizes):
+    """Say how many sets there are, and how large."""
+    if len(sizes) == 1:
+        noun = "row" if sizes[0] == 1 else "rows"
+        return f"1 set of {sizes[0]} {noun}"
+    return f"{len(sizes)} sets of {sizes.min()} to {sizes.max()} rows"
+
+
+def described_fit(r2, r2_falls):
+    """Say how well predicted and realised margins agree, as far as that is defined."""
+    if np.isnan(r2):
+        return "no R² of predicted and realised margins, which takes sets whose margins differ"
+    return f"R² of predicted and realised margins {r2:.3f}, of their falls {r2_falls:.3f}"
 
 
 class _Reader:

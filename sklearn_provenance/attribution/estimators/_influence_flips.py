@@ -166,8 +166,9 @@ class FlippingMixin:
             ``to_frame()`` has a line for each set: its query, size, the margins ``before``,
             ``predicted`` and ``realised``, the share ``flipped`` of the trainings that predict
             something else than what was explained (of a regressor: that pass the threshold), and
-            ``p_value``. ``summary()`` has one line: ``r2`` of predicted and realised margins, the
-            mean of ``flipped`` and the share of sets with a p-value of at most .05
+            ``p_value``. ``summary()`` has one line: ``r2`` of predicted and realised margins,
+            ``r2_falls`` of how far they fall from those with all rows (both are nan of a single
+            set), the mean of ``flipped`` and the share of sets with a p-value of at most .05
             (``significant``), which is nan with fewer than 19 random sets, as none can have
             it. ``plot()`` draws predicted beside realised margins. Its attributes have these names.
             The p-value is (1 + b) / (1 + n_random), where b of the random sets move the margin as
