@@ -237,6 +237,9 @@ def test_figures():
     assert display.text_[1, 0].get_text() == "-"
     assert display.text_[0, 0].get_text() == f"{result.scores[0, 0]:.2f}"
     assert [t.get_text() for t in display.ax_.get_xticklabels()] == list(criteria)
+    shades = np.array([[0.9, 0.1]])
+    table = PointsDisplay(shades, rows=["a", "b"], names=["c"], shades=shades).plot()
+    assert [text.get_color() for text in table.text_[:, 0]] == ["white", "black"]
     points = result.plot(what="subclass")
     assert isinstance(points, PointsDisplay)
     assert points.ax_.get_xlabel() == "subclass (dotted: chance)"

@@ -259,6 +259,18 @@ def test_a_search_along_a_direction_that_is_cut_short_says_what_its_set_does(mon
     assert (drops < best - 1e-3).any()
 
 
+def test_searches_along_directions_end_when_all_queries_have_their_best_set():
+    rng = np.random.default_rng(0)
+    numerators = torch.from_numpy(rng.normal(size=(100, 12)))
+    denominators = torch.from_numpy(rng.uniform(0, 1, (100, 12)))
+    problems = numerators, denominators, denominators.sum(1) + 0.05
+    together = info.most_influential_along(*problems, 4)[1]
+    alone = [
+        info.most_influential_along(*(part[[i]] for part in problems), 4)[1] for i in range(100)
+    ]
+    torch.testing.assert_close(together, torch.cat(alone))
+
+
 @pytest.mark.parametrize("denominators", [[[-0.1, 0.2]], [[0.5, 0.5]], [[0.9, 0.2]]])
 def test_what_is_left_of_a_direction_must_be_positive(denominators):
     with pytest.raises(ValueError, match="must not be negative and must add up to less than total"):
