@@ -21,7 +21,7 @@ from _common import Results, load, memory_mb, parse, parser
 from torch import nn
 
 from sklearn_provenance.evaluation import Recipe, retrain
-from sklearn_provenance.retraining._schedule import order
+from sklearn_provenance.retraining._schedule import epoch_order
 
 # Widths, data, rows left out, epochs, precision, copies
 CASES = [
@@ -61,7 +61,7 @@ def by_hand(module, X, y, masks, X_eval, recipe, device):
         network = copy.deepcopy(module).to(device)
         optimizer = torch.optim.SGD(network.parameters(), lr=0.03, momentum=0.9, weight_decay=1e-3)
         for epoch in range(recipe.max_epochs):
-            rows = order(len(X), 0, epoch)
+            rows = epoch_order(len(X), 0, epoch)
             keep = torch.from_numpy(mask[rows])
             rows = torch.from_numpy(rows)
             for batch, kept in zip(rows.split(BATCH), keep.split(BATCH), strict=True):

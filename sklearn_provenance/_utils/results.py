@@ -6,7 +6,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from .tables import Table, frame
+from .tables import Table, data_frame
 from .types import Axes, DataFrame
 
 
@@ -62,7 +62,7 @@ class Result:
         ImportError
             If pandas is missing.
         """
-        return frame(self._table.columns(), "to_frame")
+        return data_frame(self._table.columns(), "to_frame")
 
     def summary(self) -> DataFrame:
         """Return means with their standard errors, which end in ``_se``.
@@ -77,7 +77,7 @@ class Result:
         ImportError
             If pandas is missing.
         """
-        return frame(self._summary.columns(), "summary")
+        return data_frame(self._summary.columns(), "summary")
 
     def means(self, what: str | None = None) -> tuple[NDArray, NDArray]:
         """Return means as arrays.

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 
-def frame(columns, what):
+def data_frame(columns, what):
     """Make a data frame of columns, or raise an ImportError that says how to install pandas."""
     try:
         import pandas as pd

@@ -3,7 +3,7 @@
 import numpy as np
 
 from .._utils.plotting import COLORS
-from ._rows import clip, format_number
+from ._rows import format_number, shorten
 from ._targets import subtract, write_number, write_signed
 from ._views import label_namer
 
@@ -75,12 +75,12 @@ class Captions:
         width = 18
         if self.methods is not None:  # the name of the method may stand before it
             width = 36
-        words.append(clip(self.exemplar_names[query][rank], width))
+        words.append(shorten(self.exemplar_names[query][rank], width))
         return words, color
 
     def _label(self, label, width=16):
         """Write the name of a label, or the label itself where it has none."""
-        return clip(label_namer(self.label_names)(label), width)
+        return shorten(label_namer(self.label_names)(label), width)
 
     def _exemplar_number(self, query, target):
         """Write the target of an exemplar, and its difference from the query's."""

@@ -14,13 +14,13 @@ from ._targets import (
     write_number,
     write_signed,
 )
-from ._views import words
+from ._views import name_text
 from ._words import shared_parts
 
 N_SHADES = 7  # colours of targets in the style sheet
 
 
-def cards(
+def make_cards(
     views,
     explanation,
     *,
@@ -63,7 +63,7 @@ def cards(
         What the templates write.
     """
     writer = _CardWriter(views, explanation, label_name)
-    disagrees, wrong = marks(explanation, others)
+    disagrees, wrong = label_mismatches(explanation, others)
     score_name = score_text(explanation)
     written = []
     for query, name in enumerate(names):
@@ -127,7 +127,7 @@ def compared_exemplars(views, comparison, query, label_name):
         part = explanation[query]
         writer = _CardWriter(views, part, label_name)
         found[method] = CardMethod(
-            words(method), score_text(part), writer.exemplars(0, writer.parts(0))
+            name_text(method), score_text(part), writer.exemplars(0, writer.parts(0))
         )
     for of_method in found.values():
         for exemplar in of_method.exemplars:
@@ -198,8 +198,10 @@ class _CardWriter:
         written = []
         for rank, shared in enumerate(parts):  # padding stands at the end
             exemplar = _exemplar(self.explanation, query, rank, self.label_name, self.shade)
-            not_in_table = [pair for pair in shared if words(pair[0]) not in self.views.features]
-            exemplar.shared = words(shared_text(not_in_table))
+            not_in_table = [
+                pair for pair in shared if name_text(pair[0]) not in self.views.features
+            ]
+            exemplar.shared = name_text(shared_text(not_in_table))
             if self.exemplar_rows is not None:
                 exemplar.row = self.views.show(
                     self.exemplar_rows[query, rank],
@@ -211,7 +213,7 @@ class _CardWriter:
         return written
 
 
-def marks(explanation, others=None):
+def label_mismatches(explanation, others=None):
     """Return which queries have an exemplar of another label, and which another label themselves.
 
     Parameters
@@ -240,7 +242,7 @@ def marks(explanation, others=None):
 
 def score_text(explanation):
     """Write what a score is."""
-    return words(explanation.score_name) or "score"
+    return name_text(explanation.score_name) or "score"
 
 
 def _other_mark(explanation, query, other, is_wrong, wrong_word, other_is_true):
@@ -281,7 +283,7 @@ def _exemplar(explanation, query, rank, label_name, shade):
     """Write the names, the score and the label of one exemplar."""
     names = [f"row\N{NO-BREAK SPACE}{explanation.indices[query, rank]}"]
     if explanation.sample_id is not None:
-        names.append(f"id\N{NO-BREAK SPACE}{words(explanation.sample_id[query, rank])}")
+        names.append(f"id\N{NO-BREAK SPACE}{name_text(explanation.sample_id[query, rank])}")
     score = format_number(explanation.scores[query, rank])
     if "nats" in explanation.score_name:
         score += " nats"

@@ -7,7 +7,7 @@ from scipy.sparse import issparse
 
 from .._utils.arguments import check_readable, whole
 from ._contributions import check_contributions
-from ._rows import clip
+from ._rows import shorten
 from ._targets import check_targets
 
 
@@ -115,7 +115,7 @@ def check_counts(name, values, shape):
     if values.size == 0:
         values = values.astype(np.int64)  # an empty list has no integer type of its own
     if values.dtype.kind not in "iu" or (values < 0).any():
-        raise ValueError(f"{name} must be non-negative integers, got {clip(str(values), 60)}")
+        raise ValueError(f"{name} must be non-negative integers, got {shorten(str(values), 60)}")
     return values.astype(np.int64, copy=False)
 
 

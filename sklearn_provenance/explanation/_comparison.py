@@ -6,7 +6,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from .._utils.tables import frame, heads, text_table
+from .._utils.tables import data_frame, heads, text_table
 from .._utils.types import Axes, DataFrame, Path, Targets
 from ._checks import check_count
 from ._comparison_checks import check_explanations
@@ -238,7 +238,7 @@ class Comparison:
         lines["named_by"] = np.concatenate(
             [counts[name][found.indices >= 0] for name, found in self.explanations.items()]
         )
-        return frame(lines, "to_frame")
+        return data_frame(lines, "to_frame")
 
     def plot(
         self,

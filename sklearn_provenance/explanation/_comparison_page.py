@@ -2,14 +2,14 @@
 
 import numpy as np
 
-from ._cards import cards, compared_exemplars, marks
+from ._cards import compared_exemplars, label_mismatches, make_cards
 from ._map import map_section
 from ._page import page
 from ._rows import counted, format_number
 from ._sections import label_codes, target_namer
 from ._targets import are_numbers
 from ._templates import render
-from ._views import RowViews, words
+from ._views import RowViews, name_text
 
 
 def comparison_page(comparison, joined, *, title, label_names, max_features, embedding):
@@ -38,7 +38,7 @@ def comparison_page(comparison, joined, *, title, label_names, max_features, emb
     views = RowViews(joined, max_features)
     label_name = target_namer(joined, label_names)
     queries = _queries(comparison, joined, views, label_name, embedding)
-    methods = ", ".join(words(name) for name in comparison.methods)
+    methods = ", ".join(name_text(name) for name in comparison.methods)
     lead = f"{counted(comparison.n_queries, 'query', 'queries')}, explained by {methods}."
     return page(
         title,
@@ -53,7 +53,7 @@ def comparison_page(comparison, joined, *, title, label_names, max_features, emb
 
 def _agreement(comparison):
     """Write the tables of how far methods agree."""
-    names = [words(name) for name in comparison.methods]
+    names = [name_text(name) for name in comparison.methods]
     note = (
         f"Share of the first {counted(comparison.k, 'exemplar')} that two methods have in common, "
     )
@@ -77,7 +77,7 @@ def _agreement(comparison):
 
 def _queries(comparison, joined, views, label_name, embedding):
     """Write the queries, each with a list of exemplars for each method."""
-    disagrees, wrong = marks(joined, joined.true_labels)
+    disagrees, wrong = label_mismatches(joined, joined.true_labels)
     query_id = joined.query_id
     if query_id is None:
         query_id = np.arange(joined.n_queries)
@@ -90,10 +90,10 @@ def _queries(comparison, joined, views, label_name, embedding):
         places = np.argsort(np.argsort(values, kind="stable"))
         for attributes, place in zip(data, places, strict=True):
             attributes[key] = place
-    written = cards(
+    written = make_cards(
         views,
         joined,
-        names=[f"Query {words(name)}" for name in query_id],
+        names=[f"Query {name_text(name)}" for name in query_id],
         label_word="value" if are_numbers(joined) else "label",
         label_name=label_name,
         others=joined.true_labels,

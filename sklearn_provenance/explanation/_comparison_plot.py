@@ -3,7 +3,7 @@
 import numpy as np
 
 from ._plot import ExplanationDisplay, drawn_queries
-from ._rows import clip
+from ._rows import shorten
 
 SHARED = "●"  # behind the name of a row that several methods name
 
@@ -51,7 +51,7 @@ def comparison_display(comparison, queries, *, k, max_queries, true_labels, labe
             display_scores[query, column] = display.scores[query, place]
             name = display.exemplar_names[query][place]
             if joined.image_shape is None:  # lines of texts and tables have no other place for it
-                name = f"{clip(method, 14)}: {name}"
+                name = f"{shorten(method, 14)}: {name}"
             if is_shared:
                 name += f" {SHARED}"
             names[query][column] = name

@@ -4,7 +4,7 @@ from textwrap import fill
 
 import numpy as np
 
-from ._rows import as_images, clip
+from ._rows import as_images, shorten
 
 
 def image_size(display):
@@ -57,7 +57,7 @@ def draw_images(display, canvas):
                     _draw(panel, pictures[rank], limits)
                     caption_exemplar(display, panel, query, rank)
             if method and len(ranks):
-                panels[line, 1].set_ylabel(clip(method, 18), fontsize=9, parse_math=False)
+                panels[line, 1].set_ylabel(shorten(method, 18), fontsize=9, parse_math=False)
     return axes
 
 

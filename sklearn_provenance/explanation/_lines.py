@@ -7,11 +7,11 @@ import numpy as np
 from ._colors import TINTS
 from ._rows import (
     as_table,
-    cell,
-    clip,
+    cell_text,
     differing_features,
     feature_differences,
-    plain,
+    one_line,
+    shorten,
     text_of,
 )
 from ._shared_features import mark_words, together, totals
@@ -74,7 +74,7 @@ def _wrapped(display, query):
     """Return the texts of the query and of its exemplars, each as a list of lines."""
     is_exemplar = ~np.isnan(display.scores[query])
     rows = [display.queries[query]] + list(display.exemplars[query][is_exemplar])
-    texts = [plain(text_of(row)) for row in rows]
+    texts = [one_line(text_of(row)) for row in rows]
     return [
         wrap(text, _TEXT_WIDTH, max_lines=_TEXT_LINES, placeholder=" …") or [""] for text in texts
     ]
@@ -184,7 +184,7 @@ def draw_tables(display, canvas):
     if display.shared is not None:
         shared = totals((pair for pairs in display.shared for pair in pairs), names)
     columns = differing_features(differences, valid, MAX_FEATURES, shared)
-    names = [plain(names[column]) for column in columns]
+    names = [one_line(names[column]) for column in columns]
 
     colors = ScalarMappable(Normalize(-3, 3), colormaps["PuOr_r"].with_extremes(bad="0.8"))
     axes = canvas.subplots(n_queries, 1, squeeze=False)[:, 0]
@@ -200,7 +200,7 @@ def draw_tables(display, canvas):
         for column, value in enumerate(queries[query, columns]):
             _write_cell(panel, column, 0, value)
         for rank in np.flatnonzero(valid[query]):
-            bold = {plain(name) for name, _ in _shared_by(display, query, rank + 1)}
+            bold = {one_line(name) for name, _ in _shared_by(display, query, rank + 1)}
             is_dark = np.abs(shown.filled(0)[rank]) > 2
             for column, value in enumerate(exemplars[query, rank, columns]):
                 style = {}
@@ -229,7 +229,7 @@ def _label_columns(top, names):
     top.xaxis.tick_top()
     top.set_xticks(
         range(len(names)),
-        [clip(name, 20) for name in names],
+        [shorten(name, 20) for name in names],
         fontsize=8,
         rotation=35,
         ha="left",
@@ -253,10 +253,10 @@ def _legend(n_shown, n_features, has_shared):
 
 def _write_cell(panel, column, line, value, **style):
     """Write a value in a cell of a table."""
-    text = cell(value)
+    text = cell_text(value)
     size = 8
     if text.endswith("…"):  # two lines of small letters hold more
-        text = "\n".join(wrap(plain(value), 12, max_lines=2, placeholder="…"))
+        text = "\n".join(wrap(one_line(value), 12, max_lines=2, placeholder="…"))
         size = 6
     style = {"color": "k", "fontsize": size} | style
     panel.text(column, line, text, ha="center", va="center", parse_math=False, **style)

@@ -4,7 +4,7 @@ from collections import Counter
 
 import numpy as np
 
-from ._cards import N_SHADES, marks, shades
+from ._cards import N_SHADES, label_mismatches, shades
 from ._embedding import places
 from ._targets import are_numbers
 from ._templates import render
@@ -44,7 +44,7 @@ def map_section(explanation, embedding, label_name, named="exemplars"):
     colors, legend = _colors(explanation, labels, label_name)
     exemplars = np.unique(explanation.indices[explanation.indices >= 0]).tolist()
     others = [row for row in of_rows if row not in set(exemplars)]
-    _, wrong = marks(explanation, explanation.true_labels)
+    _, wrong = label_mismatches(explanation, explanation.true_labels)
     query_colors = [""] * explanation.n_queries
     if explanation.query_labels is not None:
         query_colors = [colors(label) for label in explanation.query_labels]

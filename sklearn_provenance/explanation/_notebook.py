@@ -6,11 +6,11 @@ import numpy as np
 
 from ._colors import TINTS
 from ._pictures import png
-from ._rows import clip, gather, plain
+from ._rows import gather, one_line, shorten
 from ._shared_features import mark_words, shared_text, together
 from ._templates import render
 from ._text import exemplar_text, header, query_label, query_name
-from ._views import RowViews, words
+from ._views import RowViews, name_text
 from ._words import Texts, shared_parts
 
 _LETTERS = 240  # of a text
@@ -105,9 +105,9 @@ class _Contents:
             f"{name} {cell.text}"
             for name, cell in zip(self.views.features, self.views.show(row, alt), strict=True)
         ]
-        return self.nothing | {"runs": _runs(words(", ".join(values)), ())}
+        return self.nothing | {"runs": _runs(name_text(", ".join(values)), ())}
 
 
 def _runs(text, parts):
     """Cut the beginning of a text where words have parts."""
-    return mark_words(clip(plain(text), _LETTERS), parts)
+    return mark_words(shorten(one_line(text), _LETTERS), parts)

@@ -15,13 +15,13 @@ from ._images import draw_images, image_size
 from ._lines import draw_tables, draw_texts, table_size, text_size
 from ._rows import (
     as_table,
-    clip,
     dense,
     feature_scale,
     gather,
-    plain,
+    one_line,
     row_kind,
     sample_rows,
+    shorten,
     tied_text,
 )
 from ._targets import has
@@ -198,7 +198,7 @@ class ExplanationDisplay(Captions):
             exemplar_names = [[f"row {row}" for row in rows] for rows in indices]
         else:
             exemplar_names = [
-                [f"id {plain(name)}" for name in ids] for ids in part.sample_id[:, :k]
+                [f"id {one_line(name)}" for name in ids] for ids in part.sample_id[:, :k]
             ]
         query_names = numbers
         if part.query_id is not None:
@@ -213,7 +213,7 @@ class ExplanationDisplay(Captions):
             dense(part.queries),
             gather(part.training_data, indices),
             part.scores[:, :k],
-            query_names=[f"query {clip(plain(name), 18)}" for name in query_names],
+            query_names=[f"query {shorten(one_line(name), 18)}" for name in query_names],
             exemplar_names=exemplar_names,
             query_labels=part.query_labels,
             exemplar_labels=exemplar_labels,

@@ -79,14 +79,14 @@ def format_number(value):
     return f"{value:.2g}"
 
 
-def clip(text, width, ellipsis="…"):
+def shorten(text, width, ellipsis="…"):
     """Shorten a text to a width, marking that it was shortened."""
     if len(text) <= width:
         return text
     return text[: width - len(ellipsis)] + ellipsis
 
 
-def plain(value):
+def one_line(value):
     """Write a label or an id on one line, without NumPy's scalar names."""
     return " ".join(str(as_python(value)).split())
 
@@ -95,8 +95,8 @@ def quote(value):
     """Write a label or an id for the terminal, a string in quotes, in at most 20 characters."""
     value = as_python(value)
     if isinstance(value, str):
-        return repr(clip(value, 15, "..."))[:20]
-    return clip(plain(value), 20, "...")
+        return repr(shorten(value, 15, "..."))[:20]
+    return shorten(one_line(value), 20, "...")
 
 
 def as_python(value):
@@ -278,10 +278,10 @@ def differing_features(differences, valid, n_features, shared=None):
     return np.sort(np.lexsort((-spread, -shared))[:n_features])  # the last key counts first
 
 
-def cell(value, width=8):
+def cell_text(value, width=8):
     """Write a feature's value so that it fits in a cell."""
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
-        return clip(plain(value), width)
+        return shorten(one_line(value), width)
     if 1e4 <= abs(value) < 1e7:
         return f"{value:.0f}"
     return format_number(value)

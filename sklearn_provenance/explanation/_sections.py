@@ -2,13 +2,13 @@
 
 import numpy as np
 
-from ._cards import cards, marks, score_text
+from ._cards import label_mismatches, make_cards, score_text
 from ._map import map_section
 from ._page import page
 from ._rows import counted
 from ._targets import are_numbers, has, shown_targets, write_number
 from ._templates import render
-from ._views import RowViews, label_namer, words
+from ._views import RowViews, label_namer, name_text
 
 
 def explanation_page(
@@ -23,7 +23,7 @@ def explanation_page(
     content = query_section(
         views,
         explanation,
-        names=[f"Query {words(name)}" for name in query_id],
+        names=[f"Query {name_text(name)}" for name in query_id],
         label_word="value" if are_numbers(explanation) else "label",
         label_name=target_namer(explanation, label_names),
         embedding=embedding,
@@ -41,9 +41,9 @@ def _lead(explanation):
     n_queries = counted(explanation.n_queries, "query", "queries")
     lead = f"{n_queries}, up to {counted(explanation.k, 'exemplar')} each"
     if explanation.method:
-        lead += f", named by {words(explanation.method)}"
+        lead += f", named by {name_text(explanation.method)}"
     if explanation.reason:
-        lead += f": {words(explanation.reason)}"
+        lead += f": {name_text(explanation.reason)}"
     return f"{lead}."
 
 
@@ -87,7 +87,7 @@ def query_section(
     Markup
         Content of a section.
     """
-    disagrees, wrong = marks(explanation, explanation.true_labels)
+    disagrees, wrong = label_mismatches(explanation, explanation.true_labels)
     score = score_text(explanation)
     notes = [f"Exemplars are training rows, the best first, with their {score}. "]
     if wrong.any():
@@ -116,7 +116,7 @@ def query_section(
         notes=notes,
         map=map_section(explanation, embedding, label_name),
         choices=_choices(disagrees.any(), wrong.any(), codes, explanation),
-        cards=cards(
+        cards=make_cards(
             views,
             explanation,
             names=names,

@@ -5,7 +5,7 @@ from typing import Any
 
 from numpy.typing import ArrayLike
 
-from .._utils.tables import frame
+from .._utils.tables import data_frame
 from .._utils.types import Axes, DataFrame, Path, Targets
 from ._checks import check_array, check_count
 from ._embedding import check_embedding
@@ -44,7 +44,7 @@ class ShownExplanation:
         ImportError
             If pandas is missing.
         """
-        return frame(columns(self), "to_frame")
+        return data_frame(columns(self), "to_frame")
 
     def plot(
         self,

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ._rows import cell
+from ._rows import cell_text
 
 KINDS = ("labels", "numbers")
 _NAMES = ("exemplar_labels", "query_labels", "true_labels")
@@ -131,13 +131,13 @@ def has(explanation, *names):
 
 def write_number(value):
     """Write a target."""
-    return cell(float(value))
+    return cell_text(float(value))
 
 
 def write_signed(value):
     """Write a difference of targets with its sign."""
     sign = "+" if value >= 0 else ""
-    return f"{sign}{cell(float(value))}"
+    return f"{sign}{cell_text(float(value))}"
 
 
 def shown_targets(explanation):

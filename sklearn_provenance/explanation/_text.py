@@ -2,7 +2,7 @@
 
 import textwrap
 
-from ._rows import clip, counted, format_number, plain, quote
+from ._rows import counted, format_number, one_line, quote, shorten
 from ._shared_features import shared_text
 from ._targets import are_numbers, subtract, write_number, write_signed
 from ._words import Texts, shared_parts
@@ -14,11 +14,11 @@ def header(explanation):
     """Write what an explanation holds, and what stands in the brackets behind its rows."""
     line = "Explanation"
     if explanation.method:
-        line += f" by {clip(plain(explanation.method), 40, '...')}"
+        line += f" by {shorten(one_line(explanation.method), 40, '...')}"
     line += f": {counted(explanation.n_queries, 'query', 'queries')}"
     at_most = "up to " if (explanation.indices < 0).any() else ""  # some have fewer
     line += f", {at_most}{counted(explanation.k, 'exemplar')} each"
-    line += f", {clip(plain(explanation.score_name), 45, '...')}"
+    line += f", {shorten(one_line(explanation.score_name), 45, '...')}"
     if not are_numbers(explanation) or explanation.exemplar_labels is None:
         return line
     if explanation.query_labels is None:
@@ -38,7 +38,7 @@ def write_text(explanation, n_queries):
     if explanation.n_queries > n_shown:
         lines.append(f"... {explanation.n_queries - n_shown} more queries")
     if explanation.reason:
-        lines += _wrap(f"chosen because {plain(explanation.reason)}", n_lines_of_reason)
+        lines += _wrap(f"chosen because {one_line(explanation.reason)}", n_lines_of_reason)
     return "\n".join(lines)
 
 
@@ -62,7 +62,7 @@ def _query_line(explanation, query):
         line = f"{name}{query_label(explanation, query, with_truth=False)}:  "
     n_exemplars = int((explanation.indices[query] >= 0).sum())  # padding stands at the end
     if n_exemplars == 0:
-        return clip(f"{line}{nothing}{tied}", _WIDTH, "...")
+        return shorten(f"{line}{nothing}{tied}", _WIDTH, "...")
     room = _WIDTH - len(tied)
     for rank in range(n_exemplars):
         text = exemplar_text(explanation, query, rank)
@@ -86,8 +86,8 @@ def _lines_of_words(explanation, texts, query):
     if texts.exemplars is not None:
         known["first"] = texts.exemplars[query][0]
     known["shared"] = shared_text(shared_parts(explanation, query, 0))
-    lines = [f"  {name:<7} {plain(text)}" for name, text in known.items() if text]
-    return [clip(line, _WIDTH, "...") for line in lines]
+    lines = [f"  {name:<7} {one_line(text)}" for name, text in known.items() if text]
+    return [shorten(line, _WIDTH, "...") for line in lines]
 
 
 def query_name(explanation, query):

@@ -11,16 +11,16 @@ from ._rows import (
     as_python,
     as_table,
     block_means,
-    cell,
-    clip,
+    cell_text,
     dense,
     differing_features,
     feature_differences,
     feature_scale,
     gather,
-    plain,
+    one_line,
     row_kind,
     sample_rows,
+    shorten,
     text_of,
 )
 from ._shared_features import mark_words, totals
@@ -32,15 +32,15 @@ _MAX_NAME = 200
 _MAX_TEXT = 2000
 
 
-def words(value):
+def name_text(value):
     """Write one of the user's names on one line, of bounded length."""
-    return clip(plain(value), _MAX_NAME)
+    return shorten(one_line(value), _MAX_NAME)
 
 
 def label_namer(names):
     """Return the function that writes a label: as itself, or by a mapping or sequence of names."""
     if names is None:
-        return words
+        return name_text
     if isinstance(names, str):
         raise ValueError(f"label_names must be a mapping or sequence, got the text {names!r}")
     if not isinstance(names, Mapping):
@@ -50,12 +50,12 @@ def label_namer(names):
     def name(label):
         label = as_python(label)
         if label not in names:
-            known = clip(", ".join(map(repr, names)), 80)
+            known = shorten(", ".join(map(repr, names)), 80)
             raise ValueError(
                 f"label_names must have a name for each label, got none for {label!r}, only for "
                 f"{known}"
             )
-        return words(names[label])
+        return name_text(names[label])
 
     return name
 
@@ -148,7 +148,7 @@ class RowViews:
             if shared is not None:
                 which = ", those with the largest parts, then those that differ most"
         names = feature_names(explanation, n_features)
-        self.features = [words(names[column]) for column in self._columns]
+        self.features = [name_text(names[column]) for column in self._columns]
         if len(self.features) < n_features:
             self.note += f"{len(self.features)} of {n_features} features are shown{which}."
 
@@ -185,12 +185,12 @@ class RowViews:
             values = np.reshape(row, -1)  # (n_features,)
             if differences is None:
                 differences = np.zeros(len(values))
-            shared = {words(name): write_signed(part) for name, part in parts}
+            shared = {name_text(name): write_signed(part) for name, part in parts}
             return [
                 _table_cell(values[column], differences[column])._replace(part=shared.get(name, ""))
                 for column, name in zip(self._columns, self.features, strict=True)
             ]
-        return mark_words(clip(text_of(row), _MAX_TEXT), parts)
+        return mark_words(shorten(text_of(row), _MAX_TEXT), parts)
 
     def _drawn(self, row, shrink=None):
         """Return a row as an image of bytes, whose sides are divided by a whole number."""
@@ -296,9 +296,9 @@ def _as_bytes(image, limits, shrink):
 
 def _table_cell(value, difference):
     """Write a value, marked where it differs from the query's."""
-    written = cell(value, _MAX_NAME)
+    written = cell_text(value, _MAX_NAME)
     if isinstance(value, str):
-        written = clip(value.strip(), _MAX_TEXT)
+        written = shorten(value.strip(), _MAX_TEXT)
     if np.isnan(difference):
         return Cell(f"≠\N{NO-BREAK SPACE}{written}")
     size = min(int(abs(difference)), 2)

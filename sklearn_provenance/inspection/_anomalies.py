@@ -9,7 +9,7 @@ from sklearn.utils._param_validation import StrOptions, validate_params
 from .._utils.arguments import check_numbers, whole
 from .._utils.results import Result
 from .._utils.tables import Table, text_table
-from ..explanation._rows import clip, plain
+from ..explanation._rows import one_line, shorten
 from ._debugging import SCORE_NAMES, anomaly_scores
 from ._rows_display import RowsDisplay
 from ._shared import open_classifier, pictures
@@ -141,7 +141,7 @@ class AnomalyRanking(Result):
             columns["sample_id"] = sample_id[rows]
         text = text_table(
             f"Training rows by {score_name}, the most anomalous of each class",
-            [plain(label) for label in classes],
+            [one_line(label) for label in classes],
             [f"  {', '.join(map(str, order[:5]))}" for order in orders],
         )
         super().__init__(
@@ -239,7 +239,7 @@ def row_names(rows, sample_id=None):
     """Name rows by their numbers, or by the user's identifiers of all training rows."""
     if sample_id is None:
         return [f"row {row}" for row in rows]
-    return [f"id {clip(plain(sample_id[row]), 12)}" for row in rows]
+    return [f"id {shorten(one_line(sample_id[row]), 12)}" for row in rows]
 
 
 def _count(n):

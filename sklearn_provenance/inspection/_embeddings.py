@@ -15,7 +15,7 @@ from .._utils.results import Result
 from .._utils.rows import n_rows, take_rows
 from .._utils.tables import Table, text_table
 from .._utils.types import RandomState, Rows, Targets
-from ..explanation._rows import clip, plain
+from ..explanation._rows import one_line, shorten
 from ._clusters_display import ClustersDisplay
 from ._shared import index_branch_features, open_classifier, pictures
 
@@ -233,7 +233,7 @@ def _result(*, label, rows, clusters, coordinates, distances, **others):
     }
     exemplars = others["exemplars"]
     text = text_table(
-        f"Clusters of the {len(rows)} rows of {plain(label)}: rows, exemplars",
+        f"Clusters of the {len(rows)} rows of {one_line(label)}: rows, exemplars",
         [str(number) for number in range(len(exemplars))],
         [
             f"  {size:4d}  {', '.join(str(row) for row in named if row >= 0)}"
@@ -263,8 +263,8 @@ def _figure(result):
     return ClustersDisplay(
         result.coordinates,
         result.clusters,
-        exemplar_names=[[f"{word} {clip(plain(name), 12)}" for name in row] for row in names],
+        exemplar_names=[[f"{word} {shorten(one_line(name), 12)}" for name in row] for row in names],
         exemplar_distances=result.exemplar_distances,
         exemplar_images=result.exemplar_images,
-        title=f"{clip(plain(result.label), 20)}: {_NAMES[result.embedding]} of the features",
+        title=f"{shorten(one_line(result.label), 20)}: {_NAMES[result.embedding]} of the features",
     )

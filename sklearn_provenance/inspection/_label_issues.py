@@ -33,7 +33,7 @@ _MEAN_DEVIATION = 0.7979
         "sample_id": ["array-like", None],
         "random_state": ["random_state"],
         "n_jobs": TRAINING["n_jobs"],
-        "verbose": ["boolean"],
+        "verbose": ["verbose"],
     },
     prefer_skip_nested_validation=False,
 )

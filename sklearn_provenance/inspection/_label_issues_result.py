@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from .._utils.results import Result
 from .._utils.tables import Table
-from ..explanation._rows import as_images, format_number, plain
+from ..explanation._rows import as_images, format_number, one_line
 from ._anomalies import AnomalyRanking, row_names, rows_figure
 
 
@@ -108,7 +108,7 @@ def _value(label):
     """Write a label, or a target that is a number."""
     if isinstance(label, np.floating):
         return format_number(label)
-    return plain(label)
+    return one_line(label)
 
 
 def _figure(issues, kind="auto", labels=None, n=5, image_shape=None):

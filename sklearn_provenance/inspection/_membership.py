@@ -23,7 +23,7 @@ STATISTICS = ("confidence", "entropy")
     prefer_skip_nested_validation=False,
 )
 def membership_inference(
-    classifiers: Any, X_members: Rows, X_nonmembers: Rows, *, verbose: int = 0
+    classifiers: Any, X_members: Rows, X_nonmembers: Rows, *, verbose: bool = False
 ) -> MembershipResult:
     """Tell training rows from others by how sure classifiers are of them.
 
@@ -43,7 +43,7 @@ def membership_inference(
         Rows that the classifiers were trained on; with ``index_subset``, rows in ``index_``.
     X_nonmembers : array-like of shape (n_nonmembers, ...)
         Rows that they were not trained on, from the same source.
-    verbose : int, default=0
+    verbose : bool, default=False
         Whether to show progress.
 
     Returns

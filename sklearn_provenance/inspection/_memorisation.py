@@ -56,7 +56,7 @@ def memorisation_curve(
     seeds: int | Sequence[int] | None = None,
     k: int | Sequence[int] = 5,
     n_jobs: int | None = None,
-    verbose: int = 0,
+    verbose: bool = False,
 ) -> Result:
     """Fit a provenance network over a hyperparameter, and measure what it memorises.
 
@@ -83,7 +83,7 @@ def memorisation_curve(
         Numbers of exemplars for ``majority`` and ``any``.
     n_jobs : int, default=None
         Fits at a time, in processes of their own.
-    verbose : int, default=0
+    verbose : bool, default=False
         Whether to show a progress bar.
 
     Returns

@@ -10,7 +10,7 @@ from sklearn.utils._param_validation import StrOptions, validate_params
 
 from .._utils.arguments import ROWS, check_labels, whole
 from .._utils.types import Path, Rows, Targets
-from ..explanation._cards import marks
+from ..explanation._cards import label_mismatches
 from ..explanation._embedding import check_embedding
 from ..explanation._explain import explain_by_itself, unwrap
 from ..explanation._page import Page, check_target, page, write_page
@@ -216,7 +216,7 @@ def _worst_first(explanation, y_test, by_construction, n_queries):
             keys.append(-np.abs(subtract(y_test, labels)))
             order.append("those with the largest residuals")
         else:
-            _, is_wrong = marks(explanation, y_test)
+            _, is_wrong = label_mismatches(explanation, y_test)
             keys.append(~is_wrong)
             order.append("misclassified ones")
     if labels_may_differ(explanation, by_construction):

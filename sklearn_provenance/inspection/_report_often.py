@@ -4,7 +4,7 @@ import numpy as np
 
 from ..explanation._targets import are_numbers, has, target_word
 from ..explanation._templates import Markup, render
-from ..explanation._views import words
+from ..explanation._views import name_text
 from ._report_summary import percent
 
 _MAX_LINKS = 12
@@ -72,7 +72,7 @@ def _line(views, explanation, row, place, label_name, compared):
     first = tuple(np.argwhere(names_it)[0])
     names = []
     if explanation.sample_id is not None:
-        names.append(words(explanation.sample_id[first]))
+        names.append(name_text(explanation.sample_id[first]))
     if explanation.exemplar_labels is not None:
         names.append(label_name(explanation.exemplar_labels[first]))
     n_queries = explanation.n_queries

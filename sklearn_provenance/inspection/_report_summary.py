@@ -6,10 +6,10 @@ import sys
 import numpy as np
 from sklearn.metrics import r2_score
 
-from ..explanation._rows import clip, plain
+from ..explanation._rows import one_line, shorten
 from ..explanation._targets import are_numbers, has, subtract, write_number
 from ..explanation._templates import render
-from ..explanation._views import words
+from ..explanation._views import name_text
 
 
 def summary_section(fitted, explanation, y_test, by_construction):
@@ -31,10 +31,10 @@ def summary_section(fitted, explanation, y_test, by_construction):
     Markup
         Content of the section.
     """
-    facts = {"Model": clip(plain(repr(fitted)), 1500)}
+    facts = {"Model": shorten(one_line(repr(fitted)), 1500)}
     if explanation.method:
-        facts["Method"] = words(explanation.method)
-    facts["Score"] = words(explanation.score_name)
+        facts["Method"] = name_text(explanation.method)
+    facts["Score"] = name_text(explanation.score_name)
     if explanation.training_data is not None:
         facts["Training rows"] = _training_rows(explanation.training_data)
     facts["Test rows"] = f"{explanation.n_queries}, up to {explanation.k} exemplars each"
@@ -149,7 +149,7 @@ def _seeds(fitted):
     if hasattr(fitted, "get_params"):
         params = fitted.get_params(deep=True)
     seeds = {name: value for name, value in params.items() if name.endswith("random_state")}
-    written = ", ".join(f"{name}={words(value)}" for name, value in sorted(seeds.items()))
+    written = ", ".join(f"{name}={name_text(value)}" for name, value in sorted(seeds.items()))
     return written or "no random_state among the parameters"
 
 

@@ -10,11 +10,11 @@ from .._utils.training import TrainingData
 from ..attribution._suspicion import label_disagreement, label_loss
 from ..attribution.estimators._base import BaseAttributor
 from ..explanation import Explanation
-from ..explanation._cards import cards
+from ..explanation._cards import make_cards
 from ..explanation._rows import format_number
 from ..explanation._targets import are_numbers
 from ..explanation._templates import render
-from ..explanation._views import words
+from ..explanation._views import name_text
 from ..provenance import ProvenanceClassifier
 from ._label_issues_result import LabelIssues
 
@@ -109,9 +109,9 @@ def suspicious_section(
     if known:
         predicted = _predicted(inner, others, rows)
         if inner.training_.sample_id is not None:
-            names = [f"{name}, id {words(inner.training_.sample_id[row])}"
+            names = [f"{name}, id {name_text(inner.training_.sample_id[row])}"
                      for name, row in zip(names, rows, strict=True)]  # fmt: skip
-    written = cards(
+    written = make_cards(
         views,
         _explained(rows, labels, others, explanation),
         names=names,

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from .._utils.plotting import new_canvas
 from .._utils.types import Axes
 from ..explanation._captions import MISMATCH_COLOR
-from ..explanation._rows import format_number, plain
+from ..explanation._rows import format_number, one_line
 from ._shared import draw_images
 
 _NORMAL_COLOR = "#0072B2"
@@ -199,7 +199,7 @@ class RowsDisplay:
 
 def _in_two_lines(label, width):
     """Write a label in at most two lines of a width."""
-    return "\n".join(wrap(plain(label), width, max_lines=2, placeholder="…"))
+    return "\n".join(wrap(one_line(label), width, max_lines=2, placeholder="…"))
 
 
 def _draw_end(panels, images, scores, names):

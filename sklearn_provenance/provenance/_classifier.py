@@ -164,7 +164,7 @@ default="class_conditional"
         callbacks: list | None = None,
         random_state: RandomState = None,
         warm_start: bool = False,
-        verbose: int | bool = 0,
+        verbose: bool = False,
     ) -> None:
         store_arguments(locals())
 

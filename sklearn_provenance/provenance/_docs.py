@@ -54,7 +54,7 @@ warm_start : bool, default=False
     Whether a further call of ``fit`` with the same ``X`` and ``y`` trains for ``max_epochs``
     more.""",
     "verbose": """\
-verbose : int, default=0
+verbose : bool, default=False
     Whether to show a progress bar with the accuracies and the time that is left. The default is
     silent; a training can take minutes.""",
     "n_features_in_": """\

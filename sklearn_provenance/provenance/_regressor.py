@@ -162,7 +162,7 @@ class ProvenanceRegressor(IndexBranchMixin, NumericTargets, RegressorMixin, Prov
         callbacks: list | None = None,
         random_state: RandomState = None,
         warm_start: bool = False,
-        verbose: int | bool = 0,
+        verbose: bool = False,
     ) -> None:
         store_arguments(locals())
 

@@ -156,7 +156,7 @@ class ProvenanceVAE(GenerationMixin, ClassTargets, ProvenanceEstimator):
         callbacks: list | None = None,
         random_state: RandomState = None,
         warm_start: bool = False,
-        verbose: int | bool = 0,
+        verbose: bool = False,
     ) -> None:
         store_arguments(locals())
 

@@ -161,7 +161,7 @@ def set_lr(optimizer, recipe, step, n_steps):
 
 
 @lru_cache(maxsize=16)
-def order(n_rows, seed, epoch):
+def epoch_order(n_rows, seed, epoch):
     """The permutation of all rows that an epoch follows."""
     return np.random.default_rng([seed, epoch]).permutation(n_rows)
 
@@ -190,7 +190,7 @@ def epoch_batches(mask, seed, epoch, recipe):
     ndarray of shape (n_batches, batch_size), int64
         Rows in order; -1 pads at the end of a batch. No batch is empty.
     """
-    rows = order(len(mask), seed, epoch)
+    rows = epoch_order(len(mask), seed, epoch)
     position = np.flatnonzero(mask[rows])
     batch_size = rows_per_batch(recipe, len(mask))
     rows = rows[position]
@@ -216,7 +216,7 @@ def count_steps(mask, seed, recipe):
     if len(mask) - mask.sum() < (rest or recipe.batch_size):
         return recipe.max_epochs * n_batches  # too few rows removed to empty a batch
     batches = (
-        np.flatnonzero(mask[order(len(mask), seed, epoch)]) // recipe.batch_size
+        np.flatnonzero(mask[epoch_order(len(mask), seed, epoch)]) // recipe.batch_size
         for epoch in range(recipe.max_epochs)
     )
     return sum(1 + np.count_nonzero(np.diff(batch)) for batch in batches)

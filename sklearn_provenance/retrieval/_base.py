@@ -21,7 +21,7 @@ class RowIndex(BaseEstimator):
     rows_: Any
     largest_norm_: float
 
-    _parameter_constraints = {"verbose": ["boolean"]}
+    _parameter_constraints = {"verbose": ["verbose"]}
 
     def build(self, rows: np.ndarray | torch.Tensor) -> Self:
         """Take rows to search in.

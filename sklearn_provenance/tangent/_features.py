@@ -138,7 +138,7 @@ class TangentFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         "batch_size": [whole(), StrOptions({"auto"})],
         "random_state": ["random_state"],
         "store": [str, os.PathLike, None],
-        "verbose": ["boolean"],
+        "verbose": ["verbose"],
     }
 
     def __init__(

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._utils.tables import frame
+from .._utils.tables import data_frame
 from .._utils.types import DataFrame, Path
 from ..explanation import Explanation
 from ..explanation._page import Page, check_target, page, write_page
@@ -126,7 +126,7 @@ class TokenShares:
                 line = (query, rank, int(row), place, token, share)
                 for name, value in zip(names, line, strict=True):
                     columns[name].append(value)
-        return frame(columns, "to_frame")
+        return data_frame(columns, "to_frame")
 
     def to_html(self, path: Path | None = None, *, title: str = "Tokens") -> Page:
         """Write queries beside their exemplars as a web page in which tokens are marked.

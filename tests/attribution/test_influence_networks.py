@@ -23,7 +23,7 @@ from sklearn_provenance import (
     TangentFeatures,
 )
 from sklearn_provenance.attribution.estimators import _influence_network
-from sklearn_provenance.attribution.estimators._trak import seeds
+from sklearn_provenance.attribution.estimators._trak import draw_seeds
 from sklearn_provenance.attribution.features._rest import RestOfCurvature
 from sklearn_provenance.tangent import measure
 
@@ -355,7 +355,7 @@ def test_drops_of_several_models_are_averaged(mlp):
     sketch = TangentFeatures(n_components=64, random_state=3)
     sketched = InfluenceAttributor(models, features=sketch).fit(X, Y)
     drawn = [one.random_state for one in sketched.features_]
-    assert drawn == seeds(3, 2)
+    assert drawn == draw_seeds(3, 2)
 
 
 def test_sketched_and_exact_features_nearly_agree(mlp):
@@ -367,9 +367,9 @@ def test_sketched_and_exact_features_nearly_agree(mlp):
 
 
 def test_seeds_are_drawn_from_a_generator_and_an_integer_is_the_first():
-    assert seeds(7, 3)[0] == 7
-    assert seeds(7, 3)[1:] == seeds(np.random.RandomState(7), 3)[1:]
-    assert seeds(np.random.RandomState(7), 3)[0] != 7
+    assert draw_seeds(7, 3)[0] == 7
+    assert draw_seeds(7, 3)[1:] == draw_seeds(np.random.RandomState(7), 3)[1:]
+    assert draw_seeds(np.random.RandomState(7), 3)[0] != 7
 
 
 def test_models_of_a_list_take_sketches_as_they_are_given(mlp):

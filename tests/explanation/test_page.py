@@ -26,7 +26,7 @@ from sklearn_provenance import Explanation, ProvenanceClassifier, explain
 from sklearn_provenance.explanation._colors import TINTS
 from sklearn_provenance.explanation._pictures import png
 from sklearn_provenance.explanation._templates import read, render
-from sklearn_provenance.explanation._views import words
+from sklearn_provenance.explanation._views import name_text
 
 from ..pages import ATTACKS, Page, hostile, readable
 from .test_explanation import explanations, make
@@ -57,7 +57,7 @@ KINDS = ("texts", "table", "images", "nothing")
 @st.composite
 def hostile_parts(draw):
     """Texts for every place of an explanation that can hold one."""
-    labels = draw(st.lists(hostile, min_size=3, max_size=3, unique_by=words))
+    labels = draw(st.lists(hostile, min_size=3, max_size=3, unique_by=name_text))
     texts = draw(st.lists(hostile, min_size=16, max_size=16))
     return draw(st.sampled_from(KINDS)), labels, texts
 
@@ -106,20 +106,20 @@ def test_no_text_changes_the_structure_and_every_text_comes_back(parts):
     kind, labels, texts = parts
     exp, html = page_of(kind, labels, texts)
     page = Page(html)
-    tame = Page(page_of(kind, harmless([words(label) for label in labels]), harmless(texts))[1])
+    tame = Page(page_of(kind, harmless([name_text(label) for label in labels]), harmless(texts))[1])
     assert page.structure == tame.structure
     expected = []
     for query in range(3):
-        asked = words(exp.query_labels[query])
-        expected += [asked, words(exp.query_labels[max(query, 1)])]
+        asked = name_text(exp.query_labels[query])
+        expected += [asked, name_text(exp.query_labels[max(query, 1)])]
         expected += {"texts": [texts[query]], "table": [asked]}.get(kind, [])
         for row, label in zip(exp.indices[query], exp.exemplar_labels[query], strict=True):
             if row >= 0:
-                expected += [texts[row]] * (kind == "texts") + [words(label)]
+                expected += [texts[row]] * (kind == "texts") + [name_text(label)]
     found = [text for text in page.inside("bdi") if text]
     legend = 0
     if kind != "nothing":  # the map names every label once
-        legend = len({words(label) for label in labels} - {""})
+        legend = len({name_text(label) for label in labels} - {""})
     assert found[legend:] == [readable(text) for text in expected if text]
     assert "".join(page.inside("h1")).strip() == readable(texts[13]).strip()
 

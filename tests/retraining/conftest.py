@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from sklearn_provenance.retraining._schedule import order
+from sklearn_provenance.retraining._schedule import epoch_order
 
 
 def reference(module, X, y, mask, X_eval, recipe, seed=0, loss=None):
@@ -14,7 +14,7 @@ def reference(module, X, y, mask, X_eval, recipe, seed=0, loss=None):
     module = copy.deepcopy(module).train()
     batches = []
     for epoch in range(recipe.max_epochs):
-        rows = order(len(X), seed, epoch).tolist()
+        rows = epoch_order(len(X), seed, epoch).tolist()
         if recipe.batches == "own":
             rows = [r for r in rows if mask[r]]
         size = recipe.batch_size

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from sklearn_provenance.retraining import Recipe, iter_retrain, retrain
-from sklearn_provenance.retraining._schedule import count_steps, epoch_batches, order
+from sklearn_provenance.retraining._schedule import count_steps, epoch_batches, epoch_order
 
 from ..checks import thorough
 from .conftest import (
@@ -97,7 +97,7 @@ def test_an_epoch_holds_each_row_that_is_kept_once(mask, batch_size, seed):
     mask = np.array(mask)
     whole = epoch_batches(mask | True, seed, 2, Recipe(batch_size=batch_size))
     everyone = [set(batch) - {-1} for batch in whole]
-    position = np.argsort(order(len(mask), seed, 2))
+    position = np.argsort(epoch_order(len(mask), seed, 2))
     for batches in ("common", "own"):
         recipe = Recipe(batch_size=batch_size, batches=batches, max_epochs=3)
         table = epoch_batches(mask, seed, 2, recipe)

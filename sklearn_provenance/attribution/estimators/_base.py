@@ -109,7 +109,7 @@ class BaseAttributor(SeveralModelsMixin, FitMixin, PredictMixin, BaseEstimator):
         memory: Any = None,
         memory_limit: float = MEMORY_LIMIT,
         batch_size: int | str = "auto",
-        verbose: int = 0,
+        verbose: bool = False,
     ):
         store_arguments(locals())
 

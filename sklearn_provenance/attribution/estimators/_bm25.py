@@ -97,7 +97,7 @@ class BM25Attributor(PointwiseAttributor):
         forward: Callable | None = None,
         prefit: bool | str = "auto",
         memory_limit: float = 2e9,
-        verbose: int = 0,
+        verbose: bool = False,
     ):
         store_arguments(locals())
 

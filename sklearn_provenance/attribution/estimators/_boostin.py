@@ -118,7 +118,7 @@ class BoostInAttributor(WeightedFit, PointwiseAttributor):
         prefit: bool | str = "auto",
         memory: Any = None,
         memory_limit: float = MEMORY_LIMIT,
-        verbose: int = 0,
+        verbose: bool = False,
     ):
         store_arguments(locals())
 

@@ -60,7 +60,7 @@ memory_limit : float, default=2e9
 batch_size : int or "auto", default="auto"
     Rows per pass through the network.""",
     "verbose": """\
-verbose : int, default=0
+verbose : bool, default=False
     Whether to show progress.""",
     "noise_variance": """\
 noise_variance : float or str, default="scale"

@@ -122,7 +122,7 @@ class EnsembleAttributor(PointwiseAttributor, auto_wrap_output_keys=None):
         prefit: bool | str = "auto",
         memory: Any = None,
         memory_limit: float = MEMORY_LIMIT,
-        verbose: int = 0,
+        verbose: bool = False,
     ):
         store_arguments(locals())
 

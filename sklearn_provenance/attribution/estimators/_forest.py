@@ -98,7 +98,7 @@ class ForestAttributor(WeightedFit, PointwiseAttributor):
         prefit: bool | str = "auto",
         memory: Any = None,
         memory_limit: float = MEMORY_LIMIT,
-        verbose: int = 0,
+        verbose: bool = False,
     ):
         store_arguments(locals())
 

@@ -87,7 +87,7 @@ class GaussianAttributor(BaseAttributor):
         memory: Any = None,
         memory_limit: float = MEMORY_LIMIT,
         batch_size: int | str = "auto",
-        verbose: int = 0,
+        verbose: bool = False,
     ):
         store_arguments(locals())
 

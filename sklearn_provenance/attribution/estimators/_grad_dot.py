@@ -102,7 +102,7 @@ class GradDotAttributor(PointwiseAttributor):
         memory: Any = None,
         memory_limit: float = MEMORY_LIMIT,
         batch_size: int | str = "auto",
-        verbose: int = 0,
+        verbose: bool = False,
     ):
         store_arguments(locals())
 

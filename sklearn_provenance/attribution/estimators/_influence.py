@@ -105,7 +105,7 @@ class InfluenceAttributor(
         between calls. What does not fit is computed again; a kernel that does not fit is refused.
     batch_size : int or "auto", default="auto"
         Rows per pass through a network.
-    verbose : int, default=0
+    verbose : bool, default=False
         Whether to show progress.
 
     Attributes
@@ -275,7 +275,7 @@ class InfluenceAttributor(
         memory: Any = None,
         memory_limit: float = MEMORY_LIMIT,
         batch_size: int | str = "auto",
-        verbose: int = 0,
+        verbose: bool = False,
     ):
         store_arguments(locals())
 

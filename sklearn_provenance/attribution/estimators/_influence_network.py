@@ -22,7 +22,7 @@ from ._flipping_sets import FlippingSets
 from ._influence_checks import check_classes_left, check_removed
 from ._paths import attempts, padded_paths
 from ._pointwise import PointwiseAttributor
-from ._trak import seeds
+from ._trak import draw_seeds
 
 # Components of the sketch that takes the place of gradients of more parameters.
 N_COMPONENTS = 4096
@@ -89,7 +89,7 @@ class NetworkInfluence(PointwiseAttributor):
         if isinstance(self.features, TangentFeatures):
             # Independent sketches, whose errors the mean makes smaller.
             params = self.features.get_params(deep=False)
-            drawn = seeds(params["random_state"], len(kinds))
+            drawn = draw_seeds(params["random_state"], len(kinds))
             kinds = [TangentFeatures(**params | {"random_state": seed}) for seed in drawn]
         features = []
         inputs = []

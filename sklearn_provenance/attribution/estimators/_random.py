@@ -74,7 +74,7 @@ class RandomAttributor(PointwiseAttributor, auto_wrap_output_keys=None):
         candidates: str = "auto",
         forward: Callable | None = None,
         prefit: bool | str = "auto",
-        verbose: int = 0,
+        verbose: bool = False,
     ):
         store_arguments(locals())
 

@@ -134,7 +134,7 @@ class TRAKAttributor(PointwiseAttributor):
         memory: Any = None,
         memory_limit: float = MEMORY_LIMIT,
         batch_size: int | str = "auto",
-        verbose: int = 0,
+        verbose: bool = False,
     ):
         store_arguments(locals())
 
@@ -164,7 +164,7 @@ class TRAKAttributor(PointwiseAttributor):
             )
         features = []
         inputs = []
-        for model, seed in zip(models, seeds(template.random_state, len(models)), strict=True):
+        for model, seed in zip(models, draw_seeds(template.random_state, len(models)), strict=True):
             sketch = TangentFeatures(**template.get_params(deep=False) | {"random_state": seed})
             fitted = self._fitted_model(model)
             measured = {} if fitted.network is not None else {"measurement": "margin"}
@@ -193,7 +193,7 @@ class TRAKAttributor(PointwiseAttributor):
         self.ridge_ = self._rule_at(None, everything=True).ridges
 
 
-def seeds(random_state, n):
+def draw_seeds(random_state, n):
     """Draw seeds of n sketches; an int is itself the first."""
     drawn = check_random_state(random_state).randint(np.iinfo(np.int32).max, size=n).tolist()
     if isinstance(random_state, numbers.Integral):

@@ -14,7 +14,7 @@ class Settings:
     ntk_parameterization: bool | float = False
     parameters: str | type | Sequence = "auto"
     batch_size: int | str = "auto"
-    verbose: int = 0
+    verbose: bool = False
     memory: object = None
     memory_limit: float = 0
     probe: Callable | None = None  # inputs of a few rows, where a store holds what is made of rows

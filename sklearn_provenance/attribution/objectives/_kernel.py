@@ -19,7 +19,7 @@ from ._base import (
     row_weights,
 )
 from ._design import KernelDesign
-from ._linear import marks, positive_classes
+from ._linear import class_indicator, positive_classes
 from ._responses import Prediction, decisions
 
 KERNEL = "the kernel and its parameters are held fixed"
@@ -149,7 +149,7 @@ def _latent(process, X, labels, positive):
         X,
         kernel,
         lambda pivots: kernel(pivots, process.X_train_) @ gradient,
-        targets=marks(labels, positive),
+        targets=class_indicator(labels, positive),
         loss=LogisticLoss(),
         weights=np.ones(len(X)),
         class_of=labels,

@@ -162,6 +162,6 @@ def signs(labels, positive=1):
     return np.where(labels == positive, 1.0, -1.0)[:, None]
 
 
-def marks(labels, positive=1):
+def class_indicator(labels, positive=1):
     """Return targets (n, 1): 1 for rows of a class, 0 for others."""
     return (labels == positive).astype(np.float64)[:, None]

@@ -6,7 +6,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from ...information._losses import LogisticLoss, MultinomialLoss
 from ._base import Objective, Validated, assuming, label_positions, objective, row_weights
-from ._linear import Fitted, linear_part, marks, weighted_classes
+from ._linear import Fitted, class_indicator, linear_part, weighted_classes
 from ._responses import BinaryLogit, Softmax
 
 ACTIVE_SET = "coefficients that the L1 penalty holds at 0 stay there, the signs of others are fixed"
@@ -83,7 +83,7 @@ def _objective(estimator, X, y, sample_weight, strength, l1_ratio):
         fitted = Fitted.of(estimator, estimator.intercept_scaling, free=False)
     if binary:
         loss = LogisticLoss()
-        targets = marks(labels)
+        targets = class_indicator(labels)
         response = BinaryLogit()
     else:
         loss = MultinomialLoss()

@@ -189,7 +189,7 @@ class RowByRow:
         Rows for which the problems may be solved to the end, where steps do not arrive.
     memory_limit : float
         Bytes, of which half may be kept.
-    verbose : int
+    verbose : bool
         Whether to show progress.
     """
 

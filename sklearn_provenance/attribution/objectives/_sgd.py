@@ -13,7 +13,14 @@ from ...information._losses import (
     SquaredLoss,
 )
 from ._base import Objective, Validated, label_positions, objective, row_weights
-from ._linear import Fitted, linear_part, marks, problems_of_classes, signs, weighted_classes
+from ._linear import (
+    Fitted,
+    class_indicator,
+    linear_part,
+    problems_of_classes,
+    signs,
+    weighted_classes,
+)
 from ._one_vs_rest import one_vs_rest
 from ._responses import BinaryDecision, BinaryLogit, Prediction
 
@@ -49,7 +56,7 @@ def _(estimator, X, y, sample_weight=None):
     check_is_fitted(estimator)
     loss = _loss(estimator)
     if estimator.loss == "log_loss":
-        target_of = marks
+        target_of = class_indicator
         response = BinaryLogit()
     else:
         target_of = signs
