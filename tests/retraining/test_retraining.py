@@ -115,6 +115,12 @@ def test_an_epoch_holds_each_row_that_is_kept_once(mask, batch_size, seed):
             assert (table[:-1] >= 0).all()
 
 
+def test_each_seed_and_epoch_has_an_order_of_its_own():
+    orders = [tuple(epoch_order(40, seed, epoch)) for seed in (0, 1) for epoch in (0, 1)]
+    assert len(set(orders)) == 4
+    assert all(sorted(order) == list(range(40)) for order in orders)
+
+
 @pytest.mark.parametrize(
     ("make", "reason"),
     [
