@@ -222,7 +222,7 @@ def scoreboard(
 
 
 def _check_criteria(criteria):
-    """Options of each criterion by its name, in the order of the register."""
+    """Return the options of each criterion by its name, in the order of the register."""
     if criteria is None:
         criteria = _ORDER
     if not isinstance(criteria, Mapping):
@@ -242,7 +242,7 @@ _ORDER = [*_FIRST, *sorted(set(CRITERIA) - set(_FIRST))]
 
 
 def _kept_cells(store, task, options, methods):
-    """Cells, and the key of each criterion and method; keys are None where nothing is kept."""
+    """Return cells, and the key of each criterion and method; no keys where nothing is kept."""
     if store is None:
         return Cells(None), {}
     data = [task.X, task.y, task.X_queries, task.y_queries, task.truth]
@@ -261,7 +261,7 @@ def _kept_cells(store, task, options, methods):
 
 
 def _measure(criterion, options, task, methods, cells, keys, bar):
-    """Cells of all methods by one criterion; nothing is trained where all are known."""
+    """Return the cells of all methods by one criterion; nothing is trained if all are known."""
     found = []
     measure = None
     for method in methods:

@@ -28,11 +28,11 @@ def as_result(task, methods, rows):
     """
     names = tuple(method.name for method in methods)
     criteria = {name: CRITERIA[name] for name in rows}
-    scores = np.array([[cell.score for cell in row] for row in rows.values()]).T
-    errors = np.array([[cell.standard_error for cell in row] for row in rows.values()]).T
-    # It is the same for all methods that were measured.
-    chance = np.array([np.fmax.reduce([cell.chance for cell in row]) for row in rows.values()])
-    counts = np.array([[np.isfinite(cell.values).sum() for cell in r] for r in rows.values()]).T
+    scores = _array(rows, lambda cell: cell.score)  # (n_methods, n_criteria)
+    errors = _array(rows, lambda cell: cell.standard_error)
+    counts = _array(rows, lambda cell: np.isfinite(cell.values).sum())
+    # It is the same for all methods that were measured, and nan for others.
+    chance = np.fmax.reduce(_array(rows, lambda cell: cell.chance))  # (n_criteria,)
     reasons = {}
     values = {}
     for criterion, row in rows.items():
@@ -43,23 +43,20 @@ def as_result(task, methods, rows):
                 reasons[names[i], criterion] = cell.reason
             else:
                 values[criterion][i] = cell.values
-    of_criteria = {
-        field: np.array([getattr(c, field) for c in criteria.values()])
-        for field in ("lowest", "highest", "best", "definition")
-    }
-    why = [[reasons.get((name, c), "") for c in criteria] for name in names]
-    lines = {"score": scores, "score_se": errors, "n": counts, "chance": chance}
-    wide = {}
+    columns = {"score": scores, "score_se": errors, "n": counts, "chance": chance}
+    for field in ("lowest", "highest", "best", "definition"):
+        columns[field] = np.array([getattr(criterion, field) for criterion in criteria.values()])
+    columns["reason"] = np.array(
+        [[reasons.get((name, criterion), "") for criterion in criteria] for name in names]
+    )
+    summary = {}
     for i, criterion in enumerate(criteria):
-        wide |= {criterion: scores[:, i], f"{criterion}_se": errors[:, i]}
+        summary |= {criterion: scores[:, i], f"{criterion}_se": errors[:, i]}
     return Result(
         _text(task, names, list(criteria), scores, chance, reasons),
-        Table(
-            {"method": names, "criterion": tuple(criteria)},
-            lines | of_criteria | {"reason": np.array(why)},
-        ),
+        Table({"method": names, "criterion": tuple(criteria)}, columns),
         _figure,
-        summary=Table({"method": names}, wide),
+        summary=Table({"method": names}, summary),
         methods=names,
         criteria=criteria,
         scores=scores,
@@ -70,18 +67,25 @@ def as_result(task, methods, rows):
     )
 
 
+def _array(rows, number):
+    """Compute a number of each cell, as an array (n_methods, n_criteria)."""
+    return np.array([[number(cell) for cell in row] for row in rows.values()]).T
+
+
 def _text(task, names, criteria, scores, chance, reasons):
-    """A line for each method, one for chance, and the reasons of what was not measured."""
-    best = [CRITERIA[c].best for c in criteria]
+    """Write a line for each method, one for chance, and why something was not measured."""
+    best = [CRITERIA[criterion].best for criterion in criteria]
     lines = dict(zip(names, scores, strict=True)) | {"(chance)": chance, "(best)": best}
-    widths = [max(len(c), 6) + 2 for c in criteria]
+    widths = [max(len(criterion), 6) + 2 for criterion in criteria]
     left = max(map(len, lines))
-    head = "".join(f"{c:>{w}}" for c, w in zip(criteria, widths, strict=True))
+    head = "".join(f"{name:>{width}}" for name, width in zip(criteria, widths, strict=True))
     text = [f"Scoreboard, {len(task.y)} rows, {_num_samples(task.X_queries)} queries"]
     text.append(" " * left + head)
     for name, line in lines.items():
-        cells = "".join(f"{short_number(v):>{w}}" for v, w in zip(line, widths, strict=True))
-        text.append(f"{name:<{left}}{cells}")
+        cells = [
+            f"{short_number(value):>{width}}" for value, width in zip(line, widths, strict=True)
+        ]
+        text.append(f"{name:<{left}}{''.join(cells)}")
     if reasons:
         text.append("Not measured:")
         text += [f"  {line}" for line in _reasons(names, criteria, reasons)]
@@ -89,7 +93,7 @@ def _text(task, names, criteria, scores, chance, reasons):
 
 
 def _reasons(names, criteria, reasons):
-    """A line for each reason, and whom it concerns."""
+    """Yield a line for each reason, with the methods that it concerns."""
     for criterion in criteria:
         concerned = {}
         for name in names:
@@ -129,7 +133,7 @@ def relative_quality(scores, chance, best, highest):
 
 
 def _figure(result, what=None, **style):
-    """The table of all scores, or the points of one criterion.
+    """Draw the table of all scores, or the points of one criterion.
 
     Parameters
     ----------

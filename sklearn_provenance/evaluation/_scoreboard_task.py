@@ -83,7 +83,7 @@ def make_task(attributors, data, model, truth, seed, training, retraining):
 
 
 def _check_truth(masks, margins, n_rows, n_queries):
-    """Masks and margins (n_masks, n_queries), the mean over repetitions."""
+    """Return masks, and margins (n_masks, n_queries) as means over repetitions."""
     masks = check_masks(masks, n_rows)
     margins = np.asarray(margins, dtype=np.float64)
     if margins.ndim == 3:
@@ -92,7 +92,7 @@ def _check_truth(masks, margins, n_rows, n_queries):
 
 
 def _common_model(attributors):
-    """The estimator that all attributors explain, to be trained again."""
+    """Return the estimator that all attributors explain, to be trained again."""
     models = [
         without_frozen(attributor.estimator)
         for attributor in attributors.values()

@@ -129,7 +129,7 @@ class Recipe:
 
 
 def build_optimizer(recipe, parameters):
-    """An optimiser of the recipe.
+    """Make an optimiser of the recipe.
 
     Both work element by element, so that stacked copies do not notice each other.
     """
@@ -140,7 +140,7 @@ def build_optimizer(recipe, parameters):
 
 
 def row_losses(recipe, logits, y):
-    """Loss of each row, shape (B,)."""
+    """Compute the loss of each row, (B,)."""
     if recipe.loss is None:
         return nn.functional.cross_entropy(logits, y, reduction="none")
     if recipe.predicts_numbers:
@@ -162,17 +162,17 @@ def set_lr(optimizer, recipe, step, n_steps):
 
 @lru_cache(maxsize=16)
 def epoch_order(n_rows, seed, epoch):
-    """The permutation of all rows that an epoch follows."""
+    """Draw the permutation of all rows that an epoch follows."""
     return np.random.default_rng([seed, epoch]).permutation(n_rows)
 
 
 def rows_per_batch(recipe, n_rows):
-    """Rows of the largest batch that there can be."""
+    """Return the size of the largest batch that there can be."""
     return min(recipe.batch_size, n_rows)
 
 
 def epoch_batches(mask, seed, epoch, recipe):
-    """Rows of each batch of an epoch of one copy.
+    """List the rows of each batch of an epoch of one copy.
 
     Parameters
     ----------
@@ -208,7 +208,7 @@ def epoch_batches(mask, seed, epoch, recipe):
 
 
 def count_steps(mask, seed, recipe):
-    """Steps that a copy takes in all."""
+    """Count the steps that a copy takes in all."""
     if recipe.batches == "own":
         return recipe.max_epochs * -(-int(mask.sum()) // recipe.batch_size)
     full, rest = divmod(len(mask), recipe.batch_size)
@@ -223,7 +223,7 @@ def count_steps(mask, seed, recipe):
 
 
 def form_groups(masks, seeds, pending, size, recipe):
-    """Copies that are trained together.
+    """Divide copies into groups that are trained together.
 
     Parameters
     ----------
@@ -258,7 +258,7 @@ def form_groups(masks, seeds, pending, size, recipe):
 
 
 def group_batches(masks, seeds, recipe, block=64):
-    """Batches of several copies, side by side.
+    """Yield batches of several copies, side by side.
 
     Parameters
     ----------
@@ -295,7 +295,7 @@ def group_batches(masks, seeds, recipe, block=64):
 
 
 def check_masks(masks, n_rows):
-    """Masks as an array of bool (n_copies, n_rows)."""
+    """Return masks as an array of bool (n_copies, n_rows), each of which keeps a row or more."""
     check_readable(masks, "masks")
     try:
         masks = np.asarray(masks)
@@ -315,7 +315,7 @@ def check_masks(masks, n_rows):
 
 
 def check_seeds(seeds, n_copies):
-    """Seeds as a list, or None."""
+    """Return seeds as a list, or None."""
     if seeds is None:
         return None
     seeds = np.asarray(seeds)

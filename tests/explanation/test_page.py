@@ -567,7 +567,7 @@ def test_no_template_turns_escaping_off(path):
 
 
 def test_templates_want_every_name():
-    with pytest.raises(UndefinedError, match="'has_words' is undefined"):
+    with pytest.raises(UndefinedError, match="'tints' is undefined"):
         render("notebook.html", heads=[], lines=[], hidden="")
     with pytest.raises(TemplateNotFound, match=r"other\.html"):
         render("other.html")

@@ -65,15 +65,15 @@ class Features(ABC):
     coverage = None
 
     def inputs(self, X):
-        """What :meth:`points` takes for the rows of X: what the model does."""
+        """Turn rows of X into what :meth:`points` takes, which is what the model takes."""
         return self.model.inputs(X)
 
     @abstractmethod
     def points(self, inputs, labels=None):
-        """Points of rows at labels (n,); None takes the predicted ones."""
+        """Measure rows at labels (n,); None takes the predicted ones."""
 
     def training_points(self, inputs, labels):
-        """Points of training rows, where they differ from those of queries."""
+        """Measure training rows, whose points may differ from those of queries."""
         return self.points(inputs, labels)
 
     def points_by(self, measurement, inputs, targets):
@@ -108,15 +108,15 @@ class Features(ABC):
             left = left[len(found) :]
 
     def query(self, X, labels=None):
-        """Points of queries as the user gives them."""
+        """Measure queries as the user gives them."""
         return self.points(self.inputs(X), labels)
 
     def predict(self, X):
-        """Labels that the model predicts."""
+        """Predict labels by the model."""
         return self.model.predict(X)
 
     def probabilities(self, X, inputs):
-        """Probabilities (n, n_classes) of classes for rows X, of which ``inputs`` were made."""
+        """Compute probabilities (n, n_classes) of rows X, of which ``inputs`` were made."""
         if self.model.module is None:
             return np.asarray(self.model.estimator.predict_proba(X), dtype=np.float64)
         return self.model.probabilities(inputs)
@@ -149,21 +149,21 @@ class Features(ABC):
         return [self.model]
 
     def n_bytes(self, inputs):
-        """Bytes that points of rows take as long as they are there, beside the inputs."""
+        """Count the bytes that points of rows take beside the inputs."""
         return 0
 
     def mean_norm(self, inputs, labels):
-        """Mean squared norm of φ of training rows whose points are not wanted."""
+        """Compute the mean squared norm of φ of training rows whose points are not wanted."""
         return self.training_points(inputs, labels).norms().mean().item()
 
     def components(self, inputs):
-        """Columns of φ, and how many pay to be multiplied out whatever the number of rows."""
+        """Count the columns of φ, and how many pay to be multiplied out for any number of rows."""
         return self.n_features_out(inputs), math.inf
 
     @abstractmethod
     def n_features_out(self, inputs):
-        """Columns of :meth:`transform`."""
+        """Count the columns of :meth:`transform`."""
 
     def transform(self, X):
-        """Features (n, n_features_out) of X at the predicted labels."""
+        """Compute features (n, n_features_out) of X at the predicted labels."""
         return self.query(X).matrix().cpu().numpy()

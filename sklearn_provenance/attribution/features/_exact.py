@@ -59,11 +59,11 @@ class ExactFeatures(Features):
         return self
 
     def points(self, inputs, labels=None):
-        """Points of rows at labels (n,); None takes the predicted ones, in the same pass."""
+        """Measure rows at labels (n,); None takes the predicted ones, in the same pass."""
         return self._rows("points", self.tangent, inputs, labels)
 
     def training_points(self, inputs, labels):
-        """Points of training rows at labels (n,)."""
+        """Measure training rows at labels (n,)."""
         return self._rows("training_points", self.rows_tangent, inputs, labels)
 
     def points_by(self, measurement, inputs, targets):
@@ -109,15 +109,15 @@ class ExactFeatures(Features):
         return RememberedRows(tangent, self.cache, kind, inputs, labels, **self.settings)
 
     def mean_norm(self, inputs, labels):
-        """Mean squared norm of some training rows, see :func:`some_rows`."""
+        """Compute the mean squared norm of some training rows, see :func:`some_rows`."""
         return super().mean_norm(*some_rows(inputs, labels))
 
     def components(self, inputs):
-        """Parameters with influence, and how many pay to be multiplied out."""
+        """Count the parameters with influence, and how many pay to be multiplied out."""
         return self.tangent.n_components, TangentRows.most_components
 
     def n_features_out(self, inputs):
-        """Parameters with influence; an error where there are too many for a Jacobian."""
+        """Count the parameters with influence; raise if there are too many for a Jacobian."""
         n_parameters = sum(p.numel() for p in self.tangent.weights.values())
         if n_parameters > DENSE_LIMIT:
             raise ValueError(
@@ -127,7 +127,7 @@ class ExactFeatures(Features):
         return self.tangent.n_components
 
     def transform(self, X):
-        """The Jacobian (n, n_components) at the predicted labels, in the network's precision."""
+        """Compute the Jacobian (n, n_components) at the predicted labels, in the network's type."""
         self.n_features_out(None)
         dtype = np.float32
         if self.tangent.dtype == torch.float64:

@@ -42,11 +42,11 @@ class LinearFeatures(Features):
         )
 
     def points(self, inputs, labels=None):
-        """Points of rows at labels (n,); None takes the predicted ones."""
+        """Measure rows at labels (n,); None takes the predicted ones."""
         return self._points(inputs, labels, self.measurement)
 
     def training_points(self, inputs, labels):
-        """Points of training rows at labels (n,)."""
+        """Measure training rows at labels (n,)."""
         return self._points(inputs, labels, self.row_measurement or self.measurement)
 
     def points_by(self, measurement, inputs, targets):
@@ -67,11 +67,11 @@ class LinearFeatures(Features):
         return OuterPoints(inputs, gradient, self.x_scale, bias, labels, logits)
 
     def n_features_out(self, inputs):
-        """Coefficients and intercepts."""
+        """Count coefficients and intercepts."""
         return self.head.n_weights
 
     def components(self, inputs):
-        """Weights, and how many pay to be multiplied out."""
+        """Count the weights, and how many pay to be multiplied out."""
         return self.head.n_weights, OuterPoints.most_components
 
 
