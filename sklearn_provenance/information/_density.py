@@ -194,16 +194,54 @@ def density_system_features(
     targets, query_targets = _check_targets(
         targets, query_targets, len(features), len(query_features)
     )
-    n_targets = targets.numel()
-    n_features = features.shape[1]
     scale = _mean_diagonal(features.square().sum(1)) ** 0.5
+    n_targets = targets.numel()
     features = features / scale
+    if len(features) > 2 * (features.shape[1] + targets.shape[1]):
+        features, targets = _in_fewer_rows([(features, targets)])
+    return _from_features(features, targets, query_features / scale, query_targets, n_targets)
+
+
+def density_system_blocks(points, targets, query_features, query_targets):
+    """Prepare the density as :func:`density_system_features`, from rows that are read in blocks.
+
+    Parameters
+    ----------
+    points : points
+        Training rows, which know ``len()``, ``norms()`` and ``_numbered_blocks()``: slices of rows
+        and their features in double precision.
+    targets, query_features, query_targets : Tensor
+        As in :func:`density_system_features`.
+
+    Returns
+    -------
+    system : DensitySystem
+        As :func:`density_system_features`.
+    """
+    targets, query_targets = _check_targets(
+        targets, query_targets, len(points), len(query_features)
+    )
+    scale = _mean_diagonal(points.norms()) ** 0.5
+    blocks = ((block / scale, targets[rows]) for rows, block in points._numbered_blocks())
+    features, reduced = _in_fewer_rows(blocks)
     query_features = query_features / scale
-    if len(features) > 2 * (n_features + targets.shape[1]):
-        # R of [Φ T] has the same residual norms as Φ and T, in far fewer rows.
-        joint = torch.linalg.qr(torch.cat([features, targets], 1), mode="r").R
-        features = joint[:, :n_features]
-        targets = joint[:, n_features:]
+    return _from_features(features, reduced, query_features, query_targets, targets.numel())
+
+
+def _in_fewer_rows(blocks):
+    """Replace Φ and T by R of [Φ T], which has the same residual norms in far fewer rows."""
+    joint = None
+    for features, targets in blocks:
+        both = torch.cat([features, targets], 1)
+        if joint is not None:
+            both = torch.cat([joint, both])
+        joint = torch.linalg.qr(both, mode="r").R
+    n_features = features.shape[1]
+    return joint[:, :n_features], joint[:, n_features:]
+
+
+def _from_features(features, targets, query_features, query_targets, n_targets):
+    """Make the system of scaled features and centred targets."""
     values, vectors = torch.linalg.eigh(features.mT @ features)
     return DensitySystem(
         values=values.clamp_(min=0.0),

@@ -11,13 +11,15 @@ from sklearn.utils._param_validation import HasMethods, StrOptions
 from sklearn.utils.validation import column_or_1d
 
 from ..._utils.arguments import check_flag, check_readable, real, store_arguments
-from ..._utils.kept import MEMORY_LIMIT
+from ..._utils.kept import MEMORY_LIMIT, check_fits
 from ..._utils.labels import equal_shares, positions
 from ..._utils.rows import as_given, check_rows, n_rows
 from ..._utils.types import Rows, Targets
 from ...information import density_system, density_system_features
+from ...information._density import density_system_blocks
 from ...tangent._cache import Cache
 from ...tangent._outputs import MEASUREMENTS
+from ...tangent._points import ExplicitPoints
 from ..features import make_features
 from ..models import adapt, measured_model
 from ._base import PARAMETERS, BaseAttributor
@@ -306,7 +308,7 @@ class GaussianAttributor(BaseAttributor):
         points, _ = self._rows.at(label)
 
         def make(*_):  # the cache passes the arguments that identify the result
-            return density_of(points, targets, queries, held_out)
+            return density_of(points, targets, queries, held_out, self.memory_limit)
 
         if self.memory is None:
             system, scale = make()
@@ -323,13 +325,27 @@ def one_hot(labels, classes):
     return torch.as_tensor((labels[:, None] == classes).astype(np.float64))
 
 
-def density_of(points, targets, queries, query_targets):
+# Matrices of the size of the kernel, or of the features, that their decompositions take.
+_COPIES = 5
+
+
+def density_of(points, targets, queries, query_targets, memory_limit):
     """Make the density of held-out targets for any σ², and the mean kernel diagonal."""
+    n_train = len(points)
     # With fewer features than rows, the features themselves cost less than the kernel.
-    if points.n_components < min(len(points), points.most_components):
+    if points.n_components < min(n_train, points.most_components):
+        is_large = 8 * _COPIES * n_train * points.n_components > memory_limit
+        if is_large and isinstance(points, ExplicitPoints):
+            targets, query_targets = (part.to(points.device) for part in (targets, query_targets))
+            system = density_system_blocks(points, targets, queries.matrix(), query_targets)
+            return system, points.norms().mean()
         phi = points.matrix()  # (n_train, n_components)
         system = density_system_features(phi, targets, queries.matrix(), query_targets)
         return system, phi.square().sum(1).mean()
+    needed = 8 * _COPIES * n_train**2
+    what = f"the eigenvectors of the kernel of {n_train} rows take"
+    advice = "pass features=TangentFeatures(n_components=512), or score with fewer training rows"
+    check_fits(needed, what, memory_limit, advice)
     kernel = points.inner()  # (n_train, n_train)
     cross = queries.inner(points)  # (n_queries, n_train)
     device = kernel.device

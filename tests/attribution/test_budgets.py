@@ -1,0 +1,95 @@
+"""Whatever is asked of an attributor, it keeps to memory_limit or says that it cannot."""
+
+import json
+import os
+
+import pytest
+
+PEAKS = """
+import ctypes, json, sys
+libc = ctypes.CDLL(None)  # freed arrays go back to the system at once
+assert libc.mallopt(-3, 65536) and libc.mallopt(-1, 65536)
+import numpy as np, torch
+from sklearn.linear_model import LogisticRegression
+from sklearn_provenance import attribution as att
+from sklearn_provenance.tangent import TangentFeatures
+
+torch.set_num_threads(1)
+torch.manual_seed(0)
+n, limit = 3000, float(sys.argv[1])
+module = torch.nn.Sequential(torch.nn.Linear(20, 150), torch.nn.Tanh(), torch.nn.Linear(150, 3))
+X = np.random.default_rng(0).normal(size=(n, 20)).astype(np.float32)
+y = np.arange(n) % 3
+linear = LogisticRegression().fit(X, y)
+sketch = {"features": TangentFeatures(n_components=512), "measurement": "margin"}
+cases = {
+    "gain": (att.InfoGainAttributor, module, {"measurement": "margin"}),
+    "gain, sketch": (att.InfoGainAttributor, module, sketch),
+    "gain, own rows": (att.InfoGainAttributor, linear, {"features": np.asarray}),
+    "gain, linear": (att.InfoGainAttributor, linear, {}),
+    "loss": (att.InfoLossAttributor, module, {"measurement": "margin"}),
+    "loss, sketch": (att.InfoLossAttributor, module, sketch),
+    "RelatIF, sketch": (att.RelatIFAttributor, module, sketch),
+    "RepSim": (att.RepSimAttributor, module, {}),
+    "TRAK": (att.TRAKAttributor, module, {"n_components": 128}),
+    "EK-FAC": (att.EKFACAttributor, module, {"n_samples": 1}),
+    "GradDot": (att.GradDotAttributor, module, {}),
+}
+calls = {
+    "fit": lambda a: a.fit(X, y),
+    "explain": lambda a: a.explain(X[:20], k=5),
+    "attribute": lambda a: a.attribute(X[:20]),
+    "select": lambda a: a.select(X[:20], 10),
+    "score": lambda a: a.score(X[:20], y[:20]),
+}
+
+def memory(field):
+    with open("/proc/self/status") as file:
+        return next(int(line.split()[1]) for line in file if line.startswith(field)) * 1024
+
+def make(cls, model, params):
+    return cls(model, candidates="all", memory_limit=limit, **params)
+
+found = []
+for name, case in cases.items():
+    small = make(*case).fit(X[:400], y[:400])
+    for call in list(calls)[1:]:  # what is loaded and kept once does not count
+        try:
+            calls[call](small)
+        except MemoryError:
+            pass
+    attributor = make(*case)
+    for call, function in calls.items():
+        with open("/proc/self/clear_refs", "w") as file:
+            file.write("5")  # the peak begins anew
+        before = memory("VmRSS")
+        said = ""
+        try:
+            function(attributor)
+        except MemoryError as error:
+            said = str(error)
+        found.append((name, call, memory("VmHWM") - before, said))
+        if said and call == "fit":
+            break
+print(json.dumps(found))
+"""
+
+
+@pytest.mark.thorough
+@pytest.mark.skipif(
+    not os.access("/proc/self/clear_refs", os.W_OK), reason="needs peaks that can be reset"
+)
+def test_every_call_keeps_to_the_limit(template):
+    """A kernel of all rows takes 72 MB, its eigenvectors 360 MB and sketches 12 MB."""
+    limit = 9e6
+    run = template.run(PEAKS, limit, timeout=300)
+    assert run.returncode == 0, run.stderr
+    found = json.loads(run.stdout.splitlines()[-1])
+    assert len(found) > 40
+    # Blocks and batches that are worked off come on top, and 20 scores of each row.
+    beyond = [line for line in found if line[2] > 1.2 * limit + 4e7]
+    assert beyond == []
+    refused = {(name, call) for name, call, _, said in found if said}
+    assert {("gain", "score"), ("gain", "select"), ("loss", "fit")} <= refused
+    assert all("memory_limit" in said for *_, said in found if said)
+    assert ("gain, sketch", "score") not in refused
