@@ -3,23 +3,14 @@
 The formulas and shapes are those of ``_newton``.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 
+from ._alike_rows import AlikeRows
 from ._conjugate import CorrectedInverse
 from ._function_space import invert_through_rows
 from ._hessians import NoMinimumError
 from ._newton import BLOCK, Point, make_inverse, minimise
 from ._row_algebra import (
-    UpdatedInverse,
-    each_output,
-    finite_mean,
-    gains_without,
-    outer_products,
-    outputs_of_rows,
-    parameter_scale,
-    relative_size,
     row_products,
 )
 
@@ -31,23 +22,6 @@ _DRIFT = 0.01
 # steps towards it.
 _CLOSE = 1e-13
 _MOST_STEPS = 8
-
-
-@dataclass(eq=False)
-class _Kind:
-    """Rows whose removal changes the weights of the others alike: those of a class."""
-
-    rows: np.ndarray  # (m,) row numbers
-    inverse: object  # A^-1, with times(vectors)
-    directions: np.ndarray  # A^-1 D, (n_directions, K, d)
-    amounts: np.ndarray  # f, (m, n_directions)
-    penalty_change: np.ndarray  # (m,) relative change of ρ
-    balance_change: np.ndarray  # (m, 2) relative change of all balanced weights; of the class's
-    class_rows: np.ndarray | None  # (n,) whether the class's change applies to a row
-    cross: np.ndarray  # M, (m, K, K)
-    curvatures: np.ndarray  # S, (m, K, K)
-    gains: np.ndarray  # (I - S M)^-1 S, (m, K, K)
-    coefficients: np.ndarray  # e, (m, K)
 
 
 class LeaveOneOut:
@@ -66,7 +40,7 @@ class LeaveOneOut:
         self._estimated = self._near = None
         if self.problem.implicit:
             self._near = invert_through_rows(minimum)
-        self._kinds = [self._kind(rows) for rows in self._rows_by_kind()]
+        self._kinds = [self._alike(rows) for rows in self._rows_by_kind()]
 
     def _curvature_now(self):
         """Curvature of each row (n,), summed over outputs."""
@@ -81,87 +55,23 @@ class LeaveOneOut:
         classes = self.problem.balance.class_of
         return [np.flatnonzero(kept & (classes == label)) for label in np.unique(classes[kept])]
 
-    def _changes(self, rows):
-        """How much ρ and the balanced weights change, relative to now, without each of rows."""
-        masses = self.problem.masses_without(self.minimum.removed)
-        own = masses[rows]
-        total = masses.sum()
-        with np.errstate(divide="ignore", invalid="ignore"):
-            penalty = np.zeros(len(rows))
-            if self.problem.averaged:
-                penalty = -own / total
-            if self.problem.balance is None:
-                return penalty, np.zeros((len(rows), 2))
-            of_class = masses[self.problem.balance.class_of == self._class(rows)].sum()
-            everywhere = -own / total
-            # Nothing is left of a class with one row; that row's answer is nan.
-            of_own = (1 + everywhere) * own / (of_class - own)
-            of_own[~np.isfinite(of_own)] = np.nan  # infinities would warn on the way
-        return penalty, np.stack([everywhere, of_own], 1)
+    def _alike(self, rows):
+        """Prepare steps without rows that are alike."""
 
-    def _class(self, rows):
-        return self.problem.balance.class_of[rows[0]]
+        def inverse_of(weights, penalty):
+            return make_inverse(self.minimum, weights, penalty, self._near)
 
-    def _kind(self, rows, earlier=None):
-        """Prepare steps without rows; ``earlier`` is an inverse from before, and M of the rows."""
-        minimum = self.minimum
-        problem = self.problem
-        penalty_change, balance_change = self._changes(rows)
-        directions = [minimum.gradient]
-        amounts = [np.ones(len(rows))]
-        weights = minimum.weights
-        penalty = minimum.penalty_scale * problem.penalty
-        own_weights = weights[rows].copy()
-        class_rows = None
-        if problem.averaged:
-            gradient = minimum.penalty_scale * problem.penalty_gradient(minimum.theta)
-            directions.append(gradient)
-            amounts.append(penalty_change)
-            penalty = penalty * (1 + finite_mean(penalty_change))
-        if problem.balance is not None:
-            weighted = problem.balance.weighted
-            class_rows = weighted & (problem.balance.class_of == self._class(rows))
-            for where, change in zip((weighted, class_rows), balance_change.T, strict=True):
-                directions.append(minimum.loss_gradient(minimum.weights * where))
-                amounts.append(change)
-                weights = weights + finite_mean(change) * minimum.weights * where
-            if weighted[rows[0]]:  # and so are all of the class
-                own_weights *= 1 + balance_change.sum(1)
-        if earlier is None:
-            inverse = make_inverse(minimum, weights, penalty, self._near)
-            cross = self._cross(rows, inverse)
-        else:
-            near, cross = earlier
-            inverse = near
-            if not problem.implicit and not problem.loss.quadratic:
-                inverse = corrected_inverse(minimum, weights, penalty, near)
-        directions = np.stack(directions)
-        flat = directions.reshape(len(directions), -1)
-        directions = inverse.times(flat).reshape(directions.shape)
-        amounts = np.stack(amounts, 1)
-        curvatures = own_weights[:, None, None] * minimum.row_curvatures[rows]
-        gains = gains_without(curvatures, cross)
-        gradients = own_weights[:, None] * minimum.row_gradients[rows]  # s g, (m, K)
-        drift = np.zeros_like(gradients)  # Φ_i of what the directions alone change
-        for direction, amount in zip(directions, amounts.T, strict=True):
-            drift += amount[:, None] * np.asarray(problem.design[rows] @ direction.T)
-        moved = drift - np.einsum("mkl,ml->mk", cross, gradients)  # q
-        coefficients = np.einsum("mkl,ml->mk", gains, moved) - gradients
-        # A step from the minimum is finite there, but what it goes to is not.
-        coefficients[problem.last_of_class(minimum.removed)[rows]] = np.nan
-        return _Kind(
-            rows=rows,
-            inverse=inverse,
-            directions=directions,
-            amounts=amounts,
-            penalty_change=penalty_change,
-            balance_change=balance_change,
-            class_rows=class_rows,
-            cross=cross,
-            curvatures=curvatures,
-            gains=gains,
-            coefficients=coefficients,
-        )
+        return AlikeRows(self.minimum, rows, inverse_of, self._cross)
+
+    def _known(self, rows, near, cross):
+        """Prepare steps without rows that are alike, from an inverse and M that were updated."""
+
+        def inverse_of(weights, penalty):
+            if self.problem.implicit or self.problem.loss.quadratic:
+                return near
+            return corrected_inverse(self.minimum, weights, penalty, near)
+
+        return AlikeRows(self.minimum, rows, inverse_of, lambda *_: cross)
 
     def _cross(self, rows, inverse):
         """Compute M (m, K, K): φ_i^T A^-1_kl φ_i of each row."""
@@ -251,7 +161,7 @@ class LeaveOneOut:
         point = Point(self.problem, removed, theta)
         if self.problem.implicit:
             return self._without_implicit(row, point)
-        kinds = [self._updated(kind, row) for kind in self._kinds]
+        kinds = [kind.without(row) for kind in self._kinds]
         point, arrived = _follow(point, kinds[0][1])
         other = object.__new__(LeaveOneOut)
         other.problem = self.problem
@@ -263,7 +173,7 @@ class LeaveOneOut:
             return LeaveOneOut(minimise(self.problem, point.theta, removed, tolerance=1e-12))
         if change > _DRIFT * self._curvature[kept].sum():
             return LeaveOneOut(point)
-        other._kinds = [other._kind(rows, (inv, cross)) for rows, inv, cross in kinds if len(rows)]
+        other._kinds = [other._known(*kind) for kind in kinds if len(kind[0])]
         return other
 
     def _without_implicit(self, row, point):
@@ -276,33 +186,10 @@ class LeaveOneOut:
         other._estimated = self._estimated
         other._near = None
         other._kinds = [
-            other._kind(rows, (point.inverse(), self._estimated[rows]))
+            other._known(rows, point.inverse(), self._estimated[rows])
             for rows in other._rows_by_kind()
         ]
         return other
-
-    def _updated(self, kind, row):
-        """Rows of a kind, inverse and M without a row."""
-        n_outputs, d = self.minimum.theta.shape
-        phi = self.problem.design[[row]]
-        curvature = self.minimum.weights[row] * self.minimum.row_curvatures[row]
-        inverse = kind.inverse
-        if isinstance(inverse, CorrectedInverse):
-            inverse = inverse.near
-        columns = inverse.times(each_output(phi, n_outputs)).T  # A^-1 Φ_j^T, (p, K)
-        own = each_output(phi, n_outputs) @ columns  # Φ_j A^-1 Φ_j^T
-        middle = gains_without(curvature[None], own[None])[0]
-        if not np.isfinite(middle).all():
-            raise NoMinimumError("the row alone determines a parameter")
-        stay = kind.rows != row
-        rows = kind.rows[stay]
-        design = self.problem.design[rows]
-        parts = [np.asarray(design @ block) for block in columns.reshape(n_outputs, d, n_outputs)]
-        products = np.stack(parts, 1)  # Φ_i A^-1 Φ_j^T, (m, K, K)
-        cross = kind.cross[stay] + np.einsum("mka,ab,mlb->mkl", products, middle, products)
-        if not isinstance(inverse, UpdatedInverse):
-            inverse = UpdatedInverse(inverse)
-        return rows, inverse.plus(columns, middle), cross
 
     def parameters(self, rows, n_steps=1, n_solved=0):
         """Parameters without each of some rows.
@@ -331,7 +218,7 @@ class LeaveOneOut:
             step = self._block(n_steps)
             for start in range(0, len(ours), step):
                 part = slice(start, start + step)
-                stepped = self._stepped(kind, positions[part], n_steps)
+                stepped = kind.stepped(positions[part], n_steps)
                 theta[ours[part]], left[ours[part]] = stepped
         slow = np.flatnonzero(left > _SLOW)
         for number in slow[np.argsort(-left[slow], kind="stable")][:n_solved]:
@@ -349,53 +236,6 @@ class LeaveOneOut:
         if n_steps > 1:
             size = max(size, 4 * self.problem.n_rows * self.problem.n_outputs)
         return max(1, int(BLOCK / (8 * size)))
-
-    def _stepped(self, kind, at, n_steps):
-        """Parameters (m, K, d) without the rows at some positions of a kind.
-
-        Also the size of the last step, relative to the first (m,); 0 if there is only one.
-        """
-        design = self.problem.design[kind.rows[at]]
-        change = kind.inverse.times(outer_products(kind.coefficients[at], design))  # (m, p)
-        flat = kind.directions.reshape(len(kind.directions), -1)
-        change += kind.amounts[at] @ flat
-        scale = None
-        if n_steps > 1:
-            scale = parameter_scale(kind.inverse)
-        first = relative_size(change, scale)
-        last = np.zeros(len(at))
-        theta = self.minimum.theta - change.reshape(len(at), *self.minimum.theta.shape)
-        for _ in range(n_steps - 1):
-            gradient = self._gradient_without(kind, at, theta).reshape(len(at), -1)
-            change = kind.inverse.times(gradient)
-            shaped = change.reshape(theta.shape)
-            moved = outputs_of_rows(design, shaped)  # (m, K)
-            coefficients = np.einsum("mkl,ml->mk", kind.gains[at], moved)
-            change += kind.inverse.times(outer_products(coefficients, design))
-            theta = theta - change.reshape(theta.shape)
-            last = relative_size(change, scale)
-        with np.errstate(invalid="ignore"):
-            return theta, np.where(first > 0, last / np.where(first > 0, first, 1), 0)
-
-    def _gradient_without(self, kind, at, theta):
-        """Gradient (m, K, d) at parameters (m, K, d) of the problem without each row."""
-        problem = self.problem
-        minimum = self.minimum
-        n, d = problem.design.shape
-        m, n_outputs, _ = theta.shape
-        outputs = np.asarray(problem.design @ theta.reshape(-1, d).T).reshape(n, m, n_outputs)
-        gradients = problem.loss.gradient(outputs, problem.targets[:, None, :])
-        weights = minimum.weights[:, None]
-        if kind.class_rows is not None:
-            everywhere, of_own = kind.balance_change[at].T
-            ours = problem.balance.weighted[:, None]
-            weights = weights * (1 + ours * everywhere + kind.class_rows[:, None] * of_own)
-        gradients *= weights[:, :, None]
-        gradients[kind.rows[at], np.arange(m)] = 0
-        total = np.asarray(problem.design.T @ gradients.reshape(n, -1)).T
-        scale = minimum.penalty_scale * (1 + kind.penalty_change[at])
-        penalty = scale[:, None, None] * problem.penalty_gradient(theta)
-        return total.reshape(theta.shape) + penalty
 
     @property
     def own_changes(self):
