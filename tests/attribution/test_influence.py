@@ -203,6 +203,28 @@ def test_greedy_picks_are_best_one_by_one():
         picked.append(row)
 
 
+@pytest.mark.parametrize("name", ["balanced", "multinomial", "Poisson"])
+def test_greedy_picks_are_those_of_problems_that_are_solved_anew(name):
+    """Inverse Hessians that are updated name the rows that new ones do, with the same drops."""
+    retrained = Retrained(*SMOOTH[name])
+    attributor = retrained.attributor
+    exp = attributor.explain(retrained.Xq[:2], k=8)
+    labels = attributor._labels(retrained.Xq, None)
+    for number, designs in enumerate(
+        zip(*attributor._minima.designs(retrained.Xq[:2]), strict=True)
+    ):
+        label = None if labels is None else labels[number]
+        minima = attributor._minima
+        allowed = np.ones(N_TRAIN, dtype=bool)
+        for row, drop in zip(exp.indices[number], exp.scores[number], strict=True):
+            assert row == np.argmax(minima.gains(designs, label, allowed, 1))
+            allowed[row] = False
+            fewer = minima.without([row])
+            expected = minima.margin(designs, label) - fewer.margin(designs, label)
+            np.testing.assert_allclose(drop, expected, rtol=1e-5)
+            minima = fewer
+
+
 def test_a_set_does_more_than_the_rows_that_are_best_alone():
     retrained = Retrained(*SMOOTH["logistic"])
     alone = retrained.attributor.attribute(retrained.Xq, retrained.yq)
