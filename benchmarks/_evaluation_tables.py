@@ -43,6 +43,21 @@ def grouped(frame, keys, **digits):
     return table.reset_index()
 
 
+def causal_models(frame, folder):
+    """Share of prompts whose row is first, and among the first five, beside the correlations."""
+    found = frame[frame["part"] == "retrieval"]
+    table = pd.DataFrame(index=pd.Index(frame["method"].unique(), name="method"))
+    for prompt, lines in found.groupby("prompt", sort=False):
+        means = lines.groupby("method")[["top1", "top5"]].mean()
+        cells = [f"{first:.2f} / {five:.2f}" for first, five in means.to_numpy()]
+        table[prompt] = pd.Series(cells, index=means.index)
+    scores = frame[frame["part"] == "lds"].set_index("method")
+    if len(scores):
+        cells = plus_minus(scores["lds"], scores["lds_se"], 2)
+        table["LDS"] = pd.Series(cells, index=scores.index)
+    return table.reset_index()
+
+
 def brittleness_noise(frame, folder):
     table = grouped(frame, ["method", "size"], flipped=2, margin_drop=1)
     return table.rename(
@@ -211,6 +226,7 @@ def scoreboard(frame, folder):
 
 TABLES = (
     scoreboard,
+    causal_models,
     brittleness_noise,
     brittleness_methods,
     brittleness_record,

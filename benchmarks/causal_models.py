@@ -3,7 +3,8 @@
 A model of less than half a million weights learns rows of 32 words of Python's manual. A prompt is
 a piece of a training row, from its start or from its middle, and the word that follows it is
 explained. The share of prompts whose row is first, and among the first five, is counted over all
-rows. Rows are measured by the log-likelihood of all of their words, prompts by that of the next.
+rows. Rows are measured by all of their words, prompts by the next one: by log-likelihoods, whose
+gradients vanish for what the model knows by heart, or by log odds.
 
 The second part is the linear datamodeling score of rows of the manual that were not learned,
 measured by all of their words, over models trained on random halves of fewer and shorter rows.
@@ -18,23 +19,19 @@ import torch
 from _causal import train, windows
 from _common import Results, parse, parser
 
-from sklearn_provenance import InfoGainAttributor, InfoLossAttributor
-from sklearn_provenance.attribution import (
-    BM25Attributor,
-    RandomAttributor,
-    RelatIFAttributor,
-    RepSimAttributor,
-)
+from sklearn_provenance import InfoGainAttributor
+from sklearn_provenance.attribution import BM25Attributor, RandomAttributor, RepSimAttributor
 from sklearn_provenance.evaluation import lds_from_truth
 from sklearn_provenance.tangent import TangentModel, TangentRows
 from sklearn_provenance.text import (
     causal_measurement,
     causal_rows,
     log_likelihood,
+    log_odds,
     mean_embeddings,
 )
 
-MEASURED = {"forward": log_likelihood, "measurement": causal_measurement, "candidates": "all"}
+MEASURES = {"log p": log_likelihood, "log odds": log_odds}
 
 
 class Hidden(torch.nn.Module):
@@ -67,10 +64,13 @@ def scores_by_method(model, rows, asked):
         "Random": RandomAttributor(model, **others),
         "BM25": BM25Attributor(model, **others),
         "embedding cosine": RepSimAttributor(model, features=embed, **others),
-        "RelatIF": RelatIFAttributor(model, **MEASURED),
-        "InfoGain": InfoGainAttributor(model, **MEASURED),
-        "InfoLoss": InfoLossAttributor(model, **MEASURED),
     }
+    for measure, forward in MEASURES.items():
+        settings = {"forward": forward, "measurement": causal_measurement, "candidates": "all"}
+        for noise in ("scale", "0.1*diagonal"):
+            attributors[f"InfoGain, {measure}, {noise}"] = InfoGainAttributor(
+                model, noise_variance=noise, **settings
+            )
     for name, attributor in attributors.items():
         start = time.perf_counter()
         attributor.fit(dict(rows), zeros)
@@ -79,17 +79,22 @@ def scores_by_method(model, rows, asked):
             for queries, y in zip(asked, targets, strict=True)
         ]
         yield name, found, time.perf_counter() - start
-    start = time.perf_counter()
-    tangent = TangentModel(model, forward=log_likelihood, measurement=causal_measurement)
-    theirs = TangentRows(tangent, rows, zeros)
-    products = [
-        TangentRows(tangent, queries, y).inner(theirs)
-        for queries, y in zip(asked, targets, strict=True)
-    ]
-    seconds = time.perf_counter() - start
-    yield "gradient product", [found.numpy() for found in products], seconds
-    norms = theirs.norms().rsqrt()
-    yield "gradient cosine", [(found * norms).numpy() for found in products], seconds
+    for measure, forward in MEASURES.items():
+        start = time.perf_counter()
+        tangent = TangentModel(model, forward=forward, measurement=causal_measurement)
+        theirs = TangentRows(tangent, rows, zeros)
+        products = [
+            TangentRows(tangent, queries, y).inner(theirs)
+            for queries, y in zip(asked, targets, strict=True)
+        ]
+        seconds = time.perf_counter() - start
+        yield f"gradient product, {measure}", [found.numpy() for found in products], seconds
+        norms = theirs.norms().rsqrt()
+        yield (
+            f"gradient cosine, {measure}",
+            [(found * norms).numpy() for found in products],
+            seconds,
+        )
 
 
 def ranks_of(scores, truth):
@@ -101,9 +106,13 @@ def ranks_of(scores, truth):
 def retrieval(results, options):
     n_rows, n_prompts, epochs = (200, 40, 15) if options.quick else (500, 100, 25)
     cases = [(where, n) for where in ("start", "middle") for n in (4, 8)]
-    for seed in range(1 if options.quick else 2):
+    for seed in range(1 if options.quick else options.seeds):
         key = {"seed": seed, "rows": n_rows}
-        last = {"part": "retrieval", "method": "gradient cosine", "prompt": "middle, 8 words"}
+        last = {
+            "part": "retrieval",
+            "method": "gradient cosine, log odds",
+            "prompt": "middle, 8 words",
+        }
         if results.has(**last, **key):
             continue
         every = windows(32, 1000)
@@ -142,7 +151,7 @@ def prompts(ids, where, n, rng):
 def datamodeling(results, options):
     n_rows, n_queries, n_copies, epochs = (60, 20, 6, 10) if options.quick else (200, 50, 40, 20)
     key = {"seed": 0, "rows": n_rows, "prompt": "all words"}
-    if results.has(part="lds", method="gradient cosine", **key):
+    if results.has(part="lds", method="gradient cosine, log odds", **key):
         return
     every = windows(24, 600)
     rng = np.random.default_rng(0)
@@ -175,7 +184,9 @@ def n_weights(model):
 
 
 def main():
-    options = parse(parser(__doc__, "fewer rows, prompts and copies"))
+    arguments = parser(__doc__, "fewer rows, prompts and copies")
+    arguments.add_argument("--seeds", type=int, default=2, help="models of the first part")
+    options = parse(arguments)
     results = Results("causal_models", ["part", "method", "seed", "rows", "prompt"])
     retrieval(results, options)
     datamodeling(results, options)

@@ -50,6 +50,7 @@ COPIED = {
     ],
     "training_memory": ["case", "hand_written_peak_mb", "estimator_peak_mb"],
     "language_models": ["network", "parameters", "share", "step_seconds", "pass_seconds", "steps"],
+    "rte": ["step", "rows", "queries", "cpu_seconds", "agreement", "test_accuracy"],
     "influence_cost": ["data", "step", "seconds", "cpu_seconds", "extra_peak_mb"],
     "explaining": ["architecture", "call", "seconds", "extra_peak_mb", "full_matrix_mb"],
     "retrieval": [

@@ -99,6 +99,7 @@ def log_likelihood(module: torch.nn.Module, rows: Rows) -> torch.Tensor:
 
     See Also
     --------
+    log_odds : Keeps its gradient where the model is sure.
     causal_measurement : The ``measurement`` that goes with it.
 
     Examples
@@ -116,31 +117,52 @@ def log_likelihood(module: torch.nn.Module, rows: Rows) -> torch.Tensor:
     >>> attributor.explain(prompt, [0], k=1).indices
     array([[1]])
     """
-    if not isinstance(rows, Mapping) or "labels" not in rows:
-        raise ValueError(
-            "rows must hold the labels of the tokens that are measured, as causal_rows(tokens) "
-            f"makes them; got {list(rows) if isinstance(rows, Mapping) else type(rows).__name__}"
-        )
-    inputs = {name: value for name, value in rows.items() if name != "labels"}
-    labels = rows["labels"][:, 1:]  # (B, T - 1)
-    logits = _logits(module, inputs)
-    if logits.ndim != 3 or logits.shape[:2] != rows["labels"].shape:
-        raise ValueError(
-            "a causal model must give logits of shape (n, n_tokens, n_words), here "
-            f"{tuple(rows['labels'].shape)} and words; got {tuple(logits.shape)}"
-        )
-    log_p = logits[:, :-1].log_softmax(2)  # (B, T - 1, V)
-    of_token = log_p.gather(2, labels.clamp(min=0)[:, :, None])[:, :, 0]
-    return (of_token * (labels != IGNORED)).sum(1)
+    logits, labels = _aligned(module, rows)
+    values = _of_labels(logits, labels) - logits.logsumexp(2)  # (B, T - 1)
+    return (values * (labels != IGNORED)).sum(1)
+
+
+def log_odds(module: torch.nn.Module, rows: Rows) -> torch.Tensor:
+    """Compute the sum of log odds of the marked tokens of each row: a ``forward`` of attributors.
+
+    The log odds log(p / (1 - p)) of a token are what ``measurement="margin"`` is of a class. The
+    gradient of log p is 1 - p times theirs, and vanishes for what a model has learned by heart.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        A causal model, as for :func:`log_likelihood`.
+    rows : mapping
+        Rows as :func:`causal_rows` makes them.
+
+    Returns
+    -------
+    torch.Tensor of shape (n,)
+        Sum of log(p / (1 - p)) of the marked tokens, each given those before it, in nats.
+
+    Raises
+    ------
+    ValueError
+        If rows are not marked, or the logits have another shape.
+
+    See Also
+    --------
+    causal_measurement : The ``measurement`` that goes with it.
+    """
+    logits, labels = _aligned(module, rows)
+    columns = labels.clamp(min=0)[:, :, None]  # (B, T - 1, 1)
+    others = logits.scatter(2, columns, -torch.inf).logsumexp(2)
+    values = _of_labels(logits, labels) - others  # (B, T - 1)
+    return (values * (labels != IGNORED)).sum(1)
 
 
 def causal_measurement(outputs: torch.Tensor, target: Any) -> torch.Tensor:
-    """Take what :func:`log_likelihood` gives as it is: the ``measurement`` of attributors.
+    """Take what :func:`log_likelihood` or :func:`log_odds` gives: the ``measurement``.
 
     Parameters
     ----------
     outputs : torch.Tensor of shape (n,)
-        Log-likelihoods.
+        A number for each row.
     target : object
         Not used: the rows say themselves which tokens are measured. Pass zeros as y.
 
@@ -150,6 +172,29 @@ def causal_measurement(outputs: torch.Tensor, target: Any) -> torch.Tensor:
         ``outputs``.
     """
     return outputs
+
+
+def _aligned(module, rows):
+    """Return logits (B, T - 1, V) and the labels (B, T - 1) of the tokens that they speak of."""
+    if not isinstance(rows, Mapping) or "labels" not in rows:
+        raise ValueError(
+            "rows must hold the labels of the tokens that are measured, as causal_rows(tokens) "
+            f"makes them; got {list(rows) if isinstance(rows, Mapping) else type(rows).__name__}"
+        )
+    inputs = {name: value for name, value in rows.items() if name != "labels"}
+    labels = rows["labels"]
+    logits = _logits(module, inputs)
+    if logits.ndim != 3 or logits.shape[:2] != labels.shape:
+        raise ValueError(
+            "a causal model must give logits of shape (n, n_tokens, n_words), here "
+            f"{tuple(labels.shape)} and words; got {tuple(logits.shape)}"
+        )
+    return logits[:, :-1], labels[:, 1:]
+
+
+def _of_labels(logits, labels):
+    """Take the logit (B, T - 1) of each label; any where the label is ignored."""
+    return logits.gather(2, labels.clamp(min=0)[:, :, None])[:, :, 0]
 
 
 def _logits(module, inputs):

@@ -14,6 +14,7 @@ from sklearn_provenance.text import (
     causal_measurement,
     causal_rows,
     log_likelihood,
+    log_odds,
     mean_embeddings,
     token_shares,
 )
@@ -66,12 +67,15 @@ def test_rows_without_a_token_to_measure_are_named():
 @pytest.mark.parametrize("last", [None, 1, 2])
 def test_log_likelihoods_by_hand(model, last):
     found = log_likelihood(model, causal_rows(TOKENS, last))
+    odds = log_odds(model, causal_rows(TOKENS, last))
     for row, ids in enumerate(IDS):
         n = int(MASK[row].sum())
         log_p = model(ids[None])[0].log_softmax(1)
         first = 1 if last is None else n - last
         expected = sum(log_p[place - 1, ids[place]] for place in range(first, n))
         torch.testing.assert_close(found[row], expected)
+        sure = [log_p[place - 1, ids[place]].exp() for place in range(first, n)]
+        torch.testing.assert_close(odds[row], sum(torch.log(p / (1 - p)) for p in sure))
 
 
 def test_hugging_face_gives_the_same_loss():

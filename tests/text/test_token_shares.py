@@ -6,6 +6,7 @@ import torch
 
 from sklearn_provenance import InfoGainAttributor
 from sklearn_provenance.attribution import GradDotAttributor, LastLayerAttributor, RepSimAttributor
+from sklearn_provenance.tangent import cached_trunk
 from sklearn_provenance.text import token_shares, tokenize
 
 from ..pages import ATTACKS, Page
@@ -82,6 +83,24 @@ def test_shares_add_up_to_scores(reader, tokens, k):
         sums = frame.groupby(["query", "rank"])["share"].sum().to_numpy()
         np.testing.assert_allclose(sums.reshape(scores.shape), scores)
     assert "".join(word for word, _ in found.words(0, 0, "queries")[:-1]) == "thefilmwasgood."
+
+
+def test_shares_of_a_transformer_with_cached_layers(tokens):
+    transformers = pytest.importorskip("transformers")
+    config = transformers.BertConfig(
+        vocab_size=12, hidden_size=8, num_hidden_layers=2, num_attention_heads=2,
+        intermediate_size=8, num_labels=2,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    network = transformers.BertForSequenceClassification(config).double().eval()
+    trunk = cached_trunk(network, "bert.encoder.layer.1", tokens)
+    attributor = GradDotAttributor(trunk.upper).fit(trunk.rows, LABELS)
+    found = token_shares(attributor, trunk.cache(tokens[:2]), k=3)
+    scores = found.explanation.scores
+    np.testing.assert_allclose(found.exemplars.sum(2) + found.exemplars_elsewhere, scores)
+    np.testing.assert_allclose(found.queries.sum(2) + found.queries_elsewhere, scores)
+    assert found.words(0, 0)[-1][1] == pytest.approx(found.exemplars_elsewhere[0, 0])
+    assert np.abs(found.exemplars[0, 0]).max() > 0 < abs(found.exemplars_elsewhere[0, 0])
 
 
 @pytest.mark.filterwarnings("ignore:2 of 2 queries have fewer than k=5")
