@@ -165,23 +165,26 @@ def n_bytes(value, seen=None):
     """Count the bytes of the arrays in an object, each array once."""
     if seen is None:
         seen = set()
-    if id(value) in seen:
-        return 0
-    seen.add(id(value))
-    if isinstance(value, torch.Tensor):
-        return value.numel() * value.element_size()
-    if isinstance(value, np.memmap):  # on disk
-        return 0
-    if isinstance(value, np.ndarray):
-        return value.nbytes
-    if isinstance(value, dict):
-        return sum(n_bytes(item, seen) for item in value.values())
-    if isinstance(value, list | tuple):
-        return sum(n_bytes(item, seen) for item in value)
-    if not hasattr(value, "__dict__"):
-        return 0
-    if issparse(value):
-        return sum(part.nbytes for part in vars(value).values() if isinstance(part, np.ndarray))
-    # Networks and other objects of the user do not count: they are there anyway.
-    is_ours = type(value).__module__.startswith(__package__.rpartition(".")[0])
-    return n_bytes(vars(value), seen) if is_ours else 0
+    n, left = 0, [value]
+    while left:
+        value = left.pop()
+        if value is None or isinstance(value, str | int | float) or id(value) in seen:
+            continue
+        seen.add(id(value))
+        if isinstance(value, torch.Tensor):
+            n += value.numel() * value.element_size()
+        elif isinstance(value, np.ndarray):
+            if not isinstance(value, np.memmap):  # which is on disk
+                n += value.nbytes
+        elif isinstance(value, dict):
+            left.extend(value.values())
+        elif isinstance(value, list | tuple):
+            left.extend(value)
+        elif not hasattr(value, "__dict__"):
+            continue
+        elif issparse(value):
+            n += sum(part.nbytes for part in vars(value).values() if isinstance(part, np.ndarray))
+        elif type(value).__module__.startswith(__package__.rpartition(".")[0]):
+            left.append(vars(value))
+        # Networks and other objects of the user do not count: they are there anyway.
+    return n

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sklearn_provenance.information._conjugate_gradients import conjugate_gradients
@@ -31,6 +31,7 @@ def solved(matrix, near, vectors, n_steps):
 
 
 @given(systems())
+@settings(max_examples=30)
 def test_errors_fall_in_the_energy_norm_to_the_direct_solution(system):
     matrix, near, vectors = system
     exact = torch.linalg.solve(matrix, vectors.T).T
@@ -45,6 +46,7 @@ def test_errors_fall_in_the_energy_norm_to_the_direct_solution(system):
 
 
 @given(systems())
+@settings(max_examples=30)
 def test_the_first_step_is_the_best_multiple_of_the_preconditioned_vector(system):
     matrix, near, vectors = system
     guess = vectors @ near
@@ -53,6 +55,7 @@ def test_the_first_step_is_the_best_multiple_of_the_preconditioned_vector(system
 
 
 @given(systems())
+@settings(max_examples=30)
 def test_the_inverse_as_preconditioner_solves_in_one_step(system):
     matrix, _, vectors = system
     inverse = torch.linalg.inv(matrix)
@@ -60,6 +63,7 @@ def test_the_inverse_as_preconditioner_solves_in_one_step(system):
 
 
 @given(systems())
+@settings(max_examples=30)
 def test_vectors_do_not_know_of_each_other(system):
     matrix, near, vectors = system
     alone = torch.cat([solved(matrix, near, v[None], 3) for v in vectors])

@@ -254,6 +254,7 @@ def test_blocks_do_not_change_the_answer(rule, monkeypatch):
 
 
 @given(problems(), st.sampled_from(["add", "remove"]), st.data())
+@settings(max_examples=40)
 def test_conditioning_follows_the_definition(problem, direction, data):
     """Diagonals σ² + v or σ² - v after some rows, and the column of the next."""
     order = data.draw(st.permutations(range(len(problem.features))))[:3]

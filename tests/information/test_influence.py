@@ -5,12 +5,14 @@ from itertools import combinations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import expit
 
 from sklearn_provenance import information as info
 from sklearn_provenance.information import _one_direction
+
+EXAMPLES = settings(max_examples=40)
 
 
 class Ridge:
@@ -65,6 +67,7 @@ SPACES = pytest.mark.parametrize("space", ["features", "kernel"])
 
 @SPACES
 @given(ridges())
+@EXAMPLES
 def test_one_row_less_is_a_refit(space, ridge):
     drops = ridge.call("pointwise_influence", space)
     for query, scores in enumerate(drops):
@@ -74,6 +77,7 @@ def test_one_row_less_is_a_refit(space, ridge):
 
 @SPACES
 @given(ridges(), st.randoms(use_true_random=False))
+@EXAMPLES
 def test_rows_less_are_refits_on_the_way(space, ridge, random):
     n_rows = len(ridge.targets)
     sets = [random.sample(range(n_rows), n_rows - 1) for _ in ridge.queries]
@@ -109,6 +113,7 @@ def test_greedy_takes_the_best_refit_of_each_round(space, sign, ridge):
 
 @SPACES
 @given(ridges())
+@EXAMPLES
 def test_a_query_that_is_a_row_is_answered_without_it(space, ridge):
     ridge.queries = ridge.features[:1]
     n_rows = len(ridge.targets)
@@ -162,6 +167,7 @@ def test_two_copies_cover_for_each_other():
 
 
 @given(ridges())
+@EXAMPLES
 def test_a_newton_step_of_logistic_regression(ridge):
     """With w = p (1 - p) and r = 1 / p the drop is the first step of the problem without S."""
     phi, query = ridge.features, ridge.queries[:1]
@@ -187,6 +193,7 @@ def test_a_newton_step_of_logistic_regression(ridge):
 
 
 @given(ridges(max_rows=7), st.integers(1, 4), st.booleans())
+@EXAMPLES
 def test_the_best_set_along_a_direction_is_that_of_brute_force(ridge, k, negative):
     phi, query = ridge.features, ridge.queries[0]
     hessian = phi.T @ phi + ridge.ridge * np.eye(phi.shape[1])

@@ -4,7 +4,7 @@ import mpmath
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sklearn_provenance import information as info
@@ -14,6 +14,8 @@ from . import reference
 from .reference import EPS, as_float, problems
 from .test_variance import close
 
+EXAMPLES = settings(max_examples=50)
+
 
 def singletons(problem, criterion):
     phi, queries, noise = problem.exact
@@ -22,6 +24,7 @@ def singletons(problem, criterion):
 
 
 @given(problems())
+@EXAMPLES
 def test_pointwise_information_gain(problem):
     want = singletons(problem, reference.information_gain)
     got = info.pointwise_information_gain(
@@ -32,6 +35,7 @@ def test_pointwise_information_gain(problem):
 
 
 @given(problems())
+@EXAMPLES
 def test_pointwise_information_loss(problem):
     want = singletons(problem, reference.information_loss)
     # c vanishes up to rounding of sqrt(v_x v_*); its square enters the nats.
@@ -54,6 +58,7 @@ SCORED = {
 
 @pytest.mark.parametrize("name", SCORED)
 @given(problems(), st.data())
+@EXAMPLES
 def test_scores_of_some_rows_are_those_among_all(name, problem, data):
     arguments, score = SCORED[name]
     arguments = getattr(problem, arguments)
@@ -67,6 +72,7 @@ def test_scores_of_some_rows_are_those_among_all(name, problem, data):
 
 
 @given(problems(), st.data())
+@EXAMPLES
 def test_joint_information(problem, data):
     phi, queries, noise = problem.exact
     subset = data.draw(st.lists(st.integers(0, len(phi) - 1), max_size=4, unique=True))
@@ -98,6 +104,7 @@ def test_subsets_may_differ_by_query_and_be_padded():
 
 
 @given(problems())
+@EXAMPLES
 def test_relatif_is_the_posterior_correlation(problem):
     phi, queries, noise = problem.exact
     c = reference.covariance(phi, queries, phi, noise)
@@ -156,6 +163,7 @@ def test_information_gain_is_not_submodular():
 
 
 @given(problems(), st.data())
+@EXAMPLES
 def test_information_is_monotone_and_non_negative(problem, data):
     """What does hold in place of submodularity."""
     n_train = len(problem.features)

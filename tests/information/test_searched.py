@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 
 from sklearn_provenance import information as info
 
@@ -46,6 +46,7 @@ def test_own_rows_are_not_picked():
 
 
 @given(problems(max_train=6, log_noise=(-3.0, 5.0)))
+@settings(max_examples=40)
 def test_searched_scores_are_the_information_of_the_picks(problem):
     """Also for duplicates, zero rows and near-collinear rows."""
     phi, queries, noise = problem.feature_arguments

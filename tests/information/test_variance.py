@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sklearn_provenance import information as info
@@ -11,6 +11,8 @@ from sklearn_provenance.information._posterior import KernelPosterior
 
 from . import reference
 from .reference import EPS, as_float, problems
+
+EXAMPLES = settings(max_examples=60)
 
 MODERATE = (-1.0, 5.0)
 
@@ -32,6 +34,7 @@ def exact_variances(problem):
 
 
 @given(problems(log_noise=MODERATE))
+@EXAMPLES
 def test_plain_inverses_agree_where_the_conditioning_allows(problem):
     """1e-8 against an inverse in float64; weight space and function space are the same number."""
     want = reference.covariance(
@@ -47,6 +50,7 @@ def test_plain_inverses_agree_where_the_conditioning_allows(problem):
 
 
 @given(problems())
+@EXAMPLES
 def test_variances_over_the_whole_range_of_noise(problem):
     want = exact_variances(problem)
     close(info.posterior_variance(*problem.kernel_arguments), want, problem.kernel_error)
@@ -55,6 +59,7 @@ def test_variances_over_the_whole_range_of_noise(problem):
 
 
 @given(problems())
+@EXAMPLES
 def test_covariances_of_rows_and_queries(problem):
     phi, queries, noise = problem.exact
     want = as_float(reference.covariance(phi, phi, queries, noise))
@@ -106,6 +111,7 @@ def test_gram_and_orthogonal_forms_meet():
 
 
 @given(problems(max_queries=1), st.data())
+@EXAMPLES
 def test_add_one_in(problem, data):
     phi, queries, noise = problem.exact
     row = data.draw(st.integers(0, len(phi) - 1))
@@ -119,6 +125,7 @@ def test_add_one_in(problem, data):
 
 
 @given(problems(max_queries=1), st.data())
+@EXAMPLES
 def test_leave_one_out_uses_a_margin_that_stays_positive(problem, data):
     phi, queries, noise = problem.exact
     row = data.draw(st.integers(0, len(phi) - 1))
@@ -154,6 +161,7 @@ def test_the_margin_by_subtraction_loses_every_digit():
 
 
 @given(problems(), st.data())
+@EXAMPLES
 def test_leave_a_subset_out(problem, data):
     phi, queries, noise = problem.exact
     n_train = len(phi)
@@ -175,6 +183,7 @@ def test_leave_a_subset_out(problem, data):
 
 
 @given(problems(max_queries=1), st.data())
+@EXAMPLES
 def test_linear_response_and_its_bound(problem, data):
     phi, queries, noise = problem.exact
     row = data.draw(st.integers(0, len(phi) - 1))

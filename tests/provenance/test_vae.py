@@ -18,6 +18,7 @@ from skorch.callbacks import Callback
 
 from sklearn_provenance import ProvenanceClassifier, ProvenanceVAE, explain
 
+from ..checks import thorough
 from .conftest import quick_vae
 
 LOSSES = ["reconstruction_loss", "kl_loss", "class_loss", "index_loss"]
@@ -51,8 +52,8 @@ def test_what_is_learned_improves_and_is_recorded(fitted, digits):
 
 
 def test_training_rows_are_named_far_above_chance(digits):
-    """Chance is one in 20. Under the paper's weights little pays for what tells digits apart."""
-    X, y = digits[0][:100], digits[1][:100]
+    """Chance is one in 12. Under the paper's weights little pays for what tells digits apart."""
+    X, y = digits[0][:60], digits[1][:60]
     vae = quick_vae(16, lambda_gen=0.005, lambda_cls=1, max_epochs=60).fit(X, y)
     assert np.mean(vae.explain(X, k=1).indices[:, 0] == np.arange(len(X))) > 0.4
 
@@ -130,10 +131,9 @@ def test_decoded_pixels_are_rounded(fitted, digits):
     ("shape", "scale", "likelihood"),
     [
         ((8, 8), 255, "bernoulli"),
-        ((3, 7, 9), 255, "bernoulli"),
         ((7, 9, 3), 255, "bernoulli"),
-        ((8, 8), 1.0, "bernoulli"),
         ((8, 8), 16.0, "gaussian"),
+        *thorough(((3, 7, 9), 255, "bernoulli"), ((8, 8), 1.0, "bernoulli")),
         ((6,), 10.0, "gaussian"),
     ],
 )

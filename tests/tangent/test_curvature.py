@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
@@ -281,6 +281,7 @@ def layers(draw):
 
 
 @given(layers())
+@settings(max_examples=200)
 def test_forms_and_limits_do_not_show(drawn):
     fisher, factor, matrices, roots, (cached, formed) = drawn
     G = factor.matrix()

@@ -5,7 +5,7 @@ import pickle
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
@@ -197,6 +197,7 @@ def test_measure_refuses():
     n=st.integers(1, 12), k=st.integers(1, 12), seed=st.integers(0, 2**31),
     noise=st.floats(1e-3, 1e5),
 )  # fmt: skip
+@settings(max_examples=50)
 def test_effective_dimension_is_the_trace_of_the_definition(n, k, seed, noise):
     phi = np.random.default_rng(seed).normal(size=(n, k))
     K = phi @ phi.T

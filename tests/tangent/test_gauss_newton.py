@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sklearn_provenance.tangent import TangentRows
@@ -204,6 +204,7 @@ def gradients_of_a_layer(draw):
 
 
 @given(gradients_of_a_layer())
+@settings(max_examples=60)
 def test_directions_in_any_form(drawn):
     kind, fisher, forms, matrices, weights, form_from = drawn
     shape = matrices.shape[1:]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
@@ -46,6 +46,7 @@ def factors(draw):
 
 
 @given(factors())
+@settings(max_examples=150)
 def test_factors_multiply_like_the_matrices_they_stand_for(drawn):
     left, right, (pairs, formed) = drawn
     a, b = left.matrix().flatten(1), right.matrix().flatten(1)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sklearn_provenance.tangent import TangentFeatures
@@ -40,6 +40,7 @@ def outer(n, T, n_in, n_out, seed=0):
     n_in=st.integers(1, 40), n_out=st.integers(1, 40), T=st.integers(1, 5),
     n_components=st.integers(1, 60), seed=st.integers(0, 2**31),
 )  # fmt: skip
+@settings(max_examples=40)
 def test_tensor_sketch_has_one_map_and_two_routes(n_in, n_out, T, n_components, seed):
     factor = outer(3, T, n_in, n_out, seed)
     results = {}
@@ -58,6 +59,7 @@ def test_tensor_sketch_has_one_map_and_two_routes(n_in, n_out, T, n_components, 
     kind=st.sampled_from(KINDS), n_components=st.integers(1, 50), seed=st.integers(0, 2**31),
     V=st.integers(1, 30), d=st.integers(1, 8), T=st.integers(1, 6),
 )  # fmt: skip
+@settings(max_examples=40)
 def test_lookups_are_sketched_like_the_gradient_they_stand_for(kind, n_components, seed, V, d, T):
     generator = torch.Generator().manual_seed(seed)
     index = torch.randint(0, V, (3, T), generator=generator)

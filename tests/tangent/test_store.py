@@ -9,7 +9,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tqdm.auto import tqdm
 
@@ -50,6 +50,7 @@ def stored(folder, compute, batch_size=4, key="k", values=None, **arguments):
     dtype=st.sampled_from(["float32", "float64", "int16"]),
     runs=st.lists(st.tuples(st.integers(1, 12), st.integers(0, 5)), max_size=4),
 )  # fmt: skip
+@settings(max_examples=60)
 def test_interruptions_lose_the_batch_in_flight_and_no_more(
     tmp_path_factory, n_rows, n_components, seed, dtype, runs
 ):

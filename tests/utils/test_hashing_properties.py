@@ -25,7 +25,7 @@ import pandas as pd
 import pytest
 import scipy.sparse
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from torch import nn
 
 from sklearn_provenance._utils.hashing import fingerprint, row_digests
@@ -113,6 +113,7 @@ def build(path, leaf):
 
 
 @given(paths, leaves, leaves)
+@settings(max_examples=300)
 def test_a_change_at_any_depth_is_seen(path, leaf, other):
     before = fingerprint(build(path, leaf))
     assert before == fingerprint(build(path, leaf))
@@ -120,6 +121,7 @@ def test_a_change_at_any_depth_is_seen(path, leaf, other):
 
 
 @given(paths, leaves)
+@settings(max_examples=100)
 def test_a_copy_is_the_same(path, leaf):
     path = [(n, other) for n, other in path if n not in (10, 12)]  # no mapping proxies, partials
     module = build(path, leaf)

@@ -178,7 +178,7 @@ def frozen(value, seen=None):
         return [frozen(item, seen) for item in value]
     if hasattr(value, "__dict__"):
         # What is only kept to be found again is no state; pickle leaves it out as well.
-        state = value.__getstate__() if "__getstate__" in dir(value) else vars(value)
+        state = value.__getstate__()
         state = {key: item for key, item in (state or {}).items() if key not in UNCOUNTED}
         return type(value).__name__, frozen(state, seen)
     return type(value).__name__

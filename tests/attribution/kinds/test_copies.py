@@ -8,10 +8,11 @@ import pytest
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
+from ...checks import thorough
 from .conftest import ATTRIBUTORS, answers, assert_same, changed, every_attributor, frozen, network
 
 
-@pytest.mark.parametrize("asked", [True, False], ids=["asked before", "not asked"])
+@pytest.mark.parametrize("asked", [True, *thorough(False)], ids=["asked before", "not asked"])
 @every_attributor
 def test_pickle(name, module, data, asked):
     X, y, queries = data

@@ -6,6 +6,7 @@ import torch
 from sklearn.exceptions import NotFittedError
 from torch import nn
 
+from ...checks import thorough
 from .conftest import (
     ATTRIBUTORS,
     N_FEATURES,
@@ -171,7 +172,7 @@ def test_a_query_that_fails(name, raising, data):
     assert_same(answers(attributor, queries), expected)
 
 
-@pytest.mark.parametrize("kind", ["array", "tensor"])
+@pytest.mark.parametrize("kind", ["array", *thorough("tensor")])
 @every_attributor
 def test_success_changes_nothing_of_the_users(name, raising, data, kind):
     X, y, queries = data
@@ -206,7 +207,7 @@ class Scaling(nn.Module):
         return self.inner(x.mul_(2) if self.in_place else x * 2)
 
 
-@pytest.mark.parametrize("kind", ["tensor", "read-only array"])
+@pytest.mark.parametrize("kind", ["tensor", *thorough("read-only array")])
 @every_attributor
 def test_a_module_that_writes_to_its_input(name, data, kind):
     X, y, queries = data

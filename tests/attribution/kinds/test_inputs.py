@@ -19,6 +19,7 @@ from torch import nn
 
 from sklearn_provenance.attribution import InfluenceAttributor, InfoGainAttributor
 
+from ...checks import thorough
 from ..test_estimator_checks import ATTRIBUTORS as OF_ESTIMATORS
 from .conftest import (
     ATTRIBUTORS,
@@ -83,7 +84,7 @@ def test_forms(name, module, data):
 
 # Of the model itself, which was fitted to rows without names.
 @pytest.mark.filterwarnings("ignore:X has feature names, but")
-@pytest.mark.parametrize("kind", [LogisticRegression, MLPClassifier], ids=lambda cls: cls.__name__)
+@pytest.mark.parametrize("kind", [*thorough(LogisticRegression), MLPClassifier])
 @every_attributor
 def test_forms_for_estimators(name, kind, data):
     X, y, queries = data

@@ -215,7 +215,7 @@ print(json.dumps({"grown": peak() - before, "done": done}))
         pytest.param("sketch", 4000, 100, 20, 1e8, True, marks=pytest.mark.thorough),
         pytest.param("RelatIF", 4000, 100, 20, 1e8, False, marks=pytest.mark.thorough),
         # Penultimate features take 80 MB, in double precision 160 MB.
-        ("RepSim", 20_000, 1000, 20, 8.1e7, True),
+        pytest.param("RepSim", 20_000, 1000, 20, 8.1e7, True, marks=pytest.mark.thorough),
         pytest.param("representer", 20_000, 1000, 20, 8.1e7, True, marks=pytest.mark.thorough),
         # The Hessian of 2010 weights and its factor take 65 MB.
         ("last layer", 5000, 200, 20, 7e7, True),

@@ -9,6 +9,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.neural_network import MLPClassifier
 from torch import nn
 
+from ...checks import thorough
 from .conftest import (
     ATTRIBUTORS,
     N_FEATURES,
@@ -71,7 +72,7 @@ ROWS_ALONE = {name for name in ATTRIBUTORS if "own rows" in name} | {"random"}
 
 
 @pytest.mark.parametrize(
-    ("value", "column"), [("nan", slice(None)), ("inf", 1), ("-inf", slice(None))]
+    ("value", "column"), [("nan", slice(None)), ("inf", 1), *thorough(("-inf", slice(None)))]
 )
 @every_attributor
 def test_logits_of_queries(name, data, value, column):
@@ -83,7 +84,7 @@ def test_logits_of_queries(name, data, value, column):
     answers(attributor, queries)
 
 
-@pytest.mark.parametrize("rows", [[0], [13], slice(None)], ids=str)
+@pytest.mark.parametrize("rows", [[13], *thorough([0], slice(None))], ids=str)
 @pytest.mark.parametrize("value", ["nan"])
 @every_attributor
 def test_logits_of_training_rows(name, data, rows, value):
