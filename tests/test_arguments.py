@@ -177,7 +177,9 @@ WRONG = {name: values for names, values in WRONG.items() for name in names.split
 # Parameters whose meaning in these functions is another.
 OTHERS = {("frechet_distance", "reference")}
 # Where None is a choice.
-MAY_BE_NONE = {("brittleness", "threshold"), ("coreset_selection", "balanced")}
+MAY_BE_NONE = {
+    *(("brittleness", "threshold"), ("coreset_selection", "balanced"), ("report", "embedding")),
+}
 # Functions that an attributor may be given to that is not fitted.
 FITS_CLONES = {"find_label_issues", "scoreboard"}
 

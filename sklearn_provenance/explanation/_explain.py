@@ -150,7 +150,7 @@ def unwrap(estimator):
     path = []
     pipelines = []
     inner = estimator
-    while inner is not None:
+    while inner is not None or not path:  # None is named by the error, too
         path.append(inner)
         if isinstance(inner, Pipeline):
             transforming = _transforming_steps(inner)

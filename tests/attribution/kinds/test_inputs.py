@@ -17,7 +17,7 @@ from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from torch import nn
 
-from sklearn_provenance.attribution import InfluenceAttributor, InfoGainAttributor
+from sklearn_provenance.attribution import BM25Attributor, InfluenceAttributor, InfoGainAttributor
 
 from ...checks import thorough
 from ..test_estimator_checks import ATTRIBUTORS as OF_ESTIMATORS
@@ -99,7 +99,11 @@ def test_forms_for_estimators(name, kind, data):
 
 
 @pytest.mark.filterwarnings("ignore:.*have fewer than k=3 candidates")
-@pytest.mark.parametrize("attributor", OF_ESTIMATORS, ids=lambda a: type(a).__name__)
+@pytest.mark.parametrize(
+    "attributor",
+    [a for a in OF_ESTIMATORS if not isinstance(a, BM25Attributor)],  # which counts words
+    ids=lambda a: type(a).__name__,
+)
 def test_tensors_for_every_attributor(attributor, data):
     """Those with a gradient are read; those that hold no values, or not all, are refused."""
     X, y, queries = data
