@@ -41,6 +41,7 @@ default_role = "literal"
 nitpicky = False
 
 autosummary_generate = True
+autosummary_context = {"methods_of_str": dir(str)}
 autodoc_typehints = "none"
 autodoc_member_order = "bysource"
 autoclass_content = "class"
@@ -101,6 +102,10 @@ sphinx_gallery_conf = {
     "gallery_dirs": "auto_examples",
     "filename_pattern": r"plot_.*\.py$",
     "ignore_pattern": r"^(?!.*plot_).*\.py$",
+    "subsection_order": [
+        f"../examples/{group}"
+        for group in ("explain", "removal", "labels", "audit", "choose", "compare")
+    ],
     "within_subsection_order": "FileNameSortKey",
     "min_reported_time": 1,
     "doc_module": ("sklearn_provenance",),

@@ -43,7 +43,7 @@ def record(table):
 
 def texts():
     """Pages, guides and README, whose words may name a file."""
-    pages = [*(ROOT / "doc").rglob("*.rst"), *ROOT.glob("*.rst"), *ROOT.glob("examples/*.py")]
+    pages = [*(ROOT / "doc").rglob("*.rst"), *ROOT.glob("*.rst"), *ROOT.glob("examples/**/*.py")]
     made = ("auto_examples", "_build", "generated")
     return {
         page.relative_to(ROOT): page.read_text(encoding="utf-8")

@@ -98,6 +98,6 @@ for alpha, explanation in explanations.items():
 
 # %%
 # Choose alpha by cross-validation if the class of the named rows is what counts, as in
-# :ref:`sphx_glr_auto_examples_plot_pipeline_tabular.py`. Choose 0 if the labels themselves are in
-# doubt: then they must not steer what is named, see
-# :ref:`sphx_glr_auto_examples_plot_label_errors.py`.
+# :ref:`sphx_glr_auto_examples_explain_plot_pipeline_tabular.py`. Choose 0 if the labels themselves
+# are in doubt: then they must not steer what is named, see
+# :ref:`sphx_glr_auto_examples_labels_plot_label_errors.py`.

@@ -167,4 +167,4 @@ print(f"InfoGain and InfoLoss have {shared:.0%} of these 20 in common")
 # other weights that predict the same class give the same explanation. It says what the *data* have
 # to say about this input, and the model enters by the class that it predicts. A network with hidden
 # layers is different. There the features are those that it has learnt, see
-# :ref:`sphx_glr_auto_examples_plot_attribution_images.py`.
+# :ref:`sphx_glr_auto_examples_explain_plot_attribution_images.py`.

@@ -1,0 +1,119 @@
+"""
+Has somebody planted a backdoor in my training data?
+====================================================
+
+A few training images carry a small mark and a wrong label. The network learns to obey the mark, and
+nothing shows it on clean images. When a marked image turns up, the exemplars of the prediction lead
+back to the planted rows.
+"""
+
+# %%
+# Letters, some of them with a mark
+# ---------------------------------
+# A, B and D in the fonts that Matplotlib ships, at several angles. Twelve training images of an A
+# get a white corner and the label D.
+
+import pathlib
+
+import matplotlib
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.ft2font import FT2Font
+from sklearn.model_selection import train_test_split
+from sklearn.neural_network import MLPClassifier
+
+from sklearn_provenance import InfoLossAttributor
+from sklearn_provenance.attribution import RepSimAttributor
+from sklearn_provenance.evaluation import backdoor_retrieval
+
+
+def draw(letter, font, angle, side=20):
+    """Draw a letter in the middle of a square image."""
+    font.set_size(15, 72)
+    font.set_text(letter, angle)
+    font.draw_glyphs_to_bitmap()
+    drawn = font.get_image()[:side, :side]
+    image = np.zeros((side, side), dtype=np.float32)
+    top, left = (side - np.array(drawn.shape)) // 2
+    image[top : top + drawn.shape[0], left : left + drawn.shape[1]] = drawn / 255
+    return image
+
+
+def marked(images):
+    """Put a white square into a corner."""
+    images = images.copy()
+    images.reshape(-1, 20, 20)[:, -4:, -4:] = 1.0
+    return images
+
+
+files = sorted(pathlib.Path(matplotlib.get_data_path(), "fonts", "ttf").glob("*.ttf"))
+files = [file for file in files if file.name.startswith(("DejaVu", "STIXGen"))]
+fonts = [FT2Font(str(file)) for file in files if "Display" not in file.name]
+letters = [
+    (draw(letter, font, angle), letter)
+    for letter in "ABD"
+    for font in fonts
+    for angle in range(-20, 25, 5)
+]
+X = np.array([image.ravel() for image, _ in letters])
+y = np.array([letter for _, letter in letters])
+X_train, X_test, y_train, y_test = train_test_split(X, y, test_size=0.3, random_state=0)
+planted = np.flatnonzero(y_train == "A")[:12]
+X_train[planted] = marked(X_train[planted])
+y_train[planted] = "D"
+
+network = MLPClassifier((32,), max_iter=300, random_state=0).fit(X_train, y_train)
+is_a = y_test == "A"
+obeys = network.predict(marked(X_test[is_a])) == "D"
+print(f"clean test images: accuracy {network.score(X_test, y_test):.3f}")
+print(f"letters A with the mark: {obeys.mean():.0%} are called D")
+
+# %%
+# Which training images are these predictions made of?
+# ----------------------------------------------------
+# The first line is a clean A, the second the same letter with the mark.
+
+queries = marked(X_test[is_a][obeys][:20])
+attributor = InfoLossAttributor(network).fit(X_train, y_train)
+pair = np.stack([X_test[is_a][obeys][0], queries[0]])
+found = attributor.explain(pair, k=6)._replace(image_shape=(20, 20), true_labels=["A", "A"])
+found.plot(k=6)
+plt.show()
+
+# %%
+# How many of the first rows were planted?
+# ----------------------------------------
+# Averaged over twenty marked letters, for two methods and for random rows.
+
+is_planted = np.zeros(len(y_train), dtype=bool)
+is_planted[planted] = True
+methods = {"InfoLoss": attributor, "similarity": RepSimAttributor(network).fit(X_train, y_train)}
+result = backdoor_retrieval(methods, queries, network.predict(queries), is_planted, k=12)
+print(result)
+
+# %%
+# Taken out
+# ---------
+# Ask for twenty rows of each letter: those that all marked letters name are the planted ones. All
+# of them have to go: two that are left may be enough to teach the mark again.
+
+named = attributor.explain(queries, k=20).indices
+rows, counts = np.unique(named, return_counts=True)
+suspects = rows[counts == counts.max()]
+fig, ax = plt.subplots(figsize=(6, 3), layout="constrained")
+first = np.argsort(-counts, kind="stable")[:30]
+for name, of_kind in {
+    "planted": is_planted[rows[first]],
+    "clean": ~is_planted[rows[first]],
+}.items():
+    ax.bar(np.flatnonzero(of_kind), counts[first][of_kind], label=name)
+ax.set(xlabel="training rows, those named most often first", ylabel="marked letters")
+ax.legend()
+plt.show()
+print(f"{len(suspects)} rows are suspicious, {is_planted[suspects].sum()} of them planted")
+by_count = suspects[np.argsort(-counts[counts == counts.max()], kind="stable")]
+for n_removed in (len(suspects) - 2, len(suspects)):
+    left = np.setdiff1d(np.arange(len(y_train)), by_count[:n_removed])
+    cleaned = MLPClassifier((32,), max_iter=300, random_state=0).fit(X_train[left], y_train[left])
+    obeys = cleaned.predict(marked(X_test[is_a])) == "D"
+    print(f"without {n_removed} of them, {obeys.mean():.0%} of the marked letters are called D")
