@@ -43,7 +43,7 @@ class LeaveOneOut:
         self._kinds = [self._alike(rows) for rows in self._rows_by_kind()]
 
     def _curvature_now(self):
-        """Curvature of each row (n,), summed over outputs."""
+        """Compute the curvature of each row (n,), summed over outputs."""
         traces = np.einsum("nkk->n", self.minimum.row_curvatures)
         return self.minimum.weights * traces
 
@@ -98,7 +98,7 @@ class LeaveOneOut:
         return cross
 
     def output_changes(self, query):
-        """By how much the outputs of a query fall without each row, to one step.
+        """Compute by how much the outputs of a query fall without each row, to one step.
 
         Parameters
         ----------
@@ -113,7 +113,7 @@ class LeaveOneOut:
         return self.changes_of(query[None])[0]
 
     def changes_of(self, queries):
-        """As :meth:`output_changes`, (m, n, K), for queries (m, d) at once."""
+        """Compute :meth:`output_changes` (m, n, K) of queries (m, d) at once."""
         n_outputs, d = self.minimum.theta.shape
         m = len(queries)
         changes = np.full((m, self.problem.n_rows, n_outputs), np.nan)
@@ -132,7 +132,7 @@ class LeaveOneOut:
         return changes
 
     def without(self, row):
-        """Newton steps from the minimum without a row, to those without another too.
+        """Go to the minimum without a row, from which another row can be left out.
 
         An inverse Hessian is updated by the row's part of it; it preconditions conjugate gradients
         with the Hessian as it is now, and gives leverages. Where curvatures have changed much since
@@ -192,7 +192,7 @@ class LeaveOneOut:
         return other
 
     def parameters(self, rows, n_steps=1, n_solved=0):
-        """Parameters without each of some rows.
+        """Compute parameters without each of some rows.
 
         Parameters
         ----------
@@ -231,7 +231,7 @@ class LeaveOneOut:
         return theta
 
     def _block(self, n_steps):
-        """Rows at a time, so that temporary arrays stay small."""
+        """Count the rows that are stepped at a time, so that temporary arrays stay small."""
         size = self.minimum.theta.size
         if n_steps > 1:
             size = max(size, 4 * self.problem.n_rows * self.problem.n_outputs)
@@ -239,7 +239,7 @@ class LeaveOneOut:
 
     @property
     def own_changes(self):
-        """By how much the outputs (n, K) of rows fall without themselves, to one step."""
+        """Return by how much the outputs (n, K) of rows fall without themselves, to one step."""
         changes = np.full((self.problem.n_rows, self.problem.n_outputs), np.nan)
         for kind in self._kinds:
             design = self.problem.design[kind.rows]
@@ -251,13 +251,13 @@ class LeaveOneOut:
 
     @property
     def exact(self):
-        """Whether one step is exact: the loss is quadratic, and rows of a kind weigh alike."""
+        """Return whether one step is exact: a quadratic loss, and rows of a kind weigh alike."""
         alike = all(np.ptp(kind.amounts, axis=0).max() < 1e-15 for kind in self._kinds)
         return self.problem.loss.quadratic and alike
 
     @property
     def leverages(self):
-        """Leverages (n,) of rows, the trace of S M; nan for rows that are left out already."""
+        """Return leverages (n,), the trace of S M; nan for rows that are left out already."""
         values = np.full(self.problem.n_rows, np.nan)
         for kind in self._kinds:
             values[kind.rows] = np.einsum("mkl,mlk->m", kind.curvatures, kind.cross)
