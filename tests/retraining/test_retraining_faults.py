@@ -68,6 +68,26 @@ def test_integers_cannot_be_nan():
         train(recipe=Recipe(lr=1e30), evaluate=lambda logits: logits.argmax(1), group_size=1)
 
 
+@pytest.mark.parametrize("group_size", [1, 6])
+def test_losses_that_are_infinite_diverge_though_gradients_are_not(group_size):
+    def loss(logits, y):
+        losses = nn.functional.cross_entropy(logits, y, reduction="none")
+        return losses + torch.where(y == 2, torch.inf, 0.0)
+
+    masks = np.stack([Y >= 0, Y != 2])
+    with pytest.warns(UserWarning, match=r"copies \[0\] diverged"):
+        result = train(masks=masks, recipe=Recipe(loss=loss, max_epochs=1), group_size=group_size)
+    assert np.isnan(result.outputs).any((1, 2)).tolist() == [True, False]
+
+
+def test_what_a_module_draws_depends_on_the_seed_of_its_copy():
+    same = {"X": np.ones((20, 4), np.float32), "y": np.zeros(20, int)}  # in whatever order
+    masks = np.ones((3, 20), dtype=bool)
+    outputs = train(Net(nn.Dropout(0.5)), masks=masks, seeds=[0, 0, 1], **same).outputs
+    np.testing.assert_array_equal(outputs[0], outputs[1])
+    assert np.abs(outputs[0] - outputs[2]).max() > 1e-4
+
+
 def test_groups_name_copies_that_diverge():
     with pytest.warns(UserWarning, match="copies .* diverged"):
         groups = list(
