@@ -33,7 +33,7 @@ def pytest_runtest_setup(item):
 
 
 # Pages of the guide that train networks over and over.
-SLOW_PAGES = {"memorisation.rst", "generation.rst"}
+SLOW_PAGES = {"getting_started.rst", "memorisation.rst", "generation.rst"}
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest looks at marks

@@ -12,6 +12,7 @@ from torch import nn
 
 from sklearn_provenance.provenance import _inference
 
+from ..checks import thorough
 from .conftest import ARCHITECTURES, quick
 
 
@@ -484,7 +485,7 @@ LEGAL = [
 
 
 @pytest.mark.parametrize(("architecture", "routing", "heads", "conditioning"), LEGAL)
-@pytest.mark.parametrize("subset", [None, 0.4])
+@pytest.mark.parametrize("subset", [0.4, *thorough(None)])
 def test_leave_one_out_by_definition(iris, architecture, routing, heads, conditioning, subset):
     """The probabilities of the other rows, normalised without the own one."""
     X, y = iris

@@ -58,7 +58,7 @@ def test_training_rows_are_named_far_above_chance(digits):
     assert np.mean(vae.explain(X, k=1).indices[:, 0] == np.arange(len(X))) > 0.4
 
 
-@pytest.mark.parametrize("heads", ["per_class", "shared"])
+@pytest.mark.parametrize("heads", ["per_class", *thorough("shared")])
 def test_explanations_of_images_are_those_of_their_codes(digits, heads):
     X, y = digits
     vae = quick_vae(heads=heads).fit(X, y, sample_id=np.arange(1000, 1200))

@@ -23,6 +23,7 @@ from sklearn_provenance.tangent._forms import Formed
 from sklearn_provenance.tangent._lookup import Lookup
 from sklearn_provenance.tangent._outer import Outer
 
+from ..checks import thorough
 from .conftest import build, every_network, reference
 from .test_factors import Routed
 
@@ -168,7 +169,7 @@ def test_convolutions_by_definition():
     assert closeness(scores, expected) < 1e-10
 
 
-@pytest.mark.parametrize("rotated", [True, False, None])
+@pytest.mark.parametrize("rotated", [True, False, *thorough(None)])
 @every_network
 def test_every_network_by_its_bases(monkeypatch, name, rotated):
     """Λ, scores and whitened coordinates are those of the bases; all forms of factors."""

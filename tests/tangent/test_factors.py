@@ -9,6 +9,7 @@ from torch import nn
 
 from sklearn_provenance.tangent import TangentFeatures, TangentModel, TangentRows, tangent_kernel
 
+from ..checks import thorough
 from .conftest import NETWORKS, TwoHeads, build, reference
 
 pytestmark = pytest.mark.filterwarnings("ignore:the gradients of .* row by row")
@@ -25,7 +26,9 @@ def relative(a, b):
 
 
 @pytest.mark.parametrize("measurement", ["label_logit", "margin"])
-@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.float64, 1e-10)])
+@pytest.mark.parametrize(
+    ("dtype", "tolerance"), [(torch.float64, 1e-10), *thorough((torch.float32, 1e-5))]
+)
 @pytest.mark.parametrize("name", NETWORKS)
 def test_gradients_and_kernel_equal_autograd(name, dtype, tolerance, measurement):
     network, x, labels = build(name, dtype)

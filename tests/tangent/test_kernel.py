@@ -14,6 +14,7 @@ from sklearn_provenance.tangent._forms import Formed
 from sklearn_provenance.tangent._lookup import Lookup
 from sklearn_provenance.tangent._outer import Outer
 
+from ..checks import thorough
 from .conftest import NETWORKS, build, reference
 from .test_factors import Routed
 
@@ -100,7 +101,7 @@ def test_layers_that_change_their_form_between_batches(monkeypatch, batch_size, 
     torch.testing.assert_close(diagonal, (expected**2).sum(1))
 
 
-@pytest.mark.parametrize("measurement", ["label_logit", "margin"])
+@pytest.mark.parametrize("measurement", ["margin", *thorough("label_logit")])
 @pytest.mark.parametrize("name", NETWORKS)
 def test_diagonal_is_the_kernels(name, measurement):
     network, x, labels = build(name, torch.float32, n=7)

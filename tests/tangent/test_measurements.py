@@ -13,6 +13,7 @@ from sklearn_provenance.attribution import InfoGainAttributor
 from sklearn_provenance.tangent import TangentFeatures, TangentModel, measure, tangent_kernel
 from sklearn_provenance.tangent import _products as kernels
 
+from ..checks import thorough
 from .conftest import NETWORKS, Lies, build, reference
 from .test_factors import Routed
 
@@ -78,14 +79,15 @@ def test_routes_are_found_where_the_network_is_certain():
 
 @pytest.mark.parametrize("name", NETWORKS)
 @pytest.mark.parametrize(
-    "pair", [("margin", "log_probability"), ("log_probability", "label_logit")]
+    ("one", "other"),
+    [("margin", "log_probability"), *thorough(("log_probability", "label_logit"))],
 )
-def test_kernel_between_measurements(name, pair):
+def test_kernel_between_measurements(name, one, other):
     network, x, labels = build(name, n=7)
-    left, right = (reference(network, x, labels, m) for m in pair)
-    model = TangentModel(network, measurement=pair[0])
-    other = model.measuring(pair[1])
-    kernel = tangent_kernel(model, x[:3], labels[:3], x, labels, model2=other, batch_size=2)
+    left, right = (reference(network, x, labels, m) for m in (one, other))
+    model = TangentModel(network, measurement=one)
+    model2 = model.measuring(other)
+    kernel = tangent_kernel(model, x[:3], labels[:3], x, labels, model2=model2, batch_size=2)
     torch.testing.assert_close(
         kernel, left[:3] @ right.T, rtol=1e-9, atol=1e-10 * float((left @ right.T).abs().max())
     )
