@@ -147,7 +147,7 @@ class AnomalyRanking(Result):
         super().__init__(
             text,
             Table({}, columns | {"score": scores[rows]}),
-            rows_figure,
+            _figure,
             scores=scores,
             labels=labels,
             score_name=score_name,
@@ -209,7 +209,12 @@ def _most_first(scores, rows):
     return rows[np.argsort(-scores[rows], kind="stable")]
 
 
-def rows_figure(ranking, kind="auto", labels=None, n=5, word="anomalous"):
+def _figure(ranking, kind="auto", labels=None, n=5):
+    """Draw the least and the most anomalous rows of classes."""
+    return rows_figure(ranking, kind, labels, n, "anomalous")
+
+
+def rows_figure(ranking, kind, labels, n, word):
     """Draw the rows of lowest and of highest score of classes; `word` says what the latter are."""
     if labels is None:
         labels = np.unique(ranking.labels)
