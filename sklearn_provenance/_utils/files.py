@@ -29,14 +29,14 @@ _READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 _PIECE = 1 << 20  # bytes that are read at once
 
 
-def write(path, content):
+def write(path, *parts):
     """Write a file in one step: it holds the old content or the new one, never a part.
 
     Parameters
     ----------
     path : path-like
         File to write or replace; a link stays a link.
-    content : bytes
+    *parts : bytes-like
         Content of the file. Where it cannot be written, as to a full disk, the OSError names
         ``path``.
     """
@@ -45,7 +45,8 @@ def write(path, content):
     with _naming(path):
         try:
             with temporary.open("xb") as file:
-                file.write(content)
+                for part in parts:
+                    file.write(part)
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(temporary, path)

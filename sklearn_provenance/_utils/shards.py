@@ -168,13 +168,14 @@ class ShardedTable:
         """Write the columns of a shard, arrays by name, and return its entry in the manifest."""
         files = {}
         for name, values in columns.items():
-            content = io.BytesIO()
-            npy.write_array(content, np.ascontiguousarray(values), version=(1, 0))
-            content = content.getbuffer()
-            files[name] = checksum(content)
+            values = np.ascontiguousarray(values)
+            header = io.BytesIO()
+            npy.write_array_header_1_0(header, npy.header_data_from_array_1_0(values))
+            content = header.getvalue(), values.view(np.uint8)
+            files[name] = checksum(*content)
             path = self.folder / f"{name}-{files[name]}.npy"
             if not path.exists():
-                write(path, content)
+                write(path, *content)
         return {"n_rows": len(values), "files": files}
 
     def write_file(self, name, content):

@@ -234,10 +234,9 @@ def _columns(rows, part, digests, dtype):
     if dtype == "auto":
         dtype = "float64" if values.dtype.itemsize > 4 else "float32"
     stored, exponents = encode(values, dtype)
-    read = decode(stored, dtype, exponents).astype(np.float64)
     columns = {
         "features": stored,
-        "norms": np.square(read).sum(1),
+        "norms": squared_norms(decode(stored, dtype, exponents)),
         "digests": digests,
         "y": rows.y[part],
         "ids": rows.sample_id[part],
@@ -248,6 +247,16 @@ def _columns(rows, part, digests, dtype):
         columns["logits"] = logits
     width = int(values.shape[1])
     return columns, {"encoding": dtype, "width": width, "logits": logits is not None}
+
+
+def squared_norms(values):
+    """Compute squared norms (n,) in double precision, of a few rows at a time."""
+    norms = np.empty(len(values))
+    step = max(1, 2**17 // values.shape[1])
+    for start in range(0, len(values), step):
+        block = values[start : start + step].astype(np.float64)
+        norms[start : start + step] = np.square(block, out=block).sum(1)
+    return norms
 
 
 def _name_of(digests, y, ids):

@@ -1,0 +1,183 @@
+"""How far explanations go: rows in a file and in a store, by exact scans and by search indexes.
+
+Part 1 explains 100 queries by rows of 256 numbers in half precision that lie in a file, from 10000
+to a million: processor time, memory of its own that the process holds at its peak, and what an
+index finds of what the exact scan picks. Rows are drawn around 1000 centres whose spectrum decays
+as that of tangent features. Part 2 builds stores of tangent sketches of a network on digits in
+each type of numbers, and measures what changes in picks and nats, and what a store adds to the
+pass.
+"""
+
+import multiprocessing
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from _common import Results, parse, parser
+from retrieval import PeakMemory
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.neural_network import MLPClassifier
+
+from sklearn_provenance import InfoGainAttributor, TangentFeatures
+from sklearn_provenance.attribution import AttributionStore
+from sklearn_provenance.datasets import load_digits
+from sklearn_provenance.retrieval import FaissIndex
+
+N_QUERIES, K, POOL = 100, 10, 200
+METHODS = {
+    "exact scan": {},
+    "pool of 200, exact scan": {"pool_size": POOL},
+    "pool of 200, FAISS bytes": {"pool_size": POOL, "index": FaissIndex("scalar_quantized")},
+    "pool of 200, FAISS lists of bytes": {
+        "pool_size": POOL,
+        "index": FaissIndex("quantized_inverted_file"),
+    },
+}
+DTYPES = ("float64", "float32", "float16", "bfloat16")
+
+
+class Known(ClassifierMixin, BaseEstimator):
+    """A model that has two classes; rows are compared by features that are there already."""
+
+    classes_ = np.arange(2)
+
+    def fit(self, X, y):
+        return self
+
+    def predict(self, X):
+        return (np.asarray(X[:, 0]) > 0).astype(int)
+
+
+def itself(X):
+    return X
+
+
+def draw(path, n, width):
+    """Write n rows to a file in half precision, and return queries of the same distribution."""
+    random = np.random.default_rng(0)
+    scale = (1 + np.arange(width)) ** -0.5
+    centres = random.normal(size=(1000, width)) * scale
+    rows = np.lib.format.open_memmap(path, "w+", np.float16, (n, width))
+    for start in range(0, n, 10_000):
+        part = rows[start : start + 10_000]
+        noise = random.normal(size=part.shape) * scale
+        part[:] = centres[random.integers(1000, size=len(part))] + noise
+    rows.flush()
+    noise = random.normal(size=(N_QUERIES, width)) * scale
+    return centres[random.integers(1000, size=N_QUERIES)] + noise
+
+
+def measure(folder, params, threads, queue):
+    torch.set_num_threads(threads)
+    folder = Path(folder)
+    X = np.load(folder / "rows.npy", mmap_mode="r")
+    queries = np.load(folder / "queries.npy")
+    y = np.arange(len(X)) % 2
+    settings = {"features": itself, "candidates": "all", "memory_limit": 1e9}
+    warm = InfoGainAttributor(Known(), **settings, **params).fit(X[:500], y[:500])
+    warm.explain(queries[:2], k=2)
+    with PeakMemory() as memory:
+        start = time.process_time()
+        attributor = InfoGainAttributor(Known(), **settings, **params).fit(X, y)
+        fit = time.process_time() - start
+        seconds = []
+        for part in (queries[:1], queries):  # the first makes the index
+            start = time.process_time()
+            found = attributor.explain(part, k=K)
+            seconds.append(time.process_time() - start)
+    queue.put((fit, *seconds, memory.peak - memory.before, found.indices, found.scores))
+
+
+def run_rows(n, width, results):
+    missing = [m for m in METHODS if not results.has(n_rows=n, n_features=width, method=m)]
+    if not missing:
+        return
+    context = multiprocessing.get_context("spawn")
+    with tempfile.TemporaryDirectory() as folder:
+        np.save(Path(folder) / "queries.npy", draw(Path(folder) / "rows.npy", n, width))
+        found = {}
+        for method in ["exact scan", *(m for m in missing if m != "exact scan")]:
+            queue = context.Queue()
+            arguments = (folder, METHODS[method], torch.get_num_threads(), queue)
+            process = context.Process(target=measure, args=arguments)
+            process.start()
+            fit, first, seconds, peak, picks, nats = queue.get()
+            process.join()
+            found[method] = picks, nats
+            exact, exact_nats = found["exact scan"]
+            shared = [len(np.intersect1d(*pair)) / K for pair in zip(picks, exact, strict=True)]
+            if method in missing:
+                results.add(
+                    n_rows=n,
+                    n_features=width,
+                    method=method,
+                    file_mb=round(2 * n * width / 2**20),
+                    fit_cpu_seconds=round(fit, 2),
+                    first_query_cpu_seconds=round(first, 2),
+                    explain_cpu_seconds=round(seconds, 2),
+                    peak_mb=round(peak),
+                    n_queries=N_QUERIES,
+                    k=K,
+                    recall=round(float(np.mean(shared)), 4),
+                    share_of_nats=round(float(np.mean(nats.sum(1) / exact_nats.sum(1))), 5),
+                )
+
+
+def run_dtypes(results, n_components):
+    if all(results.has(dtype=dtype, n_components=n_components) for dtype in DTYPES):
+        return
+    X, y = load_digits("train", return_X_y=True)
+    queries, _ = load_digits("test", return_X_y=True)
+    X, queries = (part.reshape(len(part), -1) / 16.0 for part in (X, queries))
+    model = MLPClassifier((64,), max_iter=300, random_state=0).fit(X, y)
+    sketch = TangentFeatures(n_components=n_components)
+    params = {"features": sketch, "measurement": "margin", "candidates": "all"}
+    InfoGainAttributor(model, **params).fit(X[:50], y[:50])
+    start = time.process_time()
+    expected = InfoGainAttributor(model, **params).fit(X, y)
+    in_memory = time.process_time() - start
+    expected = expected.explain(queries, k=K)
+    for dtype in DTYPES:
+        with tempfile.TemporaryDirectory() as folder:
+            store = AttributionStore(folder, dtype=dtype)
+            start = time.process_time()
+            attributor = InfoGainAttributor(model, **params).fit(X, y, store=store)
+            seconds = time.process_time() - start
+            found = attributor.explain(queries, k=K)
+            pairs = zip(found.indices, expected.indices, strict=True)
+            shared = np.array([len(np.intersect1d(*pair)) / K for pair in pairs])
+            nats = found.scores.sum(1) / expected.scores.sum(1)
+            results.add(
+                dtype=dtype,
+                n_components=n_components,
+                n_rows=len(X),
+                n_queries=len(queries),
+                k=K,
+                bytes_per_row=round(store.info()["n_bytes"] / len(X)),
+                picks_shared=round(float(shared.mean()), 5),
+                queries_with_the_same_picks=round(float((shared == 1).mean()), 4),
+                same_order=round(float((found.indices == expected.indices).all(1).mean()), 4),
+                largest_error_of_nats=f"{np.abs(nats - 1).max():.1e}",
+                fit_cpu_seconds=round(seconds, 2),
+                fit_cpu_seconds_in_memory=round(in_memory, 2),
+            )
+
+
+def main():
+    options = parser(__doc__, "10000 rows, and sketches to 256 components")
+    options.add_argument("--width", type=int, default=256, help="numbers in a row (default: 256)")
+    options.add_argument("--rows", type=int, help="one number of rows only")
+    options = parse(options)
+    run_dtypes(Results("store_dtypes", ["dtype", "n_components"]), 256 if options.quick else 1024)
+    sizes = (10_000,) if options.quick else (10_000, 100_000, 1_000_000)
+    if options.rows:
+        sizes = (options.rows,)
+    results = Results("stores", ["n_rows", "n_features", "method"])
+    for n in sizes:
+        run_rows(n, options.width, results)
+
+
+if __name__ == "__main__":
+    main()
