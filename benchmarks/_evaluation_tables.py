@@ -73,7 +73,9 @@ def brittleness_record(frame, folder):
     for method in frame["method"].unique():
         drops = drop.loc[method]
         ahead = drop.loc["influence"] - drops  # nan where one of them has not been run
-        line = {"method": method, "queries": len(drops)}
+        line = {"method": method}
+        for size in drop.columns:
+            line[f"queries, {size}"] = drops[size].count()
         for size in drop.columns:
             line[f"fell, {size}"] = f"{fell.loc[method, size]:.2f}"
         for size in drop.columns:
