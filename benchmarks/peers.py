@@ -274,7 +274,7 @@ def measure(method, n_train, n_queries, n_threads):
     Results("peers", KEYS).add(
         method=method,
         package=package,
-        version=version(package),
+        version=sp.__version__ if package == OURS else version(package),
         n_train=n_train,
         n_queries=n_queries,
         seconds=f"{taken:.2f}",
