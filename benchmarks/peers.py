@@ -37,12 +37,18 @@ from sklearn_provenance.datasets import load_fashion_mnist
 
 
 def info_gain(network, X, y, queries, folder):
+    attributor = sp.InfoGainAttributor(network).fit(X, y)
+    return attributor.explain(queries, k=10).indices
+
+
+def info_gain_all(network, X, y, queries, folder):
     attributor = sp.InfoGainAttributor(network, candidates="all").fit(X, y)
     return attributor.explain(queries, k=10).indices
 
 
 def info_loss(network, X, y, queries, folder):
-    attributor = sp.InfoLossAttributor(network).fit(X, y)
+    sketch = sp.TangentFeatures(n_components=4096)
+    attributor = sp.InfoLossAttributor(network, features=sketch).fit(X, y)
     return attributor.explain(queries, k=10).indices
 
 
@@ -219,6 +225,7 @@ def captum_all(network, X, y, queries, folder):
 OURS = "sklearn-provenance"
 METHODS = {  # package, name in the table, function
     "InfoGain": (OURS, info_gain),
+    "InfoGain, all rows": (OURS, info_gain_all),
     "InfoLoss, K = 4096": (OURS, info_loss),
     "influence, K = 4096": (OURS, influence),
     "TRAK, K = 512": (OURS, trak),
