@@ -102,7 +102,7 @@ def picked_rows(name, attributor, X, y, k):
     if len(short):
         n_found = int((picks[short[0]] >= 0).sum())
         raise ValueError(
-            f"{name!r} names {n_found} rows for a query where {k} are to be removed, and too few "
+            f"{name!r} must name {k} rows for each query; it names {n_found} for one, and too few "
             f'for {len(short)} of {len(picks)} queries. Ask for smaller sizes, or candidates="all"'
         )
     return picks

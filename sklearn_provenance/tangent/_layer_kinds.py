@@ -1,6 +1,7 @@
 """Layers of torch's modules whose gradients have factors, one class for each kind of module.
 
-Shapes in comments: B rows, T positions, I inputs, O outputs of a layer.
+Shapes in comments: B rows, T positions, I inputs, O outputs of a layer. Calls are the rows of the
+input x of a module, of which a row of the data may have several.
 """
 
 import math
@@ -155,6 +156,18 @@ class NormalisationLayer(Layer):
             rows = [r.reshape(*r.shape[:2], -1).sum(2) for r in rows]  # (calls, channels)
         rows = [r.reshape(n_rows, -1, size).sum(1) for r in rows]
         return Formed(torch.stack(rows, 1))
+
+
+@register_layer(nn.PReLU)
+class SlopeLayer(Layer):
+    """Slopes for negative inputs: one for all of them, or one for each channel."""
+
+    def factor(self, module, x, g, n_rows):
+        gradient = g * x.clamp(max=0)  # (calls, channels, ...)
+        n_slopes = module.num_parameters
+        if n_slopes > 1:
+            gradient = gradient.reshape(*gradient.shape[:2], -1).sum(2)  # (calls, channels)
+        return self.formed(gradient.reshape(n_rows, -1, n_slopes).sum(1))
 
 
 @register_layer(nn.Embedding)

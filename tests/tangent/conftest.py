@@ -169,7 +169,7 @@ def convolutions():
         nn.ReLU(inplace=True),
         nn.Conv2d(6, 5, (2, 3), padding="same", padding_mode="reflect", bias=False),
         nn.GroupNorm(1, 5),
-        nn.ReLU(inplace=True),
+        nn.PReLU(5),
         nn.Flatten(2),
         nn.Conv1d(5, 4, 3, stride=2, padding=2),
         nn.AdaptiveAvgPool1d(1),
@@ -193,7 +193,7 @@ def volumes():
 def mlp():
     return nn.Sequential(
         nn.Linear(6, 8), nn.ReLU(), nn.Dropout(0.5), nn.Linear(8, 5, bias=False), nn.RMSNorm(5),
-        nn.ReLU(), nn.Linear(5, 3),
+        nn.PReLU(), nn.Linear(5, 3),
     )  # fmt: skip
 
 

@@ -133,14 +133,17 @@ class GaussianAttributor(BaseAttributor):
         rows = self._rows
         features = self._features
         self.noise_scale_ = None
-        if not (features.per_label and (needs_all_rows or not self._same_class)):
-            scale = rows.own().norms().mean().item()
-        elif isinstance(self.noise_variance, str) or self.noise_variance > USUAL_NUMBER:
-            # The rule measures rows at the labels of queries, and nothing at their own labels.
-            scale = features.mean_norm(rows.inputs, rows.labels)
-        else:
+        is_usual = not isinstance(self.noise_variance, str) and self.noise_variance <= USUAL_NUMBER
+        # A rule that compares a query with rows of every label measures them at the query's label.
+        # Nothing else needs them at their own labels then, which would cost a pass.
+        at_own_labels = not features.per_label or (self._same_class and not needs_all_rows)
+        if not at_own_labels and is_usual:
             self.noise_variance_ = float(self.noise_variance)
             return self.noise_variance_
+        if at_own_labels:
+            scale = rows.own().norms().mean().item()
+        else:
+            scale = features.mean_norm(rows.inputs, rows.labels)  # of a sample
         if not scale > 0:
             raise ValueError("the tangent features of all training rows are zero")
         if not 1 / LARGEST_SCALE < scale < LARGEST_SCALE:
