@@ -12,6 +12,7 @@ from ._counterfactual import load_counterfactual_truth
 from ._digits import load_digits
 from ._distortions import DISTORTIONS, distort
 from ._faces import load_faces
+from ._letters import load_letters
 from ._mnist import load_fashion_mnist, load_mnist
 from ._rte import load_rte
 from ._shifted_targets import shift_targets
@@ -26,6 +27,7 @@ __all__ = [
     "load_digits",
     "load_faces",
     "load_fashion_mnist",
+    "load_letters",
     "load_mnist",
     "load_rte",
     "poison_backdoor",
