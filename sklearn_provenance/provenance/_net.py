@@ -64,7 +64,6 @@ def _diverged(net, what):
 @torch.no_grad()
 def _check_last_step(net, inputs, target):
     """Raise unless weights and the loss of a batch are finite after the last step."""
-    net.module_.eval()
     loss = float(net.criterion_(net.module_(**inputs), target))
     n_epochs = len(net.history)
     try:
@@ -179,11 +178,11 @@ def train(net, rows, step_generator, warmup_epochs, decay_epochs, progress):
         net.partial_fit(rows)
         batches = ShuffledBatches(rows, net.batch_size)
         recompute_batch_norm(net.module_, (inputs for inputs, _ in islice(batches, 10)))
+        net.module_.eval()
         _check_last_step(net, *next(iter(batches)))
     finally:
         net.module_.set_generator(None)
         net.criterion_.generator = None
-        net.module_.eval()
         net.criterion_.pop_means()
         net.callbacks_ = net.callbacks_[: -len(extra)]
     interrupted = len(net.history) > 0 and "train_loss" not in net.history[-1]

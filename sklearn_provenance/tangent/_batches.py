@@ -36,8 +36,6 @@ def as_batch(X, model):
         x = X.detach()
         if x.layout is not torch.strided:
             x = x.to_dense()
-        if x.is_inference():
-            x = x.clone()  # autograd cannot keep it
     else:
         x = _tensor(np.asarray(X), model)
     if x.ndim == 0 or len(x) == 0:

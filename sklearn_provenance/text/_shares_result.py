@@ -56,8 +56,10 @@ class TokenShares:
         tokens: dict[str, Any],
     ) -> None:
         self.explanation = explanation
-        self.exemplars, self.queries = (shares[side] for side in SIDES)
-        self.exemplars_elsewhere, self.queries_elsewhere = (elsewhere[side] for side in SIDES)
+        self.exemplars = shares["exemplars"]
+        self.queries = shares["queries"]
+        self.exemplars_elsewhere = elsewhere["exemplars"]
+        self.queries_elsewhere = elsewhere["queries"]
         self._tokens = tokens
 
     def words(self, query: int, rank: int, side: str = "exemplars") -> list[tuple[str, float]]:
@@ -229,8 +231,13 @@ def _mark(share, top):
     size = abs(share)
     if size <= top / 8:
         return ""
-    side = "above" if share > 0 else "below"
-    return f"{side}{2 if size >= top / 2 else 1}"
+    side = "above"
+    if share < 0:
+        side = "below"
+    strength = 1
+    if size >= top / 2:
+        strength = 2
+    return f"{side}{strength}"
 
 
 def _largest(words):

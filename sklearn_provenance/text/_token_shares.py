@@ -119,7 +119,7 @@ def count_tokens(X):
     ids = X
     if isinstance(X, Mapping):
         tables = [value for value in X.values() if len(getattr(value, "shape", ())) >= 2]
-        ids = X.get("input_ids", tables[0] if tables else None)
+        ids = X.get("input_ids", next(iter(tables), None))
     shape = getattr(ids, "shape", ())
     if len(shape) < 2:
         raise ValueError(
@@ -130,18 +130,17 @@ def count_tokens(X):
 
 
 def _pieces(X):
-    """Return rows that know the pieces of text that tokens stand for, token ids where not."""
+    """Return rows that know the pieces of text that tokens stand for.
+
+    Rows without texts show the ids of their tokens, or their places where ids have no name.
+    """
     if isinstance(X, TokenizedTexts) and X.offsets is not None:
         return X
-    ids = X["input_ids"] if isinstance(X, Mapping) and "input_ids" in X else None
-    if ids is None and not isinstance(X, Mapping):
-        ids = X
-    n = n_rows(X)
-    if ids is None:
-        names = [[str(place) for place in range(count_tokens(X))]] * n
-    else:
-        names = [[str(number) for number in row] for row in np.asarray(ids).tolist()]
-    return written(names)
+    ids = X
+    if isinstance(X, Mapping):
+        places = np.tile(np.arange(count_tokens(X)), (n_rows(X), 1))
+        ids = X.get("input_ids", places)
+    return written([[str(number) for number in row] for row in np.asarray(ids).tolist()])
 
 
 def written(names):

@@ -185,7 +185,7 @@ def test_the_callers_inference_mode_does_not_matter():
 
 
 def test_rows_made_in_inference_mode_are_taken():
-    """Autograd cannot keep them: a copy of them it can."""
+    """Autograd cannot keep them, but it keeps the copies that modules get."""
     network, x, labels = build("mlp")
     expected = (reference(network, x, labels) ** 2).sum(1)
     with torch.inference_mode():
