@@ -1,5 +1,6 @@
 """What tests of all folders are parametrised with."""
 
+import ast
 import functools
 
 import pytest
@@ -25,3 +26,9 @@ def thorough(*values):
         pytest.param(*(value if isinstance(value, tuple) else (value,)), marks=pytest.mark.thorough)
         for value in values
     ]
+
+
+@functools.cache
+def syntax_tree(path):
+    """Parse a file of Python once for all tests that read the code."""
+    return ast.parse(path.read_text())

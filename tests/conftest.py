@@ -15,7 +15,7 @@ import matplotlib.pyplot as plt
 torch.set_num_threads(1)
 # Example timings say more about the machine than about the code. ``make test-all`` asks for the
 # thorough profile.
-settings.register_profile("quick", deadline=None, max_examples=30)
+settings.register_profile("quick", deadline=None, max_examples=20)
 settings.register_profile("thorough", deadline=None, max_examples=100)
 settings.load_profile("quick")
 

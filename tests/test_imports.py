@@ -9,6 +9,8 @@ import pytest
 
 import sklearn_provenance
 
+from .checks import syntax_tree
+
 PACKAGE = Path(sklearn_provenance.__file__).parent
 # From the lowest layer to the highest: each may import what stands before it. Attribution explains
 # provenance networks among others, so it stands above them. Retraining knows models and rows only:
@@ -26,7 +28,7 @@ def layer(path):
 
 def imported_layers(path):
     """Layers that a file of the package imports."""
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(syntax_tree(path)):
         if isinstance(node, ast.ImportFrom):
             parts = path.relative_to(PACKAGE).parts[: -node.level] if node.level else ()
             target = [*parts, *(node.module or "").split(".")]
@@ -56,7 +58,7 @@ def test_rooms_of_attribution_import_downwards(room):
     attribution = PACKAGE / "attribution"
     allowed = {"rules"} if room == "rules" else {*ROOMS[: ROOMS.index(room) + 1]}
     for path in (attribution / room).rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(syntax_tree(path)):
             if not isinstance(node, ast.ImportFrom) or not node.level:
                 continue
             target = path.parents[node.level - 1].joinpath(*(node.module or "").split("."))
@@ -72,7 +74,7 @@ ALLOWED_CIRCLE = {"attribution.models._base", "attribution.models._containers"}
 def imported_files(path):
     """Files of the package that a file imports, also inside of functions."""
     found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(syntax_tree(path)):
         if not isinstance(node, ast.ImportFrom) or not node.level:
             continue
         folder = path.parents[node.level - 1]

@@ -189,7 +189,7 @@ def scoreboard(
     ...     return -((X_queries[:, None] - X) ** 2).sum(2)
     >>> methods = {"influence": InfluenceAttributor(model), "nearest": nearest}
     >>> result = scoreboard(
-    ...     methods, X[::2], y[::2], X[1::4], y[1::4], criteria=["lds", "label_disagreement"]
+    ...     methods, X[::2], y[::2], X[1::8], y[1::8], criteria=["lds", "subclass"]
     ... )
     >>> result.methods
     ('influence', 'nearest', 'random', 'loss', 'similarity')

@@ -137,16 +137,16 @@ def test_random_gradients_have_the_expectation_of_labels(data):
             make_network(), n_samples=n, random_state=seed, candidates="all", batch_size=size
         ).fit(X, y)
         for n, seed, size in (
-            ("exact", 0, 7), (1000, 0, 30), (1, 0, 7), (1, 1, 7), (1, 0, 30)
+            ("exact", 0, 7), (400, 0, 30), (1, 0, 7), (1, 1, 7), (1, 0, 30)
         )
     )  # fmt: skip
     scores = exact.attribute(queries)
-    assert [a.n_samples_ for a in (exact, many, few)] == ["exact", 1000, 1]
+    assert [a.n_samples_ for a in (exact, many, few)] == ["exact", 400, 1]
     np.testing.assert_allclose(
         list(many.damping_.values()), list(exact.damping_.values()), rtol=0.02
     )
     largest = np.abs(scores).max()
-    assert np.abs(many.attribute(queries) - scores).max() < 0.09 * largest
+    assert np.abs(many.attribute(queries) - scores).max() < 0.14 * largest
     assert np.abs(few.attribute(queries) - other.attribute(queries)).max() > 0.05 * largest
     # What a row draws does not depend on its batch.
     np.testing.assert_allclose(same.attribute(queries), few.attribute(queries), rtol=1e-7)

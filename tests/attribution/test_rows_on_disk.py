@@ -10,6 +10,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn_provenance import attribution as att
 from sklearn_provenance._utils.row_arrays import RowArray
 
+from ..checks import thorough
+
 
 def itself(X):
     return X
@@ -115,7 +117,7 @@ print(json.dumps(peak() - before))
 """
 
 
-@pytest.mark.parametrize("params", [{}, {"pool_size": 20}], ids=["scan", "pool"])
+@pytest.mark.parametrize("params", [{}, *thorough({"pool_size": 20})], ids=["scan", "pool"])
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="asks glibc to free memory")
 def test_peak_of_a_scan(template, tmp_path, params):
     """The file has 24 MB; in double precision it would take 96 MB."""

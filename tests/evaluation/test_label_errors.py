@@ -113,7 +113,7 @@ def test_self_influence_is_a_diagonal(noisy, monkeypatch, block):
 def test_networks_that_mix_share_the_probability_of_right_labels():
     X, y, flipped = digits(250)
     net = ProvenanceClassifier(
-        architecture="class_independent", alpha=0.8, width="small", max_epochs=40, device="cpu",
+        architecture="class_independent", alpha=0.8, width="small", max_epochs=25, device="cpu",
         random_state=0,
     ).fit(X.astype(np.float32), y)  # fmt: skip
     result = label_error_ranking(label_error_scores(net, X.astype(np.float32), y), flipped)

@@ -163,7 +163,7 @@ def test_the_loss_is_the_weighted_sum_of_its_terms(diabetes, loss):
 def test_several_targets(diabetes):
     X, y = diabetes
     Y = np.column_stack([y, -100 * y + X[:, 0], X[:, 2]])
-    reg = quick_regressor(max_epochs=40).fit(X, Y)
+    reg = quick_regressor(max_epochs=25).fit(X, Y)
     assert reg.predict(X).shape == Y.shape
     assert reg.score(X, Y) > 0.8
     explanation = reg.explain(X[:3], k=2)
@@ -198,7 +198,7 @@ def test_images():
     X = np.zeros((120, 12, 12), dtype=np.uint8)
     for image, i, j in zip(X, top, left, strict=True):
         image[i : i + 4, j : j + 4] = 255
-    reg = quick_regressor(max_epochs=25).fit(X, left)
+    reg = quick_regressor(max_epochs=15).fit(X, left)
     assert reg.score(X, left) > 0.9
     assert reg.input_shape_ == (1, 12, 12)
     assert reg.explain(X[:2]).image_shape == (1, 12, 12)

@@ -97,6 +97,6 @@ def test_rows_without_an_output_do_not_count_in_the_index_loss():
 
 
 def test_sampled_targets_are_scored_both_ways(iris):
-    clf = quick("single_branch", mixing="sampled", alpha=0.5, max_epochs=60, width="medium")
+    clf = quick("single_branch", mixing="sampled", alpha=0.5, max_epochs=30, width="medium")
     last = clf.fit(*iris).history_[-1]
     assert last["index_accuracy"] > last["sampled_target_accuracy"]

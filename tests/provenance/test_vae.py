@@ -33,7 +33,7 @@ def digits():
 
 @pytest.fixture(scope="module")
 def fitted(digits):
-    return quick_vae(16, max_epochs=30).fit(*digits)
+    return quick_vae(16, max_epochs=20).fit(*digits)
 
 
 def test_what_is_learned_improves_and_is_recorded(fitted, digits):
@@ -160,7 +160,7 @@ def test_pixels_keep_their_places():
     X = np.zeros((60, 8, 6, 3), dtype=np.uint8)
     X[:, :4, :, 0], X[:, 4:, :3, 1] = 255, 255
     X[::2, :, 5, 2] = 255
-    vae = quick_vae(4, max_epochs=30).fit(X, np.arange(60) % 2)
+    vae = quick_vae(4, max_epochs=20).fit(X, np.arange(60) % 2)
     error = np.abs(vae.reconstruct(X).astype(float) - X).mean(0)
     assert error.max() < 60
 
@@ -193,8 +193,8 @@ def test_a_gaussian_bound_is_a_density_in_the_units_of_X(iris):
 def test_a_bound_of_a_gaussian_is_below_and_near_its_log_density():
     rng = np.random.default_rng(0)
     factor = rng.standard_normal((2, 5))
-    X = 3 * (rng.standard_normal((600, 2)) @ factor + 0.5 * rng.standard_normal((600, 5)))
-    vae = quick_vae(2, max_epochs=50).fit(X, np.zeros(600))
+    X = 3 * (rng.standard_normal((300, 2)) @ factor + 0.5 * rng.standard_normal((300, 5)))
+    vae = quick_vae(2, max_epochs=50).fit(X, np.zeros(300))
     covariance = 9 * (factor.T @ factor + 0.25 * np.eye(5))
     density = -0.5 * (
         np.einsum("ij,jk,ik->i", X, np.linalg.inv(covariance), X)

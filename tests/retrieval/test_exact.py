@@ -155,7 +155,7 @@ import numpy as np
 import torch
 from sklearn_provenance.retrieval import ExactIndex
 torch.set_num_threads(1)
-rows = np.lib.format.open_memmap({str(tmp_path / "rows.npy")!r}, "w+", np.float32, (200_000, 250))
+rows = np.lib.format.open_memmap({str(tmp_path / "rows.npy")!r}, "w+", np.float32, (130_000, 250))
 random = np.random.default_rng(0)
 some = np.unique([*random.choice(1000, 60), *random.choice(len(rows), 60)])
 rows[some] = random.normal(size=(len(some), 250))
@@ -166,9 +166,9 @@ expected = some[np.argsort(-np.abs(queries @ rows[some].T), kind="stable")[:, :1
 ExactIndex().build(rows[:100]).search(queries[:2], 3)
 status = Path("/proc/self/status").read_text()
 held = int(status.split("VmData:")[1].split()[0]) * 1024
-limit = held + 120 * 2**20
+limit = held + 105 * 2**20
 resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
-assert min(rows.nbytes, 4 * len(queries) * len(rows)) > 180 * 2**20
+assert min(rows.nbytes, 4 * len(queries) * len(rows)) > 120 * 2**20
 try:
     np.ones(rows.shape, np.float32)
 except MemoryError:

@@ -222,7 +222,7 @@ print(json.dumps({"grown": peak() - before, "done": done}))
         # Sketches of 30000 rows take 61 MB, in double precision 123 MB.
         pytest.param("TRAK", 30_000, 100, 20, 6.6e7, True, marks=pytest.mark.thorough),
         # The Fisher matrix takes 16 MB, gradients of 800 queries 99 MB.
-        ("EK-FAC", 400, 1000, 800, 3e7, True),
+        pytest.param("EK-FAC", 400, 1000, 800, 3e7, True, marks=pytest.mark.thorough),
     ],
 )
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="asks glibc to free memory")
