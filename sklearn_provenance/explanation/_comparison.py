@@ -6,8 +6,9 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from .._utils.tables import data_frame, heads, text_table
+from .._utils.tables import data_frame, heads, nan_mean, text_table
 from .._utils.types import Axes, DataFrame, Path, Targets
+from ._agreement import best_rows, overlaps
 from ._checks import check_count
 from ._comparison_checks import check_explanations
 from ._comparison_page import comparison_page
@@ -128,11 +129,11 @@ class Comparison:
         known = list(self.explanations.values())
         self.n_queries: int = known[0].n_queries
         self.k: int = min(explanation.k for explanation in known)
-        self.overlaps = _overlaps([explanation.indices[:, : self.k] for explanation in known])
-        self.overlap = _mean(self.overlaps)
-        first = np.stack([_first(explanation) for explanation in known])  # (n_methods, n_queries)
-        same = (first[:, None] == first[None]).astype(np.float64)
-        self.same_best = _mean(np.where(np.isnan(self.overlaps), np.nan, same))
+        self.overlaps = overlaps([explanation.indices[:, : self.k] for explanation in known])
+        self.overlap = nan_mean(self.overlaps, axis=-1)
+        best = np.stack([best_rows(explanation) for explanation in known])
+        same = (best[:, None] == best[None]).astype(np.float64)  # (n_methods, n_methods, n_queries)
+        self.same_best = nan_mean(np.where(np.isnan(self.overlaps), np.nan, same), axis=-1)
 
     @property
     def chance(self) -> float:
@@ -371,44 +372,3 @@ class Comparison:
 
     def _repr_html_(self) -> str:
         return summary_table(self)
-
-
-def _first(explanation):
-    """Return the best exemplar of each query, -1 where there is none."""
-    if explanation.k == 0:
-        return np.full(explanation.n_queries, -1)
-    return explanation.indices[:, 0]
-
-
-def _overlaps(named: list[NDArray[np.int64]]) -> NDArray[np.float64]:
-    """Compute the share of rows that methods have in common, for each query.
-
-    Parameters
-    ----------
-    named : list of ndarray of shape (n_queries, k)
-        Rows that each method names, -1 where it names none.
-
-    Returns
-    -------
-    ndarray of shape (n_methods, n_methods, n_queries)
-        nan where one of the two names none.
-    """
-    shares = np.full((len(named), len(named), len(named[0])), np.nan)
-    for one, rows in enumerate(named):
-        for other, other_rows in enumerate(named):
-            # A row occurs once among the exemplars of a query, so equal pairs are common rows.
-            equal = (rows[:, :, None] == other_rows[:, None]) & (rows >= 0)[:, :, None]
-            n_common = equal.sum(axis=(1, 2))
-            n_rows = (rows >= 0).sum(axis=1)
-            n_other = (other_rows >= 0).sum(axis=1)
-            is_known = (n_rows > 0) & (n_other > 0)
-            most = np.maximum(n_rows, n_other)
-            shares[one, other, is_known] = n_common[is_known] / most[is_known]
-    return shares
-
-
-def _mean(values):
-    """Average over the queries where values are known; nan where none is."""
-    is_known = ~np.isnan(values)
-    with np.errstate(invalid="ignore"):
-        return np.where(is_known, values, 0.0).sum(axis=-1) / is_known.sum(axis=-1)

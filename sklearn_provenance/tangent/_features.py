@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Sequence
 from numbers import Real
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import torch
@@ -18,38 +18,18 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import nn
-from tqdm.auto import tqdm
 
 from .._utils.arguments import whole
 from .._utils.hashing import fingerprint
 from .._utils.types import Path, RandomState, Rows, Targets
-from ._batches import OnDemand, as_rows, is_structure, leaves, take_batch
+from ._batches import OnDemand, as_rows, is_structure, leaves
 from ._dimension import effective_dimension
 from ._fingerprint import transformer_fingerprint
+from ._measured import FeaturesPass, Measured
 from ._model import TangentModel
-from ._network_layers import active_layers, batch_size_for, matrix_and_columns
-from ._outputs import MEASUREMENTS, check_finite, integer_labels
-from ._routes import restarted
+from ._network_layers import active_layers, matrix_and_columns
+from ._outputs import MEASUREMENTS, integer_labels
 from ._sketch import SKETCHES, Sketch
-from ._store import FeatureStore
-
-
-class Measured(NamedTuple):
-    """Rows as :class:`TangentFeatures` sees them in one pass.
-
-    Parameters
-    ----------
-    features : ndarray of shape (n_samples, n_components)
-        Tangent features.
-    labels : torch.Tensor of shape (n_samples,) or None
-        What rows are measured at; None where features alone were wanted, or are kept on disk.
-    logits : torch.Tensor of shape (n_samples, n_classes) or None
-        Logits in double precision; None also if the outputs are no logits.
-    """
-
-    features: np.ndarray
-    labels: torch.Tensor | None = None
-    logits: torch.Tensor | None = None
 
 
 class TangentFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -267,59 +247,18 @@ class TangentFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         check_is_fitted(self)
         if not is_structure(X):
             validate_data(self, X, skip_check_array=True, reset=False)
-        model = self.model_
-        x, n = as_rows(X, model)
+        x, n = as_rows(X, self.model_)
         if _row_shapes(x) != self._row_shape:
             raise ValueError(
                 f"X must have rows of shape {self._row_shape}, as in fit; got {_row_shapes(x)}"
             )
         targets = [None if y is None else self._check_labels(y, n) for y in targets]
-        step = batch_size_for(model, self.batch_size, len(targets))
-        shape = (n, self._n_features_out)
-        dtype = np.float64 if model.dtype == torch.float64 else np.float32
-        batches = []  # (labels, logits) of each
-
-        def compute(rows):
-            batch = model.linearise(take_batch(x, rows), rows.start)
-            given = [None if y is None else y[rows] for y in targets]
-            labels, logits = zip(*(batch.labelled(y, decide) for y in given), strict=True)
-            values = self._features(batch.factors_at(list(labels)), len(labels[0]), len(labels))
-            check_finite(values, "features", rows.start)
-            if not features_only:
-                on_cpu = None if logits[0] is None else logits[0].cpu()
-                batches.append((torch.stack(labels).cpu(), on_cpu))
-            return values.cpu().numpy()
-
-        progress = "tangent features"
-        key = None if self.store is None else self._key(x, *targets)
-        if key is not None:
-            features_only = True
-            progress = progress if self.verbose else None
-            stored = FeatureStore(self.store)
-
-            def compute_one(rows):
-                return compute(rows)[:, 0]
-
-            return [Measured(stored.rows(key, *shape, dtype, compute_one, step, progress))]
-        features = [np.empty(shape, dtype) for _ in targets]
-
-        @restarted
-        def compute_all():
-            batches.clear()
-            for i in tqdm(range(0, n, step), desc=progress, disable=not self.verbose):
-                values = compute(slice(i, i + step))
-                for place, of_target in enumerate(features):
-                    of_target[i : i + step] = values[:, place]
-
-        compute_all()
-        if features_only:
-            return [Measured(one) for one in features]
-        labels, parts = zip(*batches, strict=True)
-        logits = None
-        if parts[0] is not None:
-            logits = torch.cat(parts).double()
-        of_targets = zip(features, torch.cat(labels, 1), strict=True)
-        return [Measured(one, at, logits) for one, at in of_targets]
+        measuring = FeaturesPass(self, x, n, targets, decide)
+        if self.store is not None:
+            key = self._key(x, *targets)
+            if key is not None:
+                return [Measured(measuring.stored(self.store, key))]
+        return measuring.in_memory(features_only)
 
     def _check_labels(self, y, n):
         """Return labels of n rows as a tensor on the CPU."""

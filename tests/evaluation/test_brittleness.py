@@ -271,7 +271,7 @@ def test_errors(iris, methods):
     for sizes in ((10, 5), (0, 5), (5, 75), (2.0, 3.0), ()):
         with pytest.raises(ValueError, match="sizes must be whole numbers that increase"):
             run(sizes=sizes)
-    with pytest.raises(ValueError, match="names 25 rows for a query where 26 are"):
+    with pytest.raises(ValueError, match="must name 26 rows for each query; it names 25"):
         run(sizes=(5, 26))
     with pytest.raises(ValueError, match="classifies none of the 18 queries"):
         run(y_queries=np.zeros(18, int), sizes=SIZES)

@@ -1,5 +1,7 @@
 """Kernels and squared norms from layer factors agree with the gradients that they stand for."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -57,6 +59,17 @@ def test_factors_multiply_like_the_matrices_they_stand_for(drawn):
         torch.testing.assert_close(left.inner(right), a @ b.T, rtol=1e-10, atol=1e-10)
         torch.testing.assert_close(left.norms(), a.square().sum(1), rtol=1e-10, atol=1e-10)
     assert left.norms().min() >= 0
+
+
+def test_rows_of_one_position_meet_rows_of_several():
+    torch.manual_seed(0)
+    for make in (
+        lambda T: Outer(torch.randn(3, T, 4), torch.randn(3, T, 5)),
+        lambda T: Lookup(torch.randint(0, 5, (3, T)), torch.randn(3, T, 4), 5),
+    ):
+        for left, right in itertools.product((make(1), make(3)), repeat=2):
+            expected = left.matrix().flatten(1) @ right.matrix().flatten(1).T
+            torch.testing.assert_close(left.inner(right), expected)
 
 
 @given(
