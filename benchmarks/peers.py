@@ -1,6 +1,6 @@
 """The time, memory and lines of code from a trained network to the ten best rows of 100 queries.
 
-The first 15000 images of Fashion-MNIST, a 784-512-256-10 ReLU network without biases. Every method
+The first images of Fashion-MNIST, a 784-512-256-10 ReLU network without biases. Every method
 runs in a process of its own, from the network as its user has it: a module and tensors. Times
 are also given in epochs of training that network, timed in the same process before and after the
 method. `same_class` is the share of the ten best rows that have the query's predicted class: a
@@ -300,9 +300,10 @@ KEYS = ("method", "n_train", "n_queries")
 def main():
     arguments = parser(__doc__, quick="500 images and 20 queries")
     arguments.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
+    arguments.add_argument("--size", type=int, default=15_000, help="training images")
     arguments.add_argument("--here", action="store_true", help="in this process, without others")
     options = parse(arguments)
-    n_train, n_queries = (500, 20) if options.quick else (15_000, 100)
+    n_train, n_queries = (500, 20) if options.quick else (options.size, 100)
     n_threads = options.threads or 1
     for method in options.methods:
         if options.here:
@@ -316,7 +317,8 @@ def main():
             print(f"{method}: {METHODS[method][0]} is not installed; pip install -e .[peers]")
             continue
         command = [sys.executable, str(Path(__file__)), "--here", "--methods", method]
-        command += ["--threads", str(n_threads)] + ["--quick"] * options.quick
+        command += ["--threads", str(n_threads), "--size", str(n_train)]
+        command += ["--quick"] * options.quick
         if subprocess.run(command).returncode:
             print(f"{method}: failed")
 

@@ -236,7 +236,7 @@ def test_altered_bytes_are_noticed(models, tmp_path):
     for path, cls, X, expected in models:
         raw = path.read_bytes()
         header = 8 + int.from_bytes(raw[:8], "little")
-        places = {*range(0, header, 61), *rng.integers(header, len(raw), 60)}
+        places = {*range(0, header, 97), *rng.integers(header, len(raw), 40)}
         contents = [raw[:place] for place in list(places)[::3]]
         for place in places:
             altered = bytearray(raw)
@@ -279,7 +279,7 @@ def test_altered_states_without_a_checksum(models, tmp_path, seed):
     rng = np.random.default_rng(seed)
     refused = 0
     for path, cls, X, _ in models:
-        for _ in range(60):
+        for _ in range(40):
             shutil.copy(path, tmp_path / "m")
             rewrite(tmp_path / "m", lambda state: change_one(state, rng))
             found = load(tmp_path / "m", cls)
@@ -289,7 +289,7 @@ def test_altered_states_without_a_checksum(models, tmp_path, seed):
                 assert found.explain(X[:3], k=1).indices.shape == (3, 1)
                 assert len(found.history_) == len(found.net_.history)
                 clone(found)
-    assert refused > 120
+    assert refused > 80
 
 
 def test_altered_tensors_without_a_checksum(models, tmp_path):
@@ -306,7 +306,7 @@ def test_altered_tensors_without_a_checksum(models, tmp_path):
     for path, cls, X, _ in models:
         with safe_open(path, framework="pt") as file:
             names = sorted(file.keys())
-        names = ["fit_X", "fit_y", "index", *rng.choice(names, 4, replace=False)]
+        names = ["fit_X", "fit_y", "index", *rng.choice(names, 2, replace=False)]
         for name in names:
             for number, change in enumerate(changes):
                 shutil.copy(path, tmp_path / "m")

@@ -172,6 +172,7 @@ print(seen)
 """
 
 
+@pytest.mark.thorough  # files and stores of attributors are killed in the same way
 def test_a_killed_process_loses_the_group_in_flight(tmp_path, template):
     assert template.run(SCRIPT, tmp_path, 3).returncode == -9
     done = template.run(SCRIPT, tmp_path, 99)

@@ -63,7 +63,10 @@ def cases_of_copies():
         for size in SIZES if name in NOISY else ["default"]:
             if "index" not in name:
                 yield attributor_param(name, size, torch.float32, "same_class")
-            yield attributor_param(name, size, torch.float64, "all")
+            param = attributor_param(name, size, torch.float64, "all")
+            if size == "large":
+                param = pytest.param(*param.values, marks=pytest.mark.thorough)
+            yield param
             if size == "default":
                 yield attributor_param(name, size, torch.float32, "all")
 
