@@ -80,7 +80,7 @@ def as_rows(X, model):
         Their number.
     """
     x = _on_demand(X, model)
-    return x, n_rows(x)
+    return x, n_batch_rows(x)
 
 
 def _on_demand(X, model):
@@ -180,7 +180,7 @@ def copied(x, rows=None):
     """Select rows of x (None: all); return them, a copy that a module may write to, and n."""
     if rows is not None:
         x = take_batch(x, rows)
-    return x, map_structure(x, torch.clone), n_rows(x)
+    return x, map_structure(x, torch.clone), n_batch_rows(x)
 
 
 def only(x, rows):
@@ -194,8 +194,8 @@ def only(x, rows):
     return map_structure(x, select)
 
 
-def n_rows(x):
-    """Count the rows of a batch."""
+def n_batch_rows(x):
+    """Count the rows of a batch, in which a tuple or list is a structure of tensors."""
     sizes = {len(leaf) for leaf in leaves(x)}
     if len(sizes) != 1:
         raise ValueError(

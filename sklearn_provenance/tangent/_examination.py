@@ -7,7 +7,7 @@ import math
 
 import torch
 
-from ._batches import leaves, n_rows
+from ._batches import leaves, n_batch_rows
 
 # Rows whose gradients are computed one at a time. Fewer than three would not show that a module
 # exchanges rows.
@@ -34,7 +34,7 @@ def examined_rows(x):
     list of int
         Row numbers, at least three; they are repeated if fewer rows differ.
     """
-    n = n_rows(x)
+    n = n_batch_rows(x)
     n_numbers = sum(math.prod(leaf.shape[1:]) for leaf in leaves(x))
     n_searched = max(2 * _EXAMINED, min(_SEARCHED, _NUMBERS // max(1, n_numbers)))
     numbers = torch.linspace(0, n - 1, min(n, n_searched), dtype=torch.float64).round().long()

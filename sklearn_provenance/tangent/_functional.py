@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from .._utils.vmap import quiet_vmap
-from ._batches import map_structure, n_rows, take_batch
+from ._batches import map_structure, n_batch_rows, take_batch
 from ._outputs import logits_of, scalar
 
 
@@ -62,8 +62,8 @@ class Functional:
                 # vmap cannot batch control flow on values or writes in place. Such modules run row
                 # by row, where an error that the module itself raises comes up again.
                 self.give_up_vmap(weights)
-        found = {name: p.new_zeros(n_rows(x), *p.shape) for name, p in weights.items()}
-        for i in range(n_rows(x)):
+        found = {name: p.new_zeros(n_batch_rows(x), *p.shape) for name, p in weights.items()}
+        for i in range(n_batch_rows(x)):
             rows = slice(i, i + 1)
             gradients, _ = self.one(weights, take_batch(x, rows), labels[rows])
             for name, gradient in gradients.items():

@@ -8,7 +8,7 @@ from torch import nn
 
 from .._utils.modules import Generators, evaluation, held
 from .._utils.types import Rows, Targets
-from ._batches import as_rows, copied, n_rows
+from ._batches import as_rows, copied, n_batch_rows
 from ._coverage import Coverage, coverage_of
 from ._functional import Functional
 from ._linearisation import Linearisation
@@ -145,7 +145,7 @@ class TangentModel:
         UserWarning
             If the outputs look like probabilities, not logits.
         """
-        if n_rows(x) == 0:
+        if n_batch_rows(x) == 0:
             raise ValueError("x must have at least one row, got none")
         check_sequences(self.module, x)
         with evaluation(self.module, self.draws_on):

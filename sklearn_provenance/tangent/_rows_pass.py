@@ -5,7 +5,7 @@ Shapes in comments: B rows of a batch, C classes.
 
 import torch
 
-from ._batches import n_rows
+from ._batches import n_batch_rows
 from ._network_layers import batch_size_for
 from ._routes import restarted
 from ._stream import joined_together, linearised_at
@@ -38,7 +38,7 @@ def gradients_of(model, X, labels, decide, batch_size, memory_limit, together, p
         For each of the first labels, as many as fit: labels (n_rows,) on the CPU, logits
         (n_rows, C) in double precision or None, norms (n_rows,), and kept gradients or None.
     """
-    n = n_rows(X)
+    n = n_batch_rows(X)
     step = batch_size_for(model, batch_size, len(labels))
     n_labels = len(labels)
     measured = [[] for _ in labels]  # labels of each batch

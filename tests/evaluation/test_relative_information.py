@@ -100,7 +100,7 @@ def test_errors():
     other = InfoGainAttributor(network).fit(X[1:], y[1:])
     with pytest.raises(ValueError, match="'InfoGain' was fitted on 35 rows"):
         relative_information(other, loss, X_queries)
-    with pytest.raises(ValueError, match=r"'the reference' names 12 rows .* 20"):
+    with pytest.raises(ValueError, match=r"'the reference' must name 20 rows .* it names 12"):
         relative_information(gain, loss, X_queries, sizes=(20,))
     with pytest.raises(ValueError, match="sizes must be"):
         relative_information(gain, loss, X_queries, sizes=(3, 2))
