@@ -318,6 +318,7 @@ def test_wide_tables_scroll_by_keyboard(browser, tmp_path):
         browser.press("Tab")
         if focused(browser) == "scroll":
             break
+    assert focused(browser) == "scroll"
     browser.press("ArrowRight")
     browser.run("""new Promise((done) => {
       const wait = () => document.activeElement.scrollLeft > 0 ? done() : setTimeout(wait, 50);

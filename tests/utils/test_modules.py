@@ -71,5 +71,6 @@ def test_where_processes_are_not_forked_nothing_is_registered(monkeypatch):
     spec = importlib.util.find_spec(modules.__name__)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    with module.held(nn.Linear(2, 2)):
-        pass
+    network = nn.Linear(2, 2)
+    with module.held(network):
+        assert network in module._LOCKS
