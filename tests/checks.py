@@ -17,6 +17,23 @@ def parametrize_with_checks(estimators, **options):
     return pytest.mark.parametrize(*mark.args, **mark.kwargs | {"ids": ids})
 
 
+# The checks that check_estimator does not yield, as values of a test's parameter "check".
+further_checks = pytest.mark.parametrize(
+    "check",
+    [
+        estimator_checks.check_param_validation,
+        estimator_checks.check_dataframe_column_names_consistency,
+        estimator_checks.check_set_output_transform,
+        estimator_checks.check_set_output_transform_pandas,
+        estimator_checks.check_global_output_transform_pandas,
+        estimator_checks.check_transformer_get_feature_names_out,
+        estimator_checks.check_transformer_get_feature_names_out_pandas,
+        estimator_checks.check_inplace_ensure_writeable,
+    ],
+    ids=lambda check: check.__name__,
+)
+
+
 def thorough(*values):
     """Values of a test's parameters that repeat what others see: ``make test`` leaves them out.
 

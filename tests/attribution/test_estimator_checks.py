@@ -15,7 +15,6 @@ from sklearn.ensemble import (
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.neighbors import KNeighborsRegressor
 from sklearn.tree import DecisionTreeClassifier
-from sklearn.utils import estimator_checks
 
 from sklearn_provenance.attribution import (
     BM25Attributor,
@@ -34,7 +33,7 @@ from sklearn_provenance.attribution import (
     TRAKAttributor,
 )
 
-from ..checks import parametrize_with_checks, thorough
+from ..checks import further_checks, parametrize_with_checks, thorough
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
@@ -111,20 +110,7 @@ OF_EVERY_BASE = {"BM25Attributor", "ForestAttributor", "InfluenceAttributor", "I
     ],
     ids=lambda a: type(a).__name__,
 )
-@pytest.mark.parametrize(
-    "check",
-    [
-        estimator_checks.check_param_validation,
-        estimator_checks.check_dataframe_column_names_consistency,
-        estimator_checks.check_set_output_transform,
-        estimator_checks.check_set_output_transform_pandas,
-        estimator_checks.check_global_output_transform_pandas,
-        estimator_checks.check_transformer_get_feature_names_out,
-        estimator_checks.check_transformer_get_feature_names_out_pandas,
-        estimator_checks.check_inplace_ensure_writeable,
-    ],
-    ids=lambda check: check.__name__,
-)
+@further_checks
 def test_further_checks(attributor, check):
     if "transform" in check.__name__ and not hasattr(attributor, "transform"):
         pytest.skip("compares no features")

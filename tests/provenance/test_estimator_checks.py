@@ -2,11 +2,10 @@
 
 import pytest
 from sklearn.base import clone
-from sklearn.utils import estimator_checks
 
 from sklearn_provenance import ProvenanceClassifier, ProvenanceRegressor, ProvenanceVAE
 
-from ..checks import parametrize_with_checks, thorough
+from ..checks import further_checks, parametrize_with_checks, thorough
 
 
 def quick(architecture, **params):
@@ -50,19 +49,6 @@ def run_check(estimator, check):
     [ESTIMATORS[0], *thorough(*ESTIMATORS[1:])],
     ids=["classifier", "regressor", "autoencoder"],
 )
-@pytest.mark.parametrize(
-    "check",
-    [
-        estimator_checks.check_param_validation,
-        estimator_checks.check_dataframe_column_names_consistency,
-        estimator_checks.check_set_output_transform,
-        estimator_checks.check_set_output_transform_pandas,
-        estimator_checks.check_global_output_transform_pandas,
-        estimator_checks.check_transformer_get_feature_names_out,
-        estimator_checks.check_transformer_get_feature_names_out_pandas,
-        estimator_checks.check_inplace_ensure_writeable,
-    ],
-    ids=lambda check: check.__name__,
-)
+@further_checks
 def test_further_checks(estimator, check):
     check(type(estimator).__name__, clone(estimator).set_params(max_epochs=2))

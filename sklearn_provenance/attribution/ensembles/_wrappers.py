@@ -154,12 +154,9 @@ def _(estimator, X, y):
 def _(estimator, X, y):
     check_is_fitted(estimator)
     targets = np.asarray(estimator.transduction_)
-    if len(targets) != len(y):
-        raise ValueError(
-            "X and y must be the rows that SelfTrainingClassifier was fitted on; it was fitted on "
-            f"{len(targets)} rows, and got {len(y)}"
-        )
-    inner, labelled = estimator.estimator_, (estimator.labeled_iter_ >= 0).astype(np.float64)
+    _check_n_rows(estimator, len(targets), len(y))
+    inner = estimator.estimator_
+    labelled = (estimator.labeled_iter_ >= 0).astype(np.float64)
     part = Part(inner, targets, _method(inner), labelled)
     return _around(part, np.asarray(estimator.classes_), "the labels that it gave to rows")
 
@@ -168,11 +165,16 @@ def _(estimator, X, y):
 def _(estimator, X, y):
     check_is_fitted(estimator)
     inliers = np.asarray(estimator.inlier_mask_)
-    if len(inliers) != len(y):
-        raise ValueError(
-            "X and y must be the rows that RANSACRegressor was fitted on; it was fitted on "
-            f"{len(inliers)} rows, and got {len(y)}"
-        )
+    _check_n_rows(estimator, len(inliers), len(y))
     targets = np.asarray(y, dtype=np.float64)
     part = Part(estimator.estimator_, targets, weights=inliers.astype(np.float64))
     return Ensemble((part,), Mean(equal(1)), Output(), assumptions=("which rows are inliers",))
+
+
+def _check_n_rows(estimator, n_fitted, n_given):
+    """Raise unless an estimator was fitted on as many rows as are given."""
+    if n_fitted != n_given:
+        raise ValueError(
+            f"X and y must be the rows that {type(estimator).__name__} was fitted on; it was "
+            f"fitted on {n_fitted} rows, and got {n_given}"
+        )

@@ -300,18 +300,20 @@ def _(estimator):
 
 @adapt.register(BaseBagging)
 def _(estimator):
-    check_is_fitted(estimator)
-    if not all(isinstance(tree, BaseDecisionTree) for tree in estimator.estimators_):
-        return predicting_model(estimator)
-    return tree_model(estimator, BaggedTrees(estimator))
+    return _of_any_parts(estimator, BaggedTrees)
 
 
 @adapt.register(AdaBoostClassifier)
 def _(estimator):
+    return _of_any_parts(estimator, WeightedTrees)
+
+
+def _of_any_parts(estimator, trees):
+    """Make the model of an ensemble, whose parts may be trees or any other estimators."""
     check_is_fitted(estimator)
-    if not all(isinstance(tree, BaseDecisionTree) for tree in estimator.estimators_):
+    if not all(isinstance(part, BaseDecisionTree) for part in estimator.estimators_):
         return predicting_model(estimator)
-    return tree_model(estimator, WeightedTrees(estimator))
+    return tree_model(estimator, trees(estimator))
 
 
 @adapt.register(BaseGradientBoosting)
