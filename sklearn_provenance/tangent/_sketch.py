@@ -162,17 +162,23 @@ class TensorMap(Map):
     def _convolve(self, spectrum, forms):
         """Add forms that share their inputs to their spectra (B, C, K // 2 + 1)."""
         first = forms[0]
-        step = max(1, _BLOCK // (first.positions * self.n_components))
+        T = first.positions
+        step = max(1, _BLOCK // (T * self.n_components))
+        # One block of counts for all rows: a new one for each would be new memory each time.
+        counts = first.a.new_empty(min(step, len(first)) * T, self.n_components)
         for i in range(0, len(first), step):
             rows = slice(i, i + step)
-            of_input = self._spectrum(first[rows].a, self.column, self.column_sign)
+            of_input = self._spectrum(first[rows].a, self.column, self.column_sign, counts)
             for place, form in enumerate(forms):
-                product = self._spectrum(form[rows].g, self.row, self.row_sign)  # (b, T, ...)
-                spectrum[rows, place] += product.mul_(of_input).sum(1)
+                of_output = self._spectrum(form[rows].g, self.row, self.row_sign, counts)
+                if T == 1:
+                    spectrum[rows, place].addcmul_(of_input[:, 0], of_output[:, 0])
+                else:
+                    spectrum[rows, place] += of_output.mul_(of_input).sum(1)  # (b, T, ...)
 
-    def _spectrum(self, x, buckets, signs):
+    def _spectrum(self, x, buckets, signs, counts):
         flat = x.reshape(-1, x.shape[-1]) * signs
-        counted = x.new_zeros(len(flat), self.n_components).index_add_(1, buckets, flat)
+        counted = counts[: len(flat)].zero_().index_add_(1, buckets, flat)
         return torch.fft.rfft(counted).view(*x.shape[:2], -1)
 
     def add_matrix(self, total, matrix):
