@@ -5,9 +5,9 @@ A problem has rows φ_i with targets, K outputs z = θ φ with parameters θ (K,
     F(θ) = Σ_i s_i ℓ(z_i, t_i) + ρ (½ Σ_kj Λ_j θ_kj² + c·θ)
 
 with a loss ℓ that is convex and twice differentiable, weights s_i, a diagonal quadratic penalty Λ
-and a fixed linear term c. Without the rows S the sum runs over the others. Two things may then
-change beside: ρ, where the loss is an average and the penalty is not; and the weights of all rows
-of a class, where classes are balanced. Both are part of the problem that is solved here.
+and a fixed linear term c. Without the rows S the sum runs over the others. Two more things may
+change then: ρ, where the loss is an average and the penalty is not; and the weights of all rows of
+a class, where classes are balanced. Both are part of the problem that is solved here.
 
 Without the row i, one Newton step from the minimum θ is
 
@@ -58,7 +58,10 @@ class Balance:
     weighted: np.ndarray  # (n,) whether the weight of its class multiplies the row's loss
 
     def factors(self, masses):
-        """Weights (n_classes,) of classes whose rows have these masses (n,), 0 where removed."""
+        """Compute the weights (n_classes,) of classes, and their masses W_c (n_classes,).
+
+        ``masses`` (n,) are those of rows, 0 where they are removed.
+        """
         of_class = np.bincount(self.class_of, masses, minlength=self.n_classes)
         with np.errstate(divide="ignore"):
             return masses.sum() / (self.n_classes * of_class), of_class
@@ -182,8 +185,8 @@ class ConvexProblem:
                 raise NoMinimumError(
                     f"every class must keep a row, but none of class number {gone} is left"
                 )
-            ours = self.balance.weighted
-            weights[ours] *= factors[self.balance.class_of[ours]]
+            balanced = self.balance.weighted
+            weights[balanced] *= factors[self.balance.class_of[balanced]]
         if not self.averaged:
             return weights, 1.0
         return weights, masses.sum() / self.masses_without([]).sum()
@@ -219,7 +222,7 @@ class Point:
 
     def moved(self, theta):
         """Return the same problem at other parameters, which have the same weights."""
-        other = object.__new__(Point)
+        other = object.__new__(Point)  # without __post_init__, which counts all rows again
         other.problem = self.problem
         other.removed = self.removed
         other.theta = theta
@@ -256,7 +259,7 @@ class Point:
     def _value_and_size(self):
         with np.errstate(over="ignore", invalid="ignore"):
             losses = self.problem.loss.value(self.outputs, self.problem.targets)
-        kept = self.weights != 0
+        kept = self.weights != 0  # the loss of a row without weight may be infinite
         penalty = self.penalty_scale * self.problem.penalty_value(self.theta)
         value = float(self.weights[kept] @ losses[kept] + penalty)
         return value, float(self.weights[kept] @ np.abs(losses[kept]) + abs(penalty))

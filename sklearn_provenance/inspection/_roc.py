@@ -26,8 +26,11 @@ def auc_and_covariance(positive, negative):
        more correlated receiver operating characteristic curves: a nonparametric approach.
        Biometrics 44, 1988, Eqs. 4 to 6.
     """
-    above = np.array([_share_below(p, n) for p, n in zip(positive, negative, strict=True)])
-    below = np.array([1 - _share_below(n, p) for p, n in zip(positive, negative, strict=True)])
+    pairs = list(zip(positive, negative, strict=True))
+    # For each positive row the share of negative ones below it, (n_scores, n_positive), and for
+    # each negative row the share of positive ones above it, (n_scores, n_negative).
+    above = np.array([_share_below(p, n) for p, n in pairs])
+    below = np.array([1 - _share_below(n, p) for p, n in pairs])
     covariance = np.cov(above) / above.shape[1] + np.cov(below) / below.shape[1]
     return above.mean(1), np.atleast_2d(covariance)
 

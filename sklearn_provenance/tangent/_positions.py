@@ -5,6 +5,8 @@ So is the inner product with another gradient. Shapes in comments: B rows, T pos
 the other batch.
 """
 
+from typing import Any, NamedTuple
+
 import torch
 from torch import nn
 
@@ -22,21 +24,33 @@ _PER_POSITION = (LinearLayer, EmbeddingLayer)
 _NORMS = (nn.LayerNorm, nn.RMSNorm)
 
 
-@restarted
-@torch.inference_mode(False)
-def position_products(model, X, labels, other_model, other_X, other_labels, n_positions):
-    """Divide inner products of gradients among the positions of the first rows.
+class LabelledRows(NamedTuple):
+    """A batch of rows, and how it is measured.
 
     Parameters
     ----------
     model : TangentModel
         The network as it measures the rows.
     X : mapping, or torch.Tensor of shape (B, ...)
-        A batch of rows, as tensors on the network's device.
+        Rows, as tensors on the network's device.
     labels : torch.Tensor of shape (B,)
         What the rows are measured at.
-    other_model, other_X, other_labels
-        The same of the batch that they are multiplied with.
+    """
+
+    model: Any
+    X: Any
+    labels: torch.Tensor
+
+
+@restarted
+@torch.inference_mode(False)
+def position_products(rows, other, n_positions):
+    """Divide inner products of gradients among the positions of the first rows.
+
+    Parameters
+    ----------
+    rows, other : LabelledRows
+        B rows, and B' rows that they are multiplied with.
     n_positions : int
         T, the length of the sequences.
 
@@ -47,14 +61,15 @@ def position_products(model, X, labels, other_model, other_X, other_labels, n_po
     rest : torch.Tensor of shape (B, B')
         float64. Of all other layers, such as those behind a pooling.
     """
-    n_other = len(other_labels)
+    n = len(rows.labels)
+    n_other = len(other.labels)
     *_, others = linearised(
-        other_model, other_X, slice(0, n_other), other_labels, dtype=torch.float64, norms=False
+        other.model, other.X, slice(0, n_other), other.labels, dtype=torch.float64, norms=False
     )
-    n = len(labels)
-    parts = torch.zeros(n * n_positions, n_other, dtype=torch.float64, device=model.device)
-    rest = torch.zeros(n, n_other, dtype=torch.float64, device=model.device)
-    for number, by_position, together in _forms(model, X, labels, n_positions):
+    options = {"dtype": torch.float64, "device": rows.model.device}
+    parts = torch.zeros(n * n_positions, n_other, **options)
+    rest = torch.zeros(n, n_other, **options)
+    for number, by_position, together in _forms(*rows, n_positions):
         if number not in others.forms:
             continue
         theirs = others.forms[number]

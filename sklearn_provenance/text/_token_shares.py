@@ -13,7 +13,7 @@ from .._utils.rows import n_rows
 from .._utils.types import Rows, Targets
 from ..attribution.features._exact import ExactFeatures
 from ..tangent._batches import as_rows, take_batch
-from ..tangent._positions import position_products
+from ..tangent._positions import LabelledRows, position_products
 from ._shares_result import TokenShares
 from ._tokens import TokenizedTexts
 
@@ -80,21 +80,21 @@ def token_shares(attributor: Any, X: Rows, y: Targets = None, k: int = 5) -> Tok
     elsewhere = {side: np.full(shape, np.nan) for side in n_tokens}
     for query, picks in enumerate(explanation.indices):
         query_row = take_batch(queries, torch.tensor([query]))
-        asked = features.tangent, query_row, labels[query : query + 1]
+        asked = LabelledRows(features.tangent, query_row, labels[query : query + 1])
         valid = np.flatnonzero(picks >= 0)
         for start in range(0, len(valid), _BATCH):
             ranks = valid[start : start + _BATCH]
             numbers = torch.as_tensor(picks[ranks])
             at = row_labels[numbers]
-            if features.per_label:
+            if features.per_label:  # rows are compared at the label of the query
                 at = labels[query].expand(len(ranks))
-            named = features.rows_tangent, take_batch(rows, numbers), at
-            parts, rest = position_products(*named, *asked, n_tokens["exemplars"])
+            named = LabelledRows(features.rows_tangent, take_batch(rows, numbers), at)
+            parts, rest = position_products(named, asked, n_tokens["exemplars"])
             # (k, T, 1) and (k, 1)
             scales = _scales(explanation.scores[query, ranks], parts.sum(1) + rest)
             shares["exemplars"][query, ranks] = parts[:, :, 0].cpu() * scales
             elsewhere["exemplars"][query, ranks] = (rest.cpu() * scales)[:, 0]
-            parts, rest = position_products(*asked, *named, n_tokens["queries"])
+            parts, rest = position_products(asked, named, n_tokens["queries"])
             # (1, T, k) and (1, k)
             shares["queries"][query, ranks] = parts[0].mT.cpu() * scales
             elsewhere["queries"][query, ranks] = rest[0].cpu() * scales[:, 0]

@@ -77,7 +77,7 @@ def shuffled(model, rng):
 
 
 def _in_disorder(array, rng):
-    """Numbers of an array in random order; a single number stays."""
+    """Put the numbers of an array in random order; a single number stays."""
     if np.ndim(array) == 0:
         return array
     return rng.permutation(np.ravel(array)).reshape(np.shape(array))
