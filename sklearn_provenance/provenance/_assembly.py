@@ -6,6 +6,8 @@ from .._utils.arguments import as_device
 from .._utils.rows import image_layout
 from ._backbones import MLP_DEPTH
 from ._network import ProvenanceNetwork
+from ._row_adamw import RowAdamW
+from ._sampled_loss import SampledProvenanceLoss
 from ._training import ProvenanceLoss
 
 _LOSS_PARAMETERS = ("alpha", "mixing", "lambda_class", "lambda_index", "label_smoothing")
@@ -30,12 +32,18 @@ def assemble_net(clf, seed):
         "sizes": torch.as_tensor(index.sizes),
         **{name: getattr(clf, name) for name in _LOSS_PARAMETERS},
     }
-    return build_branched_net(clf, ProvenanceNetwork, network, ProvenanceLoss, loss, device)
+    criterion = ProvenanceLoss
+    if clf.index_loss == "sampled":
+        criterion = SampledProvenanceLoss
+        loss["labels"] = torch.as_tensor(index.labels)
+        loss["n_negatives"] = clf.n_negatives
+    return build_branched_net(clf, ProvenanceNetwork, network, criterion, loss, device)
 
 
 def update_net(clf):
     """Give the net the hyperparameters that may change between warm starts."""
     update_branched_net(clf, _LOSS_PARAMETERS)
+    clf.net_.criterion_.n_negatives = clf.n_negatives
 
 
 def shared_network_arguments(estimator, seed, device):
@@ -58,15 +66,19 @@ def shared_network_arguments(estimator, seed, device):
 
 
 def build_branched_net(estimator, module, network, criterion, loss, device):
-    """Build the net of such a network, to be trained by AdamW."""
+    """Build the net of such a network, to be trained by AdamW.
+
+    With an index loss of drawn outputs, AdamW updates the rows of the last layer that were drawn.
+    """
     from ._net import build_net
 
+    optimizer = torch.optim.AdamW
+    if criterion.draws_outputs:
+        optimizer = RowAdamW
     options = {"lr": estimator.lr, "weight_decay": estimator.weight_decay, "betas": (0.9, 0.999)}
     if estimator.lr_index is not None:
         options["param_groups"] = [("index_*", {"lr": estimator.lr_index})]
-    return build_net(
-        estimator, module, network, criterion, loss, torch.optim.AdamW, options, device
-    )
+    return build_net(estimator, module, network, criterion, loss, optimizer, options, device)
 
 
 def update_branched_net(estimator, loss_parameters):

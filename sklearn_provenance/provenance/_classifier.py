@@ -10,7 +10,7 @@ from sklearn.base import ClassifierMixin
 from sklearn.utils._param_validation import StrOptions
 from torch import nn
 
-from .._utils.arguments import check_labels, real, store_arguments
+from .._utils.arguments import check_labels, real, store_arguments, whole
 from .._utils.labels import positions
 from .._utils.types import RandomState, Rows, Targets
 from ._assembly import assemble_net, update_net
@@ -41,7 +41,7 @@ default="class_conditional"
         Mixing of the index targets (Eq. 1): with 0 the index branch learns to name the row
         itself, with 1 any other row of its class. The paper mixes in the single branch only;
         ``alpha=0`` in two branches reproduces it.
-    {mixing} {backbone}
+    {mixing} {index_loss} {n_negatives} {backbone}
     width : {"small", "medium", "large", "xlarge", "paper"}, default="medium"
         Layer sizes of section 7.6 in [1]_. "paper" stands for the networks of 7.1 (single branch)
         and 7.2 (two branches), which need the CNN or a backbone that you give.
@@ -115,6 +115,8 @@ default="class_conditional"
         "heads": [StrOptions({"shared", "per_class"})],
         "class_conditioning": ["boolean"],
         "routing": [StrOptions({"hard", "soft"})],
+        "index_loss": [StrOptions({"full", "sampled"})],
+        "n_negatives": [whole(2)],
         "lambda_class": [real()],
     }
 
@@ -129,6 +131,7 @@ default="class_conditional"
         "index_subset",
         "device",
         "precision",
+        "index_loss",
     )
     _LEAST_CLASSES = 2
 
@@ -140,6 +143,8 @@ default="class_conditional"
         *,
         alpha: float = 0.3,
         mixing: Literal["expected", "sampled"] = "expected",
+        index_loss: Literal["full", "sampled"] = "full",
+        n_negatives: int = 1024,
         backbone: str | nn.Module | Callable[[], nn.Module] = "auto",
         width: Literal["small", "medium", "large", "xlarge", "paper"] = "medium",
         dropout: float = 0.0,

@@ -7,6 +7,21 @@ _SHARED = {
 mixing : {"expected", "sampled"}, default="expected"
     Whether the loss uses the expectation of the mixed target, or draws one target per step as
     in the paper.""",
+    "index_loss": """\
+index_loss : {"full", "sampled"}, default="full"
+    Softmax of the index loss. "full" computes the logits of all outputs at every step, so that
+    the time of an epoch grows with the square of the number of rows. "sampled" computes those of
+    the row's target and of ``n_negatives`` other outputs. AdamW then updates the weights of these
+    outputs only, by up to 8 times the learning rate. It is meant for tens of thousands of rows and
+    more. Predictions and explanations read all outputs either way, and ``history_`` has the index
+    accuracy among the outputs that were drawn. See :ref:`large_index_branches`.""",
+    "n_negatives": """\
+n_negatives : int, default=1024
+    Outputs that ``index_loss="sampled"`` draws at every step, uniformly and without repetition,
+    at least 2; in a class-conditional network as many for each class of the batch. The sum of
+    exponentials in the softmax, and the expectation of the logit under the target, are estimated
+    without bias. The logarithm of the sum, and its gradient, have a bias that falls as
+    1 / ``n_negatives``. The loss is exact where there are no more outputs.""",
     "backbone": """\
 backbone : {"auto", "cnn", "mlp"}, Module or callable, default="auto"
     What turns inputs into features. "auto" takes "cnn" for images and "mlp" for rows. The network

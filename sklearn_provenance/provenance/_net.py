@@ -174,6 +174,7 @@ def train(net, rows, step_generator, warmup_epochs, decay_epochs, progress):
     net.callbacks_ = net.callbacks_ + extra
     net.module_.set_generator(step_generator)
     net.criterion_.generator = step_generator
+    net.module_.draws_outputs = net.criterion_.draws_outputs
     try:
         net.partial_fit(rows)
         batches = ShuffledBatches(rows, net.batch_size)
@@ -183,6 +184,7 @@ def train(net, rows, step_generator, warmup_epochs, decay_epochs, progress):
     finally:
         net.module_.set_generator(None)
         net.criterion_.generator = None
+        net.module_.draws_outputs = False
         net.criterion_.pop_means()
         net.callbacks_ = net.callbacks_[: -len(extra)]
     interrupted = len(net.history) > 0 and "train_loss" not in net.history[-1]

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from ._backbones import layout, make_stages
+from ._drawn_outputs import OutputReader
 from ._layers import (
     ClassHeads,
     Dropout,
@@ -26,7 +27,9 @@ class NetworkOutput(NamedTuple):
     """Output of a forward pass."""
 
     class_logits: torch.Tensor | None  # (B, C); None in a single branch
-    index_logits: torch.Tensor  # (B, M) local if class-conditional, else (B, n_outputs)
+    # (B, M) local if class-conditional, else (B, n_outputs); what reads some of them while outputs
+    # are drawn
+    index_logits: torch.Tensor | OutputReader
     index_features: torch.Tensor  # (B, F), what the last layer of the index branch sees
     label: torch.Tensor | None  # (B,) the class that index_logits are local to, if they are local
 
@@ -59,6 +62,7 @@ class BranchedNetwork(MixedPrecision):
     def __init__(self, user_shape, axes, input_scale, amp_dtype, amp_device):
         super().__init__(amp_dtype, amp_device)
         self.scaling = InputScaling(user_shape, axes, input_scale)
+        self.draws_outputs = False  # True while a loss reads outputs that it draws
 
     def _build_stages(self, backbone, units, sharing_level, n_task_outputs, generator):
         """Add the shared stages and those of the index branch alone.
@@ -216,6 +220,8 @@ class ProvenanceNetwork(BranchedNetwork):
             features = torch.cat([features, one_hot], 1)  # [PN] Eqs. 13 and 21
         features = self.index_hidden(features)  # (B, F)
         inputs = self.index_dropout(features)
+        if self.draws_outputs:
+            return features.float(), OutputReader(self.index_head, inputs)
         if isinstance(self.index_head, ClassHeads):
             return features.float(), self.index_head(inputs, label).float()
         logits = self.index_head(inputs).float()

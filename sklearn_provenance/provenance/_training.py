@@ -75,7 +75,12 @@ class TrackedLoss(nn.Module):
     ----------
     generator : torch.Generator or None
         Source of randomness in a step.
+    index_accuracy : str
+        What the accuracy of the index branch is called.
     """
+
+    index_accuracy = "index_accuracy"
+    draws_outputs = False  # whether the index loss reads outputs that it draws
 
     def __init__(self):
         super().__init__()
@@ -121,7 +126,7 @@ class TrackedLoss(nn.Module):
         n_indexed = indexed.sum()
         losses = losses.masked_fill(~indexed, 0)
         self.add("index_loss", losses.detach().sum(), n_indexed)
-        self.add("index_accuracy", ((guess == own) & indexed).sum(), n_indexed)
+        self.add(self.index_accuracy, ((guess == own) & indexed).sum(), n_indexed)
         if drawn is not None:
             self.add("sampled_target_accuracy", ((guess == drawn) & indexed).sum(), n_indexed)
         return losses.sum() / n_indexed.clamp(min=1)

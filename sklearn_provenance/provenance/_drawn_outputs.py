@@ -1,0 +1,201 @@
+"""Logits of some outputs of an index branch, and the cross entropy that they estimate.
+
+A branch of many outputs takes most of the time of a step, although a step changes few of its logits
+by much. Sampled softmax computes those of the target and of outputs that are drawn at random.
+
+Shapes in comments: B rows, F features, D outputs that are drawn.
+"""
+
+import torch
+
+# Up to this many times the draws, all outputs are shuffled; beyond, draws that repeat are dropped.
+_SHUFFLED = 8
+
+
+def draw_distinct(n_draws, n_outputs, generator=None, device=None):
+    """Draw distinct outputs uniformly.
+
+    Parameters
+    ----------
+    n_draws : int
+        Outputs to draw; all of them if there are no more.
+    n_outputs : int
+        Outputs to draw from. The time does not grow with their number where they are far more than
+        the draws.
+    generator : torch.Generator, default=None
+        Source of randomness.
+    device : torch.device, default=None
+        Where to draw.
+
+    Returns
+    -------
+    outputs : Tensor of shape (min(n_draws, n_outputs),)
+        Any set of that size is equally likely.
+    """
+    if n_draws >= n_outputs:
+        return torch.arange(n_outputs, device=device)
+    if n_outputs <= _SHUFFLED * n_draws:
+        return torch.randperm(n_outputs, generator=generator, device=device)[:n_draws]
+    drawn = torch.empty(0, dtype=torch.long, device=device)
+    while len(drawn) < n_draws:
+        size = (n_draws + n_draws // 4 + 1,)
+        more = torch.randint(n_outputs, size, generator=generator, device=device)
+        drawn = torch.cat([drawn, more]).unique()
+    # The smallest would not be a uniform choice.
+    order = torch.randperm(len(drawn), generator=generator, device=device)
+    return drawn[order[:n_draws]]
+
+
+class _TakeRows(torch.autograd.Function):
+    """Take rows of a parameter; the gradient is a sparse tensor of these rows."""
+
+    @staticmethod
+    def forward(ctx, parameter, rows):
+        ctx.save_for_backward(rows)
+        ctx.shape = parameter.shape
+        return parameter[rows]
+
+    @staticmethod
+    def backward(ctx, gradient):
+        (rows,) = ctx.saved_tensors
+        return torch.sparse_coo_tensor(
+            rows[None], gradient, ctx.shape, check_invariants=False
+        ), None
+
+
+class OutputReader:
+    """Compute logits of some outputs of the last layer of an index branch.
+
+    Gradients of its weights are sparse: they have the rows of these outputs only.
+
+    Parameters
+    ----------
+    head : Linear or ClassHeads
+        The last layer.
+    features : Tensor of shape (B, F)
+        What it sees.
+    """
+
+    def __init__(self, head, features):
+        self.head = head
+        self.features = features
+
+    def take(self, rows):
+        """Return a reader of some of the rows."""
+        return OutputReader(self.head, self.features[rows])
+
+    def logits(self, chosen, drawn):
+        """Compute logits of outputs that rows have alone, and of outputs that they share.
+
+        Parameters
+        ----------
+        chosen : Tensor of shape (B, T)
+            Outputs of each row.
+        drawn : Tensor of shape (D,)
+            Outputs of all rows.
+
+        Returns
+        -------
+        chosen_logits : Tensor of shape (B, T)
+        drawn_logits : Tensor of shape (B, D)
+        """
+        return _logits(self.head, self.features, chosen, drawn)
+
+    def logits_per_class(self, label, chosen, drawn):
+        """Compute such logits where each class has its own draws.
+
+        Parameters
+        ----------
+        label : Tensor of shape (B,)
+            Class of each row.
+        chosen : Tensor of shape (B, T)
+            Local outputs of each row.
+        drawn : dict of int to Tensor of shape (D_c,)
+            Local outputs that rows of each class share.
+
+        Returns
+        -------
+        chosen_logits : Tensor of shape (B, T)
+        drawn_logits : Tensor of shape (B, D)
+            -inf where a class has fewer draws.
+        """
+        largest = max(len(outputs) for outputs in drawn.values())
+        order = label.argsort(stable=True)
+        parts = []
+        for c, outputs in drawn.items():
+            rows = order[label[order] == c]
+            layer = self.head.heads[c] if hasattr(self.head, "heads") else self.head
+            of_chosen, of_drawn = _logits(layer, self.features[rows], chosen[rows], outputs)
+            missing = largest - len(outputs)
+            of_drawn = torch.nn.functional.pad(of_drawn, (0, missing), value=-torch.inf)
+            parts.append((of_chosen, of_drawn))
+        back = order.argsort()
+        chosen_logits, drawn_logits = (torch.cat(part)[back] for part in zip(*parts, strict=True))
+        return chosen_logits, drawn_logits
+
+
+def _logits(layer, features, chosen, drawn):
+    outputs = torch.cat([drawn, chosen.flatten()])
+    weight = _TakeRows.apply(layer.weight, outputs).to(features.dtype)  # (D + B T, F)
+    bias = _TakeRows.apply(layer.bias, outputs)
+    n_drawn = len(drawn)
+    drawn_logits = (features @ weight[:n_drawn].T).float() + bias[:n_drawn]  # (B, D)
+    own = weight[n_drawn:].view(*chosen.shape, -1)  # (B, T, F)
+    chosen_logits = (own @ features[:, :, None])[:, :, 0].float()
+    return chosen_logits + bias[n_drawn:].view(chosen.shape), drawn_logits
+
+
+def sampled_cross_entropy(
+    target, drawn, others, n_outputs, alpha=0.0, label_smoothing=0.0, class_mean=None, mixes=None
+):
+    """Estimate the cross entropy of index logits from some of them, one value per row.
+
+    The draws of a row without its target are a uniform sample of its other outputs. Each of the m
+    draws stands for ``(n_outputs - 1) / m`` outputs: its logit is raised by the logarithm of this
+    number, which is the logarithm of one over its expected count.
+
+    Parameters
+    ----------
+    target : Tensor of shape (n,)
+        Logit of the target of each row.
+    drawn : Tensor of shape (n, D)
+        Logits of outputs that were drawn.
+    others : Tensor of shape (n, D), bool
+        False for the target itself and for padding.
+    n_outputs : Tensor of shape (n,)
+        Outputs that each row may name, the target included.
+    alpha : float, default=0
+        Weight of ``class_mean`` in the target.
+    label_smoothing : float, default=0
+        Share of the target spread evenly over the row's outputs.
+    class_mean : Tensor of shape (n,), default=None
+        Estimate of the mean logit of the other rows of the class.
+    mixes : Tensor of shape (n,), bool, default=None
+        False where the class has no other rows.
+
+    Returns
+    -------
+    loss : Tensor of shape (n,)
+        Nats. With Z the sum of exponentials of all logits, the loss is log Z minus the expectation
+        of the logit under the target. The estimates of Z and of the expectation are unbiased. The
+        logarithm of the first is too small on average, by Var(Z) / 2 Z² to first order. This bias,
+        and that of the gradient, fall as 1/m. Where all outputs were drawn the loss is exact.
+    """
+    counts = others.sum(1)  # (B,), m
+    n_others = n_outputs - 1
+    stands_for = n_others / counts.clamp(min=1)
+    raised = drawn.masked_fill(~others, -torch.inf) + stands_for.log()[:, None]  # (B, D)
+    log_normaliser = torch.cat([target[:, None], raised], 1).logsumexp(1)
+    expectation = target
+    if alpha > 0:
+        expectation = torch.where(mixes, (1 - alpha) * target + alpha * class_mean, target)
+    if label_smoothing > 0:
+        total = target + n_others * mean_of(drawn, others)
+        expectation = (1 - label_smoothing) * expectation + label_smoothing * total / n_outputs
+    return log_normaliser - expectation
+
+
+def mean_of(values, chosen):
+    """Average the chosen values of each row, (n,); 0 where there are none."""
+    total = values.masked_fill(~chosen, 0).sum(1)
+    return total / chosen.sum(1).clamp(min=1)
