@@ -386,6 +386,24 @@ def test_texts_have_contrast(browser, pages, kind, dark):
     assert found["seen"] > 100
 
 
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_words_in_common_are_seen_and_their_texts_run_nothing(browser, tmp_path, dark):
+    texts = np.array([f"river {attack} bank" for attack in ATTACKS[:4]], dtype=object)
+    exp = Explanation([[1, 2, 3]], [[3.0, 2.0, 1.0]], queries=texts[:1], training_data=texts)
+    exp.to_html(tmp_path / "common.html")
+    browser.show(dark=dark)
+    browser.open(tmp_path / "common.html")
+    assert not loaded(browser)[1:]
+    marks = browser.run(
+        "[...document.querySelectorAll('mark')].map(m => [m.textContent, "
+        "getComputedStyle(m).textDecorationLine, getComputedStyle(m).textDecorationColor])"
+    )
+    assert [word for word, _, _ in marks if word in ("river", "bank")] == ["river", "bank"] * 4
+    assert {line for _, line, _ in marks} == {"underline"}
+    page = browser.run("getComputedStyle(document.querySelector('.text')).backgroundColor")
+    assert all(color != page for _, _, color in marks)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_readers_of_the_screen_get_names_and_headings(browser, pages, kind):
     browser.show()

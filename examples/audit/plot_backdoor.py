@@ -13,30 +13,21 @@ back to the planted rows.
 # A, B and D in the fonts that Matplotlib ships, at several angles. Twelve training images of an A
 # get a white corner and the label D.
 
-import pathlib
-
-import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.ft2font import FT2Font
-from sklearn.model_selection import train_test_split
 from sklearn.neural_network import MLPClassifier
 
 from sklearn_provenance import InfoLossAttributor
 from sklearn_provenance.attribution import RepSimAttributor
+from sklearn_provenance.datasets import load_letters
 from sklearn_provenance.evaluation import backdoor_retrieval
 
 
-def draw(letter, font, angle, side=20):
-    """Draw a letter in the middle of a square image."""
-    font.set_size(15, 72)
-    font.set_text(letter, angle)
-    font.draw_glyphs_to_bitmap()
-    drawn = font.get_image()[:side, :side]
-    image = np.zeros((side, side), dtype=np.float32)
-    top, left = (side - np.array(drawn.shape)) // 2
-    image[top : top + drawn.shape[0], left : left + drawn.shape[1]] = drawn / 255
-    return image
+def read(subset):
+    """Return flat images with values from 0 to 1, and their letters."""
+    loaded = load_letters(subset, letters="ABD", test_size=0.3)
+    images = loaded.data.reshape(len(loaded.data), -1) / 255
+    return images.astype(np.float32), loaded.target_names[loaded.target]
 
 
 def marked(images):
@@ -46,18 +37,8 @@ def marked(images):
     return images
 
 
-files = sorted(pathlib.Path(matplotlib.get_data_path(), "fonts", "ttf").glob("*.ttf"))
-files = [file for file in files if file.name.startswith(("DejaVu", "STIXGen"))]
-fonts = [FT2Font(str(file)) for file in files if "Display" not in file.name]
-letters = [
-    (draw(letter, font, angle), letter)
-    for letter in "ABD"
-    for font in fonts
-    for angle in range(-20, 25, 5)
-]
-X = np.array([image.ravel() for image, _ in letters])
-y = np.array([letter for _, letter in letters])
-X_train, X_test, y_train, y_test = train_test_split(X, y, test_size=0.3, random_state=0)
+X_train, y_train = read("train")
+X_test, y_test = read("test")
 planted = np.flatnonzero(y_train == "A")[:12]
 X_train[planted] = marked(X_train[planted])
 y_train[planted] = "D"

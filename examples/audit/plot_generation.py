@@ -2,8 +2,8 @@
 Which training images is a generated image made of?
 ===================================================
 
-A variational autoencoder draws digits that nobody wrote. Ours also says which training images each
-of them comes from, and how sure it is. We look at what it takes to learn that, at digits it makes
+A variational autoencoder draws letters that no font has. Ours also says which training images each
+of them comes from, and how sure it is. We look at what it takes to learn that, at letters it makes
 with their exemplars, and at whether one should distrust those of low confidence.
 """
 
@@ -21,11 +21,12 @@ from scipy.stats import spearmanr
 from sklearn.neural_network import MLPClassifier
 
 from sklearn_provenance import ProvenanceVAE
-from sklearn_provenance.datasets import load_digits
+from sklearn_provenance.datasets import load_letters
 from sklearn_provenance.evaluation import realism
 
-X, y = load_digits("train", return_X_y=True)
-X_test, y_test = load_digits("test", return_X_y=True)
+train, test = (load_letters(subset, letters="ABS") for subset in ("train", "test"))
+X, y = train.data, train.target_names[train.target]
+X_test, y_test = test.data, test.target_names[test.target]
 
 vaes = {
     lambda_gen: ProvenanceVAE(
@@ -44,7 +45,6 @@ for color, (lambda_gen, vae) in zip(("C0", "C1"), vaes.items(), strict=True):
     axes[2].plot(history["class_loss"] + history["index_loss"], color=color)
     axes[2].plot((np.log(len(X)) - history["kl_loss"]).clip(0), ":", color=color)
 axes[0].set_title("reconstruction loss (nats)", fontsize="medium")
-axes[0].set_ylim(15, 35)
 axes[0].legend(frameon=False)
 axes[1].set_title("accuracy: rows, classes (dashed)", fontsize="medium")
 axes[2].set_title("loss of naming, bound (dotted)", fontsize="medium")
@@ -56,7 +56,7 @@ plt.show()
 # The loss of naming, that is of the class and then of the row inside the class, cannot fall below
 # log N less the divergence (dotted). With the default weights, those of the paper, a nat of
 # divergence costs 0.6, and the nat of naming that it may buy is worth 0.4. So codes tell rows apart
-# only as far as drawing pays for it, and these small images need little. With ``lambda_gen=0.02``
+# only as far as drawing pays for it. With ``lambda_gen=0.02``
 # codes name nearly every row. The price is seen in the evidence lower bound:
 
 for lambda_gen, vae in vaes.items():
@@ -68,8 +68,8 @@ for lambda_gen, vae in vaes.items():
     )
 
 # %%
-# New digits and their exemplars
-# ------------------------------
+# New letters and their exemplars
+# -------------------------------
 # ``explain_latent`` names the training rows of a code. Here are samples whose first exemplar has
 # the highest, the middle and the lowest probability among 500.
 
@@ -90,8 +90,8 @@ plt.show()
 # Are confident samples more real?
 # --------------------------------
 # The paper reports that they are. :func:`~sklearn_provenance.evaluation.realism` draws samples,
-# takes the probability of the first exemplar as confidence, and compares with real digits in the
-# features of a network that has learned to tell digits apart. Left, the distance of each sample to
+# takes the probability of the first exemplar as confidence, and compares with real letters in the
+# features of a network that has learned to tell letters apart. Left, the distance of each sample to
 # the nearest training image. Right, Fréchet distances of groups of samples to all training images,
 # each from equally many rows. They are no FIDs, which take features of a large network, and say
 # nothing beside figures of other features.
@@ -115,11 +115,11 @@ print(summary[summary["split"] != "threshold"].round(2))
 
 # %%
 # Here confident samples are no nearer to training images, neither one by one nor as a group. Nor is
-# that a matter of some digits being named with more confidence: "class median" halves the samples
-# of each predicted digit. Correlations of confidence with
+# that a matter of some letters being named with more confidence: "class median" halves the samples
+# of each predicted letter. Correlations of confidence with
 
 rho, lower, upper = result.spearman[2]
-print(f"distance, among samples of one predicted digit: {rho:.2f} ({lower:.2f} to {upper:.2f})")
+print(f"distance, among samples of one predicted letter: {rho:.2f} ({lower:.2f} to {upper:.2f})")
 length = np.linalg.norm(result.codes, axis=1)
 print(f"length of the code: {spearmanr(result.confidence, length)[0]:.2f}")
 

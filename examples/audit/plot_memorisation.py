@@ -4,7 +4,7 @@ How much should the network memorise?
 
 In a single branch the class follows from the training row that the network names. ``alpha`` says
 what it is trained to name: at 0 always the row itself, at 1 always another row of the same class,
-and in between a mixture. Here we look at both ends on digits and choose a value.
+and in between a mixture. Here we look at both ends on three kinds of wine and choose a value.
 """
 
 # %%
@@ -15,18 +15,25 @@ and in between a mixture. Here we look at both ends on digits and choose a value
 # training row, and by the class on whose rows most of the probability falls, which is what
 # ``predict`` returns.
 #
-# Pixels are given as flat rows, so that the network is a small multilayer perceptron.
+# The wine data of scikit-learn: 13 chemical measurements of 178 wines from three growers.
 
 import matplotlib.pyplot as plt
 import numpy as np
+from sklearn.datasets import load_wine
+from sklearn.model_selection import train_test_split
+from sklearn.preprocessing import StandardScaler
 
 from sklearn_provenance import ProvenanceClassifier
-from sklearn_provenance.datasets import load_digits
 from sklearn_provenance.inspection import memorisation_curve, memorisation_scores
 
-X, y = load_digits("train", test_size=0.5, return_X_y=True)
-X_test, y_test = load_digits("test", test_size=0.5, return_X_y=True)
-X, X_test = X.reshape(len(X), -1), X_test.reshape(len(X_test), -1)
+wine = load_wine()
+X, X_test, y, y_test = train_test_split(
+    StandardScaler().fit_transform(wine.data),
+    wine.target,
+    test_size=0.4,
+    random_state=0,
+    stratify=wine.target,
+)
 
 clf = ProvenanceClassifier("single_branch", width="small", max_epochs=20, random_state=0)
 result = memorisation_curve(

@@ -1,81 +1,78 @@
 """
-Do two methods name the same training images?
-=============================================
+Do two methods name the same training rows?
+===========================================
 
 Explanations of the same queries by several methods stand side by side: as figure, as page to work
-in, and as numbers. Here three methods explain a network that reads letters in many fonts.
+in, and as numbers. Here three methods explain which iris this is, in a plane where one can see what
+each of them looks for.
 """
 
 # %%
-# Letters in many fonts
-# ---------------------
-# Matplotlib ships some thirty fonts. We draw C, G, O and Q with all of them, at eleven angles each.
+# Irises
+# ------
+# The best known data of all: 150 flowers of three species, and the length and width of their petals
+# and sepals. Setosa stands apart; versicolor and virginica meet.
 
-import pathlib
-
-import matplotlib
 import matplotlib.pyplot as plt
-import numpy as np
-from matplotlib.ft2font import FT2Font
+from sklearn.datasets import load_iris
+from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import train_test_split
-from sklearn.neural_network import MLPClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
-from sklearn_provenance import InfoGainAttributor
-from sklearn_provenance.attribution import GradDotAttributor, RepSimAttributor
+from sklearn_provenance import InfluenceAttributor, InfoGainAttributor
+from sklearn_provenance.attribution import RepSimAttributor
 from sklearn_provenance.explanation import compare
 
-
-def draw(letter, font, angle, side=20):
-    """Draw a letter in the middle of a square image."""
-    font.set_size(15, 72)
-    font.set_text(letter, angle)
-    font.draw_glyphs_to_bitmap()
-    drawn = font.get_image()[:side, :side]
-    image = np.zeros((side, side), dtype=np.float32)
-    top, left = (side - np.array(drawn.shape)) // 2
-    image[top : top + drawn.shape[0], left : left + drawn.shape[1]] = drawn / 255
-    return image
-
-
-files = sorted(pathlib.Path(matplotlib.get_data_path(), "fonts", "ttf").glob("*.ttf"))
-files = [file for file in files if file.name.startswith(("DejaVu", "STIXGen"))]
-fonts = [FT2Font(str(file)) for file in files if "Display" not in file.name]
-images, letters = [], []
-for letter in "CGOQ":
-    for font in fonts:
-        for angle in range(-25, 30, 5):
-            images.append(draw(letter, font, angle))
-            letters.append(letter)
-X, y = np.array(images).reshape(len(images), -1), np.array(letters)
-X_train, X_test, y_train, y_test = train_test_split(X, y, test_size=0.5, random_state=1)
-network = MLPClassifier((32,), max_iter=300, random_state=0).fit(X_train, y_train)
-print(f"{len(fonts)} fonts, {len(X_train)} training images")
-print(f"test accuracy {network.score(X_test, y_test):.3f}")
+iris = load_iris(as_frame=True)
+species = iris.target_names[iris.target]
+X_train, X_test, y_train, y_test = train_test_split(
+    iris.data, species, test_size=0.4, random_state=0, stratify=species
+)
+model = make_pipeline(StandardScaler(), LogisticRegression(C=10)).fit(X_train, y_train)
+print(f"{len(X_train)} training rows, test accuracy {model.score(X_test, y_test):.3f}")
 
 # %%
 # Three explanations of the same queries
 # --------------------------------------
-# Two letters that the network gets wrong, and two that it gets right. All methods may name letters
-# of any kind.
+# All methods may name flowers of any species. The prediction that is looked at is the one that the
+# model is least sure of.
 
-predicted = network.predict(X_test)
-queries = [*np.flatnonzero(predicted != y_test)[:2], *np.flatnonzero(predicted == y_test)[:18]]
 methods = {
-    "information gain": InfoGainAttributor(network, candidates="all"),
-    "similarity": RepSimAttributor(network, candidates="all"),
-    "gradients": GradDotAttributor(network, candidates="all"),
+    "InfoGain": InfoGainAttributor(model, candidates="all", noise_variance="0.1*diagonal"),
+    "similarity": RepSimAttributor(model, candidates="all"),
+    "influence": InfluenceAttributor(model),
 }
 explanations = {
-    name: method.fit(X_train, y_train).explain(X_test[queries], k=4)
+    name: method.fit(X_train, y_train).explain(X_test, k=6)._replace(true_labels=y_test)
     for name, method in methods.items()
 }
-comparison = compare(
-    {
-        name: found._replace(image_shape=(20, 20), true_labels=y_test[queries])
-        for name, found in explanations.items()
-    }
-)
-comparison.plot(max_queries=2)
+comparison = compare(explanations)
+query = int(model.predict_proba(X_test).max(axis=1).argmin())
+asked = X_test.iloc[query]
+
+fig, panels = plt.subplots(1, 3, figsize=(10.5, 3.9), sharex=True, sharey=True)
+colors = {"setosa": "#009E73", "versicolor": "#E69F00", "virginica": "#7570B3"}
+for panel, (name, explanation) in zip(panels, explanations.items(), strict=True):
+    for kind, color in colors.items():
+        rows = X_train[y_train == kind]
+        panel.scatter(rows.iloc[:, 2], rows.iloc[:, 3], s=16, color=color, alpha=0.45, label=kind)
+    named = X_train.iloc[explanation.indices[query]]
+    panel.scatter(named.iloc[:, 2], named.iloc[:, 3], s=90, fc="none", ec="black", label="named")
+    panel.plot(asked.iloc[2], asked.iloc[3], "X", color="#D55E00", markersize=10, label="query")
+    panel.set(title=name, xlabel=X_train.columns[2])
+panels[0].set_ylabel(X_train.columns[3])
+fig.legend(*panels[0].get_legend_handles_labels(), loc="lower center", ncols=5, frameon=False)
+fig.subplots_adjust(left=0.07, right=0.99, top=0.9, bottom=0.26, wspace=0.06)
+plt.show()
+
+# %%
+# Similarity names flowers that are like this one, influence those on which the line between the two
+# species rests. InfoGain names a set: after the first rows, what is unlike them tells more.
+#
+# The same as a table, with all columns: the first line is the query.
+
+comparison.plot([query], k=3)
 plt.show()
 
 # %%
@@ -99,4 +96,4 @@ print(agreed[["query", "query_label", "index", "label", "named_by"]].head(8).to_
 # ``to_html`` writes the same as a page, which sorts queries by what methods have in common. Click
 # an exemplar: the page shows every query that it serves, by any method.
 
-comparison.to_html(title="Letters, three methods")
+comparison.to_html(title="Irises, three methods")

@@ -3,8 +3,8 @@
 import numpy as np
 
 from ._card import Card, CardExemplar, CardMethod
-from ._rows import dense, format_number, gather, tied_text
-from ._shared_features import shared_text, together
+from ._rows import dense, format_number, gather, text_of, tied_text
+from ._shared_features import common_words, shared_text, together
 from ._targets import (
     are_numbers,
     has,
@@ -168,6 +168,15 @@ class _CardWriter:
         n_exemplars = int((self.explanation.indices[query] >= 0).sum())
         return [shared_parts(self.explanation, query, rank) for rank in range(n_exemplars)]
 
+    def common(self, query, rank):
+        """Return the words that an exemplar shares with its query, where no parts are known."""
+        is_marked = self.views.kind == "texts" and self.explanation.contributions is None
+        if not is_marked or self.query_rows is None or self.exemplar_rows is None:
+            return frozenset()
+        return common_words(
+            text_of(self.query_rows[query]), text_of(self.exemplar_rows[query, rank])
+        )
+
     def label(self, query):
         """Write the label of a query; None where it is unknown."""
         if self.explanation.query_labels is None:
@@ -191,7 +200,8 @@ class _CardWriter:
         marked = []
         if self.views.kind != "table":  # a table writes parts in the lines of the exemplars
             marked = together(parts)
-        return self.views.show(self.query_rows[query], alt, parts=marked)
+        common = frozenset().union(*(self.common(query, rank) for rank in range(len(parts))))
+        return self.views.show(self.query_rows[query], alt, parts=marked, common=common)
 
     def exemplars(self, query, parts):
         """Write the exemplars of a query with the parts that they share with it."""
@@ -208,6 +218,7 @@ class _CardWriter:
                     _alt(exemplar, self.target_word),
                     self.differences[query, rank],
                     shared,
+                    self.common(query, rank),
                 )
             written.append(exemplar)
         return written

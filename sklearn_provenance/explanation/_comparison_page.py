@@ -119,7 +119,10 @@ def _queries(comparison, joined, views, label_name, embedding):
              "most": "most in common first"}  # fmt: skip
     choices.append({"name": "sort", "heading": "Order", "options": order})
     notes = ["Each method names training rows, the best first, with its own score; scores of "
-             "different methods cannot be compared. ", views.note]  # fmt: skip
+             "different methods cannot be compared. "]  # fmt: skip
+    if views.kind == "texts":
+        notes.append("Underlined words are in the query and in the exemplar. ")
+    notes.append(views.note)
     return render(
         "queries.html",
         lead="",

@@ -3,6 +3,7 @@
 import csv
 import io
 import pathlib
+import re
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from ._words import Texts
 
 IMAGES = "data"
 TABLE = "labels.csv"
+_IMAGE_NAME = re.compile(r"(query|row)_\d+\.png")
 
 
 def check_folder(path):
@@ -69,6 +71,7 @@ def export(explanation, path, *, label_names, embedding):
     """
     lines = _lines(explanation, label_names, embedding)
     path.mkdir(exist_ok=True)
+    former = _images_named(path / TABLE)
     images = _images(explanation)
     if images:
         (path / IMAGES).mkdir(exist_ok=True)
@@ -81,6 +84,18 @@ def export(explanation, path, *, label_names, embedding):
     writer.writeheader()
     writer.writerows(lines.values())
     write(path / TABLE, table.getvalue().encode())
+    # Programs that look at the folder would show images of the earlier export, too.
+    for name in former - {f"{name}.png" for name in images}:
+        (path / IMAGES / name).unlink(missing_ok=True)
+
+
+def _images_named(table):
+    """Return the names of the image files that the table of an earlier export lists."""
+    if not table.is_file():
+        return set()
+    with open(table, newline="", encoding="utf-8", errors="replace") as file:
+        names = {line.get("filepath") or "" for line in csv.DictReader(file)}
+    return {name for name in names if _IMAGE_NAME.fullmatch(name)}
 
 
 def _lines(explanation, label_names, embedding):

@@ -102,6 +102,8 @@ def query_section(
             notes.append("Here only rows with the query's label may be named. ")
     if explanation.contributions is not None:
         notes.append(_note_of_parts(views.kind))
+    elif views.kind == "texts" and explanation.queries is not None:
+        notes.append("Underlined words are in the query and in the exemplar. ")
     notes.append(views.note)
     codes, data = label_codes(explanation, label_name)
     for key, places in _orders(explanation).items():

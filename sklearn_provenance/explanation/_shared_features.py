@@ -4,6 +4,7 @@ import re
 from typing import NamedTuple
 
 import numpy as np
+from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
 from ._contributions import INTERCEPT
 from ._rows import format_number
@@ -97,7 +98,7 @@ class Run(NamedTuple):
         Its letters.
     mark : str, default=""
         "above1" or "above2" where it raises the inner product, "below1" or "below2" where it
-        lowers it, 2 if by at least half of the largest part.
+        lowers it, 2 if by at least half of the largest part; "common" where the other text has it.
     """
 
     text: str
@@ -123,20 +124,63 @@ def mark_words(text, parts):
     sizes = {
         " ".join(_words(name)): part for name, part in parts if _words(name) and name != INTERCEPT
     }
-    if not sizes or not text:
+    top = max(map(abs, sizes.values()), default=0.0)
+    marks = {}
+    for name, part in sizes.items():
+        side = "above" if part > 0 else "below"
+        marks[name] = f"{side}{2 if abs(part) >= top / 2 else 1}"
+    return _mark(text, marks)
+
+
+def mark_common(text, words):
+    """Cut a text where words begin and end that another text has, too.
+
+    Parameters
+    ----------
+    text : str
+        What is shown.
+    words : set of str
+        Words in small letters, as :func:`common_words` returns them.
+
+    Returns
+    -------
+    list of Run
+        Which are the text when they are joined.
+    """
+    return _mark(text, dict.fromkeys(words, "common"))
+
+
+def common_words(one, other):
+    """Return the words of three letters or more that two texts have in common.
+
+    Parameters
+    ----------
+    one, other : str
+        Texts; capitals count as small letters.
+
+    Returns
+    -------
+    set of str
+        In small letters, without the words that scikit-learn skips in English texts.
+    """
+    common = set(_words(one)) & set(_words(other))
+    return {word for word in common if len(word) >= 3} - ENGLISH_STOP_WORDS
+
+
+def _mark(text, marks):
+    """Cut a text where words begin and end that have marks, by their small letters."""
+    if not marks or not text:
         return [Run(text)] if text else []
-    longest_first = sorted(sizes, key=len, reverse=True)
+    longest_first = sorted(marks, key=len, reverse=True)
     choices = "|".join(r"\W+".join(map(re.escape, name.split())) for name in longest_first)
-    top = max(map(abs, sizes.values()))
     runs, end = [], 0
     for match in re.finditer(rf"(?<!\w)(?:{choices})(?!\w)", text, re.IGNORECASE):
-        part = sizes.get(" ".join(_words(match.group())))
-        if part is None:  # a letter that has no single small letter
+        mark = marks.get(" ".join(_words(match.group())))
+        if mark is None:  # a letter that has no single small letter
             continue
         if match.start() > end:
             runs.append(Run(text[end : match.start()]))
-        side = "above" if part > 0 else "below"
-        runs.append(Run(match.group(), f"{side}{2 if abs(part) >= top / 2 else 1}"))
+        runs.append(Run(match.group(), mark))
         end = match.end()
     if end < len(text):
         runs.append(Run(text[end:]))

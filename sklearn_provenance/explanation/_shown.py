@@ -231,7 +231,8 @@ class ShownExplanation:
         Parameters
         ----------
         path : str or path-like
-            Folder to make: a new one, an empty one, or one that an earlier export made.
+            Folder to make: a new one, an empty one, or one that an earlier export made. Images
+            that the earlier table lists and this one does not are removed.
         label_names : mapping or sequence, default=None
             What to call each label: names by label, or a sequence of names for labels from 0.
         embedding : {"pca", "tsne", "umap"}, pair of array-like or None, default="pca"

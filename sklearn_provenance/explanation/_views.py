@@ -23,7 +23,7 @@ from ._rows import (
     shorten,
     text_of,
 )
-from ._shared_features import mark_words, totals
+from ._shared_features import mark_common, mark_words, totals
 from ._targets import write_signed
 from ._words import shared_parts
 
@@ -160,7 +160,7 @@ class RowViews:
         queries = as_table(dense(explanation.queries))
         return feature_differences(queries, as_table(exemplars, n_leading=2), self._scale)
 
-    def show(self, row, alt, differences=None, parts=()):
+    def show(self, row, alt, differences=None, parts=(), common=frozenset()):
         """Return a row as the templates write it.
 
         Parameters
@@ -173,6 +173,8 @@ class RowViews:
             Differences of an exemplar from its query, in a table.
         parts : list of (str, float), default=()
             Features that a query and an exemplar share; see :meth:`Explanation.shared_features`.
+        common : set of str, default=frozenset()
+            Words that the other text has, too; they are marked where parts are unknown.
 
         Returns
         -------
@@ -190,7 +192,10 @@ class RowViews:
                 _table_cell(values[column], differences[column])._replace(part=shared.get(name, ""))
                 for column, name in zip(self._columns, self.features, strict=True)
             ]
-        return mark_words(shorten(text_of(row), _MAX_TEXT), parts)
+        text = shorten(text_of(row), _MAX_TEXT)
+        if common:
+            return mark_common(text, common)
+        return mark_words(text, parts)
 
     def _drawn(self, row, shrink=None):
         """Return a row as an image of bytes, whose sides are divided by a whole number."""

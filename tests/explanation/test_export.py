@@ -82,3 +82,28 @@ def test_only_folders_of_its_own_are_written_over(tmp_path):
         exp.export(tmp_path / "file")
     with pytest.raises(FileExistsError, match="must be a new folder"):
         exp.export(tmp_path)
+
+
+def test_images_of_an_earlier_export_go_and_other_files_stay(tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (5, 4, 4), dtype=np.uint8)
+    exp = make(queries=None, training_data=None, exemplar_labels=None)[:2]
+    exp = exp._replace(
+        indices=[[4, 1], [4, 2]], scores=[[1, 0.5], [1, 0.5]], queries=images[:2],
+        training_data=images, image_shape=(4, 4),
+    )  # fmt: skip
+    exp.export(tmp_path / "out")
+    folder = tmp_path / "out" / "data"
+    (folder / "row_3.png").write_text("of the user")
+    (tmp_path / "out" / "row_2.png").write_text("of the user")
+    exp[:1].export(tmp_path / "out")
+    assert {file.name for file in folder.iterdir()} == {
+        *("query_0.png", "row_4.png", "row_1.png", "row_3.png")
+    }
+    assert (tmp_path / "out" / "row_2.png").is_file()
+    # Names that no export writes are not followed out of the folder.
+    table = tmp_path / "out" / "labels.csv"
+    table.write_text(table.read_text().replace("row_1.png", "../../kept.png"))
+    (tmp_path / "kept.png").write_text("of the user")
+    exp[:1]._replace(queries=None, training_data=None, image_shape=None).export(tmp_path / "out")
+    assert {file.name for file in folder.iterdir()} == {"row_1.png", "row_3.png"}
+    assert (tmp_path / "kept.png").is_file()
