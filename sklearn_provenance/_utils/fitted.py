@@ -34,7 +34,7 @@ def predicts_numbers(estimator):
 
 
 def column_of_targets(estimator, y):
-    """Targets (n_rows, 1) if they are given so to a regressor of skorch, else None.
+    """Return targets (n_rows, 1) if they are given so to a regressor of skorch, else None.
 
     Such a regressor compares outputs and targets entry by entry, and with targets (n_rows,) torch
     would compare each output with all of them. scikit-learn's regressors take (n_rows,).

@@ -172,7 +172,7 @@ def _predicts_numbers(fitted):
 def label_disagreement(
     explanation: Explanation, y: Targets, *, weighted: bool = True
 ) -> NDArray[np.float64]:
-    """Share of each row's exemplars whose label differs from the row's.
+    """Compute the share of each row's exemplars whose label differs from the row's.
 
     Parameters
     ----------
@@ -270,7 +270,7 @@ def target_disagreement(
 
 
 def _shares(explanation, weighted):
-    """Shares (n_queries, k) of exemplars, which add up to 1; nan for a query that has none."""
+    """Compute shares (n_queries, k) of exemplars, which add up to 1; nan where there are none."""
     valid = explanation.indices >= 0
     weights = valid.astype(np.float64)
     if weighted:
@@ -295,7 +295,7 @@ def _shares(explanation, weighted):
     prefer_skip_nested_validation=False,
 )
 def label_loss(model: Any, X: Rows, y: Targets) -> NDArray[np.float64]:
-    """Loss of every row at its given label or target, the baseline of label errors.
+    """Compute the loss of every row at its given label or target, the baseline of label errors.
 
     Parameters
     ----------
@@ -354,7 +354,7 @@ def label_loss(model: Any, X: Rows, y: Targets) -> NDArray[np.float64]:
 
 
 def _squared_residuals(model, X, y):
-    """Squares (n,) of differences between targets and what a regressor predicts."""
+    """Compute squares (n,) of differences between targets and what a regressor predicts."""
     predicted = np.asarray(model.predict(X), dtype=np.float64)
     if predicted.size != len(y):
         raise ValueError(

@@ -8,7 +8,7 @@ from .._utils.training import TrainingData
 
 
 def check_same_rows(attributors, X, y):
-    """Labels of the rows as an array; raise unless attributors were fitted on these rows."""
+    """Return labels of the rows as an array; raise unless attributors were fitted on these."""
     y = check_labels(y, "y", _num_samples(X))
     for name, attributor in attributors.items():
         training = getattr(attributor, "training_", None)

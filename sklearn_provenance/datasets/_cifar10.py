@@ -68,7 +68,7 @@ University of Toronto, 2009.
 
 
 def _formats(parts):
-    """Files of each format that hold the parts of a subset, as find_files takes them."""
+    """Return files of each format that hold the parts of a subset, as find_files takes them."""
     batches = {"train": [f"data_batch_{i}" for i in range(1, 6)], "test": ["test_batch"]}
     archives = {
         "train": [f"cifar10_train_{i}of2.npz" for i in (1, 2)],

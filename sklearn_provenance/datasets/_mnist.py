@@ -106,7 +106,7 @@ FASHION_MNIST = _IdxImages(
 
 
 def _formats(parts):
-    """Files of images and labels of each part in turn, as find_files takes them."""
+    """Return files of images and labels of each part in turn, as find_files takes them."""
     stems = []
     for part in parts:
         stems += [f"{PREFIX[part]}-images-idx3-ubyte", f"{PREFIX[part]}-labels-idx1-ubyte"]

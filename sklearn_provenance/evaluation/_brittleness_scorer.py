@@ -181,7 +181,7 @@ class BrittlenessScorer:
         return vars(self) | {"_folds": {}}  # other processes train their own
 
     def __call__(self, estimator, X, y):
-        """Mean drop of the margin of held-out rows, or of a regressor's output.
+        """Compute the mean drop of the margin of held-out rows, or of a regressor's output.
 
         Parameters
         ----------
@@ -220,7 +220,7 @@ class BrittlenessScorer:
         return float(effect.mean(drops).mean())
 
     def _draw(self, estimator, X, y, are_numbers):
-        """Numbers of held-out rows that are asked about."""
+        """Draw the numbers of held-out rows that are asked about."""
         usable = np.arange(len(y))
         if not are_numbers:
             usable = np.flatnonzero(np.asarray(estimator.predict(X)) == y)
@@ -235,7 +235,7 @@ class BrittlenessScorer:
         return usable[np.argsort(place[usable])][: self.n_queries]
 
     def _model(self, estimator):
-        """What is trained again: the model that was given, or the one that is explained."""
+        """Return what is trained again: the model that was given, or the explained one."""
         if self.model is not None:
             return self.model
         model = without_frozen(estimator.estimator)
@@ -248,7 +248,7 @@ class BrittlenessScorer:
         return model
 
     def _copies(self, model, training, X):
-        """What trains for a fold; it knows what was trained for other candidates of the grid."""
+        """Return what trains for a fold, with what was trained for other candidates of the grid."""
         estimator = None
         if model is not self.model:
             estimator = model

@@ -264,7 +264,7 @@ def _as_balanced(balanced, are_numbers):
 
 
 def _as_methods(attributors, n_seeds):
-    """Lists of attributors by name, of one or of one for each seed."""
+    """Return lists of attributors by name, of one or of one for each seed."""
     if not isinstance(attributors, Mapping):
         name = getattr(attributors, "method_", "") or type(attributors).__name__
         attributors = {name: attributors}
@@ -292,7 +292,7 @@ def _as_methods(attributors, n_seeds):
 
 
 def _select(name, selector, X_queries, known, sizes, balanced, n_train):
-    """Subsets of every size, by (balanced, size)."""
+    """Return subsets of every size, by (balanced, size)."""
     if "normalize" in known and "normalize" not in signature(selector.select).parameters:
         known = {key: value for key, value in known.items() if key != "normalize"}
     subsets = {}
@@ -311,7 +311,7 @@ def _select(name, selector, X_queries, known, sizes, balanced, n_train):
 
 
 def _check_rows(name, rows, size, n_train):
-    """Selected rows as int64; raise where they are not ``size`` different training rows."""
+    """Return selected rows as int64; raise where they are not ``size`` different training rows."""
     rows = np.asarray(rows)
     if rows.shape != (size,) or rows.dtype.kind not in "iu":
         raise ValueError(

@@ -119,7 +119,7 @@ def _figure(result, what=None, **style):
 
 
 def coreset_lines(sizes, means, errors, methods, balanced, style=None, label="test accuracy"):
-    """A measure over size, a line for each method; dashed where classes have equal shares.
+    """Draw a measure over size, a line for each method; dashed where classes have equal shares.
 
     Parameters
     ----------

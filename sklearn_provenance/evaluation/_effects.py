@@ -218,7 +218,7 @@ class OutputEffect:
 
 
 def _lines(result, means, errors, label, style):
-    """Means over the number of rows removed, a line for each method."""
+    """Draw means over the number of rows removed, a line for each method."""
     axes = {"xlabel": "training rows removed", "ylabel": label, "xticks": result.sizes}
     return LinesDisplay(
         result.sizes, means, errors, names=result.methods, style=style, dodge=True, axes=axes

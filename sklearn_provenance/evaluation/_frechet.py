@@ -71,13 +71,13 @@ def frechet_distance(features: ArrayLike, reference: ArrayLike) -> float:
 
 
 def moments(features):
-    """Mean, and R with R^T R the covariance."""
+    """Compute the mean, and R with R^T R the covariance."""
     mean = features.mean(axis=0)
     return mean, np.linalg.qr((features - mean) / np.sqrt(len(features) - 1), mode="r")
 
 
 def frechet_of_moments(first, second):
-    """The distance, from what :func:`moments` gives of two sets of rows."""
+    """Return the distance, from what :func:`moments` gives of two sets of rows."""
     mean1, R1 = first
     mean2, R2 = second
     cross = np.linalg.svd(R1 @ R2.T, compute_uv=False).sum()

@@ -153,7 +153,7 @@ def label_error_ranking(
 
 
 def found_curve(scores, is_error):
-    """Share of errors found by share of rows inspected, expected over the order of ties.
+    """Compute the share of errors found by share of rows inspected, the mean over ties' orders.
 
     Parameters
     ----------
@@ -176,7 +176,7 @@ def found_curve(scores, is_error):
 
 
 def _figure(result, **style):
-    """Share of errors found over the share of rows inspected; the loss is dashed."""
+    """Draw the share of errors found over the share of rows inspected; the loss is dashed."""
     styles = [{"color": COLORS[i % len(COLORS)]} for i in range(len(result.methods))]
     styles[result.methods.index(LOSS)] = {"color": "k", "linestyle": "--"}
     share = result.n_errors / result.n_rows

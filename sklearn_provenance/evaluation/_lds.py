@@ -264,7 +264,7 @@ def linear_datamodeling_score(
 
 
 def _scores(name, attributor, X_queries, y_queries, shape):
-    """Scores (n_queries, n_rows) of all rows; raise where they are of another shape or open."""
+    """Return scores (n_queries, n_rows) of all rows; raise if their shape is wrong or one open."""
     scores = np.asarray(attributor.attribute(X_queries, y_queries))
     if scores.shape != shape:
         raise ValueError(
@@ -281,7 +281,7 @@ def _scores(name, attributor, X_queries, y_queries, shape):
 
 
 def _figure(result, **style):
-    """Scores, a point for each method, the first on top."""
+    """Draw scores, a point for each method, the first on top."""
     return PointsDisplay(
         [result.scores],
         [result.standard_errors],

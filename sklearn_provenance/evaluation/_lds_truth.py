@@ -12,7 +12,7 @@ from ..retraining._schedule import check_masks
 
 
 def lds_from_truth(scores: ArrayLike, masks: ArrayLike, margins: ArrayLike) -> NDArray[np.float64]:
-    """Linear datamodeling score of each query, from margins that were measured before.
+    """Compute the linear datamodeling score of each query, from margins that were measured before.
 
     Parameters
     ----------
@@ -80,7 +80,7 @@ def spearman(predictions, margins):
 
 
 def lds_standard_error(scores, masks, margins):
-    """Standard error of the mean correlation, for other queries and other subsets.
+    """Compute the standard error of the mean correlation, for other queries and other subsets.
 
     Queries share the subsets, so that a plain standard error over queries is too small: that of the
     jackknife over subsets is added.
@@ -94,12 +94,12 @@ def lds_standard_error(scores, masks, margins):
 
 
 def check_margins(margins, n_masks, n_queries):
-    """Margins as an array (n_masks, n_queries); raise where they do not fit or are nan."""
+    """Return margins as an array (n_masks, n_queries); raise where they do not fit or are nan."""
     return check_numbers(margins, "margins", (n_masks, n_queries), infinite=True)
 
 
 def draw_masks(n_masks, share, n_rows, random_state):
-    """Random subsets of equal size, bool (n_masks, n_rows)."""
+    """Draw random subsets of equal size, bool (n_masks, n_rows)."""
     size = round(share * n_rows)
     if not 0 < size < n_rows:
         raise ValueError(
@@ -116,7 +116,7 @@ def draw_masks(n_masks, share, n_rows, random_state):
 def margins_on_subsets(
     model, X, y, X_queries, y_queries, subsets, n_repeats, are_numbers, **options
 ):
-    """Margins of models trained on subsets, or outputs of regressors, (n_masks, n_queries).
+    """Compute margins of models trained on subsets, or outputs of regressors, (n_masks, n_queries).
 
     They are means over ``n_repeats`` seeds; options are further arguments of :func:`retrain`.
     """

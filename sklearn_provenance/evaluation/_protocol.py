@@ -20,7 +20,7 @@ from ..retraining._estimators import (
 
 
 def as_attributors(attributors, method):
-    """Attributors by name.
+    """Return attributors by name.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ def as_attributors(attributors, method):
 
 
 def check_queries(X_queries, y_queries, are_numbers=False):
-    """Labels of queries as an array; targets of a regressor's, which may be None."""
+    """Return labels of queries as an array; targets of a regressor's, which may be None."""
     n_queries = _num_samples(X_queries)
     if not are_numbers:
         return check_labels(y_queries, "y_queries", n_queries, "X_queries")
@@ -69,7 +69,7 @@ def check_queries(X_queries, y_queries, are_numbers=False):
 
 
 def picked_rows(name, attributor, X, y, k):
-    """Rows that an attributor names, best first.
+    """Return rows that an attributor names, best first.
 
     Parameters
     ----------
@@ -174,7 +174,7 @@ def check_direction(attributors, direction):
 
 
 def check_training_rows(attributors, X, y, are_numbers):
-    """Labels or targets of the training rows, and ``y`` as a model of the task is fitted on it.
+    """Return labels or targets of the training rows, and ``y`` as a model of the task takes it.
 
     Returns
     -------

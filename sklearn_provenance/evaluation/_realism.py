@@ -225,7 +225,7 @@ def realism(
 
 
 def _upper_half(confidence, labels):
-    """Which samples are in the upper half of those with their label; of equal ones, the first."""
+    """Find samples in the upper half of those with their label; of equal ones, the first."""
     high = np.zeros(len(confidence), dtype=bool)
     for label in np.unique(labels):
         rows = np.flatnonzero(labels == label)
@@ -235,7 +235,7 @@ def _upper_half(confidence, labels):
 
 
 def _features(features, X, reference=None):
-    """Features of rows as float64; raise where they do not fit those of the reference."""
+    """Return features of rows as float64; raise where they do not fit those of the reference."""
     rows = np.array(X)  # they may be written to
     function = getattr(features, "transform", features)
     values = function(rows)
@@ -253,7 +253,7 @@ def _features(features, X, reference=None):
 
 
 def _inputs(X):
-    """Flat rows; uint8 as values from 0 to 1."""
+    """Return flat rows; uint8 as values from 0 to 1."""
     X = np.asarray(X)
     values = X.reshape(len(X), -1).astype(np.float32)
     if X.dtype == np.uint8:
@@ -262,12 +262,12 @@ def _inputs(X):
 
 
 def _to_nearest(rows, reference):
-    """Euclidean distance of each row to the nearest of the reference."""
+    """Compute the Euclidean distance of each row to the nearest of the reference."""
     return pairwise_distances_argmin_min(rows, reference)[1].astype(np.float64)
 
 
 def _compare(groups, reference, size, n_bootstrap, rng):
-    """Estimates and intervals at one size, of shape (n_groups, 3); nan for what has fewer rows."""
+    """Compute estimates and intervals (n_groups, 3) at one size; nan for what has fewer rows."""
 
     def at(rows, part):
         return frechet_of_moments(moments(rows[part]), reference)
@@ -305,7 +305,7 @@ def _spearman(confidence, distance, labels, n_bootstrap, rng):
 
 
 def _rank_correlation(x, y, labels):
-    """Correlation of ranks within groups, less the group's mean; nan where all are equal."""
+    """Compute the correlation of ranks within groups, less their means; nan where all are equal."""
     order = np.argsort(labels, kind="stable")
     ends = np.flatnonzero(labels[order][1:] != labels[order][:-1]) + 1
     x = np.concatenate([_centred_ranks(values) for values in np.split(x[order], ends)])
@@ -317,11 +317,11 @@ def _rank_correlation(x, y, labels):
 
 
 def _centred_ranks(values):
-    """Ranks less their mean, as shares of the number of values."""
+    """Compute ranks less their mean, as shares of the number of values."""
     return (rankdata(values) - (len(values) + 1) / 2) / len(values)
 
 
 def _interval(draws):
-    """Ends of the central interval."""
+    """Compute the ends of the central interval."""
     rest = (100 - _COVERED) / 2
     return np.percentile(draws, [rest, 100 - rest])

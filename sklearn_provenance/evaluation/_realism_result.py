@@ -48,7 +48,7 @@ def realism_result(*, confidence, labels, feature_distance, input_distance, high
 
 
 def _figure(result, **style):
-    """Distance over confidence with means of equal groups, beside Fréchet distances."""
+    """Draw distance over confidence with means of equal groups, beside Fréchet distances."""
     split = int(np.isnan(result.frechet[0, 0, 0]))
     threshold = result.thresholds[split]
     sides = ["upper half", "lower half"]

@@ -148,7 +148,7 @@ def relative_information(
 
 
 def _figure(result, **style):
-    """Ratios over the size of the sets, a line for each method; at 1 is greedy InfoLoss."""
+    """Draw ratios over the size of the sets, a line for each method; at 1 is greedy InfoLoss."""
     axes = {"xlabel": "training rows withheld", "ylabel": "relative information"}
     return LinesDisplay(
         result.sizes,

@@ -168,14 +168,14 @@ def backdoor_retrieval(
 
 
 def _attack_success(attributor, X_queries, y_queries):
-    """Share of queries for which the label explained is predicted; nan where nothing says so."""
+    """Compute the share of queries whose explained label is predicted; nan if nothing says so."""
     if not hasattr(attributor, "predict") or explains_numbers(attributor):
         return np.nan
     return np.mean(attributor.predict(X_queries) == y_queries)
 
 
 def _check_relevant(relevant, n_queries):
-    """Relevant rows of each query, (n_queries, n_train)."""
+    """Return relevant rows of each query, (n_queries, n_train)."""
     check_readable(relevant, "relevant")
     relevant = np.asarray(relevant)
     if relevant.dtype != bool or relevant.ndim not in (1, 2):
@@ -198,12 +198,12 @@ def _check_relevant(relevant, n_queries):
 
 
 def _reciprocal_rank(found):
-    """1 / rank of the first True of each row, 0 where there is none."""
+    """Compute 1 / rank of the first True of each row, 0 where there is none."""
     return np.where(found.any(axis=1), 1 / (1 + found.argmax(axis=1)), 0.0)
 
 
 def _figure(result, **style):
-    """Recall and mean reciprocal rank of each method, side by side."""
+    """Draw recall and mean reciprocal rank of each method, side by side."""
     means, errors = zip(result.means("recall"), result.means("mrr"), strict=True)
     return PointsDisplay(
         means,

@@ -170,7 +170,7 @@ def robustness(
 
 
 def _check_classifiers(classifiers):
-    """Fitted classifiers by name."""
+    """Return fitted classifiers by name."""
     if not isinstance(classifiers, Mapping):
         classifiers = {type(classifiers).__name__: classifiers}
     if not classifiers:
@@ -201,7 +201,7 @@ def _check_finite(name, classifier):
 
 
 def _check_distortions(distortions):
-    """Distortions by name; raise where one is neither a pair nor a function."""
+    """Return distortions by name; raise where one is neither a pair nor a function."""
     if CLEAN in distortions:
         raise ValueError(
             f"distortions must not be named {CLEAN!r}, which stands for the images as they are"
@@ -218,7 +218,7 @@ def _check_distortions(distortions):
 
 
 def _as_images(X, image_shape):
-    """Images with channels last, if they have channels, and the way back to the form of X."""
+    """Return images with channels, if any, last, and the way back to the form of X."""
     if image_shape is None:
         if X.ndim == 2:
             raise ValueError(
@@ -258,7 +258,7 @@ def _as_images(X, image_shape):
 
 
 def _measure(classifiers, X, y, k):
-    """What is right, of shape (n_classifiers, 4, n_images); nan where nothing is explained."""
+    """Measure what is right, (n_classifiers, 4, n_images); nan where nothing is explained."""
     right = np.full((len(classifiers), 4, len(y)), np.nan)
     for classifier, own in zip(classifiers.values(), right, strict=True):
         own[0] = classifier.predict(X.copy()) == y  # it may write to its input
@@ -317,7 +317,7 @@ def _result(classifiers, distortions, measures, k):
 
 
 def _figure(result, what="accuracy", **style):
-    """A measure of each classifier under each distortion; those that lack it are left out."""
+    """Draw a measure of each classifier under each distortion; those that lack it are left out."""
     k = result.k
     measures = {
         "accuracy": (result.correct, "accuracy"),

@@ -224,7 +224,7 @@ BASELINES = {"random": RandomScores, "loss": LossScores, "similarity": Similarit
 
 
 def _flat(X):
-    """Rows as an array of numbers (n, n_columns)."""
+    """Return rows as an array of numbers (n, n_columns)."""
     if issparse(X):
         X = X.toarray()
     if isinstance(X, torch.Tensor):
@@ -236,13 +236,13 @@ def _flat(X):
 
 
 def _unit(rows):
-    """Rows of length 1; rows of zeros stay as they are."""
+    """Scale rows to length 1; rows of zeros stay as they are."""
     norms = np.linalg.norm(rows, axis=1, keepdims=True)
     return rows / np.where(norms == 0, 1.0, norms)
 
 
 def as_methods(attributors, shape, baselines):
-    """Methods by name, the baselines last.
+    """Return methods by name, the baselines last.
 
     Parameters
     ----------

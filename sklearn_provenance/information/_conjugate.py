@@ -57,7 +57,7 @@ class ConjugateGradients:
         self.diagonal = np.where(own > 0, own, 1.0).ravel()
 
     def product(self, vectors):
-        """The Hessian times vectors (m, p)."""
+        """Multiply vectors (m, p) by the Hessian."""
         n_outputs, d = self.curvatures.shape[1], self.design.shape[1]
         m = len(vectors)
         shaped = vectors.reshape(m * n_outputs, d)
@@ -73,7 +73,7 @@ class ConjugateGradients:
         return product.reshape(m, -1)
 
     def times(self, vectors, tolerance=_TOLERANCE):
-        """The inverse Hessian times vectors (m, p), by preconditioned conjugate gradients."""
+        """Multiply vectors (m, p) by the inverse Hessian, by preconditioned conjugate gradients."""
         solution = np.zeros_like(vectors)
         residual = vectors.copy()
         target = tolerance * np.linalg.norm(vectors, axis=1)
@@ -96,7 +96,7 @@ class ConjugateGradients:
         return solution
 
     def _nearly_solved(self, vectors):
-        """Something near to the inverse Hessian times vectors (m, p)."""
+        """Return something near to the inverse Hessian times vectors (m, p)."""
         if self.near is None or len(vectors) < _MANY:
             return vectors / self.diagonal
         return self.near.times(vectors)
@@ -134,7 +134,7 @@ class ConjugateGradients:
         return cross
 
     def _solved_cross(self, rows):
-        """M (m, K, K) of some rows, by solving their systems."""
+        """Compute M (m, K, K) of some rows, by solving their systems."""
         n_outputs = self.curvatures.shape[1]
         phi = self.design[rows].toarray()  # (m, d)
         vectors = np.einsum("kl,md->mkld", np.eye(n_outputs), phi)
@@ -146,5 +146,5 @@ class CorrectedInverse(ConjugateGradients):
     """An inverse Hessian by conjugate gradients, from another that was near to it some rows ago."""
 
     def _nearly_solved(self, vectors):
-        """What the other inverse makes of vectors (m, p)."""
+        """Return what the other inverse makes of vectors (m, p)."""
         return self.near.times(vectors)

@@ -57,11 +57,11 @@ def conjugate_gradients(product, precondition, vectors, n_steps):
 
 
 def _norms(vectors):
-    """Norms (m,) of vectors (m, p), in double precision."""
+    """Compute norms (m,) of vectors (m, p), in double precision."""
     return torch.linalg.vector_norm(vectors, dim=1, dtype=torch.float64)
 
 
 def _inner(left, right):
-    """Inner products (m,) of pairs of vectors (m, p), in double precision."""
+    """Compute inner products (m,) of pairs of vectors (m, p), in double precision."""
     pairs = zip(left, right, strict=True)
     return torch.stack([torch.dot(a.double(), b.double()) for a, b in pairs])

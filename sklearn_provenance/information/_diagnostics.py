@@ -118,7 +118,7 @@ class CaseDeletion:
         return self.studentized**2 * ratio / self.n_parameters
 
     def dfbetas(self, transform):
-        """Changes of parameters without each row, in standard errors.
+        """Compute changes of parameters without each row, in standard errors.
 
         Parameters
         ----------

@@ -129,20 +129,20 @@ class FunctionSpaceInverse:
         return {name: value for name, value in vars(self).items() if name != "_left"}  # made again
 
     def _solve(self, columns: NDArray) -> NDArray:
-        """B^-1 times columns (n, m)."""
+        """Compute B^-1 times columns (n, m)."""
         left = self._left
         columns = np.asfortranarray(columns, dtype=np.float32)
         half = blas.strmm(1.0, left, columns, lower=True)
         return blas.strmm(1.0, left, half, lower=True, trans_a=True).astype(np.float64)
 
     def _penalised_times(self, columns: NDArray) -> NDArray:
-        """H_PP^-1 times columns (d, m)."""
+        """Compute H_PP^-1 times columns (d, m)."""
         columns = columns / self.penalty[:, None]
         inner = self._solve(self.root[:, None] * (self.rows @ columns))
         return columns - (self.rows.T @ (self.root[:, None] * inner)) / self.penalty[:, None]
 
     def times(self, vectors: NDArray) -> NDArray:
-        """The inverse times vectors (m, d + f)."""
+        """Multiply vectors (m, d + f) by the inverse."""
         solution = np.empty_like(vectors)
         inner = self._penalised_times(vectors[:, self._penalised].T)  # (d, m)
         if len(self._free):
@@ -155,11 +155,11 @@ class FunctionSpaceInverse:
         return solution
 
     def _free_rows(self) -> NDArray:
-        """Φ_F (n, f)."""
+        """Return Φ_F (n, f)."""
         return self._rest + self.rows @ self._moved
 
     def cross(self) -> NDArray:
-        """φ_i^T H^-1 φ_i of each row, (n, 1, 1)."""
+        """Compute φ_i^T H^-1 φ_i of each row, (n, 1, 1)."""
         n = len(self.curvature)
         inverse = np.empty(n)  # diagonal of B^-1
         step = max(1, _BLOCK // (8 * n))
@@ -179,7 +179,7 @@ class FunctionSpaceInverse:
         return values[:, None, None]
 
     def _cross_of(self, rows: NDArray) -> NDArray:
-        """φ_i^T H_PP^-1 φ_i of some rows, from their own products."""
+        """Compute φ_i^T H_PP^-1 φ_i of some rows, from their own products."""
         weighted = self.rows[rows] @ _diagonal(1 / self.penalty)
         kernel = (self.rows @ weighted.T).toarray()  # (n, m)
         half = blas.strmm(

@@ -297,7 +297,7 @@ def greedy_influence_features(
 
 
 def _kernel_system(kernel, cross, query_variance, residuals, ridge, weights):
-    """A system of a kernel, and queries as it takes them."""
+    """Make the system of a kernel, and queries as it takes them."""
     ridge = _checked_ridge(ridge)
     kernel, cross, query_variance, _ = check_function_space(kernel, cross, query_variance, ridge)
     residuals = check_tensor("residuals", residuals, (len(kernel),))
@@ -309,7 +309,7 @@ def _kernel_system(kernel, cross, query_variance, residuals, ridge, weights):
 
 
 def _feature_system(features, query_features, residuals, ridge, weights):
-    """A system of features, and queries as it takes them."""
+    """Make the system of features, and queries as it takes them."""
     ridge = _checked_ridge(ridge)
     features, queries, _ = check_weight_space(features, query_features, ridge)
     residuals = check_tensor("residuals", residuals, (len(features),))
@@ -334,7 +334,7 @@ def _checked_weights(weights, n_rows):
 
 
 def _checked_sets(subset, n_queries, n_rows, device):
-    """Rows (n_queries, n_subset), different ones for each query."""
+    """Return rows (n_queries, n_subset), different ones for each query."""
     sets = check_row_numbers("subset", subset, n_rows, device, padded=True)
     if sets.ndim == 1:
         sets = sets.expand(n_queries, -1)

@@ -169,7 +169,7 @@ def influence(factor, query_gradients, query_features, gradients, blocks):
 
 
 def weight_changes(factor, gradients, features):
-    """H^-1 (g_i ⊗ z_i) of rows, (n, O, F): how each moves the weights.
+    """Compute H^-1 (g_i ⊗ z_i) of rows, (n, O, F): how each moves the weights.
 
     Parameters
     ----------

@@ -177,7 +177,7 @@ class LeaveOneOut:
         return other
 
     def _without_implicit(self, row, point):
-        """As :meth:`without`, where Hessians cost nothing to set up and M is estimated once."""
+        """Do as :meth:`without`, where Hessians cost nothing to set up and M is estimated once."""
         point = minimise(self.problem, point.theta, point.removed, tolerance=1e-12)
         other = object.__new__(LeaveOneOut)
         other.problem = self.problem
@@ -265,7 +265,7 @@ class LeaveOneOut:
 
 
 def corrected_inverse(point, weights, penalty, near):
-    """The inverse Hessian at a point, for weights (n,) and a penalty (d,), from one near to it."""
+    """Correct an inverse Hessian for a point near to it, weights (n,) and a penalty (d,)."""
     problem = point.problem
     curvatures = weights[:, None, None] * point.row_curvatures
     return CorrectedInverse(problem.design, curvatures, penalty, problem.gauge, near)

@@ -19,19 +19,19 @@ class Loss:
     dispersion: float | None = None
 
     def value(self, outputs, targets):
-        """Losses (n,) of outputs (n, K)."""
+        """Compute losses (n,) of outputs (n, K)."""
         raise NotImplementedError
 
     def gradient(self, outputs, targets):
-        """First derivatives in the outputs, (n, K)."""
+        """Compute first derivatives in the outputs, (n, K)."""
         raise NotImplementedError
 
     def curvature(self, outputs, targets):
-        """Second derivatives in the outputs, (n, K, K)."""
+        """Compute second derivatives in the outputs, (n, K, K)."""
         raise NotImplementedError
 
     def family(self, outputs):
-        """Mean μ, dμ/dz and variance, up to the dispersion, of the target; each (n,).
+        """Compute the mean μ, dμ/dz and variance, up to the dispersion, of the target; each (n,).
 
         None where the loss is no negative log likelihood of a generalised linear model.
         """
@@ -42,19 +42,19 @@ class ScalarLoss(Loss):
     """A loss of one output; subclasses give the derivatives element by element."""
 
     def second(self, outputs, targets):
-        """Second derivatives element by element, in the shape of the outputs."""
+        """Compute second derivatives element by element, in the shape of the outputs."""
         raise NotImplementedError
 
     def elementwise(self, outputs, targets):
-        """Losses element by element, in the shape of the outputs."""
+        """Compute losses element by element, in the shape of the outputs."""
         raise NotImplementedError
 
     def value(self, outputs, targets):
-        """Losses (n,) of outputs (n, 1)."""
+        """Compute losses (n,) of outputs (n, 1)."""
         return self.elementwise(outputs, targets)[..., 0]
 
     def curvature(self, outputs, targets):
-        """Second derivatives (n, 1, 1)."""
+        """Compute second derivatives (n, 1, 1)."""
         return self.second(outputs, targets)[..., None]
 
 

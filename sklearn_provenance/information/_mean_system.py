@@ -43,7 +43,7 @@ class MeanSystem:
 
     @classmethod
     def from_features(cls, features, residuals, ridge, weights=None):
-        """The system of features (n_rows, n_features), whose rows may have weights."""
+        """Make the system of features (n_rows, n_features), whose rows may have weights."""
         if weights is not None:
             root = weights.sqrt()
             features = features * root[:, None]
@@ -52,7 +52,7 @@ class MeanSystem:
 
     @classmethod
     def from_kernel(cls, kernel, residuals, ridge, weights=None, overwrite=False):
-        """The system of a kernel (n_rows, n_rows); queries have to be weighted by the caller."""
+        """Make the system of a kernel (n_rows, n_rows); the caller weights queries."""
         if weights is not None:
             root = weights.sqrt()
             kernel = kernel * root[:, None] * root
@@ -79,7 +79,7 @@ class MeanSystem:
         return start, row_bytes, covariance, self.residuals[rows], diagonal
 
     def drops(self, queries, rows):
-        """Falls (n_queries, m) of the predictions at queries without each of some rows alone."""
+        """Compute falls (n_queries, m) of predictions at queries without each of m rows alone."""
         covariance, diagonal = self._covariance(queries, rows)
         return covariance * (self.residuals[rows] / diagonal)
 
@@ -89,7 +89,7 @@ class MeanSystem:
         return self.system.device
 
     def drops_without_own(self, queries, rows, own):
-        """As :meth:`drops`, for queries that are rows (n_queries,) and are left out themselves."""
+        """Do as :meth:`drops` for queries that are rows (n_queries,) and leave themselves out."""
         wanted = torch.cat([rows, own]).unique()
         start, row_bytes, covariance, residuals, _ = self.prepare(queries, wanted, len(own))
         at, own = torch.searchsorted(wanted, rows), torch.searchsorted(wanted, own)
@@ -101,7 +101,7 @@ class MeanSystem:
         return drops
 
     def own_drops(self):
-        """Falls (n_rows,) of the predictions at rows without themselves, M r / (1 - M)."""
+        """Compute falls (n_rows,) of the predictions at rows without themselves, M r / (1 - M)."""
         ridge, posterior = self.system.noise_variance, self.system.posterior
         if isinstance(self.system, KernelSystem):
             rows = torch.arange(self.system.n_rows, device=self.device)
@@ -113,7 +113,7 @@ class MeanSystem:
         return (1 - kept) / kept * residuals
 
     def path(self, queries, sets):
-        """Falls of predictions with each row of a set, after those before it.
+        """Compute falls of predictions with each row of a set, after those before it.
 
         Parameters
         ----------
@@ -144,7 +144,7 @@ class MeanSystem:
         return falls
 
     def _covariance(self, queries, rows):
-        """c (n_queries, m) of rows, and the diagonal of G (m,)."""
+        """Compute c (n_queries, m) of rows, and the diagonal of G (m,)."""
         posterior = self.system.posterior
         if isinstance(self.system, KernelSystem):
             columns = posterior.columns(rows)
@@ -154,7 +154,7 @@ class MeanSystem:
         return queries @ points.mT, diagonal
 
     def _gram(self, queries, rows):
-        """A function of places among rows that gives their part of G, and c (n_queries, m)."""
+        """Make a function of places among rows that gives their part of G, and c (n_queries, m)."""
         posterior = self.system.posterior
         if isinstance(self.system, KernelSystem):
             columns = posterior.columns(rows)
@@ -242,7 +242,7 @@ class _State:
         self.residuals = residuals.repeat(len(covariance), 1)  # (B, m)
 
     def gains(self):
-        """Falls (B, m) of predictions without each row that is left."""
+        """Compute falls (B, m) of predictions without each row that is left."""
         return self.covariance * self.residuals / self.conditioning.diagonal
 
     def remove(self, picks):
@@ -256,7 +256,7 @@ class _State:
 
 
 def _select(states, blocked, n_picks, sign, copies):
-    """Picks, their falls (B, n_picks), and rows (B,) that tie with the last one."""
+    """Return picks, their falls (B, n_picks), and rows (B,) that tie with the last one."""
     size = len(blocked)
     barred = torch.zeros_like(states[0].covariance).masked_fill_(blocked, -torch.inf)
     picks = torch.empty(size, n_picks, dtype=torch.int64, device=barred.device)

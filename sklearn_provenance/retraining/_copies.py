@@ -55,7 +55,7 @@ class NetworkCopies:
         self.size, self.route = self._grouping(group_size)
 
     def _grouping(self, group_size):
-        """Copies that are trained together, and what to say of it."""
+        """Choose how many copies are trained together, and say why."""
         if group_size == 1 or (group_size == "auto" and len(self.masks) == 1):
             return 1, "one by one"
         obstacle = self.network.obstacle(self.x)
@@ -91,7 +91,7 @@ class NetworkCopies:
 
 
 def _as_batch(X, name, network):
-    """Rows on the network's device; errors name the argument."""
+    """Return rows on the network's device; errors name the argument."""
     sparse = issparse(X)
     if isinstance(X, torch.Tensor):
         sparse = X.layout != torch.strided

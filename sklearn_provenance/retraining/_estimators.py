@@ -96,7 +96,7 @@ class RegressorCopies(EstimatorCopies):
 
 
 def _logits(model, X_eval, classes):
-    """Logits (n_eval, n_classes) of a fitted classifier; -inf for classes that it has not seen."""
+    """Compute logits (n_eval, n_classes) of a fitted classifier; -inf for classes without rows."""
     if hasattr(model, "decision_function"):
         values = np.asarray(model.decision_function(X_eval), dtype=np.float64)
         if values.ndim == 1:
@@ -117,7 +117,7 @@ def _logits(model, X_eval, classes):
 
 
 def _numbers(model, X_eval, target_ndim):
-    """Predictions (n_eval,) of a fitted regressor."""
+    """Compute predictions (n_eval,) of a fitted regressor."""
     values = np.asarray(model.predict(X_eval), dtype=np.float64)
     if values.size != len(values):
         raise ValueError(
@@ -137,7 +137,7 @@ def _numbers(model, X_eval, target_ndim):
 
 
 def check_targets(y, n_rows, name="y", of="X"):
-    """Targets of a regression as float64 of shape (n_rows,), where there is one for each row.
+    """Return targets of a regression as float64 (n_rows,), where there is one for each row.
 
     Parameters
     ----------
@@ -197,7 +197,7 @@ def fitted_clone(model, X, y, seed=None):
 
 
 def _fit_clone(model, X, y, X_eval, mask, seed, read, number):
-    """What a clone that is fitted to the rows of a mask says of the evaluation rows."""
+    """Return what a clone that is fitted to the rows of a mask says of the evaluation rows."""
     X_eval = copy.deepcopy(X_eval)  # a model may write to its input
     rows = np.flatnonzero(mask)
     generators = nullcontext()

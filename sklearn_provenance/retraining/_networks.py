@@ -9,7 +9,7 @@ from ._estimators import check_targets
 
 
 def first_outputs(module, name, x, are_numbers):
-    """Logits, or numbers, of a few rows x of the argument of that name."""
+    """Compute logits, or numbers, of a few rows x of the argument of that name."""
     try:
         logits = module(x)
     except RuntimeError as error:
@@ -46,7 +46,7 @@ def check_logits(logits, n_rows):
 
 
 def usable(logits):
-    """Which copies' logits (G, n_eval, C) can be used (G,): -inf alone stands for "never"."""
+    """Find whose logits (G, n_eval, C) can be used (G,): -inf alone stands for "never"."""
     bad = np.isnan(logits) | (logits == np.inf)
     return ~bad.any((1, 2)) & (logits.max(2, initial=-np.inf) > -np.inf).all(1)
 
@@ -82,12 +82,12 @@ class OneNumber:
 
 
 def as_numbers(y, network, n_rows):
-    """Targets of a regression as a tensor (n_rows,) on the network's device."""
+    """Return targets of a regression as a tensor (n_rows,) on the network's device."""
     return torch.from_numpy(check_targets(y, n_rows)).to(network.device, network.dtype)
 
 
 def as_targets(y, network, n_classes, are_labels):
-    """Labels on the network's device; targets of another loss in its precision."""
+    """Return labels on the network's device; targets of another loss in its precision."""
     if not isinstance(y, torch.Tensor):
         y = np.array(y)
         if y.dtype.kind not in "fiub":
@@ -106,5 +106,5 @@ def as_targets(y, network, n_classes, are_labels):
 
 
 def named(module):
-    """Parameters and buffers of a module by name."""
+    """Return parameters and buffers of a module by name."""
     return dict(module.named_parameters()) | dict(module.named_buffers())

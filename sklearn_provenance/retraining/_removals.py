@@ -102,7 +102,7 @@ class Removals:
         return len(self._asked) + len(self.seeds)
 
     def without(self, removed, repetitions):
-        """Outputs of copies trained without some rows.
+        """Compute outputs of copies trained without some rows.
 
         Parameters
         ----------
@@ -143,6 +143,6 @@ class Removals:
 
 
 def _key(rows, seed):
-    """What tells a copy from others: the set of rows that it lacks, and its seed."""
+    """Make the key of a copy: the set of rows that it lacks, and its seed."""
     rows = np.sort(np.asarray(rows)).astype("<i8")
     return f"{blake2b(rows.tobytes(), digest_size=16).hexdigest()}-{seed}"

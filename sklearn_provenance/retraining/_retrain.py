@@ -332,7 +332,7 @@ class _Run:
             yield copies, values
 
     def _evaluated(self, number, logits):
-        """What ``evaluate`` makes of a copy's logits; nan, of the same shape, if it diverged."""
+        """Evaluate a copy's logits; nan, of the same shape, if it diverged."""
         if not np.isnan(logits).any():
             return np.asarray(self.evaluate(logits))
         values = np.asarray(self.evaluate(np.zeros_like(logits)))  # of the same shape

@@ -85,7 +85,7 @@ class Network:
         self._initial = _state(self.module)
 
     def initial_state(self, seed):
-        """Parameters and buffers, by name, that a copy with this seed starts from."""
+        """Return parameters and buffers, by name, that a copy with this seed starts from."""
         if self._factory is None:
             return self._initial
         state = _state(self._make(seed))
@@ -126,7 +126,7 @@ class Network:
 
     @torch.inference_mode(False)
     def obstacle(self, x):
-        """Why copies cannot be stacked, or None: seen on a few rows.
+        """Say why copies cannot be stacked, by a few rows, or return None.
 
         Parameters
         ----------
@@ -160,7 +160,7 @@ class Network:
         return None
 
     def group_size(self, x, y, recipe, n_copies):
-        """Copies to stack: a rule of the network's size, so that it is the same every time."""
+        """Choose how many copies to stack, by the network's size: the same number every time."""
         flops, activations = self._cost(x, y, recipe)
         weights = sum(p.nbytes for p in self.module.parameters())
         bytes_per_copy = 6 * weights + 3 * activations
@@ -172,7 +172,7 @@ class Network:
 
     @torch.inference_mode(False)
     def _cost(self, x, y, recipe):
-        """Operations of a step, and bytes that it keeps for the backward pass."""
+        """Count the operations of a step, and the bytes that it keeps for the backward pass."""
         x = x[: recipe.batch_size].clone()
         y = y[: recipe.batch_size].clone()
         weights = {p.data_ptr() for p in self.module.parameters()}
@@ -195,7 +195,7 @@ class Network:
 
     @torch.inference_mode(False)
     def n_columns(self, **inputs):
-        """Columns of the outputs, the same for some rows of each of the inputs, by name."""
+        """Count the columns of outputs, the same for some rows of each of the inputs, by name."""
         self.load(self._initial)
         self.module.eval()
         columns = []
@@ -208,7 +208,7 @@ class Network:
         return columns[0]
 
     def signature(self):
-        """What tells the network and its weights from others."""
+        """Return what tells the network and its weights from others."""
         self.load(self._initial)
         return (self.module,)
 
@@ -263,7 +263,7 @@ class Network:
         return logits
 
     def _train_one(self, x, y, mask, seed, n_steps, recipe, tick):
-        """The reference: the module and the optimiser as they are.
+        """Train one copy with the module and the optimiser as they are: the reference.
 
         Returns whether every loss was finite.
         """
@@ -292,7 +292,7 @@ class Network:
         return finite
 
     def _train_stacked(self, x, y, masks, seeds, n_steps, recipe, tick):
-        """Parameters and buffers of each copy after its last step; whether losses were finite."""
+        """Train copies; return their parameters and buffers, and whether losses were finite."""
         state = self._stack(seeds)
         optimizer = build_optimizer(recipe, [v for v in state.values() if v.requires_grad])
         call = self._stacked_call()
@@ -332,7 +332,7 @@ class Network:
         return final, finite
 
     def _stack(self, seeds):
-        """Initial parameters (leaves that can be trained) and buffers, each (G, ...)."""
+        """Return initial parameters (leaves that can be trained) and buffers, each (G, ...)."""
         if self._factory is None:
             states = dict.fromkeys(seeds, self._initial)
         else:
@@ -355,7 +355,7 @@ class Network:
         return stacked
 
     def _evaluate(self, function, x_eval, n_copies):
-        """Logits (G, n_eval, C) of a function of rows that gives (G, n, C)."""
+        """Compute logits (G, n_eval, C) of a function of rows that gives (G, n, C)."""
         self.module.eval()
         chunks = x_eval.split(max(1, _EVALUATION_ROWS // n_copies))
         with torch.no_grad():

@@ -76,7 +76,7 @@ class LayerFisher:
 
 
 def fisher_bytes(layers):
-    """Bytes that :func:`fit_fisher` takes for layers: moments of both sides, and Λ."""
+    """Count the bytes that :func:`fit_fisher` takes for layers: moments of both sides, and Λ."""
     numbers = 0
     for layer in layers:
         n_out, n_in = layer.shape
@@ -152,7 +152,7 @@ def given_labels(labels):
 
 
 def only_output(weights=None):
-    """Targets for a network with one output: the output itself, weighted by row (n,)."""
+    """Yield targets for a network with one output: the output itself, weighted by row (n,)."""
 
     def draw(logits, rows):
         first = torch.zeros(len(logits), dtype=torch.long)

@@ -79,7 +79,7 @@ class ExplicitPoints:
             self.array = self.array[copies.numpy()]
 
     def identity(self):
-        """Arrays that tell these points from others, for results kept on disk."""
+        """Return arrays that tell these points from others, for results kept on disk."""
         return (self.array,)
 
     def matrix(self):
@@ -189,7 +189,7 @@ class OuterPoints:
         """Do nothing: in double precision equal rows have equal features."""
 
     def identity(self):
-        """Arrays that tell these points from others, for results kept on disk."""
+        """Return arrays that tell these points from others, for results kept on disk."""
         return self.x, self.gradient, self.scale, self.bias
 
     def norms(self):

@@ -93,7 +93,7 @@ class RememberedRows:
         return taken
 
     def identity(self):
-        """Arrays that tell these rows from others, for results kept on disk."""
+        """Return arrays that tell these rows from others, for results kept on disk."""
         return self.cache.key, self.X, self.labels
 
     def norms(self):

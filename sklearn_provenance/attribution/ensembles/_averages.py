@@ -35,7 +35,7 @@ def _(estimator, X, y):
 
 
 def _shares(estimator):
-    """Shares of the parts of a vote; those that were dropped have none."""
+    """Compute shares of the parts of a vote; those that were dropped have none."""
     if estimator.weights is None:
         return equal(len(estimator.estimators_))
     pairs = zip(estimator.estimators, estimator.weights, strict=True)
@@ -67,7 +67,7 @@ _SAMPLES = "the samples of the parts, which lose the row and draw no other"
 
 
 def _bagged(estimator, targets, method):
-    """Parts of a bagging ensemble."""
+    """Return parts of a bagging ensemble."""
     every = np.arange(estimator.n_features_in_)
     drawn = zip(
         estimator.estimators_,
@@ -91,7 +91,7 @@ def _bagged(estimator, targets, method):
 
 
 def _bagging(estimator, parts, mean, response, classes=None):
-    """A bagging ensemble of parts."""
+    """Return a bagging ensemble of parts."""
     return Ensemble(
         parts,
         mean,

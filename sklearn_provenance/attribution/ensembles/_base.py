@@ -63,12 +63,12 @@ class Part:
     rows: Any = None
 
     def take_columns(self, X):
-        """The columns of X that the part takes."""
+        """Return the columns of X that the part takes."""
         return X if self.columns is None else X[:, self.columns]
 
 
 def same_rows(X):
-    """Rows as they are."""
+    """Return rows as they are."""
     return X
 
 
@@ -110,7 +110,7 @@ class Probability(Response):
     score_name = "drop of the probability"
 
     def margin(self, outputs, label):
-        """Probability (...) of a label."""
+        """Compute the probability (...) of a label."""
         return outputs[..., label]
 
 
@@ -120,7 +120,7 @@ class Output(Response):
     score_name = "drop of the prediction (units of y)"
 
     def margin(self, outputs, label):
-        """The output (...)."""
+        """Return the output (...)."""
         return outputs[..., 0]
 
 
@@ -195,6 +195,6 @@ def _(estimator, X, y):
 
 
 def class_positions(estimator, y):
-    """Classes of a fitted classifier, and the positions (n,) of labels among them."""
+    """Return classes of a fitted classifier, and the positions (n,) of labels among them."""
     classes = np.asarray(estimator.classes_)
     return classes, positions(classes, y, "y")

@@ -16,7 +16,7 @@ from ._base import Ensemble, Part, Probability, class_positions, ensemble
 
 
 def binary_method(estimator):
-    """The method by which scikit-learn compares binary classifiers."""
+    """Return the method by which scikit-learn compares binary classifiers."""
     if is_regressor(estimator):
         raise TypeError(
             "one-vs-rest and one-vs-one must be made of classifiers; got "
@@ -26,7 +26,7 @@ def binary_method(estimator):
 
 
 def last(output):
-    """The value (...) of the second class, of outputs (..., 1) or (..., 2)."""
+    """Return the value (...) of the second class, of outputs (..., 1) or (..., 2)."""
     return output[..., -1]
 
 
@@ -35,7 +35,7 @@ class Normalised:
     """Probabilities of each class against the rest, scaled to add up to one."""
 
     def __call__(self, outputs):
-        """Probabilities (..., C)."""
+        """Compute probabilities (..., C)."""
         if len(outputs) == 1:  # two classes have one part
             return np.stack([1 - last(outputs[0]), last(outputs[0])], -1)
         p = np.stack([last(output) for output in outputs], -1)
@@ -49,7 +49,7 @@ class SideBySide:
     """Decision values of each class against the rest."""
 
     def __call__(self, outputs):
-        """Decision values (..., C)."""
+        """Compute decision values (..., C)."""
         if len(outputs) == 1:  # two classes have one part
             return np.stack([-last(outputs[0]), last(outputs[0])], -1)
         return np.stack([last(output) for output in outputs], -1)
@@ -86,7 +86,7 @@ class Duels:
     threshold: float  # above which the second of two classes is voted for
 
     def __call__(self, outputs):
-        """Decision values (..., C)."""
+        """Compute decision values (..., C)."""
         confidences = np.stack([last(output) for output in outputs], -1)  # (..., P)
         shape, flat = confidences.shape[:-1], confidences.reshape(-1, len(outputs))
         votes = (flat > self.threshold).astype(np.int64)

@@ -28,7 +28,7 @@ class Mean:
     n_columns: int | None = None
 
     def __call__(self, outputs):
-        """The mean (..., n_columns) of outputs (..., K)."""
+        """Return the mean (..., n_columns) of outputs (..., K)."""
         if self.columns is None:
             return sum(s * output for s, output in zip(self.shares, outputs, strict=True))
         mean = np.zeros((*outputs[0].shape[:-1], self.n_columns))
@@ -38,5 +38,5 @@ class Mean:
 
 
 def equal(n_parts):
-    """Shares (P,) of parts that count alike."""
+    """Compute shares (P,) of parts that count alike."""
     return np.full(n_parts, 1 / n_parts)

@@ -27,7 +27,7 @@ class Predicted:
 
 
 def _training_predictions(stack, X, y):
-    """What the final estimator was fitted on: predictions by parts that had not seen the row."""
+    """Return what the final estimator was fitted on: predictions by parts without the row."""
     if isinstance(stack.cv, str):  # "prefit"
         return stack.transform(X)
     cv = check_cv(stack.cv, y=y, classifier=is_classifier(stack))

@@ -41,7 +41,7 @@ class Calibrated:
     method: str  # whose outputs are calibrated
 
     def __call__(self, outputs):
-        """Probabilities (..., C)."""
+        """Compute probabilities (..., C)."""
         return sum(map(self._calibrate, self.pairs, outputs)) / len(outputs)
 
     def _calibrate(self, pair, output):
@@ -77,7 +77,7 @@ def _(estimator, X, y):
 
 
 def _folds(estimator, X, y):
-    """For each part whether it was fitted on each row (n,), as the folds were drawn."""
+    """Say for each part whether it was fitted on each row (n,), as the folds were drawn."""
     cv = check_cv(estimator.cv, y, classifier=True)
     if getattr(cv, "shuffle", False) and not isinstance(cv.random_state, int | np.integer):
         raise ValueError(
@@ -103,7 +103,7 @@ class Undone:
     transformer: object
 
     def __call__(self, outputs):
-        """Predictions (..., 1)."""
+        """Compute predictions (..., 1)."""
         values = outputs[0]
         undone = self.transformer.inverse_transform(values.reshape(-1, 1))
         return np.asarray(undone, dtype=np.float64).reshape(values.shape)
@@ -125,7 +125,7 @@ def _(estimator, X, y):
 
 
 def _around(part, classes, *assumptions):
-    """An ensemble of one classifier, whose labels another estimator predicts."""
+    """Return an ensemble of one classifier, whose labels another estimator predicts."""
     if hasattr(part.estimator, "predict_proba"):
         return Ensemble((part,), Mean(equal(1)), Probability(), classes, assumptions=assumptions)
     # Thresholds alone take classifiers without probabilities, and these tell two classes apart.

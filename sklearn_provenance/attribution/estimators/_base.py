@@ -71,7 +71,7 @@ def by_label(labels, apart):
 
 
 def base_constraints(*names):
-    """Constraints of those parameters of :class:`BaseAttributor` that a subclass takes."""
+    """Return constraints of those parameters of :class:`BaseAttributor` that a subclass takes."""
     return {name: BaseAttributor._parameter_constraints[name] for name in names}
 
 
@@ -132,7 +132,7 @@ class BaseAttributor(SeveralModelsMixin, FitMixin, PredictMixin, BaseEstimator):
         return self._features.query(X, self._measured_at(y))
 
     def _rule_at(self, label, everything):
-        """The rule for queries of one label, fitted on all rows (``everything``) or on its class.
+        """Return the rule for queries of a label, fitted to all rows (``everything``) or its class.
 
         It is kept, within ``memory_limit``.
         """
@@ -283,12 +283,12 @@ class BaseAttributor(SeveralModelsMixin, FitMixin, PredictMixin, BaseEstimator):
         )
 
     def _answer(self, X, y, k):
-        """Picks for queries X; the same question again costs no more than finding its answer."""
+        """Pick for queries X; the same question again costs no more than finding its answer."""
         self._check_unchanged()
         return self._kept(("answer", X, y, k), lambda: self._pick(X, y, k)).copied()
 
     def _pick(self, X, y, k):
-        """Picks, group by group."""
+        """Return picks, group by group."""
         among_train = X is None
         queries = self._rows.as_queries() if among_train else self._measured(X, y)
         labels = queries.labels.numpy()

@@ -44,7 +44,7 @@ class RemovalsOfModels:
         self.classes = self.parts[0].classes
 
     def without(self, removed):
-        """Outputs (n_sets, n_repetitions, n_eval, ...) of copies without each set of rows."""
+        """Compute outputs (n_sets, n_repetitions, n_eval, ...) of copies without each set."""
         outputs = []
         for part in self.parts:
             n_seeds = len(part.seeds)
@@ -208,7 +208,7 @@ class _Reader:
             self.columns = label_columns(sets.query_labels, sets.n_queries, classes)
 
     def margins(self, outputs, queries):
-        """Margins (n,) of outputs (n, C) or (n,) at what each query is explained at."""
+        """Compute margins (n,) of outputs (n, C) or (n,) at what each query is explained at."""
         if self.classes is None:
             return np.asarray(outputs, dtype=np.float64).reshape(len(queries), -1)[:, 0]
         if self.response is None:
@@ -240,7 +240,7 @@ def check_queries(sets, X):
 
 
 def explained_variance(predicted, realised):
-    """R² of realised values by predicted ones; nan where realised ones do not differ."""
+    """Compute R² of realised values by predicted ones; nan where realised ones do not differ."""
     spread = ((realised - realised.mean()) ** 2).sum()
     if spread == 0:
         return np.nan
@@ -248,7 +248,7 @@ def explained_variance(predicted, realised):
 
 
 def _figure(result, **style):
-    """Realised over predicted margins, a point for each set."""
+    """Draw realised over predicted margins, a point for each set."""
     ends = np.array(
         [
             np.nanmin([result.predicted, result.realised]),

@@ -59,7 +59,7 @@ class Decomposition:
         return tuple(dict.fromkeys(fixed))
 
     def _answers(self, part, rows):
-        """What a part answers, by its kind."""
+        """Return what a part answers, by its kind."""
         name = type(part.estimator).__name__
         for kind in (ForestAnswers, InfluenceAnswers):
             try:
@@ -114,7 +114,7 @@ class Decomposition:
             )
 
     def weights(self, X, own=None):
-        """Weights (q, n) of the training rows in the prediction, csr."""
+        """Compute weights (q, n) of the training rows in the prediction, csr."""
         X = self.known.prepare(X)
         total, votes = 0, np.zeros(n_rows(X))
         for share, part, known in zip(
@@ -130,22 +130,22 @@ class Decomposition:
         return (diags(scale) @ total).tocsr()
 
     def outputs(self, X):
-        """What the ensemble says (q, K)."""
+        """Return what the ensemble says (q, K)."""
         X = self.known.prepare(X)
         return self.known.combine([part.outputs(X) for part in self.parts])
 
     def outputs_without(self, X):
-        """What the ensemble would say (n, q, K) without each row."""
+        """Return what the ensemble would say (n, q, K) without each row."""
         X = self.known.prepare(X)
         return self.known.combine([part.outputs_without(X) for part in self.parts])
 
     def queries_within(self, n_bytes):
-        """How many queries' outputs without each row may be held at a time."""
+        """Count the queries whose outputs without each row may be held at a time."""
         n_outputs = 1 if self.known.classes is None else len(self.known.classes)
         return max(1, int(n_bytes / 4 / (8 * self.n_rows * n_outputs * (len(self.parts) + 2))))
 
     def drops(self, X, labels):
-        """Falls (q, n) of what is explained without each row; nan where that is not known."""
+        """Compute falls (q, n) of what is explained without each row; nan where not known."""
         before, after = self.outputs(X), self.outputs_without(X)
         drops = np.empty((len(before), self.n_rows))
         for number, label in enumerate(labels):

@@ -135,7 +135,7 @@ class EnsembleAttributor(PointwiseAttributor, auto_wrap_output_keys=None):
         return QueryRows(FittedModel(estimator, classes=classes)), X
 
     def _kind_of(self, taken_apart):
-        """What scores are, where the parts know that."""
+        """Return what scores are, where the parts know that."""
         name = type(self.estimator_).__name__
         if self.kind == "weights" and not taken_apart.has_weights:
             raise ValueError(
@@ -251,7 +251,7 @@ class EnsembleAttributor(PointwiseAttributor, auto_wrap_output_keys=None):
         return np.asarray(self._decomposition.outputs_without(check_rows(self, X)))
 
     def _no_features(self) -> NoReturn:
-        """Not offered, since no features are compared."""
+        """Refuse to transform: no features are compared."""
         raise AttributeError("EnsembleAttributor compares no features, so it has no transform")
 
     transform = fit_transform = get_feature_names_out = property(_no_features)

@@ -172,7 +172,7 @@ class FitMixin(StoredMixin):
         return y
 
     def _resolve(self, estimator, X, y):
-        """The estimator itself, or a fitted clone of it; each of a list."""
+        """Return the estimator itself, or a fitted clone of it; each of a list."""
         if isinstance(estimator, list | tuple):
             return [self._resolve(model, X, y) for model in estimator]
         if not isinstance(estimator, nn.Module) and not hasattr(estimator, "predict"):
@@ -180,7 +180,7 @@ class FitMixin(StoredMixin):
         return resolve(estimator, self.prefit, X, y, self.memory)
 
     def _fitted_model(self, estimator=None):
-        """A fitted estimator, ``estimator_`` by default, as attribution sees it."""
+        """Return a fitted estimator, ``estimator_`` by default, as attribution sees it."""
         if estimator is None:
             estimator = self.estimator_
         model = adapt(estimator)
@@ -189,7 +189,7 @@ class FitMixin(StoredMixin):
         return model
 
     def _settings(self, **measured):
-        """The parameters that features take, and how rows are measured."""
+        """Return the parameters that features take, and how rows are measured."""
         return Settings(
             batch_size=self.batch_size,
             verbose=self.verbose,
@@ -208,7 +208,7 @@ class FitMixin(StoredMixin):
         raise NotImplementedError
 
     def _names_of_features(self, X):
-        """Names of the features whose parts in scores explanations show, or None."""
+        """Return names of the features whose parts in scores explanations show, or None."""
         if not (self._rule.is_inner_product or self._rule.has_pair_parts):
             return None
         names = self._features.feature_names(column_names(X))
@@ -227,7 +227,7 @@ class FitMixin(StoredMixin):
         return []
 
     def _measured_at(self, y):
-        """Positions of labels among the classes; targets of a regression as they are."""
+        """Return positions of labels among the classes; targets of a regression as they are."""
         if self.classes_ is None:
             return np.array(y, dtype=np.float64)  # a copy that may be written to
         return positions(self.classes_, y, "y")

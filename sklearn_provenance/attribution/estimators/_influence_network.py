@@ -151,7 +151,7 @@ class NetworkInfluence(PointwiseAttributor):
         return InfluenceRule(models, self.direction, self.selection, unit)
 
     def _rests(self, parts):
-        """Gradients that make the curvature beside that of margins, for each model."""
+        """Compute gradients that make the curvature beside that of margins, for each model."""
         inputs = [self._rows.inputs]
         if isinstance(self._features, JoinedFeatures):
             inputs = self._rows.inputs

@@ -7,7 +7,7 @@ _FIRST_ATTEMPT = 16
 
 
 def padded_paths(paths):
-    """Rows (n, k) and margins (n, k + 1) of paths of different lengths."""
+    """Return rows (n, k) and margins (n, k + 1) of paths of different lengths."""
     k = max(1, max((len(rows) for rows, _ in paths), default=1))
     indices = np.full((len(paths), k), -1, dtype=np.int64)
     margins = np.full((len(paths), k + 1), np.nan)
@@ -18,7 +18,7 @@ def padded_paths(paths):
 
 
 def attempts(max_rows):
-    """Sizes of sets to try: few rows first, at last the most that are allowed."""
+    """Yield sizes of sets to try: few rows first, at last the most that are allowed."""
     size = _FIRST_ATTEMPT
     while size < max_rows:
         yield size

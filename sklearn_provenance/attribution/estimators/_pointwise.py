@@ -99,7 +99,7 @@ class PointwiseAttributor(PointwiseSelection, BaseAttributor):
     """Base of attributors whose score of a subset is the sum over its rows."""
 
     def _residual(self):
-        """What targets exceed predictions by (n_train,); None where they are classes."""
+        """Return what targets exceed predictions by (n_train,); None where they are classes."""
         if self.classes_ is not None:
             return None
         found = np.asarray(self._features.predict(self.training_.X), dtype=np.float64)

@@ -86,7 +86,7 @@ class RandomAttributor(PointwiseAttributor, auto_wrap_output_keys=None):
         return RandomRule(seed)
 
     def _no_features(self) -> NoReturn:
-        """Not offered, since random scores compare no features."""
+        """Refuse to transform: random scores compare no features."""
         raise AttributeError("RandomAttributor compares no features, so it has no transform")
 
     transform = fit_transform = get_feature_names_out = property(_no_features)

@@ -41,7 +41,7 @@ class SeveralModelsMixin:
         self._gather()
 
     def _member(self, model, X, y, targets):
-        """A copy of the attributor that has learned of one model."""
+        """Return a copy of the attributor that has learned of one model."""
         member = copy.copy(self)
         member.estimator = model
         member.memory_limit = self.memory_limit / len(self.estimator)

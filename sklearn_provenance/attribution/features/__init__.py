@@ -23,7 +23,7 @@ __all__ = ["Features", "make_features"]
 
 
 def make_features(model, kind, X, y, settings, row_measurement=None):
-    """Features of a fitted model, and what their ``points`` takes for the training rows.
+    """Return features of a fitted model, and what their ``points`` takes for the training rows.
 
     Parameters
     ----------

@@ -133,11 +133,11 @@ class BoostInFeatures(LeafFeatures):
             )
 
     def training_points(self, inputs, labels):
-        """Points of the training rows."""
+        """Return points of the training rows."""
         return SparsePoints(self.indicators(inputs, self.derivatives), torch.as_tensor(labels))
 
     def points(self, inputs, labels=None):
-        """Points of queries that are in leaves (n, T), at labels, which must be given."""
+        """Return points of queries that are in leaves (n, T), at labels, which must be given."""
         labels = torch.as_tensor(labels)
         entries = np.empty(inputs.shape)
         for numbers, outputs in self.rounds(inputs):

@@ -91,11 +91,11 @@ class ForestFeatures(LeafFeatures):
         return vstack(blocks, format="csr")
 
     def points(self, inputs, labels=None):
-        """Points of rows in leaves (n, T), of which nothing is computed before it is asked for."""
+        """Return points of rows in leaves (n, T), computed when they are asked for."""
         return ForestPoints(self, inputs, torch.as_tensor(labels))
 
     def targets(self, y):
-        """What is averaged: numbers (n, 1), or indicators (n, n_classes) of classes."""
+        """Return what is averaged: numbers (n, 1), or indicators (n, n_classes) of classes."""
         if self.model.classes is None:
             return np.asarray(y, dtype=np.float64)[:, None]
         return (np.asarray(y)[:, None] == self.model.classes).astype(np.float64)
@@ -142,7 +142,7 @@ class ForestPoints:
 
 
 def check_forest(model):
-    """The forest of a model, whose leaves must hold weighted means of their rows' targets."""
+    """Return the forest of a model; its leaves must hold weighted means of their rows' targets."""
     from sklearn.ensemble._forest import BaseForest
     from sklearn.tree import BaseDecisionTree
 

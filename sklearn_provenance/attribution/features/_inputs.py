@@ -13,11 +13,11 @@ class InputFeatures(OwnRows):
         self.model = model
 
     def inputs(self, X):
-        """Rows that the estimator has checked."""
+        """Return rows that the estimator has checked."""
         return self.model.inputs(X)
 
     def points(self, inputs, labels=None):
-        """Points of rows at labels, which must be given."""
+        """Return points of rows at labels, which must be given."""
         gradient = torch.ones(inputs.shape[0], 1, dtype=torch.float64)
         labels = torch.as_tensor(labels)
         return OuterPoints(inputs, gradient, 1.0, self.model.input_bias, labels, None)
@@ -27,13 +27,13 @@ class InputFeatures(OwnRows):
         return self.model.feature_names(names)
 
     def n_features_out(self, inputs):
-        """Columns of X, and the intercept."""
+        """Count the columns of X, and the intercept."""
         return inputs.shape[1] + bool(self.model.input_bias)
 
     def components(self, inputs):
-        """Columns of φ, and how many pay to be multiplied out."""
+        """Count the columns of φ, and those that pay to be multiplied out."""
         return self.n_features_out(inputs), OuterPoints.most_components
 
     def transform(self, X):
-        """Rows φ of X."""
+        """Return rows φ of X."""
         return self.query(X).matrix().numpy()

@@ -25,7 +25,7 @@ class JoinedFeatures(Features):
 
     @classmethod
     def of(cls, features):
-        """Features of models, which must know the same classes."""
+        """Return features of models, which must know the same classes."""
         first = features[0].model
         for number, one in enumerate(features):
             if not np.array_equal(one.model.classes, first.classes):
@@ -36,16 +36,16 @@ class JoinedFeatures(Features):
         return cls(features)
 
     def inputs(self, X):
-        """What each model takes."""
+        """Return what each model takes."""
         return [features.inputs(X) for features in self.features]
 
     def points(self, inputs, labels=None):
-        """Points at labels (n,), which must be given."""
+        """Return points at labels (n,), which must be given."""
         pairs = zip(self.features, inputs, strict=True)
         return JoinedPoints([features.points(own, labels) for features, own in pairs])
 
     def training_points(self, inputs, labels):
-        """Points of training rows at labels (n,)."""
+        """Return points of training rows at labels (n,)."""
         pairs = zip(self.features, inputs, strict=True)
         return JoinedPoints([features.training_points(own, labels) for features, own in pairs])
 
@@ -63,7 +63,7 @@ class JoinedFeatures(Features):
         return [features.model for features in self.features]
 
     def query(self, X, labels=None):
-        """Points of queries at labels, or targets; the models predict those not given."""
+        """Return points of queries at labels, or targets; the models predict those not given."""
         if labels is None and len(self.features) == 1:
             return JoinedPoints([self.features[0].query(X)])
         inputs = self.inputs(X)
@@ -72,7 +72,7 @@ class JoinedFeatures(Features):
         return self.points(inputs, labels)
 
     def predict(self, X):
-        """Labels, or numbers, that the models predict together."""
+        """Return labels, or numbers, that the models predict together."""
         if len(self.features) == 1 and self.model.classes is not None:
             return self.model.predict(X)
         found = self._decide(X, self.inputs(X))
@@ -81,7 +81,7 @@ class JoinedFeatures(Features):
         return self.model.classes[found]
 
     def _decide(self, X, inputs):
-        """Positions of the classes (n,) that the models predict together, or mean numbers."""
+        """Find positions (n,) of the classes that the models predict together, or mean numbers."""
         if self.model.classes is None:
             models = [getattr(one, "regressor", one.model) for one in self.features]
             return np.mean([predicted(model, X) for model in models], axis=0)
@@ -89,17 +89,17 @@ class JoinedFeatures(Features):
         return sum(features.probabilities(X, own) for features, own in pairs).argmax(1)
 
     def n_bytes(self, inputs):
-        """Bytes of the features of all models."""
+        """Count the bytes of the features of all models."""
         pairs = zip(self.features, inputs, strict=True)
         return sum(features.n_bytes(own) for features, own in pairs)
 
     def components(self, inputs):
-        """Columns of the largest φ, and how many pay to be multiplied out."""
+        """Count the columns of the largest φ, and those that pay to be multiplied out."""
         pairs = zip(self.features, inputs, strict=True)
         return max(features.components(own) for features, own in pairs)
 
     def n_features_out(self, inputs):
-        """Columns of the features of all models."""
+        """Count the columns of the features of all models."""
         pairs = zip(self.features, inputs, strict=True)
         return sum(features.n_features_out(own) for features, own in pairs)
 

@@ -50,13 +50,13 @@ class LeafFeatures(Features):
         self.starts = ends - self.trees.n_leaves  # first column of each tree
 
     def points(self, inputs, labels=None):
-        """Points of rows that are in leaves (n, n_trees), at labels, which must be given."""
+        """Return points of rows that are in leaves (n, n_trees), at labels, which must be given."""
         labels = torch.as_tensor(labels)
         entries = np.broadcast_to(self._entries(inputs, labels), inputs.shape)
         return SparsePoints(self.indicators(inputs, entries), labels)
 
     def indicators(self, leaves, entries):
-        """A sparse matrix (n, n_columns) with entries (n, T) in the columns of leaves (n, T)."""
+        """Make a sparse matrix (n, n_columns) of entries (n, T) in the columns of leaves (n, T)."""
         columns = leaves + self.starts
         kept = entries != 0
         ends = np.concatenate([[0], np.cumsum(kept.sum(1))])
@@ -64,7 +64,7 @@ class LeafFeatures(Features):
         return csr_matrix((entries[kept], columns[kept], ends), shape=shape)
 
     def _entries(self, leaves, labels):
-        """Entries of φ, of a shape that broadcasts to (n, T)."""
+        """Return entries of φ, of a shape that broadcasts to (n, T)."""
         trees = self.trees
         if self.averaged and trees.shares is not None:
             return trees.shares / np.linalg.norm(trees.shares)
@@ -83,22 +83,22 @@ class LeafFeatures(Features):
         return trees.rate * gradient.numpy()[:, trees.outputs]
 
     def query(self, X, labels=None):
-        """Points of queries; the model predicts labels that are not given."""
+        """Return points of queries; the model predicts labels that are not given."""
         if labels is None:
             labels = predicted(self.model, X)
         return self.points(self.inputs(X), labels)
 
     def n_features_out(self, inputs):
-        """Leaves of all trees."""
+        """Count the leaves of all trees."""
         return self.n_columns
 
     def components(self, inputs):
-        """Leaves, and how many pay to be used where they are sparse."""
+        """Count the leaves, and those that pay to be used where they are sparse."""
         return self.n_columns, SparsePoints.most_components
 
 
 def leaf_features(model, kind, settings, row_measurement):
-    """Features of a model with trees, where they are all that is asked for."""
+    """Return features of a model with trees, where they are all that is asked for."""
     name = type(model.estimator).__name__
     if isinstance(kind, TangentFeatures) or row_measurement is not None:
         raise TypeError(

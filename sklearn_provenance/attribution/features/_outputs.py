@@ -15,7 +15,7 @@ from ._sketched import SketchedFeatures
 
 
 def one_output(outputs, targets):
-    """Outputs (B,) of a network with one, whatever the targets."""
+    """Compute outputs (B,) of a network with one, whatever the targets."""
     values = outputs.reshape(len(targets), -1)
     if values.shape[1] != 1:
         raise ValueError(
@@ -38,13 +38,13 @@ class OutputColumn:
     forward: object  # None calls the module
 
     def __call__(self, module, x):
-        """Outputs (B, 1)."""
+        """Compute outputs (B, 1)."""
         outputs = (self.forward or call_module)(module, x)
         return one_output(outputs, range(n_rows(x)))[:, None]
 
 
 def output_network(model):
-    """The network of a regressor, as a model with one column of outputs."""
+    """Return the network of a regressor, as a model with one column of outputs."""
     forward = OutputColumn(model.forward)
     return replace(model, module=model.network, network=None, forward=forward, n_outputs=1)
 
@@ -55,7 +55,7 @@ class PredictedTargets:
     needs_targets = False
 
     def query(self, X, labels=None):
-        """Points of queries at targets; the model predicts those that are not given."""
+        """Return points of queries at targets; the model predicts those that are not given."""
         if labels is None:
             labels = predicted(self.regressor, X)
         return self.points(self.inputs(X), labels)
@@ -70,7 +70,7 @@ class SketchedOutput(PredictedTargets, SketchedFeatures):
 
 
 def output_features(model, kind, settings, inputs, y, likelihoods=False):
-    """Features of a regressor whose ``network`` has one output, or a measurement of the user's.
+    """Make features of a regressor whose ``network`` has one output, or the user's measurement.
 
     Parameters
     ----------

@@ -37,13 +37,13 @@ class PenultimateFeatures(Features):
         return ["penultimate", model.module, model.forward, *model.preprocessing()]
 
     def points(self, inputs, labels=None):
-        """Points of rows at labels (n,); None takes the predicted ones, in the same pass."""
+        """Return points of rows at labels (n,); None takes the predicted ones, in the same pass."""
         features, logits = self.network.forward(inputs)
         labels = self.model.decide(logits).cpu() if labels is None else torch.as_tensor(labels)
         return ExplicitPoints(features.cpu().numpy(), labels, logits.cpu().double())
 
     def head(self, inputs):
-        """The last layer as softmax regression, checked on the first of the rows."""
+        """Return the last layer as softmax regression, checked on the first of the rows."""
         layer = self.layer
         with evaluation(self.model.module):  # calls on other threads swap parameters
             weight, bias = (
@@ -62,15 +62,15 @@ class PenultimateFeatures(Features):
         return head
 
     def n_bytes(self, inputs):
-        """Bytes of the features of rows."""
+        """Count the bytes of the features of rows."""
         return n_rows(inputs) * self.layer.in_features * self.layer.weight.element_size()
 
     def n_features_out(self, inputs):
-        """Inputs of the last layer."""
+        """Count the inputs of the last layer."""
         return self.layer.in_features
 
     def __call__(self, X):
-        """Penultimate features (n, F) of X, in the network's precision."""
+        """Return penultimate features (n, F) of X, in the network's precision."""
         return self.network.forward(self.inputs(X))[0].cpu().numpy()
 
 
@@ -82,7 +82,7 @@ class OutputPenultimate(PredictedTargets, PenultimateFeatures):
         self.regressor = regressor
 
     def head(self, inputs):
-        """The last layer, in the units of y, checked on the first of the rows."""
+        """Return the last layer, in the units of y, checked on the first of the rows."""
         with evaluation(self.model.module):  # calls on other threads swap parameters
             weight = self.layer.weight.detach().double().cpu()
             bias = self.layer.bias
@@ -112,7 +112,7 @@ class LinearInputs(Features):
         self._head = linear_head(model)
 
     def points(self, inputs, labels=None):
-        """Points of rows at labels (n,); None takes the predicted ones."""
+        """Return points of rows at labels (n,); None takes the predicted ones."""
         logits = linear_logits(self._head, inputs)
         labels = self.model.decide(logits) if labels is None else torch.as_tensor(labels)
         kind = SparsePoints if issparse(inputs) else ExplicitPoints
@@ -123,7 +123,7 @@ class LinearInputs(Features):
         return ["inputs", *self.model.preprocessing()]
 
     def head(self, inputs):
-        """The model as softmax regression."""
+        """Return the model as softmax regression."""
         return self._head
 
     def feature_names(self, names):
@@ -131,16 +131,16 @@ class LinearInputs(Features):
         return self.model.feature_names(names)
 
     def n_features_out(self, inputs):
-        """Columns of the inputs."""
+        """Count the columns of the inputs."""
         return self.model.linear.coefficients.shape[1]
 
     def __call__(self, X):
-        """The inputs (n, d) as an array."""
+        """Return the inputs (n, d) as an array."""
         return self.transform(X)
 
 
 def last_layer_inputs(model, X, settings):
-    """Features that the last layer of a model takes, and what they take for rows X."""
+    """Return features that the last layer of a model takes, and what they take for rows X."""
     if model.linear is not None:
         return LinearInputs(model), settings.inputs(model, X)
     if model.module is None and model.network is None:

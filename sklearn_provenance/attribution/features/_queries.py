@@ -29,12 +29,12 @@ class RowPoints:
         return len(self.labels)
 
     def take(self, rows):
-        """Some of the points."""
+        """Return some of the points."""
         numbers = torch.as_tensor(rows)
         return RowPoints(take_rows(self.X, rows), self.labels[numbers])
 
     def equalise(self, copies):
-        """Copies are equal already."""
+        """Do nothing: copies are equal already."""
 
 
 class QueryRows(Features):
@@ -46,17 +46,17 @@ class QueryRows(Features):
         self.model = model
 
     def points(self, inputs, labels=None):
-        """Rows at labels, which must be given."""
+        """Return rows at labels, which must be given."""
         return RowPoints(inputs, torch.as_tensor(labels))
 
     def query(self, X, labels=None):
-        """Queries at labels; the model predicts those that are not given."""
+        """Return queries at labels; the model predicts those that are not given."""
         return self.points(X, predicted(self.model, X) if labels is None else labels)
 
     def components(self, inputs):
-        """None."""
+        """Return None."""
         return 1, math.inf
 
     def n_features_out(self, inputs):
-        """None."""
+        """Return None."""
         raise NotImplementedError

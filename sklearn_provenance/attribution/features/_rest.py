@@ -33,7 +33,7 @@ class RestOfCurvature:
         return cls(torch.as_tensor(labels), signs)
 
     def __call__(self, logits, rows):
-        """Scalars (B,) of logits (B, C) of the rows with these numbers (B,)."""
+        """Compute scalars (B,) of logits (B, C) of the rows with these numbers (B,)."""
         at = rows.to(self.labels.device)
         labels = self.labels[at].to(logits.device)
         signs = self.signs[at].to(logits)

@@ -54,26 +54,26 @@ class OwnRows(Features):
         return np.array(phi)  # a copy: users may write to theirs
 
     def points(self, inputs, labels=None):
-        """Points of rows φ at labels, which must be given."""
+        """Return points of rows φ at labels, which must be given."""
         kind = SparsePoints if issparse(inputs) else ExplicitPoints
         return kind(inputs, torch.as_tensor(labels))
 
     def query(self, X, labels=None):
-        """Points of queries; the model predicts labels that are not given."""
+        """Return points of queries; the model predicts labels that are not given."""
         if labels is None:
             labels = predicted(self.model, X)
         return self.points(self.inputs(X), labels)
 
     def probabilities(self, X, inputs):
-        """Probabilities (n, n_classes) of classes, which are not computed from φ."""
+        """Compute probabilities (n, n_classes) of classes, which are not computed from φ."""
         return super().probabilities(X, self.model.inputs(X))
 
     def n_features_out(self, inputs):
-        """Columns of φ."""
+        """Count the columns of φ."""
         return inputs.shape[1]
 
     def components(self, inputs):
-        """Columns of φ, and how many pay to be used where they are sparse."""
+        """Count the columns of φ, and those that pay to be used where they are sparse."""
         most = math.inf
         if issparse(inputs):
             most = SparsePoints.most_components

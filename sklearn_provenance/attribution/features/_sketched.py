@@ -57,11 +57,11 @@ class SketchedFeatures(Features):
         return ["sketched", *digests, *self.model.preprocessing()]
 
     def points(self, inputs, labels=None):
-        """Points of rows at labels (n,); None takes the predicted ones, in the same pass."""
+        """Return points of rows at labels (n,); None takes the predicted ones, in the same pass."""
         return self._points(self.of_queries, self.cache_of_queries, inputs, labels)
 
     def training_points(self, inputs, labels):
-        """Points of training rows at labels (n,)."""
+        """Return points of training rows at labels (n,)."""
         return self._points(self.fitted, self.cache, inputs, labels)
 
     def points_by(self, measurement, inputs, targets):
@@ -114,17 +114,17 @@ class SketchedFeatures(Features):
         return features.transform(inputs, labels), labels.cpu(), logits.cpu().double()
 
     def mean_norm(self, inputs, labels):
-        """Mean squared norm of the sketches of some training rows, see :func:`some_rows`."""
+        """Compute the mean squared norm of sketches of some training rows; see `some_rows`."""
         return super().mean_norm(*some_rows(inputs, labels))
 
     def n_bytes(self, inputs):
-        """Bytes of the sketch of rows; a store keeps it on disk."""
+        """Count the bytes of the sketch of rows; a store keeps it on disk."""
         if self.fitted.store is not None:
             return 0
         return n_rows(inputs) * self.fitted._n_features_out * self.tangent.dtype.itemsize
 
     def n_features_out(self, inputs):
-        """Components of the sketch."""
+        """Count the components of the sketch."""
         return self.fitted._n_features_out
 
 

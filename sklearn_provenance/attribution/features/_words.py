@@ -69,11 +69,11 @@ class WordFeatures(OwnRows):
         return csr_array(counts, dtype=np.float64)
 
     def points(self, inputs, labels=None):
-        """Points of queries, the counts of their words."""
+        """Return points of queries, the counts of their words."""
         return SparsePoints(inputs, torch.as_tensor(labels))
 
     def training_points(self, inputs, labels):
-        """Points of training rows, the weights of their words."""
+        """Return points of training rows, the weights of their words."""
         weights = csr_array(inputs, copy=True)  # (n, d)
         lengths = inputs.sum(axis=1)  # (n,)
         relative = np.ones_like(lengths)

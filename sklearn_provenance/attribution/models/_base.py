@@ -168,7 +168,7 @@ class FittedModel:
         return names
 
     def shown(self, *parts):
-        """Parts of rows as an Explanation shows them, the shape of images, and names."""
+        """Return parts of rows as an Explanation shows them, the shape of images, and names."""
         return shown(*parts)
 
     @property

@@ -51,7 +51,7 @@ class Newton:
     base: np.ndarray | None = None
 
     def derivatives(self, outputs, labels):
-        """Gradients and Hessians (n, O) of the loss in outputs (n, O), for labels (n,)."""
+        """Compute gradients and Hessians (n, O) of the loss in outputs (n, O), for labels (n,)."""
         targets = self.targets(labels, outputs.shape[1])
         curvature = self.loss.curvature(outputs, targets)  # (n, O, O)
         gradient = self.gradient_factor * self.loss.gradient(outputs, targets)
@@ -59,7 +59,7 @@ class Newton:
 
     @staticmethod
     def targets(labels, n_outputs):
-        """Targets of the loss: indicators (n, O) of classes, or what labels (n, 1) are."""
+        """Return targets of the loss: indicators (n, O) of classes, or what labels (n, 1) are."""
         if n_outputs > 1:
             return (labels[:, None] == np.arange(n_outputs)).astype(np.float64)
         return labels[:, None].astype(np.float64)
@@ -80,7 +80,7 @@ class ExponentialLoss(ScalarLoss):
 
 @singledispatch
 def newton_steps(estimator, y, positions, sample_weight):
-    """How a fitted boosting model took its steps.
+    """Say how a fitted boosting model took its steps.
 
     Parameters
     ----------

@@ -18,7 +18,7 @@ class CatBoostTrees(Trees):
         self.rate = float(estimator.learning_rate_)
 
     def leaves(self, X):
-        """Leaf of each row in each tree."""
+        """Return the leaf of each row in each tree."""
         found = np.asarray(self.estimator.calc_leaf_indexes(X))
         return found.reshape(found.shape[0], -1).astype(np.int32)
 

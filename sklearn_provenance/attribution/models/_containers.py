@@ -18,7 +18,7 @@ class ContainedModel(FittedModel):
     steps: tuple = ()
 
     def inputs(self, X):
-        """Inputs of the inner model."""
+        """Return inputs of the inner model."""
         return self.inner.inputs(self._transform(X))
 
     def preprocessing(self):
@@ -45,7 +45,7 @@ class ContainedModel(FittedModel):
         return self.inner.feature_names(names)
 
     def shown(self, *parts):
-        """Rows as the inner model shows them, if it is given the same."""
+        """Return rows as the inner model shows them, if it is given the same."""
         return super().shown(*parts) if self.steps else self.inner.shown(*parts)
 
     def with_forward(self, forward, logits=True):
@@ -64,7 +64,7 @@ class ContainedModel(FittedModel):
 
 
 def contained(estimator, inner, steps=()):
-    """The model of a container: the fields of the inner model, and the container itself."""
+    """Return the model of a container: the fields of the inner model, and the container itself."""
     shared = {field.name: getattr(inner, field.name) for field in fields(FittedModel)}
     return ContainedModel(**shared | {"estimator": estimator}, inner=inner, steps=tuple(steps))
 

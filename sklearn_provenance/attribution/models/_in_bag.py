@@ -21,7 +21,7 @@ _BALANCED_BY_WEIGHT = (
 
 
 def in_bag_weights(estimator, y, sample_weight=None):
-    """Weights of the training rows in each tree.
+    """Yield weights of the training rows in each tree.
 
     Parameters
     ----------

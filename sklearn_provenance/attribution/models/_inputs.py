@@ -21,7 +21,7 @@ class InputModel(RebuiltModel):
     """A model whose outputs are linear in the rows that it takes."""
 
     def decide(self, logits):
-        """Not known: there are no logits."""
+        """Refuse to decide: there are no logits."""
         raise NotImplementedError
 
 

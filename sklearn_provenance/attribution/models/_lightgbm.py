@@ -26,7 +26,7 @@ class LightGBMTrees(BoostedTrees):
             self.rate = None
 
     def leaves(self, X):
-        """Leaf of each row in each tree."""
+        """Return the leaf of each row in each tree."""
         found = np.asarray(self.estimator.predict(X, pred_leaf=True))
         return found.reshape(found.shape[0], -1).astype(np.int32)
 

@@ -25,7 +25,7 @@ class RebuiltModel(FittedModel):
         return None
 
     def inputs(self, X):
-        """Rows that the estimator has checked, in double precision; sparse ones stay sparse."""
+        """Return checked rows in double precision; sparse ones stay sparse."""
         X = as_given(X)
         if isinstance(X, torch.Tensor):
             X = X.cpu().numpy()
@@ -33,7 +33,7 @@ class RebuiltModel(FittedModel):
 
 
 def binary_forward(module, x):
-    """Logits (B, 2) of a module with one output."""
+    """Compute logits (B, 2) of a module with one output."""
     return binary_logits(module(x))
 
 
@@ -45,7 +45,7 @@ def forward_of(n_outputs):
 
 
 def linear_layer(coefficients, intercept):
-    """A float64 layer with a copy of coefficients (n_out, n_in)."""
+    """Return a float64 layer with a copy of coefficients (n_out, n_in)."""
     n_out, n_in = coefficients.shape
     bias = intercept is not None
     layer = nn.Linear(n_in, n_out, bias=bias, dtype=torch.float64, device="meta")

@@ -32,14 +32,14 @@ class MLPModel(RebuiltModel):
     """Predicts from probabilities, where logits that differ may be equal."""
 
     def decide(self, logits):
-        """Positions of the largest probability; of two classes the second above one half."""
+        """Return positions of the largest probability; of two classes the second above one half."""
         if self.n_outputs == 1:
             return (torch.sigmoid(logits[:, 1] - logits[:, 0]) > 0.5).long()
         return logits.softmax(1).argmax(1)
 
 
 def _layers(estimator):
-    """Layers of a network up to its last activation."""
+    """Return layers of a network up to its last activation."""
     layers = []
     for weights, bias in zip(estimator.coefs_, estimator.intercepts_, strict=True):
         layers += [linear_layer(weights.T, bias), _ACTIVATIONS[estimator.activation]()]

@@ -16,7 +16,7 @@ class ProvenanceModel(FittedModel):
     """Predicts from probabilities, where logits that differ may be equal."""
 
     def inputs(self, X):
-        """Rows that the estimator has checked and flattened."""
+        """Return rows that the estimator has checked and flattened."""
         return self.estimator._rows(as_given(X))
 
     def preprocessing(self):
@@ -24,7 +24,7 @@ class ProvenanceModel(FittedModel):
         return (self.estimator._input_scale,)
 
     def shown(self, *parts):
-        """Images as they were given to fit."""
+        """Return images as they were given to fit."""
         given = shown(*parts)
         if self.estimator._user_shape is None:
             return given
@@ -37,7 +37,7 @@ class ProvenanceModel(FittedModel):
         return given._replace(parts=images, image_shape=self.estimator.input_shape_)
 
     def decide(self, logits):
-        """Positions of the largest probability."""
+        """Return positions of the largest probability."""
         return logits.softmax(1).argmax(1)
 
 

@@ -93,7 +93,7 @@ def single_output(estimator: Any, output: int) -> Any:
 
 @singledispatch
 def output_of(estimator, output):
-    """One output of a fitted estimator, by its type; see :func:`single_output`."""
+    """Return one output of a fitted estimator, by its type; see :func:`single_output`."""
     if import_family(output_of, estimator, _FAMILIES, __package__):
         return output_of(estimator, output)
     inner = inside(estimator)
@@ -151,7 +151,7 @@ class SingleOutput(BaseEstimator):
         return True
 
     def fit(self, X, y):
-        """Not offered: an output is taken of an estimator that is fitted."""
+        """Refuse to fit: an output is taken of an estimator that is fitted."""
         raise TypeError(
             f"output {self.output} of {type(self.estimator).__name__} is fitted already; fit the "
             "estimator, and take its output"
@@ -162,7 +162,7 @@ class SingleOutput(BaseEstimator):
         return np.asarray(self.estimator.predict(X))[:, self.output]
 
     def predict_proba(self, X):
-        """Probabilities (n, n_classes) of this output."""
+        """Compute probabilities (n, n_classes) of this output."""
         return self.estimator.predict_proba(X)[self.output]
 
     @property
@@ -194,7 +194,7 @@ class Column:
     number: int
 
     def __call__(self, module, x):
-        """The column (B, 1)."""
+        """Return the column (B, 1)."""
         outputs = (self.forward or call_module)(module, x)
         if outputs.ndim != 2 or self.number >= outputs.shape[1]:
             raise ValueError(
@@ -211,7 +211,7 @@ class SingleOutputModel(FittedModel):
     inner: FittedModel | None = None
 
     def inputs(self, X):
-        """Inputs of the model of all outputs."""
+        """Return inputs of the model of all outputs."""
         return self.inner.inputs(X)
 
     def feature_names(self, names):
@@ -219,7 +219,7 @@ class SingleOutputModel(FittedModel):
         return self.inner.feature_names(names)
 
     def shown(self, *parts):
-        """Rows as the model of all outputs shows them."""
+        """Return rows as the model of all outputs shows them."""
         return self.inner.shown(*parts)
 
     @property
@@ -236,20 +236,20 @@ def _(estimator):
 
 @singledispatch
 def model_of(estimator, single):
-    """The model of one output, by the type of the estimator with all of them."""
+    """Return the model of one output, by the type of the estimator with all of them."""
     classes = getattr(single, "classes_", None) if is_classifier(estimator) else None
     return FittedModel(single, classes=classes)
 
 
 def network_model(estimator, single):
-    """The model of one output of a network."""
+    """Return the model of one output of a network."""
     inner = adapt(estimator)
     forward = Column(inner.forward, single.output)
     return SingleOutputModel(single, network=inner.network, forward=forward, inner=inner)
 
 
 def shallow(estimator, **changed):
-    """A copy of a fitted estimator with other attributes."""
+    """Return a copy of a fitted estimator with other attributes."""
     copied = copy.copy(estimator)
     vars(copied).update(changed)
     return copied

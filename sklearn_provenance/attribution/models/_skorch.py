@@ -21,13 +21,13 @@ class SkorchModel(FittedModel):
     """A NeuralNetClassifier; it predicts positions of its outputs, whatever its classes."""
 
     def inputs(self, X):
-        """Rows as skorch hands them to the module: a data frame as a dict of columns."""
+        """Return rows as skorch hands them to the module: a data frame as a dict of columns."""
         if hasattr(X, "iloc") and hasattr(X, "columns"):
             X = {name: X[name].to_numpy().reshape(-1, 1) for name in X}
         return as_numbers(X)
 
     def decide(self, logits):
-        """Positions of the largest probability."""
+        """Return positions of the largest probability."""
         return self.estimator._get_predict_nonlinearity()(logits).argmax(1)
 
 
@@ -36,7 +36,7 @@ class BinarySkorchModel(SkorchModel):
     """A NeuralNetBinaryClassifier: one output, and a threshold of its own."""
 
     def decide(self, logits):
-        """1 where the probability is above the threshold."""
+        """Return 1 where the probability is above the threshold, else 0."""
         p = torch.sigmoid(logits[:, 1] - logits[:, 0])
         if self.estimator.predict_nonlinearity != "auto":
             p = self.estimator._get_predict_nonlinearity()(logits[:, 1] - logits[:, 0])[:, 1]
@@ -57,7 +57,7 @@ class SkorchRegressor(SkorchModel):
 
 
 def log_output(module, x):
-    """Log-probabilities (B, C), as logits, of a module that ends in a softmax.
+    """Compute log-probabilities (B, C), as logits, of a module that ends in a softmax.
 
     skorch trains such modules with NLLLoss and adds the same constant.
     """
@@ -66,7 +66,7 @@ def log_output(module, x):
 
 
 def logit_output(module, x):
-    """Logits (B, 2) of a module with one output that ends in a sigmoid, trained with BCELoss."""
+    """Compute logits (B, 2) of a module with one output after a sigmoid, trained with BCELoss."""
     p = logits_of(call_module(module, x), first=True)  # (B,) or (B, 1)
     return binary_logits(torch.logit(p.reshape(-1, 1), torch.finfo(p.dtype).eps))
 

@@ -22,7 +22,7 @@ class TorchModel(FittedModel):
     """A module of the user's own."""
 
     def inputs(self, X):
-        """Tensors as they are; arrays as floats, or as integers where the module takes those."""
+        """Return tensors as they are, arrays as floats, or as integers if the module takes them."""
         x = as_numbers(X)
         check_sequences(self.module, x)
         as_it_is = isinstance(X, torch.Tensor | Mapping)

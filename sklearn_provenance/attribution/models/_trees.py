@@ -52,7 +52,7 @@ class Trees(ABC):
 
     @abstractmethod
     def leaves(self, X):
-        """Leaf of each row in each tree.
+        """Return the leaf of each row in each tree.
 
         Parameters
         ----------
@@ -71,7 +71,7 @@ class TreeModel(FittedModel):
     """A model of trees: its inputs are leaves."""
 
     def inputs(self, X):
-        """Leaves (n, n_trees) of rows."""
+        """Return leaves (n, n_trees) of rows."""
         return self.trees.leaves(as_rows(X))
 
     def predict(self, X):
@@ -105,7 +105,7 @@ class NodeNumbers:
             self._tables.append(table)
 
     def leaves(self, nodes):
-        """Leaves (n, T) of nodes (n, T)."""
+        """Return leaves (n, T) of nodes (n, T)."""
         found = np.empty(nodes.shape, dtype=np.int32)
         for number, table in enumerate(self._tables):
             found[:, number] = table[nodes[:, number].astype(np.intp)]
@@ -134,7 +134,7 @@ class ForestTrees(Trees):
         self.outputs = np.zeros(len(self.trees), dtype=np.intp)
 
     def leaves(self, X):
-        """Leaf of each row in each tree."""
+        """Return the leaf of each row in each tree."""
         nodes = self.estimator.apply(X)
         return self.numbers.leaves(nodes.reshape(len(nodes), -1))
 
@@ -143,7 +143,7 @@ class BaggedTrees(ForestTrees):
     """Trees of a bagging ensemble, each of which may see some features only."""
 
     def leaves(self, X):
-        """Leaf of each row in each tree."""
+        """Return the leaf of each row in each tree."""
         X = validate_data(
             self.estimator,
             X,
@@ -165,7 +165,7 @@ class WeightedTrees(ForestTrees):
         self.shares = np.asarray(estimator.estimator_weights_)[: len(self.trees)]
 
     def leaves(self, X):
-        """Leaf of each row in each tree."""
+        """Return the leaf of each row in each tree."""
         X = validate_data(self.estimator, X, reset=False, accept_sparse="csr", dtype=np.float32)
         return self.numbers.leaves(np.stack([tree.apply(X) for tree in self.trees], 1))
 
@@ -194,7 +194,7 @@ class BoostedTrees(Trees):
         self.outputs = np.arange(len(values)) % n_outputs
 
     def raw(self, leaves):
-        """Outputs (n, n_outputs) of rows in leaves (n, n_trees).
+        """Compute outputs (n, n_outputs) of rows in leaves (n, n_trees).
 
         Raises
         ------
@@ -231,7 +231,7 @@ class GradientBoostingTrees(BoostedTrees):
         super().__init__(values, n_outputs, estimator.learning_rate, base)
 
     def leaves(self, X):
-        """Leaf of each row in each tree."""
+        """Return the leaf of each row in each tree."""
         # As its predictions check X; its apply would check it by the first tree.
         X = validate_data(
             self.estimator, X, reset=False, accept_sparse="csr", dtype=np.float32, order="C"
@@ -264,7 +264,7 @@ class HistGradientBoostingTrees(BoostedTrees):
         super().__init__(values, n_outputs, estimator.learning_rate, base)
 
     def leaves(self, X):
-        """Leaf of each row in each tree."""
+        """Return the leaf of each row in each tree."""
         estimator = self.estimator
         X = estimator._preprocess_X(X, reset=False)
         known, feature_map = estimator._bin_mapper.make_known_categories_bitsets()

@@ -51,7 +51,7 @@ class XGBoostTrees(BoostedTrees):
         self.outputs = outputs
 
     def leaves(self, X):
-        """Leaf of each row in each tree."""
+        """Return the leaf of each row in each tree."""
         estimator = self.estimator
         # As estimator.apply, which before XGBoost 3.1 refuses columns of categories.
         rows = DMatrix(

@@ -158,7 +158,7 @@ class Transformed:
         return self.prepare(self.transform(X))
 
     def transform(self, X):
-        """Rows as the last step takes them."""
+        """Return rows as the last step takes them."""
         X = as_given(X)
         for step in self.steps:
             X = step.transform(X)
@@ -189,7 +189,7 @@ def row_weights(sample_weight, n_rows):
 
 
 def label_positions(estimator, y):
-    """Positions (n,) of labels among the classes of an estimator, all of which must have rows."""
+    """Find positions (n,) of labels among an estimator's classes, all of which must have rows."""
     labels = positions(np.asarray(estimator.classes_), y, "y")
     missing = np.flatnonzero(np.bincount(labels, minlength=len(estimator.classes_)) == 0)
     if len(missing):

@@ -48,7 +48,7 @@ class LinearDesign:
         return cls(intercept, shift, columns)
 
     def rows(self, X):
-        """Rows φ (n, d) of features X (n, f)."""
+        """Make rows φ (n, d) of features X (n, f)."""
         if self.columns is not None:
             X = X[:, self.columns]
         if self.shift is not None:
@@ -61,7 +61,7 @@ class LinearDesign:
         return np.hstack([X, column])
 
     def parameters(self, coefficients, intercept):
-        """Parameters (K, d) of coefficients (K, f) and intercepts (K,)."""
+        """Return parameters (K, d) of coefficients (K, f) and intercepts (K,)."""
         if self.columns is not None:
             coefficients = coefficients[:, self.columns]
         if self.shift is not None:
@@ -71,7 +71,7 @@ class LinearDesign:
         return np.hstack([coefficients, intercept[:, None] / self.intercept])
 
     def coefficients(self, theta):
-        """Coefficients (..., d) on features in use and then the intercept, of parameters."""
+        """Return coefficients (..., d) on features in use and then the intercept, of parameters."""
         if self.intercept is None:
             return theta
         intercept = theta[..., -1:] * self.intercept
@@ -80,7 +80,7 @@ class LinearDesign:
         return np.concatenate([theta[..., :-1], intercept], -1)
 
     def penalty(self, strength, n_columns, penalised_intercept=False):
-        """Penalty (d,) on all columns but that of a free intercept."""
+        """Return the penalty (d,) on all columns but that of a free intercept."""
         penalty = np.full(n_columns, float(strength))
         if self.intercept is not None and not penalised_intercept:
             penalty[-1] = 0
@@ -104,7 +104,7 @@ class KernelDesign:
 
     @classmethod
     def of(cls, X, kernel, intercept=None):
-        """The design of training rows X with ``kernel(X, Z)``, and its features (n, r)."""
+        """Return the design of training rows X with ``kernel(X, Z)``, and its features (n, r)."""
         if X.shape[0] > MOST_PARAMETERS:
             raise MemoryError(
                 f"more features than rows, or a kernel, take a matrix of all pairs of rows, of "
@@ -133,17 +133,17 @@ class KernelDesign:
         return np.hstack([features, np.full((len(features), 1), self.intercept)])
 
     def rows(self, X):
-        """Rows φ (n, d) of features X."""
+        """Make rows φ (n, d) of features X."""
         values = np.asarray(self.kernel(self.pivots, X))  # (r, n)
         return self._with_intercept(solve_triangular(self.factor, values, lower=True).T)
 
     def parameters_of_outputs(self, outputs):
-        """Parameters (K, r) whose outputs at the pivots, without intercept, are given (r, K)."""
+        """Find parameters (K, r) with given outputs (r, K) at the pivots, without intercept."""
         return solve_triangular(self.factor, outputs, lower=True).T
 
     penalty = LinearDesign.penalty
 
 
 def linear_kernel(X, Z):
-    """Inner products (n, m) of dense or sparse rows."""
+    """Compute inner products (n, m) of dense or sparse rows."""
     return safe_sparse_dot(X, Z.T, dense_output=True)

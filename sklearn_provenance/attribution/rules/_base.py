@@ -97,7 +97,7 @@ class Rule(ABC):
         return scores[:, first_of(kinds).to(scores.device)]
 
     def pair_factors(self, queries, picks):
-        """What products of features are multiplied by in the inner products of picked pairs.
+        """Return what products of features are multiplied by in the inner products of picked pairs.
 
         Only for rules with ``is_inner_product``, and points whose features have names.
 
@@ -248,7 +248,7 @@ class GreedyRule(GaussianRule):
         return needed <= self.memory_limit
 
     def streamed_system(self):
-        """The rows by features that are read in blocks, once for each round of picks."""
+        """Return the rows by features that are read in blocks, once for each round of picks."""
         needed = STATE_BYTES * len(self.points)
         what = f"covariances of a query with {len(self.points)} rows take"
         advice = "pass a pool_size, which re-ranks the rows that a search has found"
@@ -258,7 +258,7 @@ class GreedyRule(GaussianRule):
 
     @abstractmethod
     def kernel_system(self):
-        """The rows by their kernel."""
+        """Return the rows by their kernel."""
 
     def pick(self, queries, k, rows=None, own=None):
         """Pick k rows for each query; see :class:`Rule`."""

@@ -91,7 +91,7 @@ class EKFACRule(Rule):
         return fit_fisher(model, X, draw, **self.settings)
 
     def _targets(self, labels, settings):
-        """Targets of the rows, as :func:`fit_fisher` takes them.
+        """Return targets of the rows, as :func:`fit_fisher` takes them.
 
         Returns
         -------

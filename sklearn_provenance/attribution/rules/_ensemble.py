@@ -21,11 +21,11 @@ class EnsembleWeightRule(Rule):
         self.decomposition = decomposition
 
     def settled(self, scores, rows=None):
-        """Scores as they are: copies of a row may be in other samples."""
+        """Return scores as they are: copies of a row may be in other samples."""
         return scores
 
     def scores(self, queries, rows=None, own=None):
-        """Weights of rows."""
+        """Compute weights of rows."""
         own = None if own is None else np.asarray(own)
         weights = torch.as_tensor(self.decomposition.weights(queries.X, own).toarray())
         return weights if rows is None else weights[:, rows]
@@ -53,11 +53,11 @@ class EnsembleRemovalRule(Rule):
         self.unit = decomposition.response.score_name
 
     def settled(self, scores, rows=None):
-        """Scores as they are: copies of a row may be in other samples."""
+        """Return scores as they are: copies of a row may be in other samples."""
         return scores
 
     def scores(self, queries, rows=None, own=None):
-        """Falls without each row."""
+        """Compute falls without each row."""
         drops = np.empty((len(queries), self.decomposition.n_rows))
         step = self.decomposition.queries_within(self.memory_limit)
         for start in range(0, len(queries), step):

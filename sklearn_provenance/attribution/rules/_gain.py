@@ -28,7 +28,7 @@ class GainRule(GreedyRule):
         self.rule = RULES[solver]
 
     def kernel_system(self):
-        """The rows by their kernel, or by its columns."""
+        """Return the rows by their kernel, or by its columns."""
         points = self.points
         if 8 * len(points.labels) ** 2 <= self.memory_limit:
             return KernelSystem(points.inner(), self.noise_variance, self.rule)

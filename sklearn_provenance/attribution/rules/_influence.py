@@ -70,7 +70,7 @@ class ModelInfluence(GaussianRule):
         self.system = MeanSystem(system, residuals.to(system.device))
 
     def _weighted_features(self):
-        """Features of the rows, times the roots of their weights, and of the rest."""
+        """Return features of the rows, times the roots of their weights, and of the rest."""
         if self.roots is None:
             return self.features(3)
         n_copies = 4
@@ -83,7 +83,7 @@ class ModelInfluence(GaussianRule):
         return torch.cat([features, self.rest.matrix()])
 
     def _weighted_kernel(self):
-        """Kernel of the rows, times the roots of their weights, and of the rest."""
+        """Compute the kernel of the rows, times the roots of their weights, and of the rest."""
         self.check_kernel_fits(self.n_system_rows(len(self.points)))
         kernel = self.points.inner()
         if self.roots is None:
@@ -101,7 +101,7 @@ class ModelInfluence(GaussianRule):
         return whole
 
     def n_system_rows(self, n_rows):
-        """Rows of the system that n rows make."""
+        """Count the rows of the system that n rows make."""
         if self.rest is None:
             return n_rows
         return 2 * n_rows
@@ -118,14 +118,14 @@ class ModelInfluence(GaussianRule):
         return cross, variance
 
     def own_drops(self):
-        """Falls (n_rows,) of what is predicted at rows without themselves."""
+        """Compute falls (n_rows,) of what is predicted at rows without themselves."""
         drops = self.system.own_drops().cpu()[: len(self.points)]
         if self.roots is None:
             return drops
         return drops / self.roots
 
     def _working_residuals(self, norms):
-        """-ℓ' / w of each row, and the weights w = ℓ'' (n,) if rows have their own.
+        """Compute -ℓ' / w of each row, and the weights w = ℓ'' (n,) if rows have their own.
 
         Otherwise w is the mean, which counts rows by the squared norms of their features.
         """
@@ -147,7 +147,7 @@ class ModelInfluence(GaussianRule):
         return residuals / mean, None
 
     def scores(self, queries, rows=None, own=None):
-        """Drops (n_queries, n_rows) without each row alone, and without the query's own row."""
+        """Compute drops (n_queries, n_rows) without each row alone and without the query itself."""
         rows = self.every(rows).to(self.system.device)
         asked = self.asked(queries)
         if own is None:
@@ -205,7 +205,7 @@ class InfluenceRule(Rule):
         return [model.ridge for model in self.models]
 
     def scores(self, queries, rows=None, own=None):
-        """Mean drops of what is predicted without each row alone."""
+        """Compute mean drops of what is predicted without each row alone."""
         pairs = zip(self.models, parts_of(queries), strict=True)
         return sum(model.scores(part, rows, own) for model, part in pairs) / len(self.models)
 
@@ -230,7 +230,7 @@ class InfluenceRule(Rule):
         )
 
     def _pick_greedily(self, queries, k, rows, own, sign):
-        """Rows one after the other, where predictions are lowered (sign 1) or raised (-1)."""
+        """Pick rows one after the other, to lower (sign 1) or raise (-1) predictions."""
         allowed = None
         if rows is not None:
             allowed = torch.zeros(len(self.points), dtype=torch.bool).index_fill(0, rows, True)
@@ -249,7 +249,7 @@ class InfluenceRule(Rule):
         return tuple(values.cpu() for values in found)
 
     def _pick_alone(self, queries, k, rows, own, sign):
-        """The rows of largest drops by themselves."""
+        """Pick the rows of largest drops by themselves."""
         scores = sign * self.settled(self.scores(queries, rows, own), rows)
         numbers = torch.arange(len(self.points)) if rows is None else rows
         if own is not None:
@@ -261,11 +261,11 @@ class InfluenceRule(Rule):
         return picks, falls.masked_fill(picks < 0, torch.nan), n_tied
 
     def falls(self, queries, sets):
-        """Mean drops (n_queries, k) with each row of a set (n_queries, k), after those before."""
+        """Compute mean drops (n_queries, k) with each row of a set (n_queries, k) in turn."""
         return torch.stack(self.falls_of_models(queries, sets)).mean(0)
 
     def falls_of_models(self, queries, sets):
-        """Drops (n_queries, k) of each model with each row of a set, after those before it."""
+        """Compute drops (n_queries, k) of each model with each row of a set in turn."""
         pairs = zip(self.models, self._asked(queries), strict=True)
         return [model.system.path(asked, sets).cpu() for model, asked in pairs]
 

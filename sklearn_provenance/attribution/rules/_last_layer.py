@@ -67,7 +67,7 @@ class RepresenterRule(LastLayerRule):
         return alpha.mT * queries.inner(points)
 
     def pair_factors(self, queries, picks):
-        """The α of rows at the labels of queries; see :class:`Rule`."""
+        """Return the α of rows at the labels of queries; see :class:`Rule`."""
         alpha = self.gradients[picks.clamp(min=0)]  # (n_queries, k, O)
         return torch.einsum("qko,qo->qk", alpha, self.head.columns(queries.labels))
 
@@ -109,13 +109,13 @@ class InfluenceRule(LastLayerRule):
         return influence(self.factor, outer, phi, gradients, self._blocks(points))
 
     def _blocks(self, points):
-        """Features with the bias's 1, in double precision, of some points at a time."""
+        """Yield features with the bias's 1, in double precision, of some points at a time."""
         step = max(1, _NUMBERS // points.n_components)
         for rows in torch.arange(len(points)).split(step):
             yield self.head.with_bias(points.take(rows).matrix())  # (n_rows, F)
 
     def _query_gradients(self, queries, own):
-        """Gradients of margins in the outputs (n_queries, O), and features with the bias's 1."""
+        """Compute gradients (n_queries, O) of margins in the outputs, and features with a 1."""
         logits, phi = self._logits(queries), self.head.with_bias(queries.matrix())
         outer = self.head.margin_gradient(logits, queries.labels)
         if own is not None:
@@ -124,7 +124,7 @@ class InfluenceRule(LastLayerRule):
         return outer, phi
 
     def pair_parts(self, queries, picks, own=None):
-        """Parts of the query's features: their values times the change of their weights."""
+        """Return parts of the query's features: their values times the change of their weights."""
         outer, phi = self._query_gradients(queries, own)
         n_features = queries.x.shape[1]
         parts, intercepts = [], np.zeros(picks.shape)

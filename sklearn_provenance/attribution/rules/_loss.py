@@ -26,7 +26,7 @@ class LossRule(GreedyRule):
             self.check_kernel_fits(n_rows)
 
     def kernel_system(self):
-        """The posterior given all rows, from their kernel."""
+        """Return the posterior given all rows, from their kernel."""
         self.check_kernel_fits(len(self.points))
         return KernelSystem(self.points.inner(), self.noise_variance, self.rule, overwrite=True)
 

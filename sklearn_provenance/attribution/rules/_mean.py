@@ -34,5 +34,5 @@ class MeanRule(Rule):
 
 
 def parts_of(points):
-    """Points of each model."""
+    """Return points of each model."""
     return getattr(points, "parts", [points])

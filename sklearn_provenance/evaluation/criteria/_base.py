@@ -110,7 +110,7 @@ def criterion(name, *, lowest=0.0, highest=1.0, best=1.0, **constraints):
 
 
 def average_precision_of_chance(n_relevant, n_rows):
-    """Expected average precision of a random order of rows.
+    """Compute the expected average precision of a random order of rows.
 
     With m relevant rows among n it is ((m - 1) (1 - H_n / n) / (n - 1) + H_n / n), where H_n is the
     n-th harmonic number: the precision at a relevant row of rank r is (1 + (r - 1)(m - 1)/(n - 1))

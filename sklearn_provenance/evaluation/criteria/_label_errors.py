@@ -66,7 +66,7 @@ def problem_with_errors(task, share):
 
 
 def auroc_values(suspicion, wrong):
-    """Share of right rows that each wrong row is more suspicious than; the mean is the AUROC."""
+    """Compute how many right rows each wrong row is more suspicious than; the mean is the AUROC."""
     among_all = rankdata(suspicion)[wrong]
     among_wrong = rankdata(suspicion[wrong])
     return (among_all - among_wrong) / np.count_nonzero(~wrong)

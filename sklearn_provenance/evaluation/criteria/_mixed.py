@@ -58,5 +58,5 @@ def mixed(task, share=0.1, foreign=None):
 
 
 def _reordered(rows, order):
-    """Rows with their numbers in another order."""
+    """Reorder the numbers in each row."""
     return rows.reshape(len(rows), -1)[:, order].reshape(rows.shape)

@@ -54,7 +54,7 @@ def stability(task, k=10, share=0.1):
 
 
 def overlaps(rows, others, kept):
-    """Share of rows among the others, (n_queries,); rows that were not kept do not count.
+    """Compute shares (n_queries,) of rows among the others; rows that were not kept do not count.
 
     Parameters
     ----------

@@ -164,7 +164,7 @@ class Task:
         return np.unique(self.y)
 
     def store(self, name):
-        """Folder for outputs of copies, or None."""
+        """Return the folder for outputs of copies, or None."""
         return self.folder and Path(self.folder, name)
 
     def given(self):

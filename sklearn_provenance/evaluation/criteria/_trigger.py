@@ -69,7 +69,7 @@ class Trigger:
 
 
 def _corner(shape):
-    """Places of the bottom right corner in a flattened image."""
+    """Return places of the bottom right corner in a flattened image."""
     if len(shape) == 3 and shape[0] > 4 >= shape[2]:  # channels last
         corner = np.s_[-_SIZE:, -_SIZE:]
     else:
