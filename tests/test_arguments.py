@@ -134,7 +134,7 @@ WRONG = {
     "early_stop weighted baselines": [None, 3, "abc", np.nan, [True]],
     "balanced": [None, 3, "abc", [], [True, True], [[True]]],
     "verbose": [None, -1, "abc", np.nan, 2.5],
-    "recipe forward store": [3, True, np.nan, [1]],
+    "recipe forward store client": [3, True, np.nan, [1]],
     "group_size": [None, True, 0, -1, 2.5, "abc", np.nan],
     "device": [None, 3, True, np.nan, [1]],
     "n_jobs": [True, 2.5, "abc", np.nan, [1]],

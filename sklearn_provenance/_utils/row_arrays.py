@@ -1,6 +1,7 @@
 """Rows of numbers that stay on disk: what reads them reads some rows at a time."""
 
 import mmap
+import os
 from abc import ABC, abstractmethod
 from typing import Any
 
@@ -152,3 +153,61 @@ def on_disk(array: Any) -> Any:
     if array.dtype.itemsize > 8 or array.flags.writeable or _memory_map(array) is None:
         return array
     return MappedRows(array)
+
+
+class FileArray:
+    """An array in a file that is named to other processes in place of its numbers.
+
+    Parameters
+    ----------
+    array : numpy.memmap
+        A memory map of the file, or a view of it whose numbers lie one after the other.
+    """
+
+    def __init__(self, array):
+        source = _memory_map(array)
+        start = array.__array_interface__["data"][0] - source.__array_interface__["data"][0]
+        self.path = str(source.filename)
+        self.offset = source.offset + start
+        self.shape = array.shape
+        self.dtype = array.dtype
+        self.size = os.path.getsize(self.path)
+
+    def open(self):
+        """Map the file."""
+        try:
+            same = os.path.getsize(self.path) == self.size
+        except OSError:
+            same = False
+        if not same:
+            raise ValueError(
+                f"{self.path} must be the same file for workers as for the client, but a worker "
+                "finds none, or another. Put it on a file system that they share"
+            )
+        return np.memmap(self.path, self.dtype, "r", self.offset, self.shape)
+
+
+class FileRows(MappedRows):
+    """Rows of a memory map, of which a pickle holds the path."""
+
+    def __init__(self, file):
+        super().__init__(file.open())
+        self.file = file
+
+    def __reduce__(self):
+        return type(self), (self.file,)
+
+
+def named_file(array):
+    """Return the file of a memory map or of rows on disk, small enough to be sent, or None."""
+    if isinstance(array, MappedRows):
+        file = named_file(array.array)
+        return file if file is None else FileRows(file)
+    if isinstance(array, RowArray):
+        return None if isinstance(array, TakenRows) else array
+    if not isinstance(array, np.ndarray) or array.flags.writeable or not array.flags.c_contiguous:
+        return None
+    source = _memory_map(array)
+    if source is None or source.filename is None:
+        return None
+    return FileArray(array)

@@ -86,9 +86,9 @@ def greedy_coreset(
     check_rule(rule)
     k = check_count("k", k)
     if normalize:
-        cross = cross / _scale(query_variance)
+        cross = cross / scale_of_queries(query_variance)
         query_variance = (query_variance > 0).to(query_variance)
-    quotas = _check_quotas(labels, quotas, len(kernel), cross.device)
+    quotas = check_quotas(labels, quotas, len(kernel), cross.device)
     system = KernelSystem(kernel, noise_variance, rule)
     return system.pick_together((cross, query_variance), k, candidates, quotas)
 
@@ -151,18 +151,18 @@ def greedy_coreset_features(
     check_rule(rule)
     k = check_count("k", k)
     if normalize:
-        query_features = query_features / _scale(query_features.square().sum(1))
-    quotas = _check_quotas(labels, quotas, len(features), features.device)
+        query_features = query_features / scale_of_queries(query_features.square().sum(1))
+    quotas = check_quotas(labels, quotas, len(features), features.device)
     system = FeatureSystem(features, noise_variance, rule)
     return system.pick_together(query_features, k, candidates, quotas)
 
 
-def _scale(query_variance):
+def scale_of_queries(query_variance):
     """Compute the standard deviation of each query, (n_queries, 1), or 1 if it is 0."""
     return torch.where(query_variance > 0, query_variance, 1.0).sqrt()[:, None]
 
 
-def _check_quotas(labels, quotas, n_train, device):
+def check_quotas(labels, quotas, n_train, device):
     """Check the label of each row and the quota of each class; None if there are no quotas."""
     if quotas is None:
         return None

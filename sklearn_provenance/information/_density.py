@@ -198,11 +198,11 @@ def density_system_features(
     n_targets = targets.numel()
     features = features / scale
     if len(features) > 2 * (features.shape[1] + targets.shape[1]):
-        features, targets = _in_fewer_rows([(features, targets)])
+        features, targets = in_fewer_rows([(features, targets)])
     return _from_features(features, targets, query_features / scale, query_targets, n_targets)
 
 
-def density_system_blocks(points, targets, query_features, query_targets):
+def density_system_blocks(points, targets, query_features, query_targets, reduce=None):
     """Prepare the density as :func:`density_system_features`, from rows that are read in blocks.
 
     Parameters
@@ -212,6 +212,9 @@ def density_system_blocks(points, targets, query_features, query_targets):
         and their features in double precision.
     targets, query_features, query_targets : Tensor
         As in :func:`density_system_features`.
+    reduce : callable, default=None
+        ``reduce(targets, scale)`` gives what :func:`in_fewer_rows` makes of all rows, with features
+        divided by the scale. None reads the points here.
 
     Returns
     -------
@@ -222,13 +225,16 @@ def density_system_blocks(points, targets, query_features, query_targets):
         targets, query_targets, len(points), len(query_features)
     )
     scale = _mean_diagonal(points.norms()) ** 0.5
-    blocks = ((block / scale, targets[rows]) for rows, block in points._numbered_blocks())
-    features, reduced = _in_fewer_rows(blocks)
+    if reduce is None:
+        blocks = ((block / scale, targets[rows]) for rows, block in points._numbered_blocks())
+        features, reduced = in_fewer_rows(blocks)
+    else:
+        features, reduced = (part.to(targets) for part in reduce(targets, scale.item()))
     query_features = query_features / scale
     return _from_features(features, reduced, query_features, query_targets, targets.numel())
 
 
-def _in_fewer_rows(blocks):
+def in_fewer_rows(blocks):
     """Replace Φ and T by R of [Φ T], which has the same residual norms in far fewer rows."""
     joint = None
     for features, targets in blocks:

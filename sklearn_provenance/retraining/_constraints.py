@@ -7,7 +7,7 @@ import torch
 from sklearn.utils._param_validation import HasMethods, StrOptions
 from torch import nn
 
-from .._utils.arguments import ROWS, NoBool, whole
+from .._utils.arguments import ROWS, Instance, NoBool, whole
 from ._schedule import Recipe
 
 # How copies are trained, as `retrain` takes it.
@@ -18,6 +18,7 @@ TRAINING = {
     "device": [str, torch.device],
     "n_jobs": [NoBool(Integral, None, None, closed="neither"), None],
     "store": [str, os.PathLike, None],
+    "client": [Instance(["submit", "nthreads"]), str, None],
     "verbose": ["verbose"],
 }
 # What is trained.

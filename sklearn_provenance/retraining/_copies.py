@@ -1,5 +1,7 @@
 """Copies of a network, as the engine trains them."""
 
+import copy
+
 import numpy as np
 import torch
 from scipy.sparse import issparse
@@ -80,14 +82,28 @@ class NetworkCopies:
             "recipe": fingerprint(vars(self.recipe)),
         }
 
+    def plans(self, pending):
+        """Yield numbers of copies that are trained together, and what :meth:`train` takes."""
+        for group, n_steps in form_groups(self.masks, self.seeds, pending, self.size, self.recipe):
+            yield group, (self.masks[group], [self.seeds[number] for number in group], n_steps)
+
+    def train(self, plan, tick):
+        """Train a group of copies, and return their outputs."""
+        outputs = self.network.train(self.x, self.y, self.x_eval, *plan, self.recipe, tick)
+        if self.classes is None:
+            return outputs[:, :, 0]  # (G, n_eval)
+        return outputs
+
     def groups(self, pending, tick):
         """Yield numbers of copies and their outputs, group by group."""
-        for group, n_steps in form_groups(self.masks, self.seeds, pending, self.size, self.recipe):
-            plan = (self.masks[group], [self.seeds[copy] for copy in group], n_steps)
-            outputs = self.network.train(self.x, self.y, self.x_eval, *plan, self.recipe, tick)
-            if self.classes is None:
-                outputs = outputs[:, :, 0]  # (G, n_eval)
-            yield group, outputs
+        for group, plan in self.plans(pending):
+            yield group, self.train(plan, tick)
+
+    def without_plans(self):
+        """Copy what :meth:`train` needs beside plans."""
+        trainer = copy.copy(self)
+        trainer.masks = trainer.seeds = None
+        return trainer
 
 
 def _as_batch(X, name, network):

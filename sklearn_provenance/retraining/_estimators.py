@@ -16,6 +16,7 @@ from torch import nn
 from .._utils.arguments import check_labels, check_numbers
 from .._utils.hashing import fingerprint
 from .._utils.restored import restored_generators
+from .._utils.row_arrays import FileArray, named_file
 
 
 class EstimatorCopies:
@@ -46,22 +47,22 @@ class EstimatorCopies:
         """Return what tells the copies from those of another model."""
         return {"estimator": fingerprint(self.model)}
 
+    def plans(self, pending):
+        """Yield the number of each copy, and what :meth:`train` takes."""
+        seeds = self.seeds or [None] * len(self.masks)
+        for number in pending:
+            yield np.array([number]), (self.masks[number], seeds[number], number)
+
+    def train(self, plan, tick=None):
+        """Fit a copy, and return its outputs (1, n_eval, ...)."""
+        rows = self.model, self.X, self.targets, self.X_eval
+        return _fit_clone(*rows, *plan, self.read)[None]
+
     def groups(self, pending, tick):
         """Yield numbers of copies and their outputs, one copy after the other."""
-        seeds = self.seeds or [None] * len(self.masks)
-        tasks = (
-            joblib.delayed(_fit_clone)(
-                self.model,
-                self.X,
-                self.targets,
-                self.X_eval,
-                self.masks[number],
-                seeds[number],
-                self.read,
-                number,
-            )
-            for number in pending
-        )
+        rows = self.model, self.X, self.targets, self.X_eval
+        plans = self.plans(pending)
+        tasks = (joblib.delayed(_fit_clone)(*rows, *plan, self.read) for _, plan in plans)
         results = joblib.Parallel(self.n_jobs, return_as="generator")(tasks)
         try:
             for number, outputs in zip(pending, results, strict=True):
@@ -71,6 +72,13 @@ class EstimatorCopies:
             with warnings.catch_warnings():  # that a caller stopped early is no news to it
                 warnings.simplefilter("ignore", UserWarning)
                 results.close()
+
+    def without_plans(self):
+        """Copy what :meth:`train` needs beside plans; files are named instead of sent."""
+        trainer = copy.copy(self)
+        trainer.masks = trainer.seeds = None
+        trainer.X, trainer.X_eval = (named_file(rows) or rows for rows in (self.X, self.X_eval))
+        return trainer
 
 
 class ClassifierCopies(EstimatorCopies):
@@ -196,8 +204,9 @@ def fitted_clone(model, X, y, seed=None):
         return model.fit(X, y)
 
 
-def _fit_clone(model, X, y, X_eval, mask, seed, read, number):
+def _fit_clone(model, X, y, X_eval, mask, seed, number, read):
     """Return what a clone that is fitted to the rows of a mask says of the evaluation rows."""
+    X, X_eval = (rows.open() if isinstance(rows, FileArray) else rows for rows in (X, X_eval))
     X_eval = copy.deepcopy(X_eval)  # a model may write to its input
     rows = np.flatnonzero(mask)
     generators = nullcontext()

@@ -13,10 +13,12 @@ from sklearn.utils.validation import _num_samples
 from tqdm.auto import tqdm
 
 from .._utils import types
+from .._utils.cluster import check_client, opened
 from .._utils.files import Rows
 from .._utils.hashing import fingerprint
 from .._utils.labels import label_columns
 from .._utils.types import Device, Targets
+from ._by_workers import groups_by_workers
 from ._constraints import RETRAIN
 from ._copies import NetworkCopies
 from ._estimators import estimator_copies, is_estimator
@@ -43,6 +45,7 @@ def retrain(
     device: Device = "auto",
     n_jobs: int | None = None,
     store: types.Path | None = None,
+    client: Any = None,
     verbose: bool = False,
 ) -> Retrained:
     """Train copies of a model on different rows and evaluate each.
@@ -105,7 +108,12 @@ def retrain(
     store : path-like, default=None
         Folder in which outputs are kept as groups finish. The same call with the same folder
         trains only what is missing, and waits while another process does so. ``group_size``,
-        ``device`` and ``n_jobs`` may change between.
+        ``device``, ``n_jobs`` and ``client`` may change between.
+    client : dask.distributed.Client or str, default=None
+        Client of a Dask cluster, or address of its scheduler, whose workers train a group of copies
+        each; ``n_jobs`` is not used. None is the client of joblib's ``parallel_config("dask")``
+        where that is in use. Groups are as without a client: "auto" may stack all copies of a small
+        network into one group, so that a smaller ``group_size`` is needed to share the work.
     verbose : bool, default=False
         Whether to show progress and the time left.
 
@@ -160,6 +168,7 @@ def retrain(
         device=device,
         n_jobs=n_jobs,
         store=store,
+        client=client,
         verbose=verbose,
     ).result()
 
@@ -235,9 +244,11 @@ class _Run:
         seeds=None,
         evaluate="logits",
         store=None,
+        client=None,
         verbose=False,
         **options,
     ):
+        self.client = check_client(client)
         given = {"model": model, "X": X, "y": y, "X_eval": X_eval, "seeds": seeds} | options
         given |= {"evaluate": evaluate, "store": store, "verbose": verbose}
         validate_parameter_constraints(RETRAIN, given, "retrain")
@@ -357,7 +368,7 @@ class _Run:
             disable=not self.verbose,
         ) as bar:
             start = time.perf_counter()
-            for copies, logits in self.trainer.groups(pending, bar.update):
+            for copies, logits in self._groups(pending, bar.update):
                 values = logits
                 if self.evaluate != "logits":
                     values = np.stack(list(map(self._evaluated, copies, logits)))
@@ -368,6 +379,17 @@ class _Run:
                     self.store.add(copies, values, seconds=total)
                 yield copies, values, seconds
                 start = time.perf_counter()
+
+    def _groups(self, pending, tick):
+        """Yield copies and their outputs, trained here or by workers, group by group."""
+        with opened(self.client) as client:
+            if client is None:
+                yield from self.trainer.groups(pending, tick)
+                return
+            kept = ""
+            if self.store is not None:
+                kept = f", and copies that are done are in {str(self.store.data.parent)!r}"
+            yield from groups_by_workers(client, self.trainer, pending, tick, kept)
 
 
 def _warn_of_diverged(copies, outputs, stacklevel):

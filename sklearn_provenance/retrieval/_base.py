@@ -9,6 +9,8 @@ from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import NotFittedError
 
+from .._utils.cluster import current_client
+from ._by_workers import norm_by_workers
 from ._rows import best_of, check_queries, check_vectors, chunk_size, largest_norm, unit_length
 
 
@@ -47,7 +49,11 @@ class RowIndex(BaseEstimator):
         """
         self._validate_params()
         rows = check_vectors(rows)
-        largest = largest_norm(rows, self._chunk_rows(rows), self.verbose)
+        client = current_client()
+        if client is None:
+            largest = largest_norm(rows, self._chunk_rows(rows), self.verbose)
+        else:
+            largest = norm_by_workers(client, rows, self.verbose)
         self._build(rows, largest)
         self.rows_ = rows
         self.largest_norm_ = largest
@@ -89,7 +95,10 @@ class RowIndex(BaseEstimator):
             raise ValueError(
                 f"k must be an integer from 1 to the number of rows, {n_rows}; got {k!r}"
             )
-        k = int(k)
+        return self._find(queries, int(k))
+
+    def _find(self, queries, k):
+        """Find k rows for each of the queries, which are checked."""
         candidates = self._candidates(unit_length(queries), k)
         return best_of(self.rows_, queries, candidates, k)
 

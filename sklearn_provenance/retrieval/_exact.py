@@ -7,7 +7,9 @@ import torch
 from sklearn.utils._param_validation import StrOptions
 
 from .._utils.arguments import whole
+from .._utils.cluster import current_client
 from ._base import RowIndex, with_spare
+from ._by_workers import search_by_workers
 from ._rows import chunk_size, read_chunks
 
 # Bytes that a block of queries may take.
@@ -30,6 +32,9 @@ class ExactIndex(RowIndex):
     double precision. Equal rows tie exactly, and the lowest row numbers come first. There is one
     exception: if more than about k / 2 (at least 32) other rows equal the k-th up to the rounding
     of double precision, the lowest numbers are taken and the last digits are not compared.
+
+    With a Dask client, each worker searches pieces of the rows; see :ref:`workers`. The answer is
+    the same, but for that exception: each piece compares the last digits of its own rows.
 
     Parameters
     ----------
@@ -83,6 +88,12 @@ class ExactIndex(RowIndex):
         if self.chunk_rows == "auto":
             return chunk_size(rows)
         return int(self.chunk_rows)
+
+    def _find(self, queries, k):
+        client = current_client()
+        if client is None:
+            return super()._find(queries, k)
+        return search_by_workers(client, self, queries, k)
 
     def _candidates(self, directions, k):
         """Find all rows that may be among the k best, whatever rounding did."""

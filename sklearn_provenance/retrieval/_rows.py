@@ -92,8 +92,11 @@ def copy_vectors(rows, numbers):
     return np.ascontiguousarray(rows[numbers])
 
 
-def largest_norm(rows, size, verbose=False):
-    """Return the length of the longest row, at least SMALLEST_NORM; refuse non-finite rows."""
+def largest_norm(rows, size, verbose=False, first=0):
+    """Return the length of the longest row, at least SMALLEST_NORM; refuse non-finite rows.
+
+    ``first`` is the number of the first of the rows, in errors.
+    """
     largest = SMALLEST_NORM[rows.itemsize]
     for start, chunk in read_chunks(rows, size, verbose):
         norms = torch.linalg.vector_norm(chunk, dim=1)
@@ -106,7 +109,7 @@ def largest_norm(rows, size, verbose=False):
             if not torch.isfinite(chunk[row]).all():
                 problem = "NaN or infinity"
             raise ValueError(
-                f"rows must be finite. Row {start + row} holds {problem}; leave it out, or "
+                f"rows must be finite. Row {first + start + row} holds {problem}; leave it out, or "
                 "correct it"
             )
         largest = max(largest, float(norms.amax()))

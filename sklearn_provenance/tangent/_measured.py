@@ -6,9 +6,10 @@ import numpy as np
 import torch
 from tqdm.auto import tqdm
 
+from .._utils.cluster import current_client
 from ._batches import take_batch
+from ._by_workers import batches_by_workers, measure_batch
 from ._network_layers import batch_size_for
-from ._outputs import check_finite
 from ._routes import restarted
 from ._store import FeatureStore
 
@@ -68,27 +69,57 @@ class FeaturesPass:
         -------
         features : ndarray of shape (n_batch, n_targets, n_components)
             Tangent features.
-        labels : list of torch.Tensor of shape (n_batch,)
-            What the rows are measured at, for each of the targets.
+        labels : torch.Tensor of shape (n_targets, n_batch)
+            What the rows are measured at, on the CPU.
         logits : torch.Tensor of shape (n_batch, n_classes) or None
-            Their logits.
+            Their logits, on the CPU.
         """
-        batch = self.model.linearise(take_batch(self.x, rows), rows.start)
-        given = [None if y is None else y[rows] for y in self.targets]
-        labels, logits = zip(*(batch.labelled(y, self.decide) for y in given), strict=True)
-        factors = batch.factors_at(list(labels))
-        features = self.transformer._features(factors, len(labels[0]), len(labels))
-        check_finite(features, "features", rows.start)
-        return features.cpu().numpy(), labels, logits[0]
+        x = take_batch(self.x, rows)
+        return measure_batch(self.transformer, self.decide, x, *self.measured_at(rows))
+
+    def measured_at(self, rows):
+        """Return the number of the first row of a slice, and what its rows are measured at."""
+        return rows.start, [None if y is None else y[rows] for y in self.targets]
+
+    def batches(self, start=0, kept=""):
+        """Measure the rows from a row on, here or by workers of a Dask cluster.
+
+        Parameters
+        ----------
+        start : int, default=0
+            The row.
+        kept : str, default=""
+            What an error says of rows that are done when the workers are lost.
+
+        Yields
+        ------
+        rows : slice
+            Some of the rows.
+        features, labels, logits
+            As of :meth:`batch`.
+        """
+        n = self.shape[0]
+        slices = [slice(i, min(i + self.step, n)) for i in range(start, n, self.step)]
+        client = current_client()
+        if client is not None:
+            yield from batches_by_workers(client, self, slices, kept)
+            return
+        for rows in slices:
+            yield rows, *self.batch(rows)
 
     def stored(self, folder, key):
         """Return features at the one target as a memory map of a file, which the pass fills."""
         progress = None
         if self.transformer.verbose:
             progress = "tangent features"
+        kept = f", and rows that are done are in {str(folder)!r}"
+        following = None  # batches from the first that is missing
 
         def compute(rows):
-            features, *_ = self.batch(rows)
+            nonlocal following
+            if following is None:
+                following = self.batches(rows.start, kept)
+            _, features, *_ = next(following)
             return features[:, 0]
 
         store = FeatureStore(folder)
@@ -104,15 +135,15 @@ class FeaturesPass:
         def compute():
             labels.clear()
             logits.clear()
-            starts = range(0, self.shape[0], self.step)
-            for i in tqdm(starts, desc="tangent features", disable=not self.transformer.verbose):
-                values, at, of_batch = self.batch(slice(i, i + self.step))
+            n_batches = -(-self.shape[0] // self.step)
+            progress = {"desc": "tangent features", "disable": not self.transformer.verbose}
+            for rows, values, at, of_batch in tqdm(self.batches(), total=n_batches, **progress):
                 for place, of_target in enumerate(features):
-                    of_target[i : i + self.step] = values[:, place]
+                    of_target[rows] = values[:, place]
                 if not features_only:
-                    labels.append(torch.stack(at).cpu())
+                    labels.append(at)
                 if not features_only and of_batch is not None:
-                    logits.append(of_batch.cpu())
+                    logits.append(of_batch)
 
         compute()
         if features_only:

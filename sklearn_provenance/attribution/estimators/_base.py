@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d
 from tqdm.auto import tqdm
 
 from ..._utils.arguments import check_k, labels_and_k, real, store_arguments, whole
+from ..._utils.cluster import check_use, using
 from ..._utils.kept import MEMORY_LIMIT
 from ..._utils.modules import state_sums
 from ..._utils.rows import as_given, check_rows, copied, n_rows
@@ -200,6 +201,7 @@ class BaseAttributor(SeveralModelsMixin, FitMixin, PredictMixin, BaseEstimator):
         *,
         show: Rows | None = None,
         show_queries: Rows | None = None,
+        client: Any = None,
     ) -> Explanation:
         """Name the training rows behind predictions.
 
@@ -219,6 +221,9 @@ class BaseAttributor(SeveralModelsMixin, FitMixin, PredictMixin, BaseEstimator):
         show_queries : array-like of shape (n_queries, ...), default=None
             What it shows in place of the queries where ``show`` is given; None shows none, or
             ``show`` where training rows are explained.
+        client : dask.distributed.Client or str, default=None
+            Client of a Dask cluster, or address of its scheduler, whose workers share the exact
+            scan of InfoGain's ``index="exact"``; see :ref:`workers`.
 
         Returns
         -------
@@ -232,11 +237,13 @@ class BaseAttributor(SeveralModelsMixin, FitMixin, PredictMixin, BaseEstimator):
         ------
         ValueError
             If k is larger than the number of training rows, y holds a label that the model does
-            not know, or y is given without X.
+            not know, y is given without X, or a client is given and cannot be used.
         MemoryError
             If what the method must keep of the rows is larger than ``memory_limit``.
         """
         self._check_fitted()
+        where = 'InfoGain searches rows by index="exact", or re-ranks a pool of explicit features'
+        check_use(client, self._rule.picks_by_workers, where)
         y, k = labels_and_k(y, k, len(self.training_.y))
         if X is not None:
             X = check_rows(self, X)
@@ -244,7 +251,8 @@ class BaseAttributor(SeveralModelsMixin, FitMixin, PredictMixin, BaseEstimator):
             raise ValueError(
                 "y was given without X: the training rows are explained at their own labels"
             )
-        picks = self._answer(X, y, k)
+        with using(client):
+            picks = self._answer(X, y, k)
         advice = '. candidates="all" allows every training row' if self._same_class else ""
         warn_of_padding(picks.indices, "candidates", advice)
         return shown_instead(self._explanation(X, picks), X, show, show_queries)

@@ -2,7 +2,7 @@
 
 import copy
 from functools import partial
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from sklearn.base import _fit_context
@@ -12,6 +12,7 @@ from sklearn.utils.validation import column_or_1d
 from torch import nn
 
 from ..._utils.arguments import check_readable
+from ..._utils.cluster import using
 from ..._utils.feature_names import column_names
 from ..._utils.fitted import column_of_targets, predicts_numbers, resolve
 from ..._utils.kept import Kept
@@ -41,6 +42,8 @@ class FitMixin(StoredMixin):
         y: Targets,
         sample_id: Targets | None = None,
         store: Path | AttributionStore | None = None,
+        *,
+        client: Any = None,
     ) -> Self:
         """Take the rows to attribute to, and fit the estimator if it is not fitted.
 
@@ -59,6 +62,10 @@ class FitMixin(StoredMixin):
             rows nor features have to fit in memory. A fit that was killed is taken up where it
             was, and one that was complete is not done again. It is for InfoGain, InfoLoss, RelatIF
             and RepSim.
+        client : dask.distributed.Client or str, default=None
+            Client of a Dask cluster, or address of its scheduler, whose workers measure the rows
+            piece by piece, and write them into the store; see :ref:`workers`. It is for explicit
+            features, as ``store`` is.
 
         Returns
         -------
@@ -83,7 +90,18 @@ class FitMixin(StoredMixin):
         before = set(vars(fresh))
         if store is not None:
             fresh._open_store(store)
-        fresh._fit(X, y, sample_id)
+        if client is not None and not self._stores:
+            raise ValueError(
+                "client is for attributors that compare explicit features of rows; "
+                f"{type(self).__name__} does not"
+            )
+        with using(client):
+            fresh._fit(X, y, sample_id)
+        if client is not None and store is None and getattr(fresh, "features_", None) is None:
+            raise ValueError(
+                "client needs explicit features of rows to share: pass "
+                "features=TangentFeatures(...), or a store"
+            )
         fresh._learned = {"_learned", *vars(fresh)} - before
         self.__dict__ = fresh.__dict__
         return self

@@ -11,6 +11,7 @@ from sklearn.utils._param_validation import HasMethods, StrOptions
 from sklearn.utils.validation import column_or_1d
 
 from ..._utils.arguments import check_flag, check_readable, real, store_arguments
+from ..._utils.cluster import check_use, current_client, using
 from ..._utils.kept import MEMORY_LIMIT, check_fits
 from ..._utils.labels import equal_shares, positions
 from ..._utils.rows import as_given, check_rows, n_rows
@@ -22,6 +23,7 @@ from ...tangent._outputs import MEASUREMENTS
 from ...tangent._points import ExplicitPoints
 from ..features import make_features
 from ..models import adapt, measured_model
+from ..rules._by_workers import fewer_rows_by_workers
 from ._base import PARAMETERS, BaseAttributor
 
 # noise_variance="scale" in units of the mean kernel diagonal. With this value, predictions suffered
@@ -169,6 +171,8 @@ class GaussianAttributor(BaseAttributor):
         y: Targets | None = None,
         balanced: bool = False,
         normalize: bool = True,
+        *,
+        client: Any = None,
     ) -> NDArray[np.int64]:
         """Pick one subset of the training rows for all queries together.
 
@@ -191,6 +195,9 @@ class GaussianAttributor(BaseAttributor):
         normalize : bool, default=True
             Whether queries count the same whatever the norm of their features, which comes closer
             to the joint information.
+        client : dask.distributed.Client or str, default=None
+            Client of a Dask cluster, or address of its scheduler, whose workers hold the features
+            of the rows among them; see :ref:`workers`. It is for InfoGain from explicit features.
 
         Returns
         -------
@@ -201,7 +208,7 @@ class GaussianAttributor(BaseAttributor):
         ------
         ValueError
             If k is larger than the number of candidates: the rows of the queries' classes with
-            ``candidates="same_class"``, else all.
+            ``candidates="same_class"``, else all. If a client is given and cannot be used.
         MemoryError
             If the kernel of the rows is larger than ``memory_limit``.
 
@@ -210,6 +217,8 @@ class GaussianAttributor(BaseAttributor):
         [IT] Bayesian information-theoretic training data attribution, Eqs. 89-95.
         """
         self._check_fitted()
+        can_share = self._rule.selects_by_workers and self.features_ is not None
+        check_use(client, can_share, "InfoGain selects from explicit features of the rows")
         check_flag(balanced, "balanced")
         check_flag(normalize, "normalize")
         k = self._check_k(k)
@@ -222,9 +231,17 @@ class GaussianAttributor(BaseAttributor):
             options["labels"] = torch.as_tensor(labels)
             options["quotas"] = torch.as_tensor(equal_shares(counts, k))
         rule = self._rule.fit(*self._rows.at(None))
-        return rule.select(queries, k, **options).cpu().numpy()
+        with using(client):
+            return rule.select(queries, k, **options).cpu().numpy()
 
-    def score(self, X: Rows, y: Targets, sample_weight: Targets | None = None) -> float:
+    def score(
+        self,
+        X: Rows,
+        y: Targets,
+        sample_weight: Targets | None = None,
+        *,
+        client: Any = None,
+    ) -> float:
         """Compute the log predictive density of held-out labels, to choose ``noise_variance``.
 
         The density is that of the Gaussian process with the tangent kernel, for one-hot targets
@@ -242,6 +259,9 @@ class GaussianAttributor(BaseAttributor):
             Their labels.
         sample_weight : array-like of shape (n,), default=None
             Weights of the held-out rows in the mean.
+        client : dask.distributed.Client or str, default=None
+            Client of a Dask cluster, or address of its scheduler, whose workers read pieces of
+            explicit features; see :ref:`workers`.
 
         Returns
         -------
@@ -252,13 +272,20 @@ class GaussianAttributor(BaseAttributor):
         ------
         ValueError
             If y holds a label that the model does not know, the training rows have one class, or
-            ``sample_weight`` is negative or all zero.
+            ``sample_weight`` is negative or all zero, or a client is given and cannot be used.
 
         References
         ----------
         Rasmussen and Williams (2006). Gaussian processes for machine learning, Eq. 2.25.
         """
         self._check_fitted()
+        explicit = self.features_ is not None and not self._members
+        check_use(client, explicit, "score is computed from explicit features of the rows")
+        with using(client):
+            return self._score(X, y, sample_weight)
+
+    def _score(self, X, y, sample_weight):
+        """Compute the log predictive density; see :meth:`score`."""
         X = check_rows(self, X)
         y = as_given(y, "y")
         check_readable(sample_weight, "sample_weight")
@@ -335,6 +362,15 @@ _COPIES = 5
 def density_of(points, targets, queries, query_targets, memory_limit):
     """Make the density of held-out targets for any σ², and the mean kernel diagonal."""
     n_train = len(points)
+    client = current_client()
+    if client is not None and isinstance(points, ExplicitPoints):
+
+        def reduce(targets, scale):
+            return fewer_rows_by_workers(client, points, targets, scale)
+
+        matrix = queries.matrix().cpu()
+        system = density_system_blocks(points, targets, matrix, query_targets, reduce)
+        return system, points.norms().mean()
     # With fewer features than rows, the features themselves cost less than the kernel.
     if points.n_components < min(n_train, points.most_components):
         is_large = 8 * _COPIES * n_train * points.n_components > memory_limit

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.utils import check_consistent_length
 
+from ..._utils.cluster import using
 from ..._utils.hashing import fingerprint
 from ..._utils.rows import as_given, check_rows, take_rows
 from ..._utils.training import TrainingData
@@ -147,7 +148,14 @@ class StoredMixin:
         attributor._learn_from(store, content)
         return attributor
 
-    def append_rows(self, X: Rows, y: Targets, sample_id: Targets | None = None) -> Self:
+    def append_rows(
+        self,
+        X: Rows,
+        y: Targets,
+        sample_id: Targets | None = None,
+        *,
+        client: Any = None,
+    ) -> Self:
         """Add training rows to the store of the attributor.
 
         Parameters
@@ -159,6 +167,8 @@ class StoredMixin:
         sample_id : array-like of shape (n,), default=None
             Identifiers of the rows, which the store does not have yet. With identifiers the call
             may be repeated: rows that are there already are not added again. None goes on counting.
+        client : dask.distributed.Client or str, default=None
+            Client of a Dask cluster, or address of its scheduler, as of ``fit``.
 
         Returns
         -------
@@ -177,7 +187,8 @@ class StoredMixin:
             sample_id = as_ids(sample_id, len(y))
         check_consistent_length(*(part for part in (y, sample_id) if part is not None))
         rows = NewRows(X, y, sample_id, self._measure(y))
-        content = self._store.append(rows, self._identity(), self._progress())
+        with using(client):
+            content = self._store.append(rows, self._identity(), self._progress())
         return self._again(content)
 
     def drop_rows(self, sample_id: ArrayLike, *, ignore_missing: bool = False) -> Self:
@@ -311,25 +322,8 @@ class StoredMixin:
         return found
 
     def _measure(self, y):
-        """Return a function that measures slices of rows with labels y."""
-        labels = self._measured_at(y)
-        features = self._features
-
-        def measure(X, rows):
-            inputs = features.inputs(take_rows(X, rows))
-            points = features.training_points(inputs, labels[rows])
-            if not isinstance(points, ExplicitPoints):
-                raise ValueError(
-                    "features must be explicit to be stored: a TangentFeatures, or a transformer "
-                    "or callable that gives rows of numbers"
-                )
-            values = np.asarray(points.array)
-            logits = None
-            if self._stores_logits:
-                logits = points.logits.numpy()
-            return values, logits
-
-        return measure
+        """Return what measures slices of rows with labels y."""
+        return _Measure(self._features, self._measured_at(y), self._stores_logits)
 
     def _own_features(self):
         """Return whether ``features`` is something that a store cannot hold."""
@@ -360,3 +354,43 @@ class StoredMixin:
             f'features="exact" would store {n_weights} numbers a row; pass '
             "features=TangentFeatures(...)"
         )
+
+
+class _Measure:
+    """Measures rows for a store; see :class:`NewRows`.
+
+    Parameters
+    ----------
+    features : Features
+        Make the points of rows.
+    labels : ndarray of shape (n_rows,)
+        Positions of the rows' classes, or their targets.
+    with_logits : bool
+        Whether the store has logits.
+    """
+
+    def __init__(self, features, labels, with_logits):
+        self.features = features
+        self.labels = labels
+        self.with_logits = with_logits
+
+    def __call__(self, X, rows):
+        return self.measured(take_rows(X, rows), self.labels[rows])
+
+    def measured(self, X, labels):
+        """Measure rows at labels: features (n, n_components), and logits or None."""
+        features = self.features
+        points = features.training_points(features.inputs(X), labels)
+        if not isinstance(points, ExplicitPoints):
+            raise ValueError(
+                "features must be explicit to be stored: a TangentFeatures, or a transformer "
+                "or callable that gives rows of numbers"
+            )
+        logits = None
+        if self.with_logits:
+            logits = points.logits.numpy()
+        return np.asarray(points.array), logits
+
+    def without_labels(self):
+        """Copy what :meth:`measured` needs."""
+        return _Measure(self.features, None, self.with_logits)

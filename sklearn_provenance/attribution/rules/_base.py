@@ -37,6 +37,8 @@ class Rule(ABC):
         features have parts in it.
     has_pair_parts : bool
         Whether features have parts in a score that is no such inner product.
+    picks_by_workers, selects_by_workers : bool
+        Whether workers of a Dask cluster share the work of :meth:`pick`, or of ``select``.
     """
 
     name = ""
@@ -45,6 +47,8 @@ class Rule(ABC):
     counts_ties = True
     is_inner_product = False
     has_pair_parts = False
+    picks_by_workers = False
+    selects_by_workers = False
 
     def check(self, n_rows, n_components, most_components):  # noqa: B027
         """Refuse rows that cannot be fitted within the budget."""

@@ -7,7 +7,7 @@ import torch
 from ...information import linear_response_by_search, select_in_pools
 from ...information._ranking import largest
 from ...information._systems import KernelSystem
-from ...retrieval import make_index
+from ...retrieval import ExactIndex, make_index
 from ._gain import GainRule
 
 
@@ -51,6 +51,11 @@ class SearchedGainRule(GainRule):
     def __init__(self, noise_variance, memory_limit, solver, index, pool_size):
         super().__init__(noise_variance, memory_limit, solver)
         self.index, self.pool_size = index, pool_size
+
+    @property
+    def picks_by_workers(self):
+        """Whether workers share the search."""
+        return self.index in (None, "exact") or isinstance(self.index, ExactIndex)
 
     @cached_property
     def built(self):

@@ -66,7 +66,8 @@ class NewRows:
     sample_id : ndarray of shape (n_rows,) or None
         Their identifiers; None where the store goes on counting.
     measure : callable
-        ``measure(X, rows)`` gives features (n, n_components), and logits or None, of a slice.
+        ``measure(X, rows)`` gives features (n, n_components), and logits or None, of a slice;
+        ``measure.measured(X, labels)`` of rows at some of ``measure.labels``.
     """
 
     X: Any
@@ -76,6 +77,10 @@ class NewRows:
 
     def __len__(self):
         return len(self.y)
+
+    def of(self, rows):
+        """Take labels, identifiers, and what rows are measured at, of a slice of the rows."""
+        return self.y[rows], self.sample_id[rows], self.measure.labels[rows]
 
     def digests(self, rows):
         """Compute digests of a slice of the rows."""

@@ -3,8 +3,12 @@
 import numpy as np
 from tqdm.auto import tqdm
 
+from ..._utils.cluster import Cluster, current_client
 from ..._utils.encoding import decode, encode
 from ..._utils.files import checksum
+from ..._utils.hashing import row_digests
+from ..._utils.row_arrays import named_file
+from ..._utils.rows import take_rows
 from ..._utils.shards import ShardedTable, ShardRows
 from ._content import StoreContent, check_identity
 
@@ -140,23 +144,58 @@ class StoreFolder:
         start = 0
         with tqdm(total=len(rows), desc=progress, disable=progress is None) as bar:
             while start < len(rows):
-                size = self._size(encoding, before, start, rows)
-                part = slice(start, min(start + size, len(rows)))
-                digests = rows.digests(part)
-                name = _name_of(digests, rows.y[part], rows.sample_id[part])
-                number = len(shards) - len(before)
-                if number < len(done) and done[number]["rows"] == name:
-                    shards.append(done[number])
-                    encoding = done[number]["encoding"]
-                else:
-                    done = []  # what follows is of other rows
-                    columns, encoding = _columns(rows, part, digests, dtype)
-                    entry = table.write_shard(columns)
-                    shards.append(entry | {"rows": name, "encoding": encoding})
-                    table.note(key, shards[len(before) :])
-                start = part.stop
-                bar.update(start - part.start)
+                parts = self._parts(encoding, before, start, rows)
+                for part, entry in self._entries(rows, parts, done, dtype):
+                    shards.append(entry)
+                    encoding = entry["encoding"]
+                    if not done:
+                        table.note(key, shards[len(before) :])
+                    start = part.stop
+                    bar.update(part.stop - part.start)
         return self._joined(shards, len(before)), encoding
+
+    def _parts(self, encoding, before, start, rows):
+        """List the slices of the next shards: one where it decides about the size of others."""
+        size = self._size(encoding, before, start, rows)
+        starts = range(start, len(rows), size)
+        parts = [slice(low, min(low + size, len(rows))) for low in starts]
+        if start == 0:
+            return parts[:1]
+        return parts
+
+    def _entries(self, rows, parts, done, dtype):
+        """Yield slices and entries of shards: those that are done, and are taken from the list,
+        and then those that are written now, here or by workers."""
+        parts = list(parts)
+        while done and parts:
+            part = parts[0]
+            if done[0]["rows"] != _name_of(rows.digests(part), rows.y[part], rows.sample_id[part]):
+                done.clear()  # what follows is of other rows
+                break
+            yield parts.pop(0), done.pop(0)
+        client = current_client()
+        if client is None:
+            for part in parts:
+                X = take_rows(rows.X, part)
+                yield part, _write_shard(self.table, rows.measure, None, dtype, X, *rows.of(part))
+            return
+        kept = f", and shards that are done are in {str(self.table.folder)!r}"
+        cluster = Cluster(client, "the pass over the rows", kept)
+        file = named_file(rows.X)
+        shared = cluster.shared(self.table, rows.measure.without_labels(), file, dtype)
+        pieces = (
+            (part if file is not None else take_rows(rows.X, part), *rows.of(part))
+            for part in parts
+        )
+        entries = cluster.in_order(_write_shard, shared, pieces)
+        for part, entry in zip(parts, entries, strict=True):
+            for name in entry["files"]:
+                if not self.table.path(name, entry).exists():
+                    raise ValueError(
+                        f"the folder of the store, {str(self.table.folder)!r}, must be the same "
+                        "for workers as for the client; a worker has written into another"
+                    )
+            yield part, entry
 
     def _size(self, encoding, before, start, rows):
         """Count the rows of the next shard."""
@@ -228,9 +267,12 @@ class StoreFolder:
             )
 
 
-def _columns(rows, part, digests, dtype):
-    """Measure a slice of rows; return the columns of its shard, and how features are stored."""
-    values, logits = rows.measure(rows.X, part)
+def _write_shard(table, measure, file, dtype, X, y, ids, labels):
+    """Measure rows, write their shard and return its entry; with a file, X is a slice of it."""
+    if file is not None:
+        X = take_rows(file.open(), X)
+    digests = row_digests(X)
+    values, logits = measure.measured(X, labels)
     if dtype == "auto":
         dtype = "float64" if values.dtype.itemsize > 4 else "float32"
     stored, exponents = encode(values, dtype)
@@ -238,15 +280,17 @@ def _columns(rows, part, digests, dtype):
         "features": stored,
         "norms": squared_norms(decode(stored, dtype, exponents)),
         "digests": digests,
-        "y": rows.y[part],
-        "ids": rows.sample_id[part],
+        "y": y,
+        "ids": ids,
     }
     if exponents is not None:
         columns["exponents"] = exponents
     if logits is not None:
         columns["logits"] = logits
     width = int(values.shape[1])
-    return columns, {"encoding": dtype, "width": width, "logits": logits is not None}
+    encoding = {"encoding": dtype, "width": width, "logits": logits is not None}
+    entry = table.write_shard(columns)
+    return entry | {"rows": _name_of(digests, y, ids), "encoding": encoding}
 
 
 def squared_norms(values):

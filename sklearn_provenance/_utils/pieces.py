@@ -1,0 +1,71 @@
+"""Rows in pieces for workers, which read them from a file or are sent them."""
+
+import numpy as np
+import torch
+
+from .row_arrays import TakenRows, named_file, on_disk
+
+# Bytes of a piece of rows that workers read, and of one that has to travel.
+_READ_BYTES = 2**25
+_SENT_BYTES = 2**22
+
+
+class RowPieces:
+    """Rows of numbers in pieces, which depend on the rows alone.
+
+    Parameters
+    ----------
+    rows : ndarray, torch.Tensor or RowArray of shape (n_rows, n_columns)
+        Rows.
+
+    Attributes
+    ----------
+    file : RowArray or None
+        Where workers read rows; None where pieces hold them.
+    starts : range
+        The first row of each piece.
+    """
+
+    def __init__(self, rows):
+        self._numbers = None
+        source = rows
+        if isinstance(rows, TakenRows):
+            source = rows.source
+            self._numbers = rows.numbers
+        self.file = named_file(on_disk(source))
+        self._rows = rows
+        size = _SENT_BYTES if self.file is None else _READ_BYTES
+        self._step = max(1, size // max(1, rows.itemsize * rows.shape[1]))
+        self.starts = range(0, len(rows), self._step)
+
+    def __len__(self):
+        return len(self.starts)
+
+    def __iter__(self):
+        """Yield the first row of each piece, and what :func:`read_piece` takes."""
+        for start in self.starts:
+            yield start, self.piece(start)
+
+    def rows(self, start):
+        """Return the slice of the rows of a piece."""
+        return slice(start, min(start + self._step, len(self._rows)))
+
+    def piece(self, start):
+        """Return what :func:`read_piece` takes."""
+        rows = self.rows(start)
+        if self.file is None:
+            block = self._rows[rows]
+            if isinstance(block, torch.Tensor):
+                block = block.cpu().numpy()
+            return "sent", np.ascontiguousarray(block)
+        if self._numbers is not None:
+            rows = self._numbers[rows]
+        return "read", rows
+
+
+def read_piece(file, piece):
+    """Return the rows (n, n_columns) of a piece."""
+    how, what = piece
+    if how == "sent":
+        return what
+    return file[what]

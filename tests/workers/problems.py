@@ -1,0 +1,197 @@
+"""The five kinds of work that workers share, on a few rows."""
+
+import os
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from sklearn_provenance import InfoGainAttributor, TangentFeatures
+from sklearn_provenance._utils import pieces
+from sklearn_provenance._utils.row_arrays import RowArray
+from sklearn_provenance.attribution import AttributionStore
+from sklearn_provenance.retraining import Recipe, retrain
+
+N = 96
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(N, 5))
+X[80:] = X[:16]  # copies, in other pieces than their originals
+Y = (X[:, 0] + X[:, 1] > 0).astype(int)
+QUERIES = RNG.normal(size=(7, 5))
+TRUTH = (QUERIES[:, 0] > 0).astype(int)
+PHI = RNG.normal(size=(N, 8))
+PHI[80:] = PHI[:16]
+MASKS = RNG.random((6, N)) < 0.7
+
+
+class Signal:
+    """Stops the first who asks while a file is there: to be killed, or just to be slow.
+
+    The process that made it is not stopped, unless :meth:`stop_threads` was called.
+    """
+
+    def __init__(self, folder):
+        self.folder = Path(folder)
+        self.owner = os.getpid()
+
+    def stop_threads(self):
+        self.folder.joinpath("threads").touch()
+
+    def set(self, seconds):
+        for name in ("stopped", "stop"):
+            self.folder.joinpath(name).unlink(missing_ok=True)
+        part = self.folder / "stop.part"
+        part.write_text(str(seconds))
+        part.rename(self.folder / "stop")
+
+    def pid(self, timeout=120):
+        """Wait until somebody has stopped, and return its process."""
+        end = time.monotonic() + timeout
+        while time.monotonic() < end:
+            try:
+                return int(self.folder.joinpath("stopped").read_text())
+            except FileNotFoundError:
+                time.sleep(0.02)
+        raise TimeoutError("nobody has stopped")
+
+    def wait(self):
+        if os.getpid() == self.owner and not self.folder.joinpath("threads").exists():
+            return
+        mine = self.folder / f"stop.{os.getpid()}"
+        try:
+            self.folder.joinpath("stop").rename(mine)
+        except FileNotFoundError:
+            return
+        seconds = float(mine.read_text())
+        mine.write_text(str(os.getpid()))
+        mine.rename(self.folder / "stopped")
+        time.sleep(seconds)
+
+
+class StoppingRows(RowArray):
+    """Rows that workers read, and stop at."""
+
+    def __init__(self, array, signal):
+        self.array = array
+        self.signal = signal
+        self.shape = array.shape
+        self.dtype = array.dtype
+
+    def _read(self, start, stop):
+        self.signal.wait()
+        return self.array[start:stop].copy()
+
+    def _gather(self, rows):
+        return self.array[rows]
+
+
+class StoppingLayer(nn.Module):
+    """Hands its input on, and stops in workers."""
+
+    def __init__(self, signal):
+        super().__init__()
+        self.signal = signal
+
+    def forward(self, x):
+        self.signal.wait()
+        return x
+
+
+def network(signal):
+    torch.manual_seed(0)
+    layers = nn.Linear(5, 6), nn.Tanh(), nn.Linear(6, 2)
+    return nn.Sequential(StoppingLayer(signal), *layers).double()
+
+
+class Features:
+    """Features of rows of the training set: those of PHI, which workers read."""
+
+    def __init__(self, signal):
+        self.signal = signal
+
+    def __call__(self, rows):
+        if len(rows) < N:
+            return PHI[: len(rows)] * 1.5 + 0.1
+        return StoppingRows(PHI, self.signal)
+
+
+def fitted(signal, **params):
+    params = {"noise_variance": "0.1*diagonal", "candidates": "all", **params}
+    attributor = InfoGainAttributor(network(signal).eval(), features=Features(signal), **params)
+    return attributor.fit(X, Y)
+
+
+# Each makes what is needed without workers, and returns a function of a client.
+
+
+def feature_attributor(signal):
+    return InfoGainAttributor(
+        network(signal).eval(),
+        measurement="margin",
+        candidates="all",
+        features=TangentFeatures(n_components=16),
+    )
+
+
+def feature_pass(signal):
+    attributor = feature_attributor(signal)
+
+    def work(client):
+        with tempfile.TemporaryDirectory() as folder:
+            store = AttributionStore(folder, shard_rows=10)
+            attributor.fit(X, Y, store=store, client=client)
+            files = [path for path in Path(folder).iterdir() if path.name != ".lock"]
+            return {path.name: path.read_bytes() for path in files}
+
+    return work
+
+
+def exact_scan(signal):
+    attributor = fitted(signal, index="exact", pool_size=20)
+
+    def work(client):
+        attributor._kept = type(attributor._kept)(attributor.memory_limit)  # forget answers
+        explanation = attributor.explain(QUERIES, k=5, client=client)
+        return explanation.indices, explanation.scores
+
+    return work
+
+
+def density(signal):
+    attributor = fitted(signal)
+    return lambda client: attributor.score(QUERIES, TRUTH, client=client)
+
+
+def coreset(signal):
+    attributor = fitted(signal)
+    return lambda client: attributor.select(QUERIES, 12, client=client)
+
+
+def balanced_coreset(signal):
+    attributor = fitted(signal, solver="linear_response")
+    return lambda client: attributor.select(QUERIES, 12, balanced=True, client=client)
+
+
+def retraining(signal):
+    model = network(signal)
+    options = {"recipe": Recipe(max_epochs=2, lr=0.3), "group_size": 2, "seeds": range(6)}
+
+    def work(client):
+        return retrain(model, X, Y, MASKS, X_eval=QUERIES, client=client, **options).outputs
+
+    return work
+
+
+WORKS = {
+    work.__name__: work
+    for work in (feature_pass, exact_scan, density, coreset, balanced_coreset, retraining)
+}
+
+
+def small_pieces(patch):
+    """Cut rows into several pieces."""
+    for name in ("_READ_BYTES", "_SENT_BYTES"):
+        patch.setattr(pieces, name, 20 * PHI.itemsize * PHI.shape[1])

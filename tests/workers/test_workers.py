@@ -1,0 +1,167 @@
+"""Work that workers of a Dask cluster share gives what one machine gives."""
+
+import joblib
+import numpy as np
+import pytest
+
+from sklearn_provenance._utils import cluster
+from sklearn_provenance._utils.row_arrays import named_file, on_disk
+from sklearn_provenance.evaluation import coreset_selection
+from sklearn_provenance.retraining import retrain
+from sklearn_provenance.retrieval import ExactIndex
+from sklearn_provenance.tangent import TangentFeatures
+
+from .problems import MASKS, PHI, QUERIES, TRUTH, WORKS, Signal, X, Y, fitted, network, small_pieces
+
+distributed = pytest.importorskip("distributed")
+# What other packages say of each other.
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
+# Sums over rows come in another order than on one machine.
+TOLERANT = {"density"}
+
+
+@pytest.fixture(autouse=True)
+def cut(monkeypatch):
+    small_pieces(monkeypatch)
+
+
+@pytest.fixture(scope="module")
+def client():
+    """Workers in threads of this process, which start in no time."""
+    settings = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None}
+    local = distributed.LocalCluster(processes=False, **settings)
+    with local, distributed.Client(local) as client:
+        yield client
+
+
+def same(name, expected, found):
+    if name in TOLERANT:
+        np.testing.assert_allclose(found, expected, rtol=1e-12)
+    elif isinstance(expected, dict):
+        assert found == expected
+    else:
+        np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("name", WORKS)
+def test_workers_answer_as_one_machine(name, client, tmp_path, monkeypatch):
+    """Also where a client is not passed, but that of joblib is in use."""
+    work = WORKS[name](Signal(tmp_path))
+    expected = work(None)
+    asked = []
+    submit = cluster.Cluster.submit
+    monkeypatch.setattr(
+        cluster.Cluster, "submit", lambda *a: asked.append(a[1].__name__) or submit(*a)
+    )
+    same(name, expected, work(client))
+    assert len(asked) > 2
+    n_asked = len(asked)
+    with joblib.parallel_config("dask", client=client):
+        same(name, expected, work(None))
+    assert len(asked) == 2 * n_asked
+    same(name, expected, work(None))
+    assert len(asked) == 2 * n_asked
+
+
+@pytest.mark.parametrize("in_file", [True, False])
+@pytest.mark.parametrize("dtype", [np.float64, np.float32, np.float16])
+def test_search(client, tmp_path, in_file, dtype):
+    rows = PHI.astype(dtype)
+    if in_file:
+        np.save(tmp_path / "rows.npy", rows)
+        rows = np.load(tmp_path / "rows.npy", mmap_mode="r")[1:]
+    elif dtype == np.float16:
+        rows = rows.astype(np.float32)
+    expected = ExactIndex().build(rows).search(PHI[:9] * 2.0, 95)
+    with cluster.using(client):
+        index = ExactIndex().build(rows)
+        found = index.search(PHI[:9] * 2.0, 95)
+    np.testing.assert_array_equal(found, expected)
+    assert index.largest_norm_ == ExactIndex().build(rows).largest_norm_
+
+
+def test_rows_that_are_not_finite(client):
+    rows = PHI.copy()
+    rows[70, 3] = np.nan
+    with cluster.using(client), pytest.raises(ValueError, match="Row 70 holds NaN") as caught:
+        ExactIndex().build(rows)
+    assert "worker" in caught.value.__notes__[0]
+
+
+@pytest.mark.parametrize("in_file", [True, False])
+def test_transform(client, tmp_path, in_file):
+    rows = X
+    if in_file:
+        np.save(tmp_path / "rows.npy", X)
+        rows = np.load(tmp_path / "rows.npy", mmap_mode="r")
+    module = network(Signal(tmp_path)).eval()
+    features = TangentFeatures(module, n_components=16, batch_size=10).fit(X)
+    expected = features.transform(rows, Y), features.transform(rows)
+    with joblib.parallel_config("dask", client=client):
+        found = features.transform(rows, Y), features.transform(rows)
+        features.set_params(store=tmp_path / "features")
+        stored = features.transform(rows, Y)
+    np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(stored, expected[0])
+
+
+def test_classes(client, tmp_path):
+    """Rows of a class are some of those in the file."""
+    attributor = fitted(Signal(tmp_path), candidates="same_class", index="exact", pool_size=9)
+    expected = attributor.explain(QUERIES, k=4)
+    fresh = fitted(Signal(tmp_path), candidates="same_class", index="exact", pool_size=9)
+    found = fresh.explain(QUERIES, k=4, client=client)
+    np.testing.assert_array_equal(found.indices, expected.indices)
+    np.testing.assert_array_equal(
+        attributor.select(QUERIES, 9), attributor.select(QUERIES, 9, client=client)
+    )
+
+
+def test_estimators_are_fitted_by_workers(client, tmp_path):
+    from sklearn.linear_model import LogisticRegression
+
+    np.save(tmp_path / "rows.npy", X)
+    rows = np.load(tmp_path / "rows.npy", mmap_mode="r")
+    expected = retrain(LogisticRegression(), X, Y, MASKS, X_eval=QUERIES).outputs
+    found = retrain(LogisticRegression(), rows, Y, MASKS, X_eval=QUERIES, client=client)
+    np.testing.assert_array_equal(found.outputs, expected)
+    with pytest.raises(ValueError, match=r"C must be|'C' parameter") as caught:
+        retrain(LogisticRegression(C=-1), X, Y, MASKS, X_eval=QUERIES, client=client)
+    assert any("copy 0" in note for note in caught.value.__notes__)
+
+
+def test_protocols_hand_clients_on(client, tmp_path):
+    attributor = fitted(Signal(tmp_path))
+    arguments = {"X_queries": QUERIES, "X_test": QUERIES, "y_test": TRUTH, "sizes": [8]}
+    model = network(Signal(tmp_path))
+    expected = coreset_selection(attributor, X, Y, model=model, **arguments)
+    found = coreset_selection(attributor, X, Y, model=model, client=client, **arguments)
+    np.testing.assert_array_equal(found.accuracy, expected.accuracy)
+
+
+def test_what_has_no_use_for_a_client(client, tmp_path):
+    attributor = fitted(Signal(tmp_path))
+    with pytest.raises(ValueError, match=r'client must be None here.*index="exact"'):
+        attributor.explain(QUERIES, client=client)
+    for wrong in (3, object(), distributed.Client):
+        for call in (attributor.explain, lambda X, client: attributor.select(X, 3, client=client)):
+            with pytest.raises(TypeError, match="client must be a dask"):
+                call(QUERIES, client=wrong)
+    with pytest.raises(ValueError, match="client needs explicit features"):
+        type(attributor)(network(Signal(tmp_path)).eval()).fit(X, Y, client=client)
+
+
+def test_memory_maps_are_named(tmp_path):
+    """Views of a file that may be read elsewhere; others are sent."""
+    np.save(tmp_path / "rows.npy", PHI)
+    rows = np.load(tmp_path / "rows.npy", mmap_mode="r")
+    for view in (rows, rows[3:50], rows[5:]):
+        np.testing.assert_array_equal(named_file(view).open(), view)
+        np.testing.assert_array_equal(named_file(on_disk(view))[:], view)
+    for view in (PHI, rows[:, :3], rows[::2], np.load(tmp_path / "rows.npy", mmap_mode="c")):
+        assert named_file(view) is None
+    named = named_file(rows)
+    with open(tmp_path / "rows.npy", "ab") as file:
+        file.write(b"more")
+    with pytest.raises(ValueError, match="the same file for workers"):
+        named.open()
