@@ -18,7 +18,7 @@ index_loss : {"full", "sampled"}, default="full"
     "n_negatives": """\
 n_negatives : int, default=1024
     Outputs that ``index_loss="sampled"`` draws at every step, uniformly and without repetition,
-    at least 2; in a class-conditional network as many for each class of the batch. The sum of
+    at least 2. Where outputs are those of a class, each class gets as many. The sum of
     exponentials in the softmax, and the expectation of the logit under the target, are estimated
     without bias. The logarithm of the sum, and its gradient, have a bias that falls as
     1 / ``n_negatives``. The loss is exact where there are no more outputs.""",

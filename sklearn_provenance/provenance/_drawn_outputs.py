@@ -80,6 +80,11 @@ class OutputReader:
         self.head = head
         self.features = features
 
+    @property
+    def has_heads(self):
+        """Whether each class has a head of its own."""
+        return hasattr(self.head, "heads")
+
     def take(self, rows):
         """Return a reader of some of the rows."""
         return OutputReader(self.head, self.features[rows])
@@ -102,7 +107,7 @@ class OutputReader:
         return _logits(self.head, self.features, chosen, drawn)
 
     def logits_per_class(self, label, chosen, drawn):
-        """Compute such logits where each class has its own draws.
+        """Compute such logits where each class has a head.
 
         Parameters
         ----------
@@ -124,8 +129,8 @@ class OutputReader:
         parts = []
         for c, outputs in drawn.items():
             rows = order[label[order] == c]
-            layer = self.head.heads[c] if hasattr(self.head, "heads") else self.head
-            of_chosen, of_drawn = _logits(layer, self.features[rows], chosen[rows], outputs)
+            head = self.head.heads[c]
+            of_chosen, of_drawn = _logits(head, self.features[rows], chosen[rows], outputs)
             missing = largest - len(outputs)
             of_drawn = torch.nn.functional.pad(of_drawn, (0, missing), value=-torch.inf)
             parts.append((of_chosen, of_drawn))
@@ -145,14 +150,44 @@ def _logits(layer, features, chosen, drawn):
     return chosen_logits + bias[n_drawn:].view(chosen.shape), drawn_logits
 
 
+def outputs_stood_for(drawn, low, high, n_drawn, target):
+    """Count the outputs that each draw stands for, so that sums over draws are unbiased.
+
+    Draws come from ranges of outputs, uniformly and without repetition. Those of a range without
+    the target of a row are a uniform sample of its other outputs, and share them evenly.
+
+    Parameters
+    ----------
+    drawn : Tensor of shape (D,) or (n, D)
+        Outputs that were drawn.
+    low, high : Tensor of the same shape, or one that broadcasts to it
+        The range low, ..., high - 1 that each draw is from.
+    n_drawn : Tensor of such a shape
+        Draws from this range.
+    target : Tensor of shape (n,)
+        Output that is the target of each row.
+
+    Returns
+    -------
+    counts : Tensor of shape (n, D)
+        0 for a draw that is the target. They add up to the outputs of all ranges but the target.
+    """
+    target = target[:, None]
+    is_target = drawn == target  # (B, D)
+    has_target = (low <= target) & (target < high)
+    is_drawn = is_target.any(1, keepdim=True)
+    n_others = high - low - has_target.long()
+    counts = n_others / (n_drawn - (has_target & is_drawn).long()).clamp(min=1)
+    return counts.masked_fill(is_target, 0)
+
+
 def sampled_cross_entropy(
-    target, drawn, others, n_outputs, alpha=0.0, label_smoothing=0.0, class_mean=None, mixes=None
+    target, drawn, counts, alpha=0.0, label_smoothing=0.0, class_mean=None, mixes=None
 ):
     """Estimate the cross entropy of index logits from some of them, one value per row.
 
-    The draws of a row without its target are a uniform sample of its other outputs. Each of the m
-    draws stands for ``(n_outputs - 1) / m`` outputs: its logit is raised by the logarithm of this
-    number, which is the logarithm of one over its expected count.
+    A draw stands for several outputs: its logit is raised by the logarithm of their number, which
+    is the logarithm of one over its expected count.
 
     Parameters
     ----------
@@ -160,10 +195,8 @@ def sampled_cross_entropy(
         Logit of the target of each row.
     drawn : Tensor of shape (n, D)
         Logits of outputs that were drawn.
-    others : Tensor of shape (n, D), bool
-        False for the target itself and for padding.
-    n_outputs : Tensor of shape (n,)
-        Outputs that each row may name, the target included.
+    counts : Tensor of shape (n, D)
+        Outputs that each of them stands for; 0 for the target itself and for padding.
     alpha : float, default=0
         Weight of ``class_mean`` in the target.
     label_smoothing : float, default=0
@@ -179,23 +212,26 @@ def sampled_cross_entropy(
         Nats. With Z the sum of exponentials of all logits, the loss is log Z minus the expectation
         of the logit under the target. The estimates of Z and of the expectation are unbiased. The
         logarithm of the first is too small on average, by Var(Z) / 2 Z² to first order. This bias,
-        and that of the gradient, fall as 1/m. Where all outputs were drawn the loss is exact.
+        and that of the gradient, fall as one over the draws. Where all outputs were drawn the loss
+        is exact.
     """
-    counts = others.sum(1)  # (B,), m
-    n_others = n_outputs - 1
-    stands_for = n_others / counts.clamp(min=1)
-    raised = drawn.masked_fill(~others, -torch.inf) + stands_for.log()[:, None]  # (B, D)
+    raised = drawn.masked_fill(counts == 0, -torch.inf) + counts.log()  # (B, D)
     log_normaliser = torch.cat([target[:, None], raised], 1).logsumexp(1)
     expectation = target
     if alpha > 0:
         expectation = torch.where(mixes, (1 - alpha) * target + alpha * class_mean, target)
     if label_smoothing > 0:
-        total = target + n_others * mean_of(drawn, others)
-        expectation = (1 - label_smoothing) * expectation + label_smoothing * total / n_outputs
+        mean = (target + weighted_sum(drawn, counts)) / (1 + counts.sum(1))
+        expectation = (1 - label_smoothing) * expectation + label_smoothing * mean
     return log_normaliser - expectation
 
 
-def mean_of(values, chosen):
-    """Average the chosen values of each row, (n,); 0 where there are none."""
-    total = values.masked_fill(~chosen, 0).sum(1)
-    return total / chosen.sum(1).clamp(min=1)
+def weighted_sum(values, weights):
+    """Add up values of each row times weights, (n,); values of weight 0 may be infinite."""
+    return (values.masked_fill(weights == 0, 0) * weights).sum(1)
+
+
+def weighted_mean(values, weights):
+    """Average values of each row, (n,); 0 where no weight is positive."""
+    total = weights.sum(1)
+    return weighted_sum(values, weights) / torch.where(total > 0, total, 1)
