@@ -85,13 +85,13 @@ plt.show()
 
 # %%
 # Left, accuracy. The single branch that was trained to name each training row itself (``alpha=0``)
-# is nearly as good as the others on clean images and loses most when they are distorted; mixing
-# makes it robust. Neither of the other two is the more robust throughout, and against noise and
-# motion blur no network here beats plain distances between pixels. Moving digits of 8 x 8 pixels by
-# one pixel both ways is too much for all of them.
+# is nearly as good as the others on clean images and loses most to noise and blur; mixing makes it
+# robust. Neither of the other two is the more robust throughout, and nothing here does better than
+# plain distances between pixels where letters are covered or turned. Moving letters by two pixels
+# both ways is too much for all of them.
 #
-# Right, the share of images for which any of five exemplars shows the true digit. Even where its
-# prediction fails, the network with ``alpha=0`` often has the right digit among its exemplars.
+# Right, the share of images for which any of five exemplars shows the true letter. Even where its
+# prediction fails, the network with ``alpha=0`` often has the right letter among its exemplars.
 #
 # Do exemplars warn us?
 # ---------------------
@@ -117,13 +117,13 @@ for name in list(classifiers)[:3]:
 
 # %%
 # With two branches, agreement is a usable warning that needs no threshold, though the class
-# probability sorts better. With ``alpha=0.8`` it is nearly useless: a network that is trained to
-# name rows of one class names rows of one class when it is wrong, too.
+# probability sorts a little better. With ``alpha=0.8`` it is worth less: a network that is trained
+# to name rows of one class names rows of one class when it is wrong, too.
 #
-# Here are blurred digits that the two branches get wrong while an exemplar has the true label:
+# Here are turned letters that the two branches get wrong while an exemplar has the true label:
 
-blurred = distort(X_test, "motion_blur", 3)
-explanation = classifiers["two branches"].explain(blurred, k=5)
+turned = distort(X_test, "rotation", 30)
+explanation = classifiers["two branches"].explain(turned, k=5)
 wrong = explanation.query_labels != y_test
 helped = np.flatnonzero(wrong & (explanation.exemplar_labels == y_test[:, None]).any(axis=1))[:3]
 print("in truth:", y_test[helped])
