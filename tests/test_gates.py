@@ -13,6 +13,7 @@ import sklearn_provenance
 
 PACKAGE = Path(sklearn_provenance.__file__).parent
 ROOT = PACKAGE.parent
+FAULTS = ROOT / "benchmarks" / "faults.toml"
 
 
 def test_types_are_shipped():
@@ -41,6 +42,15 @@ class TestGates:
         lint = re.search(r"^lint:.*\n((?:\t.*\n)+)", self.makefile, flags=re.MULTILINE)[1]
         for command in re.findall(r"\$\(BIN\)/(ruff .*?) \.$", lint, flags=re.MULTILINE):
             assert f"entry: .venv/bin/{command} " in hooks
+
+
+@pytest.mark.skipif(not FAULTS.exists(), reason="the package alone is installed")
+def test_faults_that_are_put_in_follow_the_code():
+    """Code that moves takes its faults along: benchmarks/put_in_faults.py --check says which."""
+    faults = tomllib.loads(FAULTS.read_text())["fault"]
+    sources = {file: (ROOT / file).read_text() for file in {fault["file"] for fault in faults}}
+    assert [f for f in faults if sources[f["file"]].count(f["old"]) != 1] == []
+    assert [f for f in faults for test in f.get("tests", []) if not (ROOT / test).exists()] == []
 
 
 @pytest.mark.skipif(not (ROOT / "pyproject.toml").exists(), reason="the package alone is installed")
