@@ -34,8 +34,14 @@ FETCHED = re.compile(
 
 
 def public_members(cls):
-    """Names of the public methods and properties of a class, inherited ones included."""
+    """Names of the public methods and properties of a class, inherited ones included.
+
+    A page of HTML is a str; the methods of every str are not described again.
+    """
+    of_str = dir(str) if issubclass(cls, str) else []
     for name, member in inspect.getmembers(cls):
+        if name in of_str:
+            continue
         if not name.startswith("_") and (callable(member) or isinstance(member, property)):
             yield name
 

@@ -20,7 +20,7 @@ class BM25Attributor(PointwiseAttributor):
 
     The score of a training text d is the sum over the words of the query, each as often as it
     occurs there, of ``idf f (k1 + 1) / (f + k1 (1 - b + b |d| / mean |d|))``, with f the number of
-    times that d has the word, |d| its number of words, and
+    times that d has the word, ``|d|`` its number of words, and
     ``idf = log(1 + (n - m + 0.5) / (m + 0.5))`` for a word in m of n texts. The model is not looked
     at: what finds exemplars that say more about it has to beat this. ``contributions`` of an
     explanation are the parts of words.
