@@ -168,4 +168,49 @@ def embeddings(frame, folder):
     return table.rename(columns=names).drop(columns="n")
 
 
-TABLES = (memorisation, membership, subsets, sharing, page_size, embeddings)
+def index_branches(frame, folder):
+    wide = frame.pivot(index=["n_rows", "architecture", "outputs"], columns="index_loss")
+    table = pd.DataFrame(index=wide.index)
+    measures = {"step_seconds": ("s a step", "{:.3f}"), "peak_mb": ("MB", "{:.0f}")}
+    for measure, (unit, form) in measures.items():
+        for loss in ("full", "sampled"):
+            values = wide[measure, loss]
+            table[f"{loss}, {unit}"] = values.map(form.format).where(values.notna(), "")
+    explain = wide["explain_seconds", "sampled"]
+    table["100 queries, s"] = explain.map("{:.2f}".format)
+    table = table.reset_index().rename(columns={"n_rows": "rows"})
+    return table.assign(architecture=table["architecture"].str.replace("_", " "))
+
+
+def index_branches_accuracy(frame, folder):
+    loss = frame["index_loss"].where(frame["n_negatives"] == 0, "sampled, ")
+    draws = frame["n_negatives"].replace(0, "").astype(str)
+    other = frame["other_seed"].gt(0).map({True: ", other seed", False: ""})
+    frame = frame.assign(index_loss=loss + draws + other)
+    measures = ["index_accuracy", "class_accuracy", "exemplar_accuracy", "common"]
+    digits = {**dict.fromkeys(measures, 3), "seconds": 0}
+    table = grouped(frame, ["index_loss"], **digits)
+    return table.drop(columns="n")
+
+
+def index_subsets(frame, folder):
+    frame = frame.assign(
+        data=frame["data"].str.split("_").str[0].replace(NAMES),
+        share=(100 * frame["share"]).map("{:.0f} %".format),
+    )
+    measures = ["class_accuracy", "first_exemplar", "any_exemplar"]
+    table = grouped(frame, ["data", "n_indexed", "method"], **dict.fromkeys(measures, 3))
+    return table.drop(columns="n")
+
+
+TABLES = (
+    memorisation,
+    membership,
+    subsets,
+    index_branches,
+    index_branches_accuracy,
+    index_subsets,
+    sharing,
+    page_size,
+    embeddings,
+)

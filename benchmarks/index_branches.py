@@ -1,0 +1,214 @@
+"""Large index branches: time and memory of steps, and what sampled softmax and subsets lose.
+
+Three studies, which `--study` chooses from.
+
+- *cost*: processor time of a step, and memory that `fit` takes beyond the rows at its peak, from
+  1000 to a million rows of 20 numbers in 10 classes, with the full and the sampled index loss;
+  processor time of `explain` for 100 queries. The full loss runs where a step takes a few seconds
+  at most.
+- *accuracy*: index accuracy, class accuracy and exemplars of class-independent networks on 4000
+  images after training with either loss. *Common* is the share of exemplars that a network has in
+  common with that of the full loss; another seed says what to expect of it.
+- *subsets*: outputs for 1 to 30 % of the rows, drawn at random, drawn in proportion to the classes,
+  or selected by information gain from a logistic regression. The class branch sees all rows.
+"""
+
+import multiprocessing
+import statistics
+import time
+import warnings
+
+import numpy as np
+from _common import Results, load, memory_mb, parse, parser, reset_peak
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from skorch.callbacks import Callback
+
+from sklearn_provenance import InfoGainAttributor, ProvenanceClassifier
+
+ARCHITECTURES = ("class_independent", "class_conditional")
+STUDIES = ("cost", "accuracy", "subsets")
+SIZES = (1000, 10_000, 100_000, 1_000_000)
+# Rows up to which a step of the full loss takes a few seconds.
+LARGEST_FULL = {"class_independent": 100_000, "class_conditional": 1_000_000}
+N_STEPS, N_QUERIES, K = 8, 100, 5
+N_TRAIN, EPOCHS = 4000, 15
+# Loss, outputs drawn, and what is added to the seed.
+LOSSES = (("full", 0, 0), ("full", 0, 100), ("sampled", 1024, 0), ("sampled", 256, 0))
+SHARES = (0.01, 0.03, 0.1, 0.3)
+SUBSET_DATA = ("digits_flat", "mnist_1000_flat", "fashion_1000_flat")
+SUBSETS = ("random", "stratified", "InfoGain")
+
+
+class Steps(Callback):
+    """Take the processor time of steps, and end the training after some of them."""
+
+    times: list = []
+
+    def on_batch_end(self, net, **kwargs):
+        self.times.append(time.process_time())
+        if len(self.times) > N_STEPS:
+            raise KeyboardInterrupt
+
+
+def cost(results, sizes):
+    for n_rows in sizes:
+        for architecture in ARCHITECTURES:
+            for loss in ("full", "sampled"):
+                case = {"n_rows": n_rows, "architecture": architecture, "index_loss": loss}
+                too_large = loss == "full" and n_rows > LARGEST_FULL[architecture]
+                if too_large or results.has(**case):
+                    continue
+                context = multiprocessing.get_context("fork")
+                with context.Pool(1) as pool:  # a process of its own has its own peak
+                    results.add(**case, **pool.apply(measure_cost, (case,)))
+
+
+def measure_cost(case):
+    rng = np.random.default_rng(0)
+    y = np.arange(case["n_rows"]) % 10
+    X = rng.standard_normal((len(y), 20), dtype=np.float32) + y[:, None] % 4
+    clf = ProvenanceClassifier(
+        case["architecture"],
+        index_loss=case["index_loss"],
+        width="small",
+        batch_size=128,
+        device="cpu",
+        callbacks=[Steps()],
+        random_state=0,
+    )
+    if case["n_rows"] < 128 * (N_STEPS + 1):
+        clf.set_params(max_epochs=2)
+    reset_peak()
+    before = memory_mb("VmRSS")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # it was interrupted
+        clf.fit(X, y)
+    peak = memory_mb("VmHWM") - before
+    start = time.process_time()
+    clf.explain(X[:N_QUERIES], k=K)
+    return {
+        "outputs": clf.net_.module_.index_head.out_features,
+        "step_seconds": round(statistics.median(np.diff(Steps.times)), 4),
+        "peak_mb": round(peak),
+        "explain_seconds": round(time.process_time() - start, 3),
+    }
+
+
+def accuracy(results, seeds):
+    for seed in range(seeds):
+        X, y, X_test, y_test = load(f"fashion_{N_TRAIN}_flat", seed)
+        queries = slice(0, 2000)
+        full = None
+        for loss, n_negatives, offset in LOSSES:
+            case = {"seed": seed, "index_loss": loss}
+            case |= {"n_negatives": n_negatives, "other_seed": offset}
+            if results.has(**case) and full is not None:
+                continue
+            clf = ProvenanceClassifier(
+                "class_independent",
+                index_loss=loss,
+                n_negatives=n_negatives or 1024,
+                width="small",
+                max_epochs=EPOCHS,
+                decay_epochs=4,
+                random_state=seed + offset,
+            )
+            start = time.process_time()
+            clf.fit(X, y)
+            seconds = time.process_time() - start
+            exemplars = clf.kneighbors(X_test[queries], K, return_distance=False)
+            if full is None:
+                full = exemplars
+            if results.has(**case):
+                continue
+            common = [len(set(a) & set(b)) / K for a, b in zip(full, exemplars, strict=True)]
+            own = clf.predict_index(X) == np.arange(len(X))
+            results.add(
+                **case,
+                n_train=N_TRAIN,
+                epochs=EPOCHS,
+                seconds=round(seconds, 1),
+                index_accuracy=round(own.mean(), 4),
+                class_accuracy=round(clf.score(X_test, y_test), 4),
+                exemplar_accuracy=round((y[exemplars] == y_test[queries, None]).mean(), 4),
+                common=round(np.mean(common), 4),
+            )
+
+
+def subsets(results, seeds):
+    for seed in range(seeds):
+        for data in SUBSET_DATA:
+            X, y, X_test, y_test = load(data, seed)
+            X_test, y_test = X_test[:2000], y_test[:2000]
+            for share in SHARES:
+                for method in SUBSETS:
+                    case = {"data": data, "seed": seed, "share": share, "method": method}
+                    if results.has(**case):
+                        continue
+                    n_indexed = max(round(share * len(y)), 10)
+                    rows = choose(method, n_indexed, X, y, seed)
+                    clf = ProvenanceClassifier(
+                        "class_independent",
+                        index_subset=rows,
+                        width="small",
+                        max_epochs=20,
+                        decay_epochs=5,
+                        random_state=seed,
+                    )
+                    clf.fit(X, y)
+                    exemplars = clf.kneighbors(X_test, K, return_distance=False)
+                    same = y[exemplars] == y_test[:, None]  # (n_test, K)
+                    results.add(
+                        **case,
+                        n_train=len(y),
+                        n_indexed=len(clf.index_),
+                        class_accuracy=round(clf.score(X_test, y_test), 4),
+                        first_exemplar=round(same[:, 0].mean(), 4),
+                        any_exemplar=round(same.any(axis=1).mean(), 4),
+                    )
+
+
+def choose(method, n_indexed, X, y, seed):
+    """Rows that get an output. A class without one is given a row, in place of the last."""
+    rng = np.random.default_rng(seed)
+    if method == "stratified":
+        return n_indexed
+    if method == "random":
+        rows = rng.permutation(len(y))
+    else:
+        model = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=300))
+        attributor = InfoGainAttributor(
+            model, measurement="margin", candidates="all", noise_variance="0.01*diagonal"
+        )
+        attributor.fit(X, y)
+        queries = rng.choice(len(y), 300, replace=False)
+        rows = attributor.select(X[queries], n_indexed, y[queries], balanced=True)
+    rows = list(rows[:n_indexed])
+    for c in np.setdiff1d(np.unique(y), y[rows]):
+        alone = [row for row in rows if np.sum(y[rows] == y[row]) == 1]
+        rows.remove(next(row for row in reversed(rows) if row not in alone))
+        rows.append(rng.choice(np.flatnonzero(y == c)))
+    return np.array(rows)
+
+
+def main():
+    arguments = parser(__doc__, "up to 100000 rows, one seed")
+    arguments.add_argument("--study", nargs="+", choices=STUDIES, default=STUDIES)
+    options = parse(arguments)
+    seeds = 1 if options.quick else 2
+    if "cost" in options.study:
+        keys = ["n_rows", "architecture", "index_loss"]
+        sizes = SIZES[:3] if options.quick else SIZES
+        cost(Results("index_branches", keys), sizes)
+    if "accuracy" in options.study:
+        keys = ["seed", "index_loss", "n_negatives", "other_seed"]
+        accuracy(Results("index_branches_accuracy", keys), seeds)
+    if "subsets" in options.study:
+        subsets(Results("index_subsets", ["data", "seed", "share", "method"]), seeds)
+
+
+if __name__ == "__main__":
+    main()
