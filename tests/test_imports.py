@@ -105,18 +105,8 @@ def test_files_import_in_no_circle():
 
 # What takes long to import, or need not be installed, and is of no use before a first call.
 HEAVY = [
-    *(
-        "catboost",
-        "dask",
-        "distributed",
-        "faiss",
-        "jinja2",
-        "lightgbm",
-        "matplotlib",
-        "pandas",
-        "PIL",
-        "polars",
-    ),
+    *("catboost", "dask", "distributed", "faiss", "jinja2", "lancedb", "lightgbm", "matplotlib"),
+    *("pandas", "PIL", "polars"),
     *("scipy.stats", "skorch", "transformers", "xgboost"),
     *("sklearn.cluster", "sklearn.decomposition", "sklearn.ensemble", "sklearn.feature_selection"),
     *("sklearn.linear_model", "sklearn.manifold", "sklearn.metrics", "sklearn.model_selection"),

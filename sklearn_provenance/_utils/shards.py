@@ -8,7 +8,9 @@ same change again goes on there, and ends with the same files to the last byte.
 
 import io
 import json
+import os
 import shutil
+import uuid
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -124,6 +126,15 @@ class ShardedTable:
             raise _damaged(path)
         return content
 
+    def file_path(self, manifest, name):
+        """Return the path of a file that belongs to all rows, checked; None where there is none."""
+        digest = manifest["files"].get(name)
+        if digest is None:
+            return None
+        path = self.folder / f"{name}-{digest}.bin"
+        check_file(path, digest)
+        return path
+
     def check(self, manifest):
         """Raise a ValueError unless all files have their checksums."""
         for shard in manifest["shards"]:
@@ -184,6 +195,19 @@ class ShardedTable:
         path = self.folder / f"{name}-{digest}.bin"
         if not path.exists():
             write(path, content)
+        return digest
+
+    def adopt_file(self, name, save):
+        """Have ``save(path)`` write a file that belongs to all rows, and return its checksum."""
+        temporary = self.folder / f".{uuid.uuid4().hex}.tmp"
+        try:
+            save(temporary)
+            with temporary.open("rb+") as file:
+                os.fsync(file.fileno())
+            digest = _file_checksum(temporary)
+            os.replace(temporary, self.folder / f"{name}-{digest}.bin")
+        finally:
+            temporary.unlink(missing_ok=True)
         return digest
 
     def journal(self, key):
@@ -350,12 +374,17 @@ def _near(rows):
 def check_file(path, digest):
     """Raise a ValueError unless a file has its checksum; it is read in pieces."""
     try:
-        with open(path, "rb") as file:
-            found = checksum(*iter(lambda: file.read(_PIECE), b""))
+        found = _file_checksum(path)
     except FileNotFoundError:
         raise _missing(path) from None
     if found != digest:
         raise _damaged(path)
+
+
+def _file_checksum(path):
+    """Compute the checksum of a file, which is read in pieces."""
+    with open(path, "rb") as file:
+        return checksum(*iter(lambda: file.read(_PIECE), b""))
 
 
 def _json(content):

@@ -70,7 +70,7 @@ class FaissIndex(RowIndex):
     rows_ : ndarray or torch.Tensor of shape (n_rows, n_features)
         The rows given to ``build``, in the same memory.
     largest_norm_ : float
-        Length of the longest row.
+        Length of the longest row, or of one that was removed.
 
     See Also
     --------
@@ -98,6 +98,7 @@ class FaissIndex(RowIndex):
     >>> index.build(features).search(queries, k=50)  # doctest: +SKIP
     """
 
+    _shaped_by = ("kind", "n_lists", "random_state")
     _parameter_constraints = {
         **RowIndex._parameter_constraints,
         "kind": [StrOptions(set(_KINDS))],
@@ -127,7 +128,7 @@ class FaissIndex(RowIndex):
         faiss = _import_faiss()
         lists = None
         if self.kind.endswith("inverted_file"):
-            lists = self._lists(len(rows))
+            lists = list_count(self.n_lists, len(rows))
         index = faiss.index_factory(
             rows.shape[1], _KINDS[self.kind].format(lists), faiss.METRIC_INNER_PRODUCT
         )
@@ -137,15 +138,39 @@ class FaissIndex(RowIndex):
                 index.add((chunk / largest).float().cpu().numpy())
         self.index_ = index
         self.n_lists_ = lists
+        self.scale_ = largest
+        self.n_trained_ = len(rows)
 
-    def _lists(self, n_rows):
-        if self.n_lists == "auto":
-            return max(1, min(isqrt(n_rows), n_rows // _LEAST_ROWS_PER_LIST))
-        if self.n_lists > n_rows:
-            raise ValueError(
-                f"n_lists must be at most the number of rows, {n_rows}; got {self.n_lists}"
-            )
-        return int(self.n_lists)
+    def _add(self, behind, ids, largest):
+        faiss = _import_faiss()
+        if self.kind != "flat" and (ids[-1] >= 2 * self.n_trained_ or largest > self.scale_):
+            return False  # lists and ranges were learnt from other rows
+        with _threads_of_torch(faiss):
+            for start, chunk in read_chunks(behind, self._chunk_rows(behind), self.verbose):
+                numbers = (chunk / self.scale_).float().cpu().numpy()
+                if self.n_lists_ is None:
+                    self.index_.add(numbers)
+                else:
+                    self.index_.add_with_ids(numbers, ids[start : start + len(chunk)])
+        return True
+
+    def _remove(self, ids):
+        faiss = _import_faiss()
+        self.index_.remove_ids(faiss.IDSelectorBatch(np.ascontiguousarray(ids)))
+        return True
+
+    @property
+    def _keeps_ids(self):
+        return self.n_lists_ is not None  # other kinds number what is left anew
+
+    def _described(self):
+        names = ("n_lists_", "scale_", "n_trained_")
+        content = _import_faiss().serialize_index(self.index_)
+        return {name: getattr(self, name) for name in names}, content
+
+    def _restore(self, description, content):
+        vars(self).update(description)
+        self.index_ = _import_faiss().deserialize_index(content)
 
     def _probes(self):
         if self.n_probe == "auto":
@@ -168,7 +193,7 @@ class FaissIndex(RowIndex):
         sample /= largest
         index.train(sample.astype(np.float32, copy=False))
 
-    def _candidates(self, directions, k):
+    def _found(self, directions, k):
         faiss = _import_faiss()
         n_found = with_spare(k, len(self.rows_))
         queries = directions.astype(np.float32)
@@ -195,9 +220,23 @@ def _both_signs(index, queries, n, params=None):
         Row numbers, ascending; -1 if there are fewer, and in place of a row's second appearance.
     """
     found = [index.search(sign * queries, n, params=params)[1] for sign in (1, -1)]
-    found = np.sort(np.concatenate(found, axis=1), axis=1)
+    return without_repeats(np.concatenate(found, axis=1))
+
+
+def without_repeats(found):
+    """Sort row numbers (n_queries, n), with -1 in place of a row's second appearance."""
+    found = np.sort(found, axis=1)
     found[:, 1:][found[:, 1:] == found[:, :-1]] = -1
     return found
+
+
+def list_count(n_lists, n_rows):
+    """Return the number of lists of an inverted file of some rows; see :class:`FaissIndex`."""
+    if n_lists == "auto":
+        return max(1, min(isqrt(n_rows), n_rows // _LEAST_ROWS_PER_LIST))
+    if n_lists > n_rows:
+        raise ValueError(f"n_lists must be at most the number of rows, {n_rows}; got {n_lists}")
+    return int(n_lists)
 
 
 def _import_faiss():

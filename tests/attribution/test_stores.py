@@ -19,6 +19,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn_provenance import attribution as att
 from sklearn_provenance._utils import files
 from sklearn_provenance._utils.files import checksum
+from sklearn_provenance._utils.shards import ShardedTable
 from sklearn_provenance.attribution import AttributionStore, InfoGainAttributor
 from sklearn_provenance.attribution.stores._model_file import model_bytes, read_model
 from sklearn_provenance.tangent import TangentFeatures
@@ -445,3 +446,111 @@ def test_rows_that_do_not_belong_are_refused(model, tmp_path):
         attributor.drop_rows(IDS[:50])
     assert content_of(tmp_path) == before
     assert len(attributor.training_) == 50
+
+
+# --- search indexes ---
+
+
+def indexed(folder, kind):
+    """An attributor with a search index, of each class or of all rows."""
+    from sklearn_provenance.retrieval import FaissIndex, LanceIndex
+
+    pytest.importorskip({"faiss": "faiss", "lance": "lancedb"}[kind])
+    index = FaissIndex() if kind == "faiss" else LanceIndex(folder / "database")
+    return {"features": itself, "pool_size": 12, "index": index}
+
+
+@pytest.fixture
+def counted(monkeypatch):
+    """How often search indexes are built."""
+    from sklearn_provenance.retrieval._base import RowIndex
+
+    builds = []
+    build = RowIndex.build
+    monkeypatch.setattr(RowIndex, "build", lambda *a: builds.append(a[0]) or build(*a))
+    return builds
+
+
+def explained_as_new(attributor, model, params, rows):
+    """Compare with an attributor that has these rows alone."""
+    params = params | {"index": "exact"}
+    fresh = InfoGainAttributor(model, **params).fit(X[rows], Y[rows], sample_id=IDS[rows])
+    found, expected = (one.explain(QUERIES, k=4) for one in (attributor, fresh))
+    np.testing.assert_array_equal(found.sample_id, expected.sample_id)
+    np.testing.assert_allclose(found.scores, expected.scores, rtol=1e-9)
+
+
+@pytest.mark.parametrize("candidates", ["same_class", "all"])
+@pytest.mark.parametrize("kind", ["faiss", "lance"])
+def test_search_indexes_are_kept(kind, candidates, tmp_path, model, counted):
+    """They are loaded, and follow the rows, without being built again."""
+    params = indexed(tmp_path, kind) | {"candidates": candidates}
+    store = tmp_path / "store"
+    first = np.arange(80)
+    attributor = InfoGainAttributor(model, **params)
+    attributor.fit(X[first], Y[first], sample_id=IDS[first], store=store)
+    n_built = len(counted)
+    assert n_built == (1 if candidates == "all" else 3)
+    given = {"features": itself}
+    again = InfoGainAttributor.load(store, model, **given)
+    explained_as_new(again, model, params, first)
+    counted.clear()
+    again.append_rows(X[80:], Y[80:], IDS[80:])
+    InfoGainAttributor.load(store, model, **given).explain(QUERIES, k=4)
+    again.drop_rows(IDS[[2, 50, 90]])
+    left = np.delete(np.arange(120), [2, 50, 90])
+    loaded = InfoGainAttributor.load(store, model, **given)
+    assert not counted
+    explained_as_new(loaded, model, params, left)
+    # Whoever changes the store without an attributor leaves no index of other rows.
+    AttributionStore(store).drop_rows(IDS[[60]])
+    counted.clear()
+    loaded = InfoGainAttributor.load(store, model, **given)
+    explained_as_new(loaded, model, params, np.setdiff1d(left, [60]))
+    assert counted
+
+
+def test_killed_while_a_search_index_follows(tmp_path, model, monkeypatch):
+    """The store is as before, and the same call ends with the same bytes."""
+    params = indexed(tmp_path, "faiss")
+    attributors = {}
+    for name in ("killed", "whole"):
+        attributors[name] = InfoGainAttributor(model, **params).fit(
+            X[:80], Y[:80], sample_id=IDS[:80], store=tmp_path / name
+        )
+    before = {p.name for p in (tmp_path / "killed").iterdir()}
+    manifest = (tmp_path / "killed" / "manifest.json").read_bytes()
+    adopt = ShardedTable.adopt_file
+    calls = []
+
+    def killed(self, *arguments):
+        calls.append(arguments)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return adopt(self, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ShardedTable, "adopt_file", killed)
+        with pytest.raises(KeyboardInterrupt):
+            attributors["killed"].append_rows(X[80:], Y[80:], IDS[80:])
+    assert (tmp_path / "killed" / "manifest.json").read_bytes() == manifest
+    assert before < {p.name for p in (tmp_path / "killed").iterdir()}
+    for attributor in attributors.values():
+        attributor.append_rows(X[80:], Y[80:], IDS[80:])
+    killed, whole = (
+        {p.name: p.read_bytes() for p in (tmp_path / name).iterdir()} for name in attributors
+    )
+    assert killed == whole
+    explained_as_new(attributors["killed"], model, params, np.arange(120))
+
+
+def test_other_parameters_build_another_search_index(tmp_path, model, counted):
+    params = indexed(tmp_path, "faiss") | {"candidates": "all"}
+    store = tmp_path / "store"
+    InfoGainAttributor(model, **params).fit(X, Y, sample_id=IDS, store=store)
+    other = type(params["index"])("scalar_quantized")
+    for n_built in (1, 0):
+        counted.clear()
+        loaded = InfoGainAttributor.load(store, model, features=itself, index=other)
+        explained_as_new(loaded, model, params, np.arange(120))
+        assert len([one for one in counted if isinstance(one, type(other))]) == n_built

@@ -147,7 +147,10 @@ class BaseAttributor(SeveralModelsMixin, FitMixin, PredictMixin, BaseEstimator):
             points, copies = self._rows.at(label)
         else:
             points, copies = self._rows.of_class(label)
-        return self._rule.fit(points, copies)
+        rule = self._rule.fit(points, copies)
+        if self._store is not None and hasattr(rule, "index_file"):
+            rule.index_file = self._index_file(None if everything else label)
+        return rule
 
     def _expect(self, labels):
         """Say at which labels of queries rules will be asked for, so that their rows share passes.

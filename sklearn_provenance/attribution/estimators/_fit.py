@@ -133,6 +133,8 @@ class FitMixin(StoredMixin):
         else:
             self._learn_model(X, y, targets)
         self._finish(X)
+        if self._store is not None:
+            self._build_indexes()
 
     def _start(self):
         """Begin to learn."""

@@ -37,9 +37,9 @@ class InfoGainAttributor(GaussianAttributor):
     index : {"exact", "faiss"} or object, default=None
         Where rows of largest absolute inner product are searched: ``"exact"`` scans the features in
         chunks, ``"faiss"`` needs the extra of that name, and an object has ``build(rows)`` and
-        ``search(queries, k)``. With ``pool_size`` one search finds the pool; without, linear
-        response searches once per pick. It searches explicit features: ``features="auto"`` is
-        ``TangentFeatures()`` here. None visits every row.
+        ``search(queries, k)``, as ``LanceIndex``. With ``pool_size`` one search finds the pool;
+        without, linear response searches once per pick. It searches explicit features:
+        ``features="auto"`` is ``TangentFeatures()`` here. None visits every row.
     {candidates} {measurement} {features} {ntk_parameterization} {parameters} {forward}
     {prefit} {memory}
         That is tangent kernels and features, so that a grid over ``noise_variance`` computes

@@ -12,13 +12,17 @@ from ..._utils.hashing import fingerprint
 from ..._utils.rows import as_given, check_rows, take_rows
 from ..._utils.training import TrainingData
 from ..._utils.types import Path, Rows, Targets
+from ...retrieval import make_index
 from ...tangent import TangentFeatures
 from ...tangent._points import ExplicitPoints
 from ..features._exact import DENSE_LIMIT
-from ..stores import AttributionStore, StoredRows, StoreFolder
+from ..rules._pools import SearchedGainRule
+from ..stores import AttributionStore, IndexFile, StoredRows, StoreFolder
 from ..stores._content import NewRows, as_ids, check_identity, plain
+from ..stores._index_file import can_be_kept, files_after
 from ..stores._model_file import model_bytes, read_model
 from ..stores._probe import Probe
+from ..stores._store import drop_rows
 from ._stored_params import (
     features_from_json,
     features_to_json,
@@ -188,7 +192,9 @@ class StoredMixin:
         check_consistent_length(*(part for part in (y, sample_id) if part is not None))
         rows = NewRows(X, y, sample_id, self._measure(y))
         with using(client):
-            content = self._store.append(rows, self._identity(), self._progress())
+            content = self._store.append(
+                rows, self._identity(), self._progress(), self._files_after
+            )
         return self._again(content)
 
     def drop_rows(self, sample_id: ArrayLike, *, ignore_missing: bool = False) -> Self:
@@ -216,8 +222,25 @@ class StoredMixin:
             be left.
         """
         self._check_stored()
-        AttributionStore(self._store.path).drop_rows(sample_id, ignore_missing=ignore_missing)
+        drop_rows(self._store, sample_id, ignore_missing, self._files_after)
         return self._again(self._store.content())
+
+    def _index_file(self, label):
+        """Return where the store keeps the search index of the rows of a class, or of all."""
+        return IndexFile(self._store, self._rows.content.manifest, label)
+
+    def _files_after(self, old, new, left=None):
+        """Let search indexes in the store follow its rows; see :func:`files_after`."""
+        if left is None:
+            left = np.ones(len(old.y), dtype=bool)
+        index = getattr(self, "index", None)
+        return files_after(self._store, index, old, new, left, self._measured_at)
+
+    def _build_indexes(self):
+        """Build the search indexes of the rows of the store, which are kept there."""
+        if isinstance(self._rule, SearchedGainRule) and can_be_kept(make_index(self.index)):
+            for key in self._rule_keys():
+                _ = self._rule_at(*key).built
 
     def _check_stored(self):
         self._check_fitted()
@@ -286,6 +309,8 @@ class StoredMixin:
         self._check_labels_stored()
         self._take_content(content, record)
         self._finish(None)
+        if record:
+            self._build_indexes()
 
     def _check_labels_stored(self):
         """Refuse candidates that would have to be measured at other labels than their own."""

@@ -1,14 +1,15 @@
 """Parameters of attributors as JSON, for stores."""
 
 import inspect
+import os
 from numbers import Number
 
 import numpy as np
 
-from ...retrieval import ExactIndex, FaissIndex
+from ...retrieval import ExactIndex, FaissIndex, LanceIndex
 from ...tangent import TangentFeatures
 
-_INDEXES = {"ExactIndex": ExactIndex, "FaissIndex": FaissIndex}
+_INDEXES = {one.__name__: one for one in (ExactIndex, FaissIndex, LanceIndex)}
 # Parameters of what is kept beside others, or found anew.
 _NOT_KEPT = {"estimator", "features", "memory", "prefit"}
 
@@ -26,9 +27,12 @@ def params_to_json(attributor):
     for name, value in attributor.get_params(deep=False).items():
         if name in _NOT_KEPT:
             continue  # in the notes, or found anew
-        if type(value) in (ExactIndex, FaissIndex):
+        if type(value) in _INDEXES.values():
             index = {key: _scalar(part) for key, part in value.get_params().items()}
-            params[name] = {"class": type(value).__name__, "params": index}
+            if index.get("storage_options"):  # may hold secrets
+                given.append(name)
+            else:
+                params[name] = {"class": type(value).__name__, "params": index}
         elif value is None or isinstance(value, str | bool | Number):
             params[name] = _scalar(value)
         elif isinstance(value, list | tuple) and all(isinstance(part, str) for part in value):
@@ -41,6 +45,8 @@ def params_to_json(attributor):
 
 
 def _scalar(value):
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
     return value.item() if isinstance(value, np.generic) else value
 
 

@@ -47,6 +47,7 @@ class SearchedGainRule(GainRule):
     """
 
     counts_ties = False
+    index_file = None  # where a store keeps the index
 
     def __init__(self, noise_variance, memory_limit, solver, index, pool_size):
         super().__init__(noise_variance, memory_limit, solver)
@@ -60,7 +61,10 @@ class SearchedGainRule(GainRule):
     @cached_property
     def built(self):
         """Index of the rows, built when a pick is asked for."""
-        return make_index(self.index or "exact").build(self.points.array)
+        index = make_index(self.index or "exact")
+        if self.index_file is not None:
+            return self.index_file.built(index, self.points.array)
+        return index.build(self.points.array)
 
     def pick(self, queries, k, rows=None, own=None):
         """Pick k rows that searches find for each query; see :class:`Rule`."""

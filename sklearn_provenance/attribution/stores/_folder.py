@@ -11,6 +11,7 @@ from ..._utils.row_arrays import named_file
 from ..._utils.rows import take_rows
 from ..._utils.shards import ShardedTable, ShardRows
 from ._content import StoreContent, check_identity
+from ._index_file import PREFIX
 
 _KIND = "an attribution store of sklearn_provenance"
 _VERSION = 1
@@ -50,11 +51,12 @@ class StoreFolder:
             digests = {name: table.write_file(name, part) for name, part in files.items()}
             return self.content(table.commit(shards, notes, digests))
 
-    def append(self, rows, identity, progress=None):
+    def append(self, rows, identity, progress=None, files_after=None):
         """Add rows to the store, or find that it has them.
 
         Rows whose identifiers are all there, with the same content, are not added again, so that
-        the call may be repeated after it was killed.
+        the call may be repeated after it was killed. ``files_after(old, new)`` gives the checksums
+        of the files that belong to all rows, from the content before and after.
         """
         table = self.table
         with table.locked(progress) as manifest:
@@ -79,15 +81,27 @@ class StoreFolder:
             self.shard_rows = notes["shard_rows"]
             key = [identity, checksum(str(manifest).encode())]
             shards, _ = self._write(key, manifest["shards"], rows, notes["encoding"], progress)
-            return self.content(table.commit(shards, notes, manifest["files"]))
+            files = without_indexes(manifest["files"])
+            if files_after is not None:
+                files = files_after(content, self.content(manifest | {"shards": shards}))
+            return self.content(table.commit(shards, notes, files))
+
+    def keep_file(self, manifest, name, save):
+        """Keep a file that ``save(path)`` writes, if the store has the shards of a manifest."""
+        with self.table.locked() as now:
+            if now is None or now["shards"] != manifest["shards"]:
+                return
+            files = now["files"] | {name: self.table.adopt_file(name, save)}
+            self.table.commit(now["shards"], now["notes"], files)
 
     def describe(self, content, **notes):
         """Note something more about the content; it stays as it is if that is noted already."""
         if content.notes | notes == content.notes:
             return content
-        with self.table.locked():
-            manifest = content.manifest
-            notes = content.notes | notes
+        with self.table.locked() as manifest:
+            if manifest is None or manifest["shards"] != content.manifest["shards"]:
+                return content  # another process has changed the rows
+            notes = manifest["notes"] | notes
             manifest = self.table.commit(manifest["shards"], notes, manifest["files"])
         return self.content(manifest)
 
@@ -291,6 +305,11 @@ def _write_shard(table, measure, file, dtype, X, y, ids, labels):
     encoding = {"encoding": dtype, "width": width, "logits": logits is not None}
     entry = table.write_shard(columns)
     return entry | {"rows": _name_of(digests, y, ids), "encoding": encoding}
+
+
+def without_indexes(files):
+    """Leave out the files of search indexes, which are those of other rows."""
+    return {name: digest for name, digest in files.items() if not name.startswith(PREFIX)}
 
 
 def squared_norms(values):

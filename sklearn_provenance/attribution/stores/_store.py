@@ -6,7 +6,7 @@ from numpy.typing import ArrayLike
 from ..._utils.encoding import DTYPES
 from ..._utils.types import Path
 from ._content import as_ids
-from ._folder import StoreFolder
+from ._folder import StoreFolder, without_indexes
 
 
 class AttributionStore:
@@ -126,32 +126,49 @@ class AttributionStore:
         ValueError
             If the store does not have an identifier, or no row would be left.
         """
-        table = self.folder.table
-        with table.locked() as manifest:
-            if manifest is None:
-                raise self.folder.no_store()
-            ids = table.column(manifest, "ids")
-            wanted = as_ids(sample_id, len(np.atleast_1d(sample_id)))
-            missing = wanted[~np.isin(wanted, ids)]
-            if len(missing) and not ignore_missing:
-                raise ValueError(
-                    "sample_id must name rows of the store, which has none with "
-                    f"{str(missing[0])!r} ({len(missing)} of {len(wanted)} are missing)"
-                )
-            dropped = np.isin(ids, wanted)
-            if dropped.all():
-                raise ValueError("a row must be left in the store; delete its folder instead")
-            shards = []
-            start = 0
-            for shard in manifest["shards"]:
-                left = ~dropped[start : start + shard["n_rows"]]
-                start += shard["n_rows"]
-                if left.all():
-                    shards.append(shard)
-                elif left.any():
-                    names = shard["files"]
-                    columns = {name: table.shard_column(shard, name)[left] for name in names}
-                    shards.append(table.write_shard(columns))
-            # What depends on all rows is known no longer.
-            notes = manifest["notes"] | {"noise_variance": None}
-            table.commit(shards, notes, manifest["files"])
+        drop_rows(self.folder, sample_id, ignore_missing)
+
+
+def drop_rows(folder, sample_id, ignore_missing, files_after=None):
+    """Remove rows from a store; see :meth:`AttributionStore.drop_rows`.
+
+    ``files_after(old, new, left)`` gives the checksums of the files that belong to all rows, from
+    the content before and after, and a mask of the rows that are left.
+    """
+    table = folder.table
+    with table.locked() as manifest:
+        if manifest is None:
+            raise folder.no_store()
+        ids = table.column(manifest, "ids")
+        wanted = as_ids(sample_id, len(np.atleast_1d(sample_id)))
+        missing = wanted[~np.isin(wanted, ids)]
+        if len(missing) and not ignore_missing:
+            raise ValueError(
+                "sample_id must name rows of the store, which has none with "
+                f"{str(missing[0])!r} ({len(missing)} of {len(wanted)} are missing)"
+            )
+        dropped = np.isin(ids, wanted)
+        if dropped.all():
+            raise ValueError("a row must be left in the store; delete its folder instead")
+        shards = []
+        start = 0
+        for shard in manifest["shards"]:
+            left = ~dropped[start : start + shard["n_rows"]]
+            start += shard["n_rows"]
+            if left.all():
+                shards.append(shard)
+            elif left.any():
+                names = shard["files"]
+                columns = {name: table.shard_column(shard, name)[left] for name in names}
+                shards.append(table.write_shard(columns))
+        # What depends on all rows is known no longer.
+        notes = manifest["notes"] | {"noise_variance": None}
+        files = manifest["files"]
+        if dropped.any() and files_after is None:
+            files = without_indexes(files)
+        elif dropped.any():
+            old, new = (
+                folder.content(manifest | {"shards": some}) for some in (manifest["shards"], shards)
+            )
+            files = files_after(old, new, ~dropped)
+        table.commit(shards, notes, files)
