@@ -74,6 +74,16 @@ COPIED = {
         "fit_cpu_seconds",
         "fit_cpu_seconds_in_memory",
     ],
+    "vector_database": [
+        "method",
+        "build_cpu_seconds",
+        "search_cpu_seconds",
+        "one_query_cpu_seconds",
+        "recall",
+        "lowest_recall",
+        "index_mb",
+        "extra_peak_mb",
+    ],
     "retrieval": [
         "data",
         "method",
