@@ -226,8 +226,24 @@ def scoreboard(frame, folder):
     return table.map("{:.2f}".format).replace("nan", "").reset_index()
 
 
+def peers(frame, folder):
+    """Time, memory, statements and the check of each method, those of this package first."""
+    return pd.DataFrame(
+        {
+            "method": frame["method"],
+            "package": frame["package"] + " " + frame["version"],
+            "seconds": frame["seconds"].map("{:.1f}".format),
+            "epochs": frame["epochs"].map("{:.1f}".format),
+            "beyond the network (MB)": frame["extra_peak_mb"],
+            "statements": frame["statements"],
+            "same class": frame["same_class"].map("{:.2f}".format),
+        }
+    )
+
+
 TABLES = (
     scoreboard,
+    peers,
     causal_models,
     brittleness_noise,
     brittleness_methods,

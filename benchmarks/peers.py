@@ -19,6 +19,7 @@ import tempfile
 import textwrap
 import time
 import warnings
+from contextlib import chdir
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -272,7 +273,8 @@ def measure(method, n_train, n_queries, n_threads):
     before = epoch()
     reset_peak()
     held = memory_mb("VmRSS")
-    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+    # Some packages write files to the folder that they are called in.
+    with tempfile.TemporaryDirectory() as folder, chdir(folder), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         taken, best = seconds(lambda: function(network, X, y, queries, folder))
     peak = memory_mb("VmHWM")
