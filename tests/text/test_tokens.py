@@ -1,6 +1,7 @@
 """Rows of tokens keep their texts, which explanations show."""
 
 import pickle
+import re
 import sys
 
 import numpy as np
@@ -86,7 +87,7 @@ def test_explanations_show_the_texts_of_tokens(tokenizer, reader):
     first = TEXTS[explanation.indices[0, 0]]
     assert f"text    {TEXTS[0]}" in repr(explanation)
     assert f"first   {first}" in repr(explanation)
-    assert explanation.to_html().count(TEXTS[1]) >= 1
+    assert TEXTS[1] in re.sub("</?mark[^>]*>", "", explanation.to_html())
     assert attributor.explain(k=1).queries.tolist() == TEXTS
     plain = attributor.explain(dict(tokens[:2]), k=2)
     np.testing.assert_array_equal(plain.indices, explanation.indices)

@@ -604,6 +604,9 @@ def test_a_memory_never_answers_for_another_state(tmp_path, other):
 
 TABLE = np.random.default_rng(0).integers(-3, 4, size=(12, 5)).astype(float)
 TEXTS = ["a", "b", "", "a\x00", "ä"] * 2 + ["c", "\ud800"]
+OBJECTS = pd.Series(
+    TEXTS, dtype=object
+)  # pyarrow, which pandas uses if it is there, has no "\ud800"
 KINDS = {
     "array": TABLE,
     "images": TABLE.reshape(12, 5, 1),
@@ -612,12 +615,12 @@ KINDS = {
     "matrix": scipy.sparse.csc_matrix(TABLE),
     "lists": TABLE.astype(int).tolist(),
     "frame": pd.DataFrame(TABLE, index=list("abcdefghijkl")),
-    "mixed": pd.DataFrame({"x": TABLE[:, 0], "y": TEXTS, "z": pd.date_range("2020", periods=12)}),
+    "mixed": pd.DataFrame({"x": TABLE[:, 0], "y": OBJECTS, "z": pd.date_range("2020", periods=12)}),
     "nullable": pd.DataFrame({"x": pd.array([1, None] * 6, "Int64"), "y": TABLE[:, 0] > 0}),
     "nullable_series": pd.Series([1, None, 3] * 4, dtype="Int64"),
     "mixed_lists": [[i, "a"] if i % 3 else [i, 0] for i in range(12)],
     "texts": TEXTS,
-    "series": pd.Series(TEXTS),
+    "series": OBJECTS,
     "dict": {"ids": torch.as_tensor(TABLE), "mask": torch.ones(12, 2)},
     "tensors": tuple(torch.as_tensor(TABLE)),
     "ragged_tensors": [torch.ones(i % 4) for i in range(12)],
