@@ -116,6 +116,46 @@ def test_errors_are_named(folder, tmp_path, capsys):
     assert stop.value.code == 2
 
 
+def test_what_is_wrong_with_files_and_options_is_said(folder, tmp_path, capsys):
+    store = tmp_path / "store"
+    rows = ("--data", folder / "X.npy", "--labels", folder / "y.npy")
+    build = ("build", store, "--model", folder / "model.pt")
+    assert run(capsys, *build, *rows, "--n-components", 8)[0] == 0
+    assert InfoGainAttributor.load(store).get_params()["features"].n_components == 8
+    explain = ("explain", store, "--data", folder / "queries.npy")
+    np.save(tmp_path / "ids.npy", [1, 2])
+    for arguments, message in (
+        (explain + ("--output", tmp_path / "found.txt"), "must end in .csv, .json or .npz"),
+        (("explain", store, "--data", "X.txt"), "must be a .npy, .npz or .csv file"),
+        (("append", store, "--data", folder / "more.npz", "--data-key", "Z"), "an array 'Z'"),
+        (
+            ("append", store, "--data", folder / "rows.csv", "--label-column", "sort"),
+            "must have a column 'sort'",
+        ),
+        (build + (*rows[:3], "labels.txt"), "must be in .npy files; got labels.txt"),
+        (build + (*rows, "--param", "noise_variance"), "must be NAME=VALUE"),
+        (("drop", store), "must name rows to drop"),
+        (("drop", store, "--id", "one"), "must be an integer"),
+    ):
+        status, _, error = run(capsys, *arguments)
+        assert (status, message in error) == (1, True), (arguments, error)
+    assert len(AttributionStore(store)) == 100
+    assert run(capsys, "drop", store, "--ids", tmp_path / "ids.npy")[0] == 0
+    assert len(AttributionStore(store)) == 98
+
+
+def test_an_interrupted_command_may_be_given_again(folder, tmp_path, capsys, monkeypatch):
+    def interrupted(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(InfoGainAttributor, "fit", interrupted)
+    rows = ("--data", folder / "X.npy", "--labels", folder / "y.npy")
+    status, _, error = run(
+        capsys, "build", tmp_path / "store", "--model", folder / "model.pt", *rows
+    )
+    assert (status, error) == (130, "interrupted; the same command goes on from here\n")
+
+
 def test_no_code_of_a_model_runs_unless_it_is_trusted(folder, tmp_path, capsys):
     class Evil:
         def __reduce__(self):
