@@ -4,6 +4,7 @@ import copy
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import contextmanager
+from itertools import zip_longest
 from typing import Any, Literal
 
 import torch
@@ -133,7 +134,7 @@ class CachedTrunk:
         lower_ids = set()
         for name, output in lower.items():
             lower_ids |= {id(p) for p in self.module.get_submodule(name).parameters()}
-            network.set_submodule(name, Skipped(isinstance(output, tuple | list)))
+            network.set_submodule(name, Skipped(output))
         # Parameters of the lower part that are still there are shared: they stay frozen.
         left = dict(network.named_parameters(remove_duplicate=False))
         for name, p in self.module.named_parameters(remove_duplicate=False):
@@ -308,9 +309,8 @@ def _check_hidden(args, n, split):
 
 def _check_same(whole, again, split):
     """Raise unless the two parts together give the outputs of the whole network."""
-    expected = _tensors(whole)
-    found = _tensors(again)
-    if not expected or not all(map(_nearly_equal, expected, found)):
+    pairs = list(_pairs(whole, again))
+    if not pairs or not all(_nearly_equal(*pair) for pair in pairs):
         raise ValueError(
             f"what enters the module {split!r} must be all that the upper part needs of the lower "
             "one, but the outputs of both parts differ from those of the whole network. Choose "
@@ -319,17 +319,27 @@ def _check_same(whole, again, split):
 
 
 def _nearly_equal(one, other):
-    """Whether tensors differ by rounding alone."""
+    """Whether two outputs are tensors that differ by rounding alone."""
+    if not isinstance(other, torch.Tensor) or one.shape != other.shape:
+        return False
     tolerance = 1e-4 if one.dtype == torch.float32 else 1e-10
-    return one.shape == other.shape and norm(one - other) <= tolerance * norm(one)
+    return norm(one - other) <= tolerance * norm(one)
 
 
-def _tensors(outputs):
-    """List the tensors of numbers that a network returns."""
-    if isinstance(outputs, torch.Tensor):
-        return [outputs] if outputs.is_floating_point() else []
-    if isinstance(outputs, Mapping):
-        outputs = list(outputs.values())
-    if isinstance(outputs, tuple | list):
-        return [tensor for part in outputs for tensor in _tensors(part)]
-    return []
+def _pairs(whole, again):
+    """Yield the tensors of numbers that a network returns, each with that of its two parts.
+
+    None in place of a tensor was not computed, such as the cache of a layer of the lower part:
+    whoever asks for it gets an error.
+    """
+    if again is None:
+        return
+    if isinstance(whole, torch.Tensor):
+        if whole.is_floating_point():
+            yield whole, again
+    elif isinstance(whole, Mapping):
+        for name, part in whole.items():
+            yield from _pairs(part, again.get(name))
+    elif isinstance(whole, tuple | list):
+        for part, part_again in zip_longest(whole, again):
+            yield from _pairs(part, part_again)

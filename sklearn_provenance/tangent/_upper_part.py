@@ -68,14 +68,32 @@ class UpperPart(nn.Module):
 
 
 class Skipped(nn.Module):
-    """Stands where a module of the lower part was, and returns the hidden states."""
+    """Stands where a module of the lower part was, and returns the hidden states.
 
-    def __init__(self, in_tuple):
+    Parameters
+    ----------
+    output : object
+        What the module returned. Of a tuple or a mapping, the first entry becomes the hidden
+        states, and the others, such as caches of keys and values, become None.
+    """
+
+    def __init__(self, output):
         super().__init__()
-        self.in_tuple = in_tuple
+        self.kind = type(output)
+        self.names = None
+        self.n_entries = None
+        if isinstance(output, tuple | list | Mapping):
+            self.n_entries = len(output)
+        if isinstance(output, Mapping):
+            self.names = list(output)
         self.hidden = None
 
     def forward(self, *args, **kwargs):
-        if self.in_tuple:
-            return (self.hidden,)
-        return self.hidden
+        if self.n_entries is None:
+            return self.hidden
+        entries = [self.hidden] + [None] * (self.n_entries - 1)
+        if self.names is not None:
+            return self.kind(**dict(zip(self.names, entries, strict=True)))
+        if hasattr(self.kind, "_fields"):  # a named tuple
+            return self.kind(*entries)
+        return self.kind(entries)

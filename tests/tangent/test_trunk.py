@@ -1,6 +1,7 @@
 """A network cut in two is the network with its lower parameters left out."""
 
 import copy
+from collections import namedtuple
 
 import pytest
 import torch
@@ -26,7 +27,7 @@ def gpt2():
     transformers = pytest.importorskip("transformers")
     config = transformers.GPT2Config(
         vocab_size=10, n_embd=8, n_layer=2, n_head=2, n_positions=8, num_labels=3,
-        bos_token_id=1, eos_token_id=1, pad_token_id=0,
+        bos_token_id=1, eos_token_id=1, pad_token_id=0, attn_implementation="eager",
     )  # fmt: skip
     return transformers.GPT2ForSequenceClassification(config), "transformer.h.1", TOKENS
 
@@ -77,6 +78,63 @@ def test_the_upper_part_is_trained_and_put_back():
     torch.testing.assert_close(trunk.upper(trunk.cache(queries)), whole(queries))
 
 
+Layered = namedtuple("Layered", ["hidden", "cache"])
+
+
+class ReturnsMore(nn.Module):
+    """Each layer returns more than its hidden states, and the network returns all of it."""
+
+    def __init__(self, kind):
+        super().__init__()
+        self.kind = kind
+        self.layers = nn.ModuleList([_Layer(kind), _Layer(kind)])
+        self.head = nn.Linear(3, 2)
+
+    def forward(self, x):
+        caches = []
+        for layer in self.layers:
+            returned = layer(x)
+            x, cache = returned.values() if self.kind is dict else returned
+            caches.append(cache)
+        return {"logits": self.head(x), "caches": tuple(caches)}
+
+
+class _Layer(nn.Module):
+    def __init__(self, kind):
+        super().__init__()
+        self.kind = kind
+        self.linear = nn.Linear(3, 3)
+
+    def forward(self, x):
+        hidden = self.linear(x).tanh()
+        if self.kind is tuple:
+            return hidden, x
+        return self.kind(hidden=hidden, cache=x)
+
+
+@pytest.mark.parametrize("kind", [tuple, Layered, dict])
+def test_modules_may_return_more_than_hidden_states(kind):
+    torch.manual_seed(0)
+    network = ReturnsMore(kind).eval()
+    X = torch.randn(4, 3)
+    trunk = cached_trunk(network, "layers.1", X)
+    whole = network(X)
+    cut = trunk.upper(trunk.rows)
+    torch.testing.assert_close(cut["logits"], whole["logits"])
+    first, second = cut["caches"]
+    assert first is None  # it is an output of the lower part
+    torch.testing.assert_close(second, whole["caches"][1])
+
+
+class NeedsMore(ReturnsMore):
+    def forward(self, x):
+        outputs = super().forward(x)
+        first, *others = outputs["caches"]
+        if first is not None:
+            return outputs["logits"] + first[:, :2], first
+        return outputs["logits"], *others
+
+
 class Skips(nn.Module):
     def __init__(self):
         super().__init__()
@@ -111,6 +169,7 @@ def test_a_weight_of_both_parts_stays_frozen():
     ("make", "split", "message"),
     [
         (Skips, "second", "nothing skips"),
+        (lambda: NeedsMore(tuple), "layers.1", "nothing skips"),
         (Repeats, "second", "once, got 2"),
         (Repeats, "first", "before and after"),
         (Skips, "first", "nothing to cache"),
