@@ -161,9 +161,8 @@ class Generators:
     def __init__(self, device):
         self.numpy = np.random.get_state()  # noqa: NPY002
         self.torch = torch.get_rng_state()
-        self.device = None
+        self.device = device
         if device.type == "cuda":
-            self.device = device
             self.cuda = torch.cuda.get_rng_state(device)
 
     def restore(self):
@@ -181,9 +180,9 @@ class Generators:
         if not torch.equal(torch.get_rng_state(), self.torch):
             torch.set_rng_state(self.torch)
             drawn = True
-        if self.device is None:
-            return drawn
-        if not torch.equal(torch.cuda.get_rng_state(self.device), self.cuda):
-            torch.cuda.set_rng_state(self.cuda, self.device)
-            drawn = True
+        if self.device.type == "cuda":
+            now = torch.cuda.get_rng_state(self.device)
+            if not torch.equal(now, self.cuda):
+                torch.cuda.set_rng_state(self.cuda, self.device)
+                drawn = True
         return drawn

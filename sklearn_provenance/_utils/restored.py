@@ -27,8 +27,8 @@ def restored_generators(device=None, seed=None):
         try:
             if seed is not None:
                 torch.default_generator.manual_seed(seed)
-                for one in devices:
-                    torch.cuda.default_generators[one.index or 0].manual_seed(seed)
+                if device is not None and device.type == "cuda":
+                    torch.cuda.default_generators[device.index or 0].manual_seed(seed)
                 np.random.seed(seed % 2**32)  # noqa: NPY002
                 random.seed(seed)
             yield

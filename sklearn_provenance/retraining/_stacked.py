@@ -164,11 +164,11 @@ class Network:
         flops, activations = self._cost(x, y, recipe)
         weights = sum(p.nbytes for p in self.module.parameters())
         bytes_per_copy = 6 * weights + 3 * activations
-        if self.device.type == "cpu":
-            size = min(_CPU_BYTES // bytes_per_copy, _CPU_COPIES, n_copies)
-            return 1 if flops > _CPU_FLOPS or size < _CPU_LEAST else int(size)
-        memory = torch.cuda.get_device_properties(self.device).total_memory // 2
-        return int(np.clip(memory // bytes_per_copy, 1, min(_CUDA_COPIES, n_copies)))
+        if self.device.type == "cuda":
+            memory = torch.cuda.get_device_properties(self.device).total_memory // 2
+            return int(np.clip(memory // bytes_per_copy, 1, min(_CUDA_COPIES, n_copies)))
+        size = min(_CPU_BYTES // bytes_per_copy, _CPU_COPIES, n_copies)
+        return 1 if flops > _CPU_FLOPS or size < _CPU_LEAST else int(size)
 
     @torch.inference_mode(False)
     def _cost(self, x, y, recipe):

@@ -6,11 +6,14 @@ import os
 import shutil
 import signal
 from pathlib import Path
+from threading import Lock
 
 import numpy as np
 import pytest
 import torch
+from scipy.sparse import csr_array
 from sklearn.datasets import load_iris
+from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
@@ -416,16 +419,87 @@ def test_what_cannot_be_stored_is_refused(model, tmp_path):
         fit(att.EKFACAttributor(model))
     with pytest.raises(ValueError, match='pass measurement="margin"'):
         fit(InfoGainAttributor(model, candidates="all"))
+    for attributor in (att.InfoLossAttributor, att.RelatIFAttributor):  # need rows of all classes
+        for noise_variance in (1.0, "scale"):
+            with pytest.raises(ValueError, match="measured at their own labels, but this needs"):
+                fit(attributor(model, candidates="same_class", noise_variance=noise_variance))
     with pytest.raises(ValueError, match="must name each row once"):
         fit(InfoGainAttributor(model), np.zeros(120, dtype=int))
-    with pytest.raises(TypeError, match="integers or texts"):
-        fit(InfoGainAttributor(model), np.linspace(0, 1, 120))
+    days = np.arange(120).astype("datetime64[D]")
+    mixed = np.array([*range(119), "last"], dtype=object)
+    for ids, message in (
+        (np.linspace(0, 1, 120), "integers or texts"),
+        (days, "numbers or texts for a store; got datetime"),
+        (mixed, "numbers or texts for a store; got other objects"),
+    ):
+        with pytest.raises(TypeError, match=message):
+            fit(InfoGainAttributor(model), ids)
     with pytest.raises(ValueError, match="random_state of the features must be an integer"):
         fit(InfoGainAttributor(model, features=TangentFeatures(n_components=8, random_state=None)))
     with pytest.raises(ValueError, match="dtype must be one of"):
         AttributionStore(tmp_path, dtype="int8")
+    with pytest.raises(ValueError, match='positive integer or "auto"; got 0'):
+        AttributionStore(tmp_path, shard_rows=0)
     with pytest.raises(ValueError, match="has no store"):
         InfoGainAttributor(model).fit(X, Y).append_rows(X, Y)
+
+
+def test_features_that_are_not_explicit_are_refused(model, tmp_path):
+    forest = RandomForestClassifier(3, random_state=0).fit(X, Y)
+    large = torch.nn.Sequential(torch.nn.Linear(4, 700), torch.nn.ReLU(), torch.nn.Linear(700, 3))
+    rows = X[:9].astype(np.float32)
+
+    def fit(attributor, rows=X):
+        return attributor.fit(rows, Y[: rows.shape[0]], store=tmp_path / "store")
+
+    with pytest.raises(ValueError, match="because this model has no gradients"):
+        fit(InfoGainAttributor(forest))
+    with pytest.raises(ValueError, match="explicit to be stored.*those of a RandomForestClass"):
+        fit(att.RepSimAttributor(forest))
+    with pytest.raises(ValueError, match="explicit to be stored.*got sparse rows"):
+        fit(att.RepSimAttributor(model), csr_array(X))
+    with pytest.raises(ValueError, match="the gradients in use are 5603 numbers a row"):
+        InfoGainAttributor(large.eval()).fit(rows, Y[:9]).save(tmp_path / "store")
+    sketched = fit(InfoGainAttributor(large), rows)
+    assert AttributionStore(tmp_path / "store").info()["n_components"] == 4096
+    assert sketched.features_.n_components == 4096
+
+
+def test_a_network_that_cannot_be_told_from_others(tmp_path):
+    class Locked(torch.nn.Linear):
+        def __init__(self):
+            super().__init__(4, 3)
+            self.lock = Lock()
+
+    attributor = InfoGainAttributor(Locked().eval())
+    with (
+        pytest.warns(UserWarning, match="lock"),
+        pytest.raises(ValueError, match="one that can be told from others, to have a store"),
+    ):
+        attributor.fit(X.astype(np.float32), Y, store=tmp_path)
+
+
+def test_what_the_store_cannot_hold_is_asked_for(model, tmp_path):
+    InfoGainAttributor(model, features=itself).fit(X, Y, store=tmp_path)
+    with pytest.raises(ValueError, match="^features must be given to load"):
+        InfoGainAttributor.load(tmp_path)
+
+
+def test_a_score_of_each_class_needs_the_rows(model, tmp_path):
+    attributor = InfoGainAttributor(model).fit(X, Y, store=tmp_path)
+    with pytest.raises(ValueError, match="measured at their own labels, but this needs them at"):
+        attributor.score(QUERIES, Y[:6])
+
+
+def test_unsigned_identifiers_are_integers(model, tmp_path):
+    ids = np.arange(200, 250, dtype=np.uint8)
+    attributor = InfoGainAttributor(model).fit(X[:50], Y[:50], ids, store=tmp_path)
+    attributor.append_rows(X[50:52], Y[50:52])  # counts on, behind 255
+    np.testing.assert_array_equal(attributor.training_.sample_id, np.arange(200, 252))
+    store = AttributionStore(tmp_path)
+    np.testing.assert_array_equal(store.sample_id, np.arange(200, 252))
+    np.testing.assert_array_equal(store.y, Y[:52])
+    assert repr(store) == f"AttributionStore({str(tmp_path)!r})"
 
 
 def test_rows_that_do_not_belong_are_refused(model, tmp_path):

@@ -89,6 +89,7 @@ def test_queries_are_taken_from_all_methods():
             r"differ in \d+ of \d+ training rows that are named",
         ),
         ({"training_data": np.zeros((25, 16))}, "have 20 and 25 training rows"),
+        ({"training_data": np.zeros((20, 4))}, r"differ in (\d+) of \1 training rows"),
         ({"queries": None, "training_data": None}, None),
         ({"targets": "numbers"}, "have targets that are labels and numbers"),
     ],
@@ -101,6 +102,23 @@ def test_only_explanations_of_the_same_queries_are_compared(changes, message):
         return
     with pytest.raises(ValueError, match=f"those of one and other {message}"):
         compare({"one": one, "other": other})
+
+
+def test_queries_with_other_identifiers_are_others():
+    one, other = pair(query_id=list("abcd"))
+    with pytest.raises(ValueError, match="those of one and other have other query_id"):
+        compare({"one": one, "other": other._replace(query_id=list("abdc"))})
+
+
+def test_methods_that_name_nothing():
+    """Nothing is shared, no training row has to be the same, and all of it is shown."""
+    for k in (0, 2):
+        indices, scores = np.full((2, k), -1), np.full((2, k), np.nan)
+        one = Explanation(indices, scores, training_data=np.zeros((3, 2)))
+        other = one._replace(training_data=np.ones((3, 2)))
+        comparison = compare({"one": one, "other": other})
+        assert np.isnan(comparison.overlap[0, 1])
+        assert "none" in comparison._repr_html_()
 
 
 def test_what_is_no_explanation_is_refused():
@@ -190,6 +208,31 @@ def test_a_page_is_sorted_by_what_methods_have_in_common():
     page = Page(compare({"one": one, "other": other}).to_html())
     places = [int(attributes["data-least"]) for attributes in page.named("article")]
     assert set(np.argsort(places)[:2]) == {2, 3}
+
+
+def test_a_page_shows_what_is_known(tmp_path):
+    """No choice of labels without labels, none of wrong queries, no chance for unknown rows."""
+    one = Explanation([[1, 2], [3, 4]], [[3.0, 2.0], [2.0, 1.0]])
+    other = one._replace(indices=[[1, 3], [4, 5]])
+    path = tmp_path / "page.html"
+    html = compare({"one": one, "other": other}).to_html(path)
+    assert path.read_text() == html
+    assert len(Page(html).named("article")) == 2
+    (select,) = Page(html).named("select")
+    assert select["name"] == "sort"
+    assert "at random would share" not in html
+
+
+def test_a_page_of_texts_says_what_is_underlined():
+    texts = np.array([f"text number {row}" for row in range(20)], dtype=object)
+    one, other = pair(queries=texts[:4], training_data=texts)
+    html = compare({"one": one, "other": other}).to_html()
+    assert "Underlined words are in the query and in the exemplar" in html
+
+
+def test_a_notebook_shows_some_of_the_queries():
+    one = make(n_queries=12)
+    assert "of 12 queries" in compare({"one": one, "other": one})._repr_html_()
 
 
 def test_a_notebook_shows_the_exemplars_of_each_method():

@@ -167,6 +167,14 @@ def test_rows_of_any_kind_can_be_taken(convert):
     np.testing.assert_array_equal(part.toarray() if sparse.issparse(part) else part, X[2:])
 
 
+def test_lists_of_rows_of_several_lengths_are_kept():
+    tokens = [["a", "b"], ["c"], ["d", "e", "f"]]
+    exp = Explanation([[2], [1]], [[2.0], [1.0]], queries=[["c"], []], training_data=tokens)
+    assert exp.training_data.tolist() == tokens
+    assert exp.queries.tolist() == [["c"], []]
+    assert Explanation([[0]], [[1.0]], training_data=[[1, 2], [3, 4]]).training_data.shape == (2, 2)
+
+
 def test_frames_of_other_libraries_are_converted_once():
     polars = pytest.importorskip("polars")
     frame = polars.DataFrame({"text": list("abcd") * 5, "size": np.arange(20.0)})
@@ -468,6 +476,14 @@ def test_table_shows_the_features_that_differ_most():
         "f4",
         "f17",
     ]
+
+
+def test_long_texts_in_a_table_take_two_lines():
+    towns = np.array([["Llanfairpwllgwyngyll by the sea", "x"], ["Rome", "y"]], dtype=object)
+    exp = Explanation([[1]], [[1.0]], queries=towns[:1], training_data=towns)
+    texts = [text.get_text() for text in exp.plot().figure_.findobj(plt.Text)]
+    (long,) = [text for text in texts if text.startswith("Llanfair")]
+    assert long.count("\n") == 1
 
 
 def test_table_of_a_data_frame_with_categories_and_missing_values():

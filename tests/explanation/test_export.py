@@ -17,6 +17,7 @@ def lines_of(path):
 
 def test_every_query_and_exemplar_has_a_line(tmp_path):
     exp = make(query_id=list("abcd"))._replace(true_labels=[0, 0, 2, 0])
+    exp = exp._replace(sample_id=exp.indices + 100)
     exp.export(tmp_path / "out", label_names=["ant", "bee", "cow"])
     lines = lines_of(tmp_path / "out")
     exemplars = np.unique(exp.indices[exp.indices >= 0])
@@ -34,6 +35,7 @@ def test_every_query_and_exemplar_has_a_line(tmp_path):
             assert f"query_{query}" in lines[f"row_{row}"]["queries"].split()
     for row in exemplars:
         line = lines[f"row_{row}"]
+        assert line["own_id"] == str(row + 100)
         assert int(line["n_queries"]) == (exp.indices == row).any(axis=1).sum()
         assert line["label"] == ["ant", "bee", "cow"][row % 3]
         x, y = map(float, line["embedding"].strip("[]").split(","))
@@ -52,6 +54,17 @@ def test_images_are_files_at_full_size(tmp_path):
     for name, image in {"query_0": images[0], "row_4": images[4], "row_1": images[1]}.items():
         path = tmp_path / "out" / "data" / lines[name]["filepath"]
         np.testing.assert_array_equal(np.round(imread(path) * 255), image)
+
+
+@pytest.mark.parametrize("missing", ["queries", "training_data"])
+def test_images_that_are_known_are_written(tmp_path, missing):
+    exp = make(image_shape=(4, 4), query_labels=None, **{missing: None})[:2]
+    exp.export(tmp_path / "out")
+    lines = lines_of(tmp_path / "out")
+    assert lines["query_0"]["label"] == ""
+    kind = "exemplar" if missing == "queries" else "query"
+    expected = {f"{name}.png" for name, line in lines.items() if line["kind"] == kind}
+    assert {path.name for path in (tmp_path / "out" / "data").iterdir()} == expected
 
 
 def test_texts_and_numbers_are_written(tmp_path):

@@ -121,6 +121,16 @@ def test_a_page_without_a_map():
     assert "Map of the rows" not in make().to_html(embedding=None)
     assert "Map of the rows" not in make(queries=None).to_html()
     assert "Map of the rows" not in make(training_data=None).to_html()
+    two_points = Explanation([[0]], [[1.0]], queries=np.eye(2)[:1], training_data=np.eye(2)[1:])
+    assert "Map of the rows" not in two_points.to_html()
+
+
+def test_rare_labels_share_a_colour():
+    labels = np.arange(20)
+    exp = make(n_queries=20, query_labels=labels)
+    exp = exp._replace(exemplar_labels=labels[exp.indices.clip(0)])
+    page = Page(exp.to_html())
+    assert "other labels" in page.inside("bdi")
 
 
 @pytest.mark.parametrize(

@@ -139,6 +139,8 @@ class GaussianAttributor(BaseAttributor):
         # A rule that compares a query with rows of every label measures them at the query's label.
         # Nothing else needs them at their own labels then, which would cost a pass.
         at_own_labels = not features.per_label or (self._same_class and not needs_all_rows)
+        if not at_own_labels and self._store is not None:
+            rows.at(0)  # says that a store has no rows at the label of a query
         if not at_own_labels and is_usual:
             self.noise_variance_ = float(self.noise_variance)
             return self.noise_variance_

@@ -15,6 +15,7 @@ from ..._utils.types import Path, Rows, Targets
 from ...retrieval import make_index
 from ...tangent import TangentFeatures
 from ...tangent._points import ExplicitPoints
+from ..features._base import CANNOT_BE_STORED
 from ..features._exact import DENSE_LIMIT
 from ..rules._pools import SearchedGainRule
 from ..stores import AttributionStore, IndexFile, StoredRows, StoreFolder
@@ -43,9 +44,8 @@ _FREE = {
 class StoredMixin:
     """What attributors do whose rows are features in a store."""
 
-    # Whether the rule needs nothing of rows but features at their own labels, and whether logits.
+    # Whether the rule needs nothing of rows but features at their own labels.
     _stores = False
-    _stores_logits = False
     # While fit or load work with a store: the rows that are looked at, and the store.
     _probe = None
     _store = None
@@ -328,8 +328,6 @@ class StoredMixin:
         self._rows = StoredRows(self._features, content, labels, self._kept)
         self._rows.own()
         self._rule = self._make_rule()
-        if self._features.per_label and self._rule.needs_all_rows:
-            self._rows.at(0)  # says that it cannot be
         self._rule.check(len(content.y), *self._features.components(self._rows.inputs))
         if record:
             noise_variance = getattr(self, "noise_variance_", None)
@@ -348,7 +346,7 @@ class StoredMixin:
 
     def _measure(self, y):
         """Return what measures slices of rows with labels y."""
-        return _Measure(self._features, self._measured_at(y), self._stores_logits)
+        return _Measure(self._features, self._measured_at(y))
 
     def _own_features(self):
         """Return whether ``features`` is something that a store cannot hold."""
@@ -390,32 +388,23 @@ class _Measure:
         Make the points of rows.
     labels : ndarray of shape (n_rows,)
         Positions of the rows' classes, or their targets.
-    with_logits : bool
-        Whether the store has logits.
     """
 
-    def __init__(self, features, labels, with_logits):
+    def __init__(self, features, labels):
         self.features = features
         self.labels = labels
-        self.with_logits = with_logits
 
     def __call__(self, X, rows):
         return self.measured(take_rows(X, rows), self.labels[rows])
 
     def measured(self, X, labels):
-        """Measure rows at labels: features (n, n_components), and logits or None."""
+        """Measure rows at labels: features (n, n_components)."""
         features = self.features
         points = features.training_points(features.inputs(X), labels)
         if not isinstance(points, ExplicitPoints):
-            raise ValueError(
-                "features must be explicit to be stored: a TangentFeatures, or a transformer "
-                "or callable that gives rows of numbers"
-            )
-        logits = None
-        if self.with_logits:
-            logits = points.logits.numpy()
-        return np.asarray(points.array), logits
+            raise ValueError(f"{CANNOT_BE_STORED}; got sparse rows")
+        return np.asarray(points.array)
 
     def without_labels(self):
         """Copy what :meth:`measured` needs."""
-        return _Measure(self.features, None, self.with_logits)
+        return _Measure(self.features, None)

@@ -9,6 +9,10 @@ from ..._utils.rows import n_rows, take_rows
 
 # Rows whose mean squared norm stands for that of all rows.
 _SAMPLED = 256
+CANNOT_BE_STORED = (
+    "features must be explicit to be stored: a TangentFeatures, or a transformer or callable that "
+    "gives rows of numbers"
+)
 
 
 def some_rows(inputs, labels):
@@ -125,8 +129,15 @@ class Features(ABC):
         """List all that features depend on besides rows and labels, for a digest of it.
 
         None where the network holds what cannot be digested.
+
+        Raises
+        ------
+        ValueError
+            If a store cannot hold the features.
         """
-        raise NotImplementedError
+        raise ValueError(
+            f"{CANNOT_BE_STORED}; got those of a {type(self.model.estimator).__name__}"
+        )
 
     def feature_names(self, names):
         """Name the columns x of which inner products of points are sums.

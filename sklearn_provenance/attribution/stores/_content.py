@@ -28,8 +28,6 @@ class StoreContent:
         Squared norms of the features as they are stored.
     digests : ndarray of shape (n_rows, 4)
         Digests of the rows as they were given.
-    logits : ndarray of shape (n_rows, n_classes) or None
-        Logits, where a method needs them.
     """
 
     table: ShardedTable
@@ -39,7 +37,6 @@ class StoreContent:
     sample_id: np.ndarray
     norms: np.ndarray
     digests: np.ndarray = field(repr=False)
-    logits: np.ndarray | None = None
 
     @property
     def notes(self):
@@ -66,7 +63,7 @@ class NewRows:
     sample_id : ndarray of shape (n_rows,) or None
         Their identifiers; None where the store goes on counting.
     measure : callable
-        ``measure(X, rows)`` gives features (n, n_components), and logits or None, of a slice;
+        ``measure(X, rows)`` gives features (n, n_components) of a slice;
         ``measure.measured(X, labels)`` of rows at some of ``measure.labels``.
     """
 

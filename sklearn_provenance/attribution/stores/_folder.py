@@ -118,8 +118,6 @@ class StoreFolder:
             table, manifest, "features", notes["width"], notes["encoding"], exponents
         )
         columns = {"y": "y", "sample_id": "ids", "norms": "norms", "digests": "digests"}
-        if notes["logits"]:
-            columns["logits"] = "logits"
         read = {name: table.column(manifest, column) for name, column in columns.items()}
         return StoreContent(table, manifest, features, **read)
 
@@ -220,7 +218,7 @@ class StoreFolder:
                 if before:
                     encoding = self.manifest()["notes"]
                 else:
-                    width = rows.measure(rows.X, slice(0, 1))[0].shape[1]
+                    width = rows.measure(rows.X, slice(0, 1)).shape[1]
                     encoding = {"width": width, "encoding": self.dtype}
             wide = {"float16": 2, "bfloat16": 2, "float32": 4}.get(encoding["encoding"], 8)
             size = max(1, _SHARD_BYTES // (wide * encoding["width"]))
@@ -286,7 +284,7 @@ def _write_shard(table, measure, file, dtype, X, y, ids, labels):
     if file is not None:
         X = take_rows(file.open(), X)
     digests = row_digests(X)
-    values, logits = measure.measured(X, labels)
+    values = measure.measured(X, labels)
     if dtype == "auto":
         dtype = "float64" if values.dtype.itemsize > 4 else "float32"
     stored, exponents = encode(values, dtype)
@@ -299,10 +297,8 @@ def _write_shard(table, measure, file, dtype, X, y, ids, labels):
     }
     if exponents is not None:
         columns["exponents"] = exponents
-    if logits is not None:
-        columns["logits"] = logits
     width = int(values.shape[1])
-    encoding = {"encoding": dtype, "width": width, "logits": logits is not None}
+    encoding = {"encoding": dtype, "width": width}
     entry = table.write_shard(columns)
     return entry | {"rows": _name_of(digests, y, ids), "encoding": encoding}
 

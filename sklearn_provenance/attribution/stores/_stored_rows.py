@@ -38,13 +38,9 @@ class StoredRows(TrainingRows):
 
     def _points(self, labels, copies):
         content = self.content
-        logits = content.logits
-        if logits is not None:
-            logits = torch.as_tensor(logits)
         return ExplicitPoints(
             content.features,
             torch.as_tensor(labels),
-            logits,
             device=getattr(self.features, "device", "cpu"),
             squares=torch.as_tensor(content.norms),
         )
