@@ -454,9 +454,9 @@ def test_features_that_are_not_explicit_are_refused(model, tmp_path):
 
     with pytest.raises(ValueError, match="because this model has no gradients"):
         fit(InfoGainAttributor(forest))
-    with pytest.raises(ValueError, match="explicit to be stored.*those of a RandomForestClass"):
+    with pytest.raises(ValueError, match=r"explicit to be stored.*those of a RandomForestClass"):
         fit(att.RepSimAttributor(forest))
-    with pytest.raises(ValueError, match="explicit to be stored.*got sparse rows"):
+    with pytest.raises(ValueError, match=r"explicit to be stored.*got sparse rows"):
         fit(att.RepSimAttributor(model), csr_array(X))
     with pytest.raises(ValueError, match="the gradients in use are 5603 numbers a row"):
         InfoGainAttributor(large.eval()).fit(rows, Y[:9]).save(tmp_path / "store")
@@ -481,7 +481,7 @@ def test_a_network_that_cannot_be_told_from_others(tmp_path):
 
 def test_what_the_store_cannot_hold_is_asked_for(model, tmp_path):
     InfoGainAttributor(model, features=itself).fit(X, Y, store=tmp_path)
-    with pytest.raises(ValueError, match="^features must be given to load"):
+    with pytest.raises(ValueError, match=r"^features must be given to load"):
         InfoGainAttributor.load(tmp_path)
 
 
