@@ -2,6 +2,7 @@
 
 import argparse
 import csv
+import fcntl
 import platform
 from pathlib import Path
 
@@ -18,7 +19,10 @@ DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 
 class Results:
-    """A CSV file that grows by a line per run; runs that it holds are not repeated."""
+    """A CSV file that grows by a line per run; runs that it holds are not repeated.
+
+    Scripts that run at the same time may write the same file.
+    """
 
     def __init__(self, name, keys):
         self.path = RESULTS / f"{name}.csv"
@@ -33,9 +37,12 @@ class Results:
 
     def add(self, **row):
         row = {**row, **environment()}
-        self.rows.append({k: str(v) for k, v in row.items()})
         self.path.parent.mkdir(exist_ok=True)
-        with self.path.open("w", newline="") as file:
+        with self.path.open("a+", newline="") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)  # until the file is closed
+            file.seek(0)
+            self.rows = [*csv.DictReader(file), {k: str(v) for k, v in row.items()}]
+            file.truncate(0)
             writer = csv.DictWriter(file, fieldnames=list(row), lineterminator="\n")
             writer.writeheader()
             writer.writerows(self.rows)

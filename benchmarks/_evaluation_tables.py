@@ -129,7 +129,12 @@ def brittleness_methods(frame, folder):
 
 def backdoor(frame, folder):
     table = grouped(
-        frame, ["data", "method"], recall=3, mrr=3, attack_success=3, clean_accuracy=3
+        frame,
+        ["data", "n_train", "network", "method"],
+        recall=3,
+        mrr=3,
+        attack_success=3,
+        clean_accuracy=3,
     ).rename(columns={"n": "seeds", "recall": "recall@50", "mrr": "MRR@100"})
     table["paper, CIFAR-10"] = table["method"].map(PAPER_BACKDOOR).fillna("")
     return table
