@@ -3,10 +3,13 @@
 Shapes in comments: T positions of a table.
 """
 
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any, NamedTuple
 
 import torch
+from torch import nn
+
+from ._attention import ProjectionCalls
 
 
 class Call(NamedTuple):
@@ -35,18 +38,36 @@ class Call(NamedTuple):
 def recorded(layers, n_samples, calls):
     """Append calls of the layers' modules to ``calls``, for ``n_samples`` rows of the data."""
     handles = []
+    used = [layer for layer in layers if layer.route != "functional"]
     try:
-        for layer in layers:
-            if layer.route == "functional":
-                continue
+        for layer in used:
             for module in layer.modules:
+                if isinstance(module, nn.MultiheadAttention):
+                    continue
                 # First in line: a hook of the user's may replace the layer's output.
                 hook = _recorder(layer, n_samples, calls)
                 handles.append(module.register_forward_hook(hook, prepend=True))
-        yield
+        with _projections_recorded(used, calls):
+            yield
     finally:
         for handle in handles:
             handle.remove()
+
+
+def _projections_recorded(layers, calls):
+    """Record the projections of attention modules, if there are any."""
+    places = {}
+    attends = False
+    for layer in layers:
+        for module in layer.modules:
+            if isinstance(module, nn.MultiheadAttention):
+                attends = True
+                places[id(module.in_proj_weight)] = layer, module
+            elif isinstance(module, nn.Linear):
+                places[id(module.weight)] = layer, module
+    if not attends:
+        return nullcontext()
+    return ProjectionCalls(places, lambda *call: _record(calls, *call))
 
 
 @contextmanager
@@ -69,18 +90,23 @@ def _recorder(layer, n_samples, calls):
         if not torch.is_grad_enabled() or not args:
             return None
         x = args[0]
-        replaced = None
         if layer.shared and _lacks_rows(x):
             # Each row gets an output of its own, whose gradient is that row's.
             x = x.reshape(1, -1).expand(n_samples, -1)
-            output = replaced = output.expand(n_samples, *output.shape[-2:]).clone()
-        if not output.requires_grad:  # every parameter so far is frozen
-            output = output.detach().requires_grad_()
-            replaced = output.clone()  # a leaf must not be written to in place
-        calls.append(Call(layer, module, x, torch.autograd.graph.get_gradient_edge(output)))
-        return replaced
+            output = output.expand(n_samples, *output.shape[-2:]).clone()
+        return _record(calls, layer, module, x, output)
 
     return hook
+
+
+def _record(calls, layer, module, x, output):
+    """Append a call, and return the output to go on with."""
+    replaced = output
+    if not output.requires_grad:  # every parameter so far is frozen
+        output = output.detach().requires_grad_()
+        replaced = output.clone()  # a leaf must not be written to in place
+    calls.append(Call(layer, module, x, torch.autograd.graph.get_gradient_edge(output)))
+    return replaced
 
 
 def _lacks_rows(x):

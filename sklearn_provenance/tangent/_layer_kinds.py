@@ -5,16 +5,18 @@ input x of a module, of which a row of the data may have several.
 """
 
 import math
+from typing import ClassVar
 
 import torch
 from torch import nn
 
 from ._convolved import Convolved
 from ._forms import Formed
-from ._layers import Layer, register_layer
+from ._layers import Layer, layer_class, register_joint_layer, register_layer
 from ._lookup import Lookup
 from ._outer import Outer
 from ._patches import BATCH_NORMS, normalised, numel_per_output, unfold
+from ._tied import Tied
 
 
 class _Columns(Layer):
@@ -109,6 +111,17 @@ class TransposedLinearLayer(LinearLayer):
         return {name: part.mT.flatten(1) for name, part in parts}
 
 
+@register_layer(nn.MultiheadAttention)
+class InProjectionLayer(LinearLayer):
+    """Weights and bias that give query, key and value of attention from inputs of one width."""
+
+    roles: ClassVar = {"in_proj_weight": "weight", "in_proj_bias": "bias"}
+
+    @staticmethod
+    def fan_in(module, role, parameter):
+        return Layer.fan_in(module, role, parameter)
+
+
 @register_layer(nn.Conv1d, nn.Conv2d, nn.Conv3d)
 class ConvolutionLayer(_Columns):
     """Weights and bias of a convolution: a position is a patch of the input."""
@@ -182,3 +195,18 @@ class EmbeddingLayer(Layer):
         n_table_rows, size = self.shape
         index = x.reshape(n_rows, -1).long()  # scatter takes no other integers in torch 2.6
         return Lookup(index, g.reshape(n_rows, -1, size), n_table_rows)
+
+
+@register_joint_layer(EmbeddingLayer, LinearLayer)
+class TiedLayer(Layer):
+    """The table of an embedding that is also the weight of a linear layer, without its bias."""
+
+    def factor(self, module, x, g, n_rows):
+        (scale,) = self.scales.values()
+        n_out, n_in = self.shape
+        g = g * scale
+        if issubclass(layer_class(module), EmbeddingLayer):
+            part = EmbeddingLayer.factor(self, module, x, g, n_rows)
+        else:
+            part = Outer(x.reshape(n_rows, -1, n_in), g.reshape(n_rows, -1, n_out))
+        return Tied.of(part, n_out)

@@ -6,7 +6,7 @@ Shapes in comments: B rows, T positions, I inputs, O outputs of a layer.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
@@ -14,6 +14,7 @@ from torch import nn
 from ._forms import Form, Formed
 
 _KINDS: dict[type, type] = {}
+_JOINT: dict[frozenset[type], type] = {}
 
 
 def register_layer(*types: type | str) -> Callable[[type], type]:
@@ -66,6 +67,21 @@ def layer_class(module):
     return None
 
 
+def register_joint_layer(*kinds: type) -> Callable[[type], type]:
+    """Register a class of layers for a weight that modules of several kinds share."""
+
+    def register(joint):
+        _JOINT[frozenset(kinds)] = joint
+        return joint
+
+    return register
+
+
+def joint_layer_class(kinds):
+    """Find the class of layers for a weight of modules of these kinds; None if none is known."""
+    return _JOINT.get(frozenset(kinds))
+
+
 @dataclass(eq=False)
 class Layer:
     """Parameters that share one gradient matrix.
@@ -110,6 +126,9 @@ class Layer:
     low_rank = False
     # Whether each outer product has a single row that is not zero.
     one_hot = False
+    # Roles of the parameters of a module by their names in it, if other than these names. The
+    # module's other parameters are layers of their own.
+    roles: ClassVar[dict[str, str] | None] = None
 
     @staticmethod
     def fan_in(module: nn.Module, role: str, parameter: torch.Tensor) -> int | None:

@@ -9,7 +9,7 @@ from collections import defaultdict
 import torch
 
 from . import _layer_kinds  # noqa: F401  (registers the classes of torch's modules)
-from ._layers import Layer, layer_class
+from ._layers import Layer, joint_layer_class, layer_class
 
 # Numbers that one batch may hold in layer factors (256 MB in single precision).
 _BUDGET = 2**26
@@ -19,7 +19,8 @@ def find_layers(module, weights, ntk_scale):
     """Divide the parameters in ``weights`` (by name) into layers.
 
     If two modules use a parameter together with different other parameters, neither can be a layer:
-    the parameter becomes a layer of its own, for torch.func.
+    the parameter becomes a layer of its own, for torch.func. A weight that modules of different
+    kinds share is a layer of its own with factors, where a class of layers is known for it.
     """
     name_of = {id(p): name for name, p in weights.items()}
     scales = dict.fromkeys(weights, 1.0)
@@ -34,21 +35,32 @@ def find_layers(module, weights, ntk_scale):
                 inputs = (kind or Layer).fan_in(m, role, weights[name])
                 if inputs is not None:
                     scales[name] = ntk_scale / math.sqrt(inputs)
+        if kind and kind.roles is not None:
+            names = {kind.roles[r]: name for r, name in names.items() if r in kind.roles}
         if names and kind:
             use = (kind, *names.items())
             modules_of[use].append(m)
             for name in names.values():
                 uses_of[name].add(use)
+    joint = {}  # classes of layers by name of a weight
+    for name, uses in uses_of.items():
+        kinds = [kind for kind, *roles in uses if ("weight", name) in roles]
+        if len(kinds) == len(uses) and joint_layer_class(kinds):
+            joint[name] = joint_layer_class(kinds)
     layers = []
     done = set()
     for name in weights:
         if name in done:
             continue
         kind, names, modules = Layer, {"weight": name}, []
-        if len(uses_of[name]) == 1:
+        if name in joint:
+            kind = joint[name]
+            modules = [m for use in uses_of[name] for m in modules_of[use]]
+        elif len(uses_of[name]) == 1:
             (use,) = uses_of[name]
-            if all(len(uses_of[other]) == 1 for _, other in use[1:]):
-                kind, names, modules = use[0], dict(use[1:]), modules_of[use]
+            own = {role: other for role, other in use[1:] if other not in joint}
+            if all(len(uses_of[other]) == 1 for other in own.values()):
+                kind, names, modules = use[0], own, modules_of[use]
         done.update(names.values())
         layer_weights = {n: weights[n] for n in names.values()}
         layer_scales = {n: scales[n] for n in names.values()}

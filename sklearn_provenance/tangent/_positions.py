@@ -11,16 +11,17 @@ import torch
 from torch import nn
 
 from .._utils.modules import evaluation
-from ._layer_kinds import EmbeddingLayer, LinearLayer, NormalisationLayer
+from ._layer_kinds import EmbeddingLayer, LinearLayer, NormalisationLayer, TiedLayer
 from ._linearisation import Linearisation
 from ._lookup import Lookup
 from ._network_layers import sums_of_calls
 from ._outputs import check_finite
 from ._routes import restarted
 from ._stream import linearised
+from ._tied import Tied
 
 # Layers whose output at a position depends on their input at this position alone.
-_PER_POSITION = (LinearLayer, EmbeddingLayer)
+_PER_POSITION = (LinearLayer, EmbeddingLayer, TiedLayer)
 _NORMS = (nn.LayerNorm, nn.RMSNorm)
 
 
@@ -83,7 +84,7 @@ def position_products(rows, other, n_positions):
 
 def _inner(by_position, theirs):
     """Compute inner products (B T, B') of gradients at each position with those of others."""
-    if isinstance(by_position, Lookup):  # whose matrices would be large
+    if isinstance(by_position, Lookup | Tied):  # whose matrices would be large
         return by_position.inner(theirs)
     return by_position.inner_with(theirs.matrix()).mT
 
