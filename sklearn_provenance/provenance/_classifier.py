@@ -1,7 +1,7 @@
 """ProvenanceClassifier: a classifier that names the training rows behind its predictions."""
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -10,7 +10,7 @@ from sklearn.base import ClassifierMixin
 from sklearn.utils._param_validation import StrOptions
 from torch import nn
 
-from .._utils.arguments import check_labels, real, store_arguments, whole
+from .._utils.arguments import check_labels, real, store_arguments
 from .._utils.labels import positions
 from .._utils.types import RandomState, Rows, Targets
 from ._assembly import assemble_net, update_net
@@ -59,7 +59,7 @@ default="class_conditional"
     routing : {"hard", "soft"}, default="hard"
         How a class-conditional network spreads index probability over classes: "hard" gives all
         of it to rows of the predicted class, "soft" multiplies by the class probabilities.
-    {input_shape}
+    {input_shape} {index}
     index_subset : float, int or array-like of int, default=None
         Training rows that get an output: a share or a number of them, drawn as one per class and
         the rest in proportion to the classes, or the rows themselves (their numbers or a mask).
@@ -115,8 +115,6 @@ default="class_conditional"
         "heads": [StrOptions({"shared", "per_class"})],
         "class_conditioning": ["boolean"],
         "routing": [StrOptions({"hard", "soft"})],
-        "index_loss": [StrOptions({"full", "sampled"})],
-        "n_negatives": [whole(2)],
         "lambda_class": [real()],
     }
 
@@ -153,6 +151,7 @@ default="class_conditional"
         class_conditioning: bool = True,
         routing: Literal["hard", "soft"] = "hard",
         input_shape: tuple[int, ...] | list[int] | None = None,
+        index: Any = None,
         index_subset: float | int | ArrayLike | None = None,
         lambda_class: float = 1.0,
         lambda_index: float = 1.0,

@@ -22,6 +22,15 @@ n_negatives : int, default=1024
     exponentials in the softmax, and the expectation of the logit under the target, are estimated
     without bias. The logarithm of the sum, and its gradient, have a bias that falls as
     1 / ``n_negatives``. The loss is exact where there are no more outputs.""",
+    "index": """\
+index : {"exact", "faiss"}, object or None, default=None
+    Search index over the weights of the index branch, by which the rows of largest probability are
+    found: a name, or an object with the methods ``build`` and ``search`` (see
+    :mod:`sklearn_provenance.retrieval`). None compares all of them, exactly, a block at a time.
+    Probabilities are exact either way, because the softmax is summed over all outputs; where only
+    rows are asked for (``predict_index``, ``kneighbors`` without distances) a search index saves
+    that. It is built for each class, or for all rows, when it is first used. ``save`` leaves out an
+    object.""",
     "backbone": """\
 backbone : {"auto", "cnn", "mlp"}, Module or callable, default="auto"
     What turns inputs into features. "auto" takes "cnn" for images and "mlp" for rows. The network

@@ -16,7 +16,7 @@ from sklearn.base import (
 )
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import StrOptions
+from sklearn.utils._param_validation import HasMethods, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from .._utils.arguments import as_device, check_readable, real, whole
@@ -25,6 +25,7 @@ from .._utils.restored import restored_generators, restored_on_error
 from .._utils.rows import as_given, image_layout
 from .._utils.types import Path, Rows, Targets
 from ..explanation import Explanation
+from ._head_search import HeadSearch
 from ._index import ClassIndex
 from ._inference import nearest_rows
 from ._input import learn_rows
@@ -47,6 +48,7 @@ class ProvenanceEstimator(
     # Of the parameters that all subclasses have.
     _parameter_constraints: dict = {
         "input_shape": [tuple, list, None],
+        "index": [StrOptions({"exact", "faiss"}), HasMethods(["build", "search"]), None],
         "lr": [real(0, np.inf, "neither")],
         "batch_size": [whole(2), StrOptions({"auto"})],
         "max_epochs": [whole()],
@@ -134,6 +136,7 @@ class ProvenanceEstimator(
             step_seed += n_done
             self._update_net()
         self._structure = self._network_structure()
+        self._head_search = None
         self._train(order_seed, step_seed)
         return self
 
@@ -197,6 +200,7 @@ class ProvenanceEstimator(
         net.module_.eval()
         net.history = History(state["history"])
         self.net_ = net
+        self._head_search = None
         self._structure = self._network_structure()
         return self
 
@@ -250,7 +254,16 @@ class ProvenanceEstimator(
         """The part of the network with the index branch."""
         return self.net_.module_
 
-    def _nearest(self, rows, exclude, k, name="k"):
+    @property
+    def _search(self):
+        """What finds the outputs of largest logit; None reads all logits."""
+        if self.index is None:
+            return None
+        if self._head_search is None or self._head_search.index is not self.index:
+            self._head_search = HeadSearch(self.index)
+        return self._head_search
+
+    def _nearest(self, rows, exclude, k, name="k", with_proba=True):
         """Find the k most probable training rows, their log-probabilities, and predictions.
 
         ``rows`` is what the index network reads, ``exclude`` the training row that each of them is,
@@ -267,7 +280,15 @@ class ProvenanceEstimator(
                 f"named; got {k}"
             )
         found = nearest_rows(
-            self._index_network, self._index, rows, int(k), self._routing, exclude, self._decide
+            self._index_network,
+            self._index,
+            rows,
+            int(k),
+            self._routing,
+            exclude,
+            self._decide,
+            self._search,
+            with_proba,
         )
         short = int((found[0][:, -1] < 0).sum())
         if short:

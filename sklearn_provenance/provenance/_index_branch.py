@@ -27,6 +27,8 @@ class IndexBranchMixin(TransformerMixin):  # for set_output of its transform
     _parameter_constraints: dict = {
         "alpha": [real(0, 1, "both")],
         "mixing": [StrOptions({"expected", "sampled"})],
+        "index_loss": [StrOptions({"full", "sampled"})],
+        "n_negatives": [whole(2)],
         "backbone": [StrOptions({"auto", "cnn", "mlp"}), nn.Module, callable],
         "width": [StrOptions({*SIZES, "paper"})],
         "dropout": [real(0, 1, "left")],
@@ -63,7 +65,15 @@ class IndexBranchMixin(TransformerMixin):  # for set_output of its transform
             Rows of the X given to fit.
         """
         rows = self._rows(X)
-        indices, _, _ = nearest_rows(self._index_network, self._index, rows, 1, self._routing)
+        indices, _, _ = nearest_rows(
+            self._index_network,
+            self._index,
+            rows,
+            1,
+            self._routing,
+            search=self._search,
+            with_proba=False,
+        )
         return indices[:, 0]
 
     def index_proba(self, X: Rows) -> np.ndarray:
@@ -124,7 +134,9 @@ class IndexBranchMixin(TransformerMixin):  # for set_output of its transform
             Rows of the X given to fit; -1 pads.
         """
         rows, exclude = self._queries(X)
-        indices, log_proba, _ = self._nearest(rows, exclude, n_neighbors, "n_neighbors")
+        indices, log_proba, _ = self._nearest(
+            rows, exclude, n_neighbors, "n_neighbors", with_proba=return_distance
+        )
         if not return_distance:
             return indices
         return np.nan_to_num(-log_proba, nan=np.inf), indices

@@ -1,8 +1,8 @@
-"""Reading a trained provenance network, a batch at a time.
+"""Reading a trained provenance network, a batch of rows and a block of outputs at a time.
 
-No function here holds more than one batch of rows x outputs unless that is what it returns.
-[PN] is "Provenance Networks: End-to-End Exemplar-Based Explainability". Shapes in comments: B rows
-of a batch, C classes, M outputs of the largest class, T targets.
+No function here holds more than one batch of rows x one block of outputs unless that is what it
+returns. [PN] is "Provenance Networks: End-to-End Exemplar-Based Explainability". Shapes in
+comments: B rows of a batch, n of them that read the same outputs, K outputs, C classes, T targets.
 """
 
 from typing import NamedTuple
@@ -11,11 +11,11 @@ import numpy as np
 import torch
 
 from .._utils.modules import evaluation_mode
-from ..information._certainty import certainty
+from ..information._certainty import LogSums
+from ._head_scan import BLOCK, LEAST_ROWS, Head, check_outputs, no_sums
 
-# Values per batch of index logits: 64 MB in single precision.
+# Values per batch of rows: 64 MB in single precision.
 _BATCH_VALUES = 2**24
-_LEAST_ROWS = 16
 
 
 def class_proba(module, index, rows):
@@ -40,9 +40,10 @@ def class_proba(module, index, rows):
         for batch, _, x in batches(module, rows, len(index.sizes)):
             store_batch(proba, batch, check_outputs(module.class_logits(x)).softmax(1))
         return proba
-    by_class = _class_sums(index, _device(module))
-    for batch, _, x in batches(module, rows, index.n_outputs):
-        store_batch(proba, batch, _class_mass(_forward(module, x).index_logits, by_class))
+    labels = torch.as_tensor(index.labels, device=_device(module))
+    for batch, _, x in _index_batches(module, index, rows):
+        head = _head(_forward(module, x).index_logits)
+        store_batch(proba, batch, _class_mass(head, labels, len(index.sizes)))
     return proba
 
 
@@ -83,7 +84,7 @@ def index_features(module, index, rows):
         What the last layer of the index branch sees, for the predicted class.
     """
     features = np.empty((len(rows), module.n_index_features), dtype=np.float32)
-    for batch, _, x in batches(module, rows, index.n_outputs):
+    for batch, _, x in batches(module, rows):
         store_batch(features, batch, check_outputs(_forward(module, x).index_features))
     return features
 
@@ -105,17 +106,31 @@ def index_proba(module, index, rows, routing):
     """
     proba = np.zeros((len(rows), len(index.output_of_row)), dtype=np.float32)
     for batch, read in _read_index(module, index, rows, routing):
-        p = read.log_proba.exp()
-        if read.outputs is not None:
-            # Padding goes to an extra column, which is cut off.
-            outputs = read.outputs.where(read.outputs >= 0, index.n_outputs)
-            wide = torch.zeros(len(p), index.n_outputs + 1, device=p.device)
-            p = wide.scatter_(1, outputs, p)[:, :-1]  # (B, n_outputs)
-        proba[batch, index.rows] = p[: batch.stop - batch.start].cpu().numpy()
+        for part in read.parts:
+            sums = part.head.sums()
+            below = sums.log_sum  # (n,), what makes a logit a log-probability
+            if part.log_class is not None:
+                below = -_log_class(part, sums)
+            own = part.rows < batch.stop - batch.start  # others are repeated
+            places = batch.start + part.rows[own].cpu().numpy()
+            for start, logits in part.head.blocks():
+                p = (logits[own] - below[own, None]).exp().float()
+                outputs = part.outputs[start : start + p.shape[1]]
+                proba[np.ix_(places, index.rows[outputs.cpu().numpy()])] = p.cpu().numpy()
     return proba
 
 
-def nearest_rows(module, index, rows, k, routing, exclude=None, decide=None):
+def nearest_rows(
+    module,
+    index,
+    rows,
+    k,
+    routing,
+    exclude=None,
+    decide=None,
+    search=None,
+    with_proba=True,
+):
     """Find the k training rows of largest probability.
 
     Parameters
@@ -129,32 +144,38 @@ def nearest_rows(module, index, rows, k, routing, exclude=None, decide=None):
         without it.
     decide : callable, default=None
         Takes class scores (B, C), or the outputs (B, T) of a regression, to predictions (B, ...).
+    search : HeadSearch, default=None
+        What finds the outputs of largest logit; None reads all logits.
+    with_proba : bool, default=True
+        Whether probabilities are needed, for which all logits are read.
 
     Returns
     -------
     indices : ndarray of shape (n, k), int64
-        Training rows, most probable first; -1 pads.
+        Training rows, most probable first; -1 pads. Of equal ones the lowest comes first.
     log_proba : ndarray of shape (n, k), float64
-        Their log-probabilities; nan pads.
+        Their log-probabilities; nan pads. None without ``with_proba``.
     predicted : ndarray of shape (n, ...)
         What ``decide`` gives; None without it.
     """
     indices = np.full((len(rows), k), -1, dtype=np.int64)
-    log_proba = np.full((len(rows), k), np.nan)
+    log_proba = None
+    if with_proba:
+        log_proba = np.full((len(rows), k), np.nan)
     predicted = []
     training_rows = torch.as_tensor(index.rows, device=_device(module))
-    for batch, read in _read_index(module, index, rows, routing, exclude):
+    for batch, read in _read_index(module, index, rows, routing, exclude, decide is not None):
         if decide is not None:
             predicted.append(decide(read.scores)[: batch.stop - batch.start].cpu().numpy())
-        # In a class with fewer than k rows there are fewer columns, and the rest stays padding.
-        n_found = min(k, read.log_proba.shape[1])
-        top, outputs = read.log_proba.topk(n_found, dim=1)  # (B, n_found)
-        if read.outputs is not None:
-            outputs = read.outputs.gather(1, outputs)
-        padding = ~top.isfinite()
-        found = training_rows[outputs.clamp(min=0)].masked_fill(padding, -1)
-        store_batch(indices[:, :n_found], batch, found)
-        store_batch(log_proba[:, :n_found], batch, top.masked_fill(padding, torch.nan))
+        found = _Named.none(read.n_rows, k, training_rows.device)
+        for part in read.parts:
+            found.add(part, *_largest(part, k, search, with_proba))
+        rows_found = training_rows[found.outputs.clamp(min=0)]
+        store_batch(indices, batch, rows_found.masked_fill(found.outputs < 0, -1))
+        if with_proba:
+            # Rounding may put a logit above the sum.
+            top = (found.scores - found.sums.log_sum[:, None]).clamp(max=0)
+            store_batch(log_proba, batch, top.masked_fill(found.outputs < 0, torch.nan))
     return indices, log_proba, np.concatenate(predicted) if predicted else None
 
 
@@ -174,17 +195,16 @@ def nearest_in_class(module, index, rows, labels):
         Training rows of that class.
     """
     indices = np.empty(len(rows), dtype=np.int64)
-    device = _device(module)
-    members = torch.as_tensor(index.members, device=device)
-    training_rows = torch.as_tensor(index.rows, device=device)
-    labels = torch.as_tensor(labels, device=device)
-    for batch, numbers, x in batches(module, rows, index.n_outputs):
+    tables = _Tables(index, _device(module))
+    training_rows = torch.as_tensor(index.rows, device=tables.device)
+    labels = torch.as_tensor(labels, device=tables.device)
+    for batch, numbers, x in _index_batches(module, index, rows):
         label = labels[numbers]
-        outputs = members[label]  # (B, M), -1 pads
-        logits = check_outputs(module(x, label).index_logits)
-        if not module.index_per_class:
-            logits = logits.gather(1, outputs.clamp(min=0)).masked_fill(outputs < 0, -torch.inf)
-        best = outputs.gather(1, logits.argmax(1, keepdim=True))[:, 0]  # (B,)
+        reader = _forward(module, x, label).index_logits
+        best = torch.empty_like(label)  # (B,)
+        for part in _parts_by_class(module, reader, label, tables):
+            _, positions, _ = part.head.largest(1, with_sums=False)
+            best[part.rows] = part.outputs[positions[:, 0]]
         store_batch(indices, batch, training_rows[best])
     return indices
 
@@ -200,13 +220,17 @@ def index_certainty(module, index, rows, routing, exclude=None):
     Returns
     -------
     log_confidence, entropy : ndarray of shape (n,), float64
-        As :func:`~sklearn_provenance.information._certainty.certainty` gives them. nan where no
+        As :func:`~sklearn_provenance.information._certainty.certainty` gives them; nan where no
         training row is left.
     """
     log_confidence = np.empty(len(rows))
     entropy = np.empty(len(rows))
     for batch, read in _read_index(module, index, rows, routing, exclude):
-        batch_confidence, batch_entropy = certainty(read.log_proba)
+        sums = no_sums(read.n_rows, _device(module))
+        for part in read.parts:
+            own = part.head.sums(with_spread=True)
+            _merge_sums(sums, part.rows, own.raised(_log_class(part, own)))
+        batch_confidence, batch_entropy = sums.certainty
         store_batch(log_confidence, batch, batch_confidence)
         store_batch(entropy, batch, batch_entropy)
     return log_confidence, entropy
@@ -234,7 +258,7 @@ def batches(module, rows, n_values=0):
         for start in range(0, len(rows), size):
             batch = slice(start, min(start + size, len(rows)))
             numbers = np.arange(batch.start, batch.stop)
-            numbers = np.resize(numbers, max(len(numbers), _LEAST_ROWS))
+            numbers = np.resize(numbers, max(len(numbers), LEAST_ROWS))
             yield batch, numbers, torch.tensor(rows[numbers], device=device)
 
 
@@ -243,95 +267,201 @@ def store_batch(target, batch, values):
     target[batch] = values[: batch.stop - batch.start].cpu()
 
 
-def check_outputs(outputs):
-    """Raise if outputs of the network are NaN or infinite. -inf stands for no output."""
-    if (outputs.isnan() | outputs.isposinf()).any():
-        raise ValueError(
-            "the network's outputs are NaN or infinite: its weights or the rows are too large. "
-            "Fit it again with a smaller lr, or scale the rows"
-        )
-    return outputs
-
-
 def _device(module):
     return next(module.parameters()).device
 
 
-def _forward(module, x):
-    output = module(x)
-    check_outputs(output.index_logits)
+def _index_batches(module, index, rows):
+    return batches(module, rows, min(index.n_outputs, BLOCK))
+
+
+def _forward(module, x, label=None):
+    output = module(x, label, all_logits=False)
     if output.task is not None:
         check_outputs(output.task)
     return output
 
 
-def _class_sums(index, device):
-    """Return the sparse matrix (C, n_outputs) that adds the outputs of each class."""
-    places = np.stack([index.labels, np.arange(index.n_outputs)])
-    ones = torch.ones(index.n_outputs, device=device)
-    shape = (len(index.sizes), index.n_outputs)
-    places = torch.as_tensor(places, device=device)
-    return torch.sparse_coo_tensor(places, ones, shape, check_invariants=True)
+class _Tables:
+    """The maps of a ClassIndex on a device."""
+
+    def __init__(self, index, device):
+        self.device = device
+        self.sizes = index.sizes
+        self.members = torch.as_tensor(index.members, device=device)
+        self.labels = torch.as_tensor(index.labels, device=device)
+        self.local = torch.as_tensor(index.local, device=device)
+        self.all = torch.arange(index.n_outputs, device=device)
+
+    def of_class(self, label):
+        """Return the outputs of a class in local order, (K,)."""
+        return self.members[label, : self.sizes[label]]
+
+    def position(self, outputs, label):
+        """Return the positions of outputs among those of a class; -1 for those of others."""
+        inside = (outputs >= 0) & (self.labels[outputs] == label)
+        return self.local[outputs].where(inside, -1)
 
 
-def _class_mass(index_logits, by_class):
-    """Sum the index probability over the rows of each class, (B, C)."""
-    mass = (by_class @ index_logits.softmax(1).T).T
-    return mass / mass.sum(1, keepdim=True)
+class _Part(NamedTuple):
+    """Rows of a batch that may name the same outputs."""
+
+    rows: torch.Tensor  # (n,), numbers in the batch
+    outputs: torch.Tensor  # (K,), in ascending order
+    head: Head
+    label: int | None  # the class of these outputs; None if they are those of all classes
+    log_class: torch.Tensor | None = None  # (n,), log-probability of this class among several
 
 
 class _IndexReading(NamedTuple):
     """What a batch of :func:`_read_index` holds."""
 
-    log_proba: torch.Tensor  # (B, n_outputs), or (B, M) of the outputs of one class per row
-    outputs: torch.Tensor | None  # (B, M), the output of each column, -1 pads; None if all in order
-    scores: torch.Tensor  # class scores (B, C), or outputs (B, T) of a regression
+    n_rows: int  # B
+    parts: object  # iterator of _Part
+    scores: torch.Tensor | None  # class scores (B, C), or outputs (B, T) of a regression
 
 
-def _read_index(module, index, rows, routing, exclude=None):
+def _read_index(module, index, rows, routing, exclude=None, with_scores=False):
     """Iterate over batches of rows: a slice and an :class:`_IndexReading`.
 
-    Where ``exclude`` is given, an array of shape (n,) of training rows, each row's probabilities
-    are those without that training row.
+    Where ``exclude`` is given, an array of shape (n,) of training rows, no row may name that
+    training row. Parts must be used before the next batch is asked for.
     """
-    device = _device(module)
-    by_class = _class_sums(index, device)
-    members = torch.as_tensor(index.members, device=device)
+    tables = _Tables(index, _device(module))
     if exclude is not None:
-        exclude = torch.as_tensor(index.output_of_row[exclude], device=device)
-    for batch, numbers, x in batches(module, rows, index.n_outputs):
+        exclude = torch.as_tensor(index.output_of_row[exclude], device=tables.device)
+    for batch, numbers, x in _index_batches(module, index, rows):
+        hidden = None
+        if exclude is not None:
+            hidden = exclude[numbers]
         if module.index_per_class and routing == "soft":
-            read = _soft_routing(module, members, x)
+            readers = module.index_readers_per_class(x)
+            scores = check_outputs(next(readers))
+            parts = _parts_of_all_classes(readers, scores, tables, hidden)
         else:
             output = _forward(module, x)
-            outputs, scores = None, output.task
-            if output.label is not None:
-                outputs = members[output.label]
-            if scores is None:
-                scores = _class_mass(output.index_logits, by_class)
-            read = _IndexReading(output.index_logits, outputs, scores)
-        logits = read.log_proba
-        if exclude is not None:
-            logits = _without(logits, read.outputs, exclude[numbers])
-        yield batch, read._replace(log_proba=logits.log_softmax(1))
+            scores = output.task
+            reader = output.index_logits
+            if output.label is None:
+                every = torch.arange(len(x), device=tables.device)
+                parts = [_Part(every, tables.all, _head(reader, hidden=hidden), None)]
+                if with_scores and scores is None:
+                    scores = _class_mass(_head(reader), tables.labels, len(index.sizes))
+            else:
+                parts = _parts_by_class(module, reader, output.label, tables, hidden)
+        yield batch, _IndexReading(len(x), parts, scores)
 
 
-def _soft_routing(module, members, x):
-    """Multiply class probabilities by index probabilities inside the class, for every class."""
-    per_class = module.index_logits_per_class(x)
-    scores = check_outputs(next(per_class))  # (B, C)
-    log_class = scores.log_softmax(1)
-    log_p = torch.empty(len(x), int(members.max()) + 1, device=x.device)  # (B, n_outputs)
-    for c, logits in enumerate(per_class):
-        own = members[c][members[c] >= 0]  # (K_c,)
-        log_own = check_outputs(logits)[:, : len(own)].log_softmax(1)
-        log_p[:, own] = log_class[:, c : c + 1] + log_own
-    return _IndexReading(log_p, None, scores)
+def _parts_of_all_classes(readers, scores, tables, hidden):
+    """Yield all rows with the outputs of each class, whose probabilities they are multiplied by."""
+    log_class = scores.log_softmax(1)  # (B, C)
+    every = torch.arange(len(scores), device=tables.device)
+    for label, reader in enumerate(readers):
+        outputs = tables.of_class(label)
+        position = None
+        if hidden is not None:
+            position = tables.position(hidden, label)
+        head = _head(reader, label, len(outputs), position)
+        yield _Part(every, outputs, head, label, log_class[:, label])
 
 
-def _without(logits, outputs, exclude):
-    """Hide the output that each row may not name; -1 stands for none."""
-    if outputs is None:
-        outputs = torch.arange(logits.shape[1], device=logits.device)
-    hidden = (outputs == exclude[:, None]) & (outputs >= 0)  # (B, columns)
-    return logits.masked_fill(hidden, -torch.inf)
+def _parts_by_class(module, reader, label, tables, hidden=None):
+    """Yield the rows of each class with the outputs of that class."""
+    for c in label.unique().tolist():
+        rows = (label == c).nonzero()[:, 0]
+        outputs = tables.of_class(c)
+        position = None
+        if hidden is not None:
+            position = tables.position(hidden[rows], c)
+        own = reader.take(rows)
+        if module.index_per_class:
+            head = _head(own, c, len(outputs), position)
+        else:
+            weight, bias = own.weights()
+            head = Head(own.features, weight[outputs], bias[outputs], position)
+        yield _Part(rows, outputs, head, c)
+
+
+def _head(reader, label=None, size=None, hidden=None):
+    """Return the outputs of a class, or of all."""
+    weight, bias = reader.weights(label)
+    return Head(reader.features, weight[:size], bias[:size], hidden)
+
+
+def _log_class(part, sums):
+    """Return what is added to the logits (n,) of a part, so that those of all parts compare.
+
+    Where there is one part for a row, this is nothing. Else logits become log-probabilities inside
+    the class, hidden outputs included, and that of the class is added.
+    """
+    if part.log_class is None:
+        return torch.zeros_like(sums.top)
+    return part.log_class - torch.logaddexp(sums.log_sum, part.head.hidden_logits().double())
+
+
+def _largest(part, k, search, with_proba):
+    """Find the k outputs of a part: logits and positions (n, k), and sums; None if not needed."""
+    needs_sums = with_proba or part.log_class is not None
+    if search is None:
+        return part.head.largest(k, needs_sums)
+    sums = None
+    if needs_sums:
+        sums = part.head.sums()
+    return *search.largest(part.head, part.label, k), sums
+
+
+class _Named(NamedTuple):
+    """Outputs that the rows of a batch name, the best first."""
+
+    scores: torch.Tensor  # (B, k), float64, -inf pads
+    outputs: torch.Tensor  # (B, k), -1 pads
+    sums: LogSums
+
+    @classmethod
+    def none(cls, n_rows, k, device):
+        scores = torch.full((n_rows, k), -torch.inf, dtype=torch.float64, device=device)
+        outputs = torch.full((n_rows, k), -1, device=device)
+        return cls(scores, outputs, no_sums(n_rows, device))
+
+    def add(self, part, logits, positions, sums):
+        """Take the outputs of a part, (n, k), where they are better."""
+        rows = part.rows
+        scores = logits.double()
+        if sums is not None:
+            above = _log_class(part, sums)
+            scores = scores + above[:, None]
+            _merge_sums(self.sums, rows, sums.raised(above))
+        outputs = part.outputs[positions.clamp(min=0)].masked_fill(positions < 0, -1)
+        scores = torch.cat([self.scores[rows], scores], 1)
+        outputs = torch.cat([self.outputs[rows], outputs], 1)
+        outputs, order = outputs.sort(dim=1)  # of equal scores the lowest comes first
+        scores = scores.gather(1, order)
+        k = self.scores.shape[1]
+        scores, order = scores.sort(dim=1, descending=True, stable=True)
+        self.scores[rows] = scores[:, :k]
+        self.outputs[rows] = outputs.gather(1, order)[:, :k]
+
+
+def _merge_sums(sums, rows, more):
+    """Merge the sums of some rows into those of a batch."""
+    merged = LogSums(*(values[rows] for values in sums)).merged(more)
+    for values, new in zip(sums, merged, strict=True):
+        values[rows] = new
+
+
+def _class_mass(head, labels, n_classes):
+    """Sum the index probability over the rows of each class, (B, C)."""
+    device = head.features.device
+    top = torch.full((len(head.features), 1), -torch.inf, device=device)
+    mass = torch.zeros(len(head.features), n_classes, device=device)
+    for start, logits in head.blocks():
+        new = torch.maximum(top, logits.amax(1, keepdim=True))
+        own = labels[start : start + logits.shape[1]]  # (b,)
+        ones = torch.ones(len(own), device=device)
+        places = torch.stack([own, torch.arange(len(own), device=device)])
+        by_class = torch.sparse_coo_tensor(
+            places, ones, (n_classes, len(own)), check_invariants=True
+        )
+        mass = mass * (top - new).exp() + (by_class @ (logits - new).exp().T).T
+        top = new
+    return mass / mass.sum(1, keepdim=True)

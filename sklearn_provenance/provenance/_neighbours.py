@@ -13,6 +13,7 @@ of a batch, N outputs, T targets per row.
 
 import numpy as np
 import torch
+from torch import nn
 
 _BLOCK = 4096  # rows whose nearest targets are looked up at a time
 _ROUNDING = 1e-9  # a target this much farther, relatively, is a tie
@@ -81,7 +82,7 @@ def _radii_on_a_line(values, n_neighbours):
     return radii
 
 
-def neighbour_mask(targets, radii, own):
+def neighbour_mask(targets, radii, own, among=None):
     """Find the outputs that are neighbours of the rows of a batch.
 
     Parameters
@@ -92,19 +93,24 @@ def neighbour_mask(targets, radii, own):
         From :func:`neighbour_radii`.
     own : Tensor of shape (n,)
         Output of each row.
+    among : Tensor of shape (n_among,), default=None
+        Outputs to find them among; None takes all.
 
     Returns
     -------
-    mask : Tensor of shape (n, n_outputs), bool
+    mask : Tensor of shape (n, n_outputs) or (n, n_among), bool
         True for the neighbours; a row is not its own neighbour.
     """
+    others = targets
+    if among is None:
+        among = torch.arange(len(targets), device=own.device)
+    else:
+        others = targets[among]
     squares = 0
-    for column in targets.T:
-        squares = squares + (column[own][:, None] - column).square_()  # (B, N)
+    for column, compared in zip(targets.T, others.T, strict=True):
+        squares = squares + (column[own][:, None] - compared).square_()  # (B, N)
     limit = radii[own] * (1 + _ROUNDING)
-    mask = squares <= limit.square()[:, None]
-    mask[torch.arange(len(own), device=own.device), own] = False
-    return mask
+    return (squares <= limit.square()[:, None]) & (among != own[:, None])
 
 
 def sample_neighbours(own, mask, alpha, generator=None):
@@ -134,6 +140,58 @@ def sample_neighbours(own, mask, alpha, generator=None):
     neighbour = passed.to(torch.uint8).argmax(1)  # the first that is True
     mixed = (uniform[0] < alpha) & (counts > 0)
     return torch.where(mixed, neighbour, own)
+
+
+class TargetNeighbours(nn.Module):
+    """Draw neighbours of rows, where there is one target without comparing it with all others.
+
+    Parameters
+    ----------
+    targets : Tensor of shape (n_outputs, n_targets), float64
+        Targets of the rows that have an output.
+    """
+
+    def __init__(self, targets):
+        super().__init__()
+        # With one target, the neighbours of a row are consecutive in the order of targets.
+        ordered, order = targets[:, 0].sort(stable=True)
+        self.register_buffer("targets", targets)
+        self.register_buffer("ordered", ordered)
+        self.register_buffer("order", order)
+        self.register_buffer("place", order.argsort())
+
+    def draw(self, own, radii, generator=None):
+        """Draw a neighbour of each row, uniformly.
+
+        Parameters
+        ----------
+        own : Tensor of shape (n,)
+            Output of each row.
+        radii : Tensor of shape (n_outputs,), float64
+            From :func:`neighbour_radii`.
+        generator : torch.Generator, default=None
+            Source of randomness.
+
+        Returns
+        -------
+        drawn : Tensor of shape (n,)
+            Outputs. A row without neighbours keeps its own.
+        exists : Tensor of shape (n,), bool
+            Whether the row has neighbours.
+        """
+        if self.targets.shape[1] > 1:
+            mask = neighbour_mask(self.targets, radii, own)  # (B, N)
+            return sample_neighbours(own, mask, 1.0, generator), mask.any(1)
+        value = self.targets[own, 0]  # (B,), as all that follow
+        limit = radii[own] * (1 + _ROUNDING)
+        low = torch.searchsorted(self.ordered, value - limit)
+        counts = torch.searchsorted(self.ordered, value + limit, right=True) - low - 1
+        exists = (counts > 0) & (radii[own] >= 0)
+        uniform = torch.rand(len(own), generator=generator, device=own.device).double()
+        number = low + (uniform * counts.clamp(min=1)).long()
+        number = number + (number >= self.place[own])  # skips the row itself
+        drawn = self.order[number.clamp(max=len(self.order) - 1)]
+        return torch.where(exists, drawn, own), exists
 
 
 def neighbour_cross_entropy(logits, own, mask, alpha=0.0, label_smoothing=0.0, drawn=None):

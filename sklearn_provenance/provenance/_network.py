@@ -11,7 +11,6 @@ import torch
 from torch import nn
 
 from ._backbones import layout, make_stages
-from ._drawn_outputs import OutputReader
 from ._layers import (
     ClassHeads,
     Dropout,
@@ -21,14 +20,14 @@ from ._layers import (
     index_layer,
     linear,
 )
+from ._output_reader import OutputReader
 
 
 class NetworkOutput(NamedTuple):
     """Output of a forward pass."""
 
     class_logits: torch.Tensor | None  # (B, C); None in a single branch
-    # (B, M) local if class-conditional, else (B, n_outputs); what reads some of them while outputs
-    # are drawn
+    # (B, M) local if class-conditional, else (B, n_outputs); or what reads some of them
     index_logits: torch.Tensor | OutputReader
     index_features: torch.Tensor  # (B, F), what the last layer of the index branch sees
     label: torch.Tensor | None  # (B,) the class that index_logits are local to, if they are local
@@ -37,6 +36,15 @@ class NetworkOutput(NamedTuple):
     def task(self):
         """The output that predictions come from; None in a single branch."""
         return self.class_logits
+
+
+def widest_layer(module):
+    """Count the units of the widest layer, except for the last one of the index branch."""
+    sizes = [0]
+    for name, parameter in module.named_parameters():
+        if not name.startswith("index_head"):
+            sizes.append(sum(parameter.shape[:1]))
+    return max(sizes)
 
 
 class BranchedNetwork(MixedPrecision):
@@ -98,8 +106,8 @@ class BranchedNetwork(MixedPrecision):
 
     @property
     def values_per_row(self):
-        """Numbers that a forward pass holds per row, roughly: the widest layer."""
-        n_units = max(sum(p.shape[:1]) for p in self.parameters())
+        """Numbers that a forward pass without index logits holds per row, roughly."""
+        n_units = widest_layer(self)
         shape = self.scaling.output_shape
         if len(shape) == 1:
             return n_units
@@ -180,11 +188,12 @@ class ProvenanceNetwork(BranchedNetwork):
             self.index_head = index_layer(self.n_index_features, max(sizes), generator)
         self.register_buffer("sizes", torch.as_tensor(sizes), persistent=False)
 
-    def forward(self, x, label=None):
+    def forward(self, x, label=None, all_logits=True):
         """Compute both branches for a batch of stored rows (B, n_features).
 
         ``label`` is the class that a class-conditional index branch sees: the true class in
-        training (teacher forcing, [PN] Eq. 21); None takes the predicted one.
+        training (teacher forcing, [PN] Eq. 21); None takes the predicted one. ``all_logits=False``
+        has an :class:`OutputReader` in place of index logits.
         """
         with self._autocast(x):
             trunk = self.shared(self.scaling(x))
@@ -195,7 +204,10 @@ class ProvenanceNetwork(BranchedNetwork):
                 label = None
             elif label is None:
                 label = class_logits.argmax(1)
-            features, logits = self._index_branch(self.index_stages(trunk), label)
+            features, reader = self._index_branch(self.index_stages(trunk), label)
+            logits = reader
+            if all_logits and not self.draws_outputs:
+                logits = self._index_logits(reader, label)
         return NetworkOutput(class_logits, logits, features, label)
 
     def class_logits(self, x):
@@ -203,29 +215,28 @@ class ProvenanceNetwork(BranchedNetwork):
         with self._autocast(x):
             return self.class_branch(self.shared(self.scaling(x))).float()
 
-    def index_logits_per_class(self, x):
-        """Iterate over class logits (B, C), then local index logits (B, M) of every class."""
+    def index_readers_per_class(self, x):
+        """Iterate over class logits (B, C), then a reader of index logits for every class."""
         with self._autocast(x):
             trunk = self.shared(self.scaling(x))
             yield self.class_branch(trunk).float()
             features = self.index_stages(trunk)
             for c in range(len(self.sizes)):
                 label = torch.full((len(x),), c, device=x.device)
-                _, logits = self._index_branch(features, label)
-                yield logits
+                yield self._index_branch(features, label)[1]
 
     def _index_branch(self, features, label):
         if self.conditioning:
             one_hot = nn.functional.one_hot(label, len(self.sizes)).to(features.dtype)
             features = torch.cat([features, one_hot], 1)  # [PN] Eqs. 13 and 21
         features = self.index_hidden(features)  # (B, F)
-        inputs = self.index_dropout(features)
-        if self.draws_outputs:
-            return features.float(), OutputReader(self.index_head, inputs)
-        if isinstance(self.index_head, ClassHeads):
-            return features.float(), self.index_head(inputs, label).float()
-        logits = self.index_head(inputs).float()
+        return features.float(), OutputReader(self.index_head, self.index_dropout(features))
+
+    def _index_logits(self, reader, label):
+        if reader.has_heads:
+            return self.index_head(reader.features, label).float()
+        logits = self.index_head(reader.features).float()
         if label is not None:  # [PN] Eq. 20
             valid = torch.arange(logits.shape[1], device=logits.device) < self.sizes[label][:, None]
             logits = logits.masked_fill(~valid, -torch.inf)
-        return features.float(), logits
+        return logits

@@ -53,6 +53,8 @@ def save_estimator(estimator, path):
     if isinstance(estimator.random_state, int | np.integer):
         seed = int(estimator.random_state)
     saved = {name: value for name, value in params.items() if name not in _NOT_SAVED}
+    if not isinstance(saved["index"], str):
+        saved["index"] = None
     state = {
         "params": {name: _json_value(value) for name, value in saved.items()},
         "backbone": backbone,

@@ -1,7 +1,7 @@
 """ProvenanceRegressor: a regressor that names the training rows behind its predictions."""
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -45,7 +45,7 @@ class ProvenanceRegressor(IndexBranchMixin, NumericTargets, RegressorMixin, Prov
         have an output. "auto" takes the square root of the number of such rows. All rows as near as
         the last neighbour count too. With several targets, distances are Euclidean between
         standardised targets.
-    {mixing}
+    {mixing} {index_loss} {n_negatives}
     huber_delta : float, default=1.0
         Error from which on ``loss="huber"`` is linear, in standard deviations of the target.
     {backbone}
@@ -60,7 +60,7 @@ class ProvenanceRegressor(IndexBranchMixin, NumericTargets, RegressorMixin, Prov
     sharing_level : {1, 2, 3, 4} or None, default=None
         How many layers of a built-in backbone the two branches share, as in
         :class:`ProvenanceClassifier`; None shares all of them.
-    {input_shape}
+    {input_shape} {index}
     index_subset : float, int or array-like of int, default=None
         Training rows that get an output: a share or a number of them, drawn at random, or the rows
         themselves (their numbers or a mask). The other rows train the output branch only. None
@@ -130,6 +130,7 @@ class ProvenanceRegressor(IndexBranchMixin, NumericTargets, RegressorMixin, Prov
         "index_subset",
         "device",
         "precision",
+        "index_loss",
     )
     _method = "regression network"
 
@@ -140,12 +141,15 @@ class ProvenanceRegressor(IndexBranchMixin, NumericTargets, RegressorMixin, Prov
         alpha: float = 0.3,
         target_neighbors: float | int | Literal["auto"] = "auto",
         mixing: Literal["expected", "sampled"] = "expected",
+        index_loss: Literal["full", "sampled"] = "full",
+        n_negatives: int = 1024,
         huber_delta: float = 1.0,
         backbone: str | nn.Module | Callable[[], nn.Module] = "auto",
         width: Literal["small", "medium", "large", "xlarge", "paper"] = "medium",
         dropout: float = 0.5,
         sharing_level: int | None = None,
         input_shape: tuple[int, ...] | list[int] | None = None,
+        index: Any = None,
         index_subset: float | int | ArrayLike | None = None,
         lambda_output: float = 1.0,
         lambda_index: float = 1.0,

@@ -9,6 +9,7 @@ from ._assembly import build_branched_net, shared_network_arguments, update_bran
 from ._neighbours import neighbour_radii
 from ._regressor_loss import RegressionLoss
 from ._regressor_network import RegressionNetwork
+from ._sampled_regression_loss import SampledRegressionLoss
 
 _LOSS_PARAMETERS = (
     "loss",
@@ -35,13 +36,18 @@ def assemble_net(regressor, seed):
         "radii": _radii(regressor, targets),
         **{name: getattr(regressor, name) for name in _LOSS_PARAMETERS},
     }
-    return build_branched_net(regressor, RegressionNetwork, network, RegressionLoss, loss, device)
+    criterion = RegressionLoss
+    if regressor.index_loss == "sampled":
+        criterion = SampledRegressionLoss
+        loss["n_negatives"] = regressor.n_negatives
+    return build_branched_net(regressor, RegressionNetwork, network, criterion, loss, device)
 
 
 def update_net(regressor):
     """Give the net the hyperparameters that may change between warm starts."""
     update_branched_net(regressor, _LOSS_PARAMETERS)
     criterion = regressor.net_.criterion_
+    criterion.n_negatives = regressor.n_negatives
     radii = _radii(regressor, regressor._standardised[regressor.index_])
     criterion.radii = radii.to(criterion.radii.device)
 

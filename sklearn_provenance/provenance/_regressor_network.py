@@ -11,13 +11,14 @@ import torch
 from ._backbones import layout
 from ._layers import index_layer
 from ._network import BranchedNetwork
+from ._output_reader import OutputReader
 
 
 class RegressionOutput(NamedTuple):
     """Output of a forward pass."""
 
     values: torch.Tensor  # (B, T), standardised targets
-    index_logits: torch.Tensor  # (B, N)
+    index_logits: torch.Tensor | OutputReader  # (B, N), or what reads some of them
     index_features: torch.Tensor  # (B, F), what the last layer of the index branch sees
     label: None = None  # index logits range over all outputs
 
@@ -69,13 +70,19 @@ class RegressionNetwork(BranchedNetwork):
         self._build_index_hidden(n_features, units, generator)
         self.index_head = index_layer(self.n_index_features, n_outputs, generator)
 
-    def forward(self, x):
-        """Compute both branches for a batch of stored rows (B, n_features)."""
+    def forward(self, x, label=None, all_logits=True):
+        """Compute both branches for a batch of stored rows (B, n_features).
+
+        ``label`` must be None; it is there because networks of the classifier have it.
+        ``all_logits=False`` has an :class:`OutputReader` in place of index logits.
+        """
         with self._autocast(x):
             trunk = self.shared(self.scaling(x))
             values = self.output_branch(trunk).float()  # (B, T)
             features = self.index_hidden(self.index_stages(trunk))  # (B, F)
-            logits = self.index_head(self.index_dropout(features)).float()  # (B, N)
+            logits = OutputReader(self.index_head, self.index_dropout(features))
+            if all_logits and not self.draws_outputs:
+                logits = self.index_head(logits.features).float()  # (B, N)
         return RegressionOutput(values, logits, features.float())
 
     def values(self, x):

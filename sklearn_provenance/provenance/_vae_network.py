@@ -21,7 +21,8 @@ from ._layers import (
     index_layer,
     linear,
 )
-from ._network import NetworkOutput
+from ._network import NetworkOutput, widest_layer
+from ._output_reader import OutputReader
 
 # The noise of a Gaussian decoder does not fall below a hundredth of the data's size.
 _LEAST_LOG_NOISE = math.log(1e-4)
@@ -177,34 +178,35 @@ class Decoder(nn.Module):
             self.raw_log_noise = nn.Parameter(torch.tensor(0.0))
         self.register_buffer("members", members, persistent=False)
 
-    def forward(self, z, label=None):
+    def forward(self, z, label=None, all_logits=True):
         """Compute class logits and local index logits of codes (B, d).
 
         Index logits are those of the class ``label``; None takes the predicted one.
+        ``all_logits=False`` has an :class:`OutputReader` in their place.
         """
-        return self.heads(self.stem(z), label)
+        return self.heads(self.stem(z), label, all_logits)
 
-    def heads(self, trunk, label=None):
+    def heads(self, trunk, label=None, all_logits=True):
         """Compute the same from the intermediate feature."""
         features = self.pool(trunk)  # (B, F)
         class_logits = self.class_head(features).float()  # (B, C)
         if label is None:
             label = class_logits.argmax(1)
-        index_logits = self._index_logits(features, self._all_heads(features), label)
+        index_logits = self._reader(features, label)
+        if all_logits:
+            index_logits = self._index_logits(index_logits, label)
         return NetworkOutput(class_logits, index_logits, features.float(), label)
 
     def class_logits(self, z):
         """Compute class logits (B, C) alone."""
         return self.class_head(self.pool(self.stem(z))).float()
 
-    def index_logits_per_class(self, z):
-        """Iterate over class logits (B, C), then local index logits (B, M) of every class."""
+    def index_readers_per_class(self, z):
+        """Iterate over class logits (B, C), then a reader of index logits for every class."""
         features = self.pool(self.stem(z))  # (B, F)
         yield self.class_head(features).float()
-        all_heads = self._all_heads(features)
         for c in range(len(self.members)):
-            label = torch.full((len(z),), c, device=z.device)
-            yield self._index_logits(features, all_heads, label)
+            yield self._reader(features, torch.full((len(z),), c, device=z.device))
 
     @property
     def log_noise(self):
@@ -222,22 +224,22 @@ class Decoder(nn.Module):
 
     @property
     def values_per_row(self):
-        """Numbers that a forward pass holds per row, roughly: the widest layer."""
-        return max(sum(p.shape[:1]) for p in self.parameters())
+        """Numbers that a forward pass without index logits holds per row, roughly."""
+        return widest_layer(self)
 
-    def _all_heads(self, features):
-        """Compute the logits of all heads (B, n_outputs); None where classes share one."""
+    def _reader(self, features, label):
+        """Return what reads index logits of the class of each row."""
         if self.per_class:
-            return self.index_head(features)
-        return None
+            return OutputReader(self.index_head, features, self.members)
+        one_hot = nn.functional.one_hot(label, len(self.members)).to(features.dtype)
+        hidden = self.index_hidden(torch.cat([features, one_hot], 1))
+        return OutputReader(self.index_head, hidden)
 
-    def _index_logits(self, features, all_heads, label):
+    def _index_logits(self, reader, label):
         members = self.members[label]  # (B, M)
+        logits = self.index_head(reader.features)
         if self.per_class:
-            logits = all_heads.gather(1, members.clamp(min=0))
-        else:
-            one_hot = nn.functional.one_hot(label, len(self.members)).to(features.dtype)
-            logits = self.index_head(self.index_hidden(torch.cat([features, one_hot], 1)))
+            logits = logits.gather(1, members.clamp(min=0))
         return logits.float().masked_fill(members < 0, -torch.inf)
 
 

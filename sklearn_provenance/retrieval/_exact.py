@@ -10,6 +10,7 @@ from .._utils.arguments import whole
 from .._utils.cluster import current_client
 from ._base import RowIndex, with_spare
 from ._by_workers import search_by_workers
+from ._largest import merge_largest
 from ._rows import chunk_size, read_chunks
 
 # Bytes that a block of queries may take.
@@ -152,64 +153,7 @@ class ExactIndex(RowIndex):
             for i in range(0, len(queries), step):
                 block = slice(i, i + step)
                 products = (queries[block] @ chunk.mT).abs_()  # (b, n_chunk)
-                scores[block], numbers[block] = _merge(
+                scores[block], numbers[block] = merge_largest(
                     scores[block], numbers[block], products, start, 2 * rounding
                 )
         return scores.double().cpu().numpy(), numbers.cpu().numpy()
-
-
-def _merge(scores, numbers, products, start, tie):
-    """Take the n best of the rows that were found before and of a chunk.
-
-    Parameters
-    ----------
-    scores, numbers : Tensor of shape (n_queries, n)
-        The best rows before row `start`.
-    products : Tensor of shape (n_queries, n_chunk)
-        Scores of the rows from `start` on.
-    start : int
-        Number of the first row of the chunk.
-    tie : float
-        Scores that differ from the n-th by no more than this count as equal to it. The lowest
-        numbers are taken.
-
-    Returns
-    -------
-    scores, numbers : Tensor of shape (n_queries, n)
-        The best rows, in ascending order of their numbers.
-    """
-    n = scores.shape[1]
-    n_chunk = products.shape[1]
-    top = products.topk(min(n + 1, n_chunk))
-    if not (top.values[:, 0] < torch.inf).all():  # NaN comes first
-        raise ValueError(
-            "rows must not change after build, got inner products that are not finite; call build "
-            "again"
-        )
-    columns = top.indices[:, :n].sort(1).values
-    all_scores = torch.cat([scores, products.gather(1, columns)], 1)
-    all_numbers = torch.cat([numbers, columns + start], 1)
-    kept, last = _largest(all_scores, n, tie)
-    best_scores = all_scores.gather(1, kept)
-    best_numbers = all_numbers.gather(1, kept)
-    if n_chunk > n:
-        # topk left rows of the chunk out. Where the best of them ties with the n-th, all rows of
-        # the chunk are compared, because the lowest numbers win.
-        crowded = top.values[:, n] >= last - tie
-        if crowded.any():
-            all_scores = torch.cat([scores[crowded], products[crowded]], 1)
-            kept, _ = _largest(all_scores, n, tie)
-            best_scores[crowded] = all_scores.gather(1, kept)
-            before = numbers[crowded].gather(1, kept.clamp(max=n - 1))
-            best_numbers[crowded] = torch.where(kept < n, before, kept - n + start)
-    return best_scores, best_numbers
-
-
-def _largest(scores, n, tie):
-    """Find the positions of the n largest scores, in ascending order, and the n-th largest."""
-    last = scores.topk(n).values[:, -1]
-    above = scores > last[:, None] + tie
-    equal = (scores >= last[:, None] - tie) & ~above
-    room = n - above.sum(1, keepdim=True)
-    above |= equal & (equal.cumsum(1) <= room)
-    return above.nonzero()[:, 1].view(len(scores), n), last

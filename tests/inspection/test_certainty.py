@@ -10,7 +10,7 @@ from sklearn.datasets import load_iris
 from sklearn.naive_bayes import GaussianNB
 
 from sklearn_provenance import ProvenanceClassifier
-from sklearn_provenance.information._certainty import certainty
+from sklearn_provenance.information._certainty import LogSums, certainty
 from sklearn_provenance.inspection._certainty import class_certainty
 from sklearn_provenance.provenance import _inference
 
@@ -34,6 +34,23 @@ def test_definition(logits):
     log_p = torch.tensor(logits).log_softmax(1)
     for found, expected in zip(certainty(log_p), by_definition(log_p.exp().numpy()), strict=True):
         np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-14)
+
+
+@given(LOGITS, st.integers(0, 6), st.floats(-20, 20))
+def test_logits_that_come_in_blocks(logits, cut, above):
+    """Also where a block has no possible outcome."""
+    logits = torch.tensor(logits)
+    cut = min(cut, logits.shape[1] - 1)
+    parts = [LogSums.of(part) for part in (logits[:, :cut], logits[:, cut:]) if part.shape[1]]
+    nothing = torch.zeros(len(logits), dtype=torch.float64)
+    sums = LogSums(nothing - torch.inf, nothing, nothing)
+    for part in parts:
+        sums = sums.merged(part.raised(torch.tensor(above, dtype=torch.float64)))
+    torch.testing.assert_close(sums.log_sum, logits.logsumexp(1) + above, rtol=1e-12, atol=1e-12)
+    expected = by_definition(logits.softmax(1).numpy())
+    for found, one in zip(sums.certainty, expected, strict=True):
+        np.testing.assert_allclose(found, one, rtol=1e-9, atol=1e-13)
+    assert LogSums(nothing - torch.inf, nothing, nothing).certainty[0].isnan().all()
 
 
 @given(st.lists(st.floats(-80, -20), min_size=2, max_size=6, unique=True))
@@ -96,7 +113,7 @@ def test_branches_of_networks(architecture, subset, routing, iris, monkeypatch):
     monkeypatch.setattr(
         type(clf.net_.module_),
         "forward",
-        lambda self, x, *args: batches.append(len(x)) or forward(self, x, *args),
+        lambda self, x, *args, **kw: batches.append(len(x)) or forward(self, x, *args, **kw),
     )
     np.testing.assert_allclose(clf.index_certainty(X), pairs[0][0], rtol=1e-5, atol=1e-6)
     if (architecture, routing) != ("class_conditional", "soft"):

@@ -182,11 +182,13 @@ def test_inference_conditions_on_the_predicted_class():
     out = net(x)
     assert torch.equal(out.label, out.class_logits.argmax(1))
     torch.testing.assert_close(out.index_logits, net(x, out.label).index_logits)
-    class_logits, *per_class = net.index_logits_per_class(x)
+    class_logits, *per_class = net.index_readers_per_class(x)
     torch.testing.assert_close(class_logits, out.class_logits)
-    for c in range(3):
+    for c, size in enumerate(SIZES):
         rows = out.label == c
-        torch.testing.assert_close(per_class[c][rows], out.index_logits[rows])
+        weight, bias = per_class[c].weights(c)
+        logits = (per_class[c].features @ weight.T + bias)[rows, :size]
+        torch.testing.assert_close(logits, out.index_logits[rows, :size])
 
 
 def test_a_network_is_built_from_its_generator_alone():

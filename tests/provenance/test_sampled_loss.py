@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from sklearn_provenance.provenance import _row_adamw
 from sklearn_provenance.provenance._drawn_outputs import (
-    OutputReader,
     draw_distinct,
     outputs_stood_for,
     sampled_cross_entropy,
@@ -19,6 +18,7 @@ from sklearn_provenance.provenance._drawn_outputs import (
 from sklearn_provenance.provenance._index import ClassIndex, index_cross_entropy
 from sklearn_provenance.provenance._layers import ClassHeads
 from sklearn_provenance.provenance._network import NetworkOutput
+from sklearn_provenance.provenance._output_reader import OutputReader
 from sklearn_provenance.provenance._row_adamw import RowAdamW
 from sklearn_provenance.provenance._sampled_loss import SampledProvenanceLoss
 from sklearn_provenance.provenance._training import ProvenanceLoss

@@ -125,16 +125,19 @@ def test_each_class_has_a_linear_head_of_its_own():
 @pytest.mark.parametrize("heads", ["per_class", "shared"])
 def test_what_the_decoder_reads_from_codes_agrees(heads):
     decoder, z = network(heads=heads).eval().decoder, torch.randn(6, 5)
-    per_class = decoder.index_logits_per_class(z)
+    per_class = decoder.index_readers_per_class(z)
     class_logits = next(per_class)
     torch.testing.assert_close(class_logits, decoder.class_logits(z))
-    for c, logits in enumerate(per_class):
+    sizes = np.bincount(Y)
+    for c, reader in enumerate(per_class):
         expected = decoder(z, torch.full((6,), c))
-        torch.testing.assert_close(logits, expected.index_logits)
+        weight, bias = reader.weights(c)
+        logits = (reader.features @ weight.T + bias)[:, : sizes[c]]
+        torch.testing.assert_close(logits, expected.index_logits[:, : sizes[c]])
         torch.testing.assert_close(class_logits, expected.class_logits)
     predicted = decoder(z)
     torch.testing.assert_close(predicted.label, class_logits.argmax(1))
-    assert logits.shape == (6, int(np.bincount(Y).max()))
+    assert predicted.index_logits.shape == (6, sizes.max())
 
 
 @pytest.mark.parametrize("likelihood", ["bernoulli", "gaussian"])
