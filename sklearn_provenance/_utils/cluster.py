@@ -5,7 +5,6 @@ What is computed is therefore the same with any number of workers, and when work
 """
 
 import pickle
-import sys
 import uuid
 import warnings
 from collections import OrderedDict, deque
@@ -98,10 +97,8 @@ def current_client():
 
 
 def _in_a_task():
-    if "distributed" not in sys.modules:
-        return False
     try:
-        sys.modules["distributed"].get_worker()
+        import_distributed().get_worker()
     except ValueError:
         return False
     return True

@@ -220,6 +220,8 @@ class SimilarityScores(Method):
         return cosines.round(12)  # the last digits would break ties, as of rows with themselves
 
 
+# What an attributor can do.
+_ATTRIBUTOR = "attribute", "explain", "fit", "get_params"
 BASELINES = {"random": RandomScores, "loss": LossScores, "similarity": SimilarityScores}
 
 
@@ -274,7 +276,7 @@ def as_methods(attributors, shape, baselines):
 
 def _as_method(name, given, shape):
     is_instance = not isinstance(given, type)
-    if is_instance and all(hasattr(given, m) for m in ("attribute", "fit", "get_params")):
+    if is_instance and all(hasattr(given, m) for m in _ATTRIBUTOR):
         if "estimator" not in given.get_params(deep=False):
             raise TypeError(
                 f"attributors must have a parameter estimator, so that they can explain other "

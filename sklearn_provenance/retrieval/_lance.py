@@ -228,9 +228,7 @@ class LanceIndex(RowIndex):
             asked = asked.nprobes(n_probe)
         answer = asked.to_arrow()
         rows = np.asarray(answer["row"])
-        of_query = np.zeros(len(rows), np.int64)
-        if len(both) > 1:
-            of_query = np.asarray(answer["query_index"])
+        of_query = np.asarray(answer["query_index"])
         found = np.full((len(both), n), -1)
         place = np.arange(len(rows)) - np.searchsorted(of_query, of_query)
         found[of_query, place] = rows

@@ -1,5 +1,7 @@
 """The scoreboard as a whole: methods of all kinds, results, reasons, stores, errors."""
 
+from threading import Lock
+
 import matplotlib
 
 matplotlib.use("Agg")
@@ -7,6 +9,7 @@ matplotlib.use("Agg")
 import numpy as np
 import pytest
 import torch
+from scipy.sparse import csr_array
 from sklearn.datasets import load_breast_cancer, load_diabetes
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression, Ridge
@@ -27,8 +30,10 @@ from sklearn_provenance.evaluation import (
     linear_datamodeling_score,
     scoreboard,
 )
+from sklearn_provenance.evaluation._scoreboard_methods import _flat
 from sklearn_provenance.evaluation._scoreboard_result import relative_quality
-from tests.evaluation.attributors import Counted, fits
+from sklearn_provenance.evaluation.criteria import NotMeasured
+from tests.evaluation.attributors import Counted, Told, fits
 from tests.evaluation.test_criteria import X, y
 from tests.evaluation.test_criteria import rows as make_rows
 
@@ -296,6 +301,63 @@ def test_bad_input(change, error, match):
     arguments |= dict(zip(("X", "y", "X_queries", "y_queries"), DATA, strict=True))
     with pytest.raises(error, match=match):
         scoreboard(**arguments | change)
+
+
+class Plain(Told):
+    """An attributor that explains a model, and has no other parameters."""
+
+    def __init__(self, estimator=None):
+        self.estimator = estimator
+
+    def fit(self, X, y):
+        self.function = lambda x, label: X @ x
+        return self
+
+
+class OfNoModel(Plain):
+    def __init__(self):
+        pass
+
+
+def test_attributors_need_one_parameter():
+    options = {"criteria": ["subclass"], "baselines": False}
+    methods = {"plain": Plain(MODEL), "products": products}
+    result = scoreboard(methods, *DATA, **options)
+    assert result.scores[0, 0] == result.scores[1, 0]
+    with pytest.raises(TypeError, match="must have a parameter estimator"):
+        scoreboard({"a": OfNoModel()}, *DATA, model=MODEL, **options)
+
+
+def test_rows_and_scores_may_be_tensors():
+    def of_tensors(model, rows, labels, queries, of_queries):
+        return (torch.as_tensor(queries) @ torch.as_tensor(rows).T).requires_grad_()
+
+    data = torch.as_tensor(X), y, torch.as_tensor(X_queries), y_queries
+    criteria = ["backdoor", "subclass"]
+    methods = {"products": of_tensors}
+    network = torch.nn.Linear(16, 4).double()
+    options = {"model": network, "recipe": Recipe(lr=0.5, max_epochs=20), "criteria": criteria}
+    result = scoreboard(methods, *data, **options)
+    assert result.reasons == {}
+    expected = scoreboard({"products": products}, *DATA, **options)
+    np.testing.assert_allclose(result.scores, expected.scores)
+
+
+def test_similarity_takes_what_has_numbers():
+    np.testing.assert_array_equal(_flat(csr_array(X)), X)
+    np.testing.assert_array_equal(_flat(torch.as_tensor(X).reshape(-1, 4, 4)), X)
+    with pytest.raises(NotMeasured, match="similarity compares numbers, which rows are not: could"):
+        _flat(np.array([["a text"], ["another"]]))
+
+
+def test_a_model_that_cannot_be_told_from_others_is_not_kept(tmp_path):
+    model = Counted(max_iter=1000)
+    model.lock = Lock()
+    call = {"criteria": ["subclass"], "baselines": False, "model": model}
+    with pytest.warns(UserWarning, match="lock"):
+        result = scoreboard({"products": products}, *DATA, store=tmp_path, **call)
+    assert np.isfinite(result.scores).all()
+    assert not list(tmp_path.rglob("*.npz"))
 
 
 def test_bad_truth():

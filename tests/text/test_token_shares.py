@@ -1,5 +1,7 @@
 """Shares of tokens add up to scores, and are the parts of inner products by definition."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -122,6 +124,28 @@ def test_rows_without_texts_show_their_numbers(reader, tokens):
     assert words == [*map(str, plain["input_ids"][row].tolist()), "(no token)"]
     with pytest.raises(ValueError, match="side must be one of"):
         found.words(0, 0, "rows")
+
+
+def test_rows_may_be_the_numbers_alone(reader, tokens):
+    def forward(module, ids):
+        return module(ids, (ids > 0).long())
+
+    expected = token_shares(InfoGainAttributor(reader).fit(tokens, LABELS), tokens[:1], k=1)
+    ids = tokens["input_ids"]
+    attributor = InfoGainAttributor(reader, forward=forward).fit(ids, LABELS)
+    found = token_shares(attributor, ids[:1], k=1)
+    np.testing.assert_allclose(found.exemplars, expected.exemplars)
+    words = [word for word, _ in found.words(0, 0)]
+    assert words[:-1] == [str(number) for number in ids[found.explanation.indices[0, 0]].tolist()]
+
+
+def test_tokens_of_one_letter_are_shown_once(reader, tokens):
+    """Bytes of a letter are tokens that stand at one place."""
+    tokens.offsets[:, 1] = tokens.offsets[:, 0]
+    found = token_shares(InfoGainAttributor(reader).fit(tokens, LABELS), tokens, k=1)
+    read = re.sub("<[^>]*>", "", found.to_html())
+    assert all(text in read for text in TEXTS)
+    assert repr(found).endswith("... 3 more queries")
 
 
 def test_the_page_marks_tokens_and_escapes_texts(reader, tokens, tmp_path):

@@ -80,6 +80,26 @@ def test_a_name_needs_transformers(monkeypatch):
         tokenize("some-model", TEXTS)
 
 
+def test_a_name_is_that_of_a_folder(tokenizer, tmp_path):
+    tokenizer.save_pretrained(tmp_path)
+    named = tokenize(str(tmp_path), TEXTS)
+    assert len(named) == len(tokenize(tokenizer, TEXTS)) == len(dict(named))
+    assert torch.equal(named["input_ids"], tokenize(tokenizer, TEXTS)["input_ids"])
+
+
+def test_tokenizers_that_do_not_tell_places(tokenizer):
+    class Slow:
+        pad_token, model_max_length, pad = tokenizer.pad_token, 99, tokenizer.pad
+
+        def __call__(self, texts):
+            return tokenizer(texts)
+
+    tokens = tokenize(Slow(), TEXTS)
+    assert tokens.offsets is None
+    assert torch.equal(tokens["input_ids"], tokenize(tokenizer, TEXTS)["input_ids"])
+    assert tokens.texts.tolist() == TEXTS
+
+
 def test_explanations_show_the_texts_of_tokens(tokenizer, reader):
     tokens = tokenize(tokenizer, TEXTS)
     attributor = InfoGainAttributor(reader).fit(tokens, LABELS)

@@ -7,7 +7,7 @@ import pytest
 
 from sklearn_provenance._utils.copies import find_copies
 from sklearn_provenance._utils.kept import n_bytes
-from sklearn_provenance._utils.row_arrays import RowArray, on_disk
+from sklearn_provenance._utils.row_arrays import RowArray, named_file, on_disk
 
 
 @pytest.fixture(params=[np.float16, np.float32, np.float64, ">f4"], ids=str)
@@ -61,6 +61,25 @@ def test_zeros_of_both_signs_are_equal(tmp_path):
     np.save(tmp_path / "rows.npy", np.array([[0.0, 1.0], [-0.0, 1.0]]))
     mapped = on_disk(np.load(tmp_path / "rows.npy", mmap_mode="r"))
     np.testing.assert_array_equal(find_copies(mapped), [0, 0])
+
+
+def test_maps_of_files_without_a_name_are_sent(tmp_path):
+    with open(tmp_path / "rows", "wb+", buffering=0) as file:
+        file.write(np.eye(3).tobytes())
+        with open(file.fileno(), "rb", closefd=False) as nameless:
+            rows = np.memmap(nameless, np.float64, "r", shape=(3, 3))
+        assert rows.filename is None
+        assert named_file(rows) is None
+        np.testing.assert_array_equal(on_disk(rows)[:], np.eye(3))
+
+
+def test_a_file_that_is_gone_is_named(tmp_path):
+    path = tmp_path / "rows.npy"
+    np.save(path, np.eye(3))
+    file = named_file(np.load(path, mmap_mode="r"))
+    path.unlink()
+    with pytest.raises(ValueError, match=r"rows\.npy must be the same file for workers"):
+        file.open()
 
 
 def test_what_may_be_written_to_is_in_memory(tmp_path):
