@@ -246,6 +246,19 @@ def peers(frame, folder):
     )
 
 
+def peers_features(frame, measured):
+    """What each package offers, and the statements and seconds measured for its methods."""
+    frame = frame.set_index("feature")
+    shortest = measured.groupby("package")["statements"].agg(["min", "max"])
+    fastest = measured.groupby("package")["seconds"].agg(["min", "max"]).map("{:.1f}".format)
+    names = {"statements to the ten best rows": shortest, "seconds for it": fastest}
+    for name, range_ in names.items():
+        frame.loc[name] = "not measured"
+        for package, (least, most) in range_.iterrows():
+            frame.loc[name, package] = f"{least}" if least == most else f"{least} to {most}"
+    return frame.reset_index().rename(columns={"feature": ""})
+
+
 TABLES = (
     scoreboard,
     peers,

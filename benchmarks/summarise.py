@@ -10,7 +10,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from _debugging_tables import debugging
-from _evaluation_tables import TABLES
+from _evaluation_tables import TABLES, peers_features
 from _generation_tables import FURTHER as GENERATED
 from _generation_tables import TABLES as GENERATION
 from _influence_tables import TABLES as INFLUENCE
@@ -284,6 +284,8 @@ def write_tables(folder):
     if (RESULTS / "scaling.csv").exists():
         tables |= scaling(folder)
     tables["papers"] = papers()
+    features = pd.read_csv(RESULTS.parent / "peers_features.csv")
+    tables["peers_features"] = peers_features(features, pd.read_csv(RESULTS / "peers.csv"))
     for name, table in tables.items():
         table = table.rename(columns={"noise_over_scale": "noise / mean diagonal"})
         # The names are reStructuredText, where "any@10" would be an address of mail.

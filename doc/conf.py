@@ -1,6 +1,7 @@
 """Sphinx configuration. The build needs no network."""
 
 import os
+import re
 import sys
 import warnings
 from pathlib import Path
@@ -44,6 +45,7 @@ autosummary_generate = True
 autosummary_context = {"methods_of_str": dir(str)}
 autodoc_typehints = "none"
 autodoc_member_order = "bysource"
+toc_object_entries_show_parents = "hide"
 autoclass_content = "class"
 # Methods have sections of their own in the class template.
 numpydoc_show_class_members = False
@@ -59,7 +61,10 @@ html_static_path = ["_static"]
 html_css_files = ["custom.css"]
 html_show_sourcelink = False
 html_copy_source = False
-html_sidebars = {"getting_started": [], "whats_new": []}
+# These have no pages below them.
+html_sidebars = {
+    page: [] for page in ("benchmarks", "contributing", "getting_started", "whats_new")
+}
 html_theme_options = {
     "show_toc_level": 2,
     "navigation_with_keys": False,
@@ -93,8 +98,27 @@ def link_to_sklearn(app, env, node, content):
     return nodes.reference("", content.astext(), refuri=url, internal=False)
 
 
+# A link of the sidebar and the toggle behind it, to which the theme gives no name.
+TOGGLE = re.compile(r"(<a [^>]*>([^<]*)</a><details[^>]*><summary)>")
+# Docutils writes lists of citations with roles that screen readers have given up.
+OF_CITATIONS = re.compile(r' role="(doc-biblioentry|list)"(?= class="citation-list"|>)')
+
+
+def help_screen_readers(app, pagename, templatename, context, doctree):
+    """Name the toggles of the sidebar, and leave lists of citations without roles."""
+    generate = context["generate_toctree_html"]
+
+    def generate_with_names(*args, **kwargs):
+        return TOGGLE.sub(r'\1 aria-label="Pages of: \2">', str(generate(*args, **kwargs)))
+
+    context["generate_toctree_html"] = generate_with_names
+    if "body" in context:
+        context["body"] = OF_CITATIONS.sub("", context["body"])
+
+
 def setup(app):
     app.connect("missing-reference", link_to_sklearn)
+    app.connect("html-page-context", help_screen_readers, priority=900)  # after the theme
 
 
 sphinx_gallery_conf = {

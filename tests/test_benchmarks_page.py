@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+import sklearn_provenance
+
 pytest.importorskip("matplotlib")
 pytest.importorskip("pandas")
 docutils = pytest.importorskip("docutils.core")
@@ -133,6 +135,19 @@ def test_the_table_is_restructuredtext(table):
     settings = {"report_level": 1, "halt_level": 1}  # the least remark is an error
     doctree = docutils.publish_doctree(text, settings_overrides=settings)
     assert not list(doctree.findall(lambda node: node.tagname in ("reference", "problematic")))
+
+
+def test_packages_are_compared_at_the_versions_that_were_measured():
+    import pandas as pd
+
+    features = pd.read_csv(BENCHMARKS / "peers_features.csv").set_index("feature")
+    measured = pd.read_csv(BENCHMARKS / "results" / "peers.csv", dtype=str)
+    versions = features.loc["version"].to_dict()
+    assert versions["sklearn-provenance"] == sklearn_provenance.__version__
+    assert (
+        dict(zip(measured["package"], measured["version"], strict=True)).items() <= versions.items()
+    )
+    assert not features.isna().any(axis=None)
 
 
 def shows(table, result, results):
