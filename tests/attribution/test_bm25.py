@@ -93,6 +93,21 @@ def test_counts_are_words(kind):
         attributor.attribute(-query)
 
 
+def test_candidates_of_the_same_class_keep_their_scores():
+    attributor = BM25Attributor(pipeline(), candidates="same_class").fit(TEXTS, LABELS)
+    explanation = attributor.explain(["the film, was good!"], [0], k=2)
+    np.testing.assert_array_equal(explanation.indices, [[3, 1]])
+    np.testing.assert_allclose(explanation.scores, [[SCORES[3], SCORES[1]]], rtol=1e-12)
+
+
+def test_rows_of_no_words():
+    texts = ["?", "!", "?!", "..."]
+    words = CountVectorizer(vocabulary=["film"])
+    model = make_pipeline(words, LogisticRegression())
+    attributor = BM25Attributor(model, vectorizer=words, candidates="all").fit(texts, LABELS)
+    np.testing.assert_array_equal(attributor.attribute(["a film"]), np.zeros((1, 4)))
+
+
 def test_a_vectorizer_of_ones_own_is_cloned():
     vectorizer = CountVectorizer(stop_words=["the", "was"])
     attributor = BM25Attributor(pipeline(), candidates="all", vectorizer=vectorizer)

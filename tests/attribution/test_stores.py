@@ -25,6 +25,7 @@ from sklearn_provenance._utils.files import checksum
 from sklearn_provenance._utils.shards import ShardedTable
 from sklearn_provenance.attribution import AttributionStore, InfoGainAttributor
 from sklearn_provenance.attribution.stores._model_file import model_bytes, read_model
+from sklearn_provenance.attribution.stores._probe import Probe
 from sklearn_provenance.tangent import TangentFeatures
 
 from ..checks import thorough
@@ -342,6 +343,46 @@ def test_a_damaged_file_is_named(sound, tmp_path, name, kind):
     for act in (use, lambda folder: AttributionStore(folder).verify()):
         with pytest.raises(ValueError, match=path.name):
             act(folder)
+
+
+def test_files_that_change_while_they_are_read(model, tmp_path):
+    store = AttributionStore(tmp_path, shard_rows=50)
+    InfoGainAttributor(model).fit(X, Y, store=store)
+    rows = store.folder.content().features
+    np.testing.assert_array_equal(rows[40:60], np.concatenate([rows[40:50], rows[50:60]]))
+    path, _ = rows.files[0]
+    os.truncate(path, path.stat().st_size - 8 * rows.shape[1])
+    np.testing.assert_array_equal(rows[40:49].shape, (9, rows.shape[1]))
+    with pytest.raises(ValueError, match=f"{path.name}.* is damaged"):
+        rows[40:50]
+    path.unlink()
+    with pytest.raises(ValueError, match=f"{path.name}.* is missing"):
+        rows[40:49]
+
+
+def test_some_inputs_are_kept_without_pickle():
+    inputs = {
+        "ids": torch.arange(6).reshape(2, 3),
+        "counts": csr_array(np.eye(2, 4)),
+        "numbers": np.ones((2, 1), np.float32),
+    }
+    again = Probe.from_bytes(Probe(inputs).to_bytes()).inputs
+    assert list(again) == list(inputs)
+    for name, part in inputs.items():
+        assert type(again[name]) is type(part)
+        assert again[name].dtype == part.dtype
+        assert (again[name] != part).sum() == 0
+    assert Probe.from_bytes(Probe().to_bytes()).inputs is None
+    with pytest.raises(ValueError, match=r"must take arrays, tensors.* for a store; got list"):
+        Probe([1, 2]).to_bytes()
+
+
+def test_features_of_ones_own_need_no_network(tmp_path):
+    forest = RandomForestClassifier(3, random_state=0).fit(X, Y)
+    expected = InfoGainAttributor(forest, features=itself).fit(X, Y)
+    InfoGainAttributor(forest, features=itself).fit(X, Y, store=tmp_path)
+    loaded = InfoGainAttributor.load(tmp_path, forest, features=itself)
+    same(loaded.explain(QUERIES, k=4), expected.explain(QUERIES, k=4))
 
 
 @pytest.mark.parametrize("kind", ["flipped", "cut", "empty"])

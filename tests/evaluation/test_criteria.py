@@ -321,8 +321,19 @@ def test_what_a_criterion_needs_and_does_not_find_is_the_reason():
         CRITERIA["brittleness"].function(task(), size=30)
     with pytest.raises(NotMeasured, match="k must be less than the 108 rows"):
         CRITERIA["stability"].function(task(), k=108)
-    with pytest.raises(NotMeasured, match="one row or more"):
-        CRITERIA["backdoor"].function(task(), share=0.001)
+    for name in ("backdoor", "shortcut"):
+        with pytest.raises(NotMeasured, match="one row or more"):
+            CRITERIA[name].function(task(), share=0.001)
+    with pytest.raises(NotMeasured, match="some of the 120 labels wrong, got 0"):
+        CRITERIA["label_errors"].function(task(), share=0.001)
+    rare = task()
+    rare.y = np.where(np.arange(120) < 1, 9, y)
+    with pytest.raises(NotMeasured, match="a class has too few rows to keep one"):
+        CRITERIA["stability"].function(rare, share=0.98, k=1)
+    wrong = task()
+    wrong.y_queries = (y_queries + 1) % N_CLASSES
+    with pytest.raises(NotMeasured, match="no query is classified correctly"):
+        CRITERIA["brittleness"].function(wrong)
 
 
 def test_options_are_checked():

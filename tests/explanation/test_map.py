@@ -2,6 +2,7 @@
 
 import re
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -148,6 +149,26 @@ def test_rare_labels_share_a_colour():
 def test_what_is_no_embedding_is_refused(embedding, message):
     with pytest.raises(ValueError, match=message):
         make().to_html(embedding=embedding)
+
+
+class Reducer:
+    """Stands for UMAP, which is not installed for tests: the first columns, in reverse."""
+
+    def __init__(self, **parameters):
+        self.parameters = parameters
+
+    def fit_transform(self, points):
+        assert self.parameters["n_neighbors"] < len(points)
+        return points[:, 1::-1]
+
+
+def test_umap_places_rows(monkeypatch):
+    monkeypatch.setitem(sys.modules, "umap", SimpleNamespace(UMAP=Reducer))
+    for exp in (make(), make(k=1)[:1]):
+        by_itself, by_umap = places(exp, "pca"), places(exp, "umap")
+        np.testing.assert_array_equal(by_umap.rows, by_itself.rows)
+        assert by_umap.training.shape == by_itself.training.shape
+        assert "UMAP" in exp.to_html(embedding="umap")
 
 
 def test_umap_is_asked_for_by_name(monkeypatch):

@@ -17,7 +17,7 @@ from sklearn.model_selection import (
     cross_val_predict,
 )
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.svm import LinearSVC
 from torch import nn
 
@@ -173,6 +173,14 @@ def test_names_and_images():
     worst = issues.to_frame().query("label == 1")["row"].iloc[0]
     np.testing.assert_allclose(drawn.axes_[1, -1].images[0].get_array(), rows[worst].reshape(4, 3))
     assert issues.plot(kind="histogram").axes_.shape == (3,)
+    # Rows that are images have a shape of their own.
+    model = make_pipeline(
+        FunctionTransformer(lambda images: images.reshape(len(images), -1)), MODEL
+    )
+    issues = find_label_issues(model, rows.reshape(150, 4, 3), Y)
+    again = issues.plot(n=2, labels=[1])
+    assert again.axes_.shape == (1, 4)
+    np.testing.assert_allclose(again.axes_[0, -1].images[0].get_array(), issues.data[worst])
 
 
 def test_progress_is_shown_only_when_asked_for(capsys):

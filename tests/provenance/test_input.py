@@ -118,6 +118,12 @@ def test_bad_images_are_refused_in_fit(X, options, message):
         quick(**options).fit(X, Y[: len(X)])
 
 
+def test_images_in_a_list_and_their_shape_may_be_given():
+    expected = fit(GREY).predict_proba(GREY)
+    for X, options in ((list(GREY), {}), (GREY, {"input_shape": (8, 6)})):
+        np.testing.assert_array_equal(fit(X, **options).predict_proba(X), expected)
+
+
 def test_bad_images_are_refused_in_predict():
     clf = fit(GREY)
     before = clf.predict_proba(GREY)

@@ -145,6 +145,16 @@ class Skips(nn.Module):
         return self.third(self.second(h.tanh()) + h)
 
 
+class ByName(Skips):
+    def forward(self, x):
+        return self.third(self.second(input=self.first(x)))
+
+
+class OneForAll(Skips):
+    def forward(self, x):
+        return self.third(self.second(self.first(x).mean(0)))
+
+
 class Repeats(Skips):
     def forward(self, x):
         return self.third(self.second(self.first(self.second(x))))
@@ -170,6 +180,8 @@ def test_a_weight_of_both_parts_stays_frozen():
     [
         (Skips, "second", "nothing skips"),
         (lambda: NeedsMore(tuple), "layers.1", "nothing skips"),
+        (ByName, "second", "one entry for each of 3 rows, got NoneType"),
+        (OneForAll, "second", r"one entry for each of 4 rows, got \(3,\)"),
         (Repeats, "second", "once, got 2"),
         (Repeats, "first", "before and after"),
         (Skips, "first", "nothing to cache"),

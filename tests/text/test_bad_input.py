@@ -7,6 +7,7 @@ import torch
 
 from sklearn_provenance import InfoGainAttributor
 from sklearn_provenance.tangent import TangentFeatures, TangentModel, cached_trunk
+from sklearn_provenance.tangent._sequences import check_sequences
 
 transformers = pytest.importorskip("transformers")
 IDS = torch.randint(3, 12, (6, 7), generator=torch.Generator().manual_seed(0))
@@ -70,6 +71,28 @@ def test_padding_without_a_mask():
     with pytest.warns(UserWarning, match="rows of input_ids begin in 0"):
         attributor.fit(padded.flip(1), LABELS)
     attributor.fit(rows(padded), LABELS)  # says nothing
+
+
+def test_positions_that_count_from_behind_the_padding():
+    config = transformers.RobertaConfig(
+        vocab_size=12, hidden_size=8, num_hidden_layers=1, num_attention_heads=2,
+        intermediate_size=8, max_position_embeddings=10, pad_token_id=1,
+    )  # fmt: skip
+    network = transformers.RobertaModel(config)
+    check_sequences(network, rows(IDS.repeat(1, 2)[:, :8]))
+    with pytest.raises(ValueError, match=r"at most 8 tokens, .*; got 9"):
+        check_sequences(network, rows(IDS.repeat(1, 2)[:, :9]))
+
+
+def test_rows_of_which_nothing_is_to_be_said():
+    network = make("Bert")
+    check_sequences(network, IDS)  # none ends in padding
+    check_sequences(network, IDS[:0])
+    check_sequences(network, torch.full((2, 3), 99.0))  # embeddings, or other numbers
+    network.config.pad_token_id = None
+    padded = IDS.clone()
+    padded[2, 4:] = 0
+    check_sequences(network, padded)
 
 
 def test_rows_of_several_lengths():

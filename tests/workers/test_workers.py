@@ -3,9 +3,12 @@
 import joblib
 import numpy as np
 import pytest
+import torch
+from sklearn.base import clone
 
 from sklearn_provenance._utils import cluster
 from sklearn_provenance._utils.row_arrays import named_file, on_disk
+from sklearn_provenance.attribution import EKFACAttributor
 from sklearn_provenance.evaluation import coreset_selection
 from sklearn_provenance.retraining import retrain
 from sklearn_provenance.retrieval import ExactIndex
@@ -80,6 +83,22 @@ def test_search(client, tmp_path, in_file, dtype):
     assert index.largest_norm_ == ExactIndex().build(rows).largest_norm_
 
 
+def test_rows_may_be_tensors(client):
+    with cluster.using(client):
+        found = ExactIndex().build(torch.as_tensor(PHI)).search(PHI[:9], 20)
+    np.testing.assert_array_equal(found, ExactIndex().build(PHI).search(PHI[:9], 20))
+
+
+def test_rows_without_copies_are_selected(client, tmp_path):
+    attributor = fitted(Signal(tmp_path))
+    attributor = clone(attributor).set_params(features=lambda rows: PHI[: len(rows)] + rows[:, :1])
+    attributor.fit(X + np.arange(len(X))[:, None], Y)
+    for normalize in (True, False):
+        expected = attributor.select(QUERIES, 9, normalize=normalize)
+        found = attributor.select(QUERIES, 9, normalize=normalize, client=client)
+        np.testing.assert_array_equal(found, expected)
+
+
 def test_rows_that_are_not_finite(client):
     rows = PHI.copy()
     rows[70, 3] = np.nan
@@ -125,6 +144,11 @@ def test_estimators_are_fitted_by_workers(client, tmp_path):
     expected = retrain(LogisticRegression(), X, Y, MASKS, X_eval=QUERIES).outputs
     found = retrain(LogisticRegression(), rows, Y, MASKS, X_eval=QUERIES, client=client)
     np.testing.assert_array_equal(found.outputs, expected)
+    # What is done is kept, and found by a call without workers.
+    options = {"X_eval": QUERIES, "store": tmp_path / "store"}
+    retrain(LogisticRegression(), rows, Y, MASKS, client=client, **options)
+    kept = retrain(LogisticRegression(), rows, Y, MASKS, **options)
+    np.testing.assert_array_equal(kept.outputs, expected)
     with pytest.raises(ValueError, match=r"C must be|'C' parameter") as caught:
         retrain(LogisticRegression(C=-1), X, Y, MASKS, X_eval=QUERIES, client=client)
     assert any("copy 0" in note for note in caught.value.__notes__)
@@ -147,6 +171,8 @@ def test_what_has_no_use_for_a_client(client, tmp_path):
         for call in (attributor.explain, lambda X, client: attributor.select(X, 3, client=client)):
             with pytest.raises(TypeError, match="client must be a dask"):
                 call(QUERIES, client=wrong)
+    with pytest.raises(ValueError, match="explicit features of rows; EKFACAttributor does not"):
+        EKFACAttributor(network(Signal(tmp_path))).fit(X, Y, client=client)
     with pytest.raises(ValueError, match="client needs explicit features"):
         type(attributor)(network(Signal(tmp_path)).eval()).fit(X, Y, client=client)
 
