@@ -9,18 +9,17 @@ from sklearn.utils import check_consistent_length
 
 from ..._utils.cluster import using
 from ..._utils.hashing import fingerprint
-from ..._utils.rows import as_given, check_rows, take_rows
+from ..._utils.rows import as_given, check_rows
 from ..._utils.training import TrainingData
 from ..._utils.types import Path, Rows, Targets
 from ...retrieval import make_index
 from ...tangent import TangentFeatures
-from ...tangent._points import ExplicitPoints
-from ..features._base import CANNOT_BE_STORED
 from ..features._exact import DENSE_LIMIT
 from ..rules._pools import SearchedGainRule
 from ..stores import AttributionStore, IndexFile, StoredRows, StoreFolder
 from ..stores._content import NewRows, as_ids, check_identity, plain
 from ..stores._index_file import can_be_kept, files_after
+from ..stores._measure import Measure
 from ..stores._model_file import model_bytes, read_model
 from ..stores._probe import Probe
 from ..stores._store import drop_rows
@@ -346,7 +345,7 @@ class StoredMixin:
 
     def _measure(self, y):
         """Return what measures slices of rows with labels y."""
-        return _Measure(self._features, self._measured_at(y))
+        return Measure(self._features, self._measured_at(y))
 
     def _own_features(self):
         """Return whether ``features`` is something that a store cannot hold."""
@@ -377,34 +376,3 @@ class StoredMixin:
             f'features="exact" would store {n_weights} numbers a row; pass '
             "features=TangentFeatures(...)"
         )
-
-
-class _Measure:
-    """Measures rows for a store; see :class:`NewRows`.
-
-    Parameters
-    ----------
-    features : Features
-        Make the points of rows.
-    labels : ndarray of shape (n_rows,)
-        Positions of the rows' classes, or their targets.
-    """
-
-    def __init__(self, features, labels):
-        self.features = features
-        self.labels = labels
-
-    def __call__(self, X, rows):
-        return self.measured(take_rows(X, rows), self.labels[rows])
-
-    def measured(self, X, labels):
-        """Measure rows at labels: features (n, n_components)."""
-        features = self.features
-        points = features.training_points(features.inputs(X), labels)
-        if not isinstance(points, ExplicitPoints):
-            raise ValueError(f"{CANNOT_BE_STORED}; got sparse rows")
-        return np.asarray(points.array)
-
-    def without_labels(self):
-        """Copy what :meth:`measured` needs."""
-        return _Measure(self.features, None)

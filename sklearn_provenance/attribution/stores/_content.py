@@ -7,7 +7,8 @@ import numpy as np
 
 from ..._utils.hashing import row_digests
 from ..._utils.rows import take_rows
-from ..._utils.shards import ShardedTable, ShardRows
+from ..._utils.shard_rows import ShardRows
+from ..._utils.shards import ShardedTable
 
 
 @dataclass

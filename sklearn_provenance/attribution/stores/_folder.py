@@ -9,7 +9,8 @@ from ..._utils.files import checksum
 from ..._utils.hashing import row_digests
 from ..._utils.row_arrays import named_file
 from ..._utils.rows import take_rows
-from ..._utils.shards import ShardedTable, ShardRows
+from ..._utils.shard_rows import ShardRows
+from ..._utils.shards import ShardedTable
 from ._content import StoreContent, check_identity
 from ._index_file import PREFIX
 
