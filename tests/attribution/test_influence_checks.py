@@ -5,7 +5,18 @@ import re
 import numpy as np
 import pytest
 
+from sklearn_provenance import Explanation
+from sklearn_provenance.attribution.estimators._certificate import check_queries
 from sklearn_provenance.attribution.estimators._influence_checks import warn_of_nan
+
+
+def test_sets_are_of_the_same_queries():
+    numbers = Explanation([[0]], [[1.0]], queries=[[1.0, np.nan]])
+    check_queries(numbers, np.array([[1.0, np.nan]]))
+    with pytest.raises(ValueError, match="but it was given other rows"):
+        check_queries(numbers, np.array([[2.0, np.nan]]))
+    texts = Explanation([[0]], [[1.0]], queries=np.array(["a text"], dtype=object))
+    check_queries(texts, ["another"])  # nothing tells texts that were changed from others
 
 
 def message(rows, labels):

@@ -6,6 +6,7 @@ import matplotlib
 
 matplotlib.use("Agg")
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
@@ -245,6 +246,11 @@ def test_figures():
     shades = np.array([[0.9, 0.1]])
     table = PointsDisplay(shades, rows=["a", "b"], names=["c"], shades=shades).plot()
     assert [text.get_color() for text in table.text_[:, 0]] == ["white", "black"]
+    figure, axes = plt.subplots(figsize=(3, 2))
+    table = PointsDisplay(shades, rows=["a", "b"], names=["c"], shades=shades).plot(axes)
+    assert figure.get_size_inches().tolist() == [3, 2]
+    without_errors = PointsDisplay(shades, rows=["a", "b"], names=["c"]).plot()
+    np.testing.assert_array_equal(without_errors.errorbars_[0][0].get_xdata(), shades[0])
     points = result.plot(what="subclass")
     assert isinstance(points, PointsDisplay)
     assert points.ax_.get_xlabel() == "subclass (dotted: chance)"

@@ -8,7 +8,7 @@ import pytest
 import torch
 from sklearn.base import BaseEstimator
 from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import r2_score
 from sklearn.model_selection import GridSearchCV
 from sklearn.neighbors import KNeighborsClassifier
@@ -443,6 +443,20 @@ def test_targets_far_from_their_prediction_are_suspicious(regression):
     assert "Training rows with a suspicious target" in text
     # Target minus prediction, as for test rows.
     assert f"(residual {y[7] - fitted.predict(X[7:8])[0]:+.3g})" in text
+
+
+def test_issues_of_a_regression_and_a_map_of_ones_own(regression):
+    fitted, X, y = regression
+    issues = find_label_issues(Ridge(), X[:60], y[:60])
+    options = {"suspicious": issues, "n_rows": 3, "n_queries": 2}
+    html = report(fitted, X[60:], embedding=(X[60:, :2], X[:60, :2]), **options)
+    rows = rows_of(html, "suspicious", "Training")
+    assert rows == np.argsort(-issues.suspicion, kind="stable")[:3].tolist()
+    assert "Map of the rows" in html
+    with pytest.raises(ValueError, match=r"same order, but for 60 of 60 rows the label of the"):
+        report(
+            fitted, X[60:], **options | {"suspicious": find_label_issues(Ridge(), X[:60], -y[:60])}
+        )
 
 
 def test_names_of_labels_are_refused_for_numbers(regression):

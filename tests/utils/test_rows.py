@@ -7,7 +7,7 @@ import torch
 from scipy import sparse
 
 from sklearn_provenance._utils import rows as module
-from sklearn_provenance._utils.rows import axis_names, n_rows, take_rows
+from sklearn_provenance._utils.rows import as_given, axis_names, n_rows, take_rows
 
 X = np.arange(20.0).reshape(5, 4)
 FRAME = pd.DataFrame(X, columns=list("abcd"), index=[f"row {i}" for i in range(5)])
@@ -25,6 +25,14 @@ KINDS = {
     **{name: getattr(sparse, f"{name}_matrix")(X) for name in ("csr", "csc", "coo", "lil", "bsr")},
     "sparse array": sparse.csr_array(X),
 }
+
+
+def test_lists_of_tensors_in_a_mapping_become_tensors():
+    given = {"ids": [torch.tensor([1, 2]), torch.tensor([3, 4])], "numbers": X}
+    found = as_given(given)
+    assert found["ids"].tolist() == [[1, 2], [3, 4]]
+    assert found["numbers"] is X
+    assert as_given(found) is found
 
 
 def polars_kinds():
