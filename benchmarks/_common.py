@@ -12,8 +12,14 @@ import torch
 from sklearn.datasets import load_breast_cancer, load_wine
 from sklearn.model_selection import train_test_split
 
-from sklearn_provenance.datasets import load_digits, load_fashion_mnist, load_mnist
+from sklearn_provenance.datasets import (
+    load_cifar10,
+    load_digits,
+    load_fashion_mnist,
+    load_mnist,
+)
 
+LOADERS = {"mnist": load_mnist, "fashion": load_fashion_mnist, "cifar10": load_cifar10}
 RESULTS = Path(__file__).parent / "results"
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
@@ -115,7 +121,7 @@ def load(name, seed):
         X, y = load_digits("train", random_state=seed, return_X_y=True)
         X_test, y_test = load_digits("test", random_state=seed, return_X_y=True)
     else:
-        loader = {"mnist": load_mnist, "fashion": load_fashion_mnist}[name.split("_")[0]]
+        loader = LOADERS[name.split("_")[0]]
         X, y = subset(*loader("train", return_X_y=True), int(name.split("_")[1]), seed)
         X_test, y_test = loader("test", return_X_y=True)
     if name.endswith("flat"):

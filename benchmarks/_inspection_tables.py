@@ -2,10 +2,11 @@
 
 import re
 
+import matplotlib.pyplot as plt
 import pandas as pd
 from _evaluation_tables import grouped, plus_minus
 
-NAMES = {"mnist": "MNIST", "fashion": "Fashion-MNIST"}
+NAMES = {"mnist": "MNIST", "fashion": "Fashion-MNIST", "cifar10": "CIFAR-10"}
 FURTHER_KEYS = ("data", "n_train", "width", "epochs", "recipe", "class_sees")
 # [PN] Table 2, single branch, MNIST, 60000 images: index accuracy, top-1.
 PAPER_MEMORISATION = {0.0: ("1.000", ".846"), 0.5: (".496", ".988")}
@@ -128,6 +129,52 @@ def sharing(frame, folder):
     return with_paper(table, paper).sort_values("width", kind="stable")
 
 
+def sharing_curves(frame, folder):
+    """Accuracies over epochs, a line for each level; and when most rows are known."""
+    frame = frame.assign(data=frame["data"].replace(NAMES))
+    parts = list(frame.groupby(["data", "width"], sort=False))
+    figure, axes = plt.subplots(
+        2, len(parts), figsize=(4 * len(parts), 5.4), sharex="col", sharey="row", squeeze=False
+    )
+    lines = []
+    for column, ((data, width), part) in zip(axes.T, parts, strict=True):
+        for i, (level, runs) in enumerate(part.groupby("level")):
+            curve = runs.groupby("epoch")[["index_accuracy", "class_accuracy"]].mean()
+            label = f"level {level}"
+            for ax, name in zip(column, curve, strict=True):
+                ax.plot(curve.index, curve[name], color=f"C{i}", label=label)
+            line = {"data": data, "images": runs["n_train"].iloc[0], "width": width}
+            line["level"] = level
+            for share in (0.5, 0.9):
+                reached = curve.index[curve["index_accuracy"] >= share]
+                line[f"epochs to {share}"] = reached.min() if len(reached) else "not reached"
+            lines.append(line)
+        column[0].set_title(f"{data}, {width}")
+        column[1].set_xlabel("epoch")
+    axes[0, 0].set_ylabel("accuracy of the index")
+    axes[1, 0].set_ylabel("accuracy of the class")
+    axes[0, -1].legend(frameon=False)
+    figure.tight_layout()
+    figure.savefig(folder / "sharing_curves.svg")
+    plt.close(figure)
+    return pd.DataFrame(lines)
+
+
+def architectures(frame, folder):
+    measures = ["test_accuracy", "index", "local", "end_to_end", "top1", "majority@5"]
+    digits = dict.fromkeys([*measures, "influence_last", "influence_all"], 3)
+    frame = frame.assign(data=frame["data"].replace(NAMES))
+    table = short(grouped(frame, ["data", "model"], **digits).drop(columns="n"))
+    return table.replace("nan", "").rename(
+        columns={
+            "test_accuracy": "class",
+            "end_to_end": "end to end",
+            "influence_last": "influence, last layer",
+            "influence_all": "influence, all layers",
+        }
+    )
+
+
 def robustness(frame):
     """Tables by name, a line for each distortion and a column for each network.
 
@@ -211,6 +258,8 @@ TABLES = (
     index_branches_accuracy,
     index_subsets,
     sharing,
+    sharing_curves,
+    architectures,
     page_size,
     embeddings,
 )

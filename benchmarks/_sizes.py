@@ -14,7 +14,8 @@ def read_sizes(description, quick, full):
         description,
         f"{data}: {quick['n_train']} images, {quick['epochs']} epochs, {quick['seeds']} seed(s)",
     )
-    arguments.add_argument("--data", nargs="+", choices=["mnist", "fashion"])
+    arguments.add_argument("--data", nargs="+", choices=["mnist", "fashion", "cifar10"])
+    arguments.add_argument("--width", choices=["small", "medium", "large", "xlarge", "paper"])
     for name in ("n_train", "epochs", "seeds"):
         arguments.add_argument(f"--{name.replace('_', '-')}", type=int)
     options = parse(arguments)

@@ -3,6 +3,8 @@
 Class-independent, as 7.6.1 says. (4.4 says class-conditional; but under hard routing exemplars have
 the predicted class, and could not fall short of its accuracy as they do in the tables.) *Top1* and
 *any@5*: the first, or one of the first five training rows named for a test image, has its class.
+`sharing_curves` has the accuracies of both branches on the training images, epoch by epoch, as the
+paper's Figures 4 and 14 to 17.
 
 A full run takes the paper's epochs, dropout, learning rates and its batches of the class branch
 (those of the index branch were half as large; here both see one batch), and a GPU. `--quick` takes
@@ -32,6 +34,7 @@ def main():
     recipes = {"small": {}, "medium": {}} if quick else RECIPES
     keys = ["data", "n_train", "epochs", "recipe", "seed", "width", "level"]
     results = Results("sharing", keys)
+    curves = Results("sharing_curves", [*keys, "epoch"])
     for seed in range(sizes["seeds"]):
         for data in sizes["data"]:
             X, y, X_test, y_test = load(f"{data}_{sizes['n_train']}", seed)
@@ -40,7 +43,7 @@ def main():
                     case = {"data": data, "n_train": sizes["n_train"], "epochs": sizes["epochs"]}
                     case |= {"recipe": "own" if quick else "paper", "seed": seed}
                     case |= {"width": width, "level": level}
-                    if results.has(**case):
+                    if results.has(**case) and curves.has(**case, epoch=sizes["epochs"]):
                         continue
                     clf = ProvenanceClassifier(
                         "class_independent",
@@ -53,7 +56,16 @@ def main():
                         verbose=1,
                         **recipe,
                     ).fit(X, y)
-                    results.add(**case, **measure(clf, X_test, y_test))
+                    if not results.has(**case):
+                        results.add(**case, **measure(clf, X_test, y_test))
+                    for line in clf.history_:
+                        if not curves.has(**case, epoch=line["epoch"]):
+                            curves.add(
+                                **case,
+                                epoch=line["epoch"],
+                                index_accuracy=round(line["index_accuracy"], 4),
+                                class_accuracy=round(line["class_accuracy"], 4),
+                            )
 
 
 def measure(clf, X_test, y_test):
