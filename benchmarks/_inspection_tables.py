@@ -223,10 +223,23 @@ def index_branches(frame, folder):
         for loss in ("full", "sampled"):
             values = wide[measure, loss]
             table[f"{loss}, {unit}"] = values.map(form.format).where(values.notna(), "")
-    explain = wide["explain_seconds", "sampled"]
-    table["100 queries, s"] = explain.map("{:.2f}".format)
     table = table.reset_index().rename(columns={"n_rows": "rows"})
     return table.assign(architecture=table["architecture"].str.replace("_", " "))
+
+
+def index_branches_naming(frame, folder):
+    wide = frame.pivot(index=["n_rows", "method"], columns="n_queries").reindex(
+        pd.MultiIndex.from_frame(frame[["n_rows", "method"]].drop_duplicates())
+    )
+    table = pd.DataFrame({"build, s": wide["build_seconds", 100].map("{:.1f}".format)})
+    measures = {"seconds": ("s", "{:.2f}"), "peak_mb": ("MB", "{:.0f}")}
+    for measure, (unit, form) in measures.items():
+        for n_queries in (100, 1000):
+            values = wide[measure, n_queries]
+            column = values.map(form.format).where(values.notna(), "")
+            table[f"{n_queries} queries, {unit}"] = column
+    table["common"] = wide["common", 100]
+    return table.reset_index().rename(columns={"n_rows": "rows"})
 
 
 def index_branches_accuracy(frame, folder):
@@ -255,6 +268,7 @@ TABLES = (
     membership,
     subsets,
     index_branches,
+    index_branches_naming,
     index_branches_accuracy,
     index_subsets,
     sharing,

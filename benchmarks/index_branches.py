@@ -1,6 +1,6 @@
 """Large index branches: time and memory of steps, and what sampled softmax and subsets lose.
 
-Three studies, which `--study` chooses from.
+Four studies, which `--study` chooses from.
 
 - *cost*: processor time of a step, and memory that `fit` takes beyond the rows at its peak, from
   1000 to a million rows of 20 numbers in 10 classes, with the full and the sampled index loss;
@@ -9,6 +9,12 @@ Three studies, which `--study` chooses from.
 - *accuracy*: index accuracy, class accuracy and exemplars of class-independent networks on 4000
   images after training with either loss. *Common* is the share of exemplars that a network has in
   common with that of the full loss; another seed says what to expect of it.
+- *naming*: processor time, and memory beyond the network at its peak, to name 5 rows for 100 and
+  1000 queries and to compute their probabilities, among 10000 to a million outputs of an untrained
+  class-independent network. All logits of a batch of queries at once, blocks of outputs, and a
+  search index of FAISS, whose time is measured after it was built. *Common* is the share of rows in
+  common with those of all logits; weights that are not trained have no structure, so an inverted
+  file finds few.
 - *subsets*: outputs for 1 to 30 % of the rows, drawn at random, drawn in proportion to the classes,
   or selected by information gain from a logistic regression. The class branch sees all rows.
 """
@@ -19,6 +25,7 @@ import time
 import warnings
 
 import numpy as np
+import torch
 from _common import Results, load, memory_mb, parse, parser, reset_peak
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
@@ -27,13 +34,24 @@ from sklearn.preprocessing import StandardScaler
 from skorch.callbacks import Callback
 
 from sklearn_provenance import InfoGainAttributor, ProvenanceClassifier
+from sklearn_provenance.retrieval import FaissIndex
 
 ARCHITECTURES = ("class_independent", "class_conditional")
-STUDIES = ("cost", "accuracy", "subsets")
+STUDIES = ("cost", "naming", "accuracy", "subsets")
 SIZES = (1000, 10_000, 100_000, 1_000_000)
 # Rows up to which a step of the full loss takes a few seconds.
 LARGEST_FULL = {"class_independent": 100_000, "class_conditional": 1_000_000}
 N_STEPS, N_QUERIES, K = 8, 100, 5
+NAMING = {
+    "all logits": None,
+    "blocks": None,
+    "blocks, names only": None,
+    "FAISS, flat": FaissIndex(),
+    "FAISS, lists": FaissIndex("inverted_file"),
+    "FAISS, lists, names only": FaissIndex("inverted_file"),
+}
+# Above these numbers of logits memory is short, or a method takes minutes.
+MOST_LOGITS = {"all logits": 1e8, "FAISS, flat": 1e8}
 N_TRAIN, EPOCHS = 4000, 15
 # Loss, outputs drawn, and what is added to the seed.
 LOSSES = (("full", 0, 0), ("full", 0, 100), ("sampled", 1024, 0), ("sampled", 256, 0))
@@ -95,6 +113,93 @@ def measure_cost(case):
         "peak_mb": round(peak),
         "explain_seconds": round(time.process_time() - start, 3),
     }
+
+
+def naming(results, sizes):
+    for n_rows in sizes:
+        missing = [
+            (method, n_queries)
+            for method in NAMING
+            for n_queries in (100, 1000)
+            if n_rows * n_queries <= MOST_LOGITS.get(method, np.inf)
+            and not results.has(n_rows=n_rows, method=method, n_queries=n_queries)
+        ]
+        if not missing:
+            continue
+        X, clf = untrained(n_rows)
+        for method, n_queries in missing:
+            context = multiprocessing.get_context("fork")
+            queue = context.Queue()
+            arguments = (clf, X[:n_queries], method, queue)
+            process = context.Process(target=measure_naming, args=arguments)
+            process.start()  # a process of its own has its own peak
+            results.add(n_rows=n_rows, method=method, n_queries=n_queries, **queue.get())
+            process.join()
+
+
+def untrained(n_rows):
+    """Rows, and a class-independent network after one step."""
+    rng = np.random.default_rng(0)
+    y = np.arange(n_rows) % 10
+    X = rng.standard_normal((n_rows, 20), dtype=np.float32)
+    X += y[:, None] % 4
+    clf = ProvenanceClassifier(
+        "class_independent",
+        index_loss="sampled",
+        width="small",
+        batch_size=128,
+        device="cpu",
+        callbacks=[OneStep()],
+        random_state=0,
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # it was interrupted
+        clf.fit(X, y)
+    clf.net_.optimizer_ = None  # which has two numbers for each weight
+    return X, clf
+
+
+class OneStep(Callback):
+    """End the training after one step."""
+
+    def on_batch_end(self, net, **kwargs):
+        raise KeyboardInterrupt
+
+
+def measure_naming(clf, X, method, queue):
+    exact = clf.set_params(index=None).kneighbors(X[:20], K, return_distance=False)
+    clf.set_params(index=NAMING[method])
+    build = 0
+    if clf.index is not None:
+        start = time.process_time()
+        clf.predict_index(X[:1])
+        build = time.process_time() - start
+    reset_peak()
+    before = memory_mb("VmRSS")
+    start = time.process_time()
+    if method == "all logits":
+        found = name_by_all_logits(clf, X)
+    elif method.endswith("names only"):
+        found = clf.kneighbors(X, K, return_distance=False)
+    else:
+        found = clf.explain(X, K).indices
+    seconds = time.process_time() - start
+    common = [len(set(a) & set(b)) / K for a, b in zip(found[:20], exact, strict=True)]
+    queue.put(
+        {
+            "build_seconds": round(build, 2),
+            "seconds": round(seconds, 3),
+            "peak_mb": round(memory_mb("VmHWM") - before),
+            "common": round(np.mean(common), 3),
+        }
+    )
+
+
+@torch.inference_mode()
+def name_by_all_logits(clf, X):
+    """Rows of the largest of all logits, which are held for all queries at once."""
+    log_proba = clf.net_.module_.eval()(torch.tensor(X)).index_logits.log_softmax(1)
+    return log_proba.topk(K).indices.numpy()
 
 
 def accuracy(results, seeds):
@@ -203,6 +308,10 @@ def main():
         keys = ["n_rows", "architecture", "index_loss"]
         sizes = SIZES[:3] if options.quick else SIZES
         cost(Results("index_branches", keys), sizes)
+    if "naming" in options.study:
+        keys = ["n_rows", "method", "n_queries"]
+        sizes = SIZES[1:2] if options.quick else SIZES[1:]
+        naming(Results("index_branches_naming", keys), sizes)
     if "accuracy" in options.study:
         keys = ["seed", "index_loss", "n_negatives", "other_seed"]
         accuracy(Results("index_branches_accuracy", keys), seeds)

@@ -20,24 +20,20 @@ class LogSums(NamedTuple):
     spread: torch.Tensor  # (n,), float64, the sum of -r_j log r_j
 
     @classmethod
-    def of(cls, logits: torch.Tensor, with_spread: bool = True) -> Self:
-        """Compute the sums of a block of logits.
-
-        Parameters
-        ----------
-        logits : Tensor of shape (n, n_outcomes)
-            Logits, -inf for impossible outcomes.
-        with_spread : bool, default=True
-            Whether to compute the spread, which the entropy needs; else it is 0.
-        """
+    def of(cls, logits: torch.Tensor) -> Self:
+        """Compute the sums of a block of logits (n, n_outcomes), -inf for impossible outcomes."""
         top, at = logits.max(1, keepdim=True)
         finite = top.where(top.isfinite(), 0)
         ratio = (logits - finite).exp().scatter_(1, at, 0.0)
         rest = ratio.sum(1, dtype=torch.float64)
-        spread = torch.zeros_like(rest)
-        if with_spread:
-            spread = torch.special.entr(ratio).sum(1, dtype=torch.float64)
+        spread = torch.special.entr(ratio).sum(1, dtype=torch.float64)
         return cls(top[:, 0].double(), rest, spread)
+
+    @classmethod
+    def none(cls, n_rows: int, device: torch.device) -> Self:
+        """Return the sums of no outcomes, of some rows."""
+        zeros = torch.zeros(3, n_rows, dtype=torch.float64, device=device)
+        return cls(zeros[0] - torch.inf, zeros[1], zeros[2])
 
     def merged(self, other: Self) -> Self:
         """Return the sums of these outcomes and of others, of the same rows."""

@@ -41,8 +41,8 @@ class Head(NamedTuple):
                 logits[rows, position[rows]] = -torch.inf
             yield start, logits
 
-    def largest(self, k, with_sums=True):
-        """Find the k outputs of largest logit, and compute the sums of exponentials on the way.
+    def largest(self, k, with_sum=True):
+        """Find the k outputs of largest logit, and sum the exponentials of all on the way.
 
         Returns
         -------
@@ -50,29 +50,36 @@ class Head(NamedTuple):
             Largest first; -inf pads.
         positions : Tensor of shape (n, k)
             Of equal logits the lowest position comes first; -1 pads.
-        sums : LogSums or None
-            Those of all outputs that are not hidden, without spread.
+        log_sum : Tensor of shape (n,), float64, or None
+            As :meth:`log_sum`; None without ``with_sum``.
         """
         shape = (len(self.features), k)
         device = self.features.device
         logits = torch.full(shape, -torch.inf, device=device)
         positions = torch.full(shape, -1, device=device)
-        sums = None
-        if with_sums:
-            sums = no_sums(len(self.features), device)
+        log_sum = None
+        if with_sum:
+            log_sum = no_sum(len(self.features), device)
         for start, block in self.blocks():
             logits, positions = merge_largest(logits, positions, block, start, 0)
-            if with_sums:
-                sums = sums.merged(LogSums.of(block, with_spread=False))
+            if with_sum:
+                log_sum = torch.logaddexp(log_sum, block.logsumexp(1).double())
         logits, order = logits.sort(dim=1, descending=True, stable=True)
         positions = positions.gather(1, order)
-        return logits, positions.masked_fill(logits.isneginf(), -1), sums
+        return logits, positions.masked_fill(logits.isneginf(), -1), log_sum
 
-    def sums(self, with_spread=False):
-        """Compute the sums of exponentials of all outputs that are not hidden."""
-        sums = no_sums(len(self.features), self.features.device)
+    def log_sum(self):
+        """Sum the exponentials of all logits that are not hidden; return logarithms (n,)."""
+        log_sum = no_sum(len(self.features), self.features.device)
         for _, block in self.blocks():
-            sums = sums.merged(LogSums.of(block, with_spread))
+            log_sum = torch.logaddexp(log_sum, block.logsumexp(1).double())
+        return log_sum
+
+    def sums(self):
+        """Compute the sums from which certainty and entropy follow, without hidden outputs."""
+        sums = LogSums.none(len(self.features), self.features.device)
+        for _, block in self.blocks():
+            sums = sums.merged(LogSums.of(block))
         return sums
 
     def hidden_logits(self):
@@ -84,10 +91,9 @@ class Head(NamedTuple):
         return logits.masked_fill(self.hidden < 0, -torch.inf)
 
 
-def no_sums(n_rows, device):
-    """Return the sums of no outputs."""
-    zeros = torch.zeros(3, n_rows, dtype=torch.float64, device=device)
-    return LogSums(zeros[0] - torch.inf, zeros[1], zeros[2])
+def no_sum(n_rows, device):
+    """Return logarithms (n,) of the sums of no exponentials."""
+    return torch.full((n_rows,), -torch.inf, dtype=torch.float64, device=device)
 
 
 def check_outputs(outputs):

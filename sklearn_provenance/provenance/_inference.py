@@ -12,7 +12,7 @@ import torch
 
 from .._utils.modules import evaluation_mode
 from ..information._certainty import LogSums
-from ._head_scan import BLOCK, LEAST_ROWS, Head, check_outputs, no_sums
+from ._head_scan import BLOCK, LEAST_ROWS, Head, check_outputs, no_sum
 
 # Values per batch of rows: 64 MB in single precision.
 _BATCH_VALUES = 2**24
@@ -107,10 +107,9 @@ def index_proba(module, index, rows, routing):
     proba = np.zeros((len(rows), len(index.output_of_row)), dtype=np.float32)
     for batch, read in _read_index(module, index, rows, routing):
         for part in read.parts:
-            sums = part.head.sums()
-            below = sums.log_sum  # (n,), what makes a logit a log-probability
+            below = part.head.log_sum()  # (n,), what makes a logit a log-probability
             if part.log_class is not None:
-                below = -_log_class(part, sums)
+                below = -_log_class(part, below)
             own = part.rows < batch.stop - batch.start  # others are repeated
             places = batch.start + part.rows[own].cpu().numpy()
             for start, logits in part.head.blocks():
@@ -174,7 +173,7 @@ def nearest_rows(
         store_batch(indices, batch, rows_found.masked_fill(found.outputs < 0, -1))
         if with_proba:
             # Rounding may put a logit above the sum.
-            top = (found.scores - found.sums.log_sum[:, None]).clamp(max=0)
+            top = (found.scores - found.log_sum[:, None]).clamp(max=0)
             store_batch(log_proba, batch, top.masked_fill(found.outputs < 0, torch.nan))
     return indices, log_proba, np.concatenate(predicted) if predicted else None
 
@@ -203,7 +202,7 @@ def nearest_in_class(module, index, rows, labels):
         reader = _forward(module, x, label).index_logits
         best = torch.empty_like(label)  # (B,)
         for part in _parts_by_class(module, reader, label, tables):
-            _, positions, _ = part.head.largest(1, with_sums=False)
+            _, positions, _ = part.head.largest(1, with_sum=False)
             best[part.rows] = part.outputs[positions[:, 0]]
         store_batch(indices, batch, training_rows[best])
     return indices
@@ -226,10 +225,14 @@ def index_certainty(module, index, rows, routing, exclude=None):
     log_confidence = np.empty(len(rows))
     entropy = np.empty(len(rows))
     for batch, read in _read_index(module, index, rows, routing, exclude):
-        sums = no_sums(read.n_rows, _device(module))
+        sums = LogSums.none(read.n_rows, _device(module))
         for part in read.parts:
-            own = part.head.sums(with_spread=True)
-            _merge_sums(sums, part.rows, own.raised(_log_class(part, own)))
+            own = part.head.sums()
+            merged = LogSums(*(values[part.rows] for values in sums)).merged(
+                own.raised(_log_class(part, own.log_sum))
+            )
+            for values, new in zip(sums, merged, strict=True):
+                values[part.rows] = new
         batch_confidence, batch_entropy = sums.certainty
         store_batch(log_confidence, batch, batch_confidence)
         store_batch(entropy, batch, batch_entropy)
@@ -388,26 +391,29 @@ def _head(reader, label=None, size=None, hidden=None):
     return Head(reader.features, weight[:size], bias[:size], hidden)
 
 
-def _log_class(part, sums):
+def _log_class(part, log_sum):
     """Return what is added to the logits (n,) of a part, so that those of all parts compare.
 
     Where there is one part for a row, this is nothing. Else logits become log-probabilities inside
     the class, hidden outputs included, and that of the class is added.
     """
     if part.log_class is None:
-        return torch.zeros_like(sums.top)
-    return part.log_class - torch.logaddexp(sums.log_sum, part.head.hidden_logits().double())
+        return torch.zeros_like(log_sum)
+    return part.log_class - torch.logaddexp(log_sum, part.head.hidden_logits().double())
 
 
 def _largest(part, k, search, with_proba):
-    """Find the k outputs of a part: logits and positions (n, k), and sums; None if not needed."""
-    needs_sums = with_proba or part.log_class is not None
+    """Find the k outputs of a part: logits and positions (n, k), and the sum; None if not needed.
+
+    See :meth:`Head.largest`.
+    """
+    needs_sum = with_proba or part.log_class is not None
     if search is None:
-        return part.head.largest(k, needs_sums)
-    sums = None
-    if needs_sums:
-        sums = part.head.sums()
-    return *search.largest(part.head, part.label, k), sums
+        return part.head.largest(k, needs_sum)
+    log_sum = None
+    if needs_sum:
+        log_sum = part.head.log_sum()
+    return *search.largest(part.head, part.label, k), log_sum
 
 
 class _Named(NamedTuple):
@@ -415,22 +421,22 @@ class _Named(NamedTuple):
 
     scores: torch.Tensor  # (B, k), float64, -inf pads
     outputs: torch.Tensor  # (B, k), -1 pads
-    sums: LogSums
+    log_sum: torch.Tensor  # (B,), float64, of the exponentials of all scores
 
     @classmethod
     def none(cls, n_rows, k, device):
         scores = torch.full((n_rows, k), -torch.inf, dtype=torch.float64, device=device)
         outputs = torch.full((n_rows, k), -1, device=device)
-        return cls(scores, outputs, no_sums(n_rows, device))
+        return cls(scores, outputs, no_sum(n_rows, device))
 
-    def add(self, part, logits, positions, sums):
+    def add(self, part, logits, positions, log_sum):
         """Take the outputs of a part, (n, k), where they are better."""
         rows = part.rows
         scores = logits.double()
-        if sums is not None:
-            above = _log_class(part, sums)
+        if log_sum is not None:
+            above = _log_class(part, log_sum)
             scores = scores + above[:, None]
-            _merge_sums(self.sums, rows, sums.raised(above))
+            self.log_sum[rows] = torch.logaddexp(self.log_sum[rows], log_sum + above)
         outputs = part.outputs[positions.clamp(min=0)].masked_fill(positions < 0, -1)
         scores = torch.cat([self.scores[rows], scores], 1)
         outputs = torch.cat([self.outputs[rows], outputs], 1)
@@ -440,13 +446,6 @@ class _Named(NamedTuple):
         scores, order = scores.sort(dim=1, descending=True, stable=True)
         self.scores[rows] = scores[:, :k]
         self.outputs[rows] = outputs.gather(1, order)[:, :k]
-
-
-def _merge_sums(sums, rows, more):
-    """Merge the sums of some rows into those of a batch."""
-    merged = LogSums(*(values[rows] for values in sums)).merged(more)
-    for values, new in zip(sums, merged, strict=True):
-        values[rows] = new
 
 
 def _class_mass(head, labels, n_classes):

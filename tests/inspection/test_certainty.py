@@ -42,15 +42,14 @@ def test_logits_that_come_in_blocks(logits, cut, above):
     logits = torch.tensor(logits)
     cut = min(cut, logits.shape[1] - 1)
     parts = [LogSums.of(part) for part in (logits[:, :cut], logits[:, cut:]) if part.shape[1]]
-    nothing = torch.zeros(len(logits), dtype=torch.float64)
-    sums = LogSums(nothing - torch.inf, nothing, nothing)
+    sums = nothing = LogSums.none(len(logits), logits.device)
     for part in parts:
         sums = sums.merged(part.raised(torch.tensor(above, dtype=torch.float64)))
     torch.testing.assert_close(sums.log_sum, logits.logsumexp(1) + above, rtol=1e-12, atol=1e-12)
     expected = by_definition(logits.softmax(1).numpy())
     for found, one in zip(sums.certainty, expected, strict=True):
         np.testing.assert_allclose(found, one, rtol=1e-9, atol=1e-13)
-    assert LogSums(nothing - torch.inf, nothing, nothing).certainty[0].isnan().all()
+    assert nothing.certainty[0].isnan().all()
 
 
 @given(st.lists(st.floats(-80, -20), min_size=2, max_size=6, unique=True))
