@@ -10,6 +10,8 @@ ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 CITATION = (ROOT / "CITATION.cff").read_text()
 CONDA = (ROOT / "conda" / "meta.yaml").read_text()
+ADDRESS = re.compile(r"https?://[^\s<>\"`]+")
+WITH_PAPERS = {"README.rst", "index.rst", "CITATION.cff"}
 NEWS = (ROOT / "doc" / "whats_new.rst").read_text()
 
 
@@ -29,6 +31,17 @@ def test_conda_asks_for_what_the_project_asks_for():
     assert needed.pop("python") == PROJECT["requires-python"]
     needed["torch"] = needed.pop("pytorch")
     assert sorted(name + bound for name, bound in needed.items()) == PROJECT["dependencies"]
+
+
+def test_one_home():
+    """Papers are named with the same addresses everywhere, and no address is a placeholder."""
+    papers = set(PROJECT["urls"].values())
+    pages = [*ROOT.glob("*.rst"), ROOT / "doc" / "index.rst", ROOT / "CITATION.cff"]
+    pages += [ROOT / "conda" / "meta.yaml", *(ROOT / ".github").rglob("*.yml")]
+    named = {page.name: set(ADDRESS.findall(page.read_text())) for page in pages}
+    assert {name for name, addresses in named.items() if addresses} == WITH_PAPERS
+    assert all(named[name] == papers for name in WITH_PAPERS)
+    assert all(len(label) <= 32 for label in PROJECT["urls"])  # as core metadata has it
 
 
 def test_the_archive_names_files_that_there_are():

@@ -2,7 +2,8 @@
 
 References
 ----------
-[IT] Tailor, Felicioni, Ciosek (2026). Bayesian information-theoretic training data attribution.
+[IT] Tailor, Felicioni, Ciosek (2026). A Bayesian information-theoretic approach to data
+attribution, arXiv:2604.03858.
 """
 
 from .estimators._bm25 import BM25Attributor

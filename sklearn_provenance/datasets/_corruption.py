@@ -65,7 +65,7 @@ def poison_backdoor(
 
     References
     ----------
-    .. [1] "Bayesian information-theoretic training data attribution", section 4.2.
+    .. [1] "A Bayesian information-theoretic approach to data attribution", section 4.2.
     .. [2] T. Gu, B. Dolan-Gavitt and S. Garg. BadNets: identifying vulnerabilities in the machine
        learning model supply chain. 2017.
 

@@ -198,7 +198,8 @@ def brittleness(
 
     References
     ----------
-    .. [IT] "Bayesian information-theoretic training data attribution", section 4.1 and appendix E.
+    .. [IT] "A Bayesian information-theoretic approach to data attribution", section 4.1 and
+       appendix E.
     .. [1] Singla, Sandoval-Segura, Goldblum, Geiping, Goldstein (2023). A simple and efficient
        baseline for data attribution on images.
 

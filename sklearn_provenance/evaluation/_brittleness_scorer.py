@@ -123,7 +123,7 @@ def brittleness_scorer(
 
     References
     ----------
-    .. [IT] "Bayesian information-theoretic training data attribution", appendix E.
+    .. [IT] "A Bayesian information-theoretic approach to data attribution", appendix E.
 
     Examples
     --------

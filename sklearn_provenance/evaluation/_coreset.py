@@ -143,9 +143,9 @@ def coreset_selection(
 
     Notes
     -----
-    In "Bayesian information-theoretic training data attribution" [IT]_, 500 images of the test set
-    are the queries and the rest is the test, the copies start from the weights from which the model
-    of the attributors started, and information attributors use ``measurement="margin"`` and
+    In "A Bayesian information-theoretic approach to data attribution" [IT]_, 500 images of the test
+    set are the queries and the rest is the test, the copies start from the weights from which the
+    model of the attributors started, and information attributors use ``measurement="margin"`` and
     ``normalize=False``. ``candidates="same_class"`` selects from the classes of the
     queries.
 
@@ -154,7 +154,7 @@ def coreset_selection(
 
     References
     ----------
-    .. [IT] "Bayesian information-theoretic training data attribution", section 4.3 and Eq. 94.
+    .. [IT] "A Bayesian information-theoretic approach to data attribution", section 4.3 and Eq. 94.
 
     Examples
     --------

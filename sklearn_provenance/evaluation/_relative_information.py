@@ -86,7 +86,7 @@ def relative_information(
 
     References
     ----------
-    .. [IT] "Bayesian information-theoretic training data attribution", section 3 and Figure 2.
+    .. [IT] "A Bayesian information-theoretic approach to data attribution", section 3 and Figure 2.
 
     Examples
     --------

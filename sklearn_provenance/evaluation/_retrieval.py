@@ -97,7 +97,7 @@ def backdoor_retrieval(
 
     References
     ----------
-    .. [IT] "Bayesian information-theoretic training data attribution", Eqs. 87 and 88.
+    .. [IT] "A Bayesian information-theoretic approach to data attribution", Eqs. 87 and 88.
 
     Examples
     --------

@@ -12,7 +12,8 @@ small. Everything is computed in float64, on the device of the tensors given.
 
 References
 ----------
-[IT] Tailor, Felicioni, Ciosek (2026). Bayesian information-theoretic training data attribution.
+[IT] Tailor, Felicioni, Ciosek (2026). A Bayesian information-theoretic approach to data
+attribution, arXiv:2604.03858.
 """
 
 from ._coreset import greedy_coreset, greedy_coreset_features

@@ -11,8 +11,8 @@ on average, and 0.59 at worst. With queries scaled to k_** = 1 (`normalize`) it 
 query with large features outweighs the others in a trace, but not in a log det. Linear response
 has no denominator. InfoLoss starts from all rows, removes rows, and divides by σ² - v_x.
 
-References: [IT] Tailor, Felicioni, Ciosek (2026), Eqs. 89-95. Bayesian information-theoretic
-training data attribution.
+References: [IT] Tailor, Felicioni, Ciosek (2026), Eqs. 89-95. A Bayesian information-theoretic
+approach to data attribution.
 """
 
 import torch

@@ -9,7 +9,7 @@ k_** = 0 nothing can be learnt, so all its scores are 0 nats.
 
 For high noise the two agree, ||k_S*||² / (2 k_** σ²) + O(σ^-4) ([IT] Lemma 1).
 
-References: [IT] Tailor, Felicioni, Ciosek (2026). Bayesian information-theoretic training data
+References: [IT] Tailor, Felicioni, Ciosek (2026). A Bayesian information-theoretic approach to data
 attribution.
 """
 

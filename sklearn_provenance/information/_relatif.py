@@ -1,6 +1,6 @@
 """RelatIF: the posterior correlation of a query and a row, which has a sign.
 
-References: [IT] Tailor, Felicioni, Ciosek (2026). Bayesian information-theoretic training data
+References: [IT] Tailor, Felicioni, Ciosek (2026). A Bayesian information-theoretic approach to data
 attribution.
 """
 

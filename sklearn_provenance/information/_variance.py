@@ -20,7 +20,8 @@ Tensors may be on any device; results are float64 on the same one.
 
 References
 ----------
-.. [1] Tailor, Felicioni, Ciosek (2026). Bayesian information-theoretic training data attribution.
+.. [1] Tailor, Felicioni, Ciosek (2026). A Bayesian information-theoretic approach to data
+   attribution, arXiv:2604.03858.
 """
 
 import torch

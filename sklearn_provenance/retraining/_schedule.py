@@ -26,8 +26,8 @@ NUMBER_LOSSES = {
 class Recipe:
     """How every copy of a network is trained.
 
-    The defaults are those of the brittleness experiment on Fashion-MNIST in "Bayesian
-    information-theoretic training data attribution" [IT]_.
+    The defaults are those of the brittleness experiment on Fashion-MNIST in "A Bayesian
+    information-theoretic approach to data attribution" [IT]_.
 
     An epoch of a copy follows a permutation of all rows that only depends on the copy's seed, not
     on its mask. The rows that the mask removes are left out; the loss of a batch is the mean over
@@ -78,7 +78,8 @@ class Recipe:
 
     References
     ----------
-    .. [IT] "Bayesian information-theoretic training data attribution", section 4.1 and appendix E.
+    .. [IT] "A Bayesian information-theoretic approach to data attribution", section 4.1 and
+       appendix E.
 
     Examples
     --------

@@ -90,7 +90,7 @@ class TangentFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
 
     References
     ----------
-    .. [IT] "Bayesian information-theoretic training data attribution", sections 3 and 4.
+    .. [IT] "A Bayesian information-theoretic approach to data attribution", sections 3 and 4.
     .. [1] N. Pham and R. Pagh, "Fast and scalable polynomial kernels via explicit feature maps",
        KDD 2013.
     .. [2] D. Kane and J. Nelson, "Sparser Johnson-Lindenstrauss transforms", JACM 2014.

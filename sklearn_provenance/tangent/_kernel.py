@@ -71,7 +71,7 @@ def tangent_kernel(
 
     References
     ----------
-    .. [IT] "Bayesian information-theoretic training data attribution", section 3.
+    .. [IT] "A Bayesian information-theoretic approach to data attribution", section 3.
     """
     settings = {"dtype": dtype, "device": device, "verbose": verbose}
     if X2 is None:

@@ -61,7 +61,7 @@ class TangentModel:
 
     References
     ----------
-    .. [IT] "Bayesian information-theoretic training data attribution", sections 3 and 4.
+    .. [IT] "A Bayesian information-theoretic approach to data attribution", sections 3 and 4.
     """
 
     def __init__(

@@ -204,7 +204,8 @@ def measure(
 
     References
     ----------
-    .. [IT] "Bayesian information-theoretic training data attribution", section 3 and Appendix C.
+    .. [IT] "A Bayesian information-theoretic approach to data attribution", section 3 and
+       Appendix C.
 
     Examples
     --------

@@ -62,7 +62,7 @@ class TangentRows:
 
     References
     ----------
-    .. [IT] "Bayesian information-theoretic training data attribution", section 3.
+    .. [IT] "A Bayesian information-theoretic approach to data attribution", section 3.
     """
 
     # With more parameters, gradients that are written out cost more than the kernel of factors.

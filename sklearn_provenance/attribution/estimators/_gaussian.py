@@ -216,7 +216,7 @@ class GaussianAttributor(BaseAttributor):
 
         References
         ----------
-        [IT] Bayesian information-theoretic training data attribution, Eqs. 89-95.
+        [IT] A Bayesian information-theoretic approach to data attribution, Eqs. 89-95.
         """
         self._check_fitted()
         can_share = self._rule.selects_by_workers and self.features_ is not None

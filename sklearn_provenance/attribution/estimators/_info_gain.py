@@ -69,7 +69,7 @@ class InfoGainAttributor(GaussianAttributor):
 
     References
     ----------
-    [IT] Bayesian information-theoretic training data attribution, Eqs. 6, 8 and 15.
+    [IT] A Bayesian information-theoretic approach to data attribution, Eqs. 6, 8 and 15.
 
     Examples
     --------

@@ -52,7 +52,7 @@ class InfoLossAttributor(GaussianAttributor):
 
     References
     ----------
-    [IT] Bayesian information-theoretic training data attribution, Eqs. 4 and 62.
+    [IT] A Bayesian information-theoretic approach to data attribution, Eqs. 4 and 62.
 
     Examples
     --------

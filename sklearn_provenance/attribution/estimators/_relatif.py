@@ -54,7 +54,7 @@ class RelatIFAttributor(PointwiseSelection, GaussianAttributor):
     Barshan, Brunet, Dziugaite (2020). RelatIF: identifying explanatory training samples via
     relative influence, AISTATS.
 
-    [IT] Bayesian information-theoretic training data attribution, appendix D, Eq. 86.
+    [IT] A Bayesian information-theoretic approach to data attribution, appendix D, Eq. 86.
 
     Examples
     --------

@@ -63,7 +63,7 @@ class RepSimAttributor(PointwiseAttributor):
     ----------
     [PN] Provenance Networks: End-to-End Exemplar-Based Explainability, Eqs. 24-26, Algorithm 1.
 
-    [IT] Bayesian information-theoretic training data attribution, RepSim of section 4.
+    [IT] A Bayesian information-theoretic approach to data attribution, RepSim of section 4.
 
     Examples
     --------

@@ -18,7 +18,7 @@ class GainRule(GreedyRule):
 
     References
     ----------
-    "Bayesian information-theoretic training data attribution" (2026), Eqs. 8 and 15.
+    "A Bayesian information-theoretic approach to data attribution" (2026), Eqs. 8 and 15.
     """
 
     name = "InfoGain"

@@ -12,7 +12,7 @@ class LossRule(GreedyRule):
 
     References
     ----------
-    "Bayesian information-theoretic training data attribution" (2026), Eqs. 4 and 62.
+    "A Bayesian information-theoretic approach to data attribution" (2026), Eqs. 4 and 62.
     """
 
     name = "InfoLoss"

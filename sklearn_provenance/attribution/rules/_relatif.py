@@ -13,7 +13,7 @@ class RelatIFRule(GaussianRule):
 
     References
     ----------
-    "Bayesian information-theoretic training data attribution" (2026), Eq. 86.
+    "A Bayesian information-theoretic approach to data attribution" (2026), Eq. 86.
     """
 
     name = "RelatIF"

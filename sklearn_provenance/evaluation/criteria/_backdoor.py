@@ -25,7 +25,7 @@ def backdoor(task, share=0.1):
 
     References
     ----------
-    [IT] "Bayesian information-theoretic training data attribution", section 4.2, Eq. 87; Gu,
+    [IT] "A Bayesian information-theoretic approach to data attribution", section 4.2, Eq. 87; Gu,
     Dolan-Gavitt, Garg (2017). BadNets.
     """
     classes = task.classes

@@ -27,7 +27,7 @@ def brittleness(task, size=None):
 
     References
     ----------
-    [IT] "Bayesian information-theoretic training data attribution", section 4.1; Ilyas, Park,
+    [IT] "A Bayesian information-theoretic approach to data attribution", section 4.1; Ilyas, Park,
     Engstrom, Leclerc, Madry (2022). Datamodels: Predicting predictions from training data.
     """
     problem = task.given()
