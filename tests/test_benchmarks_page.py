@@ -1,5 +1,7 @@
 """What the page of benchmarks says stands in a file of results, and no file is left out."""
 
+import importlib
+import math
 import re
 import sys
 from pathlib import Path
@@ -27,15 +29,26 @@ NOT_SHOWN = {
 }
 
 
+def import_benchmark(name):
+    sys.path.insert(0, str(BENCHMARKS))
+    try:
+        return importlib.import_module(name)
+    finally:
+        sys.path.remove(str(BENCHMARKS))
+
+
 @pytest.fixture(scope="module")
 def table():
     """The module that makes the table of the papers."""
-    sys.path.insert(0, str(BENCHMARKS))
-    try:
-        import _papers_table
-    finally:
-        sys.path.remove(str(BENCHMARKS))
-    return _papers_table
+    return import_benchmark("_papers_table")
+
+
+@pytest.fixture(scope="module")
+def tables(tmp_path_factory):
+    """A folder with all tables."""
+    folder = tmp_path_factory.mktemp("tables")
+    import_benchmark("summarise").write_tables(folder)
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -148,6 +161,62 @@ def test_packages_are_compared_at_the_versions_that_were_measured():
         dict(zip(measured["package"], measured["version"], strict=True)).items() <= versions.items()
     )
     assert not features.isna().any(axis=None)
+
+
+# Pages whose decimals are looked up, in the tables of the section and in prose_figures.csv.
+LOOKED_UP = ("benchmarks", "user_guide/debugging", "user_guide/which_method")
+DECIMAL = re.compile(r"(?<![\w.])-?\d*\.\d+(?![\w.]*\d)")
+SECTION = re.compile(r"\n(?=[^\n]+\n[-=~]{4,}\n)")
+NOT_PROSE = re.compile(
+    r"^\.\. .*\n(?:   .*\n|\n(?=   ))*|``[^`]*``|`[^`]*`|^>>> .*\n(?:.+\n)*", re.M
+)
+
+
+def prose_figures():
+    import pandas as pd
+
+    return pd.read_csv(BENCHMARKS / "prose_figures.csv", dtype=str).fillna("")
+
+
+def is_rounded(figure, value):
+    """Whether a value has been rounded to the decimals of a figure, whatever its sign."""
+    half = 0.5 * 10.0 ** -len(figure.split(".")[1])
+    return abs(abs(value) - abs(float(figure))) <= half + 1e-9
+
+
+def test_figures_of_prose_follow_from_results():
+    import pandas as pd
+
+    for _, line in prose_figures().iterrows():
+        assert bool(line["expression"]) != bool(line["why"]), line["figure"]
+        if line["why"]:
+            continue
+        d = pd.read_csv(BENCHMARKS / "results" / f"{line['csv']}.csv") if line["csv"] else None
+        names = {
+            "d": d,
+            "math": math,
+            "of": lambda query, value, d=d: d.query(query)[value].mean(),
+            "wide": lambda by, value, d=d: d.pivot_table(value, ["data", "share"], by),
+        }
+        value = eval(line["expression"], names)
+        assert is_rounded(line["figure"], value), f"{line['figure']}, but {value}: {dict(line)}"
+
+
+@pytest.mark.thorough  # makes all tables
+@pytest.mark.parametrize("page", LOOKED_UP)
+def test_figures_of_prose_are_in_tables(page, tables):
+    text = (ROOT / "doc" / f"{page}.rst").read_text(encoding="utf-8")
+    further = set(prose_figures().query("page == @page")["figure"])
+    missing = []
+    for section in SECTION.split(text):
+        cells = []
+        for name in re.findall(r"_tables/(\w+)\.csv", section):
+            cells += re.findall(r"\d*\.?\d+(?:e-?\d+)?", (tables / f"{name}.csv").read_text())
+        for figure in DECIMAL.findall(NOT_PROSE.sub("", section)):
+            if not any(is_rounded(figure, float(cell)) for cell in cells):
+                missing.append(figure)
+    assert set(missing) <= further
+    assert further <= set(DECIMAL.findall(text))  # the page still has them
 
 
 def shows(table, result, results):

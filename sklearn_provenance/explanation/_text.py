@@ -49,12 +49,7 @@ def _wrap(text, n_lines):
 
 def _query_line(explanation, query):
     """Write a query and as many of its exemplars as there is room for."""
-    n_tied = 0
-    if explanation.n_tied is not None:
-        n_tied = explanation.n_tied[query]
-    tied = ""
-    if n_tied:
-        tied = f" and {n_tied} tied with the last"
+    tied = _ties(explanation, query)
     name = f"query {query_name(explanation, query)}"
     line = f"{name}{query_label(explanation, query)}:  "
     nothing = explanation._NOTHING
@@ -76,6 +71,17 @@ def _query_line(explanation, query):
             break
         line += text
     return line + tied
+
+
+def _ties(explanation, query):
+    """Write how many rows that were left out have the score of the last exemplar, or of all."""
+    if explanation.n_tied is None or not explanation.n_tied[query]:
+        return ""
+    n_tied = explanation.n_tied[query]
+    scores = explanation.scores[query][explanation.indices[query] >= 0]
+    if len(scores) > 1 and (scores == scores[0]).all():
+        return f", all tied, with {n_tied} more"
+    return f" and {n_tied} tied with the last"
 
 
 def _lines_of_words(explanation, texts, query):

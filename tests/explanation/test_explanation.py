@@ -328,6 +328,8 @@ def test_ties_are_said_where_there_are_any():
     assert said == [False, True, False, False]
     assert "and 1 tied with the last" in repr(exp[2])
     assert "tied with the last" in exp._repr_html_()
+    same = exp._replace(scores=np.where(exp.indices < 0, np.nan, 0.5))
+    assert repr(same).split("\n")[2].endswith("| row 1 0.5, all tied, with 12 more")
     for none in (make(), make(n_tied=[0] * 4)):
         assert repr(none) == repr(make())
         assert "tied" not in none._repr_html_() + none.to_html()
