@@ -256,7 +256,7 @@ def peers_features(frame, measured):
         frame.loc[name] = "not measured"
         for package, (least, most) in range_.iterrows():
             frame.loc[name, package] = f"{least}" if least == most else f"{least} to {most}"
-    return frame.reset_index().rename(columns={"feature": ""})
+    return frame.reset_index()
 
 
 TABLES = (

@@ -25,7 +25,7 @@ from ._rows import (
     tied_text,
 )
 from ._targets import has
-from ._words import shared_parts
+from ._words import has_parts, shared_parts
 
 
 class ExplanationDisplay(Captions):
@@ -334,7 +334,7 @@ def _title(explanation):
 
 def _shared(explanation, k):
     """Return the features that queries share with their first k exemplars; None if unknown."""
-    if explanation.contributions is None:
+    if not has_parts(explanation):
         return None
     ranks = range(min(k, explanation.k))
     return [

@@ -9,6 +9,7 @@ from ._rows import counted
 from ._targets import are_numbers, has, shown_targets, write_number
 from ._templates import render
 from ._views import RowViews, label_namer, name_text
+from ._words import has_parts
 
 
 def explanation_page(
@@ -100,7 +101,7 @@ def query_section(
         notes.append("✓ marks an exemplar that has the query's label, ≠ one that has another. ")
         if by_construction:
             notes.append("Here only rows with the query's label may be named. ")
-    if explanation.contributions is not None:
+    if has_parts(explanation):
         notes.append(_note_of_parts(views.kind))
     elif views.kind == "texts" and explanation.queries is not None:
         notes.append("Underlined words are in the query and in the exemplar. ")

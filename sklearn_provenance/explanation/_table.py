@@ -4,7 +4,7 @@ import numpy as np
 
 from ._shared_features import shared_text
 from ._targets import are_numbers, has, target_word
-from ._words import Texts, shared_parts
+from ._words import Texts, has_parts, shared_parts
 
 
 def columns(explanation):
@@ -47,7 +47,7 @@ def columns(explanation):
         found["query_text"] = np.array(texts.queries, dtype=object)[query]
     if texts.exemplars is not None:
         found["text"] = np.array(texts.exemplars, dtype=object)[valid]
-    if exp.contributions is not None:
+    if has_parts(exp):
         pairs = zip(query, position, strict=True)
         shared = [shared_text(shared_parts(exp, *pair)) for pair in pairs]
         found["shared"] = np.array(shared, dtype=object)

@@ -25,7 +25,7 @@ from ._rows import (
 )
 from ._shared_features import mark_common, mark_words, totals
 from ._targets import write_signed
-from ._words import shared_parts
+from ._words import has_parts, shared_parts
 
 _MAX_SIDE = 160  # pixels of a picture; larger images are shrunk
 _MAX_NAME = 200
@@ -259,7 +259,7 @@ def feature_names(explanation, n_features):
 
 def _shared_totals(explanation, n_features):
     """Return sizes of the parts of each feature, None where they are unknown."""
-    if explanation.contributions is None:
+    if not has_parts(explanation):
         return None
     pairs = np.argwhere(explanation.indices >= 0)
     parts = (shared_parts(explanation, query, rank) for query, rank in pairs)

@@ -13,6 +13,13 @@ _SAMPLE_ROWS = 50
 _ROUNDING = 1e-9
 
 
+def has_parts(explanation):
+    """Return whether parts of features are known and can be read, as those of pixels cannot."""
+    n_dimensions = getattr(explanation.training_data, "ndim", 0)
+    shows_images = explanation.image_shape is not None or n_dimensions > 2
+    return explanation.contributions is not None and not shows_images
+
+
 def shared_parts(explanation, query, rank, n=N_PARTS):
     """Return the largest parts of features that an exemplar shares with its query.
 
@@ -29,9 +36,9 @@ def shared_parts(explanation, query, rank, n=N_PARTS):
     -------
     list of (str, float)
         Names and parts, without that of the intercept, which nothing shows. Empty where parts are
-        not known.
+        not known, or those of pixels.
     """
-    if explanation.contributions is None:
+    if not has_parts(explanation):
         return []
     parts = explanation.shared_features(query, rank)
     parts = [(name, part) for name, part in parts if name != INTERCEPT]

@@ -36,6 +36,7 @@ from ._shared import check_some_known
         "title": [str],
         "label_names": [Mapping, "array-like", None],
         "max_features": [whole()],
+        "image_shape": [tuple, list, None],
         "embedding": [str, tuple, list, None],
     },
     prefer_skip_nested_validation=False,
@@ -53,6 +54,7 @@ def report(
     title: str = "Provenance report",
     label_names: Mapping | Sequence[str] | None = None,
     max_features: int = 12,
+    image_shape: Sequence[int] | None = None,
     embedding: str | tuple[ArrayLike, ArrayLike] | None = "pca",
 ) -> Page:
     """Write one web page about predictions and the training rows behind them.
@@ -98,6 +100,9 @@ def report(
     max_features : int, default=12
         Columns of a table, where rows are neither images nor texts: the features in which exemplars
         differ most from their queries.
+    image_shape : tuple of int, default=None
+        ``(H, W)`` or ``(C, H, W)`` of rows that are flattened images; None shows images where
+        ``fitted`` knows that rows are some.
     embedding : {"pca", "tsne", "umap"}, pair of array-like or None, default="pca"
         How the rows are placed on the map of the test rows, as in
         :meth:`~sklearn_provenance.Explanation.to_html`. A pair holds points for all test rows and
@@ -113,7 +118,8 @@ def report(
     TypeError
         If nothing in ``fitted`` has an ``explain`` method.
     ValueError
-        If ``y_test``, ``suspicious`` or ``embedding`` does not fit, or a label has no name.
+        If ``y_test``, ``suspicious``, ``image_shape`` or ``embedding`` does not fit, or a label has
+        no name.
     FileNotFoundError
         If the folder of ``path`` does not exist.
     IsADirectoryError
@@ -148,6 +154,8 @@ def report(
     except TypeError as error:
         raise TypeError(f"fitted must have an explain method: {error}") from error
     explanation = explain_by_itself(fitted, X_test, k=k)
+    if image_shape is not None:
+        explanation = explanation._replace(image_shape=image_shape)
     if y_test is not None:
         y_test = _check_labels(y_test, explanation, inner)
     label_name = target_namer(explanation, label_names)

@@ -309,6 +309,20 @@ def test_letters_without_a_small_letter_of_their_own_are_not_marked():
     assert [(run.text, run.mark) for run in runs] == [("ſ or ", ""), ("S", "above2")]
 
 
+def test_parts_of_pixels_are_not_listed():
+    X = np.random.default_rng(0).uniform(size=(20, 16))
+    exp = make(contributions=Contributions(X[:4], X, [f"x{i}" for i in range(16)]))
+    images = exp._replace(image_shape=(4, 4))
+    assert "  shared  " in repr(exp)
+    assert "shared" not in repr(images)
+    assert "x1" in exp._repr_html_()
+    assert "x1" not in images._repr_html_()
+    for page in (images.to_html(), exp.to_html(image_shape=(4, 4))):
+        assert "shared:" not in page
+        assert "“Shared”" not in page
+    assert images.shared_features(0, 0)
+
+
 def test_parts_of_rows_that_are_not_shown_are_listed():
     exp, _ = of_texts()
     page = exp._replace(queries=None, training_data=None).to_html()

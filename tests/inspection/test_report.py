@@ -254,6 +254,17 @@ class Nearest(KNeighborsClassifier):
         )  # fmt: skip
 
 
+def test_flat_images_are_shown_as_images(digits, similar):
+    *_, X_test, y_test = digits
+    options = {"n_queries": 2, "n_rows": 2, "embedding": None, "suspicious": None}
+    table = report(similar, X_test[:4], y_test[:4], **options)
+    images = report(similar, X_test[:4], y_test[:4], image_shape=(8, 8), **options)
+    assert "data:image/png" in images
+    assert "data:image/png" not in table
+    with pytest.raises(ValueError, match="image_shape=\\(9, 9\\) needs 81 values"):
+        report(similar, X_test[:4], image_shape=(9, 9), **options)
+
+
 def test_an_estimator_of_ones_own(digits):
     X, y, flipped, X_test, y_test = digits
     fitted = Nearest().fit(X, y)
