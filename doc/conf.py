@@ -16,7 +16,8 @@ matplotlib.use("agg")
 
 import sklearn_provenance
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "benchmarks")]
+from recorded import read_outputs, with_outputs
 from summarise import write_tables
 
 write_tables(Path(__file__).parent / "_tables")
@@ -116,7 +117,13 @@ def help_screen_readers(app, pagename, templatename, context, doctree):
         context["body"] = OF_CITATIONS.sub("", context["body"])
 
 
+def show_outputs(app, docname, source):
+    """Show outputs of examples where their tests have dots."""
+    source[0] = with_outputs(source[0], read_outputs().get(docname, {}))
+
+
 def setup(app):
+    app.connect("source-read", show_outputs)
     app.connect("missing-reference", link_to_sklearn)
     app.connect("html-page-context", help_screen_readers, priority=900)  # after the theme
 
