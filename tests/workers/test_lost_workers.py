@@ -30,7 +30,7 @@ pytestmark = [
     pytest.mark.thorough,
     pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning"),
 ]
-LOCAL = {"threads_per_worker": 1, "dashboard_address": None, "n_workers": 2}
+LOCAL = {"threads_per_worker": 1, "dashboard_address": ":0", "n_workers": 2}
 
 
 @pytest.fixture(scope="module", autouse=True)

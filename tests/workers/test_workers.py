@@ -31,7 +31,7 @@ def cut(monkeypatch):
 @pytest.fixture(scope="module")
 def client():
     """Workers in threads of this process, which start in no time."""
-    settings = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None}
+    settings = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": ":0"}
     local = distributed.LocalCluster(processes=False, **settings)
     with local, distributed.Client(local) as client:
         yield client
