@@ -242,6 +242,7 @@ def peers(frame, folder):
             "beyond the network (MB)": frame["extra_peak_mb"],
             "statements": frame["statements"],
             "same class": frame["same_class"].map("{:.2f}".format),
+            "kernel error": frame["kernel_error"].map("{:.3f}".format, na_action="ignore"),
         }
     )
 

@@ -227,6 +227,19 @@ def index_branches(frame, folder):
     return table.assign(architecture=table["architecture"].str.replace("_", " "))
 
 
+def workers(frame, folder):
+    """Processor seconds by number of workers, and what a network of 0.1 GB/s would add."""
+    table = frame.pivot(index="work", columns="workers", values="cpu_seconds")
+    table = table.loc[frame["work"].drop_duplicates()]
+    table.columns = ["no workers, s", *(f"{n}, s" for n in table.columns[1:])]
+    one = frame[frame["workers"] == 1].set_index("work")
+    table["tasks"] = one["tasks"]
+    table["MB"] = (one["sent_mb"] + one["received_mb"]).map("{:.2f}".format)
+    seconds = (one["sent_mb"] + one["received_mb"]) / 100 + one["tasks"] / 1000
+    table["network, s"] = seconds.map("{:.3f}".format)
+    return table.reset_index()
+
+
 def index_branches_naming(frame, folder):
     wide = frame.pivot(index=["n_rows", "method"], columns="n_queries").reindex(
         pd.MultiIndex.from_frame(frame[["n_rows", "method"]].drop_duplicates())
@@ -268,6 +281,7 @@ TABLES = (
     membership,
     subsets,
     index_branches,
+    workers,
     index_branches_naming,
     index_branches_accuracy,
     index_subsets,

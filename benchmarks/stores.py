@@ -3,26 +3,30 @@
 Part 1 explains 100 queries by rows of 256 numbers in half precision that lie in a file, from 10000
 to a million: processor time, memory of its own that the process holds at its peak, and what an
 index finds of what the exact scan picks. Rows are drawn around 1000 centres whose spectrum decays
-as that of tangent features. Part 2 builds stores of tangent sketches of a network on digits in
-each type of numbers, and measures what changes in picks and nats, and what a store adds to the
-pass.
+as that of tangent features. `--reference 10` has the exact scan explain the first 10 queries only,
+with which the others are compared. Part 2 builds stores of tangent sketches of a network on digits
+in each type of numbers, and measures what changes in picks and nats. Part 3 fits attributors on
+Fashion-MNIST without and with a store in float32, by turns in one process, and gives the median and
+the range of the ratios of processor seconds.
 """
 
 import multiprocessing
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from _common import Results, parse, parser
+from _networks import MLP_RECIPE, as_inputs, mlp, train
 from retrieval import PeakMemory
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.neural_network import MLPClassifier
 
 from sklearn_provenance import InfoGainAttributor, TangentFeatures
 from sklearn_provenance.attribution import AttributionStore
-from sklearn_provenance.datasets import load_digits
+from sklearn_provenance.datasets import load_digits, load_fashion_mnist
 from sklearn_provenance.retrieval import FaissIndex
 
 N_QUERIES, K, POOL = 100, 10, 200
@@ -69,11 +73,11 @@ def draw(path, n, width):
     return centres[random.integers(1000, size=N_QUERIES)] + noise
 
 
-def measure(folder, params, threads, queue):
+def measure(folder, params, threads, n_queries, queue):
     torch.set_num_threads(threads)
     folder = Path(folder)
     X = np.load(folder / "rows.npy", mmap_mode="r")
-    queries = np.load(folder / "queries.npy")
+    queries = np.load(folder / "queries.npy")[:n_queries]
     y = np.arange(len(X)) % 2
     settings = {"features": itself, "candidates": "all", "memory_limit": 1e9}
     warm = InfoGainAttributor(Known(), **settings, **params).fit(X[:500], y[:500])
@@ -90,7 +94,7 @@ def measure(folder, params, threads, queue):
     queue.put((fit, *seconds, memory.peak - memory.before, found.indices, found.scores))
 
 
-def run_rows(n, width, results):
+def run_rows(n, width, results, n_reference=N_QUERIES):
     missing = [m for m in METHODS if not results.has(n_rows=n, n_features=width, method=m)]
     if not missing:
         return
@@ -100,13 +104,15 @@ def run_rows(n, width, results):
         found = {}
         for method in ["exact scan", *(m for m in missing if m != "exact scan")]:
             queue = context.Queue()
-            arguments = (folder, METHODS[method], torch.get_num_threads(), queue)
+            n_queries = n_reference if method == "exact scan" else N_QUERIES
+            arguments = (folder, METHODS[method], torch.get_num_threads(), n_queries, queue)
             process = context.Process(target=measure, args=arguments)
             process.start()
             fit, first, seconds, peak, picks, nats = queue.get()
             process.join()
-            found[method] = picks, nats
+            found[method] = picks[:n_reference], nats[:n_reference]
             exact, exact_nats = found["exact scan"]
+            picks, nats = found[method]
             shared = [len(np.intersect1d(*pair)) / K for pair in zip(picks, exact, strict=True)]
             if method in missing:
                 results.add(
@@ -118,7 +124,7 @@ def run_rows(n, width, results):
                     first_query_cpu_seconds=round(first, 2),
                     explain_cpu_seconds=round(seconds, 2),
                     peak_mb=round(peak),
-                    n_queries=N_QUERIES,
+                    n_queries=n_queries,
                     k=K,
                     recall=round(float(np.mean(shared)), 4),
                     share_of_nats=round(float(np.mean(nats.sum(1) / exact_nats.sum(1))), 5),
@@ -165,18 +171,55 @@ def run_dtypes(results, n_components):
             )
 
 
+def run_added(results, n_rows, n_pairs=9):
+    for n_components in (1024, 4096):
+        case = {"n_rows": n_rows, "n_components": n_components}
+        if results.has(**case):
+            continue
+        X, y = load_fashion_mnist("train", return_X_y=True)
+        X, y = as_inputs(X[:n_rows]), torch.as_tensor(y[:n_rows]).long()
+        network = train(mlp(), X, y, replace(MLP_RECIPE, max_epochs=1))
+        features = TangentFeatures(n_components=n_components)
+        attributor = InfoGainAttributor(
+            network, features=features, measurement="margin", noise_variance="0.1*diagonal"
+        )
+        pairs = []
+        for number in range(n_pairs + 1):  # the first is warm-up
+            with tempfile.TemporaryDirectory() as folder:
+                store = AttributionStore(folder, dtype="float32")
+                seconds = {}
+                for stored in (number % 2 == 0, number % 2 == 1):
+                    start = time.process_time()
+                    attributor.fit(X, y, store=store if stored else None)
+                    seconds[stored] = time.process_time() - start
+            pairs.append((seconds[False], seconds[True]))
+        alone, with_store = np.transpose(pairs[1:])
+        ratios = with_store / alone
+        results.add(
+            **case,
+            pairs=n_pairs,
+            fit_cpu_seconds_in_memory=round(float(np.median(alone)), 2),
+            fit_cpu_seconds=round(float(np.median(with_store)), 2),
+            ratio=round(float(np.median(ratios)), 3),
+            ratio_lowest=round(float(ratios.min()), 3),
+            ratio_highest=round(float(ratios.max()), 3),
+        )
+
+
 def main():
     options = parser(__doc__, "10000 rows, and sketches to 256 components")
     options.add_argument("--width", type=int, default=256, help="numbers in a row (default: 256)")
     options.add_argument("--rows", type=int, help="one number of rows only")
+    options.add_argument("--reference", type=int, default=N_QUERIES, help="queries of exact scans")
     options = parse(options)
+    run_added(Results("store_added", ["n_rows", "n_components"]), 1000 if options.quick else 3000)
     run_dtypes(Results("store_dtypes", ["dtype", "n_components"]), 256 if options.quick else 1024)
     sizes = (10_000,) if options.quick else (10_000, 100_000, 1_000_000)
     if options.rows:
         sizes = (options.rows,)
     results = Results("stores", ["n_rows", "n_features", "method"])
     for n in sizes:
-        run_rows(n, options.width, results)
+        run_rows(n, options.width, results, options.reference)
 
 
 if __name__ == "__main__":

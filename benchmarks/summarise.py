@@ -74,6 +74,15 @@ COPIED = {
         "fit_cpu_seconds",
         "fit_cpu_seconds_in_memory",
     ],
+    "store_added": [
+        "n_rows",
+        "n_components",
+        "fit_cpu_seconds_in_memory",
+        "fit_cpu_seconds",
+        "ratio",
+        "ratio_lowest",
+        "ratio_highest",
+    ],
     "vector_database": [
         "method",
         "build_cpu_seconds",

@@ -22,7 +22,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn_provenance import attribution as att
 from sklearn_provenance._utils import files
 from sklearn_provenance._utils.files import checksum
-from sklearn_provenance._utils.shards import ShardedTable
+from sklearn_provenance._utils.shards import ShardedTable, _content_checksum, _has_checksum
 from sklearn_provenance.attribution import AttributionStore, InfoGainAttributor
 from sklearn_provenance.attribution.stores._model_file import model_bytes, read_model
 from sklearn_provenance.attribution.stores._probe import Probe
@@ -669,3 +669,10 @@ def test_other_parameters_build_another_search_index(tmp_path, model, counted):
         loaded = InfoGainAttributor.load(store, model, features=itself, index=other)
         explained_as_new(loaded, model, params, np.arange(120))
         assert len([one for one in counted if isinstance(one, type(other))]) == n_built
+
+
+def test_files_with_checksums_of_older_stores():
+    content = b"rows"
+    for digest in (checksum(content), _content_checksum(content)):
+        assert _has_checksum(digest, content)
+        assert not _has_checksum(digest, b"other rows")

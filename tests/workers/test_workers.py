@@ -6,6 +6,7 @@ import pytest
 import torch
 from sklearn.base import clone
 
+from sklearn_provenance import InfoLossAttributor
 from sklearn_provenance._utils import cluster
 from sklearn_provenance._utils.row_arrays import named_file, on_disk
 from sklearn_provenance.attribution import EKFACAttributor
@@ -167,6 +168,9 @@ def test_what_has_no_use_for_a_client(client, tmp_path):
     attributor = fitted(Signal(tmp_path))
     with pytest.raises(ValueError, match=r'client must be None here.*index="exact"'):
         attributor.explain(QUERIES, client=client)
+    loss = InfoLossAttributor(network(Signal(tmp_path)).eval(), noise_variance=1.0).fit(X, Y)
+    with pytest.raises(ValueError, match=r"client must be None here.*InfoLoss begins with"):
+        loss.select(QUERIES, 3, client=client)
     for wrong in (3, object(), distributed.Client):
         for call in (attributor.explain, lambda X, client: attributor.select(X, 3, client=client)):
             with pytest.raises(TypeError, match="client must be a dask"):

@@ -220,7 +220,11 @@ class GaussianAttributor(BaseAttributor):
         """
         self._check_fitted()
         can_share = self._rule.selects_by_workers and self.features_ is not None
-        check_use(client, can_share, "InfoGain selects from explicit features of the rows")
+        where = (
+            "InfoGain selects from explicit features of the rows. InfoLoss begins with the "
+            "posterior given all rows, which is one factorisation on one machine"
+        )
+        check_use(client, can_share, where)
         check_flag(balanced, "balanced")
         check_flag(normalize, "normalize")
         k = self._check_k(k)
