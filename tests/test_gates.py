@@ -97,6 +97,7 @@ class TestVersions:
         lowest = self.lowest(self.requirements(project, ["test"]))
         pins = self.pinned("constraints-minimum.txt")
         assert pins.pop("pyparsing") == Version("3.1")  # for the oldest matplotlib
+        assert pins.pop("pyarrow") == Version("16")  # for LanceDB beside NumPy 1.26
         assert pins == lowest
 
     def test_versions_of_every_day_are_allowed(self, project):
