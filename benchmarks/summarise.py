@@ -55,8 +55,10 @@ COPIED = {
     "explaining": ["architecture", "call", "seconds", "extra_peak_mb", "full_matrix_mb"],
     "stores": [
         "n_rows",
+        "n_features",
         "method",
         "file_mb",
+        "n_queries",
         "fit_cpu_seconds",
         "first_query_cpu_seconds",
         "explain_cpu_seconds",
