@@ -89,7 +89,7 @@ def load_letters(
     TypeError
         If ``letters`` is not a string, or ``size`` or ``random_state`` is not an int.
     ImportError
-        If Matplotlib is missing.
+        If Matplotlib is missing or older than 3.11, which ships all of the fonts.
 
     Examples
     --------
@@ -154,6 +154,12 @@ def _load_fonts():
         ) from error
     folder = Path(matplotlib.get_data_path(), "fonts", "ttf")
     names = [name for members in FAMILIES.values() for name in members]
+    for name in names:
+        if not folder.joinpath(f"{name}.ttf").exists():
+            raise ImportError(
+                f"load_letters needs Matplotlib 3.11 or later, which ships the font {name}: "
+                "pip install --upgrade matplotlib"
+            )
     return {name: FT2Font(str(folder / f"{name}.ttf")) for name in names}
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from sklearn_provenance.datasets import load_letters
+from sklearn_provenance.datasets import _letters, load_letters
 
 pytest.importorskip("matplotlib")
 
@@ -86,3 +86,9 @@ def test_without_matplotlib(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(ImportError, match="load_letters needs matplotlib: pip install"):
         load_letters(letters="O")
+
+
+def test_a_matplotlib_without_one_of_the_fonts_is_named(monkeypatch):
+    monkeypatch.setitem(_letters.FAMILIES, "serif", ("cmr10", "unknown10"))
+    with pytest.raises(ImportError, match=r"needs Matplotlib 3\.11 .* ships the font unknown10"):
+        load_letters()
