@@ -40,6 +40,7 @@ def boosting():
 
 
 def images_with_flipped_labels():
+    pytest.importorskip("matplotlib", minversion="3.11")  # whose fonts are drawn
     images, labels = load_letters(letters="OX", size=12, return_X_y=True)
     X = images.reshape(len(images), -1) / 255
     y, is_flipped = flip_labels(labels, share=0.05, random_state=0)
@@ -50,6 +51,7 @@ def images_with_flipped_labels():
 
 def own_torch_cnn():
     torch = pytest.importorskip("torch")
+    pytest.importorskip("matplotlib", minversion="3.11")
     images, y = load_letters(letters="OX", size=12, return_X_y=True)
     X = torch.tensor(images[:, None] / 255, dtype=torch.float32)
     layers = (torch.nn.Conv2d(1, 4, 3), torch.nn.ReLU(), torch.nn.Flatten())

@@ -8,7 +8,7 @@ from numpy.testing import assert_array_equal
 
 from sklearn_provenance.datasets import _letters, load_letters
 
-pytest.importorskip("matplotlib")
+pytest.importorskip("matplotlib", minversion="3.11")  # whose fonts are drawn
 
 
 @pytest.fixture(scope="module")
