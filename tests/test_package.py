@@ -1,8 +1,13 @@
 """What is said of the package in several places is the same everywhere."""
 
 import re
+import shutil
+import subprocess
 import tomllib
+from fnmatch import fnmatch
 from pathlib import Path
+
+import pytest
 
 import sklearn_provenance
 
@@ -42,6 +47,29 @@ def test_one_home():
     assert {name for name, addresses in named.items() if addresses} == WITH_PAPERS
     assert all(named[name] == papers for name in WITH_PAPERS)
     assert all(len(label) <= 32 for label in PROJECT["urls"])  # as core metadata has it
+
+
+def test_the_archive_holds_all_files():
+    """What is tracked is in the archive, or made without it, as what only git needs."""
+    git = shutil.which("git")
+    if git is None or not (ROOT / ".git").exists():
+        pytest.skip("no repository: this is the archive")
+    tracked = subprocess.check_output([git, "-C", ROOT, "ls-files"], text=True).split("\n")[:-1]
+    names, patterns = set(), []
+    for line in (ROOT / "MANIFEST.in").read_text().split("\n"):
+        command, *words = line.split() or [""]
+        if command == "include":
+            names.update(words)
+        elif command == "recursive-include":
+            patterns += [f"{words[0]}/{pattern}" for pattern in words[1:]]
+    missing = [
+        name
+        for name in tracked
+        if name not in names and not any(fnmatch(name, pattern) for pattern in patterns)
+    ]
+    made = ("sklearn_provenance/", ".ci/")  # the wheel has the package
+    by_itself = {"LICENSE", "MANIFEST.in", "README.rst", "pyproject.toml", "setup.py"}
+    assert {name for name in missing if not name.startswith(made)} == by_itself | {".gitignore"}
 
 
 def test_the_archive_names_files_that_there_are():
