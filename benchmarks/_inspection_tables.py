@@ -121,12 +121,12 @@ def sharing(frame, folder):
     table = seeded(frame, "width", "level", *names, **dict.fromkeys(measures, 3))
     run = set(table["width"])
     paper = [
-        {"width": f"{width}, paper", "level": level}
+        {"data": NAMES["fashion"], "width": f"{width}, paper", "level": level}
         | dict(zip([*names, *measures], values, strict=True))
         for (width, level), values in PAPER_SHARING.items()
         if width in run
     ]
-    return with_paper(table, paper).sort_values("width", kind="stable")
+    return with_paper(table, paper).sort_values(["data", "width"], kind="stable")
 
 
 def sharing_curves(frame, folder):

@@ -38,7 +38,7 @@ MODELS = {
     },
     "plain": {"lambda_index": 0, "index_subset": 10},
 }
-N_CLASSES, N_NEAREST = 10, 2000
+N_NEAREST = 2000
 LEFT_OUT = "plain"  # whose index means nothing
 
 
@@ -98,18 +98,18 @@ def nearest_accuracies(clf, X, y, X_test, y_test, model):
 
 def activations(clf, X):
     """What goes into the last layer of the class branch, and what all ReLUs give, of length 1."""
-    modules = list(clf.net_.module_.modules())
-    last = next(m for m in modules if isinstance(m, nn.Linear) and m.out_features == N_CLASSES)
+    module = clf.net_.module_
+    last = module.class_branch[-1]
     inputs, outputs = [], defaultdict(list)
     handles = [last.register_forward_pre_hook(lambda m, args: inputs.append(args[0]))]
-    for m in modules:
+    for m in module.modules():
         if isinstance(m, nn.ReLU):
             keep = outputs[m].append
             handles.append(m.register_forward_hook(lambda m, args, out, keep=keep: keep(out)))
     clf.predict(X)
     for handle in handles:
         handle.remove()
-    every = [torch.cat(parts).flatten(1) for parts in outputs.values()]
+    every = [torch.cat(parts).flatten(1) for parts in outputs.values() if parts]
     return F.normalize(torch.cat(inputs)), F.normalize(torch.cat(every, 1))
 
 
