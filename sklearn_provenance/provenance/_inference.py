@@ -10,12 +10,21 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from .._utils.modules import evaluation_mode
 from ..information._certainty import LogSums
-from ._head_scan import BLOCK, LEAST_ROWS, Head, check_outputs, no_sum
-
-# Values per batch of rows: 64 MB in single precision.
-_BATCH_VALUES = 2**24
+from ._head_scan import check_outputs, no_sum
+from ._index_reading import (
+    IndexTables,
+    batches,
+    class_mass,
+    device_of,
+    forward,
+    head_of,
+    index_batches,
+    log_class_of,
+    parts_by_class,
+    read_index,
+    store_batch,
+)
 
 
 def class_proba(module, index, rows):
@@ -40,10 +49,10 @@ def class_proba(module, index, rows):
         for batch, _, x in batches(module, rows, len(index.sizes)):
             store_batch(proba, batch, check_outputs(module.class_logits(x)).softmax(1))
         return proba
-    labels = torch.as_tensor(index.labels, device=_device(module))
-    for batch, _, x in _index_batches(module, index, rows):
-        head = _head(_forward(module, x).index_logits)
-        store_batch(proba, batch, _class_mass(head, labels, len(index.sizes)))
+    labels = torch.as_tensor(index.labels, device=device_of(module))
+    for batch, _, x in index_batches(module, index, rows):
+        head = head_of(forward(module, x).index_logits)
+        store_batch(proba, batch, class_mass(head, labels, len(index.sizes)))
     return proba
 
 
@@ -85,7 +94,7 @@ def index_features(module, index, rows):
     """
     features = np.empty((len(rows), module.n_index_features), dtype=np.float32)
     for batch, _, x in batches(module, rows):
-        store_batch(features, batch, check_outputs(_forward(module, x).index_features))
+        store_batch(features, batch, check_outputs(forward(module, x).index_features))
     return features
 
 
@@ -105,11 +114,11 @@ def index_proba(module, index, rows, routing):
         Zero for training rows without an output.
     """
     proba = np.zeros((len(rows), len(index.output_of_row)), dtype=np.float32)
-    for batch, read in _read_index(module, index, rows, routing):
+    for batch, read in read_index(module, index, rows, routing):
         for part in read.parts:
             below = part.head.log_sum()  # (n,), what makes a logit a log-probability
             if part.log_class is not None:
-                below = -_log_class(part, below)
+                below = -log_class_of(part, below)
             own = part.rows < batch.stop - batch.start  # others are repeated
             places = batch.start + part.rows[own].cpu().numpy()
             for start, logits in part.head.blocks():
@@ -162,8 +171,8 @@ def nearest_rows(
     if with_proba:
         log_proba = np.full((len(rows), k), np.nan)
     predicted = []
-    training_rows = torch.as_tensor(index.rows, device=_device(module))
-    for batch, read in _read_index(module, index, rows, routing, exclude, decide is not None):
+    training_rows = torch.as_tensor(index.rows, device=device_of(module))
+    for batch, read in read_index(module, index, rows, routing, exclude, decide is not None):
         if decide is not None:
             predicted.append(decide(read.scores)[: batch.stop - batch.start].cpu().numpy())
         found = _Named.none(read.n_rows, k, training_rows.device)
@@ -194,14 +203,14 @@ def nearest_in_class(module, index, rows, labels):
         Training rows of that class.
     """
     indices = np.empty(len(rows), dtype=np.int64)
-    tables = _Tables(index, _device(module))
+    tables = IndexTables(index, device_of(module))
     training_rows = torch.as_tensor(index.rows, device=tables.device)
     labels = torch.as_tensor(labels, device=tables.device)
-    for batch, numbers, x in _index_batches(module, index, rows):
+    for batch, numbers, x in index_batches(module, index, rows):
         label = labels[numbers]
-        reader = _forward(module, x, label).index_logits
+        reader = forward(module, x, label).index_logits
         best = torch.empty_like(label)  # (B,)
-        for part in _parts_by_class(module, reader, label, tables):
+        for part in parts_by_class(module, reader, label, tables):
             _, positions, _ = part.head.largest(1, with_sum=False)
             best[part.rows] = part.outputs[positions[:, 0]]
         store_batch(indices, batch, training_rows[best])
@@ -224,12 +233,12 @@ def index_certainty(module, index, rows, routing, exclude=None):
     """
     log_confidence = np.empty(len(rows))
     entropy = np.empty(len(rows))
-    for batch, read in _read_index(module, index, rows, routing, exclude):
-        sums = LogSums.none(read.n_rows, _device(module))
+    for batch, read in read_index(module, index, rows, routing, exclude):
+        sums = LogSums.none(read.n_rows, device_of(module))
         for part in read.parts:
             own = part.head.sums()
             merged = LogSums(*(values[part.rows] for values in sums)).merged(
-                own.raised(_log_class(part, own.log_sum))
+                own.raised(log_class_of(part, own.log_sum))
             )
             for values, new in zip(sums, merged, strict=True):
                 values[part.rows] = new
@@ -237,169 +246,6 @@ def index_certainty(module, index, rows, routing, exclude=None):
         store_batch(log_confidence, batch, batch_confidence)
         store_batch(entropy, batch, batch_entropy)
     return log_confidence, entropy
-
-
-def batches(module, rows, n_values=0):
-    """Iterate over batches: slice of rows, numbers of the rows in x, and x on the device.
-
-    x repeats rows where there are few: matrix products of one to three rows round differently, and
-    a row's result should not depend on what it is batched with.
-
-    Parameters
-    ----------
-    module : Module
-        The network that reads them. It is in evaluation mode meanwhile.
-    rows : ndarray of shape (n, n_features)
-        Validated input.
-    n_values : int, default=0
-        Values per row that the caller holds.
-    """
-    device = _device(module)
-    n_values = max(n_values, module.values_per_row)
-    size = max(1, min(4096, _BATCH_VALUES // n_values))
-    with evaluation_mode(module), torch.inference_mode():
-        for start in range(0, len(rows), size):
-            batch = slice(start, min(start + size, len(rows)))
-            numbers = np.arange(batch.start, batch.stop)
-            numbers = np.resize(numbers, max(len(numbers), LEAST_ROWS))
-            yield batch, numbers, torch.tensor(rows[numbers], device=device)
-
-
-def store_batch(target, batch, values):
-    """Store the values of a batch of :func:`batches`, without those of rows that it repeats."""
-    target[batch] = values[: batch.stop - batch.start].cpu()
-
-
-def _device(module):
-    return next(module.parameters()).device
-
-
-def _index_batches(module, index, rows):
-    return batches(module, rows, min(index.n_outputs, BLOCK))
-
-
-def _forward(module, x, label=None):
-    output = module(x, label, all_logits=False)
-    if output.task is not None:
-        check_outputs(output.task)
-    return output
-
-
-class _Tables:
-    """The maps of a ClassIndex on a device."""
-
-    def __init__(self, index, device):
-        self.device = device
-        self.sizes = index.sizes
-        self.members = torch.as_tensor(index.members, device=device)
-        self.labels = torch.as_tensor(index.labels, device=device)
-        self.local = torch.as_tensor(index.local, device=device)
-        self.all = torch.arange(index.n_outputs, device=device)
-
-    def of_class(self, label):
-        """Return the outputs of a class in local order, (K,)."""
-        return self.members[label, : self.sizes[label]]
-
-    def position(self, outputs, label):
-        """Return the positions of outputs among those of a class; -1 for those of others."""
-        inside = (outputs >= 0) & (self.labels[outputs] == label)
-        return self.local[outputs].where(inside, -1)
-
-
-class _Part(NamedTuple):
-    """Rows of a batch that may name the same outputs."""
-
-    rows: torch.Tensor  # (n,), numbers in the batch
-    outputs: torch.Tensor  # (K,), in ascending order
-    head: Head
-    label: int | None  # the class of these outputs; None if they are those of all classes
-    log_class: torch.Tensor | None = None  # (n,), log-probability of this class among several
-
-
-class _IndexReading(NamedTuple):
-    """What a batch of :func:`_read_index` holds."""
-
-    n_rows: int  # B
-    parts: object  # iterator of _Part
-    scores: torch.Tensor | None  # class scores (B, C), or outputs (B, T) of a regression
-
-
-def _read_index(module, index, rows, routing, exclude=None, with_scores=False):
-    """Iterate over batches of rows: a slice and an :class:`_IndexReading`.
-
-    Where ``exclude`` is given, an array of shape (n,) of training rows, no row may name that
-    training row. Parts must be used before the next batch is asked for.
-    """
-    tables = _Tables(index, _device(module))
-    if exclude is not None:
-        exclude = torch.as_tensor(index.output_of_row[exclude], device=tables.device)
-    for batch, numbers, x in _index_batches(module, index, rows):
-        hidden = None
-        if exclude is not None:
-            hidden = exclude[numbers]
-        if module.index_per_class and routing == "soft":
-            readers = module.index_readers_per_class(x)
-            scores = check_outputs(next(readers))
-            parts = _parts_of_all_classes(readers, scores, tables, hidden)
-        else:
-            output = _forward(module, x)
-            scores = output.task
-            reader = output.index_logits
-            if output.label is None:
-                every = torch.arange(len(x), device=tables.device)
-                parts = [_Part(every, tables.all, _head(reader, hidden=hidden), None)]
-                if with_scores and scores is None:
-                    scores = _class_mass(_head(reader), tables.labels, len(index.sizes))
-            else:
-                parts = _parts_by_class(module, reader, output.label, tables, hidden)
-        yield batch, _IndexReading(len(x), parts, scores)
-
-
-def _parts_of_all_classes(readers, scores, tables, hidden):
-    """Yield all rows with the outputs of each class, whose probabilities they are multiplied by."""
-    log_class = scores.log_softmax(1)  # (B, C)
-    every = torch.arange(len(scores), device=tables.device)
-    for label, reader in enumerate(readers):
-        outputs = tables.of_class(label)
-        position = None
-        if hidden is not None:
-            position = tables.position(hidden, label)
-        head = _head(reader, label, len(outputs), position)
-        yield _Part(every, outputs, head, label, log_class[:, label])
-
-
-def _parts_by_class(module, reader, label, tables, hidden=None):
-    """Yield the rows of each class with the outputs of that class."""
-    for c in label.unique().tolist():
-        rows = (label == c).nonzero()[:, 0]
-        outputs = tables.of_class(c)
-        position = None
-        if hidden is not None:
-            position = tables.position(hidden[rows], c)
-        own = reader.take(rows)
-        if module.index_per_class:
-            head = _head(own, c, len(outputs), position)
-        else:
-            weight, bias = own.weights()
-            head = Head(own.features, weight[outputs], bias[outputs], position)
-        yield _Part(rows, outputs, head, c)
-
-
-def _head(reader, label=None, size=None, hidden=None):
-    """Return the outputs of a class, or of all."""
-    weight, bias = reader.weights(label)
-    return Head(reader.features, weight[:size], bias[:size], hidden)
-
-
-def _log_class(part, log_sum):
-    """Return what is added to the logits (n,) of a part, so that those of all parts compare.
-
-    Where there is one part for a row, this is nothing. Else logits become log-probabilities inside
-    the class, hidden outputs included, and that of the class is added.
-    """
-    if part.log_class is None:
-        return torch.zeros_like(log_sum)
-    return part.log_class - torch.logaddexp(log_sum, part.head.hidden_logits().double())
 
 
 def _largest(part, k, search, with_proba):
@@ -434,7 +280,7 @@ class _Named(NamedTuple):
         rows = part.rows
         scores = logits.double()
         if log_sum is not None:
-            above = _log_class(part, log_sum)
+            above = log_class_of(part, log_sum)
             scores = scores + above[:, None]
             self.log_sum[rows] = torch.logaddexp(self.log_sum[rows], log_sum + above)
         outputs = part.outputs[positions.clamp(min=0)].masked_fill(positions < 0, -1)
@@ -446,21 +292,3 @@ class _Named(NamedTuple):
         scores, order = scores.sort(dim=1, descending=True, stable=True)
         self.scores[rows] = scores[:, :k]
         self.outputs[rows] = outputs.gather(1, order)[:, :k]
-
-
-def _class_mass(head, labels, n_classes):
-    """Sum the index probability over the rows of each class, (B, C)."""
-    device = head.features.device
-    top = torch.full((len(head.features), 1), -torch.inf, device=device)
-    mass = torch.zeros(len(head.features), n_classes, device=device)
-    for start, logits in head.blocks():
-        new = torch.maximum(top, logits.amax(1, keepdim=True))
-        own = labels[start : start + logits.shape[1]]  # (b,)
-        ones = torch.ones(len(own), device=device)
-        places = torch.stack([own, torch.arange(len(own), device=device)])
-        by_class = torch.sparse_coo_tensor(
-            places, ones, (n_classes, len(own)), check_invariants=True
-        )
-        mass = mass * (top - new).exp() + (by_class @ (logits - new).exp().T).T
-        top = new
-    return mass / mass.sum(1, keepdim=True)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from ._head_scan import check_outputs
-from ._inference import batches, store_batch
+from ._index_reading import batches, store_batch
 from ._vae_loss import divergence, negative_log_likelihood
 
 N_DRAWS = 16  # codes per row of the evidence lower bound

@@ -12,7 +12,7 @@ from sklearn.naive_bayes import GaussianNB
 from sklearn_provenance import ProvenanceClassifier
 from sklearn_provenance.information._certainty import LogSums, certainty
 from sklearn_provenance.inspection._certainty import class_certainty
-from sklearn_provenance.provenance import _inference
+from sklearn_provenance.provenance import _index_reading
 
 from ..checks import thorough
 
@@ -107,7 +107,9 @@ def test_branches_of_networks(architecture, subset, routing, iris, monkeypatch):
         expected = by_definition(proba.astype(np.float64))
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
     batches = []
-    monkeypatch.setattr(_inference, "_BATCH_VALUES", 7 * max(75, clf.net_.module_.values_per_row))
+    monkeypatch.setattr(
+        _index_reading, "_BATCH_VALUES", 7 * max(75, clf.net_.module_.values_per_row)
+    )
     forward = type(clf.net_.module_).forward
     monkeypatch.setattr(
         type(clf.net_.module_),

@@ -10,7 +10,7 @@ from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from skorch.callbacks import Callback, EarlyStopping
 from torch import nn
 
-from sklearn_provenance.provenance import _inference
+from sklearn_provenance.provenance import _index_reading
 
 from ..checks import thorough
 from .conftest import ARCHITECTURES, quick
@@ -123,7 +123,7 @@ def test_memory_of_an_explanation_is_bounded_by_a_batch(fitted, iris, monkeypatc
     X, _ = iris
     whole = fitted.explain(X, k=4), fitted.index_proba(X), fitted.transform(X)
     values = max(len(X), fitted.net_.module_.values_per_row)
-    monkeypatch.setattr(_inference, "_BATCH_VALUES", 20 * values)
+    monkeypatch.setattr(_index_reading, "_BATCH_VALUES", 20 * values)
     seen = []
     forward = fitted.net_.module_.register_forward_hook(lambda m, x, out: seen.append(len(x[0])))
     part = fitted.explain(X, k=4), fitted.index_proba(X), fitted.transform(X)

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sklearn_provenance.provenance import _head_scan, _inference
+from sklearn_provenance.provenance import _head_scan, _index_reading
 from sklearn_provenance.provenance._head_scan import Head
 from sklearn_provenance.provenance._head_search import HeadSearch
 from sklearn_provenance.retrieval import FaissIndex
@@ -18,7 +18,7 @@ from .conftest import quick, quick_regressor, quick_vae
 def blocks_of_seven():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(_head_scan, "BLOCK", 7)
-        patch.setattr(_inference, "BLOCK", 7)
+        patch.setattr(_index_reading, "BLOCK", 7)
         yield
 
 
@@ -133,7 +133,7 @@ def test_no_block_is_larger(iris, monkeypatch):
     monkeypatch.setattr(Head, "blocks", recorded)
     values = clf.net_.module_.values_per_row
     assert values < 150 * 2  # the outputs do not count
-    monkeypatch.setattr(_inference, "_BATCH_VALUES", 20 * values)
+    monkeypatch.setattr(_index_reading, "_BATCH_VALUES", 20 * values)
     for method in (clf.explain, clf.index_proba, clf.predict_index, clf.index_certainty):
         method(iris[0])
     assert {shape[1] for shape in shapes} == {7, 150 % 7}
