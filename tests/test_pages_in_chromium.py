@@ -1,5 +1,7 @@
 """Pages in a headless Chromium: what runs, what loads, the keyboard, contrast, small windows."""
 
+import time
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -404,17 +406,29 @@ def test_words_in_common_are_seen_and_their_texts_run_nothing(browser, tmp_path,
     assert all(color != page for _, _, color in marks)
 
 
+def accessible_nodes(browser):
+    """Roles and names that readers of the screen get, once the tree has stopped changing."""
+    browser.run(
+        "Promise.all([...document.images].map(i => i.decode().catch(() => 0))).then(() => 0)"
+    )
+    browser("Accessibility.enable")
+    before, tree = None, browser("Accessibility.getFullAXTree")["nodes"]
+    while tree != before:
+        time.sleep(0.1)
+        before, tree = tree, browser("Accessibility.getFullAXTree")["nodes"]
+    browser("Accessibility.disable")
+    return [
+        {"role": node["role"]["value"], "name": node.get("name", {}).get("value", "")}
+        for node in tree
+        if not node["ignored"]
+    ]
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_readers_of_the_screen_get_names_and_headings(browser, pages, kind):
     browser.show()
     browser.open(pages[kind])
-    browser("Accessibility.enable")
-    nodes = [
-        {"role": node["role"]["value"], "name": node.get("name", {}).get("value", "")}
-        for node in browser("Accessibility.getFullAXTree")["nodes"]
-        if not node["ignored"]
-    ]
-    browser("Accessibility.disable")
+    nodes = accessible_nodes(browser)
     roles = [node["role"] for node in nodes]
     for role in ("image", "combobox", "article", "form", "group", "region"):
         assert all(node["name"].strip() for node in nodes if node["role"] == role), role
