@@ -27,7 +27,6 @@ from sklearn_provenance import InfoGainAttributor
 from sklearn_provenance.attribution import BM25Attributor
 from sklearn_provenance.text import (
     TokenizedTexts,
-    causal_measurement,
     causal_rows,
     log_likelihood,
     log_odds,
@@ -127,17 +126,15 @@ asked = TokenizedTexts(
     {"input_ids": torch.cat([prompt, torch.tensor([[said]])], 1)}, [" ".join(words)], [spans]
 )
 query, zeros = causal_rows(asked, last=1), np.zeros(N_ROWS, dtype=int)
-attributor = InfoGainAttributor(
-    model, forward=log_odds, measurement=causal_measurement, noise_variance="0.1*diagonal"
-).fit(rows, zeros)
-explanation = attributor.explain(query, [0], k=3)
+attributor = InfoGainAttributor(model, forward=log_odds, noise_variance="0.1*diagonal")
+explanation = attributor.fit(rows, zeros).explain(query, k=3)
 explanation
 
 # %%
 # The piece that the prompt was cut from has number 3. BM25 looks for shared words alone.
 
-bm25 = BM25Attributor(model, forward=lambda m, x: m(x["input_ids"])[:, -1])
-explanation_bm25 = bm25.fit(rows, zeros).explain(query, [0], k=3)
+bm25 = BM25Attributor(model, forward=log_odds)
+explanation_bm25 = bm25.fit(rows, zeros).explain(query, k=3)
 print("information gain", explanation.indices[0], " BM25", explanation_bm25.indices[0])
 
 # %%
@@ -147,7 +144,7 @@ print("information gain", explanation.indices[0], " BM25", explanation_bm25.indi
 # what the network did at each word when it predicted the next. The page of ``shares.to_html()``
 # marks them in the text.
 
-shares = token_shares(attributor, query, [0], k=1)
+shares = token_shares(attributor, query, k=1)
 parts = shares.words(0, 0)[:-1]
 fig, ax = plt.subplots(figsize=(7.5, 3.2), layout="constrained")
 colors = ["#D55E00" if part > 0 else "#7570B3" for _, part in parts]

@@ -199,7 +199,8 @@ def fit_fisher(model, X, draw, *, batch_size="auto", verbose=False):
         Rows that the expectation is over.
     draw : callable
         ``draw(logits, rows)`` yields targets of a batch, the slice ``rows`` of ``X``, and the
-        weights (B,) of its rows. Targets are labels (B,), whose log probability is measured, or
+        weights (B,) of its rows, from the logits, or from what a
+        callable measurement takes. Targets are labels (B,), whose log probability is measured, or
         directions in the logits (B, C). It is called twice for each batch and must yield the same
         both times.
     batch_size : int or "auto", default="auto"
@@ -232,7 +233,7 @@ def fit_fisher(model, X, draw, *, batch_size="auto", verbose=False):
         for i in tqdm(range(0, n, step), desc=progress, disable=not verbose):
             rows = slice(i, min(i + step, n))
             batch = model.linearise(take_batch(x, rows), i)
-            for targets, weights in draw(batch.logits.detach(), rows):
+            for targets, weights in draw(batch.outputs.detach(), rows):
                 scales = weights.sqrt().to(model.device, model.dtype)
                 for layer, factor in batch.factors(targets):
                     yield layer, factor, scales

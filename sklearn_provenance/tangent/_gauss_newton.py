@@ -156,7 +156,7 @@ class GaussNewton:
         batch = self.model.linearise(take_batch(self.x, rows), rows.start)
         forms = []
         weights = []
-        for targets, squares in self.draw(batch.logits.detach(), rows):
+        for targets, squares in self.draw(batch.outputs.detach(), rows):
             factors = batch.factors(targets)
             forms.append({layer.number: form for layer, form in factors})
             weights.append(squares.double() / (self.n_rows * self.largest))

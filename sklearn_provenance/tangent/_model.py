@@ -98,13 +98,15 @@ class TangentModel:
         """Device for double precision: the network's if it is a CUDA GPU, else the CPU."""
         return self.device if self.device.type == "cuda" else torch.device("cpu")
 
-    def measuring(self, measurement: str | Callable) -> Self:
+    def measuring(self, measurement: str | Callable, forward: Callable | None = None) -> Self:
         """Linearise the same network in the same parameters for another measurement.
 
         Parameters
         ----------
         measurement : {"label_logit", "margin", "log_probability"} or callable
             The scalar whose gradient is taken.
+        forward : callable, default=None
+            ``forward(module, x)`` gives the outputs that are measured; None keeps the forward.
 
         Returns
         -------
@@ -113,7 +115,7 @@ class TangentModel:
         """
         return type(self)(
             self.module,
-            forward=self.forward,
+            forward=forward or self.forward,
             measurement=measurement,
             ntk_parameterization=self.ntk_parameterization,
             parameters=list(self.weights),

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from .._utils.types import Rows
+from ..attribution.models._sequences import Likelihood, register_likelihood
 from ..explanation._checks import check_count
 from ..tangent._outputs import logits_of
 from ..tangent._read_logits import call_module
@@ -100,7 +101,6 @@ def log_likelihood(module: torch.nn.Module, rows: Rows) -> torch.Tensor:
     See Also
     --------
     log_odds : Keeps its gradient where the model is sure.
-    causal_measurement : The ``measurement`` that goes with it.
 
     Examples
     --------
@@ -108,13 +108,12 @@ def log_likelihood(module: torch.nn.Module, rows: Rows) -> torch.Tensor:
 
     >>> import torch
     >>> from sklearn_provenance import InfoGainAttributor
-    >>> from sklearn_provenance.text import causal_measurement, causal_rows, log_likelihood
+    >>> from sklearn_provenance.text import causal_rows, log_likelihood
     >>> model = torch.nn.Embedding(4, 4)  # logits of the next token
     >>> rows = causal_rows(torch.tensor([[0, 1, 2], [2, 3, 0], [1, 1, 1]]))
-    >>> settings = {"forward": log_likelihood, "measurement": causal_measurement}
-    >>> attributor = InfoGainAttributor(model, **settings).fit(rows, [0, 0, 0])
+    >>> attributor = InfoGainAttributor(model, forward=log_likelihood).fit(rows, [0, 0, 0])
     >>> prompt = causal_rows(torch.tensor([[3, 2, 3]]), last=1)
-    >>> attributor.explain(prompt, [0], k=1).indices
+    >>> attributor.explain(prompt, k=1).indices
     array([[1]])
     """
     logits, labels = _aligned(module, rows)
@@ -147,7 +146,7 @@ def log_odds(module: torch.nn.Module, rows: Rows) -> torch.Tensor:
 
     See Also
     --------
-    causal_measurement : The ``measurement`` that goes with it.
+    log_likelihood : What was trained.
     """
     logits, labels = _aligned(module, rows)
     columns = labels.clamp(min=0)[:, :, None]  # (B, T - 1, 1)
@@ -158,6 +157,9 @@ def log_odds(module: torch.nn.Module, rows: Rows) -> torch.Tensor:
 
 def causal_measurement(outputs: torch.Tensor, target: Any) -> torch.Tensor:
     """Take what :func:`log_likelihood` or :func:`log_odds` gives: the ``measurement``.
+
+    Attributors take it by themselves with these functions as ``forward``;
+    :class:`~sklearn_provenance.TangentFeatures` needs it.
 
     Parameters
     ----------
@@ -172,6 +174,19 @@ def causal_measurement(outputs: torch.Tensor, target: Any) -> torch.Tensor:
         ``outputs``.
     """
     return outputs
+
+
+def drawn_tokens(module, rows, generator):
+    """Draw the marked tokens of rows from the probabilities that a model gives them."""
+    logits, labels = _aligned(module, rows)
+    p = logits.cpu().softmax(2).flatten(0, 1)  # (B (T - 1), V)
+    tokens = torch.multinomial(p, 1, generator=generator).view(labels.shape).to(labels)
+    drawn = rows["labels"].clone()  # (B, T)
+    drawn[:, 1:] = tokens.where(labels != IGNORED, IGNORED)
+    return {**rows, "labels": drawn}
+
+
+register_likelihood([log_likelihood, log_odds], Likelihood(log_likelihood, drawn_tokens))
 
 
 def _aligned(module, rows):

@@ -43,7 +43,8 @@ candidates : {"auto", "same_class", "all"}, default="auto"
     "forward": """\
 forward : callable, default=None
     ``forward(module, x)`` gives the logits of a module whose outputs are something else; None
-    reads them from what the module returns.""",
+    reads them from what the module returns. A language model needs
+    :func:`~sklearn_provenance.text.log_odds` or :func:`~sklearn_provenance.text.log_likelihood`.""",
     "prefit": """\
 prefit : {"auto"} or bool, default="auto"
     Whether the estimator is fitted. "auto" uses a fitted one as it stands, and clones and

@@ -3,6 +3,7 @@
 import numbers
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from ...tangent._outputs import MEASUREMENTS
 from ..features import make_features
 from ..features._exact import DENSE_LIMIT
 from ..features._settings import Settings, sketch_of
+from ..models._sequences import drawn_rows, likelihood_of
 from ..rules._ekfac import EKFACRule
 from ..rules._mean import parts_of
 from ._base import PARAMETERS, BaseAttributor
@@ -172,6 +174,11 @@ class EKFACAttributor(_RootTransform, PointwiseAttributor):
     moment is that of ∇log p(y | x) for a label y drawn from the model's probabilities p, but less
     noisy: where the model is nearly certain, other labels would hardly ever be drawn.
 
+    Of language models, ``forward=log_odds`` or ``log_likelihood`` of
+    :mod:`sklearn_provenance.text`, log p is that of a row's marked tokens together, and F is made
+    of rows whose marked tokens are drawn from the model's probabilities, ``n_samples`` times, as
+    Grosse et al. do.
+
     With ``n_iterations`` F is what its definition says: the mean of s² g gᵀ over rows and labels,
     whose gradients g reach over all layers, with s² = p(c | x) of the label, or those of the random
     gradients where ``n_samples`` is a number. Preconditioned conjugate gradients solve
@@ -264,6 +271,12 @@ class EKFACAttributor(_RootTransform, PointwiseAttributor):
                 f'n_samples={self.n_samples!r} is for fisher="true": with fisher="empirical" '
                 "labels are those of the rows, and nothing is drawn"
             )
+        if self.n_samples == "exact" and likelihood_of(self.forward) is not None:
+            raise ValueError(
+                'n_samples must be a number or "auto" for a language model, because the '
+                "expectation over all words at each token would take a backward pass for each "
+                "word; got 'exact'"
+            )
 
     def _make_features(self, X, y):
         # Factors of the rows are needed, so that no kernel is looked for on disk.
@@ -298,7 +311,15 @@ class EKFACAttributor(_RootTransform, PointwiseAttributor):
             self.memory_limit,
             settings,
             self._residual(),
+            self._draw(),
         )
+
+    def _draw(self):
+        """Return what draws the tokens of a language model's rows; None for other models."""
+        model = self._features.model
+        if model.likelihood is None:
+            return None
+        return partial(drawn_rows, model)
 
     def _fit(self, X, y, sample_id):
         super()._fit(X, y, sample_id)

@@ -24,7 +24,8 @@ from ..._utils.types import Path, Rows, Targets
 from ...tangent._outputs import warns_of_probabilities_once
 from ..features._settings import Settings
 from ..features._training import TrainingRows
-from ..models import SUPPORTED, adapt
+from ..models import SUPPORTED, adapt, measured_model
+from ..models._sequences import likelihood_of, value_of_row
 from ..models._single_output import check_one_target
 from ..stores import AttributionStore
 from ._stored import StoredMixin
@@ -204,12 +205,22 @@ class FitMixin(StoredMixin):
         if estimator is None:
             estimator = self.estimator_
         model = adapt(estimator)
+        if likelihood_of(self.forward) is not None:
+            if self._instead_of_sequences is not None:
+                raise TypeError(self._instead_of_sequences)
+            return measured_model(model, self.forward, self.training_.y)
         if self.forward is not None:
             model = model.with_forward(self.forward)
         return model
 
+    # Why the method makes no sense for rows of a language model, and which does; None if it does.
+    _instead_of_sequences: str | None = None
+
     def _settings(self, **measured):
         """Return the parameters that features take, and how rows are measured."""
+        is_sequence = likelihood_of(self.forward) is not None
+        if is_sequence and not callable(measured.get("measurement")):
+            measured["measurement"] = value_of_row
         return Settings(
             batch_size=self.batch_size,
             verbose=self.verbose,

@@ -23,6 +23,7 @@ from ...tangent._outputs import MEASUREMENTS
 from ...tangent._points import ExplicitPoints
 from ..features import make_features
 from ..models import adapt, measured_model
+from ..models._sequences import likelihood_of
 from ..rules._by_workers import fewer_rows_by_workers
 from ._base import PARAMETERS, BaseAttributor
 
@@ -106,7 +107,7 @@ class GaussianAttributor(BaseAttributor):
         return column_or_1d(y, warn=True)
 
     def _fitted_model(self, estimator=None):
-        if not callable(self.measurement):
+        if not callable(self.measurement) or likelihood_of(self.forward) is not None:
             return super()._fitted_model(estimator)
         return measured_model(adapt(self.estimator_), self.forward, self.training_.y)
 

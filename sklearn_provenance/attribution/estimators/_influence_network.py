@@ -74,6 +74,11 @@ class NetworkInfluence(PointwiseAttributor):
     _parameter_constraints: dict = {}
 
     _joins_models = True
+    _instead_of_sequences = (
+        "InfluenceAttributor needs rows whose loss is a function of one margin, but a sequence of "
+        "a language model has a margin for each token. EKFACAttributor and TRAKAttributor estimate "
+        "influence of sequences"
+    )
 
     def _check_parameters(self):
         if isinstance(self.estimator, list | tuple) and not self.estimator:

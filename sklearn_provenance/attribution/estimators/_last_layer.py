@@ -109,6 +109,11 @@ class LastLayerAttributor(PointwiseAttributor):
     """
 
     _averages_models = True
+    _instead_of_sequences = (
+        "LastLayerAttributor needs one row of logits for each row, but a language model gives one "
+        "for each token. EKFACAttributor and TRAKAttributor estimate influence of sequences, in "
+        "the last layer alone with parameters=[...] of EKFACAttributor"
+    )
     _parameter_constraints: dict = {
         **BaseAttributor._parameter_constraints,
         "kind": [StrOptions({"influence", "representer"})],

@@ -44,8 +44,18 @@ class PredictMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         y : ndarray of shape (n_queries,)
             ``estimator_.predict(X)``; for a bare module the class of the largest logit, for a list
             of models that of the largest mean probability.
+
+        Raises
+        ------
+        ValueError
+            If the estimator is a language model.
         """
         self._check_fitted()
+        if self._features.model.likelihood is not None:
+            raise ValueError(
+                "predict needs classes, but the rows of a language model are measured as a whole. "
+                "Ask the model itself for its next token"
+            )
         return self._features.predict(check_rows(self, X))
 
     def transform(self, X: Rows) -> NDArray[np.floating]:

@@ -104,6 +104,12 @@ class RepSimAttributor(PointwiseAttributor):
         model = self._fitted_model()
         if not isinstance(self.features, str):
             features, inputs = make_features(model, self.features, X, y, self._settings())
+        elif model.likelihood is not None:
+            raise TypeError(
+                "features must be given for a language model, which has penultimate features for "
+                "each token, such as functools.partial(mean_embeddings, encoder) with "
+                f"mean_embeddings of sklearn_provenance.text; got {self.features!r}"
+            )
         elif model.trees is None:
             features, inputs = last_layer_inputs(model, X, self._settings())
         else:

@@ -85,6 +85,10 @@ class TRAKAttributor(PointwiseAttributor):
     each model's inverse by the mean size of its entries, which weighs several models differently;
     with one model its scores are these times a positive constant.
 
+    Of language models, ``forward=log_odds`` of :mod:`sklearn_provenance.text`, φ is the gradient of
+    the sum of log odds of a row's marked tokens. The gradient of its log probability takes the
+    place of φ_i (1 - p_i), to which it is equal for one token.
+
     1 - p is computed from logits, so that rows of which the model is certain keep their digits
     and their score.
 
@@ -180,13 +184,19 @@ class TRAKAttributor(PointwiseAttributor):
         # Φ^T Φ of each model is factorised and kept, one more is there while it is computed.
         largest = max(part.n_features_out(None) for part in self._features.features)
         n_matrices = len(self._features.features) + 1
-        needed = self._features.n_bytes(inputs) + 8 * n_matrices * largest**2
+        needed = self._features.n_bytes(inputs)
+        if self._features.model.likelihood is not None:
+            needed *= 2  # rows are measured by their log probability, too
+        needed += 8 * n_matrices * largest**2
         what = f"sketches of {n} rows to {n_components} components, and their Φ^T Φ, take"
         advice = "pass a smaller n_components, or features=TangentFeatures(store=...)"
         check_fits(needed, what, self.memory_limit, advice)
 
     def _make_rule(self):
-        return TRAKRule(self.ridge, self._residual())
+        losses = None
+        if self._features.model.likelihood is not None:
+            losses = self._rows.likelihoods().parts
+        return TRAKRule(self.ridge, self._residual(), losses)
 
     def _fit(self, X, y, sample_id):
         super()._fit(X, y, sample_id)

@@ -113,7 +113,13 @@ class Features(ABC):
 
     def query(self, X, labels=None):
         """Measure queries as the user gives them."""
+        if labels is None:
+            labels = self.model.label_of_rows(n_rows(X))
         return self.points(self.inputs(X), labels)
+
+    def likelihood_points(self, inputs, labels):
+        """Measure training rows of a language model by their log probability."""
+        raise NotImplementedError
 
     def predict(self, X):
         """Predict labels by the model."""

@@ -10,6 +10,7 @@ from ...tangent import TangentFeatures, TangentModel, TangentRows
 from ...tangent._batches import as_rows
 from ...tangent._cache import Cache
 from ...tangent._remembered import RememberedRows
+from ..models._sequences import value_of_row
 from ._base import Features, some_rows
 from ._settings import sketch_of
 
@@ -35,7 +36,10 @@ class ExactFeatures(Features):
         self.rows_tangent = self.tangent
         self.rows_differ = row_measurement is not None
         kind = "exact"
-        if self.rows_differ:
+        if self.rows_differ and model.likelihood is not None:
+            self.rows_tangent = self.tangent.measuring(value_of_row, model.likelihood.forward)
+            kind = "gradients"
+        elif self.rows_differ:
             self.rows_tangent = self.tangent.measuring(row_measurement)
             kind = "gradients"
         self.per_label = settings.measurement == "label_logit" and not self.rows_differ

@@ -4,6 +4,7 @@ import numpy as np
 import torch
 
 from ..._utils.copies import find_copies, join
+from ..._utils.rows import n_rows
 from ...tangent._points import JoinedPoints
 from ._base import Features
 from ._rows import predicted
@@ -49,6 +50,11 @@ class JoinedFeatures(Features):
         pairs = zip(self.features, inputs, strict=True)
         return JoinedPoints([features.training_points(own, labels) for features, own in pairs])
 
+    def likelihood_points(self, inputs, labels):
+        """Measure training rows of language models by their log probability."""
+        pairs = zip(self.features, inputs, strict=True)
+        return JoinedPoints([features.likelihood_points(own, labels) for features, own in pairs])
+
     def points_at(self, inputs, labels, together):
         """Measure all rows at several labels, as many as fit for every model."""
         share = together / len(self.features)
@@ -67,6 +73,8 @@ class JoinedFeatures(Features):
         if labels is None and len(self.features) == 1:
             return JoinedPoints([self.features[0].query(X)])
         inputs = self.inputs(X)
+        if labels is None:
+            labels = self.model.label_of_rows(n_rows(X))
         if labels is None:
             labels = self._decide(X, inputs)
         return self.points(inputs, labels)

@@ -61,6 +61,8 @@ class OwnRows(Features):
     def query(self, X, labels=None):
         """Return points of queries; the model predicts labels that are not given."""
         if labels is None:
+            labels = self.model.label_of_rows(n_rows(X))
+        if labels is None:
             labels = predicted(self.model, X)
         return self.points(self.inputs(X), labels)
 

@@ -10,6 +10,7 @@ from ..._utils.rows import n_rows
 from ...tangent._batches import as_rows
 from ...tangent._fingerprint import transformer_fingerprint
 from ...tangent._points import ExplicitPoints
+from ..models._sequences import value_of_row
 from ._base import Features, some_rows
 
 
@@ -70,6 +71,13 @@ class SketchedFeatures(Features):
         array = features.transform(inputs, targets)
         return ExplicitPoints(array, targets, None, device=self.device)
 
+    def likelihood_points(self, inputs, labels):
+        """Measure training rows of a language model by their log probability."""
+        forward = self.model.likelihood.forward
+        features = measured_otherwise(self.fitted, value_of_row, inputs, labels, forward)
+        array = features.transform(inputs, labels)
+        return ExplicitPoints(array, labels, None, device=self.device)
+
     def _points(self, features, cache, inputs, labels):
         measured = partial(self._measured, features)
         array, labels, logits = cache("sketch", measured, inputs, labels)
@@ -128,7 +136,7 @@ class SketchedFeatures(Features):
         return self.fitted._n_features_out
 
 
-def measured_otherwise(fitted, measurement, inputs, targets=None):
+def measured_otherwise(fitted, measurement, inputs, targets=None, forward=None):
     """Sketch the gradients of another measurement as a fitted TangentFeatures does.
 
     Parameters
@@ -141,6 +149,8 @@ def measured_otherwise(fitted, measurement, inputs, targets=None):
         Rows to examine the network on.
     targets : Tensor of shape (n,), default=None
         Their targets; None takes the predicted classes.
+    forward : callable, default=None
+        What gives the outputs that are measured; None is that of ``fitted``.
 
     Returns
     -------
@@ -149,7 +159,9 @@ def measured_otherwise(fitted, measurement, inputs, targets=None):
     """
     other = copy.copy(fitted)
     other.measurement = measurement
-    other.model_ = fitted.model_.measuring(measurement)
+    other.model_ = fitted.model_.measuring(measurement, forward)
+    if forward is not None:
+        other.forward = forward
     other.model_.plan(as_rows(inputs, other.model_)[0], targets)
     # Columns of exact gradients are those of the rows.
     columns = {layer.key for layer in fitted._active}

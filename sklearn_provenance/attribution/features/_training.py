@@ -96,8 +96,17 @@ class TrainingRows:
             return self.features.points(self.inputs, self.labels)
         return self.own()
 
+    def likelihoods(self):
+        """Measure every row of a language model by its log probability."""
+        points = self.features.likelihood_points(self.inputs, self.labels)
+        return self._equalised(points, self._own_copies)
+
     def _points(self, labels, copies):
         points = self.features.training_points(self.inputs, labels)
+        return self._equalised(points, copies)
+
+    @staticmethod
+    def _equalised(points, copies):
         if copies is not None:
             points.equalise(copies)
         return points

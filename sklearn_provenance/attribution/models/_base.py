@@ -18,6 +18,7 @@ from ...tangent._module import check_module
 from ...tangent._outputs import check_finite
 from ...tangent._read_logits import ReadLogits, call_module
 from ...tangent._run import run
+from ._sequences import Likelihood, likelihood_of
 
 SUPPORTED = (
     "a ProvenanceClassifier or ProvenanceRegressor, a skorch NeuralNetClassifier, "
@@ -66,6 +67,9 @@ class FittedModel:
         logits.
     network : torch.nn.Module, default=None
         Module of a regressor, which gives targets and no logits.
+    likelihood : Likelihood, default=None
+        Probability of rows that say themselves what was learned of them; ``forward`` then gives a
+        number for each row, and no logits.
     """
 
     estimator: object
@@ -77,6 +81,7 @@ class FittedModel:
     trees: object | None = None
     input_bias: float | None = None
     network: nn.Module | None = None
+    likelihood: Likelihood | None = None
 
     def inputs(self, X):
         """Turn the user's X into what the module takes.
@@ -194,8 +199,43 @@ class FittedModel:
         FittedModel
             A model with that forward.
         """
-        forward = ReadLogits(forward) if logits else forward or call_module
-        return replace(self, forward=forward, n_outputs=None, linear=None)
+        likelihood = likelihood_of(forward)
+        if logits and likelihood is None:
+            forward = ReadLogits(forward)
+        return replace(
+            self,
+            forward=forward or call_module,
+            n_outputs=None,
+            linear=None,
+            likelihood=likelihood,
+        )
+
+    def label_of_rows(self, n):
+        """Label rows that say themselves what was learned of them, whose labels do not matter.
+
+        Parameters
+        ----------
+        n : int
+            Number of rows.
+
+        Returns
+        -------
+        ndarray of shape (n,) or None
+            Zeros; None where the model predicts labels.
+
+        Raises
+        ------
+        ValueError
+            If training rows have several labels, and those of queries say which may be named.
+        """
+        if self.likelihood is None:
+            return None
+        if self.classes is None or len(self.classes) != 1:
+            raise ValueError(
+                "y must be given where the training rows of a language model have labels other "
+                "than zeros, because no label is predicted; got None"
+            )
+        return np.zeros(n, dtype=np.int64)
 
     def examined(self, inputs):
         """Look at the outputs of a few rows once, so that later calls need not.
@@ -215,7 +255,7 @@ class FittedModel:
         TypeError, ValueError
             If it is not clear which of the outputs are logits.
         """
-        if self.module is None:
+        if self.module is None or self.likelihood is not None:
             return self
         check_module(self.module)  # before it runs: some modules would change
         numbers = few_rows(n_rows(inputs))

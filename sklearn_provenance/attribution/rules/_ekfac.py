@@ -32,8 +32,9 @@ class EKFACRule(Rule):
     probabilities. ``n_samples`` random gradients for each row make F, which ``cache`` keeps; None
     takes the labels of the rows (the empirical Fisher matrix). ``residual`` (n,) is what targets
     exceed predictions by, where they are numbers; F is then that of a normal distribution around
-    the output, with variance 1. With ``n_iterations`` steps of conjugate gradients F is more and
-    more the Fisher matrix itself; with 0 it is that of EK-FAC.
+    the output, with variance 1. ``draw(inputs, n_samples, seed)`` draws the targets of rows that
+    are sequences of tokens; random gradients are those of these rows. With ``n_iterations`` steps
+    of conjugate gradients F is more and more the Fisher matrix itself; with 0 it is that of EK-FAC.
 
     References
     ----------
@@ -55,6 +56,7 @@ class EKFACRule(Rule):
         memory_limit,
         settings,
         residual=None,
+        draw=None,
     ):
         self.damping = damping
         self.n_iterations = n_iterations
@@ -64,12 +66,17 @@ class EKFACRule(Rule):
         self.memory_limit = memory_limit
         self.settings = settings
         self.residual = residual
+        self.draw = draw
 
     def _fit(self):
         points = self.points
-        n_classes = 1 if self.residual is not None else points.logits.shape[1]
+        n_classes = 1
+        if self.residual is None and self.draw is None:
+            n_classes = points.logits.shape[1]
         if self.residual is not None and self.n_samples is not None:
             self.n_samples = "exact"  # a distribution with one output has one direction
+        if self.draw is not None and self.n_samples == "auto":
+            self.n_samples = 1
         if self.n_samples == "auto":
             size = sum(layer.n_parameters * layer.positions for layer in points.model.layers)
             limit = _EXACT_ITERATED if self.n_iterations else _EXACT
@@ -87,8 +94,16 @@ class EKFACRule(Rule):
 
     def _fisher(self, X, labels, settings):
         """Compute the Fisher matrix; the cache tells it from others by the settings."""
+        X, labels = self._fisher_rows(X, labels, settings)
         model, draw, _ = self._targets(labels, settings)
         return fit_fisher(model, X, draw, **self.settings)
+
+    def _fisher_rows(self, X, labels, settings):
+        """Return the rows that F is made of, and labels: sequences have tokens that are drawn."""
+        n_samples, seed, _ = settings
+        if self.draw is None or n_samples is None:
+            return X, labels
+        return self.draw(X, n_samples, seed), labels.repeat(n_samples)
 
     def _targets(self, labels, settings):
         """Return targets of the rows, as :func:`fit_fisher` takes them.
@@ -107,7 +122,7 @@ class EKFACRule(Rule):
         if self.residual is not None:
             weights = None if n_samples == "exact" else self.residual.square()
             return model.measuring("label_logit"), only_output(weights), 1
-        if n_samples is None:
+        if n_samples is None or self.draw is not None:
             return model, given_labels(labels), 1
         if n_samples == "exact":
             return model, expected_labels, n_classes
@@ -119,11 +134,12 @@ class EKFACRule(Rule):
 
     def _solver(self):
         """Make what solves systems with the Fisher matrix itself."""
-        points = self.points
-        model, draw, n_directions = self._targets(points.labels, self.fisher_settings)
+        settings = self.fisher_settings
+        X, labels = self._fisher_rows(self.points.X, self.points.labels, settings)
+        model, draw, n_directions = self._targets(labels, settings)
         return GaussNewton(
             model,
-            points.X,
+            X,
             draw,
             n_directions,
             self.fisher,

@@ -17,6 +17,8 @@ class TRAKRule(Rule):
 
     Points have ``parts``, explicit points of each model; ``ridge`` is λ or "auto". Where targets
     are numbers, ``residual`` (n,) takes the place of 1 - p_i: what targets exceed predictions by.
+    Where rows are sequences of tokens, ``losses`` takes the place of φ_i (1 - p_i): points of each
+    model's rows, measured by their log probability.
 
     References
     ----------
@@ -28,11 +30,15 @@ class TRAKRule(Rule):
     unit = "TRAK score"
     needs_all_rows = True
 
-    def __init__(self, ridge, residual=None):
-        self.ridge, self.residual = ridge, residual
+    def __init__(self, ridge, residual=None, losses=None):
+        self.ridge = ridge
+        self.residual = residual
+        self.losses = losses
 
     def _fit(self):
         parts = self.points.parts
+        if self.losses is not None:
+            self.residual = torch.ones(len(self.points), dtype=torch.float64)
         if self.residual is None:
             own = self.points.labels[:, None]
             residuals = [one_minus_p(part.logits).gather(1, own)[:, 0] for part in parts]
@@ -71,7 +77,7 @@ class TRAKRule(Rule):
 
     def scores(self, queries, rows=None, own=None):
         """Score rows: the mean over models, times the residuals."""
-        parts = self.points.parts
+        parts = self.losses or self.points.parts
         residual = self.residual
         if rows is not None:
             parts = [part.take(rows) for part in parts]
