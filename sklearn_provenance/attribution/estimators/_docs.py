@@ -43,8 +43,8 @@ candidates : {"auto", "same_class", "all"}, default="auto"
     "forward": """\
 forward : callable, default=None
     ``forward(module, x)`` gives the logits of a module whose outputs are something else; None
-    reads them from what the module returns. A language model needs
-    :func:`~sklearn_provenance.text.log_odds` or :func:`~sklearn_provenance.text.log_likelihood`.""",
+    reads them from what the module returns. For a language model it is ``log_odds`` or
+    ``log_likelihood`` of :mod:`sklearn_provenance.text`.""",
     "prefit": """\
 prefit : {"auto"} or bool, default="auto"
     Whether the estimator is fitted. "auto" uses a fitted one as it stands, and clones and
