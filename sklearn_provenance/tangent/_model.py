@@ -12,10 +12,11 @@ from ._batches import as_rows, copied, n_batch_rows
 from ._coverage import Coverage, coverage_of
 from ._functional import Functional
 from ._linearisation import Linearisation
-from ._module import check_module, plain_call, select_parameters
+from ._module import check_module, select_parameters
 from ._network_layers import active_layers, batch_size_for, find_layers
 from ._outputs import check_measurement, finite_logits
 from ._plan import Examination
+from ._read_logits import call_module
 from ._sequences import check_sequences
 
 
@@ -76,7 +77,7 @@ class TangentModel:
         check_module(module)
         check_measurement(measurement)
         self.module = module
-        self.forward = forward or plain_call
+        self.forward = forward or call_module
         self.measurement = measurement
         self.ntk_parameterization = ntk_parameterization
         with held(module):  # while another thread runs it, parameters may be swapped
