@@ -99,10 +99,13 @@ class Run(NamedTuple):
     mark : str, default=""
         "above1" or "above2" where it raises the inner product, "below1" or "below2" where it
         lowers it, 2 if by at least half of the largest part; "common" where the other text has it.
+    share : str, default=""
+        What it adds, shown where the mouse rests on a mark.
     """
 
     text: str
     mark: str = ""
+    share: str = ""
 
 
 def mark_words(text, parts):

@@ -134,9 +134,9 @@ class TokenShares:
         """Write queries beside their exemplars as a web page in which tokens are marked.
 
         The tokens of an exemplar are marked by their shares in its score, those of a query by the
-        sum over its exemplars: warm colours raise the score, cool ones lower it. The page loads
-        nothing, and nothing in the data can run in it. It holds rows of the data, and is as
-        confidential as they are.
+        sum over its exemplars: warm colours raise the score, cool ones lower it, and where the
+        mouse rests on a token it says its share. The page loads nothing, and nothing in the data
+        can run in it. It holds rows of the data, and is as confidential as they are.
 
         Parameters
         ----------
@@ -221,7 +221,7 @@ class TokenShares:
                 continue
             if start > end:
                 runs.append(Run(text[end:start]))
-            runs.append(Run(text[start:stop], _mark(share, top)))
+            runs.append(Run(text[start:stop], _mark(share, top), f"{share:+.3g}"))
             end = stop
         return [*runs, Run(text[end:])]
 
