@@ -262,6 +262,8 @@ def _select(states, blocked, n_picks, sign, copies):
     picks = torch.empty(size, n_picks, dtype=torch.int64, device=barred.device)
     falls = barred.new_empty(size, n_picks)
     n_tied = picks.new_zeros(size)
+    # Selections without rows go on with any, and their numbers may become nan.
+    exhausted = torch.zeros_like(n_tied, dtype=torch.bool)
     for done in range(n_picks):
         score = sum(state.gains() for state in states)
         score.mul_(sign).add_(barred)
@@ -270,7 +272,7 @@ def _select(states, blocked, n_picks, sign, copies):
         pick = tied.max(1).indices
         if copies is not None:
             pick = ((copies == copies[pick, None]) & (barred == 0)).max(1).indices
-        exhausted = best[:, 0] == -torch.inf
+        exhausted |= best[:, 0] == -torch.inf
         fall = sum(state.remove(pick) for state in states) / len(states)
         picks[:, done] = pick.masked_fill(exhausted, -1)
         falls[:, done] = fall.masked_fill(exhausted, torch.nan)

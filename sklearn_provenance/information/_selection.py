@@ -156,6 +156,8 @@ def select(conditioning, covariance, blocked, n_picks, *, divide=True, quotas=No
     picks = torch.empty(n_selections, n_picks, dtype=torch.int64, device=covariance.device)
     gains = covariance.new_empty(n_selections, n_picks)
     n_tied = picks.new_zeros(n_selections)
+    # Selections without rows go on with any, and their numbers may become nan.
+    exhausted = torch.zeros_like(n_tied, dtype=torch.bool)
     if quotas is not None:
         labels, counts = quotas
         left = counts.clone()
@@ -181,7 +183,7 @@ def select(conditioning, covariance, blocked, n_picks, *, divide=True, quotas=No
         at_pick = covariance.gather(2, pick[:, None, None].expand(-1, n_queries, 1))
         at_pick /= root[:, None]  # (B, n_queries, 1): c_x / sqrt(G_xx)
         covariance.addcmul_(scaled[:, None], at_pick, value=-1)
-        exhausted = best[:, 0] == -torch.inf
+        exhausted |= best[:, 0] == -torch.inf
         picks[:, done] = pick.masked_fill(exhausted, -1)
         gains[:, done] = at_pick.square().sum((1, 2)).masked_fill(exhausted, torch.nan)
         penalty.scatter_(1, pick[:, None], -torch.inf)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from sklearn_provenance import information as info
 from sklearn_provenance.information import _selection, _systems
 from sklearn_provenance.information._candidates import find_copies
+from sklearn_provenance.information._mean_system import MeanSystem, pick_mean
 
 from . import reference
 from .reference import as_float, problems
@@ -171,6 +172,23 @@ def test_candidates_restrict_picks_and_not_what_is_conditioned_on(greedy, rule):
     assert torch.equal(both[0][1], alone[0][1])
     torch.testing.assert_close(both[1][0], nats[0], equal_nan=True, rtol=1e-9, atol=0)
     torch.testing.assert_close(both[1][1], alone[1][1], rtol=1e-9, atol=0)
+
+
+@pytest.mark.parametrize("rule", [*RULES, "mean"])
+def test_a_query_that_has_run_out_of_rows_names_none_again(rule):
+    """However many rounds other queries have left."""
+    features = torch.as_tensor(np.random.default_rng(0).normal(size=(30, 3)))
+    candidates = torch.ones(2, 30, dtype=torch.bool)
+    candidates[0, 3:] = False
+    if rule == "mean":
+        system = MeanSystem.from_features(features, features[:, 0], 0.01)
+        picks, values, _ = pick_mean([system], [features[:2]], 30, candidates=candidates)
+    else:
+        picks, values = info.greedy_features(features, features[:2], 0.01, 30, rule, candidates)
+    assert picks[0, :3].sort().values.tolist() == [0, 1, 2]
+    assert picks[0, 3:].eq(-1).all()
+    assert values[0, 3:].isnan().all()
+    assert picks[1].sort().values.tolist() == list(range(30))
 
 
 def test_no_candidates_at_all():
