@@ -20,7 +20,7 @@ from distributed import Client, Future, LocalCluster
 from stores import Known, draw, itself
 from torch import nn
 
-from sklearn_provenance import InfoGainAttributor, TangentFeatures
+from sklearn_provenance import InfoGainAttributor, InfoLossAttributor, TangentFeatures
 from sklearn_provenance._utils.cluster import Cluster
 from sklearn_provenance.attribution import AttributionStore
 from sklearn_provenance.datasets import load_digits
@@ -33,13 +33,14 @@ def mlp(n_in):
 
 
 def works(folder, quick):
-    """The five kinds of work, as functions of a client."""
+    """The kinds of work, as functions of a client."""
     n_rows, n_measured, n_copies = (20_000, 2_000, 8) if quick else (100_000, 5_000, 16)
     queries = draw(folder / "rows.npy", n_rows, 256)
     rows = np.load(folder / "rows.npy", mmap_mode="r")
     y = np.arange(n_rows) % 2
     settings = {"features": itself, "candidates": "all", "noise_variance": "0.1*diagonal"}
     gain = InfoGainAttributor(Known(), **settings).fit(rows, y)
+    loss = InfoLossAttributor(Known(), **settings).fit(rows, y)
     searched = InfoGainAttributor(Known(), index="exact", pool_size=200, **settings).fit(rows, y)
     X, labels = load_digits("train", return_X_y=True)
     X = X.reshape(len(X), -1).astype(np.float32) / 16
@@ -60,10 +61,19 @@ def works(folder, quick):
         f"exact scan, {n_rows} rows": lambda client: searched.explain(
             queries * (1 + 1e-9 * next(calls)), k=10, client=client
         ),
+        f"10 picks of InfoGain, {n_rows} rows": lambda client: gain.explain(
+            queries * (1 + 1e-9 * next(calls)), k=10, client=client
+        ),
+        f"10 picks of InfoLoss, {n_rows} rows": lambda client: loss.explain(
+            queries * (1 + 1e-9 * next(calls)), k=10, client=client
+        ),
         f"density, {n_rows} rows": lambda client: gain.score(
             queries, np.arange(100) % 2, client=client
         ),
         f"coreset of 20, {n_rows} rows": lambda client: gain.select(queries, 20, client=client),
+        f"coreset of 20 by InfoLoss, {n_rows} rows": lambda client: loss.select(
+            queries, 20, client=client
+        ),
         f"retraining, {n_copies} copies": lambda client: retrain(
             mlp(64), X, labels, masks, client=client, **training
         ),

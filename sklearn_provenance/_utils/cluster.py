@@ -152,6 +152,10 @@ class Cluster:
             ) from error
         return self._submit(_identity, (uuid.uuid4().hex, content))
 
+    def sent(self, *values):
+        """Send values to a worker, from which others fetch them; return the future of a tuple."""
+        return self._submit(_identity, values)
+
     def submit(self, function, shared, *arguments):
         """Have a worker call ``function(*objects, *arguments)`` with shared objects."""
         return self._submit(_call, function, shared, *arguments)

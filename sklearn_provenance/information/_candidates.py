@@ -85,3 +85,47 @@ def find_copies(probe, same):
     if not found:
         return None
     return copies
+
+
+class CopyTable:
+    """Rows that are copies of each other, which are found by one of them.
+
+    Parameters
+    ----------
+    copies : Tensor of shape (n_rows,), int64
+        The same number for rows that are copies of each other.
+    """
+
+    def __init__(self, copies):
+        self.copies = copies
+        self.kinds, self.order = copies.sort(stable=True)  # of a kind rows ascend
+
+    def first_free(self, pick, excluded, free=None):
+        """Replace picks by the first of their copies that may be picked.
+
+        Parameters
+        ----------
+        pick : Tensor of shape (n_selections,)
+            Rows that may be picked; -1 stays.
+        excluded : Tensor of shape (n_selections, m)
+            Rows that each selection may not pick.
+        free : Tensor of shape (n_rows,), bool, default=None
+            Rows that all may pick; None allows all.
+
+        Returns
+        -------
+        Tensor of shape (n_selections,)
+            Rows.
+        """
+        first = pick.clone()
+        for selection, row in enumerate(pick.tolist()):
+            if row < 0:
+                continue
+            kind = self.copies[row]
+            ends = torch.searchsorted(self.kinds, torch.stack([kind, kind + 1]))
+            same = self.order[ends[0] : ends[1]]
+            allowed = ~torch.isin(same, excluded[selection])
+            if free is not None:
+                allowed &= free[same]
+            first[selection] = same[allowed.int().argmax()]
+        return first

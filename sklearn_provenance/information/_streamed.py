@@ -8,6 +8,7 @@ picked last, the column of G is l = Φ d, and c and G_xx change by l.
 
 import torch
 
+from ._candidates import CopyTable
 from ._selection import NOTHING, TIE
 from ._validation import nats_of
 from ._weight_space import path_reductions
@@ -38,9 +39,11 @@ class StreamedSystem:
         self.points = points
         self.noise_variance = noise_variance
         self.divide = rule != "linear_response"
-        self.copies = copies
-        self.together = int(memory_limit // (STATE_BYTES * len(points)))
         self.diagonal = points.norms() + noise_variance  # (n_rows,)
+        self.copies = None
+        if copies is not None:
+            self.copies = CopyTable(copies.to(self.diagonal.device))
+        self.together = int(memory_limit // (STATE_BYTES * len(points)))
 
     def pick(self, queries, k, candidates=None, own=None):
         """Pick k rows for each query; see :meth:`GreedySystem.pick`.
@@ -176,21 +179,6 @@ class _Scores:
             found = tied.any(0) & (pick < 0)
             pick[found] = tied.int().argmax(0)[found] + rows.start
             n_tied += tied.sum(0)
-        return self._first_copies(pick), n_tied.clamp_(min=0)
-
-    def _first_copies(self, pick):
-        """Replace rows by the first of their copies that may be picked."""
-        if self.system.copies is None:
-            return pick
-        copies = self.system.copies.to(pick.device)
-        pick = pick.clone()
-        for query, row in enumerate(pick.tolist()):
-            if row < 0:
-                continue
-            same = copies == copies[row]
-            excluded = self.excluded[query]
-            same[excluded[excluded >= 0]] = False
-            if self.candidates is not None:
-                same &= self.candidates
-            pick[query] = same.int().argmax()
-        return pick
+        if self.system.copies is not None:
+            pick = self.system.copies.first_free(pick, self.excluded, self.candidates)
+        return pick, n_tied.clamp_(min=0)

@@ -119,13 +119,20 @@ class GreedySystem:
 
     def _nats_from_gains(self, gains, variance, prior):
         """Return 1/2 log1p(gain / smaller variance of the two), from the variance at the start."""
-        total = gains.nan_to_num(0.0).cumsum(1)
-        if self.removes:  # a removal's gain raises the variance that came before it
-            smaller = variance[:, None] + total - gains
-        else:
-            smaller = variance[:, None] - total
-            check_resolved(smaller, prior[:, None].expand_as(smaller), self.noise_variance)
+        if self.removes:
+            return nats_of_removals(gains, variance)
+        smaller = variance[:, None] - gains.nan_to_num(0.0).cumsum(1)
+        check_resolved(smaller, prior[:, None].expand_as(smaller), self.noise_variance)
         return nats_of(gains, smaller)
+
+
+def nats_of_removals(gains, variance):
+    """Compute nats (n_queries, k) of removals, from gains and the variance (n_queries,) at first.
+
+    A removal's gain raises the variance that came before it, which is the smaller of the two.
+    """
+    total = gains.nan_to_num(0.0).cumsum(1)
+    return nats_of(gains, variance[:, None] + total - gains)
 
 
 class KernelSystem(GreedySystem):

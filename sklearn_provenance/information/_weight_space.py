@@ -74,7 +74,7 @@ def posterior_features(
     return FeaturePosterior(features, noise_variance).points(points)
 
 
-def _upper_gram(features):
+def upper_gram(features):
     """Compute Φ^T Φ above the diagonal, in blocks: little more than half the work of all of it."""
     n_features = features.shape[1]
     gram = features.new_zeros(n_features, n_features)
@@ -167,13 +167,27 @@ class FeaturePosterior:
 
 def _root(features, noise_variance):
     """Compute the upper triangular R with R^T R = S_A."""
-    n_features = features.shape[1]
-    if EPS * torch.linalg.vector_norm(features).square() < GRAM_LOSS * noise_variance:
-        precision = _upper_gram(features).div_(noise_variance)
-        precision.diagonal().add_(1.0)
-        return torch.linalg.cholesky(precision, upper=True)
-    identity = torch.eye(n_features, dtype=features.dtype, device=features.device)
-    scaled = features / noise_variance**0.5
+    squares = torch.linalg.vector_norm(features).square()
+    if gram_suffices(squares, noise_variance):
+        return root_of_gram(upper_gram(features), noise_variance)
+    return root_of_triangle(features / noise_variance**0.5)
+
+
+def gram_suffices(squares, noise_variance):
+    """Return whether a Gram matrix of features keeps enough digits, from their sum of squares."""
+    return bool(EPS * squares < GRAM_LOSS * noise_variance)
+
+
+def root_of_gram(gram, noise_variance):
+    """Compute R of Φ^T Φ, of which the part above the diagonal is read; it is overwritten."""
+    precision = gram.div_(noise_variance)
+    precision.diagonal().add_(1.0)
+    return torch.linalg.cholesky(precision, upper=True)
+
+
+def root_of_triangle(scaled):
+    """Compute R of Φ / σ, or of a triangle with the same Gram matrix."""
+    identity = torch.eye(scaled.shape[1], dtype=scaled.dtype, device=scaled.device)
     return torch.linalg.qr(torch.cat([scaled, identity]), mode="r").R
 
 

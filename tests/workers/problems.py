@@ -1,4 +1,4 @@
-"""The five kinds of work that workers share, on a few rows."""
+"""The kinds of work that workers share, on a few rows."""
 
 import os
 import tempfile
@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from sklearn_provenance import InfoGainAttributor, TangentFeatures
+from sklearn_provenance import InfoGainAttributor, InfoLossAttributor, TangentFeatures
 from sklearn_provenance._utils import pieces
 from sklearn_provenance._utils.row_arrays import RowArray
 from sklearn_provenance.attribution import AttributionStore
@@ -118,10 +118,9 @@ class Features:
         return StoppingRows(PHI, self.signal)
 
 
-def fitted(signal, **params):
+def fitted(signal, kind=InfoGainAttributor, **params):
     params = {"noise_variance": "0.1*diagonal", "candidates": "all", **params}
-    attributor = InfoGainAttributor(network(signal).eval(), features=Features(signal), **params)
-    return attributor.fit(X, Y)
+    return kind(network(signal).eval(), features=Features(signal), **params).fit(X, Y)
 
 
 # Each makes what is needed without workers, and returns a function of a client.
@@ -149,15 +148,25 @@ def feature_pass(signal):
     return work
 
 
-def exact_scan(signal):
-    attributor = fitted(signal, index="exact", pool_size=20)
-
+def explaining(attributor):
     def work(client):
         attributor._kept = type(attributor._kept)(attributor.memory_limit)  # forget answers
         explanation = attributor.explain(QUERIES, k=5, client=client)
         return explanation.indices, explanation.scores
 
     return work
+
+
+def exact_scan(signal):
+    return explaining(fitted(signal, index="exact", pool_size=20))
+
+
+def greedy_gain(signal):
+    return explaining(fitted(signal))
+
+
+def greedy_loss(signal):
+    return explaining(fitted(signal, InfoLossAttributor))
 
 
 def density(signal):
@@ -167,12 +176,17 @@ def density(signal):
 
 def coreset(signal):
     attributor = fitted(signal)
-    return lambda client: attributor.select(QUERIES, 12, client=client)
+    return lambda client: attributor.select(QUERIES, 8, client=client)
 
 
 def balanced_coreset(signal):
     attributor = fitted(signal, solver="linear_response")
-    return lambda client: attributor.select(QUERIES, 12, balanced=True, client=client)
+    return lambda client: attributor.select(QUERIES, 8, balanced=True, client=client)
+
+
+def coreset_of_loss(signal):
+    attributor = fitted(signal, InfoLossAttributor)
+    return lambda client: attributor.select(QUERIES, 8, balanced=True, client=client)
 
 
 def retraining(signal):
@@ -187,7 +201,10 @@ def retraining(signal):
 
 WORKS = {
     work.__name__: work
-    for work in (feature_pass, exact_scan, density, coreset, balanced_coreset, retraining)
+    for work in (
+        *(feature_pass, exact_scan, greedy_gain, greedy_loss, density),
+        *(coreset, balanced_coreset, coreset_of_loss, retraining),
+    )
 }
 
 

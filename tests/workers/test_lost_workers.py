@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from sklearn_provenance.attribution import AttributionStore
+from sklearn_provenance.attribution.rules._greedy_by_workers import SharedShards
 from sklearn_provenance.retraining import retrain
 
 from .problems import (
@@ -66,7 +67,7 @@ def client(processes):
 
 @pytest.fixture(scope="module")
 def works():
-    """The five kinds of work, what a signal stops in each, and their answers on one machine."""
+    """The kinds of work, what a signal stops in each, and their answers on one machine."""
     with tempfile.TemporaryDirectory() as folder:
         stopper = Signal(folder)
         works = {name: work(stopper) for name, work in WORKS.items()}
@@ -87,6 +88,26 @@ def test_a_worker_is_killed_or_slow(name, killed, client, works):
         os.kill(pid, signal.SIGKILL)
     thread.join(120)
     same(name, expected[name], found[0])
+
+
+@pytest.mark.parametrize("name", ["greedy_gain", "greedy_loss", "coreset"])
+def test_a_worker_is_killed_between_rounds(name, client, works, monkeypatch):
+    """What it held is made again by others, from the rows and the picks so far."""
+    _, works, expected = works
+    client.wait_for_workers(2)
+    pids = list(client.run(os.getpid).values())
+    condition = SharedShards.condition
+    rounds = []
+
+    def condition_and_kill(shards, *pick):
+        condition(shards, *pick)
+        rounds.append(pick)
+        if len(rounds) == 3:
+            os.kill(pids[0], signal.SIGKILL)
+
+    monkeypatch.setattr(SharedShards, "condition", condition_and_kill)
+    same(name, expected[name], works[name](client))
+    assert len(rounds) > 3
 
 
 def test_the_number_of_workers_changes_nothing(processes, client, works):

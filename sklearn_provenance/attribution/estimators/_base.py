@@ -225,8 +225,9 @@ class BaseAttributor(SeveralModelsMixin, FitMixin, PredictMixin, BaseEstimator):
             What it shows in place of the queries where ``show`` is given; None shows none, or
             ``show`` where training rows are explained.
         client : dask.distributed.Client or str, default=None
-            Client of a Dask cluster, or address of its scheduler, whose workers share the exact
-            scan of InfoGain's ``index="exact"``; see :ref:`workers`.
+            Client of a Dask cluster, or address of its scheduler, whose workers hold explicit
+            features of the rows, and share the rounds of InfoGain and InfoLoss or the exact scan of
+            ``index="exact"``; see :ref:`workers`.
 
         Returns
         -------
@@ -245,8 +246,12 @@ class BaseAttributor(SeveralModelsMixin, FitMixin, PredictMixin, BaseEstimator):
             If what the method must keep of the rows is larger than ``memory_limit``.
         """
         self._check_fitted()
-        where = 'InfoGain searches rows by index="exact", or re-ranks a pool of explicit features'
-        check_use(client, self._rule.picks_by_workers, where)
+        can_share = getattr(self, "features_", None) is not None and self._rule.picks_by_workers
+        where = (
+            "InfoGain or InfoLoss compares explicit features of rows, such as those of "
+            'TangentFeatures, without an index or with index="exact"'
+        )
+        check_use(client, can_share, where)
         y, k = labels_and_k(y, k, len(self.training_.y))
         if X is not None:
             X = check_rows(self, X)

@@ -200,7 +200,7 @@ class GaussianAttributor(BaseAttributor):
             to the joint information.
         client : dask.distributed.Client or str, default=None
             Client of a Dask cluster, or address of its scheduler, whose workers hold the features
-            of the rows among them; see :ref:`workers`. It is for InfoGain from explicit features.
+            of the rows among them; see :ref:`workers`. It is for explicit features.
 
         Returns
         -------
@@ -221,10 +221,7 @@ class GaussianAttributor(BaseAttributor):
         """
         self._check_fitted()
         can_share = self._rule.selects_by_workers and self.features_ is not None
-        where = (
-            "InfoGain selects from explicit features of the rows. InfoLoss begins with the "
-            "posterior given all rows, which is one factorisation on one machine"
-        )
+        where = "InfoGain or InfoLoss selects from explicit features of the rows"
         check_use(client, can_share, where)
         check_flag(balanced, "balanced")
         check_flag(normalize, "normalize")

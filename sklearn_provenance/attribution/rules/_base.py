@@ -6,11 +6,14 @@ from functools import cached_property
 
 import torch
 
+from ..._utils.cluster import current_client
 from ..._utils.kept import check_fits
 from ...information import greedy_coreset, greedy_coreset_features
 from ...information._ranking import first_of, largest
 from ...information._streamed import STATE_BYTES, StreamedSystem
 from ...information._systems import FeatureSystem
+from ...tangent._points import ExplicitPoints
+from ._greedy_by_workers import SharedRows
 
 _ADVICE = "pass features=TangentFeatures(n_components=4096), whose rows take less"
 
@@ -234,6 +237,8 @@ class GaussianRule(Rule):
 class GreedyRule(GaussianRule):
     """Base of rules that pick rows one after the other; a subclass makes ``kernel_system``."""
 
+    picks_by_workers = True
+    selects_by_workers = True
     # Whether rounds need no more of the rows than a look at each.
     streams = False
 
@@ -264,10 +269,36 @@ class GreedyRule(GaussianRule):
     def kernel_system(self):
         """Return the rows by their kernel."""
 
+    @cached_property
+    def shared_rows(self):
+        """The rows as workers share them."""
+        return SharedRows(self.points, self.noise_variance, self.rule, self.copies)
+
+    def can_be_shared(self):
+        """Return whether workers can hold the rows: by explicit features.
+
+        A posterior given fewer rows than features is that of their kernel, which is small and more
+        accurate, and stays here.
+        """
+        if not isinstance(self.points, ExplicitPoints):
+            return False
+        return self.explicit or not self.needs_all_rows
+
     def pick(self, queries, k, rows=None, own=None):
-        """Pick k rows for each query; see :class:`Rule`."""
+        """Pick k rows for each query, by workers where there is a client; see :class:`Rule`."""
         allowed = None
         if rows is not None:
             n = len(self.points.labels)
             allowed = torch.zeros(n, dtype=torch.bool).index_fill(0, rows, True)
+        client = current_client()
+        if client is not None and self.can_be_shared():
+            features = queries.matrix()
+            return self.shared_rows.pick(client, features, k, allowed, own, self.memory_limit)
         return self.system.pick(self.asked(queries), k, allowed, own)
+
+    def select(self, queries, k, **settings):
+        """Pick k rows for all queries together, by workers where there is a client."""
+        client = current_client()
+        if client is not None and self.can_be_shared():
+            return self.shared_rows.select(client, queries.matrix(), k, **settings)
+        return super().select(queries, k, **settings)

@@ -1,11 +1,8 @@
 """InfoGain: rows that, taken alone, tell the most about a query."""
 
-from ..._utils.cluster import current_client
 from ...information import pointwise_information_gain
 from ...information._systems import ColumnSystem, KernelSystem
-from ...tangent._points import ExplicitPoints
 from ._base import GreedyRule
-from ._by_workers import select_by_workers
 
 # Names of the solvers in sklearn_provenance.information.
 RULES = {"exact": "info_gain", "linear_response": "linear_response"}
@@ -25,21 +22,10 @@ class GainRule(GreedyRule):
     unit = "information gain (nats)"
     n_copies = 2
     streams = True
-    selects_by_workers = True
 
     def __init__(self, noise_variance, memory_limit, solver="exact"):
         super().__init__(noise_variance, memory_limit)
         self.rule = RULES[solver]
-
-    def select(self, queries, k, **settings):
-        """Pick k rows for all queries together, by workers where there is a client."""
-        client = current_client()
-        if client is None or not isinstance(self.points, ExplicitPoints):
-            return super().select(queries, k, **settings)
-        settings = {"labels": None, "quotas": None, **settings}
-        settings["noise_variance"] = self.noise_variance
-        divide = self.rule != "linear_response"
-        return select_by_workers(client, self.points, queries.matrix(), k, settings, divide=divide)
 
     def kernel_system(self):
         """Return the rows by their kernel, or by its columns."""

@@ -1,0 +1,225 @@
+"""Greedy selection from explicit features that workers of a Dask cluster hold, in shards."""
+
+import numpy as np
+import torch
+
+from ..._utils.cluster import Cluster
+from ..._utils.copies import all_differ, first_equal
+from ..._utils.hashing import row_digests
+from ..._utils.pieces import RowPieces, read_piece
+from ...information._coreset import check_quotas, scale_of_queries
+from ...information._ranking import first_of
+from ...information._shard_root import ShardRoots, squares_of
+from ...information._sharded import ShardedSystem
+from ...information._shards import (
+    Leaders,
+    ShardRule,
+    conditioned,
+    count_at_least,
+    leaders,
+    shard_state,
+    taken_of,
+)
+from ...information._validation import check_scale
+
+
+class SharedRows:
+    """What is known of rows that workers share, whatever is asked of them later.
+
+    Parameters
+    ----------
+    points : ExplicitPoints
+        Training rows.
+    noise_variance : float
+        σ².
+    rule : str
+        Name of the rule in :mod:`sklearn_provenance.information`.
+    copies : Tensor of shape (n_rows,), default=None
+        The same number for rows whose inputs are copies of each other.
+    """
+
+    def __init__(self, points, noise_variance, rule, copies=None):
+        self.points = points
+        self.noise_variance = noise_variance
+        self.divide = rule != "linear_response"
+        self.removes = rule == "info_loss"
+        self.copies = copies
+        self._found = None
+
+    def system(self, client, what):
+        """Give the rows to workers, and return them as a :class:`ShardedSystem`."""
+        shards = SharedShards(Cluster(client, what), self.points.array)
+        if self._found is None:
+            root = None
+            if self.removes:
+                root = shards.root(self.noise_variance)
+            self._found = root, shards.copies(self.copies)
+        root, copies = self._found
+        rule = ShardRule(self.noise_variance, root, self.divide)
+        shards.rank_by(rule)
+        return ShardedSystem(rule, shards, self._features, len(self.points), copies)
+
+    def pick(self, client, queries, k, allowed, own, memory_limit):
+        """Pick k rows for each query (n_queries, n_features); see :meth:`GreedySystem.pick`."""
+        system = self.system(client, "the greedy selection")
+        if own is not None:
+            own = own.cpu()
+        return system.pick(queries.cpu(), k, allowed, own, memory_limit)
+
+    def select(self, client, queries, k, *, normalize, candidates, labels=None, quotas=None):
+        """Pick k rows for all queries together, as :func:`greedy_coreset_features`."""
+        queries = queries.cpu()
+        if normalize:
+            queries = queries / scale_of_queries(queries.square().sum(1))
+        quotas = check_quotas(labels, quotas, len(self.points), queries.device)
+        return self.system(client, "the coreset").pick_together(queries, k, candidates, quotas)[0]
+
+    def _features(self, rows):
+        """Read φ (n, n_features) of some rows."""
+        return self.points.take(rows).matrix().cpu()
+
+
+class SharedShards:
+    """Shards as chains of futures: a worker that is lost is made good from the first of them.
+
+    A state is never changed, so that a step that is done again gives the same. The methods that
+    :class:`ShardedSystem` calls are said there.
+    """
+
+    def __init__(self, cluster, rows):
+        self.cluster = cluster
+        pieces = RowPieces(rows)
+        self.parts = [pieces.rows(start) for start in pieces.starts]
+        self.file = cluster.shared(pieces.file)
+        self.blocks = [cluster.submit(_read, self.file, piece) for _, piece in pieces]
+
+    def root(self, noise_variance):
+        """Compute the root R of all rows; see :class:`ShardRule`."""
+        found = self._results(
+            [self.cluster.submit(_squares, self.file, block) for block in self.blocks]
+        )
+        total = sum(squares for squares, _ in found)
+        check_scale(torch.tensor([largest for _, largest in found]), noise_variance)
+        roots = ShardRoots(total, noise_variance)
+        shared = self.cluster.shared(roots)
+        parts = self._of_blocks(_root_of_shard, shared)
+        # Pairs depend on the shards alone, and so do the sums.
+        while len(parts) > 1:
+            pairs = zip(parts[::2], parts[1::2], strict=False)
+            merged = [self.cluster.submit(_merged_roots, shared, *pair) for pair in pairs]
+            if len(parts) % 2:
+                merged.append(parts[-1])
+            parts = merged
+        return roots.root(torch.tensor(self.cluster.result(parts[0])))
+
+    def copies(self, inputs):
+        """Return the first row that each row is a copy of, or None where all differ.
+
+        ``inputs`` says of which rows the inputs are copies; others may have the same features.
+        """
+        digests = np.concatenate(self._results(self._of_blocks(_digests, self.file)))  # (n_rows, 4)
+        if inputs is not None:
+            digests = digests[first_of(inputs).numpy()]
+        if all_differ(digests):
+            return None
+        return torch.as_tensor(first_equal(digests))
+
+    def rank_by(self, rule):
+        """Take the rule by which rows are picked."""
+        self.rule = self.cluster.shared(rule)
+
+    def begin(self, queries, free, labels):
+        self.free = []
+        for part in self.parts:
+            of_part = None if labels is None else labels[part].numpy()
+            self.free.append(self.cluster.sent(free[part].numpy(), of_part))
+        queries = self.cluster.sent(queries.numpy())
+        self.states = [
+            self.cluster.submit(_begin, self.rule, block, queries) for block in self.blocks
+        ]
+
+    def leaders(self, excluded, full):
+        found = self._results(self._asked(_leaders, excluded, full))
+        answers = []
+        for part, arrays in zip(self.parts, found, strict=True):
+            one = Leaders(*(torch.tensor(array) for array in arrays))
+            first = torch.where(one.first < 0, -1, one.first + part.start)
+            answers.append(one._replace(rows=one.rows + part.start, first=first))
+        return answers
+
+    def count(self, excluded, thresholds):
+        counts = self._results(self._asked(_count, excluded, thresholds.numpy()))
+        return torch.as_tensor(sum(counts))
+
+    def condition(self, weights, at_pick):
+        pick = self.cluster.sent(weights.numpy(), at_pick.numpy())
+        self.states = [
+            self.cluster.submit(_condition, self.rule, state, block, pick)
+            for state, block in zip(self.states, self.blocks, strict=True)
+        ]
+
+    def _of_blocks(self, function, shared, *arguments):
+        """Call a function of the rows of each shard; return futures."""
+        submit = self.cluster.submit
+        return [submit(function, shared, block, *arguments) for block in self.blocks]
+
+    def _asked(self, function, excluded, *arguments):
+        """Ask all shards, of which each hears of the rows that it may not answer with."""
+        futures = []
+        for state, free, part in zip(self.states, self.free, self.parts, strict=True):
+            taken = taken_of(excluded, part.start, part.stop)
+            taken = tuple(places.numpy() for places in taken)
+            futures.append(self.cluster.submit(function, self.rule, state, free, taken, *arguments))
+        return futures
+
+    def _results(self, futures):
+        return [self.cluster.result(future) for future in futures]
+
+
+# What workers do. Arrays that travel are read-only, of which torch makes no tensors.
+
+
+def _read(file, piece):
+    return read_piece(file, piece)
+
+
+def _squares(file, block):
+    return squares_of(block)
+
+
+def _digests(file, block):
+    return row_digests(block + 0.0)  # -0.0 equals 0.0
+
+
+def _root_of_shard(roots, block):
+    return roots.of(block).numpy()
+
+
+def _merged_roots(roots, first, second):
+    return roots.merged(torch.tensor(first), torch.tensor(second)).numpy()
+
+
+def _begin(rule, block, queries):
+    return shard_state(rule, block, torch.tensor(queries[0]))
+
+
+def _condition(rule, state, block, pick):
+    weights, at_pick = pick
+    return conditioned(state, block, torch.tensor(weights), torch.tensor(at_pick))
+
+
+def _leaders(rule, state, free, taken, full):
+    free, labels = free
+    if full:
+        free = free & ~np.isin(labels, full)
+    found = leaders(rule, state, torch.tensor(free), _tensors(taken))
+    return tuple(part.numpy() for part in found)
+
+
+def _count(rule, state, free, taken, thresholds):
+    free = torch.tensor(free[0])
+    return count_at_least(rule, state, free, _tensors(taken), torch.tensor(thresholds)).numpy()
+
+
+def _tensors(arrays):
+    return tuple(torch.tensor(array) for array in arrays)
