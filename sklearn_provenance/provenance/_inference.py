@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from ..information._certainty import LogSums
-from ._head_scan import check_outputs, no_sum
+from ._head_scan import BLOCK, check_outputs, no_sum
 from ._index_reading import (
     IndexTables,
     batches,
@@ -114,8 +114,14 @@ def index_proba(module, index, rows, routing):
         Zero for training rows without an output.
     """
     proba = np.zeros((len(rows), len(index.output_of_row)), dtype=np.float32)
+    # Outputs in the order of the rows on a CPU: logits wait for their sum where the result will be.
+    in_order = np.array_equal(index.rows, np.arange(proba.shape[1]))
+    waits = in_order and device_of(module).type == "cpu"
     for batch, read in read_index(module, index, rows, routing):
         for part in read.parts:
+            if waits and part.label is None:
+                _softmax_into(torch.from_numpy(proba[batch]), part.head)
+                continue
             below = part.head.log_sum()  # (n,), what makes a logit a log-probability
             if part.log_class is not None:
                 below = -log_class_of(part, below)
@@ -126,6 +132,17 @@ def index_proba(module, index, rows, routing):
                 outputs = part.outputs[start : start + p.shape[1]]
                 proba[np.ix_(places, index.rows[outputs.cpu().numpy()])] = p.cpu().numpy()
     return proba
+
+
+def _softmax_into(target, head):
+    """Write the probabilities of all outputs (m, K) for the first m rows, reading logits once."""
+    log_sum = no_sum(len(head.features), target.device)  # (n,)
+    for start, logits in head.blocks():
+        log_sum = torch.logaddexp(log_sum, logits.logsumexp(1).double())
+        target[:, start : start + logits.shape[1]] = logits[: len(target)]
+    below = log_sum[: len(target), None]
+    for block in target.split(BLOCK, 1):
+        block.copy_((block - below).exp())
 
 
 def nearest_rows(

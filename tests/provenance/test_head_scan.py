@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sklearn_provenance.provenance import _head_scan, _index_reading
+from sklearn_provenance.provenance import _head_scan, _index_reading, _inference
 from sklearn_provenance.provenance._head_scan import Head
 from sklearn_provenance.provenance._head_search import HeadSearch
 from sklearn_provenance.retrieval import FaissIndex
@@ -19,6 +19,7 @@ def blocks_of_seven():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(_head_scan, "BLOCK", 7)
         patch.setattr(_index_reading, "BLOCK", 7)
+        patch.setattr(_inference, "BLOCK", 7)
         yield
 
 
@@ -58,6 +59,28 @@ def test_the_largest_logits_with_ties(problem, index):
         np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-5)
     if index != "faiss":  # of equal products FAISS finds any
         np.testing.assert_array_equal(positions, order)
+
+
+class ReadOnce:
+    """A head whose logits may be read once."""
+
+    def __init__(self, head):
+        self.features = head.features
+        self._blocks = head.blocks()
+
+    def blocks(self):
+        blocks, self._blocks = self._blocks, None
+        return blocks
+
+
+@given(heads(), st.integers(1, 4))
+def test_probabilities_take_one_reading_of_the_logits(problem, n):
+    """Also of the first rows alone."""
+    head = problem[0]._replace(hidden=None)
+    logits = head.features @ head.weight.T + head.bias
+    proba = torch.zeros(logits[:n].shape)
+    _inference._softmax_into(proba, ReadOnce(head))
+    torch.testing.assert_close(proba, logits[:n].double().softmax(1).float())
 
 
 @pytest.mark.parametrize(
