@@ -88,7 +88,8 @@ def as_logits(outputs, n, first=False):
         raise ValueError(
             "The module must return logits of shape (n, n_classes), or one number for each row; "
             f"got shape {shape}. Pass measurement=, a callable (outputs, target) -> (n,), to say "
-            "which number of a sequence, image or the like is explained"
+            "which number of a sequence, image or the like is explained. Language models take "
+            "forward=log_odds of sklearn_provenance.text"
         )
     raise ValueError(
         f"The module must return logits of shape (n, n_classes); got shape {shape} for {n} rows"

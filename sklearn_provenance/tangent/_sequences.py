@@ -23,23 +23,52 @@ def check_sequences(module, x):
     Raises
     ------
     ValueError
-        If a token id is outside of the vocabulary, or rows are longer than learned positions.
+        If a token id is outside of the vocabulary, rows are longer than learned positions, the mask
+        does not fit the tokens, or a classifier does not know the token for padding.
 
     Warns
     -----
     UserWarning
-        If rows end in padding and there is no mask.
+        If rows end in padding and there is no mask, or padding takes the first learned positions.
     """
     config = _config_of(module)
-    ids = x.get("input_ids") if isinstance(x, Mapping) else x
+    is_mapping = isinstance(x, Mapping)
+    ids = x.get("input_ids") if is_mapping else x
     if config is None or not isinstance(ids, torch.Tensor) or ids.ndim != 2:
         return
+    if is_mapping and ids.is_floating_point():
+        raise ValueError(
+            f"input_ids must be integers, the numbers of tokens; got {ids.dtype}. Numbers that "
+            "stand for tokens already, such as hidden states, are inputs_embeds"
+        )
     if ids.is_floating_point() or not ids.numel():
         return
     _check_vocabulary(module, config, ids)
     _check_length(module, config, ids.shape[1])
-    if not isinstance(x, Mapping) or "attention_mask" not in x:
+    if not is_mapping or x.get("attention_mask") is None:
         _warn_of_padding(config, ids)
+        return
+    mask = x["attention_mask"]
+    if isinstance(mask, torch.Tensor) and mask.ndim == 2:
+        check_mask(mask, ids)
+        _check_padding(module, config, ids, mask == 0)
+        if x.get("position_ids") is None:
+            _warn_of_shifted_positions(module, config, mask)
+
+
+def check_mask(mask, ids):
+    """Raise unless a mask (B, T) says of each row of ids (B, T) what is read of it."""
+    if mask.shape != ids.shape:
+        raise ValueError(
+            f"attention_mask must have the shape of input_ids, {tuple(ids.shape)}; got "
+            f"{tuple(mask.shape)}. Pad and cut both together, as tokenizers do"
+        )
+    empty = (mask == 0).all(1)
+    if empty.any():
+        raise ValueError(
+            "attention_mask must leave a token in each row, because the network would read "
+            f"nothing; got none in row {int(empty.nonzero()[0, 0])}. Leave empty texts out"
+        )
 
 
 def _config_of(module):
@@ -69,13 +98,21 @@ def _check_vocabulary(module, config, ids):
         )
 
 
-def _check_length(module, config, n_tokens):
-    """Raise if rows are longer than the table of positions, where positions are learned."""
+def _table_of_positions(module, config):
+    """Find the table of positions, where positions are learned; None where they are not."""
     most = getattr(config, "max_position_embeddings", None)
     tables = [table for table in _tables(module) if table.num_embeddings == most]
     if not tables or most == config.vocab_size:
+        return None
+    return tables[0]
+
+
+def _check_length(module, config, n_tokens):
+    """Raise if rows are longer than the table of positions, where positions are learned."""
+    table = _table_of_positions(module, config)
+    if table is None:
         return
-    (table, *_) = tables
+    most = table.num_embeddings
     if table.padding_idx is not None:  # positions count from behind it, as in RoBERTa
         most -= table.padding_idx + 1
     if n_tokens > most:
@@ -103,3 +140,44 @@ def _warn_of_padding(config, ids):
                 stacklevel=1,
             )
             return
+
+
+def _check_padding(module, config, ids, padded):
+    """Raise where a classifier reads the last token that is no padding, and finds another one."""
+    reads_last = any(
+        hasattr(m, "score") and type(m).__name__.endswith("ForSequenceClassification")
+        for m in module.modules()
+    )
+    if not reads_last:
+        return
+    padding = getattr(config, "pad_token_id", None)
+    if padding is None and len(ids) > 1:
+        raise ValueError(
+            "config.pad_token_id of the network must be set, because the class is read at the last "
+            "token that is no padding; got None. Set it to the pad_token_id of the tokenizer"
+        )
+    other = padded & (ids != padding)
+    if other.any():
+        raise ValueError(
+            f"config.pad_token_id of the network must be the token that rows are padded with, "
+            "because the class is read at the last other token; got "
+            f"{padding} and rows padded with {int(ids[other][0])}. Set it to the pad_token_id of "
+            "the tokenizer"
+        )
+
+
+def _warn_of_shifted_positions(module, config, mask):
+    """Warn if padding on the left takes the first of learned positions from some rows."""
+    table = _table_of_positions(module, config)
+    if table is None or table.padding_idx is not None:
+        return
+    begins = mask[:, 0] == 0
+    if begins.any() and not begins.all():
+        # The warning names this line, so that it is shown once.
+        warnings.warn(
+            "some rows begin in padding, which takes the first positions, so that the network "
+            'reads them otherwise than without padding. Pad on the right, padding_side="right" of '
+            "tokenizers, or pass position_ids",
+            UserWarning,
+            stacklevel=1,
+        )

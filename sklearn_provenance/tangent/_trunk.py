@@ -149,7 +149,14 @@ class CachedTrunk:
             )
         self.upper = UpperPart(network, self.split)
         with evaluation_mode(self.upper), torch.no_grad():
-            again = self.upper(as_batch(self.cache(X), self.upper))
+            try:
+                again = self.upper(as_batch(self.cache(X), self.upper))
+            except Exception as error:
+                raise ValueError(
+                    f"the network must run from the module {self.split!r} on with what enters it, "
+                    f"but it needs more of the lower part ({type(error).__name__}: {error}). "
+                    "Choose another module as split, such as an earlier one"
+                ) from error
         _check_same(whole, again, self.split)
 
     def _lower_modules(self, calls):

@@ -13,6 +13,7 @@ from ..attribution.models._sequences import Likelihood, register_likelihood
 from ..explanation._checks import check_count
 from ..tangent._outputs import logits_of
 from ..tangent._read_logits import call_module
+from ..tangent._sequences import check_mask
 from ._tokens import TokenizedTexts
 
 # The label of tokens that are not measured, as in transformers.
@@ -53,9 +54,11 @@ def causal_rows(tokens: Rows, last: int | None = None) -> Rows:
     [[-100, -100, 9], [-100, -100, 2]]
     """
     if not isinstance(tokens, Mapping):
-        tokens = {"input_ids": torch.as_tensor(tokens)}
-    ids = torch.as_tensor(tokens["input_ids"])
-    mask = torch.as_tensor(tokens.get("attention_mask", torch.ones_like(ids))).bool()
+        tokens = {"input_ids": tokens}
+    ids = _ids_of(tokens)
+    mask = torch.as_tensor(tokens.get("attention_mask", torch.ones_like(ids)))
+    check_mask(mask, ids)
+    mask = mask.bool()
     # The first token of a row is predicted from nothing.
     measured = mask & (mask.cumsum(1) > 1)  # (B, T)
     if last is not None:
@@ -73,7 +76,25 @@ def causal_rows(tokens: Rows, last: int | None = None) -> Rows:
     labels = torch.where(measured, ids, IGNORED)
     if isinstance(tokens, TokenizedTexts):
         return tokens.with_entry("labels", labels)
-    return dict(tokens) | {"labels": labels}
+    return dict(tokens) | {"input_ids": ids, "labels": labels}
+
+
+def _ids_of(tokens):
+    """Return the numbers of tokens (B, T) as integers, or raise unless all rows have as many."""
+    what = "input_ids must hold one row of token numbers for each text, all of one length"
+    if "input_ids" not in tokens:
+        raise ValueError(f"{what}; got a mapping with {list(tokens)}")
+    ids = tokens["input_ids"]
+    if isinstance(ids, list | tuple) and any(hasattr(row, "__len__") for row in ids):
+        lengths = {len(row) for row in ids}
+        if len(lengths) > 1:
+            raise ValueError(
+                f"{what}; got {min(lengths)} to {max(lengths)} tokens. Pad them, as tokenize does"
+            )
+    ids = torch.as_tensor(ids)
+    if ids.ndim != 2 or ids.is_floating_point():
+        raise ValueError(f"{what}; got {ids.dtype} of shape {tuple(ids.shape)}")
+    return ids.long()
 
 
 def log_likelihood(module: torch.nn.Module, rows: Rows) -> torch.Tensor:
@@ -202,7 +223,8 @@ def _aligned(module, rows):
     if logits.ndim != 3 or logits.shape[:2] != labels.shape:
         raise ValueError(
             "a causal model must give logits of shape (n, n_tokens, n_words), here "
-            f"{tuple(labels.shape)} and words; got {tuple(logits.shape)}"
+            f"{tuple(labels.shape)} and words; got {tuple(logits.shape)}. A classifier of texts "
+            "needs no forward"
         )
     return logits[:, :-1], labels[:, 1:]
 

@@ -13,6 +13,7 @@ from .._utils.rows import n_rows, take_rows
 from .._utils.types import Rows
 from ..tangent._read_logits import call_module
 from ..tangent._run import as_batch
+from ..tangent._sequences import check_mask, check_sequences
 
 
 def mean_embeddings(module: torch.nn.Module, rows: Rows, batch_size: int = 32) -> NDArray:
@@ -40,8 +41,13 @@ def mean_embeddings(module: torch.nn.Module, rows: Rows, batch_size: int = 32) -
     Raises
     ------
     ValueError
-        If the module gives no hidden states of this shape.
+        If the module gives no hidden states of this shape, or cannot read rows, such as those that
+        are longer than its positions or hold no token.
     """
+    check_sequences(module, rows)
+    if isinstance(rows, Mapping) and "attention_mask" in rows:
+        mask = torch.as_tensor(rows["attention_mask"])
+        check_mask(mask, torch.as_tensor(rows.get("input_ids", mask)))
     parts = []
     for start in range(0, n_rows(rows), batch_size):
         part = take_rows(rows, slice(start, start + batch_size))
@@ -53,6 +59,7 @@ def mean_embeddings(module: torch.nn.Module, rows: Rows, batch_size: int = 32) -
                 "module must give hidden states of shape (n, n_tokens, width); got "
                 f"{tuple(getattr(hidden, 'shape', ()))}. Pass the encoder without its head"
             )
+        hidden = hidden.to(torch.promote_types(hidden.dtype, torch.float32))
         mask = hidden.new_ones(hidden.shape[:2])
         if isinstance(batch, Mapping) and "attention_mask" in batch:
             mask = batch["attention_mask"].to(hidden)

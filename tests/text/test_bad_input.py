@@ -8,6 +8,7 @@ import torch
 from sklearn_provenance import InfoGainAttributor
 from sklearn_provenance.tangent import TangentFeatures, TangentModel, cached_trunk
 from sklearn_provenance.tangent._sequences import check_sequences
+from sklearn_provenance.text import causal_rows, log_odds, mean_embeddings
 
 transformers = pytest.importorskip("transformers")
 IDS = torch.randint(3, 12, (6, 7), generator=torch.Generator().manual_seed(0))
@@ -15,16 +16,17 @@ LABELS = [0, 1, 0, 1, 0, 1]
 SIZES = {"vocab_size": 12, "num_labels": 2, "pad_token_id": 0}
 
 
-def make(name):
+def make(name, **sizes):
     torch.manual_seed(0)
+    sizes = SIZES | sizes
     if name == "GPT2":
         config = transformers.GPT2Config(
-            n_embd=8, n_layer=1, n_head=2, n_positions=8, bos_token_id=1, eos_token_id=1, **SIZES
+            n_embd=8, n_layer=1, n_head=2, n_positions=8, bos_token_id=1, eos_token_id=1, **sizes
         )
     else:
         config = transformers.BertConfig(
             hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8,
-            max_position_embeddings=8, **SIZES,
+            max_position_embeddings=8, **sizes,
         )  # fmt: skip
     return getattr(transformers, f"{name}ForSequenceClassification")(config).eval()
 
@@ -49,6 +51,7 @@ def test_rows_longer_than_positions(name):
         lambda: TangentModel(network).plan(longer),
         lambda: TangentFeatures(network, n_components=8).fit(longer),
         lambda: cached_trunk(network, "score" if name == "GPT2" else "classifier", longer),
+        lambda: mean_embeddings(network, longer),
     ):
         with pytest.raises(ValueError, match=message):
             refuse()
@@ -106,3 +109,62 @@ def test_half_precision():
     with pytest.raises(ValueError, match=r"copy\.deepcopy\(model\)\.float\(\)"):
         InfoGainAttributor(network).fit(rows(IDS), LABELS)
     InfoGainAttributor(copy.deepcopy(network).float()).fit(rows(IDS), LABELS)
+
+
+def test_masks_that_do_not_fit():
+    attributor = InfoGainAttributor(make("Bert"))
+    mask = torch.ones_like(IDS)
+    with pytest.raises(ValueError, match=r"the shape of input_ids, \(6, 7\); got \(6, 5\)"):
+        attributor.fit({"input_ids": IDS, "attention_mask": mask[:, :5]}, LABELS)
+    mask[3] = 0
+    with pytest.raises(ValueError, match=r"leave a token in each row, .* got none in row 3"):
+        attributor.fit({"input_ids": IDS, "attention_mask": mask}, LABELS)
+    encoder = torch.nn.Embedding(12, 3)  # without a configuration that says what rows are
+    with pytest.raises(ValueError, match="got none in row 3"):
+        mean_embeddings(encoder, {"input_ids": IDS, "attention_mask": mask}, 2)
+
+
+def test_numbers_that_are_no_tokens():
+    with pytest.raises(ValueError, match=r"must be integers, .* got torch.float32"):
+        InfoGainAttributor(make("Bert")).fit(rows(IDS.float()), LABELS)
+
+
+def test_classifiers_that_read_the_last_token_know_the_padding():
+    padded = IDS.clone()
+    padded[2, 4:] = 0
+    with pytest.raises(ValueError, match="pad_token_id of the network must be set"):
+        InfoGainAttributor(make("GPT2", pad_token_id=None)).fit(rows(padded), LABELS)
+    with pytest.raises(ValueError, match="got 2 and rows padded with 0"):
+        InfoGainAttributor(make("GPT2", pad_token_id=2)).fit(rows(padded), LABELS)
+    InfoGainAttributor(make("GPT2")).fit(rows(padded), LABELS)
+
+
+def test_padding_on_the_left_takes_learned_positions():
+    padded = IDS.clone()
+    padded[2, :3] = 0
+    x = rows(padded)
+    places = x["attention_mask"].cumsum(1).sub(1).clamp(min=0)
+    attributor = InfoGainAttributor(make("GPT2"))
+    with pytest.warns(UserWarning, match="takes the first positions, .*or pass position_ids"):
+        attributor.fit(x, LABELS)
+    attributor.fit(x | {"position_ids": places}, LABELS)  # says nothing
+
+
+def test_half_precision_is_averaged_in_single():
+    network = make("Bert").bert
+    found = mean_embeddings(network.half(), rows(IDS))
+    assert found.dtype == "float32"
+
+
+def test_language_models_and_classifiers_are_not_mistaken():
+    config = make("GPT2").config
+    model = transformers.GPT2LMHeadModel(config).eval()
+    with pytest.raises(ValueError, match="Language models take forward=log_odds"):
+        InfoGainAttributor(model).fit(rows(IDS), LABELS)
+    with pytest.raises(ValueError, match=r"got \(6, 2\). A classifier of texts needs no forward"):
+        InfoGainAttributor(make("Bert"), forward=log_odds).fit(causal_rows(rows(IDS)), [0] * 6)
+
+
+def test_a_split_that_what_follows_cannot_do_without():
+    with pytest.raises(ValueError, match=r"'classifier' on .* it needs more of the lower part"):
+        cached_trunk(make("Bert"), "classifier", rows(IDS))

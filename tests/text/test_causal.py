@@ -64,6 +64,26 @@ def test_rows_without_a_token_to_measure_are_named():
         causal_rows(IDS, last=0)
 
 
+@pytest.mark.parametrize(
+    ("tokens", "message"),
+    [
+        ([[1, 2, 3], [1, 2]], "got 2 to 3 tokens. Pad them, as tokenize does"),
+        ({"input_ids": [1, 2, 3]}, r"got torch.int64 of shape \(3,\)"),
+        (torch.randn(3, 4), "got torch.float32"),
+        ({"ids": IDS}, r"got a mapping with \['ids'\]"),
+        ({"input_ids": IDS, "attention_mask": MASK[:, :2]}, r"got \(3, 2\)"),
+    ],
+)
+def test_what_is_no_table_of_tokens_is_refused(tokens, message):
+    with pytest.raises(ValueError, match=message):
+        causal_rows(tokens)
+
+
+def test_numbers_of_tokens_may_be_small_integers(model):
+    rows = causal_rows(IDS.int())
+    assert torch.equal(log_odds(model, rows), log_odds(model, causal_rows(IDS)))
+
+
 @pytest.mark.parametrize("last", [None, 1, 2])
 def test_log_likelihoods_by_hand(model, last):
     found = log_likelihood(model, causal_rows(TOKENS, last))
