@@ -17,6 +17,8 @@ from tqdm.auto import tqdm
 
 # The client that `using` was given, or False inside a task of a worker.
 _CLIENT: ContextVar = ContextVar("client", default=None)
+# While `using` lasts: an owner, and what was made for it last.
+_HELD: ContextVar = ContextVar("held", default=None)
 # How often a piece is run again after an error of the machine (OSError, MemoryError).
 _RETRIES = 3
 # Objects that a worker has unpacked and keeps for the next pieces.
@@ -58,10 +60,26 @@ def using(client):
         return
     with opened(client) as found:
         token = _CLIENT.set(found)
+        held = _HELD.set({})
         try:
             yield
         finally:
+            _HELD.reset(held)
             _CLIENT.reset(token)
+
+
+def held(owner, make):
+    """Return what ``make()`` gave for an owner, if it is what was made last while `using` lasts.
+
+    It may refer to what workers hold in memory, which they forget afterwards.
+    """
+    known = _HELD.get()
+    if known is None:
+        return make()
+    if owner not in known:
+        known.clear()
+        known[owner] = make()
+    return known[owner]
 
 
 def check_client(client):

@@ -16,7 +16,20 @@ from sklearn_provenance.retrieval import ExactIndex
 from sklearn_provenance.tangent import TangentFeatures
 
 from ..checks import thorough
-from .problems import MASKS, PHI, QUERIES, TRUTH, WORKS, Signal, X, Y, fitted, network, small_pieces
+from .problems import (
+    MASKS,
+    PHI,
+    QUERIES,
+    TRUTH,
+    WORKS,
+    N,
+    Signal,
+    X,
+    Y,
+    fitted,
+    network,
+    small_pieces,
+)
 
 distributed = pytest.importorskip("distributed")
 # What other packages say of each other.
@@ -98,8 +111,8 @@ def test_rows_without_copies_are_selected(client, tmp_path):
     attributor = clone(attributor).set_params(features=lambda rows: PHI[: len(rows)] + rows[:, :1])
     attributor.fit(X + np.arange(len(X))[:, None], Y)
     for normalize in (True, False):
-        expected = attributor.select(QUERIES, 9, normalize=normalize)
-        found = attributor.select(QUERIES, 9, normalize=normalize, client=client)
+        expected = attributor.select(QUERIES, 5, normalize=normalize)
+        found = attributor.select(QUERIES, 5, normalize=normalize, client=client)
         np.testing.assert_array_equal(found, expected)
 
 
@@ -142,14 +155,22 @@ def test_classes(client, tmp_path, search):
 
 
 @pytest.mark.parametrize("kind", [InfoGainAttributor, InfoLossAttributor])
-def test_training_rows_explain_each_other(kind, client, tmp_path):
-    """Each without itself, in blocks of queries whose numbers fit the budget of the shards."""
-    settings = {"candidates": "same_class", "memory_limit": 2e5}
+def test_training_rows_explain_each_other(kind, client, tmp_path, monkeypatch):
+    """Each without itself, in groups of queries that fit the budget; workers read rows once."""
+    settings = {"candidates": "same_class", "memory_limit": 5e4}
     expected = fitted(Signal(tmp_path), kind, **settings).explain(k=3)
+    asked = []
+    submit = cluster.Cluster.submit
+    monkeypatch.setattr(
+        cluster.Cluster, "submit", lambda *a: asked.append(a[1].__name__) or submit(*a)
+    )
     found = fitted(Signal(tmp_path), kind, **settings).explain(k=3, client=client)
     np.testing.assert_array_equal(found.indices, expected.indices)
     np.testing.assert_array_equal(found.n_tied, expected.n_tied)
     np.testing.assert_allclose(found.scores, expected.scores, rtol=1e-11)
+    n_rows = [N] if kind is InfoLossAttributor else np.bincount(Y)  # of each group of features
+    assert asked.count("_read") == sum(np.ceil(np.divide(n_rows, 20)))
+    assert asked.count("_begin") > asked.count("_read")
 
 
 def test_fewer_rows_than_features(client, tmp_path):

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from ..._utils.cluster import Cluster
+from ..._utils.cluster import Cluster, held
 from ..._utils.copies import all_differ, first_equal
 from ..._utils.hashing import row_digests
 from ..._utils.pieces import RowPieces, read_piece
@@ -47,7 +47,10 @@ class SharedRows:
         self._found = None
 
     def system(self, client, what):
-        """Give the rows to workers, and return them as a :class:`ShardedSystem`."""
+        """Give the rows to workers, once in a call, and return them as a :class:`ShardedSystem`."""
+        return held(self, lambda: self._given(client, what))
+
+    def _given(self, client, what):
         shards = SharedShards(Cluster(client, what), self.points.array)
         if self._found is None:
             root = None
