@@ -47,16 +47,14 @@ def processes():
     """Workers that are processes, and are started again where they end."""
     import dask
 
-    # Forked from a process that has imported what takes long: a new worker is ready soon.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    import multiprocessing
-
-    multiprocessing.get_context("forkserver").set_forkserver_preload(
-        ["distributed", "tests.workers.problems"]
-    )
-    method = {"distributed.worker.multiprocessing-method": "forkserver"}
-    with dask.config.set(method), distributed.LocalCluster(**LOCAL) as local:
-        yield local
+    with dask.config.set({"distributed.worker.multiprocessing-method": "forkserver"}):
+        # Forked from a process that has imported what takes long: a new worker is ready soon. Dask
+        # says what it imports when it first asks, and then no more.
+        context = distributed.utils.get_mp_context()
+        context.set_forkserver_preload(["distributed", "tests.workers.problems"])
+        with distributed.LocalCluster(**LOCAL) as local:
+            yield local
 
 
 @pytest.fixture(scope="module")

@@ -248,8 +248,8 @@ class BaseAttributor(SeveralModelsMixin, FitMixin, PredictMixin, BaseEstimator):
         self._check_fitted()
         can_share = getattr(self, "features_", None) is not None and self._rule.picks_by_workers
         where = (
-            "InfoGain or InfoLoss compares explicit features of rows, such as those of "
-            'TangentFeatures, without an index or with index="exact"'
+            "InfoGain or InfoLoss of one model compares explicit features of rows, such as those "
+            'of TangentFeatures, without an index or with index="exact"'
         )
         check_use(client, can_share, where)
         y, k = labels_and_k(y, k, len(self.training_.y))

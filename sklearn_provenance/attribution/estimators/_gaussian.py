@@ -221,7 +221,7 @@ class GaussianAttributor(BaseAttributor):
         """
         self._check_fitted()
         can_share = self._rule.selects_by_workers and self.features_ is not None
-        where = "InfoGain or InfoLoss selects from explicit features of the rows"
+        where = "InfoGain or InfoLoss of one model selects from explicit features of the rows"
         check_use(client, can_share, where)
         check_flag(balanced, "balanced")
         check_flag(normalize, "normalize")
