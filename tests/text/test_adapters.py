@@ -1,5 +1,7 @@
 """Low-rank adapters of peft are linear layers, whose gradients are those of autograd."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -35,7 +37,7 @@ def gpt2():
     config = transformers.GPT2Config(
         n_embd=8, n_layer=1, n_head=2, n_positions=8, bos_token_id=1, eos_token_id=1, **SIZES
     )
-    network = transformers.GPT2LMHeadModel(config).double()
+    network = transformers.GPT2LMHeadModel(config)  # old versions have no masks in double precision
     settings = peft.LoraConfig(task_type="CAUSAL_LM", r=2, fan_in_fan_out=True)
     return peft.get_peft_model(network, settings)
 
@@ -96,8 +98,9 @@ def test_adapters_of_a_language_model():
     assert attributor.coverage_.shares["functional"] == 0
     asked = gradients(network, log_odds(network, rows))
     learned = gradients(network, log_likelihood(network, rows))
-    np.testing.assert_allclose(attributor.attribute(rows), asked @ learned.T, atol=1e-14)
+    products = (asked.double() @ learned.double().T).numpy()
+    close = partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-5 * products.max())
+    close(attributor.attribute(rows), products)
     shares = token_shares(attributor, rows, k=2)
-    sums = shares.exemplars.sum(2) + shares.exemplars_elsewhere
-    np.testing.assert_allclose(sums, shares.explanation.scores)
-    np.testing.assert_allclose(shares.exemplars_elsewhere, 0, atol=1e-14)  # adapters act on tokens
+    close(shares.exemplars.sum(2) + shares.exemplars_elsewhere, shares.explanation.scores)
+    close(shares.exemplars_elsewhere, 0)  # adapters act on tokens
