@@ -106,6 +106,13 @@ def test_labels_need_not_be_given(name, forward, model):
         groups.explain(QUERIES, k=2)
 
 
+@pytest.mark.parametrize("y", [["a"] * 5, [0.5] * 5, [-1] * 5], ids=["texts", "floats", "negative"])
+@pytest.mark.parametrize("name", ["GradDotAttributor", "InfoGainAttributor"])
+def test_labels_are_numbers_of_groups(name, y, model):
+    with pytest.raises(ValueError, match="y must hold zeros, or the number of a group of rows"):
+        make(name, model).fit(ROWS, y)
+
+
 @pytest.mark.parametrize("name", REFUSED)
 def test_others_say_what_to_use(name, model):
     cls = getattr(att, name)

@@ -187,6 +187,11 @@ class FitMixin(StoredMixin):
     def _check_targets(self, y):
         """Read y as labels, or as numbers where the estimator predicts numbers."""
         y = column_or_1d(y, warn=True)
+        if likelihood_of(self.forward) is not None and (y.dtype.kind not in "iu" or (y < 0).any()):
+            raise ValueError(
+                "y must hold zeros, or the number of a group of rows that each row belongs to, for "
+                f"a language model, whose rows say what was learned of them; got {y.dtype}"
+            )
         if predicts_numbers(self.estimator):
             return check_array(y, ensure_2d=False, dtype="numeric", input_name="y")
         check_classification_targets(y)

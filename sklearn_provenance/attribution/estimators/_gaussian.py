@@ -101,7 +101,7 @@ class GaussianAttributor(BaseAttributor):
         _in_kernel_units(self.noise_variance, 1.0)
 
     def _check_targets(self, y):
-        if not callable(self.measurement):
+        if not callable(self.measurement) or likelihood_of(self.forward) is not None:
             return super()._check_targets(y)
         # A callable measurement decides by itself what targets mean.
         return column_or_1d(y, warn=True)
