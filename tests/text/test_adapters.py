@@ -11,6 +11,8 @@ from sklearn_provenance.attribution import GradDotAttributor
 from sklearn_provenance.tangent import TangentRows
 from sklearn_provenance.text import causal_rows, log_likelihood, log_odds, token_shares
 
+from ..checks import thorough
+
 peft = pytest.importorskip("peft")
 transformers = pytest.importorskip("transformers")
 pytestmark = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")
@@ -76,7 +78,10 @@ def gradients(network, values):
     return torch.stack(found)
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(
+    "name",
+    ["new", "trained", "second of two", *thorough("with layers of their own", "with biases")],
+)
 def test_adapters_of_a_classifier(name):
     network = CASES[name]().eval()
     attributor = InfoGainAttributor(network, candidates="all").fit(ROWS, LABELS)
