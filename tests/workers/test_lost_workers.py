@@ -48,7 +48,12 @@ def processes():
     import dask
 
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    with dask.config.set({"distributed.worker.multiprocessing-method": "forkserver"}):
+    settings = {
+        "distributed.worker.multiprocessing-method": "forkserver",
+        # A worker that is not there when this has passed is given up, also if it died again.
+        "distributed.deploy.lost-worker-timeout": "1 hour",
+    }
+    with dask.config.set(settings):
         # Forked from a process that has imported what takes long: a new worker is ready soon. Dask
         # says what it imports when it first asks, and then no more.
         context = distributed.utils.get_mp_context()
@@ -92,7 +97,7 @@ def test_a_worker_is_killed_or_slow(name, killed, client, works):
 def test_a_worker_is_killed_between_rounds(name, client, works, monkeypatch):
     """What it held is made again by others, from the rows and the picks so far."""
     _, works, expected = works
-    client.wait_for_workers(2)
+    client.wait_for_workers(2, timeout=120)
     pids = list(client.run(os.getpid).values())
     condition = SharedShards.condition
     rounds = []
