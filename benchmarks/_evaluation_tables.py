@@ -95,6 +95,15 @@ def mean_and_error(values, digits=2):
 
 def brittleness_methods(frame, folder):
     """Drops at each size, and those of the same query that random rows cause taken off."""
+    return compare_drops(frame, folder / "brittleness_methods.svg")
+
+
+def brittleness_cifar10(frame, folder):
+    """As :func:`brittleness_methods`, for ResNet-9."""
+    return compare_drops(frame, folder / "brittleness_cifar10.svg")
+
+
+def compare_drops(frame, path):
     names, sizes = list(frame["method"].unique()), np.sort(frame["size"].unique())
     figure, axes = plt.subplots(1, 2, figsize=(12, 4.8), layout="constrained")
     labels = "fraction misclassified", "drop of the margin (nats)"
@@ -110,7 +119,7 @@ def brittleness_methods(frame, folder):
         ).plot(ax)
         display.ax_.get_legend().remove()
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right center", frameon=False)
-    figure.savefig(folder / "brittleness_methods.svg")
+    figure.savefig(path)
     plt.close(figure)
     drop = frame.pivot(index=["method", "query"], columns="size", values="margin_drop")
     beyond = drop - drop.loc["Random"].reindex(drop.index, level="query")
@@ -141,9 +150,22 @@ def backdoor(frame, folder):
 
 
 def coreset(frame, folder):
-    """Accuracy of each subset; pictures of the plain and the balanced ones."""
-    sizes, names = np.sort(frame["size"].unique()), list(frame["method"].unique())
-    groups = frame.groupby(["balanced", "method", "size"])["accuracy"]
+    """Accuracy of each subset, images by images; pictures of the plain and the balanced ones."""
+    tables = []
+    for data, lines in frame.groupby("data", sort=False):
+        sizes, names = np.sort(lines["size"].unique()), list(lines["method"].unique())
+        groups = lines.groupby(["balanced", "method", "size"], sort=False)["accuracy"]
+        draw_coresets(sizes, names, groups, folder / f"coreset_{data}.svg")
+        cells = groups.agg(["mean", "sem"]).apply(
+            lambda row: plus_minus([row["mean"]], [row["sem"]], 3)[0], axis=1
+        )
+        table = cells.unstack().reindex(columns=sizes).reset_index()
+        table.insert(0, "data", data)
+        tables.append(table.sort_values("balanced", kind="stable"))
+    return pd.concat(tables).fillna("")
+
+
+def draw_coresets(sizes, names, groups, path):
     figure, axes = plt.subplots(1, 2, figsize=(13, 5), sharey=True, layout="constrained")
     for ax, balanced in zip(axes, (False, True), strict=True):
         means, errors = (
@@ -154,16 +176,8 @@ def coreset(frame, folder):
         ax.set_title("classes balanced" if balanced else "as selected")
         ax.get_legend().remove()
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right center", frameon=False)
-    figure.savefig(folder / "coreset.svg")
+    figure.savefig(path)
     plt.close(figure)
-    texts = groups.agg(["mean", "sem"]).apply(
-        lambda row: plus_minus([row["mean"]], [row["sem"]], 3)[0], axis=1
-    )
-    table = texts.unstack().fillna("").reset_index()
-    order = {name: place for place, name in enumerate(names)}
-    return table.sort_values(
-        ["balanced", "method"], key=lambda column: column.map(lambda v: order.get(v, v))
-    )
 
 
 def label_errors(frame, folder):
@@ -266,6 +280,7 @@ TABLES = (
     causal_models,
     brittleness_noise,
     brittleness_methods,
+    brittleness_cifar10,
     brittleness_record,
     backdoor,
     coreset,

@@ -13,75 +13,58 @@ trained networks, so that the script may be stopped and started again.
 """
 
 import time
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from _common import DEVICE, Results, parse, parser
+from _images import Images, add_arguments, predict
 from _methods import baselines, information, sketch
-from _networks import MLP_RECIPE, RESNET_RECIPE, as_colour, as_inputs, mlp, resnet9, train
+from _networks import train
 
 from sklearn_provenance import InfoGainAttributor, InfoLossAttributor
-from sklearn_provenance.datasets import (
-    apply_trigger,
-    load_cifar10,
-    load_fashion_mnist,
-    poison_backdoor,
-)
+from sklearn_provenance.datasets import apply_trigger, poison_backdoor
 from sklearn_provenance.evaluation import backdoor_retrieval
 
-CASES = {
-    "fashion_mnist": (load_fashion_mnist, 15_000, as_inputs, MLP_RECIPE, {}),
-    "cifar10": (load_cifar10, 50_000, as_colour, RESNET_RECIPE, {"features": sketch()}),
-}
+FEATURES = {"fashion_mnist": {}, "cifar10": {"features": sketch()}}
 N_PER_CLASS, N_QUERIES = 50, 100
 
 
 def main():
     arguments = parser(__doc__, "Fashion-MNIST alone")
-    arguments.add_argument("--data", nargs="+", choices=CASES, default=list(CASES))
-    arguments.add_argument("--n-train", type=int, default=None, help="default: 15000 and 50000")
-    arguments.add_argument("--width", type=int, default=64, help="of ResNet-9's first layer")
+    add_arguments(arguments)
     arguments.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     arguments.add_argument("--methods", nargs="+", default=None, help="default: all")
     arguments.add_argument("--store", type=Path, default=None)
     options = parse(arguments)
     results = Results("backdoor", ["data", "n_train", "network", "method", "seed"])
     for data in ["fashion_mnist"] if options.quick else options.data:
-        load, n_train, as_tensor, recipe, features = CASES[data]
-        n_train = options.n_train or n_train
-        if data == "cifar10":
-            network_name, make = f"ResNet-9, {options.width}", partial(resnet9, width=options.width)
-        else:
-            network_name, make = "MLP", mlp
-        images, labels = load("train", return_X_y=True)
-        test_images, test_labels = load("test", return_X_y=True)
+        case = Images(data, options.n_train, options.width)
+        test_labels = case.test_y
         for seed in options.seeds:
             attack = poison_backdoor(
-                images[:n_train], labels[:n_train], n_per_class=N_PER_CLASS, random_state=seed
+                case.images, case.y, n_per_class=N_PER_CLASS, random_state=seed
             )
-            X, y = as_tensor(attack.data).to(DEVICE), attack.target
-            path = options.store and options.store / f"{data}-{n_train}-{network_name}-{seed}.pt"
-            network = trained(make(seed=seed).to(DEVICE), X, y, recipe, seed, path)
-            with torch.no_grad():
-                logits = [network(part.to(DEVICE)) for part in as_tensor(test_images).split(1000)]
-            clean = np.mean(torch.cat(logits).argmax(1).cpu().numpy() == test_labels)
+            X, y = case.as_tensor(attack.data).to(DEVICE), attack.target
+            name = f"{data}-{case.n_train}-{case.network}-{seed}.pt"
+            path = options.store and options.store / name
+            network = trained(case.make(seed=seed).to(DEVICE), X, y, case.recipe, seed, path)
+            clean = np.mean(predict(network, case.as_tensor(case.test_images)) == test_labels)
             rows = np.random.default_rng(seed).permutation(len(test_labels))[:N_QUERIES]
             base = test_labels[rows]
-            queries = as_tensor(apply_trigger(test_images[rows], base, attack.triggers))
+            queries = case.as_tensor(apply_trigger(case.test_images[rows], base, attack.triggers))
             relevant = attack.base_class == base[:, None]
-            for name, attributor in studied(network, seed, features).items():
-                case = {"data": data, "n_train": n_train, "network": network_name}
-                case |= {"method": name, "seed": seed}
-                if results.has(**case) or name not in (options.methods or [name]):
+            for name, attributor in studied(network, seed, FEATURES[data]).items():
+                line = {"data": data, "n_train": case.n_train, "network": case.network}
+                line |= {"method": name, "seed": seed}
+                if results.has(**line) or name not in (options.methods or [name]):
                     continue
                 start, cpu = time.perf_counter(), time.process_time()
                 result = backdoor_retrieval(
                     {name: attributor.fit(X, y)}, queries, (base + 1) % 10, relevant
                 )
                 results.add(
-                    **case,
+                    **line,
                     recall=round(float(result.recall.mean()), 4),
                     mrr=round(float(result.reciprocal_rank.mean()), 4),
                     attack_success=round(float(result.attack_success[0]), 4),

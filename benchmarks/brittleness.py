@@ -1,16 +1,19 @@
-"""Leave-subset-out brittleness on Fashion-MNIST: name rows, remove them, train again.
+"""Leave-subset-out brittleness: name rows, remove them, train again.
 
 `--study methods`: every method. `--study noise`: InfoGain and InfoLoss over the noise variance, in
 units of the mean kernel diagonal, and what the log predictive density of 2000 test images says of
 the same values. `--study ridge`: InfluenceAttributor over λ, picking jointly and by scores alone.
-`--study record`: the methods that matter, over more queries and seeds. Compare numbers of one query
-and seed only with each other: on another machine the same training ends a little differently.
+`--study record`: the methods that matter, over more queries and seeds. `--study cifar10`: some of
+them on CIFAR-10 and ResNet-9, which two cores carry with `--n-train 5000 --width 16 --epochs 12`.
+Compare numbers of one query and seed only with each other: on another machine the same training
+ends a little differently.
 
-Protocol of the paper: 15000 training images, 784-512-256-10 ReLU network without biases, 20 epochs
-of SGD from the same weights in the same order of rows. Test images that the network gets right are
-the queries. The paper has 100 queries and sizes 50 100 150 200 250 300, which takes a GPU; queries,
-sizes and seeds that come later add to the file. What is finished is in the CSV file, a method at a
-time, and with `--store FOLDER` every single copy: the script may be stopped and started again.
+Protocol of the paper: 15000 Fashion-MNIST images, 784-512-256-10 ReLU network without biases, 20
+epochs of SGD from the same weights in the same order of rows. Test images that the network gets
+right are the queries. The paper has 100 queries and sizes 50 100 150 200 250 300, which takes a
+GPU; queries, sizes and seeds that come later add to the file. What is finished is in the CSV file,
+a method at a time, and with `--store FOLDER` every single copy: the script may be stopped and
+started again.
 """
 
 import tempfile
@@ -18,10 +21,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import torch
 from _common import DEVICE, Results, parse, parser
+from _images import Images, predict
 from _methods import influence
-from _networks import MLP_RECIPE, as_inputs, mlp, train
+from _networks import train
 
 from sklearn_provenance import (
     InfluenceAttributor,
@@ -30,7 +33,6 @@ from sklearn_provenance import (
     TangentFeatures,
 )
 from sklearn_provenance import attribution as methods
-from sklearn_provenance.datasets import load_fashion_mnist
 from sklearn_provenance.evaluation import brittleness
 
 SKETCH = TangentFeatures(n_components=4096)
@@ -83,6 +85,17 @@ def record_study(network):
     }
 
 
+def cifar10_study(network):
+    return {
+        "Random": methods.RandomAttributor(network, random_state=0),
+        "influence": InfluenceAttributor(network),
+        "EK-FAC": methods.EKFACAttributor(network),
+        "TRAK": methods.TRAKAttributor(network, n_components=4096),
+        "InfoLoss": InfoLossAttributor(network, features=SKETCH),
+        "InfoGain": InfoGainAttributor(network, features=SKETCH),
+    }
+
+
 def ridge_study(network):
     studied = {}
     for selection in ("greedy", "additive"):
@@ -117,6 +130,7 @@ STUDIES = {
     "methods": (methods_study, [50, 150, 300]),
     "ridge": (ridge_study, [150, 300]),
     "record": (record_study, [150, 300]),
+    "cifar10": (cifar10_study, [200, 400, 600, 800, 1000, 1200]),
 }
 
 
@@ -125,62 +139,66 @@ def main():
     arguments.add_argument("--study", choices=STUDIES, default="methods")
     arguments.add_argument("--queries", type=int, default=10)
     arguments.add_argument("--sizes", type=int, nargs="+", default=None)
+    arguments.add_argument("--n-train", type=int, default=None, help="default: 15000 and 50000")
+    arguments.add_argument("--width", type=int, default=64, help="of ResNet-9's first layer")
+    arguments.add_argument("--epochs", type=int, default=None, help="default: 20 and 24")
     arguments.add_argument("--seed", type=int, default=0, help="of weights and order of rows")
     arguments.add_argument("--methods", nargs="+", default=None, help="default: all of the study")
     arguments.add_argument("--store", type=Path, default=None)
     options = parse(arguments)
-    n_train, epochs, n_queries = (2000, 5, 6) if options.quick else (15_000, 20, options.queries)
+    n_train, epochs, n_queries = options.n_train, options.epochs, options.queries
     study, sizes = STUDIES[options.study]
-    sizes = options.sizes or ([30] if options.quick else sizes)
-    recipe = replace(MLP_RECIPE, max_epochs=epochs)
-    results = Results(
-        f"brittleness_{options.study}", ["method", "seed", "n_train", "epochs", "query", "size"]
-    )
-    images, y = load_fashion_mnist("train", return_X_y=True)
-    X, y = as_inputs(images[:n_train]).to(DEVICE), y[:n_train]
-    images, labels = load_fashion_mnist("test", return_X_y=True)
+    sizes = options.sizes or sizes
+    if options.quick:
+        n_train, epochs, n_queries, sizes = 2000, 5, 6, options.sizes or [30]
+    data = "cifar10" if options.study == "cifar10" else "fashion_mnist"
+    case = Images(data, n_train, options.width)
+    recipe = replace(case.recipe, max_epochs=epochs or case.recipe.max_epochs)
     seed = options.seed
-    network = train(
-        mlp(seed=seed).to(DEVICE), X, torch.as_tensor(y, device=DEVICE), recipe, seed=seed
-    )
+    run = {"seed": seed, "n_train": case.n_train, "epochs": recipe.max_epochs}
+    if data == "cifar10":
+        run["network"] = case.network
+    results = Results(f"brittleness_{options.study}", ["method", *run, "query", "size"])
+    X, labels = case.inputs()
+    network = train(case.make(seed=seed).to(DEVICE), X, labels, recipe, seed=seed)
     # The same queries for every study: the first of a shuffle that the network gets right.
-    order = np.random.default_rng(0).permutation(len(labels))[: 3 * n_queries]
-    with torch.no_grad():
-        predicted = network(as_inputs(images[order]).to(DEVICE)).argmax(1).cpu().numpy()
-    queries = order[predicted == labels[order]][:n_queries]
+    order = np.random.default_rng(0).permutation(len(case.test_y))[: 3 * n_queries]
+    predicted = predict(network, case.as_tensor(case.test_images[order]))
+    queries = order[predicted == case.test_y[order]][:n_queries]
     studied = study(network)
     for name in options.methods or studied:
         attributor = studied[name]
-        case = {"method": name, "seed": seed, "n_train": n_train, "epochs": epochs}
+        line = {"method": name, **run}
         missing = [
-            q for q in queries if not all(results.has(**case, query=q, size=s) for s in sizes)
+            q for q in queries if not all(results.has(**line, query=q, size=s) for s in sizes)
         ]
         if not missing:
             continue
         result = brittleness(
-            {name: attributor.fit(X, y)},
+            {name: attributor.fit(X, case.y)},
             X,
-            y,
-            as_inputs(images[missing]),
-            labels[missing],
-            model=mlp(seed=seed),
+            case.y,
+            case.as_tensor(case.test_images[missing]),
+            case.test_y[missing],
+            model=case.make(seed=seed),
             sizes=sizes,
             recipe=recipe,
             seeds=seed,
             early_stop=False,
-            store=options.store and options.store / f"{n_train}-{epochs}-{seed}-{missing[0]}",
+            store=options.store and options.store / f"{name}-{seed}-{missing[0]}",
             verbose=True,
         )
         for row in result.to_frame().to_dict("records"):
-            line = case | {"query": missing[row["query"]], "size": row["size"]}
-            if not results.has(**line):
+            found = line | {"query": missing[row["query"]], "size": row["size"]}
+            if not results.has(**found):
                 results.add(
-                    **line,
+                    **found,
                     flipped=int(row["flipped"]),
                     margin_drop=round(row["margin_drop"], 4),
                 )
     if options.study == "noise":
-        log_densities(network, X, y, as_inputs(images[:2000]), labels[:2000])
+        test_images = case.as_tensor(case.test_images[:2000])
+        log_densities(network, X, case.y, test_images, case.test_y[:2000])
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from .._utils.arguments import check_readable, real, whole
 
 OPTIMIZERS = ("sgd", "adamw")
 BATCHES = ("common", "own")
+PRECISIONS = ("float32", "bfloat16")
 # Losses of numbers, by name; they give one loss for each row.
 NUMBER_LOSSES = {
     "squared_error": nn.functional.mse_loss,
@@ -70,6 +71,10 @@ class Recipe:
         gives one number for each row, and targets are numbers. The square is that of the
         difference of output and target; "huber" is half of it up to a difference of 1, and linear
         beyond. ``loss(logits, y)`` gives one loss for each row.
+    precision : {"float32", "bfloat16"}, default="float32"
+        "bfloat16" trains with automatic mixed precision, as ``torch.autocast`` does: for networks
+        that were trained so. Weights, losses and what copies are evaluated on stay as they are.
+        It saves time on GPUs, and on CPUs that multiply bfloat16 matrices.
 
     Raises
     ------
@@ -99,6 +104,7 @@ class Recipe:
     schedule: str | Callable = "constant"
     batches: str = "common"
     loss: str | Callable | None = None
+    precision: str = "float32"
 
     _parameter_constraints: ClassVar[dict] = {
         "optimizer": [StrOptions(set(OPTIMIZERS))],
@@ -113,6 +119,7 @@ class Recipe:
         "schedule": [StrOptions({"constant"}), callable],
         "batches": [StrOptions(set(BATCHES))],
         "loss": [StrOptions(set(NUMBER_LOSSES)), callable, None],
+        "precision": [StrOptions(set(PRECISIONS))],
     }
 
     def __post_init__(self):
@@ -138,6 +145,18 @@ def build_optimizer(recipe, parameters):
     if recipe.optimizer == "adamw":
         return torch.optim.AdamW(parameters, betas=recipe.betas, eps=recipe.eps, **common)
     return torch.optim.SGD(parameters, momentum=recipe.momentum, nesterov=recipe.nesterov, **common)
+
+
+def compute_logits(recipe, call, x):
+    """Call a network on rows in the precision in which it is trained."""
+    if recipe.precision == "float32":
+        return call(x)
+    # A context for each step: autocast remembers weights of reduced precision until it ends.
+    with torch.autocast(x.device.type, torch.bfloat16):
+        logits = call(x)
+    if logits.dtype == torch.bfloat16:
+        return logits.float()
+    return logits
 
 
 def row_losses(recipe, logits, y):

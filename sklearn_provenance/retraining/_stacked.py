@@ -4,6 +4,7 @@ Shapes in comments: G copies of a group, B rows of a batch, C classes.
 """
 
 import copy
+from functools import partial
 
 import numpy as np
 import torch
@@ -17,7 +18,7 @@ from .._utils.vmap import quiet_vmap
 from ..tangent._functional import ForwardModule
 from ..tangent._module import plain_call
 from ._networks import OneNumber, check_trainable, first_outputs, named, usable
-from ._schedule import build_optimizer, group_batches, row_losses, set_lr
+from ._schedule import build_optimizer, compute_logits, group_batches, row_losses, set_lr
 
 # What one step of a copy may cost, in floating point operations, for stacking to pay on a CPU:
 # above it the time goes into the operations themselves, not into calling them.
@@ -283,7 +284,8 @@ class Network:
                     rows = rows[:size]
                     set_lr(optimizer, recipe, step, n_steps)
                     optimizer.zero_grad()
-                    loss = row_losses(recipe, self.module(x[rows]), y[rows]).mean()
+                    logits = compute_logits(recipe, self.module, x[rows])
+                    loss = row_losses(recipe, logits, y[rows]).mean()
                     loss.backward()
                     optimizer.step()
                     finite &= loss.detach().isfinite()
@@ -315,7 +317,8 @@ class Network:
                 # One learning rate will do: copies with a schedule take equally many steps.
                 set_lr(optimizer, recipe, step, last)
                 optimizer.zero_grad()
-                logits = call(state, x[at]).flatten(0, 1)  # (G B, C)
+                logits = compute_logits(recipe, partial(call, state), x[at])
+                logits = logits.flatten(0, 1)  # (G B, C)
                 losses = row_losses(recipe, logits, y[at].flatten(0, 1)).view(n_copies, -1)
                 losses = losses.masked_fill(batch < 0, 0)
                 # A copy's parameters are in its own loss only: the gradient of the sum is theirs.

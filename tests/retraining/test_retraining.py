@@ -2,6 +2,7 @@
 
 import copy
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -230,6 +231,52 @@ def test_another_loss_and_forward():
         np.testing.assert_allclose(outputs, expected, rtol=0, atol=1e-10)
 
 
+@pytest.mark.parametrize("make", [mlp, batch_norm])
+def test_copies_are_trained_in_mixed_precision_and_evaluated_in_single(make):
+    X, y, X_eval = data(dtype=torch.float32)
+    module, masks = make(), random_masks(3, 23)
+    recipe = Recipe(lr=0.1, batch_size=8, max_epochs=2, precision="bfloat16")
+
+    class Mixed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = module
+
+        def forward(self, x):
+            with torch.autocast("cpu", torch.bfloat16, enabled=self.training):
+                return self.inner(x).float()
+
+    expected = references(Mixed(), X, y, masks, X_eval, recipe)
+
+    def outputs(recipe, group_size):
+        arguments = {"X_eval": X_eval, "recipe": recipe, "device": "cpu"}
+        return retrain(module, X, y, masks, group_size=group_size, **arguments).outputs
+
+    np.testing.assert_array_equal(outputs(recipe, 1), expected)
+    single = outputs(replace(recipe, precision="float32"), 1)
+    assert np.abs(single - expected).max() > 1e-4
+    if make is mlp:  # copies with batch normalisation are not stacked
+        np.testing.assert_allclose(outputs(recipe, 3), expected, atol=0.03)
+
+
+def test_mixed_precision_leaves_double_precision_alone():
+    X, y, X_eval = data(dtype=torch.float64)
+    masks = random_masks(2, 23)
+    outputs = [
+        retrain(
+            mlp().double(),
+            X,
+            y,
+            masks,
+            X_eval=X_eval,
+            recipe=Recipe(max_epochs=1, precision=precision),
+            device="cpu",
+        ).outputs
+        for precision in ("float32", "bfloat16")
+    ]
+    np.testing.assert_array_equal(*outputs)
+
+
 def test_rows_that_all_copies_leave_out_do_not_matter():
     X, y, X_eval = data()
     masks = random_masks(3, 23)
@@ -416,6 +463,7 @@ def test_what_is_of_the_wrong_type_is_refused(change, message):
         {"lr": float("nan")},
         {"schedule": "linear"},
         {"loss": "hinge"},
+        {"precision": "float16"},
     ],
 )
 def test_a_recipe_checks_its_values(change):
