@@ -180,6 +180,14 @@ def draw_coresets(sizes, names, groups, path):
     plt.close(figure)
 
 
+def mixed_precision(frame, folder):
+    keys = ["precision", "channels"]
+    table = grouped(frame, keys, cpu_seconds=1, test_accuracy=3)
+    fastest = frame.groupby(keys, sort=False)["cpu_seconds"].mean()
+    table["times faster"] = (fastest.max() / fastest).map("{:.1f}".format).to_numpy()
+    return table.rename(columns={"n": "seeds", "cpu_seconds": "CPU seconds"})
+
+
 def label_errors(frame, folder):
     frame = frame.assign(case=frame["data"].str.split("_").str[0] + ", " + frame["model"])
     table = grouped(frame, ["case", "method", "suspicion"], auroc=3, found_at_10=2, found_at_20=2)
@@ -284,6 +292,7 @@ TABLES = (
     brittleness_record,
     backdoor,
     coreset,
+    mixed_precision,
     label_errors,
     relative_information,
     datamodeling_mnist,
