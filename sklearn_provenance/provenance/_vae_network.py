@@ -9,13 +9,13 @@ from typing import NamedTuple
 
 import torch
 from torch import nn
-from torch.nn.utils import skip_init
 
 from ._backbones import MLP_FACTOR, SIZES
 from ._layers import (
     BatchNorm2d,
     InputScaling,
     MixedPrecision,
+    convolution,
     dense,
     hidden_layers,
     index_layer,
@@ -267,7 +267,7 @@ def _decoder_cnn(shape, channels, latent_dim, generator):
     render = nn.Sequential(
         *_block(nn.ConvTranspose2d, second, first, generator, **_doubling(quarter, half)),
         *_block(nn.ConvTranspose2d, first, first // 2, generator, **_doubling(half, full)),
-        _convolution(nn.Conv2d, first // 2, shape[0], generator),
+        convolution(nn.Conv2d, first // 2, shape[0], generator),
     )
     return stem, pool, render, second
 
@@ -286,15 +286,8 @@ def _doubling(small, large):
 
 
 def _block(kind, in_channels, channels, generator, **options):
-    layer = _convolution(kind, in_channels, channels, generator, **options)
+    layer = convolution(kind, in_channels, channels, generator, **options)
     return layer, BatchNorm2d(channels), nn.ReLU()
-
-
-def _convolution(kind, in_channels, channels, generator, **options):
-    layer = skip_init(kind, in_channels, channels, 3, padding=1, **options)
-    nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu", generator=generator)
-    nn.init.zeros_(layer.bias)
-    return layer
 
 
 def _encoder_mlp(shape, units, generator):
