@@ -118,6 +118,15 @@ def test_initialisation_follows_7_1_2():
         assert (layer.bias == 0).all()
 
 
+def test_channels_lie_last_in_memory():
+    net = network()
+    for module in (net, copy.deepcopy(net)):
+        *_, layer = layers(module, nn.Conv2d)
+        assert layer.weight.is_contiguous(memory_format=torch.channels_last)
+        hidden = module.shared[:2](torch.rand(5, 1, 28, 28))
+        assert hidden.is_contiguous(memory_format=torch.channels_last)
+
+
 @pytest.mark.parametrize(
     ("width", "channels", "units"),
     [

@@ -20,6 +20,10 @@ CONVOLUTIONS = {
     "valid": (nn.Conv2d(3, 4, 3, padding="valid", stride=3), (10, 10)),
     "volumes": (nn.Conv3d(2, 4, (3, 2, 2), padding=(1, 0, 1), dilation=(1, 2, 1)), (5, 6, 4)),
     "one position": (nn.Conv2d(3, 4, 3), (3, 3)),
+    "channels last": (
+        nn.Conv2d(3, 4, 3, padding=1).to(memory_format=torch.channels_last),
+        (6, 5),
+    ),
 }
 
 
@@ -29,6 +33,8 @@ def form_of(name, n=5):
     convolution = convolution.double()
     torch.manual_seed(0)
     x = torch.randn(n, convolution.in_channels, *size, dtype=torch.float64)
+    if name == "channels last":  # as the output of another such convolution lies
+        x = x.contiguous(memory_format=torch.channels_last)
     (layer,) = find_layers(convolution, dict(convolution.named_parameters()), 1.5)
     y = convolution(x)
     rows = []
