@@ -20,7 +20,7 @@ WIDTH = 16
 def main():
     options = parse(parser(__doc__, "500 images, 2 epochs, one seed"))
     torch.set_num_threads(options.threads or 1)
-    n_train, epochs, seeds = (500, 2, 1) if options.quick else (2500, 24, 3)
+    n_train, epochs, seeds = (500, 2, 1) if options.quick else (2500, 12, 3)
     keys = ["n_train", "epochs", "precision", "channels", "seed"]
     results = Results("mixed_precision", keys)
     images = Images("cifar10", n_train)
