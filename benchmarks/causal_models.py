@@ -4,7 +4,8 @@ A model of less than half a million weights learns rows of 32 words of Python's 
 a piece of a training row, from its start or from its middle, and the word that follows it is
 explained. The share of prompts whose row is first, and among the first five, is counted over all
 rows. Rows are measured by all of their words, prompts by the next one: by log-likelihoods, whose
-gradients vanish for what the model knows by heart, or by log odds.
+gradients vanish for what the model knows by heart, or by log odds. "Whole prompt" measures prompts
+by all of their words and the next.
 
 The second part is the linear datamodeling score of rows of the manual that were not learned,
 measured by all of their words, over models trained on random halves of fewer and shorter rows.
@@ -13,6 +14,7 @@ Standard errors are over prompts or queries.
 
 import time
 from functools import partial
+from itertools import chain
 
 import numpy as np
 import torch
@@ -20,7 +22,14 @@ from _causal import train, windows
 from _common import Results, parse, parser
 
 from sklearn_provenance import InfoGainAttributor
-from sklearn_provenance.attribution import BM25Attributor, RandomAttributor, RepSimAttributor
+from sklearn_provenance.attribution import (
+    BM25Attributor,
+    EKFACAttributor,
+    RandomAttributor,
+    RelatIFAttributor,
+    RepSimAttributor,
+    TRAKAttributor,
+)
 from sklearn_provenance.evaluation import lds_from_truth
 from sklearn_provenance.tangent import TangentModel, TangentRows
 from sklearn_provenance.text import (
@@ -71,14 +80,7 @@ def scores_by_method(model, rows, asked):
             attributors[f"InfoGain, {measure}, {noise}"] = InfoGainAttributor(
                 model, noise_variance=noise, **settings
             )
-    for name, attributor in attributors.items():
-        start = time.perf_counter()
-        attributor.fit(dict(rows), zeros)
-        found = [
-            attributor.attribute(dict(queries), y)
-            for queries, y in zip(asked, targets, strict=True)
-        ]
-        yield name, found, time.perf_counter() - start
+    yield from attributions(attributors, rows, asked)
     for measure, forward in MEASURES.items():
         start = time.perf_counter()
         tangent = TangentModel(model, forward=forward, measurement=causal_measurement)
@@ -97,6 +99,31 @@ def scores_by_method(model, rows, asked):
         )
 
 
+def whole_prompt_scores(model, rows, asked):
+    """As :func:`scores_by_method`, for prompts of which all words are measured."""
+    settings = {"forward": log_odds, "candidates": "all"}
+    attributors = {
+        "RelatIF": RelatIFAttributor(model, noise_variance="0.03*diagonal", **settings),
+        "EK-FAC": EKFACAttributor(model, **settings),
+        "TRAK": TRAKAttributor(model, **settings),
+        "InfoGain": InfoGainAttributor(model, noise_variance="0.1*diagonal", **settings),
+    }
+    named = {f"{name}, whole prompt": attributor for name, attributor in attributors.items()}
+    yield from attributions(named, rows, asked)
+
+
+def attributions(attributors, rows, asked):
+    """Yield the name, scores of each set of queries, and seconds of each attributor."""
+    for name, attributor in attributors.items():
+        start = time.perf_counter()
+        attributor.fit(dict(rows), np.zeros(len(rows["labels"]), dtype=int))
+        found = [
+            attributor.attribute(dict(queries), np.zeros(len(queries["labels"]), dtype=int))
+            for queries in asked
+        ]
+        yield name, found, time.perf_counter() - start
+
+
 def ranks_of(scores, truth):
     """Ranks of the true rows, from 1; of rows that score the same, the middle one."""
     own = scores[np.arange(len(scores)), truth][:, None]
@@ -110,7 +137,7 @@ def retrieval(results, options):
         key = {"seed": seed, "rows": n_rows}
         last = {
             "part": "retrieval",
-            "method": "gradient cosine, log odds",
+            "method": "InfoGain, whole prompt",
             "prompt": "middle, 8 words",
         }
         if results.has(**last, **key):
@@ -119,18 +146,24 @@ def retrieval(results, options):
         rng = np.random.default_rng(seed)
         rows = causal_rows(every.take_rows(rng.choice(len(every.texts), n_rows, replace=False)))
         truth = [rng.choice(n_rows, n_prompts, replace=False) for _ in cases]
-        asked = [
-            causal_rows(prompts(rows["input_ids"][chosen].numpy(), where, n, rng), last=1)
+        words = [
+            prompts(rows["input_ids"][chosen].numpy(), where, n, rng)
             for chosen, (where, n) in zip(truth, cases, strict=True)
         ]
         model = train(rows, 1000, epochs=epochs, seed=seed, lr=3e-3)
         with torch.no_grad():
             learned = -log_likelihood(model, dict(rows)).mean().item() / 31
-        for name, scores, seconds in scores_by_method(model, rows, asked):
+        every_score = chain(
+            scores_by_method(model, rows, [causal_rows(ids, last=1) for ids in words]),
+            whole_prompt_scores(model, rows, [causal_rows(ids) for ids in words]),
+        )
+        for name, scores, seconds in every_score:
             for of_case, chosen, (where, n) in zip(scores, truth, cases, strict=True):
                 ranks = ranks_of(of_case, chosen)
                 line = {"part": "retrieval", "method": name, **key}
                 line["prompt"] = f"{where}, {n} words"
+                if results.has(**line):
+                    continue
                 for k in (1, 5):
                     hits = ranks <= k
                     line[f"top{k}"] = round(hits.mean(), 4)
