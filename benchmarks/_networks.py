@@ -69,8 +69,8 @@ class Scale(nn.Module):
 def resnet9(n_classes=10, seed=0, width=64, channels_last=False):
     """ResNet-9 for images of 32 x 32; of full width it has 6.57 million weights.
 
-    As usual for this network, logits are the last layer's outputs times 0.2, without which the
-    learning rate of the paper is too large for it.
+    As usual for this network, logits are multiplied by 0.2, here before the last layer, without
+    which the learning rate of the paper is too large for it.
 
     With `channels_last` weights, and what the layers compute, lie so in memory: numbers are the
     same, and training is faster.
@@ -91,8 +91,8 @@ def resnet9(n_classes=10, seed=0, width=64, channels_last=False):
         Residual(nn.Sequential(block(n4, n4, 0), block(n4, n4, 0))),
         nn.MaxPool2d(4),
         nn.Flatten(),
-        nn.Linear(n4, n_classes, bias=False),
         Scale(0.2),
+        nn.Linear(n4, n_classes, bias=False),
     )
     if channels_last:
         return network.to(memory_format=torch.channels_last)
