@@ -3,6 +3,7 @@
 import os
 import tempfile
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -30,15 +31,20 @@ MASKS = RNG.random((6, N)) < 0.7
 class Signal:
     """Stops the first who asks while a file is there: to be killed, or just to be slow.
 
-    The process that made it is not stopped, unless :meth:`stop_threads` was called.
+    The process that made it is not stopped, except within :meth:`in_threads`.
     """
 
     def __init__(self, folder):
         self.folder = Path(folder)
         self.owner = os.getpid()
 
-    def stop_threads(self):
-        self.folder.joinpath("threads").touch()
+    @contextmanager
+    def in_threads(self):
+        """Stop threads of this process, too."""
+        threads = self.folder / "threads"
+        threads.touch()
+        yield
+        threads.unlink()
 
     def set(self, seconds):
         for name in ("stopped", "stop"):

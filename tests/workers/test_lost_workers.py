@@ -133,8 +133,7 @@ def test_the_number_of_workers_changes_nothing(processes, client, works):
 
 def test_a_scheduler_goes_away(works, tmp_path):
     """What is finished is kept, and the same call goes on with another client."""
-    stopper, works, expected = works
-    stopper.stop_threads()
+    stopper, _, expected = works
     attributor = feature_attributor(stopper)
     outputs = tmp_path / "outputs"
     store = AttributionStore(tmp_path / "store", shard_rows=10)
@@ -163,8 +162,9 @@ def test_a_scheduler_goes_away(works, tmp_path):
             thread.start()
             while not kept.exists() or len(list(kept.glob("*.npy"))) <= n_before:
                 time.sleep(0.01)
-            stopper.set(5)
-            stopper.pid()
+            with stopper.in_threads():
+                stopper.set(5)
+                stopper.pid()
             local.loop.add_callback(local.scheduler.close)
             thread.join(60)
         assert "the scheduler must stay up" in caught[0]
