@@ -63,9 +63,19 @@ def call_module(module, x):
     The entries of a dict become keyword arguments if the module's ``forward`` takes them; else
     the module gets the dict.
     """
-    if isinstance(x, Mapping) and _takes_keywords(module, x):
+    if not isinstance(x, Mapping):
+        return module(x)
+    if _takes_keywords(module, x):
         return module(**x)
-    return module(x)
+    try:
+        return module(x)
+    except (TypeError, AttributeError) as error:
+        raise TypeError(
+            f"the module must take a dict of rows, or its entries {', '.join(map(repr, x))} as "
+            f"keyword arguments, but {type(module).__name__} raised {type(error).__name__}: "
+            f"{error}. Pass forward=, a callable (module, rows) -> outputs, or rows with the "
+            "entries that the module takes"
+        ) from error
 
 
 def _takes_keywords(module, x):

@@ -4,8 +4,9 @@ import copy
 
 import pytest
 import torch
+from torch import nn
 
-from sklearn_provenance import InfoGainAttributor
+from sklearn_provenance import InfoGainAttributor, explain
 from sklearn_provenance.tangent import TangentFeatures, TangentModel, cached_trunk
 from sklearn_provenance.tangent._sequences import check_sequences
 from sklearn_provenance.text import causal_rows, log_odds, mean_embeddings
@@ -168,3 +169,15 @@ def test_language_models_and_classifiers_are_not_mistaken():
 def test_a_split_that_what_follows_cannot_do_without():
     with pytest.raises(ValueError, match=r"'classifier' on .* it needs more of the lower part"):
         cached_trunk(make("Bert"), "classifier", rows(IDS))
+
+
+def test_a_module_that_takes_no_dict_is_named():
+    network = nn.Sequential(nn.Embedding(9, 4), nn.Flatten(), nn.Linear(12, 2))
+    rows = {"input_ids": torch.arange(6).reshape(2, 3), "labels": torch.zeros(2)}
+    message = (
+        "'input_ids', 'labels' as keyword arguments, but Sequential raised TypeError.*forward="
+    )
+    with pytest.raises(TypeError, match=message):
+        InfoGainAttributor(network, candidates="all").fit(rows, [0, 1])
+    with pytest.raises(TypeError, match=message):
+        explain(network, rows, k=1, training=(rows, [0, 1]))
