@@ -125,8 +125,8 @@ def test_every_figure_is_in_its_file(table, record):
     ],
 )
 def test_a_figure_that_is_not_there_is_an_error(table, change, message):
-    figure = {"csv": "backdoor.csv", "query": "method == 'RepSim'", "over": "seed"}
-    figure |= {"value": "recall"}
+    figure = {"csv": "backdoor.csv", "query": "network == 'MLP' and method == 'RepSim'"}
+    figure |= {"over": "seed", "value": "recall"}
     assert len(table.find_values(figure)) == 2
     with pytest.raises(Exception, match=message):
         table.find_values(figure | change)
