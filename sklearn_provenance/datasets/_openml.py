@@ -36,7 +36,7 @@ def fetch_flat_images(data_id, n_train, n_test, n_pixels, parts, data_home, miss
     try:
         bunch = sklearn.datasets.fetch_openml(data_id=data_id, as_frame=False, parser="auto")
     except (OSError, HTTPException) as error:
-        raise missing(f"OpenML, the last resort, could not be read: {error!r}.") from None
+        raise missing(f"OpenML, the last resort, could not be read: {error!r}.") from error
     except ImportError as error:
         raise ImportError(
             "Reading data from OpenML needs pandas: pip install 'sklearn-provenance[frame]'"
