@@ -19,29 +19,18 @@ from sklearn_provenance.text import (
     token_shares,
 )
 
+from .conftest import Causal
+
 IDS = torch.tensor([[5, 3, 7, 2], [4, 8, 2, 0], [3, 3, 5, 9]])
 MASK = (IDS > 0).long()
 TOKENS = {"input_ids": IDS, "attention_mask": MASK}
 CAUSAL = {"forward": log_likelihood, "measurement": causal_measurement}
 
 
-class Causal(nn.Module):
-    """Sees the tokens so far as their running mean."""
-
-    def __init__(self):
-        super().__init__()
-        self.table = nn.Embedding(10, 4)
-        self.head = nn.Linear(4, 10)
-
-    def forward(self, input_ids, attention_mask=None):
-        so_far = self.table(input_ids).cumsum(1) / torch.arange(1, input_ids.shape[1] + 1)[:, None]
-        return self.head(torch.tanh(so_far))
-
-
 @pytest.fixture
 def model():
     torch.manual_seed(0)
-    return Causal().double()
+    return Causal(10, 4).double()
 
 
 def test_marks():

@@ -20,6 +20,7 @@ from sklearn_provenance.text import (
 )
 
 from ..checks import thorough
+from .conftest import Causal
 
 IDS = torch.tensor([[5, 3, 4, 2], [4, 1, 2, 0], [3, 3, 5, 1], [1, 2, 5, 5], [2, 4, 4, 3]])
 ROWS = causal_rows({"input_ids": IDS, "attention_mask": (IDS > 0).long()})
@@ -29,23 +30,10 @@ MEASURES = {"log odds": log_odds, "log p": log_likelihood}
 every_measure = pytest.mark.parametrize("forward", MEASURES.values(), ids=MEASURES)
 
 
-class Causal(nn.Module):
-    """Sees the tokens so far as their running mean."""
-
-    def __init__(self):
-        super().__init__()
-        self.table = nn.Embedding(6, 3)
-        self.head = nn.Linear(3, 6)
-
-    def forward(self, input_ids, attention_mask=None):
-        so_far = self.table(input_ids).cumsum(1) / torch.arange(1, input_ids.shape[1] + 1)[:, None]
-        return self.head(torch.tanh(so_far))
-
-
 @pytest.fixture
 def model():
     torch.manual_seed(0)
-    return Causal().double()
+    return Causal(6, 3).double()
 
 
 def embeddings(module, rows):

@@ -187,11 +187,16 @@ class FitMixin(StoredMixin):
     def _check_targets(self, y):
         """Read y as labels, or as numbers where the estimator predicts numbers."""
         y = column_or_1d(y, warn=True)
-        if likelihood_of(self.forward) is not None and (y.dtype.kind not in "iu" or (y < 0).any()):
-            raise ValueError(
-                "y must hold zeros, or the number of a group of rows that each row belongs to, for "
-                f"a language model, whose rows say what was learned of them; got {y.dtype}"
-            )
+        if likelihood_of(self.forward) is not None:
+            unusable = y
+            if y.dtype.kind in "iu":
+                unusable = y[y < 0]
+            if len(unusable):
+                raise ValueError(
+                    "y must hold zeros, or the number of a group of rows that each row belongs to, "
+                    "for a language model, whose rows say what was learned of them; got "
+                    f"{unusable[0]!r}. Pass np.zeros(n_rows, int)"
+                )
         if predicts_numbers(self.estimator):
             return check_array(y, ensure_2d=False, dtype="numeric", input_name="y")
         check_classification_targets(y)
