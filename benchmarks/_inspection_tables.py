@@ -259,11 +259,12 @@ def index_branches_accuracy(frame, folder):
     loss = frame["index_loss"].where(frame["n_negatives"] == 0, "sampled, ")
     draws = frame["n_negatives"].replace(0, "").astype(str)
     other = frame["other_seed"].gt(0).map({True: ", other seed", False: ""})
-    frame = frame.assign(index_loss=loss + draws + other)
+    architecture = frame["architecture"].str.replace("_", " ")
+    frame = frame.assign(architecture=architecture, index_loss=loss + draws + other)
     measures = ["index_accuracy", "class_accuracy", "exemplar_accuracy", "common"]
     digits = {**dict.fromkeys(measures, 3), "seconds": 0}
-    table = grouped(frame, ["index_loss"], **digits)
-    return table.drop(columns="n")
+    table = grouped(frame, ["n_train", "architecture", "index_loss"], **digits)
+    return table.drop(columns="n").rename(columns={"n_train": "rows"})
 
 
 def index_subsets(frame, folder):

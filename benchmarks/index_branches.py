@@ -6,9 +6,10 @@ Four studies, which `--study` chooses from.
   1000 to a million rows of 20 numbers in 10 classes, with the full and the sampled index loss;
   processor time of `explain` for 100 queries. The full loss runs where a step takes a few seconds
   at most.
-- *accuracy*: index accuracy, class accuracy and exemplars of class-independent networks on 4000
-  images after training with either loss. *Common* is the share of exemplars that a network has in
-  common with that of the full loss; another seed says what to expect of it.
+- *accuracy*: index accuracy, class accuracy and exemplars of networks after training with either
+  loss, on 4000 images of clothes, and on 100000 of digits and clothes, which have 20 classes. The
+  full loss of a class-independent network is left out there. *Common* is the share of exemplars
+  that a network has in common with that of the full loss; another seed says what to expect of it.
 - *naming*: processor time, and memory beyond the network at its peak, to name 5 rows for 100 and
   1000 queries and to compute their probabilities, among 10000 to a million outputs of an untrained
   class-independent network. All logits of a batch of queries at once, blocks of outputs, and a
@@ -36,11 +37,11 @@ from skorch.callbacks import Callback
 from sklearn_provenance import InfoGainAttributor, ProvenanceClassifier
 from sklearn_provenance.retrieval import FaissIndex
 
-ARCHITECTURES = ("class_independent", "class_conditional")
+INDEPENDENT, CONDITIONAL = ARCHITECTURES = ("class_independent", "class_conditional")
 STUDIES = ("cost", "naming", "accuracy", "subsets")
 SIZES = (1000, 10_000, 100_000, 1_000_000)
 # Rows up to which a step of the full loss takes a few seconds.
-LARGEST_FULL = {"class_independent": 100_000, "class_conditional": 1_000_000}
+LARGEST_FULL = {INDEPENDENT: 100_000, CONDITIONAL: 1_000_000}
 N_STEPS, N_QUERIES, K = 8, 100, 5
 NAMING = {
     "all logits": None,
@@ -52,9 +53,19 @@ NAMING = {
 }
 # Above these numbers of logits memory is short, or a method takes minutes.
 MOST_LOGITS = {"all logits": 1e8, "FAISS, flat": 1e8}
-N_TRAIN, EPOCHS = 4000, 15
-# Loss, outputs drawn, and what is added to the seed.
-LOSSES = (("full", 0, 0), ("full", 0, 100), ("sampled", 1024, 0), ("sampled", 256, 0))
+EPOCHS, SMALL = 15, 4000
+# Loss, outputs drawn, and what is added to the seed, by number of rows and architecture. Others are
+# compared with the full loss where it comes first.
+LOSS = ("index_loss", "n_negatives", "other_seed")
+LOSSES = {
+    SMALL: {
+        INDEPENDENT: (("full", 0, 0), ("full", 0, 100), ("sampled", 1024, 0), ("sampled", 256, 0))
+    },
+    100_000: {
+        CONDITIONAL: (("full", 0, 0), ("sampled", 1024, 0)),
+        INDEPENDENT: (("sampled", 1024, 0), ("sampled", 4096, 0)),
+    },
+}
 SHARES = (0.01, 0.03, 0.1, 0.3)
 SUBSET_DATA = ("digits_flat", "mnist_1000_flat", "fashion_1000_flat")
 SUBSETS = ("random", "stratified", "InfoGain")
@@ -202,45 +213,65 @@ def name_by_all_logits(clf, X):
     return log_proba.topk(K).indices.numpy()
 
 
-def accuracy(results, seeds):
-    for seed in range(seeds):
-        X, y, X_test, y_test = load(f"fashion_{N_TRAIN}_flat", seed)
-        queries = slice(0, 2000)
-        full = None
-        for loss, n_negatives, offset in LOSSES:
-            case = {"seed": seed, "index_loss": loss}
-            case |= {"n_negatives": n_negatives, "other_seed": offset}
-            if results.has(**case) and full is not None:
-                continue
-            clf = ProvenanceClassifier(
-                "class_independent",
-                index_loss=loss,
-                n_negatives=n_negatives or 1024,
-                width="small",
-                max_epochs=EPOCHS,
-                decay_epochs=4,
-                random_state=seed + offset,
-            )
-            start = time.process_time()
-            clf.fit(X, y)
-            seconds = time.process_time() - start
-            exemplars = clf.kneighbors(X_test[queries], K, return_distance=False)
-            if full is None:
-                full = exemplars
-            if results.has(**case):
-                continue
-            common = [len(set(a) & set(b)) / K for a, b in zip(full, exemplars, strict=True)]
-            own = clf.predict_index(X) == np.arange(len(X))
-            results.add(
-                **case,
-                n_train=N_TRAIN,
-                epochs=EPOCHS,
-                seconds=round(seconds, 1),
-                index_accuracy=round(own.mean(), 4),
-                class_accuracy=round(clf.score(X_test, y_test), 4),
-                exemplar_accuracy=round((y[exemplars] == y_test[queries, None]).mean(), 4),
-                common=round(np.mean(common), 4),
-            )
+def accuracy(results, sizes, seeds):
+    for n_train in sizes:
+        for seed in range(seeds if n_train == SMALL else 1):
+            X, y, X_test, y_test = images(n_train, seed)
+            queries = slice(0, 2000)
+            for architecture, losses in LOSSES[n_train].items():
+                line = {"n_train": n_train, "architecture": architecture, "seed": seed}
+                cases = [line | dict(zip(LOSS, loss, strict=True)) for loss in losses]
+                full = None
+                for case in cases:
+                    compared = case == cases[0] and case["index_loss"] == "full"
+                    missing = [other for other in cases if not results.has(**other)]
+                    if case not in missing and not (compared and missing):
+                        continue
+                    clf = ProvenanceClassifier(
+                        architecture,
+                        index_loss=case["index_loss"],
+                        n_negatives=case["n_negatives"] or 1024,
+                        width="small",
+                        max_epochs=EPOCHS,
+                        decay_epochs=4,
+                        random_state=seed + case["other_seed"],
+                        verbose=int(n_train > SMALL),
+                    )
+                    start = time.process_time()
+                    clf.fit(X, y)
+                    seconds = time.process_time() - start
+                    exemplars = clf.kneighbors(X_test[queries], K, return_distance=False)
+                    if compared:
+                        full = exemplars
+                    if case not in missing:
+                        continue
+                    own = clf.predict_index(X) == np.arange(len(X))
+                    right = y[exemplars] == y_test[queries, None]
+                    results.add(
+                        **case,
+                        epochs=EPOCHS,
+                        seconds=round(seconds, 1),
+                        index_accuracy=round(own.mean(), 4),
+                        class_accuracy=round(clf.score(X_test, y_test), 4),
+                        exemplar_accuracy=round(right.mean(), 4),
+                        common="" if full is None else round(share_in_common(full, exemplars), 4),
+                    )
+
+
+def images(n_train, seed):
+    """Flat rows: clothes, or digits and clothes in equal numbers, with the classes of both."""
+    if n_train == SMALL:
+        return load(f"fashion_{n_train}_flat", seed)
+    sets = [load(f"{name}_{n_train // 2}_flat", seed) for name in ("mnist", "fashion")]
+    X, y, X_test, y_test = (np.concatenate(parts) for parts in zip(*sets, strict=True))
+    y[n_train // 2 :] += 10
+    y_test[len(y_test) // 2 :] += 10
+    order = np.random.default_rng(seed).permutation(len(y_test))
+    return X, y, X_test[order], y_test[order]
+
+
+def share_in_common(a, b):
+    return np.mean([len(set(found) & set(other)) / K for found, other in zip(a, b, strict=True)])
 
 
 def subsets(results, seeds):
@@ -313,8 +344,9 @@ def main():
         sizes = SIZES[1:2] if options.quick else SIZES[1:]
         naming(Results("index_branches_naming", keys), sizes)
     if "accuracy" in options.study:
-        keys = ["seed", "index_loss", "n_negatives", "other_seed"]
-        accuracy(Results("index_branches_accuracy", keys), seeds)
+        keys = ["n_train", "architecture", "seed", "index_loss", "n_negatives", "other_seed"]
+        sizes = list(LOSSES)[: 1 if options.quick else None]
+        accuracy(Results("index_branches_accuracy", keys), sizes, seeds)
     if "subsets" in options.study:
         subsets(Results("index_subsets", ["data", "seed", "share", "method"]), seeds)
 
