@@ -25,6 +25,7 @@ from sklearn_provenance.text import tokenize
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 EPOCHS, BATCH = 3, 32
+SPLIT, CUT = "bert.encoder.layer.4", {"truncation": True, "max_length": 128}
 
 
 def minilm():
@@ -64,11 +65,10 @@ def main():
 
     tokenizer, network = minilm()
     train_set, test_set = load_rte("train"), load_rte("test")
-    cut = {"truncation": True, "max_length": 128}
-    X = tokenize(tokenizer, train_set.data[:n, 0], train_set.data[:n, 1], **cut)
-    X_test = tokenize(tokenizer, test_set.data[:, 0], test_set.data[:, 1], **cut)
+    X = tokenize(tokenizer, *train_set.data[:n].T, **CUT)
+    X_test = tokenize(tokenizer, *test_set.data.T, **CUT)
     y = torch.tensor(train_set.target[:n])
-    trunk = timed("cache", lambda: cached_trunk(network, "bert.encoder.layer.4", X))
+    trunk = timed("cache", lambda: cached_trunk(network, SPLIT, X))
     upper = timed("train", lambda: train(trunk.upper, trunk.rows, y))
     queries = trunk.cache(X_test)
     with torch.no_grad():

@@ -5,9 +5,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.utils import _safe_indexing
 from sklearn.utils._param_validation import validate_params
-from sklearn.utils.validation import _num_samples
 from torch import nn
 
 from .._utils.arguments import (
@@ -20,7 +18,7 @@ from .._utils.arguments import (
 )
 from .._utils.fitted import check_fitted, predicts_numbers
 from .._utils.labels import label_columns
-from .._utils.rows import take_rows
+from .._utils.rows import n_rows, take_rows
 from .._utils.types import Rows, Targets
 from ..explanation import Explanation
 from ..tangent import TangentModel
@@ -134,7 +132,7 @@ def self_influence(fitted: Any, X: Rows, y: Targets) -> NDArray[np.float64]:
     probabilities, and the ranking is upside down.
     """
     check_fitted(fitted)
-    n = _num_samples(X)
+    n = n_rows(X)
     y = check_labels(y, "y", n)
     if hasattr(fitted, "attribute"):
         check_same_rows({type(fitted).__name__: fitted}, X, y)
@@ -142,7 +140,7 @@ def self_influence(fitted: Any, X: Rows, y: Targets) -> NDArray[np.float64]:
     step = max(1, _BLOCK // n)
     for start in range(0, n, step):
         rows = np.arange(start, min(start + step, n))
-        part = _safe_indexing(X, rows)
+        part = take_rows(X, rows)
         if hasattr(fitted, "attribute"):
             scores = fitted.attribute(part, y[rows])
         else:
@@ -320,7 +318,7 @@ def label_loss(model: Any, X: Rows, y: Targets) -> NDArray[np.float64]:
     ValueError
         If a label is none of the model's classes.
     """
-    y = check_labels(y, "y", _num_samples(X))
+    y = check_labels(y, "y", n_rows(X))
     if hasattr(model, "attribute"):
         check_fitted(model)
     if _predicts_numbers(model) and hasattr(model, "predict"):
@@ -332,7 +330,7 @@ def label_loss(model: Any, X: Rows, y: Targets) -> NDArray[np.float64]:
         fitted = adapt(model)
         inputs = fitted.inputs(X)
         fitted = fitted.examined(inputs)
-        inputs = take_rows(inputs, np.arange(_num_samples(X)))  # a module may write to its input
+        inputs = take_rows(inputs, np.arange(n_rows(X)))  # a module may write to its input
         logits = TangentModel(fitted.module, forward=fitted.forward).logits(inputs)
         log_p = torch.log_softmax(logits.double(), 1).cpu().numpy()
         classes = fitted.classes

@@ -1,15 +1,15 @@
 """Whether attributors were fitted on the rows at hand."""
 
 import numpy as np
-from sklearn.utils.validation import _num_samples
 
 from .._utils.arguments import check_labels
+from .._utils.rows import n_rows
 from .._utils.training import TrainingData
 
 
 def check_same_rows(attributors, X, y):
     """Return labels of the rows as an array; raise unless attributors were fitted on these."""
-    y = check_labels(y, "y", _num_samples(X))
+    y = check_labels(y, "y", n_rows(X))
     for name, attributor in attributors.items():
         training = getattr(attributor, "training_", None)
         if not isinstance(training, TrainingData):

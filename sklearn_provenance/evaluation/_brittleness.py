@@ -4,11 +4,11 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import numpy as np
-from sklearn.utils import _safe_indexing
 from sklearn.utils._param_validation import StrOptions, validate_params
 
 from .._utils.arguments import ROWS, as_seeds, check_sizes, real
 from .._utils.results import Result
+from .._utils.rows import take_rows
 from .._utils.tables import Table, nan_mean
 from .._utils.types import Device, Path, Rows, Targets
 from ..retraining import Recipe
@@ -78,7 +78,8 @@ def brittleness(
         :class:`~sklearn_provenance.attribution.RandomAttributor` among them says what removing any
         rows does. A ProvenanceClassifier will do, too; it explains the label that it predicts.
     X : array-like of shape (n_rows, ...)
-        Training rows, as ``model`` takes them: those that the attributors were fitted on.
+        Training rows, as ``model`` takes them, which may be a mapping of inputs: those that the
+        attributors were fitted on.
     y : array-like of shape (n_rows,)
         Their labels, or the targets of a regressor.
     X_queries : array-like of shape (n_queries, ...)
@@ -248,7 +249,7 @@ def brittleness(
     effect = removal_effect(copies, y_queries, direction, threshold)
     effect.check_queries()
     queries = effect.queries
-    rows = _safe_indexing(X_queries, queries)
+    rows = take_rows(X_queries, queries)
     if y_queries is not None:
         y_queries = y_queries[queries]
     k = int(n_removed[-1])

@@ -5,7 +5,6 @@ from typing import Any, Literal
 
 import numpy as np
 from sklearn.pipeline import Pipeline
-from sklearn.utils import _safe_indexing
 from sklearn.utils._param_validation import StrOptions, validate_params
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
@@ -13,6 +12,7 @@ from torch import nn
 from .._utils.arguments import as_seeds, check_sizes, whole
 from .._utils.containers import inside, without_frozen
 from .._utils.hashing import fingerprint
+from .._utils.rows import take_rows
 from .._utils.types import Device, Path, Rows, Targets
 from ..retraining import Recipe
 from ..retraining._constraints import MODEL, TRAINING
@@ -207,7 +207,7 @@ class BrittlenessScorer:
         training = estimator.training_
         sizes = check_sizes(self.size, len(training) - 1)
         queries = self._draw(estimator, X, y, are_numbers)
-        X = _safe_indexing(X, queries)
+        X = take_rows(X, queries)
         y = y[queries]
         picks = picked_rows(*method, estimator, X, y, self.size)
         copies = self._copies(self._model(estimator), training, X)

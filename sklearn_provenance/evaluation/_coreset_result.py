@@ -2,13 +2,13 @@
 
 import numpy as np
 from sklearn.metrics import r2_score, root_mean_squared_error
-from sklearn.utils.validation import _num_samples
 
 from .._utils.arguments import check_labels
 from .._utils.displays import LinesDisplay
 from .._utils.labels import label_columns
 from .._utils.plotting import COLORS, MARKERS
 from .._utils.results import Result
+from .._utils.rows import n_rows
 from .._utils.tables import Table, heads, mean_and_error, number_cells, text_table
 from ..retraining._estimators import check_targets
 
@@ -26,7 +26,7 @@ class AccuracyOnTest:
     title = "Test accuracy"
 
     def __init__(self, y_test, X_test, classes):
-        self.y = check_labels(y_test, "y_test", _num_samples(X_test), "X_test")
+        self.y = check_labels(y_test, "y_test", n_rows(X_test), "X_test")
         label_columns(self.y, len(self.y), classes)
 
     def measure(self, logits, classes):
@@ -42,7 +42,7 @@ class ErrorsOnTest:
     title = "Test R²"
 
     def __init__(self, y_test, X_test):
-        self.y = check_targets(y_test, _num_samples(X_test), "y_test", "X_test")
+        self.y = check_targets(y_test, n_rows(X_test), "y_test", "X_test")
         if np.ptp(self.y) == 0:
             raise ValueError(
                 "y_test must hold different targets, since R² compares with their spread; got "

@@ -6,11 +6,11 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.utils._param_validation import validate_params
-from sklearn.utils.validation import _num_samples
 
 from .._utils.arguments import ROWS, real, whole
 from .._utils.displays import PointsDisplay
 from .._utils.results import Result
+from .._utils.rows import n_rows
 from .._utils.tables import Table, nan_mean, plus_minus, text_table
 from .._utils.types import Device, Path, RandomState, Rows, Targets
 from ..retraining import Recipe
@@ -85,7 +85,8 @@ def linear_datamodeling_score(
         Fitted on X and y with ``candidates="all"``. What ``attribute`` gives for the true labels of
         the queries is summed.
     X : array-like of shape (n_rows, ...)
-        Training rows, as ``model`` takes them: those that the attributors were fitted on.
+        Training rows, as ``model`` takes them, which may be a mapping of inputs: those that the
+        attributors were fitted on.
     y : array-like of shape (n_rows,)
         Their labels, or the targets of a regressor.
     X_queries : array-like of shape (n_queries, ...)
@@ -204,7 +205,7 @@ def linear_datamodeling_score(
     check_task(attributors, are_numbers)
     labels, y = check_training_rows(attributors, X, y, are_numbers)
     y_queries = check_queries(X_queries, y_queries, are_numbers)
-    n_queries = _num_samples(X_queries)
+    n_queries = n_rows(X_queries)
     if masks is None:
         if margins is not None:
             raise ValueError(

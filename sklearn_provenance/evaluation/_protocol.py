@@ -5,10 +5,10 @@ from inspect import signature
 from warnings import catch_warnings, filterwarnings
 
 import numpy as np
-from sklearn.utils.validation import _num_samples
 
 from .._utils.arguments import check_labels
 from .._utils.fitted import check_fitted
+from .._utils.rows import n_rows
 from .._utils.training import TrainingData
 from ..attribution._training_rows import check_same_rows
 from ..retraining._estimators import (
@@ -60,7 +60,7 @@ def as_attributors(attributors, method):
 
 def check_queries(X_queries, y_queries, are_numbers=False):
     """Return labels of queries as an array; targets of a regressor's, which may be None."""
-    n_queries = _num_samples(X_queries)
+    n_queries = n_rows(X_queries)
     if not are_numbers:
         return check_labels(y_queries, "y_queries", n_queries, "X_queries")
     if y_queries is None:
@@ -186,5 +186,5 @@ def check_training_rows(attributors, X, y, are_numbers):
     if not are_numbers:
         labels = check_same_rows(attributors, X, y)
         return labels, labels
-    check_targets(y, _num_samples(X))
+    check_targets(y, n_rows(X))
     return check_same_rows(attributors, X, y), y

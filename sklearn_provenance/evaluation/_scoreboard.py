@@ -4,12 +4,12 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from sklearn.utils._param_validation import validate_params
-from sklearn.utils.validation import _num_samples
 from tqdm.auto import tqdm
 
 from .._utils.arguments import ROWS, Instance, whole
 from .._utils.hashing import fingerprint
 from .._utils.results import Result
+from .._utils.rows import n_rows
 from .._utils.types import Device, Path, Rows, Targets
 from ..retraining import Recipe
 from ..retraining._constraints import MODEL, TRAINING
@@ -209,7 +209,7 @@ def scoreboard(
         {"n_jobs": n_jobs, "verbose": verbose},
     )
     options = _check_criteria(criteria)
-    shape = _num_samples(task.X_queries), len(task.y)
+    shape = n_rows(task.X_queries), len(task.y)
     methods = as_methods(attributors, shape, baselines)
     cells, keys = _kept_cells(store, task, options, methods)
     rows = {}

@@ -1,10 +1,10 @@
 """What the scoreboard returns: tables, a text, and a figure shaded by how good scores are."""
 
 import numpy as np
-from sklearn.utils.validation import _num_samples
 
 from .._utils.displays import PointsDisplay
 from .._utils.results import Result
+from .._utils.rows import n_rows
 from .._utils.tables import Table, short_number
 from .criteria import CRITERIA
 
@@ -79,7 +79,7 @@ def _text(task, names, criteria, scores, chance, reasons):
     widths = [max(len(criterion), 6) + 2 for criterion in criteria]
     left = max(map(len, lines))
     head = "".join(f"{name:>{width}}" for name, width in zip(criteria, widths, strict=True))
-    text = [f"Scoreboard, {len(task.y)} rows, {_num_samples(task.X_queries)} queries"]
+    text = [f"Scoreboard, {len(task.y)} rows, {n_rows(task.X_queries)} queries"]
     text.append(" " * left + head)
     for name, line in lines.items():
         cells = [

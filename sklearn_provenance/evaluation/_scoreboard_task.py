@@ -1,10 +1,10 @@
 """What the scoreboard is asked about: rows, queries, a model, and a truth, checked."""
 
 import numpy as np
-from sklearn.utils.validation import _num_samples
 
 from .._utils.arguments import check_labels
 from .._utils.containers import without_frozen
+from .._utils.rows import n_rows
 from ..retraining._estimators import check_targets, is_estimator
 from ..retraining._schedule import check_masks
 from ._lds_truth import check_margins
@@ -59,15 +59,15 @@ def make_task(attributors, data, model, truth, seed, training, retraining):
         absent = []
     if absent:
         raise ValueError(f"{', '.join(absent)} must be given, or truth in place of all data")
-    n_rows = _num_samples(X)
-    y = check_targets(y, n_rows) if are_numbers else check_labels(y, "y", n_rows)
+    n = n_rows(X)
+    y = check_targets(y, n) if are_numbers else check_labels(y, "y", n)
     y_queries = check_queries(X_queries, y_queries, are_numbers)
     if not are_numbers and not np.isin(y_queries, y).all():
         raise ValueError(
             f"y_queries must hold labels that y has, {np.unique(y)}; got {np.unique(y_queries)}"
         )
     if shipped is not None:
-        shipped = _check_truth(*shipped, n_rows, _num_samples(X_queries))
+        shipped = _check_truth(*shipped, n, n_rows(X_queries))
     return Task(
         X,
         y,

@@ -7,7 +7,8 @@ import torch
 from scipy.sparse import issparse
 
 from .._utils.hashing import fingerprint
-from ..tangent._batches import as_batch
+from .._utils.rows import n_rows
+from ..tangent._batches import as_batch, n_batch_rows
 from ._networks import as_numbers, as_targets
 from ._schedule import Recipe, form_groups
 from ._stacked import Network
@@ -50,7 +51,7 @@ class NetworkCopies:
         n_columns = self.network.n_columns(X=self.x, X_eval=self.x_eval)
         if are_numbers:
             self.classes = None
-            self.y = as_numbers(y, self.network, len(self.x))
+            self.y = as_numbers(y, self.network, masks.shape[1])
         else:
             self.classes = np.arange(n_columns)
             self.y = as_targets(y, self.network, n_columns, self.recipe.loss is None)
@@ -121,6 +122,14 @@ def _as_batch(X, name, network):
             f"{name} must be dense for a network, got sparse rows. Pass {name}.{dense}()"
         )
     try:
-        return as_batch(X, network)
+        x = as_batch(X, network)
+        n_found = n_batch_rows(x)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{name} cannot be used: {error}") from error
+    if n_found != n_rows(X):
+        raise ValueError(
+            f"{name} must be rows or a dict of inputs, each with all rows; got a "
+            f"{type(X).__name__} of {n_rows(X)} tensors with {n_found} rows each. Pass a dict, or "
+            "torch.stack(rows)"
+        )
+    return x

@@ -10,13 +10,13 @@ import numpy as np
 import torch
 from sklearn.base import clone, is_classifier, is_regressor
 from sklearn.frozen import FrozenEstimator
-from sklearn.utils import _safe_indexing
 from torch import nn
 
 from .._utils.arguments import check_labels, check_numbers
 from .._utils.hashing import fingerprint
 from .._utils.restored import restored_generators
 from .._utils.row_arrays import FileArray, named_file
+from .._utils.rows import take_rows
 
 
 class EstimatorCopies:
@@ -214,7 +214,7 @@ def _fit_clone(model, X, y, X_eval, mask, seed, number, read):
         generators = restored_generators()
     with generators:
         try:
-            model = fitted_clone(model, _safe_indexing(X, rows), y[rows], seed)
+            model = fitted_clone(model, take_rows(X, rows), y[rows], seed)
         except Exception as error:
             error.add_note(f"While fitting copy {number}.")
             raise

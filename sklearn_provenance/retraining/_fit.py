@@ -1,8 +1,8 @@
 """One model, trained as the copies are, and handed over."""
 
 import numpy as np
-from sklearn.utils.validation import _num_samples
 
+from .._utils.rows import n_rows, take_rows
 from ._copies import NetworkCopies
 from ._estimators import estimator_copies, fitted_clone, is_estimator
 
@@ -38,9 +38,17 @@ def fit_model(model, X, y, *, seed=0, recipe=None, forward=None, device="auto"):
     if is_estimator(model):
         estimator_copies(model)  # raises where it cannot be trained again
         return fitted_clone(model, X, y, seed)
-    mask = np.ones((1, _num_samples(X)), bool)
+    mask = np.ones((1, n_rows(X)), bool)
     copies = NetworkCopies(
-        model, X, y, X[:1], mask, [seed], recipe=recipe, forward=forward, device=device
+        model,
+        X,
+        y,
+        take_rows(X, slice(1)),
+        mask,
+        [seed],
+        recipe=recipe,
+        forward=forward,
+        device=device,
     )
     [(_, outputs)] = copies.groups(np.array([0]), lambda share: None)
     if np.isnan(outputs).any():

@@ -1,11 +1,23 @@
 """What a network must be, and give, so that copies of it can be trained."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import torch
 
 from .._utils.arguments import check_weights
-from ..tangent._outputs import warn_of_probabilities
+from ..tangent._batches import leaves, n_batch_rows
+from ..tangent._outputs import logits_of, warn_of_probabilities
+from ..tangent._read_logits import call_module
 from ._estimators import check_targets
+
+
+def call_network(module, x):
+    """Call a module, and take the logits out of what those of Hugging Face return."""
+    outputs = call_module(module, x)
+    if hasattr(outputs, "logits") or isinstance(outputs, Mapping):
+        return logits_of(outputs)
+    return outputs
 
 
 def first_outputs(module, name, x, are_numbers):
@@ -14,16 +26,16 @@ def first_outputs(module, name, x, are_numbers):
         logits = module(x)
     except RuntimeError as error:
         hint = ""
-        if not x.is_floating_point():
+        if not any(part.is_floating_point() for part in leaves(x)):
             hint = (
                 ". A tensor of integers is passed on as it is, for instance to an embedding; if it "
                 f"holds numbers, pass {name}.float()"
             )
+        parts = " and ".join(f"{part.dtype} of shape {tuple(part.shape)}" for part in leaves(x))
         raise ValueError(
-            f"model must take rows of {name}, {x.dtype} of shape {tuple(x.shape)}, but the network "
-            f"says: {error}{hint}"
+            f"model must take rows of {name}, {parts}, but the network says: {error}{hint}"
         ) from error
-    check_logits(logits, len(x))
+    check_logits(logits, n_batch_rows(x))
     if not are_numbers:
         warn_of_probabilities(logits)
     return logits

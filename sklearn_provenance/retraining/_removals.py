@@ -6,9 +6,9 @@ from hashlib import blake2b
 from pathlib import Path
 
 import numpy as np
-from sklearn.utils.validation import _num_samples
 
 from .._utils.files import read_npz, write
+from .._utils.rows import n_rows
 from ._retrain import iter_retrain, retrain
 
 
@@ -59,7 +59,7 @@ class Removals:
     def __init__(self, model, X, y, X_eval, seeds, store=None, known=None, **options):
         self._arguments = (model, X, y)
         self._options = {"X_eval": X_eval} | options
-        self.n_rows = _num_samples(X)
+        self.n_rows = n_rows(X)
         self.seeds = seeds
         self.folder = store and Path(store)
         self.known = known or Known()

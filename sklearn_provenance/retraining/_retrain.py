@@ -55,9 +55,10 @@ def retrain(
         afterwards). Copies train in training mode. A classifier or regressor of scikit-learn or
         skorch is cloned and fitted to the rows of each copy, in processes.
     X : array-like of shape (n_rows, ...)
-        Training rows, as the model takes them. A network gets floats in its precision; integers
-        become floats, too, unless they are a tensor or the network has an embedding to look them
-        up in. It may write to its input, which is a copy.
+        Training rows, as the model takes them; or a mapping of inputs, such as tokenized texts, of
+        which each has all rows. A network gets floats in its precision; integers become floats,
+        too, unless they are a tensor or the network has an embedding to look them up in. It may
+        write to its input, which is a copy.
     y : array-like of shape (n_rows,)
         Their labels; the targets of a regressor; whatever ``recipe.loss`` takes, if it is a
         function.
@@ -81,7 +82,9 @@ def retrain(
         log of its probabilities; a class that is not among the rows of a copy has -inf. In place
         of logits, a regressor's copies have the numbers that they predict, of shape (n_eval,).
     forward : callable, default=None
-        ``forward(module, x)`` gives the logits; None calls the module.
+        ``forward(module, x)`` gives the logits; None calls the module, with the entries of a
+        mapping as keywords, and takes ``logits`` out of what it returns, as networks of Hugging
+        Face want it.
     group_size : int or "auto", default="auto"
         Copies that are stacked. ``"auto"`` is 1 where stacking is impossible or, on a CPU, does
         not pay; otherwise what memory allows.
@@ -171,7 +174,7 @@ def iter_retrain(
     model : torch.nn.Module, callable, classifier or regressor
         What to train, as in :func:`retrain`.
     X : array-like of shape (n_rows, ...)
-        Training rows.
+        Training rows, or a mapping of inputs.
     y : array-like of shape (n_rows,)
         Their labels.
     masks : array-like of shape (n_copies, n_rows), bool

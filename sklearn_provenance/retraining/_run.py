@@ -6,13 +6,13 @@ from warnings import warn
 
 import numpy as np
 from sklearn.utils._param_validation import validate_parameter_constraints
-from sklearn.utils.validation import _num_samples
 from tqdm.auto import tqdm
 
 from .._utils.cluster import check_client, opened
 from .._utils.files import Rows
 from .._utils.hashing import fingerprint
 from .._utils.labels import label_columns
+from .._utils.rows import n_rows
 from ._by_workers import groups_by_workers
 from ._constraints import RETRAIN
 from ._copies import NetworkCopies
@@ -47,10 +47,10 @@ class Run:
         given = {"model": model, "X": X, "y": y, "X_eval": X_eval, "seeds": seeds} | options
         given |= {"evaluate": evaluate, "store": store, "verbose": verbose}
         validate_parameter_constraints(RETRAIN, given, "retrain")
-        n_rows = _num_samples(X)
-        if _num_samples(y) != n_rows:
-            raise ValueError(f"X has {n_rows} rows, but y has {_num_samples(y)}")
-        masks = check_masks(masks, n_rows)
+        n = n_rows(X)
+        if n_rows(y) != n:
+            raise ValueError(f"X has {n} rows, but y has {n_rows(y)}")
+        masks = check_masks(masks, n)
         seeds = check_seeds(seeds, len(masks))
         trainer = estimator_copies(model) if is_estimator(model) else NetworkCopies
         self.trainer = trainer(model, X, y, X_eval, masks, seeds, **options)
@@ -64,7 +64,7 @@ class Run:
                     'evaluate="logits", which keeps the numbers'
                 )
             self.evaluate = lambda logits: margin(logits, self.y_eval, self.trainer.classes)
-            label_columns(self.y_eval, _num_samples(X_eval), self.trainer.classes)
+            label_columns(self.y_eval, n_rows(X_eval), self.trainer.classes)
         self.n_copies = len(masks)
         self.store = None
         if store is not None:

@@ -11,6 +11,7 @@ from sklearn.utils._param_validation import StrOptions, validate_parameter_const
 from torch import nn
 
 from .._utils.arguments import check_readable, real, whole
+from ..tangent._batches import leaves
 
 OPTIMIZERS = ("sgd", "adamw")
 BATCHES = ("common", "own")
@@ -152,7 +153,7 @@ def compute_logits(recipe, call, x):
     if recipe.precision == "float32":
         return call(x)
     # A context for each step: autocast remembers weights of reduced precision until it ends.
-    with torch.autocast(x.device.type, torch.bfloat16):
+    with torch.autocast(leaves(x)[0].device.type, torch.bfloat16):
         logits = call(x)
     if logits.dtype == torch.bfloat16:
         return logits.float()

@@ -15,9 +15,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from .._utils.arguments import as_device
 from .._utils.restored import restored_generators
 from .._utils.vmap import quiet_vmap
+from ..tangent._batches import map_structure, n_batch_rows, take_batch
 from ..tangent._functional import ForwardModule
-from ..tangent._module import plain_call
-from ._networks import OneNumber, check_trainable, first_outputs, named, usable
+from ._networks import OneNumber, call_network, check_trainable, first_outputs, named, usable
 from ._schedule import build_optimizer, compute_logits, group_batches, row_losses, set_lr
 
 # What one step of a copy may cost, in floating point operations, for stacking to pay on a CPU:
@@ -62,7 +62,7 @@ class Network:
         self.device = as_device(device)
         if self.device.type == "cuda" and self.device.index is None:
             self.device = torch.device("cuda", torch.cuda.current_device())
-        self._forward = forward or plain_call
+        self._forward = forward or call_network
         self._are_numbers = are_numbers
         if are_numbers:
             self._forward = OneNumber(self._forward)
@@ -131,27 +131,29 @@ class Network:
 
         Parameters
         ----------
-        x : torch.Tensor of shape (n, ...)
+        x : torch.Tensor of shape (n, ...), or dict of them
             Rows, of which a few are used.
         """
         first = self._initial
         second = {k: v * 1.25 if v.is_floating_point() else v for k, v in first.items()}
         states = (first, second)
-        x = torch.cat([x[:4]] * 3)[:4]
+        x = map_structure(x, lambda part: torch.cat([part[:4]] * 3)[:4])
+        all_but_one = take_batch(x, slice(-1))
         self.module.train()
         with torch.no_grad(), self.seeded(0):
             alone = []
             fewer = []
             for state in states:
                 self.load(state)
-                alone.append(self.module(x.clone()))  # it may write to its input
+                alone.append(self.module(_clone(x)))  # it may write to its input
                 for name, value in named(self.module).items():
                     if not torch.equal(value, state[name]):
                         return f"its forward pass changes {name.removeprefix('inner.')!r}"
-                fewer.append(self.module(x[:-1].clone()))
+                fewer.append(self.module(_clone(all_but_one)))
             stacked = {name: torch.stack([s[name] for s in states]) for name in first}
             try:
-                together = self._stacked_call()(stacked, x.expand(2, *x.shape))
+                twice = map_structure(x, lambda part: part.expand(2, *part.shape))
+                together = self._stacked_call()(stacked, twice)
             except Exception as error:  # anything that the module's own code can raise
                 return f"torch.func.vmap cannot run it: {str(error).strip().splitlines()[0]}"
         if not all(map(_close, alone, together)):
@@ -174,7 +176,7 @@ class Network:
     @torch.inference_mode(False)
     def _cost(self, x, y, recipe):
         """Count the operations of a step, and the bytes that it keeps for the backward pass."""
-        x = x[: recipe.batch_size].clone()
+        x = _clone(take_batch(x, slice(recipe.batch_size)))
         y = y[: recipe.batch_size].clone()
         weights = {p.data_ptr() for p in self.module.parameters()}
         kept = {}
@@ -202,7 +204,8 @@ class Network:
         columns = []
         with torch.no_grad(), self.seeded(0):
             for name, x in inputs.items():
-                outputs = first_outputs(self.module, name, x[:2].clone(), self._are_numbers)
+                few = _clone(take_batch(x, slice(2)))
+                outputs = first_outputs(self.module, name, few, self._are_numbers)
                 columns.append(outputs.shape[1])
         if len(set(columns)) > 1:
             raise ValueError(f"X and X_eval must give equally many logits, got {columns}")
@@ -284,7 +287,7 @@ class Network:
                     rows = rows[:size]
                     set_lr(optimizer, recipe, step, n_steps)
                     optimizer.zero_grad()
-                    logits = compute_logits(recipe, self.module, x[rows])
+                    logits = compute_logits(recipe, self.module, take_batch(x, rows))
                     loss = row_losses(recipe, logits, y[rows]).mean()
                     loss.backward()
                     optimizer.step()
@@ -317,7 +320,7 @@ class Network:
                 # One learning rate will do: copies with a schedule take equally many steps.
                 set_lr(optimizer, recipe, step, last)
                 optimizer.zero_grad()
-                logits = compute_logits(recipe, partial(call, state), x[at])
+                logits = compute_logits(recipe, partial(call, state), take_batch(x, at))
                 logits = logits.flatten(0, 1)  # (G B, C)
                 losses = row_losses(recipe, logits, y[at].flatten(0, 1)).view(n_copies, -1)
                 losses = losses.masked_fill(batch < 0, 0)
@@ -360,13 +363,19 @@ class Network:
     def _evaluate(self, function, x_eval, n_copies):
         """Compute logits (G, n_eval, C) of a function of rows that gives (G, n, C)."""
         self.module.eval()
-        chunks = x_eval.split(max(1, _EVALUATION_ROWS // n_copies))
+        size = max(1, _EVALUATION_ROWS // n_copies)
+        starts = range(0, n_batch_rows(x_eval), size)
+        chunks = (take_batch(x_eval, slice(start, start + size)) for start in starts)
         with torch.no_grad():
             # A module may write to its input, which is the user's.
-            return torch.cat([function(chunk.clone()).cpu() for chunk in chunks], 1).numpy()
+            return torch.cat([function(_clone(chunk)).cpu() for chunk in chunks], 1).numpy()
 
     def _to_device(self, array):
         return torch.from_numpy(np.ascontiguousarray(array)).to(self.device)
+
+
+def _clone(x):
+    return map_structure(x, torch.clone)
 
 
 def _state(module):

@@ -1,9 +1,9 @@
 """Stability: are the same rows named when the model is trained again?"""
 
 import numpy as np
-from sklearn.utils import _safe_indexing
 
 from ..._utils.arguments import real, whole
+from ..._utils.rows import take_rows
 from ._base import Measure, NotMeasured, criterion
 
 
@@ -40,7 +40,7 @@ def stability(task, k=10, share=0.1):
     first = task.given()
     second = task.problem(
         "stability",
-        _safe_indexing(task.X, kept),
+        take_rows(task.X, kept),
         y,
         task.X_queries,
         task.y_queries,

@@ -9,9 +9,8 @@ from zlib import crc32
 
 import numpy as np
 import torch
-from sklearn.utils import _safe_indexing
-from sklearn.utils.validation import _num_samples
 
+from ..._utils.rows import n_rows, take_rows
 from ...attribution.models import adapt
 from ...retraining._fit import fit_model
 from ._base import NotMeasured
@@ -60,7 +59,7 @@ class Problem:
     @property
     def n_queries(self):
         """Number of queries."""
-        return _num_samples(self.X_queries)
+        return n_rows(self.X_queries)
 
     def generator(self):
         """Make a random generator that is the same whenever this problem is met."""
@@ -83,7 +82,7 @@ class Problem:
         """Keep some of the queries only."""
         y_queries = None if self.y_queries is None else self.y_queries[queries]
         of_given = None if self.of_given is None else self.of_given[queries]
-        X_queries = _safe_indexing(self.X_queries, queries)
+        X_queries = take_rows(self.X_queries, queries)
         return replace(self, X_queries=X_queries, y_queries=y_queries, of_given=of_given)
 
     def where_predicted(self, what, least=5):
@@ -194,7 +193,7 @@ class Task:
             model = fit_model(self.model, X, y, seed=seed, **self.training)
             of_given = None
             if name == "given":
-                of_given = np.arange(_num_samples(X_queries))
+                of_given = np.arange(n_rows(X_queries))
             self._problems[name] = Problem(
                 name, X, y, X_queries, y_queries, model, self.seed, self.are_numbers, of_given
             )
