@@ -14,6 +14,9 @@ from sklearn_provenance.evaluation import LinesDisplay
 from .results import FILE, RESULTS, anomalies, figure, label_errors, membership, recorded
 
 EXPECTED = json.loads(FILE.read_text())
+# Training a convolution amplifies rounding, which differs between processors; the figure's axes are
+# 15 wide.
+ROUNDING = {"clusters_of_images": 0.02}
 
 
 def check(found, expected, at):
@@ -29,7 +32,8 @@ def check(found, expected, at):
         for i, pair in enumerate(zip(found, expected, strict=True)):
             check(*pair, f"{at}/{i}")
     elif isinstance(expected, float):
-        np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-6, err_msg=at)
+        atol = ROUNDING.get(at.split("/")[0], 1e-6)
+        np.testing.assert_allclose(found, expected, rtol=1e-3, atol=atol, err_msg=at)
     else:
         assert found == expected, at
 

@@ -120,6 +120,7 @@ def test_figures_have_few_classes():
     assert sorted(name for name in classes if name.endswith("Display")) == [
         "ClustersDisplay",
         "ExplanationDisplay",
+        "HistogramsDisplay",
         "LinesDisplay",
         "PointsDisplay",
         "RowsDisplay",

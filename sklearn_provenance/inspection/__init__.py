@@ -7,6 +7,7 @@ from ._anomalies import AnomalyRanking, anomaly_ranking
 from ._clusters_display import ClustersDisplay
 from ._debugging import index_entropy
 from ._embeddings import embedding_clusters
+from ._histograms_display import HistogramsDisplay
 from ._label_issues import find_label_issues
 from ._label_issues_result import LabelIssues
 from ._membership import membership_inference
@@ -20,6 +21,7 @@ from ._rows_display import RowsDisplay
 __all__ = [
     "AnomalyRanking",
     "ClustersDisplay",
+    "HistogramsDisplay",
     "LabelIssues",
     "LinesDisplay",
     "MembershipResult",

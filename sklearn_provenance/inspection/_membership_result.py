@@ -12,6 +12,7 @@ from .._utils.displays import LinesDisplay
 from .._utils.plotting import COLORS
 from .._utils.results import Result
 from .._utils.tables import Table, plus_minus, text_table
+from ._histograms_display import HistogramsDisplay
 from ._roc import auc_and_covariance
 
 
@@ -21,7 +22,9 @@ class MembershipResult(Result):
     :func:`membership_inference` and :meth:`from_predictions` make it.
     ``to_frame()`` has a line for each attack, with DeLong's standard error of the area.
     ``plot(statistic="entropy")`` draws other ROC curves than those of the confidence; curves of
-    index branches are solid, all others dashed.
+    index branches are solid, all others dashed. ``plot(kind="histogram")`` draws histograms of
+    members and non-members in place of them, a panel for each attack; ``statistic=None`` both
+    statistics, one above the other.
 
     Parameters
     ----------
@@ -276,12 +279,26 @@ def _attack_name(classifier, branch, statistic=""):
     return ", ".join(filter(None, (classifier, branch, statistic)))
 
 
-def _figure(result, statistic="confidence", **style):
+def _figure(result, statistic="confidence", kind="roc", **style):
+    """Draw the attacks by a statistic: ROC curves, or histograms of their scores."""
+    if kind not in ("roc", "histogram"):
+        raise ValueError(f"kind must be 'roc' or 'histogram', got {kind!r}")
+    if not any(known for _, _, known in result.attacks):  # of scores from elsewhere
+        statistic = None
+    if kind == "roc":
+        return _curves(result, statistic, style)
+    if style:
+        raise TypeError(
+            f"plot of histograms takes ax, statistic and kind, got {sorted(style)}. Pass other "
+            "keywords to .plot() of the display again"
+        )
+    return _histograms(result, statistic)
+
+
+def _curves(result, statistic, style):
     """Draw ROC curves of one statistic, with a colour for each classifier."""
     # Not by scikit-learn's RocCurveDisplay: it draws several curves only since version 1.7, in
     # which its arguments changed.
-    if not any(known for _, _, known in result.attacks):  # of scores from elsewhere
-        statistic = None
     chosen = result.select(statistic=statistic)
     classifiers = list(dict.fromkeys(result.attacks[number][0] for number in chosen))
     names = []
@@ -308,4 +325,34 @@ def _figure(result, statistic="confidence", **style):
         references=[([0, 1], [0, 1], {"linestyle": ":"})],
         axes=axes,
         legend={"loc": "lower right", "fontsize": "small"},
+    )
+
+
+# What the scores are of, and the ends of their axis.
+_MEASURES = {
+    "confidence": (np.exp, "confidence", (0, 1)),
+    "entropy": (np.negative, "entropy (nats)", None),
+    "": (np.asarray, "score", None),
+}
+
+
+def _histograms(result, statistic):
+    """Draw what the attacks measure of members and non-members, a line for each statistic."""
+    wanted = dict.fromkeys(known for _, _, known in result.attacks)
+    lines = [result.select(statistic=known) for known in wanted if statistic in (None, known)]
+    if not lines:
+        result.select(statistic=statistic)  # raises
+    values, titles = [], []
+    for line in lines:
+        measure, *_ = _MEASURES[result.attacks[line[0]][2]]
+        groups = [(result.members[number], result.nonmembers[number]) for number in line]
+        values.append([tuple(map(measure, group)) for group in groups])
+        titles.append([_attack_name(*result.attacks[number][:2]) for number in line])
+    of_lines = [_MEASURES[result.attacks[line[0]][2]] for line in lines]
+    return HistogramsDisplay(
+        values,
+        ("members", "non-members"),
+        titles,
+        [xlabel for _, xlabel, _ in of_lines],
+        [ends for _, _, ends in of_lines],
     )

@@ -178,6 +178,54 @@ def test_tables_and_figures(result, rows):
     plt.close("all")
 
 
+def test_histograms_count_members_and_others(result):
+    pytest.importorskip("matplotlib.pyplot")
+    result, _ = result
+    display = result.plot(kind="histogram", statistic=None)
+    assert display.axes_.shape == (2, 5)  # statistics x attacks
+    lines = {"confidence": np.exp, "entropy": np.negative}
+    for panels, (statistic, measure) in zip(display.axes_, lines.items(), strict=True):
+        for panel, number in zip(panels, result.select(statistic=statistic), strict=True):
+            groups = [measure(scores[number]) for scores in (result.members, result.nonmembers)]
+            for patch, values in zip(panel.patches, groups, strict=True):
+                x, y = patch.get_xy().T
+                edges = np.unique(x)
+                expected = np.histogram(values, edges)[0] / len(values)
+                assert expected.sum() == pytest.approx(1)  # no row is outside
+                drawn, expected = ({*np.round(v, 9)} for v in (y, [0, *expected]))
+                assert drawn == expected
+    assert display.axes_[1, 0].get_xlabel() == "entropy (nats)"
+    assert display.axes_[0, 0].get_xlim()[1] >= 1
+    assert result.plot(kind="histogram").axes_.shape == (1, 5)
+
+
+def test_histograms_of_scores_from_elsewhere():
+    plt = pytest.importorskip("matplotlib.pyplot")
+    is_member = np.arange(10) < 6
+    scores = {"loss": np.arange(10.0), "norm": np.ones(10)}
+    result = MembershipResult.from_predictions(is_member, scores)
+    figure, ax = plt.subplots()
+    display = result.plot(kind="histogram", ax=ax)
+    assert display.figure_ is figure
+    assert [panel.get_title() for panel in display.axes_[0]] == ["loss", "norm"]
+    assert display.plot(linewidth=3).figure_ is not figure
+    assert display.ax_.patches[0].get_linewidth() == 3
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        ({"kind": "bars"}, ValueError),
+        ({"kind": "histogram", "statistic": "loss"}, ValueError),
+        ({"kind": "histogram", "linewidth": 2}, TypeError),
+    ],
+)
+def test_what_histograms_refuse(result, options, error):
+    result, _ = result
+    with pytest.raises(error, match=next(reversed(options))):
+        result.plot(**options)
+
+
 def test_figure_of_scores():
     plt = pytest.importorskip("matplotlib.pyplot")
     rng = np.random.default_rng(0)
