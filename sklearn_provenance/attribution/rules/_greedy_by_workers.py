@@ -14,9 +14,12 @@ from ...information._sharded import ShardedSystem
 from ...information._shards import (
     Leaders,
     ShardRule,
+    blocks_of,
+    column_of,
     conditioned,
     count_at_least,
     leaders,
+    shard_scores,
     shard_state,
     taken_of,
 )
@@ -187,7 +190,7 @@ def _read(file, piece):
 
 
 def _squares(file, block):
-    return squares_of(block)
+    return squares_of(_numbers(block))
 
 
 def _digests(file, block):
@@ -195,7 +198,7 @@ def _digests(file, block):
 
 
 def _root_of_shard(roots, block):
-    return roots.of(block).numpy()
+    return roots.of(_numbers(block)).numpy()
 
 
 def _merged_roots(roots, first, second):
@@ -208,20 +211,26 @@ def _begin(rule, block, queries):
 
 def _condition(rule, state, block, pick):
     weights, at_pick = pick
-    return conditioned(state, block, torch.tensor(weights), torch.tensor(at_pick))
+    scaled = column_of(block, torch.tensor(weights))
+    return conditioned(state, scaled, torch.tensor(at_pick))
 
 
 def _leaders(rule, state, free, taken, full):
     free, labels = free
     if full:
         free = free & ~np.isin(labels, full)
-    found = leaders(rule, state, torch.tensor(free), _tensors(taken))
-    return tuple(part.numpy() for part in found)
+    score = shard_scores(rule, state, torch.tensor(free), _tensors(taken))
+    return tuple(part.numpy() for part in leaders(score))
 
 
 def _count(rule, state, free, taken, thresholds):
-    free = torch.tensor(free[0])
-    return count_at_least(rule, state, free, _tensors(taken), torch.tensor(thresholds)).numpy()
+    score = shard_scores(rule, state, torch.tensor(free[0]), _tensors(taken))
+    return count_at_least(score, torch.tensor(thresholds)).numpy()
+
+
+def _numbers(block):
+    """Yield features block by block, in double precision."""
+    return (part for _, part in blocks_of(block))
 
 
 def _tensors(arrays):
