@@ -13,7 +13,7 @@ from ._ranking import first_of
 from ._shard_root import ShardRoots, squares_of
 from ._sharded import STATE_BYTES, ShardedSystem
 from ._shards import ShardRule
-from ._validation import check_scale, nats_of
+from ._validation import check_scale, check_scale_of, nats_of
 
 # Bytes for each row, whatever is asked: the diagonal of G before any pick, and its bound.
 ROW_BYTES = 16
@@ -89,7 +89,7 @@ class BlockSystem:
         points = self.rule.coordinates(queries)  # ψ_*
         variance = points.square().sum(1)
         nats = queries.new_empty(len(queries), len(rows))
-        step = max(1, int(self._left() // (STATE_BYTES * system.n_rows)))
+        step = max(1, int(self._left() // (STATE_BYTES * max(1, system.n_rows))))
         for start in range(0, len(queries), step):
             block = slice(start, start + step)
             system.shards.begin(self.rule.weights(points[block])[:, None], None, None)
@@ -160,7 +160,7 @@ def among(candidates, own, n_rows, device):
 def roots_of_blocks(rows, noise_variance, more=()):
     """Find out how R is computed, by one look at all rows; ``more`` are blocks of others."""
     total, largest = squares_of(rows)
-    check_scale(torch.tensor([largest]), noise_variance)
+    check_scale_of(largest, noise_variance)
     return ShardRoots(total + squares_of(more)[0], noise_variance)
 
 

@@ -124,13 +124,13 @@ class LocalShards:
 
     def condition(self, weights, at_pick):
         for rows, block in self.rows.numbered(weights.shape[0]):
-            conditioned(_part(self._state, rows), weights @ block.mT, at_pick, in_place=True)
+            conditioned(part_of(self._state, rows), weights @ block.mT, at_pick, in_place=True)
 
     def gains(self):
         """Compute Σ c² / G_xx (B, n_rows) of each row alone."""
         gains = torch.empty_like(self._state.diagonal)
         for rows in slices_of(len(self.rows), self._state.covariance[..., 0].numel()):
-            state = _part(self._state, rows)
+            state = part_of(self._state, rows)
             gains[:, rows] = state.covariance.square().sum(1) / state.diagonal
         return gains
 
@@ -139,10 +139,10 @@ class LocalShards:
         free = self.free if free is None else free
         for rows in slices_of(len(self.rows), self._state.covariance[..., 0].numel()):
             taken = taken_of(excluded, rows.start, rows.stop)
-            yield rows, shard_scores(self.rule, _part(self._state, rows), free[rows], taken)
+            yield rows, shard_scores(self.rule, part_of(self._state, rows), free[rows], taken)
 
 
-def _part(state, rows):
+def part_of(state, rows):
     """Return the state of some rows, which shares memory with that of all."""
     return ShardState(state.covariance[..., rows], state.diagonal[:, rows], state.floor[rows])
 

@@ -64,7 +64,7 @@ class ShardedSystem:
         picks = queries.new_full((len(queries), k), -1, dtype=torch.int64)
         nats = queries.new_full((len(queries), k), torch.nan)
         n_tied = picks.new_zeros(len(queries))
-        step = max(1, int(memory_limit // (STATE_BYTES * self.n_rows)))
+        step = max(1, int(memory_limit // (STATE_BYTES * max(1, self.n_rows))))
         for start in range(0, len(queries), step):
             block = slice(start, start + step)
             own_rows = None if own is None else own[block]

@@ -73,6 +73,17 @@ def test_the_same_picks_as_in_memory(rule, small_blocks, problem, numbers):
     torch.testing.assert_close(found[2], expected[2])
 
 
+@pytest.mark.parametrize("rule", RULES)
+def test_no_candidates(rule):
+    rows = np.random.default_rng(0).normal(size=(9, 3))
+    system = in_blocks(rows, 0.1, rule)
+    nothing = torch.zeros(9, dtype=torch.bool)
+    picks, nats, n_tied = system.pick(torch.ones(2, 3, dtype=torch.float64), 4, nothing)
+    assert (picks == -1).all()
+    assert nats.isnan().all()
+    assert n_tied.tolist() == [0, 0]
+
+
 @pytest.mark.parametrize("numbers", [1, 50, 2**20])
 @pytest.mark.parametrize("noise_variance", [1.0, 1e-9])
 def test_losses_of_rows_alone(small_blocks, numbers, noise_variance):
