@@ -3,8 +3,10 @@
 import json
 import sys
 
+import joblib
 import numpy as np
 import pytest
+from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 from torch import nn
 
@@ -95,6 +97,32 @@ def test_coresets_are_those_of_rows_in_memory(problem, cls, balanced):
     many = np.vstack([queries, queries * 2, queries[::-1] - 1])  # more than features
     found = attributor.select(many, 9, balanced=balanced)
     np.testing.assert_array_equal(found, expected.select(many, 9, balanced=balanced))
+
+
+@pytest.mark.parametrize("where", ["store", "memory", "features"])
+def test_sketches_on_disk(problem, tmp_path, where):
+    """InfoLoss within a budget, from a store, from results of joblib that are mapped, or a file."""
+    _, X, _, y, queries = problem
+    model = nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 3)).double().eval()
+    sketch = TangentFeatures(n_components=8, random_state=0)
+    params = {"measurement": "margin", "noise_variance": "0.1*diagonal"}
+    expected = att.InfoLossAttributor(model, features=sketch, **params).fit(X, y)
+    params["memory_limit"] = 9000  # features of all rows take 23 kB three times
+    if where == "store":
+        att.InfoLossAttributor(model, features=sketch, **params).fit(X, y, store=tmp_path / "s")
+        attributor = att.InfoLossAttributor.load(tmp_path / "s", memory_limit=9000)
+    elif where == "memory":
+        memory = joblib.Memory(tmp_path, mmap_mode="r", verbose=0)
+        attributor = att.InfoLossAttributor(model, features=sketch, memory=memory, **params)
+        attributor.fit(X, y).fit(X, y)  # what is found again is mapped
+    else:
+        sketch = clone(sketch).set_params(store=tmp_path / "features")
+        attributor = att.InfoLossAttributor(model, features=sketch, **params).fit(X, y)
+    assert isinstance(attributor._rows.own().array, RowArray)
+    for rows in (queries, None) if where != "store" else (queries,):
+        found, known = attributor.explain(rows, k=4), expected.explain(rows, k=4)
+        np.testing.assert_array_equal(found.indices, known.indices)
+        np.testing.assert_allclose(found.scores, known.scores, rtol=1e-6)
 
 
 def test_what_is_lost_without_sets(problem):
