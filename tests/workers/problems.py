@@ -160,10 +160,10 @@ def feature_pass(signal):
     return work
 
 
-def explaining(attributor, k=5):
+def explaining(attributor):
     def work(client):
         forget_answers(attributor)
-        explanation = attributor.explain(QUERIES, k=k, client=client)
+        explanation = attributor.explain(QUERIES, k=5, client=client)
         return explanation.indices, explanation.scores
 
     return work
@@ -205,7 +205,7 @@ def greedy_loss(signal):
 
 
 def influence(signal):
-    return explaining(influence_attributor(signal), k=3)
+    return explaining(influence_attributor(signal))
 
 
 def influence_of_rows(signal):
