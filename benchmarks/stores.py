@@ -7,7 +7,8 @@ as that of tangent features. `--reference 10` has the exact scan explain the fir
 with which the others are compared. Part 2 builds stores of tangent sketches of a network on digits
 in each type of numbers, and measures what changes in picks and nats. Part 3 fits attributors on
 Fashion-MNIST without and with a store in float32, by turns in one process, and gives the median and
-the range of the ratios of processor seconds.
+the range of the ratios of processor seconds. Part 4 explains queries by InfoLoss, from features in
+memory and from those that are read in blocks for each pick.
 """
 
 import multiprocessing
@@ -24,7 +25,7 @@ from retrieval import PeakMemory
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.neural_network import MLPClassifier
 
-from sklearn_provenance import InfoGainAttributor, TangentFeatures
+from sklearn_provenance import InfoGainAttributor, InfoLossAttributor, TangentFeatures
 from sklearn_provenance.attribution import AttributionStore
 from sklearn_provenance.datasets import load_digits, load_fashion_mnist
 from sklearn_provenance.retrieval import FaissIndex
@@ -131,6 +132,53 @@ def run_rows(n, width, results, n_reference=N_QUERIES):
                 )
 
 
+def measure_loss(folder, memory_limit, queue):
+    torch.set_num_threads(1)
+    X = np.load(Path(folder) / "rows.npy", mmap_mode="r")
+    queries = np.load(Path(folder) / "queries.npy")[:10]
+    y = np.arange(len(X)) % 2
+    settings = {"features": itself, "candidates": "all", "memory_limit": memory_limit}
+    InfoLossAttributor(Known(), **settings).fit(X[:2000], y[:2000]).explain(queries[:2], k=2)
+    with PeakMemory() as memory:
+        attributor = InfoLossAttributor(Known(), **settings).fit(X, y)
+        seconds = []
+        for part in (queries[:1], queries):  # the first makes the posterior
+            start = time.process_time()
+            found = attributor.explain(part, k=K)
+            seconds.append(time.process_time() - start)
+    queue.put((*seconds, memory.peak - memory.before, found.indices))
+
+
+def run_loss(n, width, limits, results):
+    context = multiprocessing.get_context("spawn")
+    if all(results.has(n_rows=n, n_features=width, memory_limit_mb=limit) for limit in limits):
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        np.save(Path(folder) / "queries.npy", draw(Path(folder) / "rows.npy", n, width))
+        first_picks = None
+        for limit in limits:
+            queue = context.Queue()
+            process = context.Process(target=measure_loss, args=(folder, limit * 1e6, queue))
+            process.start()
+            first, seconds, peak, picks = queue.get()
+            process.join()
+            if first_picks is None:
+                first_picks = picks
+            results.add(
+                n_rows=n,
+                n_features=width,
+                memory_limit_mb=limit,
+                file_mb=round(2 * n * width / 2**20),
+                in_double_precision_mb=round(8 * n * width / 2**20),
+                first_query_cpu_seconds=round(first, 2),
+                explain_cpu_seconds=round(seconds, 2),
+                peak_mb=round(peak),
+                n_queries=len(picks),
+                k=K,
+                same_picks=bool((picks == first_picks).all()),
+            )
+
+
 def run_dtypes(results, n_components):
     if all(results.has(dtype=dtype, n_components=n_components) for dtype in DTYPES):
         return
@@ -214,6 +262,11 @@ def main():
     options = parse(options)
     run_added(Results("store_added", ["n_rows", "n_components"]), 1000 if options.quick else 3000)
     run_dtypes(Results("store_dtypes", ["dtype", "n_components"]), 256 if options.quick else 1024)
+    loss = Results("store_loss", ["n_rows", "n_features", "memory_limit_mb"])
+    run_loss(10_000, 256, (1000, 20), loss)
+    if not options.quick:
+        run_loss(100_000, 256, (1000, 100), loss)
+        run_loss(1_000_000, 256, (1000,), loss)
     sizes = (10_000,) if options.quick else (10_000, 100_000, 1_000_000)
     if options.rows:
         sizes = (options.rows,)

@@ -4,7 +4,8 @@ Processor seconds are those of the client and of its workers together, in the se
 workers need to import the package is no part of them. They say what the cluster adds,
 whatever else the machine does meanwhile. Workers are processes with one thread. Megabytes are the
 arguments of tasks, and their results that the client asks for: what a network between the machines
-would carry. Rows lie in a file that workers read, except those of the feature pass and of training.
+would carry. Rows lie in a file that workers read, except those of the feature pass, of influence
+and of training.
 """
 
 import pickle
@@ -20,7 +21,12 @@ from distributed import Client, Future, LocalCluster
 from stores import Known, draw, itself
 from torch import nn
 
-from sklearn_provenance import InfoGainAttributor, InfoLossAttributor, TangentFeatures
+from sklearn_provenance import (
+    InfluenceAttributor,
+    InfoGainAttributor,
+    InfoLossAttributor,
+    TangentFeatures,
+)
 from sklearn_provenance._utils.cluster import Cluster
 from sklearn_provenance.attribution import AttributionStore
 from sklearn_provenance.datasets import load_digits
@@ -48,6 +54,10 @@ def works(folder, quick):
     many_labels = labels[np.arange(n_measured) % len(X)]
     features = TangentFeatures(n_components=256)
     measured = InfoGainAttributor(mlp(64), features=features, measurement="margin")
+    numbers = np.arange(n_rows) % n_measured
+    more = many[numbers] + (np.arange(n_rows) // n_measured)[:, None] * np.float32(1e-3)
+    influence = InfluenceAttributor(mlp(64), features=features, candidates="all")
+    influence.fit(more, many_labels[numbers])
     masks = np.random.default_rng(0).random((n_copies, len(X))) < 0.5
     training = {"recipe": Recipe(max_epochs=5), "group_size": 8, "X_eval": X[:100]}
     calls = iter(range(100))
@@ -66,6 +76,12 @@ def works(folder, quick):
         ),
         f"10 picks of InfoLoss, {n_rows} rows": lambda client: loss.explain(
             queries * (1 + 1e-9 * next(calls)), k=10, client=client
+        ),
+        f"10 picks of influence, {n_rows} rows": lambda client: influence.explain(
+            X[:100] * np.float32(1 + 1e-6 * next(calls)), k=10, client=client
+        ),
+        f"influence of single rows, {n_rows} rows": lambda client: influence.attribute(
+            X[:100], client=client
         ),
         f"density, {n_rows} rows": lambda client: gain.score(
             queries, np.arange(100) % 2, client=client

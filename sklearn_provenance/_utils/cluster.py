@@ -48,7 +48,7 @@ def opened(client):
 
 @contextmanager
 def using(client):
-    """Run what is called inside on the workers of a client; None changes nothing.
+    """Run what is called inside on the workers of a client; None keeps that which is in use.
 
     Parameters
     ----------
@@ -56,7 +56,14 @@ def using(client):
         A client, or the address of a scheduler.
     """
     if client is None:
-        yield
+        if current_client() is None or _HELD.get() is not None:
+            yield
+            return
+        held = _HELD.set({})
+        try:
+            yield
+        finally:
+            _HELD.reset(held)
         return
     with opened(client) as found:
         token = _CLIENT.set(found)

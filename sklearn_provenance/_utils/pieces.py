@@ -17,16 +17,20 @@ class RowPieces:
     ----------
     rows : ndarray, torch.Tensor or RowArray of shape (n_rows, n_columns)
         Rows.
+    step : int, default=None
+        Rows of a piece; None takes as many as are read or sent at once.
 
     Attributes
     ----------
     file : RowArray or None
         Where workers read rows; None where pieces hold them.
+    step : int
+        Rows of a piece.
     starts : range
         The first row of each piece.
     """
 
-    def __init__(self, rows):
+    def __init__(self, rows, step=None):
         self._numbers = None
         source = rows
         if isinstance(rows, TakenRows):
@@ -35,8 +39,8 @@ class RowPieces:
         self.file = named_file(on_disk(source))
         self._rows = rows
         size = _SENT_BYTES if self.file is None else _READ_BYTES
-        self._step = max(1, size // max(1, rows.itemsize * rows.shape[1]))
-        self.starts = range(0, len(rows), self._step)
+        self.step = step or max(1, size // max(1, rows.itemsize * rows.shape[1]))
+        self.starts = range(0, len(rows), self.step)
 
     def __len__(self):
         return len(self.starts)
@@ -48,7 +52,7 @@ class RowPieces:
 
     def rows(self, start):
         """Return the slice of the rows of a piece."""
-        return slice(start, min(start + self._step, len(self._rows)))
+        return slice(start, min(start + self.step, len(self._rows)))
 
     def piece(self, start):
         """Return what :func:`read_piece` takes."""

@@ -127,21 +127,9 @@ class MeanSystem:
         Tensor of shape (n_queries, k)
             Falls, which add up to that without all rows of the set; 0 at -1.
         """
-        wanted, places = sets.clamp(min=0).unique(return_inverse=True)
-        present = (sets >= 0).to(self.residuals.device)
-        places = places.to(self.residuals.device)
-        wanted = wanted.to(self.residuals.device)
+        wanted, places = sets.clamp(min=0).to(self.residuals.device).unique(return_inverse=True)
         gram, covariance = self._gram(queries, wanted)
-        residuals = self.residuals[wanted]
-        falls = covariance.new_zeros(sets.shape)
-        for number, (place, here) in enumerate(zip(places, present, strict=True)):
-            at = place[here]
-            # The first m entries of L^-1 c and L^-1 r depend on the first m rows alone.
-            factor = torch.linalg.cholesky(gram(at))
-            right = torch.stack([covariance[number, at], residuals[at]], 1)
-            solved = torch.linalg.solve_triangular(factor, right, upper=False)
-            falls[number, here] = solved[:, 0] * solved[:, 1]
-        return falls
+        return falls_of_sets(gram, covariance, self.residuals[wanted], places, sets)
 
     def _covariance(self, queries, rows):
         """Compute c (n_queries, m) of rows, and the diagonal of G (m,)."""
@@ -168,6 +156,90 @@ class MeanSystem:
             return part
 
         return gram, queries @ points.mT
+
+
+class SystemMeans:
+    """The same rows in memory as several models see them.
+
+    Parameters
+    ----------
+    systems : list of MeanSystem
+        One for each model.
+    n_rows : int
+        Number of the rows. Systems may have more behind them, which never go.
+    """
+
+    def __init__(self, systems, n_rows):
+        self.systems = systems
+        self.n_rows = n_rows
+
+    def drops(self, queries, rows, own=None):
+        """Compute mean falls (n_queries, m) without each of m rows alone.
+
+        Parameters
+        ----------
+        queries : list of Tensor or of tuple of Tensor
+            The queries as each system takes them.
+        rows : Tensor of shape (m,)
+            Rows.
+        own : Tensor of shape (n_queries,), default=None
+            The row that each query is, which is left out before.
+        """
+        total = 0.0
+        for system, asked in zip(self.systems, queries, strict=True):
+            at = rows.to(system.device)
+            if own is None:
+                drops = system.drops(asked, at)
+            else:
+                drops = system.drops_without_own(asked, at, own.to(system.device))
+            total = total + drops.cpu()
+        return total / len(self.systems)
+
+    def pick(self, queries, k, sign=1, candidates=None, own=None):
+        """Pick k rows for each query greedily; see :func:`pick_mean`."""
+        n_more = self.systems[0].system.n_rows - self.n_rows
+        if n_more:
+            if candidates is None:
+                candidates = torch.ones(self.n_rows, dtype=torch.bool)
+            candidates = torch.nn.functional.pad(candidates, (0, n_more), value=False)
+        return pick_mean(self.systems, queries, k, sign, candidates, own)
+
+    def paths(self, queries, sets):
+        """Compute falls (n_queries, k) of each model; see :meth:`MeanSystem.path`."""
+        pairs = zip(self.systems, queries, strict=True)
+        return [system.path(asked, sets) for system, asked in pairs]
+
+    def own_drops(self):
+        """Compute falls (n_rows,) of each model; see :meth:`MeanSystem.own_drops`."""
+        return [system.own_drops() for system in self.systems]
+
+
+def falls_of_sets(gram, covariance, residuals, places, sets):
+    """Compute falls (n_queries, k) with each row of a set, after those before it.
+
+    Parameters
+    ----------
+    gram : callable
+        ``gram(places)`` gives G (m, m) of some of the rows that go.
+    covariance : Tensor of shape (n_queries, n_rows)
+        c of each query with rows that go.
+    residuals : Tensor of shape (n_rows,)
+        Their r.
+    places : Tensor of shape (n_queries, k)
+        Places of the rows of each set among them.
+    sets : Tensor of shape (n_queries, k)
+        Rows that go; -1 is none.
+    """
+    present = (sets >= 0).to(residuals.device)
+    falls = covariance.new_zeros(sets.shape)
+    for number, (place, here) in enumerate(zip(places, present, strict=True)):
+        at = place[here]
+        # The first m entries of L^-1 c and L^-1 r depend on the first m rows alone.
+        factor = torch.linalg.cholesky(gram(at))
+        right = torch.stack([covariance[number, at], residuals[at]], 1)
+        solved = torch.linalg.solve_triangular(factor, right, upper=False)
+        falls[number, here] = solved[:, 0] * solved[:, 1]
+    return falls
 
 
 def pick_mean(systems, queries, k, sign=1, candidates=None, own=None):

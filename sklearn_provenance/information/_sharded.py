@@ -9,7 +9,8 @@ tie everywhere, and the lowest row wins. Shapes are those of :mod:`._shards`.
 import torch
 
 from ._candidates import CopyTable
-from ._selection import NOTHING, TIE
+from ._selection import NOTHING
+from ._shards import tie_with
 from ._systems import nats_of_removals
 from ._validation import nats_of
 from ._weight_space import path_reductions
@@ -35,7 +36,8 @@ class ShardedSystem:
         - ``leaders(excluded, full)`` gives Leaders of each, with numbers of all rows, where rows
           ``excluded`` (B, t) may not be picked and none of labels in the list ``full``,
         - ``count(excluded, thresholds)`` counts rows of all shards by :func:`count_at_least`,
-        - ``condition(weights, at_pick)`` tells each of picks, as :func:`conditioned`.
+        - ``condition(weights, at_pick)`` tells each of picks: weights (B, n_features) of the column
+          l, and c / sqrt(G_xx) (B, Q), see :func:`conditioned`.
     row_features : callable
         ``row_features(rows)`` gives φ (n, n_features) of some rows (n,).
     n_rows : int
@@ -57,12 +59,12 @@ class ShardedSystem:
         ``candidates`` is a mask (n_rows,) for all queries, or None. States of shards may take
         ``memory_limit`` bytes together.
         """
-        free = self._free(candidates)
+        free = self._free(candidates, queries.device)
         n_picks = min(k, int(free.sum()))
-        picks = torch.full((len(queries), k), -1, dtype=torch.int64)
+        picks = queries.new_full((len(queries), k), -1, dtype=torch.int64)
         nats = queries.new_full((len(queries), k), torch.nan)
-        n_tied = torch.zeros(len(queries), dtype=torch.int64)
-        step = max(1, int(memory_limit // (STATE_BYTES * self.n_rows)))
+        n_tied = picks.new_zeros(len(queries))
+        step = max(1, int(memory_limit // (STATE_BYTES * max(1, self.n_rows))))
         for start in range(0, len(queries), step):
             block = slice(start, start + step)
             own_rows = None if own is None else own[block]
@@ -76,18 +78,18 @@ class ShardedSystem:
 
     def pick_together(self, queries, k, candidates=None, quotas=None):
         """Pick k rows for all queries (n_queries, n_features); see :func:`greedy_coreset`."""
-        free = self._free(candidates)
+        free = self._free(candidates, queries.device)
         n_picks = min(k, int(free.sum()))
         rows, changes, _ = _Rounds(self, queries[None], n_picks, free, None, quotas).run()
         missing = (0, k - n_picks)
         picks = torch.nn.functional.pad(rows[0], missing, value=-1)
         return picks, torch.nn.functional.pad(changes[0], missing, value=torch.nan)
 
-    def _free(self, candidates):
+    def _free(self, candidates, device):
         """Return a mask (n_rows,) of rows that may be picked."""
         if candidates is None:
-            return torch.ones(self.n_rows, dtype=torch.bool)
-        return candidates.cpu()
+            return torch.ones(self.n_rows, dtype=torch.bool, device=device)
+        return candidates.to(device)
 
     def features_of(self, rows):
         """Read φ (*shape, n_features) of rows (*shape); of row 0 in place of -1."""
@@ -112,6 +114,56 @@ class ShardedSystem:
                 rule.noise_variance / rule.diagonal(squares, rule.floor(features))
             )
         return nats_of_removals(gains, variance)
+
+
+class Directions:
+    """The directions d of the rows that each selection has picked.
+
+    Parameters
+    ----------
+    rule : ShardRule
+        How rows are ranked.
+    queries : Tensor of shape (B, Q, n_features)
+        ψ_* of the queries that each selection serves.
+    n_picks : int
+        Most rows that will be picked.
+    """
+
+    def __init__(self, rule, queries, n_picks):
+        self.rule = rule
+        self.queries = queries
+        shape = (len(queries), n_picks, queries.shape[2])
+        self._kept = queries.new_empty(shape)
+        self.n_done = 0
+
+    def along(self, features):
+        """Compute ψ·d (B, t) of rows (B, n_features), one of each selection, with each d so far."""
+        start = self.rule.coordinates(features)
+        return (start[:, None] @ self._kept[:, : self.n_done].mT)[:, 0]
+
+    def add(self, features):
+        """Condition on rows (B, n_features), one of each selection.
+
+        Returns
+        -------
+        weights : Tensor of shape (B, n_features)
+            What makes l = g / sqrt(G_xx) of features, with the column g of the pick.
+        at_pick : Tensor of shape (B, Q)
+            c / sqrt(G_xx) of the pick.
+        root : Tensor of shape (B, 1)
+            sqrt(G_xx).
+        """
+        rule = self.rule
+        start = rule.coordinates(features)
+        before = self._kept[:, : self.n_done]  # (B, t, n_features)
+        along = (start[:, None] @ before.mT) @ before  # (B, 1, n_features)
+        point = start - rule.sign * along[:, 0]  # S^-1 ψ_x
+        root = rule.diagonal((start * point).sum(1), rule.floor(features)).sqrt()[:, None]
+        direction = point / root
+        self._kept[:, self.n_done] = direction
+        self.n_done += 1
+        at_pick = (self.queries @ direction[:, :, None])[:, :, 0]
+        return rule.sign * rule.weights(direction), at_pick, root
 
 
 class _Rounds:
@@ -140,7 +192,7 @@ class _Rounds:
         self.n_picks = n_picks
         self.free = free
         self.own = own
-        self.excluded = torch.empty(len(queries), 0, dtype=torch.int64)
+        self.excluded = queries.new_empty(len(queries), 0, dtype=torch.int64)
         if own is not None:
             self.excluded = own[:, None]
         self.withholds = own is not None and self.rule.sign < 0
@@ -149,9 +201,7 @@ class _Rounds:
             queries = system.features_of(own)[:, None]
         flat = self.rule.coordinates(queries.flatten(0, 1))
         self.queries = flat.unflatten(0, queries.shape[:2])  # (B, Q, n_features): ψ_*
-        shape = (len(queries), n_picks + self.withholds, queries.shape[2])
-        self.directions = queries.new_empty(shape)  # d
-        self.n_done = 0
+        self.directions = Directions(self.rule, self.queries, n_picks + self.withholds)
         self.labels = None
         if quotas is not None:
             self.labels, counts = quotas
@@ -161,9 +211,9 @@ class _Rounds:
         """Pick; return picks and Σ c² / G_xx of each (B, n_picks), and the rows that tie (B,)."""
         shards = self.system.shards
         n_selections = len(self.queries)
-        picks = torch.full((n_selections, self.n_picks), -1, dtype=torch.int64)
+        picks = self.queries.new_full((n_selections, self.n_picks), -1, dtype=torch.int64)
         gains = self.queries.new_full(picks.shape, torch.nan)
-        n_tied = torch.zeros(n_selections, dtype=torch.int64)
+        n_tied = picks.new_zeros(n_selections)
         if not self.n_picks:
             return picks, gains, n_tied
         weights = self.rule.weights(self.queries.flatten(0, 1)).reshape(self.queries.shape)
@@ -179,8 +229,8 @@ class _Rounds:
             if not (best > -torch.inf).any():
                 break
             # Scores far below the first one may be rounding alone: then all rows tie.
-            thresholds = torch.where(best > nothing, best * (1 - TIE), 0.0)
-            pick = self._first_copies(_first_of(found, thresholds, best > nothing))
+            thresholds = torch.where(best > nothing, tie_with(best), 0.0)
+            pick = self._first_copies(first_of_shards(found, thresholds, best > nothing))
             if done + 1 == self.n_picks:
                 n_tied = (shards.count(self.excluded, thresholds) - 1).clamp(min=0)
             weights, at_pick = self._learn(pick)
@@ -194,18 +244,9 @@ class _Rounds:
         return picks, gains, n_tied
 
     def _learn(self, pick):
-        """Condition on one row (B,) of each selection; return what :func:`conditioned` takes."""
-        features = self.system.features_of(pick)  # (B, n_features)
-        start = self.rule.coordinates(features)
-        before = self.directions[:, : self.n_done]  # (B, t, n_features)
-        along = (start[:, None] @ before.mT) @ before  # (B, 1, n_features)
-        point = start - self.rule.sign * along[:, 0]  # S^-1 ψ_x
-        diagonal = self.rule.diagonal((start * point).sum(1), self.rule.floor(features))
-        direction = point / diagonal.sqrt()[:, None]
-        self.directions[:, self.n_done] = direction
-        self.n_done += 1
-        at_pick = (self.queries @ direction[:, :, None])[:, :, 0]  # (B, Q): c_x / sqrt(G_xx)
-        return self.rule.sign * self.rule.weights(direction), at_pick
+        """Condition on one row (B,) of each selection; return what shards are told."""
+        weights, at_pick, _ = self.directions.add(self.system.features_of(pick))
+        return weights, at_pick
 
     def _full(self):
         """List the labels of which no more rows may be picked."""
@@ -223,7 +264,7 @@ class _Rounds:
         return self.system.copies.first_free(pick, self.excluded, free)
 
 
-def _first_of(found, thresholds, told):
+def first_of_shards(found, thresholds, told):
     """Return the first row (B,) of all shards that reaches a threshold (B,); -1 where none may.
 
     Where the best score is not ``told`` (B,) from rounding, it is the first row that may be picked.

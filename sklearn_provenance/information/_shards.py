@@ -15,7 +15,7 @@ import torch
 from ._selection import TIE
 
 # Numbers of features that are held in double precision at a time: 8 MB.
-_NUMBERS = 2**20
+NUMBERS = 2**20
 
 
 class ShardRule:
@@ -92,7 +92,7 @@ class Leaders(NamedTuple):
         The first row that may be picked; -1 where there is none.
     selections, rows : Tensor of shape (m,)
         Rows that tie with the best of a selection, each with a larger score than those before it;
-        selections and, in each, rows ascend. Where the best score is 0 there are none.
+        selections and, in each, rows ascend.
     scores : Tensor of shape (m,)
         Their scores.
     """
@@ -104,13 +104,21 @@ class Leaders(NamedTuple):
     scores: torch.Tensor
 
 
-def shard_state(rule, features, queries):
-    """Begin with rows (n_rows, n_features), and the weights (B, Q, n_features) of queries."""
+def tie_with(best):
+    """Compute the scores (B,) from which rows tie with the best ones (B,)."""
+    return best - TIE * best.abs()
+
+
+def shard_state(rule, features, queries, roots=None):
+    """Begin with rows (n_rows, n_features), and the weights (B, Q, n_features) of queries.
+
+    ``roots`` (n_rows,) are what features of rows are multiplied by; None stands for 1.
+    """
     flat = queries.flatten(0, 1)  # (B Q, n_features)
     covariance = queries.new_empty(len(flat), len(features))
     diagonal = queries.new_empty(1, len(features))
     floor = queries.new_empty(len(features))
-    for rows, block in blocks_of(features):
+    for rows, block in blocks_of(features, roots):
         covariance[:, rows] = flat @ block.mT
         floor[rows] = rule.floor(block)
         squares = rule.coordinates(block).square().sum(1)
@@ -118,57 +126,59 @@ def shard_state(rule, features, queries):
     return ShardState(covariance.unflatten(0, queries.shape[:2]), diagonal, floor)
 
 
-def conditioned(state, features, weights, at_pick):
+def column_of(features, weights, roots=None):
+    """Compute l = g / sqrt(G_xx) (B, n_rows) of features, from weights (B, n_features)."""
+    scaled = weights.new_empty(len(weights), len(features))
+    for rows, block in blocks_of(features, roots):
+        scaled[:, rows] = weights @ block.mT
+    return scaled
+
+
+def conditioned(state, scaled, at_pick, in_place=False):
     """Condition a shard on one pick of each selection.
 
     Parameters
     ----------
     state : ShardState
         The shard.
-    features : ndarray of shape (n_rows, n_features)
-        Its rows.
-    weights : Tensor of shape (B, n_features)
-        What makes l = g / sqrt(G_xx) of features, with the column g of the pick.
+    scaled : Tensor of shape (B, n_rows)
+        l = g / sqrt(G_xx), with the column g of the pick.
     at_pick : Tensor of shape (B, Q)
         c / sqrt(G_xx) of the pick.
+    in_place : bool, default=False
+        Whether the tensors of the state may be overwritten.
 
     Returns
     -------
     ShardState
-        A new one.
+        A new one, or the same.
     """
-    scaled = weights.new_empty(len(weights), len(features))  # (B, n_rows): l
-    for rows, block in blocks_of(features):
-        scaled[:, rows] = weights @ block.mT
-    covariance = state.covariance.addcmul(at_pick[:, :, None], scaled[:, None], value=-1)
-    diagonal = state.diagonal.addcmul(scaled, scaled, value=-1)
-    return ShardState(covariance, torch.maximum(diagonal, state.floor), state.floor)
+    out = state[:2] if in_place else (None, None)
+    products = at_pick[:, :, None], scaled[:, None]
+    covariance = torch.addcmul(state.covariance, *products, value=-1, out=out[0])
+    diagonal = torch.addcmul(state.diagonal, scaled, scaled, value=-1, out=out[1])
+    # Rounding may pass the bound: it is known, so the entry is set to it.
+    diagonal = torch.maximum(diagonal, state.floor, out=out[1])
+    return ShardState(covariance, diagonal, state.floor)
 
 
-def leaders(rule, state, free, taken):
+def leaders(score):
     """Find the rows of a shard that may be picked next.
 
     Parameters
     ----------
-    rule : ShardRule
-        How rows are ranked.
-    state : ShardState
-        The shard.
-    free : Tensor of shape (n_rows,), bool
-        Rows that may be picked at all.
-    taken : tuple of Tensor of shape (m,)
-        Selections, and the rows that each of these may not pick any more, see :func:`taken_of`.
+    score : Tensor of shape (B, n_rows)
+        Scores; -inf where a row may not be picked.
 
     Returns
     -------
     Leaders
         Rows counted in the shard.
     """
-    score = _scores(rule, state, free, taken)  # (B, n_rows)
     best = score.amax(1)
     allowed = score > -torch.inf
     first = torch.where(allowed.any(1), allowed.int().argmax(1), -1)
-    near = (score >= best[:, None] * (1 - TIE)) & (best > 0)[:, None]
+    near = allowed & (score >= tie_with(best)[:, None])
     selections, rows = near.nonzero(as_tuple=True)
     scores = score[selections, rows]
     records = torch.ones_like(rows, dtype=torch.bool)
@@ -181,9 +191,9 @@ def leaders(rule, state, free, taken):
     return Leaders(best, first, selections[records], rows[records], scores[records])
 
 
-def count_at_least(rule, state, free, taken, thresholds):
-    """Count the rows (B,) whose scores reach thresholds (B,); the rest is as :func:`leaders`."""
-    return (_scores(rule, state, free, taken) >= thresholds[:, None]).sum(1)
+def count_at_least(score, thresholds):
+    """Count the rows (B,) whose scores (B, n_rows) reach thresholds (B,)."""
+    return (score >= thresholds[:, None]).sum(1)
 
 
 def taken_of(excluded, start, stop):
@@ -198,19 +208,39 @@ def taken_of(excluded, start, stop):
     return inside.nonzero(as_tuple=True)[0], excluded[inside] - start
 
 
-def _scores(rule, state, free, taken):
-    """Compute scores (B, n_rows); -inf where a row may not be picked."""
+def shard_scores(rule, state, free, taken):
+    """Compute scores (B, n_rows) of the rows of a shard; -inf where a row may not be picked.
+
+    Parameters
+    ----------
+    rule : ShardRule
+        How rows are ranked.
+    state : ShardState
+        The shard.
+    free : Tensor of shape (n_rows,), bool
+        Rows that may be picked at all.
+    taken : tuple of Tensor of shape (m,)
+        Selections, and the rows that each of these may not pick any more, see :func:`taken_of`.
+    """
     score = state.covariance.square().sum(1)
     if rule.divide:
         score /= state.diagonal
+    return barred(score, free, taken)
+
+
+def barred(score, free, taken):
+    """Set scores (B, n_rows) of rows to -inf that may not be picked; see :func:`shard_scores`."""
     score[:, ~free] = -torch.inf
     score[taken] = -torch.inf
     return score
 
 
-def blocks_of(features):
-    """Yield slices of rows, and their features in double precision."""
-    step = max(1, _NUMBERS // features.shape[1])
+def blocks_of(features, roots=None):
+    """Yield slices of rows, and their features in double precision, times ``roots`` (n_rows,)."""
+    step = max(1, NUMBERS // features.shape[1])
     for start in range(0, len(features), step):
         rows = slice(start, min(start + step, len(features)))
-        yield rows, torch.tensor(features[rows], dtype=torch.float64)
+        block = torch.tensor(features[rows], dtype=torch.float64)
+        if roots is not None:
+            block *= roots[rows, None]
+        yield rows, block

@@ -117,6 +117,10 @@ class GreedySystem:
         changes = torch.nn.functional.pad(changes[0], missing, value=torch.nan)
         return picks, changes
 
+    def loss(self, queries, rows):
+        """Compute I_IL({x}; x_*) in nats (n_queries, n_rows) of rows (n,); of "info_loss" alone."""
+        return self.posterior.loss(queries, rows)
+
     def _nats_from_gains(self, gains, variance, prior):
         """Return 1/2 log1p(gain / smaller variance of the two), from the variance at the start."""
         if self.removes:
@@ -312,6 +316,10 @@ class FeatureSystem(GreedySystem):
             return (features[others] == features[row]).all(1)
 
         return features @ direction.to(features.device), same
+
+    def rows_and_points(self, rows, points):
+        """Compute coordinates; see :meth:`FeaturePosterior.rows_and_points`; of "info_loss"."""
+        return self.posterior.rows_and_points(rows, points)
 
     def _n_queries(self, queries):
         return len(queries)

@@ -57,8 +57,14 @@ def check_noisy_kernel(kernel, noise_variance):
 
 def check_scale(row_variance, noise_variance):
     """Raise if a noise variance is below the rounding of the rows' prior variances."""
-    if len(row_variance) and noise_variance < EPS * row_variance.max():
-        raise unresolved(noise_variance, row_variance.max().item())
+    if len(row_variance):
+        check_scale_of(row_variance.max().item(), noise_variance)
+
+
+def check_scale_of(largest, noise_variance):
+    """Raise if a noise variance is below the rounding of the largest prior variance of a row."""
+    if noise_variance < EPS * largest:
+        raise unresolved(noise_variance, largest)
 
 
 def check_query_variance(query_variance, n_queries):

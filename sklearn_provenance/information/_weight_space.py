@@ -77,10 +77,14 @@ def posterior_features(
 def upper_gram(features):
     """Compute Φ^T Φ above the diagonal, in blocks: little more than half the work of all of it."""
     n_features = features.shape[1]
-    gram = features.new_zeros(n_features, n_features)
-    for i in range(0, n_features, _GRAM_BLOCK):
+    return add_upper_gram(features.new_zeros(n_features, n_features), features)
+
+
+def add_upper_gram(gram, features):
+    """Add Φ^T Φ above the diagonal to a matrix, and return it."""
+    for i in range(0, features.shape[1], _GRAM_BLOCK):
         rows = slice(i, i + _GRAM_BLOCK)
-        torch.mm(features[:, rows].mT, features[:, i:], out=gram[rows, i:])
+        gram[rows, i:].addmm_(features[:, rows].mT, features[:, i:])
     return gram
 
 

@@ -3,12 +3,16 @@
 import json
 import sys
 
+import joblib
 import numpy as np
 import pytest
+from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
+from torch import nn
 
 from sklearn_provenance import attribution as att
 from sklearn_provenance._utils.row_arrays import RowArray
+from sklearn_provenance.tangent import TangentFeatures
 
 from ..checks import thorough
 
@@ -41,6 +45,7 @@ METHODS = {
         {"solver": "linear_response", "index": "exact", "candidates": "all"},
     ),
     "loss": (att.InfoLossAttributor, {}),
+    "loss, in blocks": (att.InfoLossAttributor, {"memory_limit": 9000}),
     "RelatIF": (att.RelatIFAttributor, {}),
     "RepSim": (att.RepSimAttributor, {}),
 }
@@ -74,13 +79,104 @@ def test_rows_that_are_not_finite_are_refused(problem, tmp_path):
         att.InfoGainAttributor(model, features=itself).fit(mapped, y)
 
 
-def test_what_does_not_fit_is_refused_before_a_scan(problem):
-    model, _, mapped, y, queries = problem
-    attributor = att.InfoGainAttributor(
-        model, features=itself, candidates="all", memory_limit=16 * 120 - 1
-    ).fit(mapped, y)
-    with pytest.raises(MemoryError, match="pass a pool_size"):
-        attributor.explain(queries)
+@pytest.mark.parametrize("cls", [att.InfoGainAttributor, att.InfoLossAttributor])
+@pytest.mark.parametrize("balanced", [False, True])
+def test_coresets_are_those_of_rows_in_memory(problem, cls, balanced):
+    model, X, mapped, y, queries = problem
+    params = {"features": itself, "noise_variance": "0.1*diagonal"}
+    expected = cls(model, **params).fit(X, y)
+    for attributor in (
+        cls(model, memory_limit=1.2e4, **params).fit(mapped, y),
+        cls(model, memory_limit=1.2e4, candidates="all", **params).fit(X, y),
+    ):
+        expected.set_params(candidates=attributor.candidates).fit(X, y)
+        for options in ({}, {"normalize": False}):
+            found = attributor.select(queries, 9, balanced=balanced, **options)
+            known = expected.select(queries, 9, balanced=balanced, **options)
+            np.testing.assert_array_equal(found, known)
+    many = np.vstack([queries, queries * 2, queries[::-1] - 1])  # more than features
+    found = attributor.select(many, 9, balanced=balanced)
+    np.testing.assert_array_equal(found, expected.select(many, 9, balanced=balanced))
+
+
+@pytest.mark.parametrize("where", ["store", "memory", "features"])
+def test_sketches_on_disk(problem, tmp_path, where):
+    """InfoLoss within a budget, from a store, from results of joblib that are mapped, or a file."""
+    _, X, _, y, queries = problem
+    model = nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 3)).double().eval()
+    sketch = TangentFeatures(n_components=8, random_state=0)
+    params = {"measurement": "margin", "noise_variance": "0.1*diagonal"}
+    expected = att.InfoLossAttributor(model, features=sketch, **params).fit(X, y)
+    params["memory_limit"] = 9000  # features of all rows take 23 kB three times
+    if where == "store":
+        att.InfoLossAttributor(model, features=sketch, **params).fit(X, y, store=tmp_path / "s")
+        attributor = att.InfoLossAttributor.load(tmp_path / "s", memory_limit=9000)
+    elif where == "memory":
+        memory = joblib.Memory(tmp_path, mmap_mode="r", verbose=0)
+        attributor = att.InfoLossAttributor(model, features=sketch, memory=memory, **params)
+        attributor.fit(X, y).fit(X, y)  # what is found again is mapped
+    else:
+        sketch = clone(sketch).set_params(store=tmp_path / "features")
+        attributor = att.InfoLossAttributor(model, features=sketch, **params).fit(X, y)
+    assert isinstance(attributor._rows.own().array, RowArray)
+    for rows in (queries, None) if where != "store" else (queries,):
+        found, known = attributor.explain(rows, k=4), expected.explain(rows, k=4)
+        np.testing.assert_array_equal(found.indices, known.indices)
+        np.testing.assert_allclose(found.scores, known.scores, rtol=1e-6)
+
+
+def test_what_is_lost_without_sets(problem):
+    """The kernel of all rows, 115 kB, is not formed."""
+    model, X, mapped, y, queries = problem
+    params = {"features": itself, "noise_variance": "0.1*diagonal", "candidates": "all"}
+    expected = att.InfoLossAttributor(model, **params).fit(X, y)
+    sets = expected.explain(queries, k=4).indices
+    known = expected.information_lost(queries, sets)
+    for limit in (9000, 30_000):  # features are read in blocks, or are in memory
+        attributor = att.InfoLossAttributor(model, memory_limit=limit, **params).fit(mapped, y)
+        found = attributor.information_lost(queries, sets)
+        np.testing.assert_allclose(found, known, rtol=1e-10)
+
+
+@pytest.mark.parametrize("cls", [att.InfoGainAttributor, att.InfoLossAttributor])
+def test_what_does_not_fit_is_refused_before_a_scan(problem, cls):
+    model, X, mapped, y, queries = problem
+    params = {"features": itself, "candidates": "all"}
+    needed = 32 * 120
+    said = "pass a pool_size"
+    if cls is att.InfoLossAttributor:
+        needed += 8 * 6**2
+        said = "beside the posterior of 6 features, take .* give fit fewer rows"
+    attributor = cls(model, memory_limit=needed, **params).fit(mapped, y)
+    attributor.explain(queries)
+    with pytest.raises(MemoryError, match=r"5 queries with 120 candidates.*fewer queries"):
+        attributor.select(queries, 9)
+    with pytest.raises(MemoryError, match=said):
+        cls(model, memory_limit=needed - 1, **params).fit(mapped, y).explain(queries)
+
+
+def test_a_posterior_that_does_not_fit_is_refused_before_rows_are_measured(tmp_path, monkeypatch):
+    passes = []
+    monkeypatch.setattr(TangentFeatures, "_measured_at", lambda *args: passes.append(args))
+    model = nn.Linear(40, 3)
+    X = np.zeros((5000, 40), dtype=np.float32)
+    y = np.arange(5000) % 3
+    sketch = TangentFeatures(n_components=256)
+    said = "posterior of 256 features is a matrix of 256 x 256 numbers.* TangentFeatures"
+    for store in (None, tmp_path / "store"):
+        attributor = att.InfoLossAttributor(
+            model, features=sketch, measurement="margin", memory_limit=3 * 8 * 256**2 - 1
+        )
+        with pytest.raises(MemoryError, match=said):
+            attributor.fit(X, y, store=store)
+    assert not passes
+    # Where squares would lose digits more matrices are needed, which the first look at rows tells.
+    rows = np.random.default_rng(0).normal(size=(500, 40))
+    attributor = att.InfoLossAttributor(
+        model, features=itself, noise_variance=1e-9, memory_limit=7 * 8 * 40**2 - 1
+    ).fit(rows.astype(np.float32), y[:500])
+    with pytest.raises(MemoryError, match="of which 7 copies take"):
+        attributor.explain(X[:2])
 
 
 PEAK = """
@@ -106,18 +202,31 @@ class Model(ClassifierMixin, BaseEstimator):
 path, limit, params = sys.argv[1], float(sys.argv[2]), json.loads(sys.argv[3])
 X = np.load(path, mmap_mode="r")
 y = np.arange(len(X)) % 2
-make = lambda: att.InfoGainAttributor(
+name = params.pop("method", "InfoGain")
+make = lambda: getattr(att, name + "Attributor")(
     Model(), features=lambda X: X, memory_limit=limit, candidates="all", **params
 )
 queries = np.random.default_rng(1).normal(size=(8, X.shape[1]))
-make().fit(X[:1000], y[:1000]).explain(queries, k=3)
+
+def use(X, y):
+    attributor = make().fit(X, y)
+    attributor.explain(queries, k=3)
+    if "pool_size" not in params:
+        attributor.select(queries[:3], 3)
+        attributor.attribute(queries[:1])
+
+use(X[:1000], y[:1000])
 before = peak()
-found = make().fit(X, y).explain(queries, k=3)
+use(X, y)
 print(json.dumps(peak() - before))
 """
 
 
-@pytest.mark.parametrize("params", [{}, *thorough({"pool_size": 20})], ids=["scan", "pool"])
+@pytest.mark.parametrize(
+    "params",
+    [{"method": "InfoLoss"}, *thorough({}, {"pool_size": 20})],
+    ids=["loss", "gain", "pool"],
+)
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="asks glibc to free memory")
 def test_peak_of_a_scan(template, tmp_path, params):
     """The file has 24 MB; in double precision it would take 96 MB."""

@@ -13,15 +13,18 @@ from sklearn_provenance.information._shard_root import ShardRoots, squares_of
 from sklearn_provenance.information._sharded import STATE_BYTES, ShardedSystem
 from sklearn_provenance.information._shards import (
     ShardRule,
+    blocks_of,
+    column_of,
     conditioned,
     count_at_least,
     leaders,
+    shard_scores,
     shard_state,
     taken_of,
 )
 from sklearn_provenance.information._systems import FeatureSystem
 
-from .test_streamed import problems
+from .test_block_system import problems
 
 RULES = ["info_gain", "linear_response", "info_loss"]
 
@@ -44,29 +47,37 @@ class Shards:
             free = self.free[part]
             if full:
                 free = free & ~torch.isin(self.labels[part], torch.tensor(full))
-            yield part.start, (self.rule, state, free, taken_of(excluded, part.start, part.stop))
+            taken = taken_of(excluded, part.start, part.stop)
+            yield part.start, shard_scores(self.rule, state, free, taken)
 
     def leaders(self, excluded, full):
         found = []
-        for start, asked in self._asked(excluded, full):
-            one = leaders(*asked)
+        for start, score in self._asked(excluded, full):
+            one = leaders(score)
             first = torch.where(one.first < 0, -1, one.first + start)
             found.append(one._replace(rows=one.rows + start, first=first))
         return found
 
     def count(self, excluded, thresholds):
-        return sum(count_at_least(*asked, thresholds) for _, asked in self._asked(excluded))
+        return sum(count_at_least(score, thresholds) for _, score in self._asked(excluded))
 
     def condition(self, weights, at_pick):
         pairs = zip(self.states, self.blocks, strict=True)
-        self.states = [conditioned(state, block, weights, at_pick) for state, block in pairs]
+        self.states = [
+            conditioned(state, column_of(block, weights), at_pick) for state, block in pairs
+        ]
+
+
+def numbers_of(features):
+    return (block for _, block in blocks_of(features))
 
 
 def root_of(phi, noise_variance, cuts):
     """R of rows in shards, two of which are merged until one is left."""
     blocks = [block for block in np.split(phi.numpy(), sorted(set(cuts))) if len(block)]
-    roots = ShardRoots(sum(squares_of(block)[0] for block in blocks), noise_variance)
-    parts = [roots.of(block) for block in blocks]
+    squares = sum(squares_of(numbers_of(block))[0] for block in blocks)
+    roots = ShardRoots(squares, noise_variance)
+    parts = [roots.of(numbers_of(block)) for block in blocks]
     while len(parts) > 1:
         parts = [roots.merged(parts[0], parts[1]), *parts[2:]]
     return roots.root(parts[0])

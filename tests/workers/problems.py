@@ -10,7 +10,12 @@ import numpy as np
 import torch
 from torch import nn
 
-from sklearn_provenance import InfoGainAttributor, InfoLossAttributor, TangentFeatures
+from sklearn_provenance import (
+    InfluenceAttributor,
+    InfoGainAttributor,
+    InfoLossAttributor,
+    TangentFeatures,
+)
 from sklearn_provenance._utils import pieces
 from sklearn_provenance._utils.row_arrays import RowArray
 from sklearn_provenance.attribution import AttributionStore
@@ -23,6 +28,7 @@ X[80:] = X[:16]  # copies, in other pieces than their originals
 Y = (X[:, 0] + X[:, 1] > 0).astype(int)
 QUERIES = RNG.normal(size=(7, 5))
 TRUTH = (QUERIES[:, 0] > 0).astype(int)
+THREE = Y + (X[:, 2] > 1)  # classes
 PHI = RNG.normal(size=(N, 8))
 PHI[80:] = PHI[:16]
 MASKS = RNG.random((6, N)) < 0.7
@@ -106,9 +112,9 @@ class StoppingLayer(nn.Module):
         return x
 
 
-def network(signal):
-    torch.manual_seed(0)
-    layers = nn.Linear(5, 6), nn.Tanh(), nn.Linear(6, 2)
+def network(signal, n_outputs=2, seed=0):
+    torch.manual_seed(seed)
+    layers = nn.Linear(5, 6), nn.Tanh(), nn.Linear(6, n_outputs)
     return nn.Sequential(StoppingLayer(signal), *layers).double()
 
 
@@ -156,11 +162,34 @@ def feature_pass(signal):
 
 def explaining(attributor):
     def work(client):
-        attributor._kept = type(attributor._kept)(attributor.memory_limit)  # forget answers
+        forget_answers(attributor)
         explanation = attributor.explain(QUERIES, k=5, client=client)
         return explanation.indices, explanation.scores
 
     return work
+
+
+def forget_answers(attributor):
+    """Let the same question be asked again, as if it was the first."""
+    network = getattr(attributor, "_network", None)
+    if network is None:
+        attributor._kept = type(attributor._kept)(attributor.memory_limit)
+        return
+    results = network._kept._results
+    for key in [key for key in results if key[0] == "answer"]:
+        del results[key]
+    vars(network._rule_at(None, everything=True)).pop("_shared", None)
+
+
+def influence_attributor(signal, **params):
+    """Two networks with all curvature of three classes, whose features workers read."""
+    models = [network(signal, 3, seed).eval() for seed in (0, 1)]
+    features = TangentFeatures(n_components=8, random_state=0)
+    params = {"features": features, "curvature": "softmax", "candidates": "all", **params}
+    attributor = InfluenceAttributor(models, **params).fit(X, THREE)
+    for model in attributor._network._rule_at(None, everything=True).models:
+        model.points.array = StoppingRows(model.points.array, signal)
+    return attributor
 
 
 def exact_scan(signal):
@@ -173,6 +202,20 @@ def greedy_gain(signal):
 
 def greedy_loss(signal):
     return explaining(fitted(signal, InfoLossAttributor))
+
+
+def influence(signal):
+    return explaining(influence_attributor(signal))
+
+
+def influence_of_rows(signal):
+    attributor = influence_attributor(signal, candidates="auto")
+
+    def work(client):
+        forget_answers(attributor)
+        return attributor.attribute(QUERIES, client=client)
+
+    return work
 
 
 def density(signal):
@@ -208,7 +251,15 @@ def retraining(signal):
 WORKS = {
     work.__name__: work
     for work in (
-        *(feature_pass, exact_scan, greedy_gain, greedy_loss, density),
+        *(
+            feature_pass,
+            exact_scan,
+            greedy_gain,
+            greedy_loss,
+            influence,
+            influence_of_rows,
+            density,
+        ),
         *(coreset, balanced_coreset, coreset_of_loss, retraining),
     )
 }

@@ -11,6 +11,7 @@ import pytest
 
 from sklearn_provenance.attribution import AttributionStore
 from sklearn_provenance.attribution.rules._greedy_by_workers import SharedShards
+from sklearn_provenance.attribution.rules._influence_by_workers import SharedMeanShards
 from sklearn_provenance.retraining import retrain
 
 from .problems import (
@@ -93,13 +94,14 @@ def test_a_worker_is_killed_or_slow(name, killed, client, works):
     same(name, expected[name], found[0])
 
 
-@pytest.mark.parametrize("name", ["greedy_gain", "greedy_loss", "coreset"])
+@pytest.mark.parametrize("name", ["greedy_gain", "greedy_loss", "coreset", "influence"])
 def test_a_worker_is_killed_between_rounds(name, client, works, monkeypatch):
     """What it held is made again by others, from the rows and the picks so far."""
     _, works, expected = works
     client.wait_for_workers(2, timeout=120)
     pids = list(client.run(os.getpid).values())
-    condition = SharedShards.condition
+    kind = SharedMeanShards if name == "influence" else SharedShards
+    condition = kind.condition
     rounds = []
 
     def condition_and_kill(shards, *pick):
@@ -108,7 +110,7 @@ def test_a_worker_is_killed_between_rounds(name, client, works, monkeypatch):
         if len(rounds) == 3:
             os.kill(pids[0], signal.SIGKILL)
 
-    monkeypatch.setattr(SharedShards, "condition", condition_and_kill)
+    monkeypatch.setattr(kind, "condition", condition_and_kill)
     same(name, expected[name], works[name](client))
     assert len(rounds) > 3
 

@@ -6,9 +6,9 @@ import pytest
 import torch
 from sklearn.base import clone
 
-from sklearn_provenance import InfoGainAttributor, InfoLossAttributor
-from sklearn_provenance._utils import cluster
-from sklearn_provenance._utils.row_arrays import named_file, on_disk
+from sklearn_provenance import InfluenceAttributor, InfoGainAttributor, InfoLossAttributor
+from sklearn_provenance._utils import cluster, pieces
+from sklearn_provenance._utils.row_arrays import RowArray, named_file, on_disk
 from sklearn_provenance.attribution import EKFACAttributor, RelatIFAttributor
 from sklearn_provenance.evaluation import coreset_selection
 from sklearn_provenance.retraining import retrain
@@ -20,6 +20,7 @@ from .problems import (
     MASKS,
     PHI,
     QUERIES,
+    THREE,
     TRUTH,
     WORKS,
     N,
@@ -35,9 +36,12 @@ distributed = pytest.importorskip("distributed")
 # What other packages say of each other.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
 # Shown by coreset and greedy_loss.
-REPEATING = ("balanced_coreset", "coreset_of_loss", "greedy_gain")
+REPEATING = ("balanced_coreset", "coreset_of_loss", "greedy_gain", "influence_of_rows")
 # Relative differences, where sums come in another order than on one machine.
-TOLERANT = {"density": 1e-12, "greedy_gain": 1e-12, "greedy_loss": 1e-11}
+TOLERANT = {
+    **{"density": 1e-12, "greedy_gain": 1e-12, "greedy_loss": 1e-11},
+    **{"influence": 1e-10, "influence_of_rows": 1e-10},
+}
 
 
 @pytest.fixture(autouse=True)
@@ -169,8 +173,8 @@ def test_training_rows_explain_each_other(kind, client, tmp_path, monkeypatch):
     np.testing.assert_array_equal(found.n_tied, expected.n_tied)
     np.testing.assert_allclose(found.scores, expected.scores, rtol=1e-11)
     n_rows = [N] if kind is InfoLossAttributor else np.bincount(Y)  # of each group of features
-    assert asked.count("_read") == sum(np.ceil(np.divide(n_rows, 20)))
-    assert asked.count("_begin") > asked.count("_read")
+    assert asked.count("read_rows") == sum(np.ceil(np.divide(n_rows, 20)))
+    assert asked.count("_begin") > asked.count("read_rows")
 
 
 def test_fewer_rows_than_features(client, tmp_path):
@@ -181,6 +185,113 @@ def test_fewer_rows_than_features(client, tmp_path):
         attributor.set_params(noise_variance=1.0, candidates="all").fit(X[:9], Y[:9])
         expected = attributor.select(QUERIES, 5)
         np.testing.assert_array_equal(attributor.select(QUERIES, 5, client=client), expected)
+
+
+SKETCH = TangentFeatures(n_components=8, random_state=0)
+INFLUENCES = {
+    "mean": {"candidates": "all", "selection": "additive", "direction": "any"},
+    "row": {"curvature": "row", "direction": "up"},
+    "softmax": {"curvature": "softmax", "selection": "additive"},
+}
+
+
+def influences(attributor, client=None):
+    """What an InfluenceAttributor says of rows; some of it with the client of joblib."""
+    of_queries = attributor.explain(QUERIES, k=4, client=client)
+    of_rows = attributor.explain(k=3, client=client)
+    numbers = [attributor.attribute(QUERIES, client=client)]
+    options = {"backend": "dask", "client": client} if client else {"backend": "threading"}
+    with joblib.parallel_config(**options):
+        sets = attributor.flipping_set(QUERIES, max_rows=5)
+        numbers += [
+            sets.margins,
+            attributor.predict_without(QUERIES, of_queries.indices),
+            attributor.self_influence_,
+        ]
+    explanations = [of_queries, of_rows, sets]
+    whole = [*(one.indices for one in explanations), of_queries.n_tied, of_rows.n_tied]
+    return whole, [*numbers, *(one.scores for one in explanations)]
+
+
+def alike(found, expected):
+    for one, other in zip(found[0], expected[0], strict=True):
+        np.testing.assert_array_equal(one, other)
+    for one, other in zip(found[1], expected[1], strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-10, atol=1e-13)
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("name", INFLUENCES)
+def test_influence_by_workers(name, client, tmp_path, monkeypatch):
+    """Also the pass that measures rows; the process makes no system of the rows itself."""
+    module = network(Signal(tmp_path), 3).eval()
+    attributor = InfluenceAttributor(module, features=SKETCH, **INFLUENCES[name])
+    expected = influences(attributor.fit(X, THREE))
+    asked = []
+    submit = cluster.Cluster.submit
+    monkeypatch.setattr(
+        cluster.Cluster, "submit", lambda *a: asked.append(a[1].__name__) or submit(*a)
+    )
+    attributor = clone(attributor).fit(X, THREE, client=client)
+    assert set(asked) == {"_measure_piece"}
+    alike(influences(attributor, client), expected)
+    rule = attributor._network._rule_at(None, everything=True)
+    assert "means" not in vars(rule)
+    assert {"_root_of_shard", "_begin", "_condition", "_leaders", "_gains"} <= set(asked)
+    # Without workers the same attributor goes on alone.
+    n_asked = len(asked)
+    np.testing.assert_array_equal(attributor.explain(QUERIES, k=2).indices.shape, (7, 2))
+    np.testing.assert_allclose(attributor.attribute(QUERIES), expected[1][0], rtol=1e-10)
+    assert len(asked) == n_asked
+
+
+@pytest.mark.thorough
+def test_influence_on_numbers_by_workers(client, tmp_path, monkeypatch):
+    """A regressor of skorch, from features in a file, with shards of one row."""
+    from skorch import NeuralNetRegressor
+
+    y = X[:, :1] + X[:, 1:2] ** 2
+    options = {"max_epochs": 1, "verbose": 0, "train_split": None}
+    model = NeuralNetRegressor(network(Signal(tmp_path), 1), **options)
+    model.fit(X, y)
+    features = TangentFeatures(n_components=8, random_state=0, store=tmp_path / "features")
+    attributor = InfluenceAttributor(model, features=features).fit(X[:30], y[:30, 0])
+    expected = attributor.attribute(QUERIES), attributor.explain(QUERIES, k=25)
+    monkeypatch.setattr(pieces, "_READ_BYTES", 1)
+    fresh = InfluenceAttributor(model, features=features).fit(X[:30], y[:30, 0])
+    assert isinstance(fresh._network._rule_at(None, everything=True).points.array, RowArray)
+    np.testing.assert_allclose(fresh.attribute(QUERIES, client=client), expected[0], rtol=1e-10)
+    monkeypatch.undo()
+    small_pieces(monkeypatch)
+    found = fresh.explain(QUERIES, k=25, client=client)
+    np.testing.assert_array_equal(found.indices, expected[1].indices)
+    np.testing.assert_allclose(found.scores, expected[1].scores, rtol=1e-8, atol=1e-12)
+
+
+def test_influence_without_a_use_for_a_client(client, tmp_path):
+    from sklearn.linear_model import LogisticRegression
+
+    linear = InfluenceAttributor(LogisticRegression())
+    module = network(Signal(tmp_path)).eval()
+    exact = InfluenceAttributor(module)
+    for attributor in (linear, exact):
+        with pytest.raises(ValueError, match=r"client must be None here.*network have"):
+            attributor.fit(X, Y, client=client)
+        assert not hasattr(attributor, "training_")
+        attributor.fit(X, Y)
+        for call in (attributor.explain, attributor.attribute):
+            with pytest.raises(ValueError, match=r"client must be None here.*network have"):
+                call(QUERIES, client=client)
+            with pytest.raises(TypeError, match="client must be a dask"):
+                call(QUERIES, client=3)
+    # Fewer rows than features: their kernel is small, and stays here.
+    few = InfluenceAttributor(module, features=SKETCH).fit(X[:7], Y[:7])
+    np.testing.assert_array_equal(few.attribute(QUERIES, client=client), few.attribute(QUERIES))
+    many = InfluenceAttributor(module, features=SKETCH).fit(X, Y)
+    with distributed.Client(client.scheduler.address) as closed:
+        pass
+    with pytest.raises(RuntimeError, match="the client has lost it"):
+        many.explain(QUERIES, client=closed)
 
 
 def test_estimators_are_fitted_by_workers(client, tmp_path):

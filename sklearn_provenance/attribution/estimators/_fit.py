@@ -157,6 +157,7 @@ class FitMixin(StoredMixin):
         self.estimator_ = self._resolve(self.estimator, X, targets)
         self._features, inputs = self._make_features(X, y)
         self._check_memory(inputs)
+        self._check_rule_fits(inputs)
         self._learn_classes()
         labels = self._measured_at(y)
         self._rows = TrainingRows(self._features, copied(inputs), labels, self._kept)
@@ -180,6 +181,9 @@ class FitMixin(StoredMixin):
 
     def _check_memory(self, inputs):
         """Refuse what must be kept and would not fit, before a pass over the rows."""
+
+    def _check_rule_fits(self, inputs):
+        """Refuse rows that the rule cannot be fitted on, before they are measured."""
 
     def _check_parameters(self):
         """Refuse parameters that are valid alone and make no sense together."""

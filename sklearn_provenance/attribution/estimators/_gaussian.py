@@ -213,7 +213,8 @@ class GaussianAttributor(BaseAttributor):
             If k is larger than the number of candidates: the rows of the queries' classes with
             ``candidates="same_class"``, else all. If a client is given and cannot be used.
         MemoryError
-            If the kernel of the rows is larger than ``memory_limit``.
+            If the kernel of the rows is larger than ``memory_limit``, or, with explicit features,
+            8 bytes for each query and candidate.
 
         References
         ----------

@@ -11,6 +11,7 @@ from sklearn.utils._param_validation import HasMethods, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from ..._utils.arguments import real, store_arguments, whole
+from ..._utils.cluster import check_use, using
 from ..._utils.fitted import predicts_numbers
 from ..._utils.kept import MEMORY_LIMIT
 from ..._utils.types import Rows, Targets
@@ -20,7 +21,7 @@ from ...tangent import TangentFeatures
 from ...tangent._outputs import ALL_MEASUREMENTS
 from ._influence_convex import ConvexInfluenceMixin
 from ._influence_diagnostics import DiagnosticsMixin
-from ._influence_fit import InfluenceFitMixin
+from ._influence_fit import SHARED, InfluenceFitMixin
 from ._influence_flips import FlippingMixin
 from ._influence_predict import InfluencePredictMixin
 
@@ -102,7 +103,9 @@ class InfluenceAttributor(
         Folder in which fitted clones and gradients of networks are kept.
     memory_limit : float, default=2e9
         Bytes that the parameters without each row, or features and kernels of a network, may take
-        between calls. What does not fit is computed again; a kernel that does not fit is refused.
+        between calls. What does not fit is computed again. A kernel that does not fit is refused;
+        explicit features that do not fit are read in blocks, once for each pick, beside matrices
+        of the number of features.
     batch_size : int or "auto", default="auto"
         Rows per pass through a network.
     verbose : bool, default=False
@@ -279,7 +282,7 @@ class InfluenceAttributor(
     ):
         store_arguments(locals())
 
-    def attribute(self, X: Rows, y: Targets = None) -> NDArray[np.float64]:
+    def attribute(self, X: Rows, y: Targets = None, *, client: Any = None) -> NDArray[np.float64]:
         """Predict the fall of each query's margin without each training row alone.
 
         Parameters
@@ -289,6 +292,9 @@ class InfluenceAttributor(
         y : array-like of shape (n_queries,), default=None
             Labels whose margins are meant; None takes the predicted ones. A regressor's
             prediction does not depend on it.
+        client : dask.distributed.Client or str, default=None
+            Client of a Dask cluster, or address of its scheduler, whose workers hold explicit
+            features of a network's rows; see :ref:`workers`.
 
         Returns
         -------
@@ -299,12 +305,15 @@ class InfluenceAttributor(
         Raises
         ------
         ValueError
-            If y holds a label that the model does not know.
+            If y holds a label that the model does not know, or a client is given and cannot be
+            used.
         """
         check_is_fitted(self)
-        if self._network is not None:
+        self._check_use(client)
+        if self._network is None:
+            return self._attribute_convex(X, y)
+        with using(client):
             return self._network.attribute(X, y)
-        return self._attribute_convex(X, y)
 
     def explain(
         self,
@@ -314,6 +323,7 @@ class InfluenceAttributor(
         *,
         show: Rows | None = None,
         show_queries: Rows | None = None,
+        client: Any = None,
     ) -> Explanation:
         """Name the rows whose joint removal moves each query's margin most.
 
@@ -329,6 +339,9 @@ class InfluenceAttributor(
         show, show_queries : array-like, default=None
             What the explanation shows in place of the training rows and the queries, such as
             their texts.
+        client : dask.distributed.Client or str, default=None
+            Client of a Dask cluster, or address of its scheduler, whose workers hold explicit
+            features of a network's rows, and share the rounds; see :ref:`workers`.
 
         Returns
         -------
@@ -343,14 +356,21 @@ class InfluenceAttributor(
         ------
         ValueError
             If k is larger than the number of training rows, y holds a label that the model does
-            not know, or y is given without X.
+            not know, y is given without X, or a client is given and cannot be used.
         """
         check_is_fitted(self)
+        self._check_use(client)
         if self._network is None:
             explanation = self._explain_convex(X, y, k)
         else:
-            explanation = self._network.explain(X, y, k)
+            with using(client):
+                explanation = self._network.explain(X, y, k)
         return shown_instead(explanation, X, show, show_queries)
+
+    def _check_use(self, client):
+        """Refuse a client whose workers have nothing to share."""
+        can_share = self._network is not None and self._network.has_explicit_features()
+        check_use(client, can_share, SHARED)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

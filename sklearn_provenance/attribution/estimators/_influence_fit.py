@@ -2,7 +2,7 @@
 
 import copy
 import warnings
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from sklearn.base import _fit_context, clone
@@ -14,6 +14,7 @@ from sklearn.utils.validation import _check_sample_weight, column_or_1d
 from torch import nn
 
 from ..._utils.arguments import check_readable
+from ..._utils.cluster import using
 from ..._utils.fitted import column_of_targets, is_fitted, predicts_numbers, resolve
 from ..._utils.rows import as_given, axis_names, check_rows, n_rows
 from ..._utils.training import TrainingData
@@ -25,6 +26,11 @@ from ..objectives import NoObjectiveError, objective
 from ..objectives._minima import Minima, RowByRow, distance_from_minimum
 from ._influence_network import NetworkInfluence, is_network
 
+# Where workers have something to share.
+SHARED = (
+    "the rows of a network have explicit features, such as features=TangentFeatures(); other "
+    "estimators, and exact gradients, are explained in one process"
+)
 # Outputs farther from those at the minimum, relative to their spread, are worth a warning.
 _FAR = 0.05
 # Parameters that say how a network is linearised, and their defaults.
@@ -50,6 +56,8 @@ class InfluenceFitMixin:
         y: Targets,
         sample_id: Targets | None = None,
         sample_weight: Targets | None = None,
+        *,
+        client: Any = None,
     ) -> Self:
         """Take the rows that the estimator was trained on, and fit it if it is not fitted.
 
@@ -64,6 +72,10 @@ class InfluenceFitMixin:
             the index of a data frame, unless it just counts the rows.
         sample_weight : array-like of shape (n_train,), default=None
             The weights that the estimator was fitted with, or is to be fitted with.
+        client : dask.distributed.Client or str, default=None
+            Client of a Dask cluster, or address of its scheduler, whose workers measure the rows
+            of a network that has explicit features; see :ref:`workers`. The system of the rows is
+            left to :meth:`explain` and :meth:`attribute`, with the client that they are given.
 
         Returns
         -------
@@ -75,9 +87,11 @@ class InfluenceFitMixin:
         TypeError
             If the estimator is no network, and no smooth convex objective of it is known.
         MemoryError
-            If there are more than 16384 parameters, or as many rows of a kernel.
+            If there are more than 16384 parameters, or as many rows of a kernel; of a network, if
+            what must be kept of the rows is larger than ``memory_limit``.
         ValueError
-            If the objective is not smooth, or has no minimum or more than one.
+            If the objective is not smooth, or has no minimum or more than one, or a client is
+            given and cannot be used.
         sklearn.exceptions.NotFittedError
             With ``prefit=True`` or a FrozenEstimator, if the estimator is not fitted.
 
@@ -92,7 +106,9 @@ class InfluenceFitMixin:
         for name in getattr(self, "_learned", ()):
             vars(fresh).pop(name, None)
         before = set(vars(fresh))
-        fresh._fit(X, y, sample_id, sample_weight)
+        with using(client):
+            fresh._fit(X, y, sample_id, sample_weight)
+        fresh._check_use(client)
         fresh._learned = {"_learned", *vars(fresh)} - before
         self.__dict__ = fresh.__dict__
         return self

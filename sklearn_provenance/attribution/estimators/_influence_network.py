@@ -225,9 +225,12 @@ class NetworkInfluence(PointwiseAttributor):
 
     def self_influence(self):
         """Compute the drop of what is predicted at each training row (n_train,) without it."""
-        models = self._rule_at(None, everything=True).models
-        drops = [model.own_drops() for model in models]
-        return torch.stack(drops).mean(0).numpy()
+        return self._rule_at(None, everything=True).own_drops().numpy()
+
+    def has_explicit_features(self):
+        """Return whether rows have explicit features, such as sketches, in every model."""
+        kinds = self.features_ if isinstance(self.features_, list) else [self.features_]
+        return all(kind is not None for kind in kinds)
 
     def margins_along(self, queries, sets):
         """Predict margins (n_queries, k + 1) without the first 0 to k rows of each set."""

@@ -46,7 +46,7 @@ class InfoGainAttributor(GaussianAttributor):
         them once per fold.
     {memory_limit}
         Of a larger kernel only columns are computed, which is exact too; ``select`` raises a
-        MemoryError.
+        MemoryError. Explicit features that do not fit are read in blocks, once for each pick.
     {batch_size} {verbose}
 
     Attributes

@@ -32,7 +32,9 @@ class InfoLossAttributor(GaussianAttributor):
         That is features and tangent kernels, one of (n_train, n_train) for each class, so that a
         grid over ``noise_variance`` computes them once per fold.
     {memory_limit}
-        A larger kernel of the rows raises a MemoryError.
+        A larger kernel of the rows raises a MemoryError. Explicit features that do not fit are
+        read in blocks, once for each pick: what must fit is the posterior, three matrices of the
+        number of features, and 16 bytes for a query and a row.
     {batch_size} {verbose}
 
     Attributes
@@ -91,7 +93,8 @@ class InfoLossAttributor(GaussianAttributor):
             If ``rows`` does not hold different rows for each query, y holds a label that the model
             does not know, or the noise variance is lost in rounding beside the kernel.
         MemoryError
-            If the kernel of the training rows is larger than ``memory_limit``.
+            If the kernel of the training rows is larger than ``memory_limit``, and their features
+            are not explicit.
         """
         check_is_fitted(self)
         queries = self._queries(check_rows(self, X), y)
@@ -123,6 +126,10 @@ class InfoLossAttributor(GaussianAttributor):
                 f"rows must be different training rows for each query, from 0 to {n_train - 1}"
             )
         return sets
+
+    def _check_rule_fits(self, inputs):
+        components = self._features.components(inputs)
+        LossRule(None, self.memory_limit).check(len(self.training_.y), *components)
 
     def _make_rule(self):
         return LossRule(self._choose_noise_variance(LossRule.needs_all_rows), self.memory_limit)

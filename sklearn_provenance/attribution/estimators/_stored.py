@@ -268,7 +268,8 @@ class StoredMixin:
     def _learn_stored(self, X, y, targets):
         """Learn of rows that are put into a store, and read from there."""
         self.estimator_ = self._resolve(self.estimator, X, targets)
-        self._features, _ = self._make_features(X, y)
+        self._features, inputs = self._make_features(X, y)
+        self._check_rule_fits(inputs)
         self._learn_classes()
         self._check_labels_stored()
         y = plain(y, "y")

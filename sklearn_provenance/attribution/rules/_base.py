@@ -9,12 +9,20 @@ import torch
 from ..._utils.cluster import current_client
 from ..._utils.kept import check_fits
 from ...information import greedy_coreset, greedy_coreset_features
+from ...information._coreset import check_quotas, scale_of_queries
 from ...information._ranking import first_of, largest
-from ...information._streamed import STATE_BYTES, StreamedSystem
 from ...information._systems import FeatureSystem
 from ...tangent._points import ExplicitPoints
 from ._greedy_by_workers import SharedRows
+from ._greedy_in_blocks import (
+    block_system,
+    bytes_of_blocks,
+    check_blocks_fit,
+    check_queries_fit,
+)
 
+# Copies of explicit features that a coreset takes in memory.
+_SELECTING = 3
 _ADVICE = "pass features=TangentFeatures(n_components=4096), whose rows take less"
 
 
@@ -227,7 +235,7 @@ class GaussianRule(Rule):
             "quotas": quotas,
         }
         if self.explicit:
-            rows = self.features(3)
+            rows = self.features(_SELECTING)
             return greedy_coreset_features(rows, queries.matrix(), **settings)[0]
         self.check_kernel_fits(len(self.points))
         kernel = self.points.inner()
@@ -239,31 +247,37 @@ class GreedyRule(GaussianRule):
 
     picks_by_workers = True
     selects_by_workers = True
-    # Whether rounds need no more of the rows than a look at each.
-    streams = False
 
     @cached_property
     def system(self):
         """The rows, ready to pick from; made when a pick is asked for."""
         if not self.explicit:
             return self.kernel_system()
-        if self.streams and not self.fits():
-            return self.streamed_system()
+        if not self.fits(self.n_copies):
+            return self.block_system
         return FeatureSystem(self.features(self.n_copies), self.noise_variance, self.rule)
 
-    def fits(self):
-        """Return whether features of all rows, as often as systems need them, fit the budget."""
-        needed = 8.0 * self.n_copies * len(self.points) * self.n_components
-        return needed <= self.memory_limit
+    def fits(self, n_copies):
+        """Return whether features of all rows fit the budget so many times."""
+        return 8.0 * n_copies * len(self.points) * self.n_components <= self.memory_limit
 
-    def streamed_system(self):
-        """Return the rows by features that are read in blocks, once for each round of picks."""
-        needed = STATE_BYTES * len(self.points)
-        what = f"covariances of a query with {len(self.points)} rows take"
-        advice = "pass a pool_size, which re-ranks the rows that a search has found"
-        check_fits(needed, what, self.memory_limit, advice)
+    @cached_property
+    def block_system(self):
+        """The rows by features that are read in blocks, once for each round of picks."""
         settings = self.noise_variance, self.rule, self.memory_limit
-        return StreamedSystem(self.points, *settings, self.copies)
+        return block_system(self.points, *settings, self.copies)
+
+    def n_bytes(self, n_rows, n_components, most_components):
+        """Count the bytes that systems take; less where features are read in blocks."""
+        explicit = n_components < min(n_rows, most_components)
+        if explicit and 8.0 * self.n_copies * n_rows * n_components > self.memory_limit:
+            return bytes_of_blocks(n_rows, n_components, self.rule)
+        return super().n_bytes(n_rows, n_components, most_components)
+
+    def check_blocks_fit(self, n_rows, n_components):
+        """Refuse rows that cannot be read in blocks either, where they do not fit as a whole."""
+        if 8.0 * self.n_copies * n_rows * n_components > self.memory_limit:
+            check_blocks_fit(n_rows, n_components, self.rule, self.memory_limit)
 
     @abstractmethod
     def kernel_system(self):
@@ -301,4 +315,18 @@ class GreedyRule(GaussianRule):
         client = current_client()
         if client is not None and self.can_be_shared():
             return self.shared_rows.select(client, queries.matrix(), k, **settings)
+        if self.explicit and not self.fits(_SELECTING):
+            return self._select_in_blocks(queries.matrix(), k, **settings)
         return super().select(queries, k, **settings)
+
+    def _select_in_blocks(self, queries, k, *, normalize, candidates, labels=None, quotas=None):
+        """Pick k rows for all queries (n_queries, n_features) from rows that are read in blocks."""
+        if normalize:
+            queries = queries / scale_of_queries(queries.square().sum(1))
+        if len(queries) > queries.shape[1]:
+            # As many rows as features have the same sum of squared products with any direction.
+            queries = torch.linalg.qr(queries, mode="r").R
+        quotas = check_quotas(labels, quotas, len(self.points), queries.device)
+        n_rows = len(self.points), int(candidates.sum())
+        check_queries_fit(*queries.shape, *n_rows, self.rule, self.memory_limit)
+        return self.block_system.pick_together(queries, k, candidates, quotas)[0]

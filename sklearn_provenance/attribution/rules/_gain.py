@@ -21,7 +21,6 @@ class GainRule(GreedyRule):
     name = "InfoGain"
     unit = "information gain (nats)"
     n_copies = 2
-    streams = True
 
     def __init__(self, noise_variance, memory_limit, solver="exact"):
         super().__init__(noise_variance, memory_limit)

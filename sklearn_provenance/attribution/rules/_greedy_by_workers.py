@@ -14,13 +14,16 @@ from ...information._sharded import ShardedSystem
 from ...information._shards import (
     Leaders,
     ShardRule,
+    blocks_of,
+    column_of,
     conditioned,
     count_at_least,
     leaders,
+    shard_scores,
     shard_state,
     taken_of,
 )
-from ...information._validation import check_scale
+from ...information._validation import check_scale_of
 
 
 class SharedRows:
@@ -94,7 +97,7 @@ class SharedShards:
         pieces = RowPieces(rows)
         self.parts = [pieces.rows(start) for start in pieces.starts]
         self.file = cluster.shared(pieces.file)
-        self.blocks = [cluster.submit(_read, self.file, piece) for _, piece in pieces]
+        self.blocks = [cluster.submit(read_rows, self.file, piece) for _, piece in pieces]
 
     def root(self, noise_variance):
         """Compute the root R of all rows; see :class:`ShardRule`."""
@@ -102,30 +105,18 @@ class SharedShards:
             [self.cluster.submit(_squares, self.file, block) for block in self.blocks]
         )
         total = sum(squares for squares, _ in found)
-        check_scale(torch.tensor([largest for _, largest in found]), noise_variance)
+        check_scale_of(max(largest for _, largest in found), noise_variance)
         roots = ShardRoots(total, noise_variance)
         shared = self.cluster.shared(roots)
-        parts = self._of_blocks(_root_of_shard, shared)
-        # Pairs depend on the shards alone, and so do the sums.
-        while len(parts) > 1:
-            pairs = zip(parts[::2], parts[1::2], strict=False)
-            merged = [self.cluster.submit(_merged_roots, shared, *pair) for pair in pairs]
-            if len(parts) % 2:
-                merged.append(parts[-1])
-            parts = merged
-        return roots.root(torch.tensor(self.cluster.result(parts[0])))
+        merged = merged_roots(self.cluster, shared, self._of_blocks(_root_of_shard, shared))
+        return roots.root(merged)
 
     def copies(self, inputs):
         """Return the first row that each row is a copy of, or None where all differ.
 
         ``inputs`` says of which rows the inputs are copies; others may have the same features.
         """
-        digests = np.concatenate(self._results(self._of_blocks(_digests, self.file)))  # (n_rows, 4)
-        if inputs is not None:
-            digests = digests[first_of(inputs).numpy()]
-        if all_differ(digests):
-            return None
-        return torch.as_tensor(first_equal(digests))
+        return copies_of_digests(self._results(self._of_blocks(digests_of, self.file)), inputs)
 
     def rank_by(self, rule):
         """Take the rule by which rows are picked."""
@@ -142,13 +133,8 @@ class SharedShards:
         ]
 
     def leaders(self, excluded, full):
-        found = self._results(self._asked(_leaders, excluded, full))
-        answers = []
-        for part, arrays in zip(self.parts, found, strict=True):
-            one = Leaders(*(torch.tensor(array) for array in arrays))
-            first = torch.where(one.first < 0, -1, one.first + part.start)
-            answers.append(one._replace(rows=one.rows + part.start, first=first))
-        return answers
+        answers = self._results(self._asked(_leaders, excluded, full))
+        return named_shards(self.parts, answers)
 
     def count(self, excluded, thresholds):
         counts = self._results(self._asked(_count, excluded, thresholds.numpy()))
@@ -170,8 +156,7 @@ class SharedShards:
         """Ask all shards, of which each hears of the rows that it may not answer with."""
         futures = []
         for state, free, part in zip(self.states, self.free, self.parts, strict=True):
-            taken = taken_of(excluded, part.start, part.stop)
-            taken = tuple(places.numpy() for places in taken)
+            taken = taken_in(excluded, part)
             futures.append(self.cluster.submit(function, self.rule, state, free, taken, *arguments))
         return futures
 
@@ -179,23 +164,67 @@ class SharedShards:
         return [self.cluster.result(future) for future in futures]
 
 
+def copies_of_digests(digests, inputs):
+    """Return the first row that each row is a copy of; see :meth:`SharedShards.copies`.
+
+    ``digests`` are those of features, (n_rows, 4) in parts.
+    """
+    digests = np.concatenate(digests)
+    if inputs is not None:
+        digests = digests[first_of(inputs).numpy()]
+    if all_differ(digests):
+        return None
+    return torch.as_tensor(first_equal(digests))
+
+
+def merged_roots(cluster, shared, parts):
+    """Make one matrix of those of shards (futures); pairs depend on the shards alone.
+
+    ``shared`` is the future of :class:`ShardRoots`.
+    """
+    while len(parts) > 1:
+        pairs = zip(parts[::2], parts[1::2], strict=False)
+        merged = [cluster.submit(_merged_roots, shared, *pair) for pair in pairs]
+        if len(parts) % 2:
+            merged.append(parts[-1])
+        parts = merged
+    return torch.tensor(cluster.result(parts[0]))
+
+
+def named_shards(parts, answers):
+    """Make Leaders of arrays that shards give, with numbers of all rows, in order of the shards."""
+    found = []
+    for part, arrays in zip(parts, answers, strict=True):
+        one = Leaders(*(torch.tensor(array) for array in arrays))
+        first = torch.where(one.first < 0, -1, one.first + part.start)
+        found.append(one._replace(rows=one.rows + part.start, first=first))
+    return found
+
+
+def taken_in(excluded, part):
+    """Find which of the rows (B, t) that selections may not pick are in a shard; as arrays."""
+    return tuple(places.numpy() for places in taken_of(excluded, part.start, part.stop))
+
+
 # What workers do. Arrays that travel are read-only, of which torch makes no tensors.
 
 
-def _read(file, piece):
+def read_rows(file, piece):
+    """Read the rows of a shard."""
     return read_piece(file, piece)
 
 
 def _squares(file, block):
-    return squares_of(block)
+    return squares_of(_numbers(block))
 
 
-def _digests(file, block):
+def digests_of(file, block):
+    """Compute digests (n_rows, 4) of the rows of a shard, the same for equal ones."""
     return row_digests(block + 0.0)  # -0.0 equals 0.0
 
 
 def _root_of_shard(roots, block):
-    return roots.of(block).numpy()
+    return roots.of(_numbers(block)).numpy()
 
 
 def _merged_roots(roots, first, second):
@@ -208,21 +237,28 @@ def _begin(rule, block, queries):
 
 def _condition(rule, state, block, pick):
     weights, at_pick = pick
-    return conditioned(state, block, torch.tensor(weights), torch.tensor(at_pick))
+    scaled = column_of(block, torch.tensor(weights))
+    return conditioned(state, scaled, torch.tensor(at_pick))
 
 
 def _leaders(rule, state, free, taken, full):
     free, labels = free
     if full:
         free = free & ~np.isin(labels, full)
-    found = leaders(rule, state, torch.tensor(free), _tensors(taken))
-    return tuple(part.numpy() for part in found)
+    score = shard_scores(rule, state, torch.tensor(free), tensors(taken))
+    return tuple(part.numpy() for part in leaders(score))
 
 
 def _count(rule, state, free, taken, thresholds):
-    free = torch.tensor(free[0])
-    return count_at_least(rule, state, free, _tensors(taken), torch.tensor(thresholds)).numpy()
+    score = shard_scores(rule, state, torch.tensor(free[0]), tensors(taken))
+    return count_at_least(score, torch.tensor(thresholds)).numpy()
 
 
-def _tensors(arrays):
+def _numbers(block):
+    """Yield features block by block, in double precision."""
+    return (part for _, part in blocks_of(block))
+
+
+def tensors(arrays):
+    """Make tensors of arrays."""
     return tuple(torch.tensor(array) for array in arrays)

@@ -1,12 +1,18 @@
 """Influence of rows on what a linearised network predicts, one by one and as a set."""
 
+from functools import cached_property
+
 import torch
 
-from ...information._mean_system import MeanSystem, pick_mean
+from ..._utils.cluster import current_client
+from ...information._mean_system import MeanSystem, SystemMeans
 from ...information._ranking import first_of, largest
 from ...information._softmax import one_minus_p
 from ...information._systems import FeatureSystem, KernelSystem
+from ...tangent._points import ExplicitPoints
 from ._base import GaussianRule, Rule
+from ._influence_by_workers import SharedInfluence
+from ._influence_in_blocks import block_means, check_means_fit
 from ._mean import parts_of
 
 LOG_ODDS = "drop of the log odds (nats)"
@@ -61,22 +67,35 @@ class ModelInfluence(GaussianRule):
         if self.rest is not None:
             # Rows that fit what is predicted, and never go.
             norms = norms + self.rest.norms().cpu()
-            residuals = torch.cat([residuals, torch.zeros_like(residuals)])
         self.ridge *= _check_scale(norms)
+        # Σ w |φ|² of the rows and the rest, and a bound of one of them.
+        self.squares = norms.sum().item()
+        self.largest_square = norms.max().item()
+        self.row_residuals = residuals
+
+    @cached_property
+    def system(self):
+        """The rows in memory, ready to say what is predicted without some."""
         if self.explicit:
             system = FeatureSystem(self._weighted_features(), self.ridge, "info_loss")
         else:
             system = KernelSystem(self._weighted_kernel(), self.ridge, "info_loss", overwrite=True)
-        self.system = MeanSystem(system, residuals.to(system.device))
+        residuals = self.row_residuals
+        if self.rest is not None:
+            residuals = torch.cat([residuals, torch.zeros_like(residuals)])
+        return MeanSystem(system, residuals.to(system.device))
+
+    def n_feature_copies(self):
+        """Count the copies of the rows' features that the system takes in memory."""
+        if self.rest is not None:
+            return 7
+        return 4 if self.curvature == "row" else 3
 
     def _weighted_features(self):
         """Return features of the rows, times the roots of their weights, and of the rest."""
+        features = self.features(self.n_feature_copies())
         if self.roots is None:
-            return self.features(3)
-        n_copies = 4
-        if self.rest is not None:
-            n_copies = 7
-        features = self.features(n_copies)
+            return features
         features = features * self.roots.to(features.device)[:, None]
         if self.rest is None:
             return features
@@ -117,13 +136,6 @@ class ModelInfluence(GaussianRule):
             cross = torch.cat([cross, queries.inner(self.rest)], 1)
         return cross, variance
 
-    def own_drops(self):
-        """Compute falls (n_rows,) of what is predicted at rows without themselves."""
-        drops = self.system.own_drops().cpu()[: len(self.points)]
-        if self.roots is None:
-            return drops
-        return drops / self.roots
-
     def _working_residuals(self, norms):
         """Compute -ℓ' / w of each row, and the weights w = ℓ'' (n,) if rows have their own.
 
@@ -147,12 +159,9 @@ class ModelInfluence(GaussianRule):
         return residuals / mean, None
 
     def scores(self, queries, rows=None, own=None):
-        """Compute drops (n_queries, n_rows) without each row alone and without the query itself."""
-        rows = self.every(rows).to(self.system.device)
-        asked = self.asked(queries)
-        if own is None:
-            return self.system.drops(asked, rows).cpu()
-        return self.system.drops_without_own(asked, rows, own.to(rows.device)).cpu()
+        """Compute drops (n_queries, n_rows) without each row alone, and without ``own``."""
+        means = SystemMeans([self.system], len(self.points))
+        return means.drops([self.asked(queries)], self.every(rows), own)
 
 
 def _check_scale(norms):
@@ -192,12 +201,64 @@ class InfluenceRule(Rule):
 
     def check(self, n_rows, n_components, most_components):
         """Refuse rows whose kernel would not fit the budget."""
+        first = self.models[0]
         if n_components >= min(n_rows, most_components):
-            self.models[0].check_kernel_fits(self.models[0].n_system_rows(n_rows))
+            first.check_kernel_fits(first.n_system_rows(n_rows))
+            return
+        n_numbers = n_rows * n_components * len(self.models)
+        if 8.0 * first.n_feature_copies() * n_numbers > first.memory_limit:
+            check_means_fit(n_rows, [n_components] * len(self.models), first.memory_limit)
 
     def _fit(self):
         pairs = zip(self.models, parts_of(self.points), strict=True)
         self.models = [model.fit(part, self.copies) for model, part in pairs]
+        # Workers of a client that is in use make their own, and blocks are read when needed.
+        if self._shared_by() is None and self._fits():
+            _ = self.means
+
+    def _fits(self):
+        """Return whether what is kept of rows fits the budget as a whole; kernels must."""
+        explicit = [model for model in self.models if model.explicit]
+        if len(explicit) < len(self.models):
+            return True
+        n_bytes = [
+            8.0 * model.n_feature_copies() * len(model.points) * model.n_components
+            for model in explicit
+        ]
+        return sum(n_bytes) <= self.models[0].memory_limit
+
+    @cached_property
+    def means(self):
+        """The rows, ready to say what is predicted without some."""
+        if self._fits():
+            return SystemMeans([model.system for model in self.models], len(self.points))
+        return block_means(self.models, self.copies)
+
+    @cached_property
+    def _shared(self):
+        """The rows as workers share them."""
+        return SharedInfluence(self.models, self.copies)
+
+    def can_be_shared(self):
+        """Return whether workers can hold the rows: by explicit features, fewer than rows."""
+        points = [model.points for model in self.models]
+        points += [model.rest for model in self.models if model.rest is not None]
+        explicit = all(model.explicit for model in self.models)
+        return explicit and all(isinstance(one, ExplicitPoints) for one in points)
+
+    def _shared_by(self):
+        """Return the client that is in use, if its workers can hold the rows."""
+        client = current_client()
+        return client if client is not None and self.can_be_shared() else None
+
+    def _asked(self, queries):
+        """Return the means that answer queries, and what they take."""
+        client = self._shared_by()
+        pairs = zip(self.models, parts_of(queries), strict=True)
+        asked = [model.asked(part) for model, part in pairs]
+        if client is None:
+            return self.means, asked
+        return self._shared.means(client), [one.cpu() for one in asked]
 
     @property
     def ridges(self):
@@ -205,9 +266,11 @@ class InfluenceRule(Rule):
         return [model.ridge for model in self.models]
 
     def scores(self, queries, rows=None, own=None):
-        """Compute mean drops of what is predicted without each row alone."""
-        pairs = zip(self.models, parts_of(queries), strict=True)
-        return sum(model.scores(part, rows, own) for model, part in pairs) / len(self.models)
+        """Compute mean drops of what is predicted without each row alone, and without ``own``."""
+        means, asked = self._asked(queries)
+        if rows is None:
+            rows = torch.arange(len(self.points))
+        return means.drops(asked, rows, own).cpu()
 
     def pick(self, queries, k, rows=None, own=None):
         """Pick k rows for each query; see :class:`Rule`.
@@ -238,15 +301,8 @@ class InfluenceRule(Rule):
 
     def pick_greedily(self, queries, k, allowed, sign, own=None):
         """Pick k of the rows that are allowed; see :func:`pick_mean`."""
-        systems = [model.system for model in self.models]
-        n_rows = len(self.points)
-        n_more = self.models[0].n_system_rows(n_rows) - n_rows
-        if n_more:
-            if allowed is None:
-                allowed = torch.ones(n_rows, dtype=torch.bool)
-            allowed = torch.nn.functional.pad(allowed, (0, n_more), value=False)
-        found = pick_mean(systems, self._asked(queries), k, sign, allowed, own)
-        return tuple(values.cpu() for values in found)
+        means, asked = self._asked(queries)
+        return tuple(values.cpu() for values in means.pick(asked, k, sign, allowed, own))
 
     def _pick_alone(self, queries, k, rows, own, sign):
         """Pick the rows of largest drops by themselves."""
@@ -266,9 +322,17 @@ class InfluenceRule(Rule):
 
     def falls_of_models(self, queries, sets):
         """Compute drops (n_queries, k) of each model with each row of a set in turn."""
-        pairs = zip(self.models, self._asked(queries), strict=True)
-        return [model.system.path(asked, sets).cpu() for model, asked in pairs]
+        means, asked = self._asked(queries)
+        return [falls.cpu() for falls in means.paths(asked, sets)]
 
-    def _asked(self, queries):
-        pairs = zip(self.models, parts_of(queries), strict=True)
-        return [model.asked(part) for model, part in pairs]
+    def own_drops(self):
+        """Compute mean falls (n_rows,) of what is predicted at rows without themselves."""
+        client = self._shared_by()
+        means = self.means if client is None else self._shared.means(client)
+        drops = []
+        for model, of_model in zip(self.models, means.own_drops(), strict=True):
+            of_model = of_model.cpu()[: len(self.points)]
+            if model.roots is not None:
+                of_model = of_model / model.roots
+            drops.append(of_model)
+        return torch.stack(drops).mean(0)

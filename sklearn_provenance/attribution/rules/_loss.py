@@ -24,6 +24,8 @@ class LossRule(GreedyRule):
         """Refuse rows whose kernel would not fit the budget."""
         if n_components >= min(n_rows, most_components):
             self.check_kernel_fits(n_rows)
+        else:
+            self.check_blocks_fit(n_rows, n_components)
 
     def kernel_system(self):
         """Return the posterior given all rows, from their kernel."""
@@ -32,7 +34,7 @@ class LossRule(GreedyRule):
 
     def scores(self, queries, rows=None, own=None):
         """Compute the information loss of every row alone, in nats."""
-        return self.system.posterior.loss(self.asked(queries), self.every(rows))
+        return self.system.loss(self.asked(queries), self.every(rows))
 
     def lost(self, queries, sets):
         """Compute what is lost about queries with the first rows of sets.
@@ -49,11 +51,8 @@ class LossRule(GreedyRule):
         Tensor of shape (n_sets, n_queries, k)
             Nats lost with the first 1 to k rows.
         """
-        self.check_kernel_fits(len(self.points))
-        kernels = self.points.inner(), queries.inner(self.points), queries.norms()
-        # P of the rows of all sets together (n_wanted, n_wanted), and u of each query.
         wanted, places = sets.unique(return_inverse=True)
-        precision, weights, variance = leave_out_system(*kernels, self.noise_variance, wanted)
+        precision, weights, variance = self._leave_out(queries, wanted)
         nats = torch.empty(sets.shape, dtype=torch.float64)
         for query in range(sets.shape[1]):
             at = places[:, query].to(precision.device)  # (n_sets, k)
@@ -71,3 +70,18 @@ class LossRule(GreedyRule):
             ratio = torch.where(gain == 0, 0.0, gain / variance[query])
             nats[:, query] = (0.5 * torch.log1p(ratio)).cpu()
         return nats
+
+    def _leave_out(self, queries, rows):
+        """Compute P of rows (n_rows, n_rows), u (n_queries, n_rows) and v_*^D of each query.
+
+        They may be those of G = σ² P σ² in place of P, which gives the same u_S^T (P_SS)^-1 u_S.
+        """
+        n_bytes = 8 * len(self.points) ** 2
+        if not self.explicit or n_bytes <= self.memory_limit:  # the more accurate form
+            self.check_kernel_fits(len(self.points))
+            kernels = self.points.inner(), queries.inner(self.points), queries.norms()
+            return leave_out_system(*kernels, self.noise_variance, rows)
+        points, diagonal, solved = self.system.rows_and_points(rows, queries.matrix())
+        matrix = -(points @ points.mT)
+        matrix.diagonal().copy_(diagonal)
+        return matrix, solved @ points.mT, solved.square().sum(1)
