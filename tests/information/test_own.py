@@ -114,7 +114,8 @@ def test_scores_of_own_rows_at_any_noise(noise, features):
             information_loss(exact(rest), subset[: t + 1], exact(phi[row]), mpmath.mpf(noise))
             for t in range(4)
         ]
-        lost = 10 * EPS / noise if features else 0.0  # what the recurrence of features loses
+        # What the recurrence of features loses; how much, depends on the processor.
+        lost = 50 * EPS / noise if features else 0.0
         np.testing.assert_allclose(found.cumsum(0), as_float(want), rtol=1e-9 + lost)
 
 
