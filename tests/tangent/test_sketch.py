@@ -46,7 +46,7 @@ def test_tensor_sketch_has_one_map_and_two_routes(n_in, n_out, T, n_components, 
     results = {}
     for fft in (False, True):
         chosen = TensorMap((n_out, n_in), n_components, _Draws(seed), "cpu")
-        chosen.cheaper_by_fft = lambda factor, fft=fft: fft
+        chosen.cheaper_by_fft = lambda *_, fft=fft: fft
         total = torch.zeros(3, n_components, dtype=torch.float64)
         spectrum = torch.zeros(3, n_components // 2 + 1, dtype=torch.complex128)
         chosen.add_to(total, spectrum, factor)
