@@ -1,8 +1,8 @@
 """The posterior given rows by their kernel, factorised once for any queries."""
 
 import torch
-from scipy.linalg.lapack import dpotrf
 
+from ._cholesky import cholesky
 from ._validation import check_resolved, nats_of, unresolved
 
 # Columns that are solved for at a time, to have no second matrix of all of them.
@@ -33,7 +33,7 @@ class KernelPosterior:
             self.kernel = kernel
             kernel = kernel.clone()
         kernel.diagonal().add_(noise_variance)
-        self.factor, failed = _cholesky(kernel)
+        self.factor, failed = cholesky(kernel)
         if failed:
             raise unresolved(noise_variance, scale)
 
@@ -81,14 +81,3 @@ class KernelPosterior:
     def whiten(self, right):
         """Compute L^-1 right."""
         return torch.linalg.solve_triangular(self.factor, right, upper=False)
-
-
-def _cholesky(matrix):
-    """Compute the lower Cholesky factor, on a CPU in the matrix's memory, and whether it failed."""
-    if matrix.device.type != "cpu":
-        factor, failed = torch.linalg.cholesky_ex(matrix)
-        return factor, bool(failed)
-    # The transpose of a row-major matrix is column-major, as LAPACK takes it: its upper factor is
-    # the transpose of the lower one.
-    factor, failed = dpotrf(matrix.numpy().T, lower=0, clean=1, overwrite_a=1)
-    return torch.from_numpy(factor.T), failed != 0

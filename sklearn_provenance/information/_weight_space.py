@@ -15,6 +15,7 @@ relative error of about ε sqrt(k / σ²): 1e-11 where the kernel form has 1e-7 
 
 import torch
 
+from ._cholesky import cholesky
 from ._selection import one_thread
 from ._validation import (
     EPS,
@@ -186,7 +187,8 @@ def root_of_gram(gram, noise_variance):
     """Compute R of Φ^T Φ, of which the part above the diagonal is read; it is overwritten."""
     precision = gram.div_(noise_variance)
     precision.diagonal().add_(1.0)
-    return torch.linalg.cholesky(precision, upper=True)
+    root, _ = cholesky(precision, upper=True)  # of eigenvalues from 1 on: it does not fail
+    return root
 
 
 def root_of_triangle(scaled):

@@ -32,7 +32,8 @@ def measure_batch(transformer, decide, x, start, targets):
     """
     batch = transformer.model_.linearise(x, start)
     labels, logits = zip(*(batch.labelled(y, decide) for y in targets), strict=True)
-    features = transformer._features(batch.factors_at(list(labels)), len(labels[0]), len(labels))
+    groups = batch.factors_in_groups(list(labels))
+    features = transformer._features(groups, len(labels[0]), len(labels))
     check_finite(features, "features", start)
     on_cpu = None
     if logits[0] is not None:

@@ -5,16 +5,19 @@ Shapes in comments as in :mod:`._forms`; C channels of the input.
 
 import torch
 
-from ._forms import Formed
+from ._forms import Formed, cached_rows
 from ._outer import Outer
-from ._patches import unfold, weight_gradient, weight_gradients
+from ._patches import order_of_channels_last, unfold, weight_gradient, windows_channels_last
+
+# Patches are cut for as many rows as stay in the cache beside what is made of them.
+_PATCHES = 4
 
 
 class Convolved(Outer):
     """G = Σ_t g_t a_tᵀ over patches a_t of a convolution's input x.
 
-    On a CPU, a convolution computes G from x itself. Patches hold every number of x once for each
-    place of the kernel, and copying them would take longer than the product.
+    Patches hold every number of x once for each place of the kernel. On a CPU they are cut with
+    channels last, for some rows at a time.
 
     Parameters
     ----------
@@ -52,22 +55,59 @@ class Convolved(Outer):
     def positions(self):
         return self.y[0, 0].numel()
 
+    @property
+    def _on_cpu(self):
+        return self.x.device.type == "cpu"  # elsewhere many small calls cost more than copies
+
+    @property
+    def source(self):
+        return self.x
+
+    def ordered_inputs(self):
+        if not self._on_cpu:
+            return super().ordered_inputs()
+        windows = windows_channels_last(self.module, self.x)
+        patches = windows.reshape(len(self), self.positions, -1)
+        return self.layer._columns(patches), self._order()
+
+    def formed_together(self, forms):
+        if not self._on_cpu:
+            yield from super().formed_together(forms)
+            return
+        windows = windows_channels_last(self.module, self.x)  # (B, *output, *kernel, C)
+        size = windows[0].numel() // self.positions
+        gradients = [form.y.flatten(2) for form in forms]  # (B, O, T)
+        order = self._order()
+        step = cached_rows(_PATCHES * self.positions * size)
+        for i in range(0, len(self), step):
+            rows = slice(i, i + step)
+            patches = windows[rows].reshape(-1, self.positions, size)
+            yield rows, (self._formed(y[rows], patches) for y in gradients), order
+
+    def _formed(self, y, patches):
+        """Form gradients (b, O, I) from those in the output (b, O, T), in the patches' order."""
+        return self._columns(y @ patches, lambda: y.sum(2))
+
+    def _order(self):
+        """Number the columns (I,) of gradients that are formed from patches with channels last."""
+        order = order_of_channels_last(self.module)
+        return torch.cat([order, torch.arange(len(order), self.shape[1])])  # the bias stays last
+
     def matrix(self):
-        if self.x.device.type != "cpu":  # where many small calls cost more than the copies
+        if not self._on_cpu:
             return super().matrix()
-        weight = weight_gradients(self.module, self.x, self.y).flatten(2)  # (B, O, C · kernel)
-        return self._columns(weight, self.y.flatten(2).sum(2))
+        matrix = self.y.new_empty(len(self), *self.shape)
+        for rows, (part,), order in self.formed_together([self]):
+            matrix[rows].index_copy_(2, order, part)
+        return matrix
 
     def shares_input(self, other):
         return type(other) is type(self) and other.x is self.x
 
-    def stacked(self, forms):
-        return self._with({"y": torch.cat([form.y for form in forms], 1)})
-
     def total(self, weights):
         scaled = self.y * weights.reshape(-1, *[1] * (self.y.ndim - 1))
         weight = weight_gradient(self.module, self.x, scaled).flatten(1)
-        return self._columns(weight, scaled.flatten(2).sum((0, 2)))
+        return self._columns(weight, lambda: scaled.flatten(2).sum((0, 2)))
 
     def compact(self):
         n_out, n_in = self.shape
@@ -76,6 +116,10 @@ class Convolved(Outer):
         return self
 
     def _columns(self, weight, bias):
-        """Scale gradients (..., O, C · kernel) in the weight; append those (..., O) in the bias."""
+        """Scale gradients (..., O, C · kernel) in the weight; append those (..., O) of the bias."""
         scale = self.layer.scales[self.layer.names["weight"]]
-        return self.layer._weight_and_bias(weight * scale, bias[..., None])
+        if scale != 1:
+            weight = weight * scale
+        if "bias" not in self.layer.names:
+            return weight
+        return torch.cat([weight, bias()[..., None]], -1)

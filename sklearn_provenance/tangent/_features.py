@@ -287,25 +287,33 @@ class TangentFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         labels = "predicted" if y is None else y
         return fingerprint(network, columns, labels, *arrays)
 
-    def _features(self, factors, n, n_labels):
-        """Compute features (n, n_labels, n_components) from pairs of a layer and its forms."""
+    def _features(self, groups, n, n_labels):
+        """Compute features (n, n_labels, n_components).
+
+        ``groups`` yields, for some labels at a time, pairs of a layer and its forms.
+        """
         model = self.model_
         if self.n_components != "exact":
-            return self._sketch.several(factors, n, n_labels, model.dtype, model.device)
+            return self._sketch.several(groups, n, n_labels, model.dtype, model.device)
         matrix, columns = matrix_and_columns(
             model.weights, self._active, n * n_labels, model.dtype, model.device
         )
-        for layer, forms in factors:
-            if layer not in self._active:
-                raise RuntimeError(
-                    f"parameter {layer.key!r} has no columns, because it had no influence on the "
-                    "rows given to fit, but it has on these. Fit on rows that use every part of "
-                    "the network, or set n_components to a number"
-                )
-            for place, form in enumerate(forms):
-                if form is not None:
-                    for name, part in layer.split(form.matrix()).items():
-                        columns[name][place::n_labels] = part
+        start = 0
+        for factors in groups:
+            size = 0
+            for layer, forms in factors:
+                if layer not in self._active:
+                    raise RuntimeError(
+                        f"parameter {layer.key!r} has no columns, because it had no influence on "
+                        "the rows given to fit, but it has on these. Fit on rows that use every "
+                        "part of the network, or set n_components to a number"
+                    )
+                size = len(forms)
+                for place, form in enumerate(forms, start):
+                    if form is not None:
+                        for name, part in layer.split(form.matrix()).items():
+                            columns[name][place::n_labels] = part
+            start += size
         return matrix.view(n, n_labels, -1)
 
     def effective_dimension(

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from ._convolved import Convolved
-from ._forms import Formed
+from ._forms import Formed, cached_rows
 from ._layers import Layer, layer_class, register_joint_layer, register_layer
 from ._lookup import Lookup
 from ._outer import Outer
@@ -126,6 +126,10 @@ class InProjectionLayer(LinearLayer):
 class ConvolutionLayer(_Columns):
     """Weights and bias of a convolution: a position is a patch of the input."""
 
+    @property
+    def kernel(self):
+        return math.prod(self.modules[0].kernel_size)
+
     def factor(self, module, x, g, n_rows):
         batched = x.ndim == 2 + len(module.kernel_size) and len(x) == n_rows
         if batched and module.groups == 1 and "weight" in self.names:
@@ -145,6 +149,8 @@ class ConvolutionLayer(_Columns):
 class NormalisationLayer(Layer):
     """One row of G per parameter."""
 
+    formed_at_once = True
+
     @property
     def shape(self):
         return len(self.names), next(iter(self.weights.values())).numel()
@@ -157,18 +163,26 @@ class NormalisationLayer(Layer):
         return dict(zip(self.names.values(), matrix.unbind(1), strict=True))
 
     def factor(self, module, x, g, n_rows):
-        rows = []
-        if "weight" in self.names:
-            rows.append(g * normalised(module, x))
-        if "bias" in self.names:
-            rows.append(g)
         if isinstance(module, nn.LayerNorm | nn.RMSNorm):
-            size = math.prod(module.normalized_shape)
+            shape = len(x), -1, math.prod(module.normalized_shape)
+            axis = 1
         else:
-            size = x.shape[1]  # channels
-            rows = [r.reshape(*r.shape[:2], -1).sum(2) for r in rows]  # (calls, channels)
-        rows = [r.reshape(n_rows, -1, size).sum(1) for r in rows]
-        return Formed(torch.stack(rows, 1))
+            shape = *x.shape[:2], -1  # (calls, channels, ...)
+            axis = 2
+        step = cached_rows(8 * x[0].numel())
+        sums = []  # over positions, of some calls at a time: they stay in the cache
+        for i in range(0, len(x), step):
+            rows = slice(i, i + step)
+            part = g[rows]
+            sizes = len(part), *shape[1:]
+            found = []
+            if "weight" in self.names:
+                found.append((normalised(module, x[rows]) * part).reshape(sizes).sum(axis))
+            if "bias" in self.names:
+                found.append(part.reshape(sizes).sum(axis))
+            sums.append(torch.stack(found, 1))  # (b, parameters, size)
+        summed = torch.cat(sums)
+        return Formed(summed.reshape(n_rows, -1, *summed.shape[1:]).sum(1))
 
 
 @register_layer(nn.PReLU)

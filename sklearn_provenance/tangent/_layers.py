@@ -126,6 +126,8 @@ class Layer:
     low_rank = False
     # Whether each outer product has a single row that is not zero.
     one_hot = False
+    # Whether a form is small, and holds no gradients of outputs, so that it is made at once.
+    formed_at_once = False
     # Roles of the parameters of a module by their names in it, if other than these names. The
     # module's other parameters are layers of their own.
     roles: ClassVar[dict[str, str] | None] = None
@@ -163,6 +165,11 @@ class Layer:
     def n_parameters(self) -> int:
         """Numbers in all parameters."""
         return sum(p.numel() for p in self.weights.values())
+
+    @property
+    def kernel(self) -> int:
+        """How many of the inputs of a position are the same number at neighbouring positions."""
+        return 1
 
     @property
     def shape(self) -> tuple[int, int]:

@@ -21,6 +21,8 @@ from ._routes import RouteChanged
 
 # Rows up to which every batch's factors are compared with autograd.
 _ALWAYS = 64
+# Numbers of the gradients in outputs, at several labels, that are held together (64 MB).
+_GROUP = 2**24
 
 
 class Linearisation:
@@ -220,6 +222,27 @@ class Linearisation:
             if any(form is not None for form in forms):
                 yield layer, forms
 
+    def factors_in_groups(self, labels: list[torch.Tensor]) -> Iterator[Iterator]:
+        """Yield what :meth:`factors_at` does for as many labels at a time as the cache can hold.
+
+        Gradients of the outputs are used while they are in the processor's cache, and their memory
+        is free for those at the next labels.
+
+        Parameters
+        ----------
+        labels : list of torch.Tensor
+            Labels of all rows, each as in :meth:`factors`.
+
+        Yields
+        ------
+        iterator
+            Layers and forms at the next labels, see :meth:`factors_at`.
+        """
+        held = sum(call.x.numel() for call in self.calls if not call.layer.formed_at_once)
+        size = max(1, _GROUP // max(1, held))
+        for i in range(0, len(labels), size):
+            yield self.factors_at(labels[i : i + size])
+
     @staticmethod
     def _alike(calls):
         """Group the places of calls that have the same inputs, in lists."""
@@ -236,7 +259,7 @@ class Linearisation:
         calls : dict of list
             Calls of layers whose factors need no confirmation, by number of the layer.
         ready : dict of Form
-            Factors that were confirmed.
+            Factors that were confirmed, or hold no gradients of outputs.
         gradients : dict of dict
             Gradients by name of the parameter, of layers without factors.
         """
@@ -249,6 +272,9 @@ class Linearisation:
                 ready[number] = factor
             else:
                 functional.add(number)
+        for number in [n for n in calls if layers[n].formed_at_once]:
+            # Gradients in outputs are used while they are in the cache, and free their memory.
+            ready[number] = self._sum_of_calls(layers[number], calls.pop(number))
         self.watched = {n for n in self.watched if not layers[n].confirmed}
         weights = {}
         for number in sorted(functional):

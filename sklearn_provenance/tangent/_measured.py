@@ -9,7 +9,7 @@ from tqdm.auto import tqdm
 from .._utils.cluster import current_client
 from ._batches import take_batch
 from ._by_workers import batches_by_workers, measure_batch
-from ._network_layers import batch_size_for
+from ._network_layers import features_batch_size
 from ._routes import restarted
 from ._store import FeatureStore
 
@@ -56,8 +56,9 @@ class FeaturesPass:
         self.x = x
         self.targets = targets
         self.decide = decide
-        self.step = batch_size_for(self.model, transformer.batch_size, len(targets))
         self.shape = (n, transformer._n_features_out)
+        n_features = len(targets) * transformer._n_features_out
+        self.step = features_batch_size(self.model, transformer.batch_size, n_features)
         self.dtype = np.float32
         if self.model.dtype == torch.float64:
             self.dtype = np.float64

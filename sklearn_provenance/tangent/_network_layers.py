@@ -13,6 +13,10 @@ from ._layers import Layer, joint_layer_class, layer_class
 
 # Numbers that one batch may hold in layer factors (256 MB in single precision).
 _BUDGET = 2**26
+# Numbers of a batch that stay in the processor's cache, about.
+_CACHED = 2**23
+# Rows below which torch computes convolutions another way, which is slower.
+_LEAST_ROWS = 16
 
 
 def find_layers(module, weights, ntk_scale):
@@ -146,3 +150,23 @@ def batch_size_for(model, batch_size, n_labels=1):
             numbers += n_out * n_in
         numbers += 2 * layer.positions * (n_labels * n_out + n_in)
     return max(1, min(256, _BUDGET // numbers))
+
+
+def features_batch_size(model, batch_size, n_features):
+    """Choose the rows per pass for features, of which each row has ``n_features`` at all labels.
+
+    Factors are used and freed layer by layer. On a CPU, "auto" is as many rows as stay in the
+    processor's cache, but not so few that convolutions are slow.
+    """
+    if batch_size != "auto":
+        return int(batch_size)
+    numbers = 2 * n_features
+    for layer in model.layers:
+        n_out, n_in = layer.shape
+        if layer.route == "functional":
+            numbers += n_out * n_in
+        numbers += 2 * layer.positions * (n_out + n_in // layer.kernel)
+    fitting = _BUDGET // numbers
+    if model.device.type == "cpu":
+        fitting = min(fitting, max(_LEAST_ROWS, _CACHED // numbers))
+    return max(1, min(256, fitting))

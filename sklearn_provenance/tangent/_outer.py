@@ -39,12 +39,35 @@ class Outer(Form):
     def matrix(self):
         return self.g.transpose(1, 2) @ self.a  # (B, O, I)
 
+    def ordered_inputs(self):
+        """Return the inputs (B, T, I) and the numbers (I,) of their columns; None for 0, 1, ..."""
+        return self.a, None
+
+    @property
+    def source(self):
+        """The tensor that the inputs follow from."""
+        return self.a
+
+    def formed_together(self, forms):
+        """Form the gradients of forms that share this one's inputs, some rows at a time.
+
+        Yields
+        ------
+        rows : slice
+            The rows.
+        matrices : iterator of torch.Tensor of shape (b, O, I)
+            Their gradients, form by form.
+        order : torch.Tensor of shape (I,) or None
+            Numbers of the columns of the matrices; None for 0, 1, ...
+        """
+        n_out, n_in = self.shape
+        step = cached_rows(4 * n_out * n_in)
+        for i in range(0, len(self), step):
+            rows = slice(i, i + step)
+            yield rows, (form[rows].matrix() for form in forms), None
+
     def shares_input(self, other):
         return type(other) is type(self) and other.a is self.a
-
-    def stacked(self, forms):
-        """Put the outputs of forms that share this one's input one after the other: (C O, I)."""
-        return Outer(self.a, torch.cat([form.g for form in forms], 2))
 
     def __add__(self, other):
         return Outer(torch.cat([self.a, other.a], 1), torch.cat([self.g, other.g], 1))

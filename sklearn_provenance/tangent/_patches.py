@@ -6,10 +6,6 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from ._forms import cached_rows
-
-# Rows whose gradients in a convolution's weight one call computes.
-_MOST_GROUPS = 8
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
@@ -48,18 +44,54 @@ def unfold(module, x):
     return x.reshape(len(x), math.prod(x.shape[1 : 1 + n]), -1)
 
 
-def weight_gradient(module, x, y, groups=1):
+def windows_channels_last(module, x):
+    """View the patches of a convolution's input with the channels of each place together.
+
+    Copies of patches are then of whole lines of channels, which takes a fraction of the time that
+    :func:`unfold` takes.
+
+    Returns
+    -------
+    torch.Tensor of shape (B, *output, *kernel, channels)
+        A view, whose places overlap; :func:`order_of_channels_last` says which columns of
+        :func:`unfold` the last axes are.
+    """
+    x, padding = _padded(module, x)
+    sizes = [size + 2 * pad for size, pad in zip(x.shape[2:], padding, strict=True)]
+    padded = x.new_zeros(len(x), *sizes, x.shape[1])
+    inside = padded
+    for i, pad in enumerate(padding):
+        inside = inside.narrow(1 + i, pad, x.shape[2 + i])
+    inside.copy_(x.movedim(1, -1))
+    starts = []
+    steps = []
+    outputs = []
+    for i, size in enumerate(module.kernel_size):
+        line = padded.stride(1 + i)
+        starts.append(line * module.stride[i])
+        steps.append(line * module.dilation[i])
+        outputs.append((sizes[i] - module.dilation[i] * (size - 1) - 1) // module.stride[i] + 1)
+    shape = (len(x), *outputs, *module.kernel_size, x.shape[1])
+    return padded.as_strided(shape, (padded.stride(0), *starts, *steps, 1))
+
+
+def order_of_channels_last(module):
+    """Number the columns of patches with channels last as :func:`unfold` has them."""
+    kernel = math.prod(module.kernel_size)
+    return torch.arange(module.in_channels * kernel).view(-1, kernel).T.flatten()
+
+
+def weight_gradient(module, x, y):
     """Compute the gradient (O, channels, *kernel) in the weight of a convolution without groups.
 
     ``x`` (B, channels, ...) is its input and ``y`` (B, O, ...) the gradient in its output. ``y``
-    may have another number of channels than the module: each has a gradient of its own. With
-    ``groups``, the channels of x and y are those of several such convolutions.
+    may have another number of channels than the module: each has a gradient of its own.
     """
     x, padding = _padded(module, x)
     size = (y.shape[1], module.in_channels, *module.kernel_size)
     weight = x.new_empty(1).expand(size)  # of which only the shape matters
     none = [0] * len(padding)
-    how = module.stride, padding, module.dilation, False, none, groups
+    how = module.stride, padding, module.dilation, False, none, 1
     wanted = [False, True, False]
     return torch.ops.aten.convolution_backward(y, x, weight, None, *how, wanted)[1]
 
@@ -72,24 +104,6 @@ def numel_per_output(weight):
     waits for Python's.
     """
     return math.prod(weight.shape[1:])
-
-
-def weight_gradients(module, x, y):
-    """Compute the gradients (B, O, channels, *kernel) of each row, see :func:`weight_gradient`.
-
-    A call takes some rows as groups of one convolution, few enough that their gradients stay in
-    the processor's cache.
-    """
-    n_numbers = y.shape[1] * numel_per_output(module.weight)
-    step = min(_MOST_GROUPS, cached_rows(4 * n_numbers))
-    parts = []
-    for i in range(0, len(x), step):
-        rows = x[i : i + step]
-        gradient = weight_gradient(
-            module, rows.flatten(0, 1)[None], y[i : i + step].flatten(0, 1)[None], len(rows)
-        )
-        parts.append(gradient.unflatten(0, (len(rows), -1)))
-    return torch.cat(parts)
 
 
 def _padded(module, x):

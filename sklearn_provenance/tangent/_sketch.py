@@ -12,7 +12,7 @@ from itertools import pairwise
 import numpy as np
 import torch
 
-from ._forms import cached_rows
+from ._outer import Outer
 
 # Numbers in one temporary block: buckets are filled in random order, which is slow outside the
 # processor's cache.
@@ -22,11 +22,16 @@ _COLUMNS = 2**13
 _DRAWN = 2**22
 # Signs of a dense projection that are kept instead of drawn again for every batch (256 MB).
 _KEPT_SIGNS = 2**28
+# Numbers of a matrix up to which their buckets are kept instead of computed for every batch (2 MB).
+_KEPT_PLACES = 2**18
+# Numbers of counts whose spectra are kept for other labels of the same rows (64 MB).
+_KEPT_SPECTRA = 2**24
 # Nanoseconds per number, in single precision on one CPU thread. Only their ratios matter.
-_FFT = 0.09  # per K log2 K
+_FFT = 0.08  # per K log2 K
+_ZERO = 0.05  # a count that is set to zero
 _PRODUCT = 0.3  # of two spectra, per K
 _SCATTER = 1.0  # an addition to a bucket
-_GEMM = 0.07  # a multiplication inside a matrix product
+_GEMM = 0.025  # a multiplication inside a matrix product
 
 
 class _Draws:
@@ -56,11 +61,17 @@ def _in_parts(factor, n_components):
         yield slice(i, i + step), factor[i : i + step]
 
 
-def _share_input(forms):
-    """Whether several forms have the same inputs of their layer."""
-    if len(forms) == 1 or forms[0] is None:
+def _are_outer(forms):
+    """Whether all forms are sums of outer products with the same inputs."""
+    first = forms[0]
+    if not isinstance(first, Outer):
         return False
-    return all(form is not None and forms[0].shares_input(form) for form in forms)
+    return all(form is first or (form is not None and first.shares_input(form)) for form in forms)
+
+
+def _same_memory(x, y):
+    """Whether two tensors are the same numbers at the same place."""
+    return x.data_ptr() == y.data_ptr() and x.shape == y.shape and x.stride() == y.stride()
 
 
 class Map:
@@ -78,14 +89,15 @@ class Map:
         ``spectrum`` (B, K // 2 + 1)."""
         factor.sketch(self, total, spectrum)
 
-    def add_several(self, total, spectrum, forms):
-        """Add the images of forms of the same rows at C labels, to (B, C, K) or a spectrum.
+    def add_several(self, total, spectrum, forms, shared):
+        """Add the images of forms of the same rows at C labels, to (C, B, K) or a spectrum.
 
-        A form is None where a layer has no influence.
+        A form is None where a layer has no influence. ``shared`` is a dict that is filled with what
+        other forms of the same inputs can use.
         """
         for place, form in enumerate(forms):
             if form is not None:
-                self.add_to(total[:, place], spectrum[:, place], form)
+                self.add_to(total[place], spectrum[place], form)
 
     def add_formed(self, total, factor):
         """Add the image of any form: its gradients are written out, some rows at a time."""
@@ -118,33 +130,24 @@ class TensorMap(Map):
         self.row_sign = draws.signs(n_out).to(device)
         self.column = draws.buckets(n_in, n_components).to(device)
         self.column_sign = draws.signs(n_in).to(device)
+        self._kept = {}  # buckets and signs of whole matrices, by the order of their columns
 
     def add_outer(self, total, spectrum, factor):
-        if self.cheaper_by_fft(factor):
-            self._convolve(spectrum[:, None], [factor])
-        else:
-            self.add_formed(total, factor)
+        self.add_several(total[None], spectrum[None], [factor], {})
 
-    def add_several(self, total, spectrum, forms):
-        if not _share_input(forms):
-            super().add_several(total, spectrum, forms)
+    def add_several(self, total, spectrum, forms, shared):
+        if not _are_outer(forms):
+            super().add_several(total, spectrum, forms, shared)
         elif self.cheaper_by_fft(forms[0], len(forms)):
-            self._convolve(spectrum, forms)
+            self._convolve(spectrum, forms, shared)
         else:
-            self._add_stacked(total, forms)
+            self._form(total, forms)
 
-    def _add_stacked(self, total, forms):
-        """Add forms that share their inputs: the G of some of them (c O, I) are one product."""
-        step = cached_rows(4 * math.prod(forms[0].shape))
-        for i in range(0, len(forms), step):
-            some = forms[i : i + step]
-            images = total[:, i : i + step]  # (B, c, K)
-            for rows, first in _in_parts(some[0], len(some) * self.n_components):
-                matrix = first.stacked([form[rows] for form in some]).matrix()  # (b, c O, I)
-                matrix = matrix.unflatten(1, (len(some), -1)).flatten(0, 1)  # (b c, O, I)
-                image = total.new_zeros(len(matrix), self.n_components)
-                self.add_matrix(image, matrix)
-                images[rows] += image.unflatten(0, (-1, len(some)))
+    def _form(self, total, forms):
+        """Form the gradients G of some rows at a time, and scatter them."""
+        for rows, matrices, order in forms[0].formed_together(forms):
+            for image, matrix in zip(total, matrices, strict=True):
+                self._scatter(image[rows], matrix, order, overwrite=True)
 
     def cheaper_by_fft(self, factor, n_labels=1):
         """Whether FFTs per position cost less than forming and scattering G.
@@ -155,26 +158,46 @@ class TensorMap(Map):
         T = factor.positions
         n_out, n_in = factor.shape
         shared = 1 / n_labels
-        fft = (1 + shared) * _FFT * K * math.log2(max(K, 2)) + _PRODUCT * K
+        fft = (1 + shared) * (_FFT * math.log2(max(K, 2)) + _ZERO) * K + _PRODUCT * K
         fft += _SCATTER * (shared * n_in + n_out)
         return T * fft < n_in * n_out * (_SCATTER + _GEMM * T)
 
-    def _convolve(self, spectrum, forms):
-        """Add forms that share their inputs to their spectra (B, C, K // 2 + 1)."""
+    def _convolve(self, spectrum, forms, shared):
+        """Add forms that share their inputs to their spectra (C, B, K // 2 + 1)."""
         first = forms[0]
         T = first.positions
         step = max(1, _BLOCK // (T * self.n_components))
         # One block of counts for all rows: a new one for each would be new memory each time.
-        counts = first.a.new_empty(min(step, len(first)) * T, self.n_components)
+        counts = spectrum.real.new_empty(min(step, len(first)) * T, self.n_components)
+        spectra = self._shared_spectra(first, shared)
         for i in range(0, len(first), step):
             rows = slice(i, i + step)
-            of_input = self._spectrum(first[rows].a, self.column, self.column_sign, counts)
+            of_input = spectra.get(i)
+            if of_input is None:
+                a, order = first[rows].ordered_inputs()
+                of_input = self._spectrum(a, *self._columns(order), counts)
+                if len(first) * T * self.n_components <= _KEPT_SPECTRA:
+                    spectra[i] = of_input
             for place, form in enumerate(forms):
                 of_output = self._spectrum(form[rows].g, self.row, self.row_sign, counts)
                 if T == 1:
-                    spectrum[rows, place].addcmul_(of_input[:, 0], of_output[:, 0])
+                    spectrum[place, rows].addcmul_(of_input[:, 0], of_output[:, 0])
                 else:
-                    spectrum[rows, place] += of_output.mul_(of_input).sum(1)  # (b, T, ...)
+                    spectrum[place, rows] += of_output.mul_(of_input).sum(1)  # (b, T, ...)
+
+    def _shared_spectra(self, form, shared):
+        """Return the spectra of a form's inputs that another label needed, by first row."""
+        known, spectra = shared.get(self, (None, None))
+        if known is None or not _same_memory(known, form.source):
+            spectra = {}
+            shared[self] = form.source, spectra  # a living tensor, whose memory stays its own
+        return spectra
+
+    def _columns(self, order):
+        """Return buckets and signs (I,) of columns whose numbers are given; None for 0, 1, ..."""
+        if order is None:
+            return self.column, self.column_sign
+        return self.column[order], self.column_sign[order]
 
     def _spectrum(self, x, buckets, signs, counts):
         flat = x.reshape(-1, x.shape[-1]) * signs
@@ -182,13 +205,31 @@ class TensorMap(Map):
         return torch.fft.rfft(counted).view(*x.shape[:2], -1)
 
     def add_matrix(self, total, matrix):
-        _, n_out, n_in = matrix.shape
+        self._scatter(total, matrix, None)
+
+    def _scatter(self, total, matrix, order, overwrite=False):
+        """Add the image of gradients (B, O, I), with the columns ``order``, to ``total`` (B, K)."""
+        n_out, n_in = matrix.shape[1:]
+        known = self._kept.get(order is None)
+        if known is None and n_out * n_in <= _KEPT_PLACES:
+            known = self._kept[order is None] = self._places(slice(None), order)
+        if known is not None:
+            buckets, signs = known
+            values = matrix.flatten(1)
+            values = values.mul_(signs) if overwrite else values * signs
+            total.index_add_(1, buckets, values)
+            return
         step = max(1, _COLUMNS // n_in)
         for i in range(0, n_out, step):
             rows = slice(i, i + step)
-            buckets = (self.row[rows, None] + self.column) % self.n_components
-            signs = self.row_sign[rows, None] * self.column_sign
-            total.index_add_(1, buckets.flatten(), (matrix[:, rows] * signs).flatten(1))
+            buckets, signs = self._places(rows, order)
+            total.index_add_(1, buckets, matrix[:, rows].flatten(1) * signs)
+
+    def _places(self, rows, order):
+        """Compute the buckets and signs of some rows of G, flattened."""
+        column, column_sign = self._columns(order)
+        buckets = (self.row[rows, None] + column) % self.n_components
+        return buckets.flatten(), (self.row_sign[rows, None] * column_sign).flatten()
 
     def add_lookup(self, total, factor):
         signs = self.row_sign[factor.index][..., None] * self.column_sign
@@ -290,20 +331,30 @@ class Sketch:
     def __call__(self, factors, n_samples, dtype, device):
         """Compute the sketch (n_samples, K) of gradients, given as pairs of layer and factor."""
         lists = ((layer, [factor]) for layer, factor in factors)
-        return self.several(lists, n_samples, 1, dtype, device)[:, 0]
+        return self.several([lists], n_samples, 1, dtype, device)[:, 0]
 
-    def several(self, factors, n_samples, n_labels, dtype, device):
-        """Compute sketches (n_samples, n_labels, K) of pairs of a layer and a list of factors."""
+    def several(self, groups, n_samples, n_labels, dtype, device):
+        """Compute sketches (n_samples, n_labels, K) of the same rows at several labels.
+
+        ``groups`` yields, for some labels at a time, pairs of a layer and a list of factors.
+        """
         K = self.n_components
-        total = torch.zeros(n_samples, n_labels, K, dtype=dtype, device=device)
+        total = torch.zeros(n_labels, n_samples, K, dtype=dtype, device=device)
         spectrum = torch.zeros_like(total[..., : K // 2 + 1], dtype=dtype.to_complex())
         kind = SKETCHES[self.kind]
-        for layer, forms in factors:
-            if layer.number not in self.maps:
-                draws = _Draws(self.seed, layer.number)
-                shape = next(form.shape for form in forms if form is not None)
-                self.maps[layer.number] = kind(shape, K, draws, device)
-            self.maps[layer.number].add_several(total, spectrum, forms)
+        shared: dict = {}
+        start = 0
+        for factors in groups:
+            size = 0
+            for layer, forms in factors:
+                if layer.number not in self.maps:
+                    draws = _Draws(self.seed, layer.number)
+                    shape = next(form.shape for form in forms if form is not None)
+                    self.maps[layer.number] = kind(shape, K, draws, device)
+                size = len(forms)
+                places = slice(start, start + size)
+                self.maps[layer.number].add_several(total[places], spectrum[places], forms, shared)
+            start += size
         if kind.has_spectrum:
             total += torch.fft.irfft(spectrum, n=self.n_components)
-        return total
+        return total.transpose(0, 1)

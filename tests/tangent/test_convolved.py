@@ -8,6 +8,11 @@ from sklearn_provenance.tangent._convolved import Convolved
 from sklearn_provenance.tangent._forms import Formed
 from sklearn_provenance.tangent._network_layers import find_layers
 from sklearn_provenance.tangent._outer import Outer
+from sklearn_provenance.tangent._patches import (
+    order_of_channels_last,
+    unfold,
+    windows_channels_last,
+)
 
 pytestmark = pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel lengths")
 
@@ -61,6 +66,36 @@ def test_gradients_are_those_of_autograd_and_of_patches(name):
         torch.testing.assert_close(one.norms(), expected.square().sum((1, 2)))
         kernel = expected.flatten(1) @ expected.flatten(1).mT
         torch.testing.assert_close(one.inner(one[1:4]), kernel[:, 1:4])
+
+
+@pytest.mark.parametrize("name", CONVOLUTIONS)
+def test_patches_with_channels_last_are_the_others_in_another_order(name):
+    form, _ = form_of(name)
+    expected = unfold(form.module, form.x)
+    windows = windows_channels_last(form.module, form.x)
+    found = windows.reshape(len(form), form.positions, -1)
+    assert torch.equal(found, expected[:, :, order_of_channels_last(form.module)])
+    inputs, order = form.ordered_inputs()
+    assert torch.equal(inputs, form.a[:, :, order])
+
+
+@pytest.mark.parametrize("in_cache", [1, 10**6])
+@pytest.mark.parametrize("name", CONVOLUTIONS)
+def test_gradients_at_several_labels_are_formed_from_the_same_patches(name, in_cache, monkeypatch):
+    for module in ("_convolved", "_outer"):
+        rows = lambda n: max(1, in_cache // n)  # noqa: E731
+        monkeypatch.setattr(f"sklearn_provenance.tangent.{module}.cached_rows", rows)
+    form, expected = form_of(name)
+    other = Convolved(form.x, -2 * form.y, form.layer, form.module)
+    for one in (form, Outer(form.a, form.g)):
+        doubled = other if one is form else Outer(one.a, -2 * one.g)
+        seen = []
+        for rows, matrices, order in one.formed_together([one, doubled]):
+            columns = slice(None) if order is None else order
+            for factor, matrix in zip((1, -2), matrices, strict=True):
+                torch.testing.assert_close(matrix, factor * expected[rows][:, :, columns])
+            seen += range(len(form))[rows]
+        assert seen == list(range(len(form)))
 
 
 @pytest.mark.parametrize("name", CONVOLUTIONS)

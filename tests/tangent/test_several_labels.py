@@ -28,8 +28,25 @@ def test_features_at_several_labels(name, n_components, sketch):
         np.testing.assert_array_equal(found.labels, label)
 
 
+@pytest.mark.parametrize("sketch", ["tensor", "sjlt", "rademacher"])
+@pytest.mark.parametrize("held", [1, 10**9])
+@every_network
+def test_a_shared_pass_is_class_by_class_however_many_share_the_cache(
+    name, held, sketch, monkeypatch
+):
+    network, x, _ = build(name)
+    features = TangentFeatures(network, 16, sketch=sketch).fit(x)
+    n = len(features.model_.logits(x))
+    targets = [np.full(n, label) for label in range(features.model_.logits(x).shape[1])]
+    expected = [features.transform(x, label) for label in targets]
+    monkeypatch.setattr("sklearn_provenance.tangent._linearisation._GROUP", held)
+    for found, alone in zip(features._measured_at(x, targets), expected, strict=True):
+        np.testing.assert_allclose(found.features, alone, rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.parametrize("kept", [0, 10**9])
 @pytest.mark.parametrize("fft", [False, True])
-def test_both_routes_of_a_sketch_at_several_labels(monkeypatch, fft):
+def test_both_routes_of_a_sketch_at_several_labels(monkeypatch, fft, kept):
     network, x, _ = build("convolutions")
     features = TangentFeatures(network, 64).fit(x)
     targets = [np.full(len(x), label) for label in range(3)]
@@ -37,6 +54,11 @@ def test_both_routes_of_a_sketch_at_several_labels(monkeypatch, fft):
     monkeypatch.setattr(
         "sklearn_provenance.tangent._sketch.TensorMap.cheaper_by_fft", lambda *_: fft
     )
+    # Whether buckets, and spectra of inputs, are kept; labels come in groups of one.
+    for limit in ("_KEPT_PLACES", "_KEPT_SPECTRA"):
+        monkeypatch.setattr(f"sklearn_provenance.tangent._sketch.{limit}", kept)
+    monkeypatch.setattr("sklearn_provenance.tangent._linearisation._GROUP", 1)
+    features = TangentFeatures(network, 64).fit(x)
     for found, alone in zip(features._measured_at(x, targets), expected, strict=True):
         np.testing.assert_allclose(found.features, alone, rtol=1e-9, atol=1e-11)
 

@@ -46,13 +46,34 @@ def test_tensor_sketch_has_one_map_and_two_routes(n_in, n_out, T, n_components, 
     results = {}
     for fft in (False, True):
         chosen = TensorMap((n_out, n_in), n_components, _Draws(seed), "cpu")
-        chosen.cheaper_by_fft = lambda factor, fft=fft: fft
+        chosen.cheaper_by_fft = lambda *_, fft=fft: fft
         total = torch.zeros(3, n_components, dtype=torch.float64)
         spectrum = torch.zeros(3, n_components // 2 + 1, dtype=torch.complex128)
         chosen.add_to(total, spectrum, factor)
         results[fft] = total + torch.fft.irfft(spectrum, n=n_components)
         assert bool(spectrum.any()) == fft
     torch.testing.assert_close(results[True], results[False], rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("T", [1, 3])
+def test_labels_share_the_spectra_of_the_same_inputs_and_of_no_others(T, monkeypatch):
+    first, other = (outer(4, T, 9, 8, seed) for seed in (0, 1))
+    factors = [first, Outer(first.a, other.g), Outer(first.a.clone(), first.g), other, first]
+    chosen = TensorMap((8, 9), 32, _Draws(0), "cpu")
+    chosen.cheaper_by_fft = lambda *_: True
+    counted = []
+    spectrum_of = chosen._spectrum
+    monkeypatch.setattr(chosen, "_spectrum", lambda *a: counted.append(a) or spectrum_of(*a))
+    nothing = torch.zeros(1, 4, 32, dtype=torch.float64)
+    shared = {}
+    for factor in factors:
+        found, expected = torch.zeros(2, 1, 4, 17, dtype=torch.complex128)
+        chosen.add_several(nothing, expected, [factor], {})
+        counted.clear()
+        chosen.add_several(nothing, found, [factor], shared)
+        assert torch.equal(found, expected)
+        # Only the second of the factors has the inputs of the one before it.
+        assert len(counted) == (1 if factor is factors[1] else 2)
 
 
 @given(
