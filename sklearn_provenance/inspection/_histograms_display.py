@@ -63,7 +63,8 @@ class HistogramsDisplay:
         ax : matplotlib Axes, default=None
             Subplot whose place the panels take. None makes a new figure.
         **kwargs
-            Keywords of each histogram, passed on to ``ax.hist``.
+            Keywords of each histogram, passed on to ``ax.hist``. ``bins`` is a number of bins for
+            each line, or their edges.
 
         Returns
         -------
@@ -76,9 +77,10 @@ class HistogramsDisplay:
         self.axes_ = canvas.subplots(n_lines, n_columns, squeeze=False, sharex="row", sharey="row")
         self.ax_ = self.axes_[0, 0]
         ranges = self.ranges or [None] * n_lines
+        bins = kwargs.pop("bins", N_BINS)
         for line, (panels, of_line) in enumerate(zip(self.values, ranges, strict=True)):
             everything = np.concatenate([group for groups in panels for group in groups])
-            edges = np.histogram_bin_edges(everything, N_BINS, of_line)
+            edges = np.histogram_bin_edges(everything, bins, of_line)
             for column, panel in enumerate(self.axes_[line]):
                 if column >= len(panels):
                     panel.set_axis_off()

@@ -24,7 +24,8 @@ class MembershipResult(Result):
     ``plot(statistic="entropy")`` draws other ROC curves than those of the confidence; curves of
     index branches are solid, all others dashed. ``plot(kind="histogram")`` draws histograms of
     members and non-members in place of them, a panel for each attack; ``statistic=None`` both
-    statistics, one above the other.
+    statistics, one above the other. Scores of other attacks have a line each, since their units may
+    differ.
 
     Parameters
     ----------
@@ -332,23 +333,32 @@ def _curves(result, statistic, style):
 _MEASURES = {
     "confidence": (np.exp, "confidence", (0, 1)),
     "entropy": (np.negative, "entropy (nats)", None),
-    "": (np.asarray, "score", None),
 }
 
 
+def _measure(statistic):
+    """Return what is drawn of scores, what it is called, and the ends of its axis."""
+    return _MEASURES.get(statistic, (np.asarray, statistic or "score", None))
+
+
 def _histograms(result, statistic):
-    """Draw what the attacks measure of members and non-members, a line for each statistic."""
+    """Draw what the attacks measure of members and others, a line for each statistic."""
     wanted = dict.fromkeys(known for _, _, known in result.attacks)
-    lines = [result.select(statistic=known) for known in wanted if statistic in (None, known)]
+    lines = []
+    for known in wanted:
+        if statistic not in (None, known):
+            continue
+        line = result.select(statistic=known)
+        # Scores of which nothing is known have units of their own.
+        lines += [line] if known else [[number] for number in line]
     if not lines:
         result.select(statistic=statistic)  # raises
+    of_lines = [_measure(result.attacks[line[0]][2]) for line in lines]
     values, titles = [], []
-    for line in lines:
-        measure, *_ = _MEASURES[result.attacks[line[0]][2]]
+    for line, (measure, *_) in zip(lines, of_lines, strict=True):
         groups = [(result.members[number], result.nonmembers[number]) for number in line]
         values.append([tuple(map(measure, group)) for group in groups])
         titles.append([_attack_name(*result.attacks[number][:2]) for number in line])
-    of_lines = [_MEASURES[result.attacks[line[0]][2]] for line in lines]
     return HistogramsDisplay(
         values,
         ("members", "non-members"),

@@ -202,14 +202,31 @@ def test_histograms_count_members_and_others(result):
 def test_histograms_of_scores_from_elsewhere():
     plt = pytest.importorskip("matplotlib.pyplot")
     is_member = np.arange(10) < 6
-    scores = {"loss": np.arange(10.0), "norm": np.ones(10)}
+    scores = {"loss": np.arange(10.0), "norm": np.linspace(0, 1e4, 10)}
     result = MembershipResult.from_predictions(is_member, scores)
     figure, ax = plt.subplots()
     display = result.plot(kind="histogram", ax=ax)
     assert display.figure_ is figure
-    assert [panel.get_title() for panel in display.axes_[0]] == ["loss", "norm"]
+    assert [panel.get_title() for panel in display.axes_[:, 0]] == ["loss", "norm"]
+    for panel, values in zip(display.axes_[:, 0], scores.values(), strict=True):
+        drawn = panel.patches[0].get_xy()[:, 0]  # bins are of the units of an attack
+        np.testing.assert_allclose([drawn.min(), drawn.max()], [values.min(), values.max()])
     assert display.plot(linewidth=3).figure_ is not figure
     assert display.ax_.patches[0].get_linewidth() == 3
+    assert len(np.unique(display.plot(bins=4).ax_.patches[0].get_xy()[:, 0])) == 5
+    assert len(np.unique(display.plot(bins=[0, 5, 9]).ax_.patches[0].get_xy()[:, 0])) == 3
+    plt.close("all")
+
+
+def test_histograms_of_a_statistic_of_others():
+    plt = pytest.importorskip("matplotlib.pyplot")
+    attacks = [("a", "class", "loss"), ("b", "class", "loss")]
+    scores = np.array([[2.0, 3.0], [1.0, 4.0]])
+    result = MembershipResult.from_scores(attacks, scores, scores - 2)
+    display = result.plot(kind="histogram", statistic="loss")
+    assert display.axes_.shape == (1, 2)
+    assert display.ax_.get_xlabel() == "loss"
+    plt.close("all")
 
 
 @pytest.mark.parametrize(
