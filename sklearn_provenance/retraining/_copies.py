@@ -1,14 +1,16 @@
 """Copies of a network, as the engine trains them."""
 
 import copy
+from collections.abc import Mapping
 
 import numpy as np
 import torch
 from scipy.sparse import issparse
 
 from .._utils.hashing import fingerprint
-from .._utils.rows import n_rows
+from .._utils.rows import as_given, n_rows
 from ..tangent._batches import as_batch, n_batch_rows
+from ..tangent._sequences import check_sequences
 from ._networks import as_numbers, as_targets
 from ._schedule import Recipe, form_groups
 from ._stacked import Network
@@ -122,8 +124,11 @@ def _as_batch(X, name, network):
             f"{name} must be dense for a network, got sparse rows. Pass {name}.{dense}()"
         )
     try:
+        if isinstance(X, Mapping):
+            X = as_given(X, name)  # lists of tensors are stacked
         x = as_batch(X, network)
         n_found = n_batch_rows(x)
+        check_sequences(network.module, x)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{name} cannot be used: {error}") from error
     if n_found != n_rows(X):

@@ -24,7 +24,7 @@ def first_outputs(module, name, x, are_numbers):
     """Compute logits, or numbers, of a few rows x of the argument of that name."""
     try:
         logits = module(x)
-    except RuntimeError as error:
+    except (RuntimeError, IndexError) as error:
         hint = ""
         if not any(part.is_floating_point() for part in leaves(x)):
             hint = (

@@ -98,6 +98,53 @@ def test_forward_gets_the_dict():
     np.testing.assert_array_equal(result.outputs, plain.outputs)
 
 
+def test_entries_may_be_lists():
+    options = {"recipe": RECIPE, "y": Y, "masks": masks()}
+    expected = retrain(Words(), ROWS, X_eval=QUERIES, **options).outputs
+    for listed in (list, torch.Tensor.tolist):
+        rows, queries = ({n: listed(part) for n, part in x.items()} for x in (ROWS, QUERIES))
+        result = retrain(Words(), rows, X_eval=queries, **options)
+        np.testing.assert_array_equal(result.outputs, expected)
+
+
+class OfTokens(nn.Module):
+    """A network with the configuration of those of Hugging Face."""
+
+    def __init__(self):
+        super().__init__()
+        self.config = SimpleNamespace(vocab_size=8, max_position_embeddings=6, pad_token_id=0)
+        self.table, self.places = nn.Embedding(8, 4), nn.Embedding(6, 4)
+        self.head = nn.Linear(4, 3)
+
+    def forward(self, input_ids, attention_mask=None):
+        return self.head((self.table(input_ids) + self.places.weight[: input_ids.shape[1]]).mean(1))
+
+
+@pytest.mark.parametrize("name", ["X", "X_eval"])
+def test_rows_of_tokens_are_looked_at_as_attributors_look_at_them(name):
+    options = {"y": Y, "masks": masks(), "recipe": Recipe(max_epochs=1)}
+    ids = ROWS["ids"].clamp(min=1)
+    fine = {"X": {"input_ids": ids}, "X_eval": {"input_ids": ids[:9]}}
+    n = len(fine[name]["input_ids"])
+    outside = ids[:n].clone()
+    outside[7, 0] = 8  # not among the first rows, which the network sees before it is trained
+    wrong = [
+        ({"input_ids": outside}, f"{name} cannot be used: token ids must be from 0 to 7.*row 7"),
+        ({"input_ids": ids[:n].repeat(1, 3)}, f"{name} cannot be used: rows must have at most 6"),
+        (
+            {"input_ids": ids[:n], "attention_mask": torch.ones(n, 2)},
+            f"{name} cannot be used: attention_mask must have the shape",
+        ),
+    ]
+    for rows, message in wrong:
+        with pytest.raises(ValueError, match=message):
+            retrain(OfTokens(), **(fine | {name: rows}), **options)
+    padded = ids[:n].clone()
+    padded[2, -1] = 0
+    with pytest.warns(UserWarning, match="no attention_mask"):
+        retrain(OfTokens(), **(fine | {name: {"input_ids": padded}}), **options)
+
+
 def test_rows_are_not_changed():
     class Writing(Words):
         def forward(self, ids, shift):
@@ -130,6 +177,7 @@ def test_a_store_is_resumed_and_tells_rows_apart(tmp_path):
         ({"X": ROWS | {"shift": ROWS["shift"] * np.nan}}, "X cannot be used.*NaN"),
         ({"X": {"ids": ROWS["ids"]}}, "must take a dict of rows, or its entries 'ids'"),
         ({"X_eval": QUERIES | {"shift": QUERIES["shift"][:, :2]}}, "rows of X_eval, .* and "),
+        ({"X_eval": QUERIES | {"ids": QUERIES["ids"] + 8}}, "rows of X_eval, .*out of range"),
     ],
 )
 def test_inputs_that_do_not_fit_are_named(changes, message):
@@ -205,7 +253,7 @@ def test_protocols_measure_what_they_measure_of_one_array(protocol):
     pd.testing.assert_frame_equal(found, expected, rtol=1e-6)
 
 
-def test_a_grid_search_measures_brittleness():
+def test_the_scorer_measures_brittleness():
     scorer = {"size": 4, "n_queries": 5, "recipe": RECIPE}
     scores = []
     for make, rows, queries in ((Words, ROWS, QUERIES), (OfTable, TABLE, TABLE_QUERIES)):
