@@ -114,6 +114,9 @@ def brittleness_scorer(
     fold and seed, except that a set which several candidates name is removed once. Where
     ``GridSearchCV`` runs in several processes, it is so only with a ``store``.
 
+    Searches of scikit-learn split no mapping of inputs, such as tokenized texts: call the scorer
+    with an attributor that was fitted to some rows, and with other rows.
+
     A module is explained as it stands in every fold: train it without the held-out rows, and give
     the search one split of these and the others (``PredefinedSplit``). A classifier that is not
     fitted is fitted in each fold.

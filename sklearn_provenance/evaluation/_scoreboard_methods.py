@@ -1,5 +1,7 @@
 """Whatever gives scores, as the criteria of the scoreboard ask for them."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import torch
 from scipy.sparse import issparse
@@ -231,6 +233,11 @@ def _flat(X):
         X = X.toarray()
     if isinstance(X, torch.Tensor):
         X = X.detach().cpu().numpy()
+    if isinstance(X, Mapping):
+        raise NotMeasured(
+            "similarity compares rows that are an array of numbers; got a mapping of inputs, "
+            f"{type(X).__name__}. Pass similarities of your own as a method"
+        )
     try:
         return np.asarray(X, dtype=np.float64).reshape(len(X), -1)
     except (TypeError, ValueError) as error:

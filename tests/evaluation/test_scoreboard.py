@@ -352,6 +352,8 @@ def test_rows_and_scores_may_be_tensors():
 def test_similarity_takes_what_has_numbers():
     np.testing.assert_array_equal(_flat(csr_array(X)), X)
     np.testing.assert_array_equal(_flat(torch.as_tensor(X).reshape(-1, 4, 4)), X)
+    with pytest.raises(NotMeasured, match="got a mapping of inputs, dict"):
+        _flat({"ids": [[1.0], [2.0]]})
     with pytest.raises(NotMeasured, match="similarity compares numbers, which rows are not: could"):
         _flat(np.array([["a text"], ["another"]]))
 
