@@ -68,7 +68,7 @@ def row_digests(X):
     digests : ndarray of shape (n, 4)
         Unsigned 32-bit integers.
     """
-    if isinstance(X, Mapping):
+    if isinstance(X, Mapping) and not issparse(X):  # a matrix in DOK format is both
         names = sorted(X, key=str)
         return _numbers(np.hstack([row_digests(X[name]) for name in names]), repr(names).encode())
     if isinstance(X, RowArray):

@@ -130,7 +130,7 @@ def n_rows(X):
     ValueError
         If X has no axis of rows, or the entries of a Mapping disagree.
     """
-    if isinstance(X, Mapping):
+    if isinstance(X, Mapping) and not issparse(X):
         counts = {key: n_rows(value) for key, value in X.items()}
         if len(set(counts.values())) != 1:
             raise ValueError(f"The entries of X must have one number of rows each; got {counts}")
@@ -162,7 +162,7 @@ def take_rows(X, rows):
     """
     if isinstance(rows, torch.Tensor):
         rows = rows.cpu().numpy()
-    if isinstance(X, Mapping):
+    if isinstance(X, Mapping) and not issparse(X):
         if hasattr(X, "take_rows"):  # tokenized texts
             return X.take_rows(rows)
         return {key: take_rows(value, rows) for key, value in X.items()}
@@ -316,7 +316,7 @@ def shown(*parts):
 
 def _shown(X):
     """Turn rows into a form that an Explanation keeps."""
-    if isinstance(X, Mapping):
+    if isinstance(X, Mapping) and not issparse(X):
         if hasattr(X, "texts"):
             return X.texts
         tables = (np.asarray(_shown(value)) for value in X.values())

@@ -2,12 +2,14 @@
 
 import copy
 import warnings
+from collections.abc import Mapping
 from contextlib import nullcontext
 from functools import partial
 
 import joblib
 import numpy as np
 import torch
+from scipy.sparse import issparse
 from sklearn.base import clone, is_classifier, is_regressor
 from sklearn.frozen import FrozenEstimator
 from torch import nn
@@ -217,6 +219,11 @@ def _fit_clone(model, X, y, X_eval, mask, seed, number, read):
             model = fitted_clone(model, take_rows(X, rows), y[rows], seed)
         except Exception as error:
             error.add_note(f"While fitting copy {number}.")
+            if isinstance(X, Mapping) and not issparse(X):
+                error.add_note(
+                    f"X is a mapping of inputs, and {type(model).__name__} must take one, as the "
+                    "networks of skorch do whose entries are arrays or tensors."
+                )
             raise
         return read(model, X_eval)
 

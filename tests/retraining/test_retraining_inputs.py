@@ -1,16 +1,19 @@
 """Rows that are a dict of inputs are trained on as the same numbers in one array are."""
 
+from collections.abc import Mapping
 from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.sparse
 import torch
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.linear_model import LogisticRegression
 from torch import nn
 
 from sklearn_provenance import InfluenceAttributor, InfoGainAttributor
+from sklearn_provenance._utils.hashing import row_digests
 from sklearn_provenance.evaluation import (
     brittleness,
     brittleness_scorer,
@@ -260,3 +263,22 @@ def test_the_scorer_measures_brittleness():
         attributor = attributors(make, rows)["InfoGain"]
         scores.append(brittleness_scorer(make(), **scorer)(attributor, queries, Y[:9]))
     assert scores[0] == pytest.approx(scores[1], rel=1e-6)
+
+
+def test_estimators_that_take_no_mapping_say_so():
+    with pytest.raises(TypeError, match="dict") as caught:
+        retrain(LogisticRegression(), ROWS, Y, masks(), X_eval=QUERIES)
+    assert "X is a mapping of inputs, and LogisticRegression must take" in caught.value.__notes__[1]
+
+
+@pytest.mark.parametrize("form", ["dok_matrix", "dok_array"])
+def test_a_sparse_matrix_that_is_a_mapping_is_a_matrix(form, tmp_path):
+    X = getattr(scipy.sparse, form)(TABLE.numpy())
+    assert isinstance(X, Mapping)
+    options = {"X_eval": TABLE_QUERIES, "y": Y, "masks": masks()}
+    result = retrain(LogisticRegression(), X, store=tmp_path, **options)
+    expected = retrain(LogisticRegression(), TABLE.numpy(), **options)
+    np.testing.assert_allclose(result.outputs, expected.outputs, rtol=1e-6)
+    with pytest.raises(ValueError, match=r"X must be dense for a network.*X\.toarray"):
+        retrain(OfTable(), X, recipe=RECIPE, **options)
+    np.testing.assert_array_equal(row_digests(X), row_digests(X.tocsr()))

@@ -22,7 +22,10 @@ KINDS = {
     "tuple of texts": tuple("abcde"),
     "objects": np.array(list("abcde"), dtype=object),
     "masked": np.ma.masked_less(X, 3),
-    **{name: getattr(sparse, f"{name}_matrix")(X) for name in ("csr", "csc", "coo", "lil", "bsr")},
+    **{
+        name: getattr(sparse, f"{name}_matrix")(X)
+        for name in ("csr", "csc", "coo", "lil", "bsr", "dok")
+    },
     "sparse array": sparse.csr_array(X),
 }
 
@@ -140,6 +143,7 @@ def test_rows_as_an_explanation_keeps_them():
     texts = shown(["a cat", "dog"])
     assert texts.dtype == object
     assert shown(sparse.coo_matrix(X)).format == "csr"
+    assert shown(sparse.dok_matrix(X)).format == "csr"
     for rows in (torch.tensor(X, requires_grad=True), X.tolist(), polars_kinds()["polars frame"]):
         np.testing.assert_array_equal(shown(rows), X)
         assert isinstance(shown(rows), np.ndarray)
