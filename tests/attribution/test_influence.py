@@ -4,6 +4,7 @@ import pickle
 import warnings
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from scipy.sparse import csr_array, csr_matrix
@@ -302,6 +303,30 @@ def test_sparse_rows_are_explained_as_dense_ones(kind):
     ):
         np.testing.assert_array_equal(found.indices, exp.indices)
         np.testing.assert_allclose(found.scores, exp.scores, rtol=1e-6)
+
+
+@pytest.mark.parametrize("kind", [csr_matrix, csr_array])
+def test_sparse_queries_among_dense_rows_are_those_numbers(kind):
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(60, 8)) * (rng.random((60, 8)) < 0.4) + 0.5, np.arange(60) % 2
+    X[:5, :3] = 0
+    attributor = InfluenceAttributor(LogisticRegression(**TIGHT)).fit(X, y)
+    names = [f"column {number}" for number in range(8)]
+    framed = InfluenceAttributor(LogisticRegression(**TIGHT))
+    framed.fit(pd.DataFrame(X, columns=names), y)
+    expected, found = (attributor.explain(rows, k=3) for rows in (X[:5], kind(X[:5])))
+    np.testing.assert_array_equal(found.indices, expected.indices)
+    np.testing.assert_allclose(found.scores, expected.scores)
+    np.testing.assert_allclose(attributor.attribute(kind(X[:5])), attributor.attribute(X[:5]))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # that queries have no names of columns
+        explanation = framed.explain(kind(X[:5]), k=3)
+    parts = explanation.contributions
+    sums = [
+        np.asarray(part.sum(1)).ravel() + own
+        for part, own in zip(parts.pairs, parts.intercepts, strict=True)
+    ]
+    np.testing.assert_allclose(sums, explanation.scores)
 
 
 def test_sparse_texts_through_a_pipeline():

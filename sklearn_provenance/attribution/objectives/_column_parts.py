@@ -78,6 +78,8 @@ class ColumnParts:
             return None
         if issparse(rows):
             rows = csr_array(rows)
+            if any(getattr(part.design, "shift", None) is not None for part in objective.parts):
+                rows = rows.toarray()  # columns count from their means, zeros too
         return cls(objective, rows, names)
 
     def of_removal(self, number, label, removal, k):

@@ -52,6 +52,8 @@ class LinearDesign:
         if self.columns is not None:
             X = X[:, self.columns]
         if self.shift is not None:
+            if issparse(X):  # queries, where the training rows were dense
+                X = X.toarray()
             X = X - self.shift
         if self.intercept is None:
             return X
