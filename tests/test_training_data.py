@@ -201,6 +201,11 @@ class TestInformationLost:
 
     def test_kernels_that_do_not_fit(self):
         attributor, X = self.fitted()
-        attributor.set_params(memory_limit=8 * 50 * 49)
-        with pytest.raises(MemoryError):
-            attributor.fit(X, attributor.training_.y).information_lost(X[:1], [[0]])
+        y, rows = attributor.training_.y, [[0]]
+        lost = attributor.information_lost(X[:1], rows)
+        attributor.set_params(memory_limit=8 * len(X) * (len(X) - 1))
+        blocks = attributor.fit(X, y).information_lost(X[:1], rows)  # features fit
+        np.testing.assert_allclose(blocks, lost, rtol=1e-9)
+        attributor.set_params(memory_limit=1000)
+        with pytest.raises(MemoryError, match="memory_limit"):
+            attributor.fit(X, y).information_lost(X[:1], rows)

@@ -163,18 +163,17 @@ class NormalisationLayer(Layer):
         return dict(zip(self.names.values(), matrix.unbind(1), strict=True))
 
     def factor(self, module, x, g, n_rows):
+        n_parts = 1  # of a call, whose positions may be rows of their own
+        shape, axis = (*x.shape[1:2], -1), 2  # (channels, ...)
         if isinstance(module, nn.LayerNorm | nn.RMSNorm):
-            shape = len(x), -1, math.prod(module.normalized_shape)
-            axis = 1
-        else:
-            shape = *x.shape[:2], -1  # (calls, channels, ...)
-            axis = 2
+            n_parts = max(1, n_rows // len(x))
+            shape, axis = (-1, math.prod(module.normalized_shape)), 1
         step = cached_rows(8 * x[0].numel())
         sums = []  # over positions, of some calls at a time: they stay in the cache
         for i in range(0, len(x), step):
             rows = slice(i, i + step)
             part = g[rows]
-            sizes = len(part), *shape[1:]
+            sizes = n_parts * len(part), *shape
             found = []
             if "weight" in self.names:
                 found.append((normalised(module, x[rows]) * part).reshape(sizes).sum(axis))

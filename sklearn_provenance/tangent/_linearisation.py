@@ -204,7 +204,7 @@ class Linearisation:
         targets = [self._target(one) for one in labels]
         if len(targets) > 1 and self.watched:
             self._prepared(targets[0])  # factors that are confirmed now are made together below
-        prepared = [self._prepared(target) for target in targets]
+        prepared = [self._small_forms_made(*self._prepared(target)) for target in targets]
         for layer in self.model.layers:
             forms: list[Any] = [None] * len(labels)
             waiting = {}
@@ -259,7 +259,7 @@ class Linearisation:
         calls : dict of list
             Calls of layers whose factors need no confirmation, by number of the layer.
         ready : dict of Form
-            Factors that were confirmed, or hold no gradients of outputs.
+            Factors that were confirmed.
         gradients : dict of dict
             Gradients by name of the parameter, of layers without factors.
         """
@@ -272,9 +272,6 @@ class Linearisation:
                 ready[number] = factor
             else:
                 functional.add(number)
-        for number in [n for n in calls if layers[n].formed_at_once]:
-            # Gradients in outputs are used while they are in the cache, and free their memory.
-            ready[number] = self._sum_of_calls(layers[number], calls.pop(number))
         self.watched = {n for n in self.watched if not layers[n].confirmed}
         weights = {}
         for number in sorted(functional):
@@ -284,6 +281,16 @@ class Linearisation:
             with self._running():
                 found = self.model.functional.gradients(weights, self.x, labels)
         gradients = {n: {name: found[name] for name in layers[n].weights} for n in functional}
+        return calls, ready, gradients
+
+    def _small_forms_made(self, calls, ready, gradients):
+        """Make forms that hold no gradients of outputs, which are still in the cache and are freed.
+
+        Takes and returns what :meth:`_prepared` returns.
+        """
+        layers = self.model.layers
+        for number in [n for n in calls if layers[n].formed_at_once]:
+            ready[number] = self._sum_of_calls(layers[number], calls.pop(number))
         return calls, ready, gradients
 
     def _measured(self, labels):
