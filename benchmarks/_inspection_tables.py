@@ -264,7 +264,7 @@ def index_branches_accuracy(frame, folder):
     measures = ["index_accuracy", "class_accuracy", "exemplar_accuracy", "common"]
     digits = {**dict.fromkeys(measures, 3), "seconds": 0}
     table = grouped(frame, ["n_train", "architecture", "index_loss"], **digits)
-    return table.drop(columns="n").rename(columns={"n_train": "rows"})
+    return table.drop(columns="n").replace("nan", "").rename(columns={"n_train": "rows"})
 
 
 def index_subsets(frame, folder):
