@@ -221,6 +221,18 @@ def datamodeling_mnist(frame, folder):
     return table
 
 
+def rte_retraining(frame, folder):
+    """Datamodeling scores, and drops where rows were removed."""
+    lds = frame[frame["study"] == "lds"].set_index("method")
+    table = pd.DataFrame({"LDS": plus_minus(lds["lds"], lds["standard_error"], 3)}, lds.index)
+    drops = frame[frame["study"] == "brittleness"].groupby(["method", "size"])["margin_drop"]
+    for size, of_size in drops.agg(["mean", "sem"]).groupby("size"):
+        of_size = of_size.droplevel("size")
+        cells = plus_minus(of_size["mean"], of_size["sem"], 2)
+        table[f"drop without {size}"] = pd.Series(cells, of_size.index)
+    return table.fillna("").reset_index()
+
+
 def linear_datamodeling(frame, folder):
     frame = frame.assign(
         lds=plus_minus(frame["lds"], frame["standard_error"], 3),
@@ -296,6 +308,7 @@ TABLES = (
     label_errors,
     relative_information,
     datamodeling_mnist,
+    rte_retraining,
     linear_datamodeling,
     regression_protocols,
 )
