@@ -8,11 +8,9 @@ from hypothesis import strategies as st
 
 from sklearn_provenance._utils.copies import find_copies
 from sklearn_provenance._utils.row_arrays import RowArray, on_disk
-from sklearn_provenance.information import _local_shards
 from sklearn_provenance.information._block_system import BlockSystem, bytes_of_rows
 from sklearn_provenance.information._sharded import STATE_BYTES
 from sklearn_provenance.information._systems import FeatureSystem
-from sklearn_provenance.tangent import _points
 from sklearn_provenance.tangent._points import ExplicitPoints
 
 RULES = ["info_gain", "linear_response", "info_loss"]
@@ -25,18 +23,6 @@ def in_blocks(array, noise_variance, rule, n_together=2):
     points = ExplicitPoints(array, torch.zeros(len(array), dtype=torch.int64))
     limit = bytes_of_rows(*array.shape) + n_together * STATE_BYTES * len(array)
     return BlockSystem(points, noise_variance, rule, limit, copies)
-
-
-@pytest.fixture
-def small_blocks():
-    """Blocks of a row or some, read and counted."""
-    with pytest.MonkeyPatch.context() as patch:
-
-        def cut(numbers):
-            patch.setattr(_points, "_NUMBERS", numbers)
-            patch.setattr(_local_shards, "NUMBERS", numbers)
-
-        yield cut
 
 
 @st.composite

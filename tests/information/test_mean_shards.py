@@ -6,14 +6,12 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sklearn_provenance.information import _local_shards
 from sklearn_provenance.information._local_shards import RowBlocks
 from sklearn_provenance.information._mean_shards import BlockMeans, bytes_of_means
 from sklearn_provenance.information._mean_system import MeanSystem, SystemMeans
 from sklearn_provenance.information._shard_root import ShardRoots
 from sklearn_provenance.information._sharded_means import MEAN_STATE_BYTES
 from sklearn_provenance.information._systems import FeatureSystem
-from sklearn_provenance.tangent import _points
 from sklearn_provenance.tangent._points import ExplicitPoints
 
 from .test_block_system import problems
@@ -57,17 +55,6 @@ def both(models, ridge, n_together=2, copies=None):
 
 def close(found, expected):
     torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-10, equal_nan=True)
-
-
-@pytest.fixture
-def small_blocks():
-    with pytest.MonkeyPatch.context() as patch:
-
-        def cut(numbers):
-            patch.setattr(_points, "_NUMBERS", numbers)
-            patch.setattr(_local_shards, "NUMBERS", numbers)
-
-        yield cut
 
 
 @pytest.mark.parametrize("kind", ["one", "weighted", "rest", "several"])

@@ -259,7 +259,10 @@ class GreedyRule(GaussianRule):
 
     def fits(self, n_copies):
         """Return whether features of all rows fit the budget so many times."""
-        return 8.0 * n_copies * len(self.points) * self.n_components <= self.memory_limit
+        return self._features_fit(n_copies, len(self.points), self.n_components)
+
+    def _features_fit(self, n_copies, n_rows, n_components):
+        return 8.0 * n_copies * n_rows * n_components <= self.memory_limit
 
     @cached_property
     def block_system(self):
@@ -270,13 +273,13 @@ class GreedyRule(GaussianRule):
     def n_bytes(self, n_rows, n_components, most_components):
         """Count the bytes that systems take; less where features are read in blocks."""
         explicit = n_components < min(n_rows, most_components)
-        if explicit and 8.0 * self.n_copies * n_rows * n_components > self.memory_limit:
+        if explicit and not self._features_fit(self.n_copies, n_rows, n_components):
             return bytes_of_blocks(n_rows, n_components, self.rule)
         return super().n_bytes(n_rows, n_components, most_components)
 
     def check_blocks_fit(self, n_rows, n_components):
         """Refuse rows that cannot be read in blocks either, where they do not fit as a whole."""
-        if 8.0 * self.n_copies * n_rows * n_components > self.memory_limit:
+        if not self._features_fit(self.n_copies, n_rows, n_components):
             check_blocks_fit(n_rows, n_components, self.rule, self.memory_limit)
 
     @abstractmethod

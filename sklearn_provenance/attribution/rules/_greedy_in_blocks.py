@@ -7,11 +7,8 @@ from ...information._shard_root import GRAM_COPIES
 from ...information._sharded import STATE_BYTES
 
 _FEWER_COMPONENTS = "take fewer features, such as TangentFeatures(n_components=1024)"
-_FEWER_ROWS = {
-    "info_gain": "pass a pool_size, which re-ranks the rows that a search has found",
-    "linear_response": "pass a pool_size, which re-ranks the rows that a search has found",
-    "info_loss": "give fit fewer rows",
-}
+_POOL = "pass a pool_size, which re-ranks the rows that a search has found"
+_FEWER_ROWS = {"info_gain": _POOL, "linear_response": _POOL, "info_loss": "give fit fewer rows"}
 
 
 def bytes_of_blocks(n_rows, n_components, rule):
