@@ -10,7 +10,7 @@ import torch
 
 from ._block_system import ROW_BYTES, among, copies_of_blocks, diagonal_of_blocks
 from ._local_shards import joined_leaders, part_of, slices_of
-from ._ranking import first_of
+from ._mean_system import common_copies, with_residuals
 from ._sharded_means import (
     MEAN_STATE_BYTES,
     ModelMeans,
@@ -154,9 +154,12 @@ class BlockMeans:
             residual.to(diagonal)
             for residual, diagonal in zip(residuals, self.diagonals, strict=True)
         ]
-        self.copies = copies_of_blocks(rows[0], probes[0], copies)
-        if self.copies is not None:
-            self.copies = with_residuals(self.copies, self.residuals[0])
+        self.copies = common_copies(
+            [
+                with_residuals(copies_of_blocks(blocks, probe, copies), residual)
+                for blocks, probe, residual in zip(rows, probes, self.residuals, strict=True)
+            ]
+        )
         n_rows = len(rows[0])
         n_features = [len(rule.root) for rule in self.rules]
         one = MEAN_STATE_BYTES * n_rows * len(rows)
@@ -208,9 +211,3 @@ def own_drops(rule, diagonal, residuals):
     """Compute falls (n,) of the predictions at rows without themselves, M r / (1 - M)."""
     kept = diagonal / rule.noise_variance  # 1 - M
     return (1 - kept) / kept * residuals
-
-
-def with_residuals(copies, residuals):
-    """Find the first row (n,) with the same number in ``copies`` (n,) and the same residual."""
-    pairs = torch.stack([copies.double(), residuals], 1).cpu()
-    return first_of(pairs.unique(dim=0, return_inverse=True)[1]).to(copies.device)

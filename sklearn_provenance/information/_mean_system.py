@@ -66,12 +66,7 @@ class MeanSystem:
 
         Of these the first that is free is picked, whatever rounding makes of their scores.
         """
-        alike = self.system.copies
-        if alike is None:
-            return None
-        pairs = torch.stack([alike.double(), self.residuals], 1).cpu()
-        kinds = pairs.unique(dim=0, return_inverse=True)[1]
-        return first_of(kinds).to(alike.device)
+        return with_residuals(self.system.copies, self.residuals)
 
     def prepare(self, queries, rows, n_picks):
         """Start of a selection among rows: G, bytes that it takes for a row, c and r."""
@@ -242,6 +237,35 @@ def falls_of_sets(gram, covariance, residuals, places, sets):
     return falls
 
 
+def with_residuals(copies, residuals):
+    """Find the first row (n,) with the same number in ``copies`` (n,) and the same residual.
+
+    None stands for rows that all differ.
+    """
+    if copies is None:
+        return None
+    pairs = torch.stack([copies.double(), residuals], 1).cpu()
+    return first_of(pairs.unique(dim=0, return_inverse=True)[1]).to(copies.device)
+
+
+def common_copies(of_models):
+    """Find the first row (n,) that is the same to every model; None if rows all differ to one.
+
+    Models may have further rows at the end, which never go.
+    """
+    if any(copies is None for copies in of_models):
+        return None
+    if len(of_models) == 1:
+        return of_models[0]
+    n = min(map(len, of_models))
+    kinds = (
+        torch.stack([copies[:n] for copies in of_models], 1)
+        .cpu()
+        .unique(dim=0, return_inverse=True)[1]
+    )
+    return first_of(kinds).to(of_models[0].device)
+
+
 def pick_mean(systems, queries, k, sign=1, candidates=None, own=None):
     """Pick k rows for each query greedily, whose removal moves the mean prediction most.
 
@@ -279,7 +303,7 @@ def pick_mean(systems, queries, k, sign=1, candidates=None, own=None):
     n_tied = torch.zeros(n_queries, dtype=torch.int64, device=first.device)
     if not n_picks:
         return picks, falls, n_tied
-    copies = systems[0].copies
+    copies = common_copies([system.copies for system in systems])
     if copies is not None:
         copies = copies[rows]
     n_conditioned = n_picks + (own is not None)

@@ -6,7 +6,8 @@ import torch
 from ..._utils.cluster import Cluster, held
 from ..._utils.pieces import RowPieces
 from ...information._local_shards import RowBlocks
-from ...information._mean_shards import gains_of, mean_state, own_drops, with_residuals
+from ...information._mean_shards import gains_of, mean_state, own_drops
+from ...information._mean_system import common_copies, with_residuals
 from ...information._sharded_means import ModelMeans, ShardedMeans
 from ...information._shards import (
     ShardRule,
@@ -52,10 +53,14 @@ class SharedInfluence:
     def _given(self, client):
         shards = SharedMeanShards(Cluster(client, "the influence of rows"), self.models)
         if self._found is None:
-            copies = shards.copies(self.copies)
-            if copies is not None:
-                copies = with_residuals(copies, self.models[0].row_residuals)
-            self._found = [shards.root(model) for model in range(len(self.models))], copies
+            numbers = range(len(self.models))
+            copies = common_copies(
+                [
+                    with_residuals(shards.copies(number, self.copies), model.row_residuals)
+                    for number, model in enumerate(self.models)
+                ]
+            )
+            self._found = [shards.root(number) for number in numbers], copies
         roots, copies = self._found
         rules = [
             ShardRule(model.ridge, root) for model, root in zip(self.models, roots, strict=True)
@@ -122,10 +127,10 @@ class SharedMeanShards:
             parts += [submit(_root_of_rest, shared, block) for block in blocks]
         return roots.root(merged_roots(self.cluster, shared, parts))
 
-    def copies(self, inputs):
-        """Return the first row that each row is a copy of; see :meth:`SharedShards.copies`."""
+    def copies(self, number, inputs):
+        """Return the first row that is the same to a model; see :meth:`SharedShards.copies`."""
         submit = self.cluster.submit
-        futures = [submit(digests_of, self.files[0], block) for block in self.blocks[0]]
+        futures = [submit(digests_of, self.files[number], b) for b in self.blocks[number]]
         return copies_of_digests(self._results(futures), inputs)
 
     def rank_by(self, rules):
