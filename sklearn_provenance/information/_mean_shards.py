@@ -90,9 +90,9 @@ class LocalMeanShards:
             gains[:, part] = of_part
         return gains
 
-    def leaders(self, excluded, sign):
+    def leaders(self, excluded, sign, slack):
         scores = self._scores(excluded, sign)
-        return joined_leaders((part.start, leaders(score)) for part, score in scores)
+        return joined_leaders((part.start, leaders(score, slack)) for part, score in scores)
 
     def count(self, excluded, thresholds, sign):
         scores = self._scores(excluded, sign)

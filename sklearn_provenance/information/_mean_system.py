@@ -20,7 +20,7 @@ import torch
 
 from ._candidates import split_candidates
 from ._ranking import first_of
-from ._selection import TIE, blocks
+from ._selection import ROUNDING, blocks, tie_with
 from ._systems import FeatureSystem, KernelSystem
 
 
@@ -69,9 +69,14 @@ class MeanSystem:
         return with_residuals(self.system.copies, self.residuals)
 
     def prepare(self, queries, rows, n_picks):
-        """Start of a selection among rows: G, bytes that it takes for a row, c and r."""
-        start, row_bytes, covariance, _, diagonal = self.system._prepare(queries, rows, n_picks)
-        return start, row_bytes, covariance, self.residuals[rows], diagonal
+        """Start of a selection among rows: G, bytes for a row, c, r and the rounding of falls."""
+        start, row_bytes, covariance, variance, _ = self.system._prepare(queries, rows, n_picks)
+        ridge = self.system.noise_variance
+        residuals = self.residuals
+        if isinstance(self.system, KernelSystem):
+            residuals = ridge * residuals
+        slack = rounding_of_falls(variance, residuals, ridge)
+        return start, row_bytes, covariance, self.residuals[rows], slack
 
     def drops(self, queries, rows):
         """Compute falls (n_queries, m) of predictions at queries without each of m rows alone."""
@@ -209,6 +214,25 @@ class SystemMeans:
         return [system.own_drops() for system in self.systems]
 
 
+def rounding_of_falls(variance, residuals, ridge):
+    """Compute how large a fall (n_queries,) of one model may be from rounding alone.
+
+    A fall is c r / G_xx with |c| ≤ sqrt(λ v). A row that is orthogonal to a query has c = 0, of
+    which a sum of products may leave digits: their signs would rank the rows without effect.
+
+    Parameters
+    ----------
+    variance : Tensor of shape (n_queries,)
+        v given all rows.
+    residuals : Tensor of shape (n_rows,)
+        r before any row goes.
+    ridge : float
+        λ.
+    """
+    largest = residuals.abs().max() if len(residuals) else 0.0
+    return ROUNDING * (variance.clamp(min=0) / ridge).sqrt() * largest
+
+
 def falls_of_sets(gram, covariance, residuals, places, sets):
     """Compute falls (n_queries, k) with each row of a set, after those before it.
 
@@ -312,6 +336,7 @@ def pick_mean(systems, queries, k, sign=1, candidates=None, own=None):
         for system, asked in zip(systems, queries, strict=True)
     ]
     row_bytes = sum(part[1] for part in parts)
+    slack = sum(part[4] for part in parts)
     for block in blocks(n_queries, n_conditioned * row_bytes, first.device):
         size = block.stop - block.start
         states = [
@@ -321,7 +346,7 @@ def pick_mean(systems, queries, k, sign=1, candidates=None, own=None):
         if own is not None:
             for state in states:
                 state.remove(own[block])
-        found = _select(states, blocked[block], n_picks, sign, copies)
+        found = _select(states, blocked[block], n_picks, sign, copies, slack[block])
         picks[block, :n_picks], falls[block, :n_picks], n_tied[block] = found
     picks = torch.where(picks >= 0, rows[picks], -1)
     if n_picks < k:
@@ -351,7 +376,7 @@ class _State:
         return (covariance * residual)[:, 0]
 
 
-def _select(states, blocked, n_picks, sign, copies):
+def _select(states, blocked, n_picks, sign, copies, slack):
     """Return picks, their falls (B, n_picks), and rows (B,) that tie with the last one."""
     size = len(blocked)
     barred = torch.zeros_like(states[0].covariance).masked_fill_(blocked, -torch.inf)
@@ -364,7 +389,7 @@ def _select(states, blocked, n_picks, sign, copies):
         score = sum(state.gains() for state in states)
         score.mul_(sign).add_(barred)
         best = score.amax(1, keepdim=True)
-        tied = score >= best - TIE * best.abs()
+        tied = score >= tie_with(best, slack[:, None])
         pick = tied.max(1).indices
         if copies is not None:
             pick = ((copies == copies[pick, None]) & (barred == 0)).max(1).indices

@@ -29,10 +29,16 @@ import torch
 
 # Gains closer than this are a tie, and the lowest row wins; otherwise rounding would decide.
 TIE = 1e-10
-# Scores below this share of the first one may be its rounding: squares of covariances that are 0.
-NOTHING = (64 * torch.finfo(torch.float64).eps) ** 2
+# Share of the largest covariance that may be rounding where it is 0, and of its square.
+ROUNDING = 64 * torch.finfo(torch.float64).eps
+NOTHING = ROUNDING**2
 CACHE_BYTES = 16 * 2**20
 DEVICE_BYTES = 2 * 2**30
+
+
+def tie_with(best, slack=0.0):
+    """Compute the scores from which rows tie with the best ones, whose rounding is ``slack``."""
+    return best - (TIE * best.abs()).clamp(min=slack)
 
 
 class KernelConditioning:

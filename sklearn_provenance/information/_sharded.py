@@ -9,8 +9,7 @@ tie everywhere, and the lowest row wins. Shapes are those of :mod:`._shards`.
 import torch
 
 from ._candidates import CopyTable
-from ._selection import NOTHING
-from ._shards import tie_with
+from ._selection import NOTHING, tie_with
 from ._systems import nats_of_removals
 from ._validation import nats_of
 from ._weight_space import path_reductions

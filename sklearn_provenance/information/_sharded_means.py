@@ -13,9 +13,9 @@ Shapes in comments: B selections at a time, n_models models.
 import torch
 
 from ._candidates import CopyTable, numbers_of
-from ._mean_system import falls_of_sets
+from ._mean_system import falls_of_sets, rounding_of_falls
+from ._selection import tie_with
 from ._sharded import Directions, first_of_shards
-from ._shards import tie_with
 
 # Bytes of a shard for each selection, row and model: c, r and the diagonal.
 MEAN_STATE_BYTES = 24
@@ -72,8 +72,9 @@ class ShardedMeans:
         - ``condition(told)`` tells each of picks, for each model: weights (B, n_features) of the
           column l, and c and r over sqrt(G_xx) (B, 2),
         - ``gains()`` gives falls (B, n_rows) without each row alone, summed over models,
-        - ``leaders(excluded, sign)`` gives Leaders by these times ``sign``, with numbers of all
-          rows, where rows ``excluded`` (B, t) may not be picked,
+        - ``leaders(excluded, sign, slack)`` gives Leaders by these times ``sign``, with numbers of
+          all rows, where rows ``excluded`` (B, t) may not be picked and falls of ``slack`` (B,) may
+          be rounding alone,
         - ``count(excluded, thresholds, sign)`` counts rows by :func:`._shards.count_at_least`.
     n_rows : int
         Number of all rows.
@@ -147,13 +148,14 @@ class ShardedMeans:
             excluded = own[:, None]
             shards.condition(rounds.learn(own)[0])
         n_before = excluded.shape[1]
+        slack = rounds.rounding()
         falls = []
         n_tied = None
         for done in range(n_picks):
-            found = shards.leaders(excluded, sign)
+            found = shards.leaders(excluded, sign, slack)
             best = torch.stack([one.best for one in found]).amax(0)  # (B,)
             is_there = best > -torch.inf
-            thresholds = tie_with(best)
+            thresholds = tie_with(best, slack)
             pick = first_of_shards(found, thresholds, is_there)
             if self.copies is not None:
                 pick = self.copies.first_free(pick, excluded, free)
@@ -190,6 +192,16 @@ class _Removals:
     def begin(self, free):
         pairs = zip(self.models, self.points, strict=True)
         self.means.shards.begin([model.rule.weights(one[:, 0]) for model, one in pairs], free)
+
+    def rounding(self):
+        """Compute how large a fall (B,) may be from rounding alone, summed over models."""
+        pairs = zip(self.models, self.points, strict=True)
+        return sum(
+            rounding_of_falls(
+                points.square().sum((1, 2)), model.residuals, model.rule.noise_variance
+            )
+            for model, points in pairs
+        )
 
     def learn(self, pick):
         """Leave one row (B,) out of each selection; return what shards are told, and falls."""

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import torch
 
-from ._selection import TIE
+from ._selection import tie_with
 
 # Numbers of features that are held in double precision at a time: 8 MB.
 NUMBERS = 2**20
@@ -104,11 +104,6 @@ class Leaders(NamedTuple):
     scores: torch.Tensor
 
 
-def tie_with(best):
-    """Compute the scores (B,) from which rows tie with the best ones (B,)."""
-    return best - TIE * best.abs()
-
-
 def shard_state(rule, features, queries, roots=None):
     """Begin with rows (n_rows, n_features), and the weights (B, Q, n_features) of queries.
 
@@ -162,13 +157,15 @@ def conditioned(state, scaled, at_pick, in_place=False):
     return ShardState(covariance, diagonal, state.floor)
 
 
-def leaders(score):
+def leaders(score, slack=0.0):
     """Find the rows of a shard that may be picked next.
 
     Parameters
     ----------
     score : Tensor of shape (B, n_rows)
         Scores; -inf where a row may not be picked.
+    slack : float or Tensor of shape (B,), default=0.0
+        How large a score may be from rounding alone.
 
     Returns
     -------
@@ -178,7 +175,7 @@ def leaders(score):
     best = score.amax(1)
     allowed = score > -torch.inf
     first = torch.where(allowed.any(1), allowed.int().argmax(1), -1)
-    near = allowed & (score >= tie_with(best)[:, None])
+    near = allowed & (score >= tie_with(best, slack)[:, None])
     selections, rows = near.nonzero(as_tuple=True)
     scores = score[selections, rows]
     records = torch.ones_like(rows, dtype=torch.bool)

@@ -99,6 +99,33 @@ def test_as_in_memory(kind, small_blocks, problem, numbers, sign, seed):
         close(one, other[: len(rows)])
 
 
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("numbers", [1, 2**20])
+def test_rows_without_effect_tie(small_blocks, numbers, sign):
+    """Rows are orthogonal to the query, but roots of weights leave digits in the products."""
+    small_blocks(numbers)
+    random = np.random.default_rng(0)
+    rows = np.zeros((40, 6))
+    rows[1:, :3] = rows[1:, 5:2:-1] = random.integers(-3, 4, (39, 3))
+    weights = random.integers(1, 9, 40) / 7
+    queries = torch.zeros(3, 6, dtype=torch.float64)
+    queries[:, :3] = torch.as_tensor(random.normal(size=(3, 3)))
+    queries[:, 3:] = -queries[:, :3].flip(1)
+    memory, blocks = both([(rows, random.normal(size=40), weights, None)], 2.0)
+    kernel = MeanSystem.from_kernel(
+        torch.as_tensor(rows @ rows.T), memory.systems[0].residuals, 2.0, torch.as_tensor(weights)
+    )
+    cross = queries @ torch.as_tensor(rows).mT * torch.as_tensor(weights).sqrt()
+    for found in (
+        memory.pick([queries], 3, sign),
+        blocks.pick([queries], 3, sign),
+        SystemMeans([kernel], 40).pick([(cross, queries.square().sum(1))], 3, sign),
+    ):
+        assert found[0].tolist() == 3 * [[0, 1, 2]]
+        close(found[1], torch.zeros(3, 3, dtype=torch.float64))
+        assert found[2].tolist() == 3 * [37]
+
+
 def test_candidates_of_each_query():
     random = np.random.default_rng(0)
     rows = random.normal(size=(30, 4))

@@ -167,8 +167,9 @@ class SharedMeanShards:
         ]
         return torch.cat([torch.tensor(part) for part in self._results(futures)], 1)
 
-    def leaders(self, excluded, sign):
-        return named_shards(self.parts, self._results(self._asked(_leaders, excluded, sign)))
+    def leaders(self, excluded, sign, slack):
+        asked = self._asked(_leaders, excluded, sign, slack.numpy())
+        return named_shards(self.parts, self._results(asked))
 
     def count(self, excluded, thresholds, sign):
         counts = self._results(self._asked(_count, excluded, sign, thresholds.numpy()))
@@ -224,7 +225,7 @@ def _gains(rule, *states):
 
 def _leaders(rule, free, told, *states):
     score = _scores(free, told, states)
-    return tuple(part.numpy() for part in leaders(score))
+    return tuple(part.numpy() for part in leaders(score, torch.tensor(told[2])))
 
 
 def _count(rule, free, told, *states):
