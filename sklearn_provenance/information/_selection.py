@@ -41,6 +41,11 @@ def tie_with(best, slack=0.0):
     return best - (TIE * best.abs()).clamp(min=slack)
 
 
+def score_scale(variance, noise_variance, divide):
+    """Compute how large scores Σ c² / G_xx, or Σ c², of queries with a variance (n,) may be."""
+    return variance if divide else noise_variance * variance
+
+
 class KernelConditioning:
     """Columns of G given the picks so far, from the matrix itself.
 
@@ -124,7 +129,17 @@ class FeatureConditioning:
         return scaled, root
 
 
-def select(conditioning, covariance, blocked, n_picks, *, divide=True, quotas=None, copies=None):
+def select(
+    conditioning,
+    covariance,
+    blocked,
+    n_picks,
+    *,
+    scale=0.0,
+    divide=True,
+    quotas=None,
+    copies=None,
+):
     """Pick rows greedily, one per round and selection.
 
     Parameters
@@ -137,6 +152,9 @@ def select(conditioning, covariance, blocked, n_picks, *, divide=True, quotas=No
         Rows that may not be picked.
     n_picks : int
         Rounds.
+    scale : float or Tensor of shape (n_selections,), default=0.0
+        How large a score may be, see :func:`score_scale`; that of a row without effect is its
+        rounding.
     divide : bool, default=True
         Whether to rank by Σ c² / G_xx, or by Σ c² (linear response).
     quotas : tuple of (labels, counts), default=None
@@ -164,6 +182,7 @@ def select(conditioning, covariance, blocked, n_picks, *, divide=True, quotas=No
     n_tied = picks.new_zeros(n_selections)
     # Selections without rows go on with any, and their numbers may become nan.
     exhausted = torch.zeros_like(n_tied, dtype=torch.bool)
+    scale = torch.as_tensor(scale).to(penalty).reshape(-1, 1)
     if quotas is not None:
         labels, counts = quotas
         left = counts.clone()
@@ -179,7 +198,7 @@ def select(conditioning, covariance, blocked, n_picks, *, divide=True, quotas=No
         score.add_(penalty)
         best = score.amax(1, keepdim=True)
         if not done:
-            nothing = NOTHING * best.clamp(min=0)
+            nothing = NOTHING * torch.maximum(best, scale)
         # Scores far below the first one may be rounding alone: then all rows tie.
         tied = score >= torch.where(best > nothing, best * (1 - TIE), 0.0)
         pick = tied.max(1).indices
@@ -210,6 +229,7 @@ def select_each(
     n_picks,
     bytes_per_selection,
     *,
+    scale=0.0,
     withheld=None,
     divide=True,
     copies=None,
@@ -228,6 +248,8 @@ def select_each(
         Rounds.
     bytes_per_selection : int
         Bytes that G keeps for a selection.
+    scale : float or Tensor of shape (n_queries,), default=0.0
+        As in :func:`select`.
     withheld : tuple of (rows, unit), default=None
         If the queries are rows: the row (n_queries,) of each, which is removed before anything is
         picked, and the factor of its covariances with the others. c is then not read.
@@ -243,6 +265,7 @@ def select_each(
     picks = torch.empty(n_queries, n_picks, dtype=torch.int64, device=covariance.device)
     gains = covariance.new_empty(n_queries, n_picks)
     n_tied = picks.new_zeros(n_queries)
+    scale = torch.as_tensor(scale).expand(n_queries)
     for block in blocks(n_queries, bytes_per_selection, covariance.device):
         conditioning = start(block.stop - block.start, n_picks + (withheld is not None))
         if withheld is None:
@@ -253,7 +276,13 @@ def select_each(
             scaled, root = conditioning.condition(rows[block])
             c = -scaled * (unit / root)
         picks[block], gains[block], n_tied[block] = select(
-            conditioning, c[:, None], blocked[block], n_picks, divide=divide, copies=copies
+            conditioning,
+            c[:, None],
+            blocked[block],
+            n_picks,
+            scale=scale[block],
+            divide=divide,
+            copies=copies,
         )
     return picks, gains, n_tied
 

@@ -9,7 +9,7 @@ tie everywhere, and the lowest row wins. Shapes are those of :mod:`._shards`.
 import torch
 
 from ._candidates import CopyTable
-from ._selection import NOTHING, tie_with
+from ._selection import NOTHING, score_scale, tie_with
 from ._systems import nats_of_removals
 from ._validation import nats_of
 from ._weight_space import path_reductions
@@ -219,12 +219,13 @@ class _Rounds:
         shards.begin(weights, self.free, self.labels)
         if self.withholds:
             shards.condition(*self._learn(self.own))
-        nothing = None
+        variance = self.queries.square().sum((1, 2))
+        nothing = NOTHING * score_scale(variance, self.rule.noise_variance, self.rule.divide)
         for done in range(self.n_picks):
             found = shards.leaders(self.excluded, self._full())
             best = torch.stack([one.best for one in found]).amax(0)  # (B,)
-            if nothing is None:
-                nothing = NOTHING * best.clamp(min=0)
+            if not done:
+                nothing = torch.maximum(nothing, NOTHING * best)
             if not (best > -torch.inf).any():
                 break
             # Scores far below the first one may be rounding alone: then all rows tie.

@@ -14,6 +14,7 @@ from ._posterior import KernelPosterior
 from ._selection import (
     FeatureConditioning,
     KernelConditioning,
+    score_scale,
     select,
     select_each,
 )
@@ -40,6 +41,7 @@ class GreedySystem:
         self.noise_variance = noise_variance
         self.rule = rule
         self.removes = rule == "info_loss"
+        self._divides = rule != "linear_response"
         self._copies = ()  # not looked for yet
 
     @property
@@ -82,8 +84,9 @@ class GreedySystem:
             blocked,
             n_picks,
             n_picks * row_bytes,
+            scale=score_scale(variance, self.noise_variance, self._divides),
             withheld=withheld,
-            divide=self.rule != "linear_response",
+            divide=self._divides,
             copies=self._copies_among(rows),
         )
         picks = numbers_of(picks, rows)
@@ -99,7 +102,7 @@ class GreedySystem:
         """Pick k rows for all queries together; see :func:`greedy_coreset`."""
         rows, blocked, _ = split_candidates(candidates, 1, self.n_rows, self.device)
         n_picks = min(k, len(rows))
-        start, _, covariance, *_ = self._prepare(queries, rows, n_picks)
+        start, _, covariance, variance, _ = self._prepare(queries, rows, n_picks)
         if quotas is not None:
             of_row, n_allowed = quotas
             quotas = (of_row[rows], n_allowed)
@@ -108,7 +111,8 @@ class GreedySystem:
             covariance.clone()[None],
             blocked,
             n_picks,
-            divide=self.rule != "linear_response",
+            scale=score_scale(variance.sum(), self.noise_variance, self._divides),
+            divide=self._divides,
             quotas=quotas,
             copies=self._copies_among(rows),
         )

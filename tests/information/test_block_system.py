@@ -10,7 +10,7 @@ from sklearn_provenance._utils.copies import find_copies
 from sklearn_provenance._utils.row_arrays import RowArray, on_disk
 from sklearn_provenance.information._block_system import BlockSystem, bytes_of_rows
 from sklearn_provenance.information._sharded import STATE_BYTES
-from sklearn_provenance.information._systems import FeatureSystem
+from sklearn_provenance.information._systems import FeatureSystem, KernelSystem
 from sklearn_provenance.tangent._points import ExplicitPoints
 
 RULES = ["info_gain", "linear_response", "info_loss"]
@@ -57,6 +57,34 @@ def test_the_same_picks_as_in_memory(rule, small_blocks, problem, numbers):
     torch.testing.assert_close(found[0], expected[0])
     torch.testing.assert_close(found[1], expected[1], rtol=1e-9, atol=1e-11, equal_nan=True)
     torch.testing.assert_close(found[2], expected[2])
+
+
+def orthogonal():
+    """Rows whose scaled products with queries are 0 but for rounding: (rows, roots, queries)."""
+    random = np.random.default_rng(0)
+    rows = np.zeros((40, 6))
+    rows[1:, :3] = rows[1:, 5:2:-1] = random.integers(-3, 4, (39, 3))
+    queries = random.normal(size=(3, 6))
+    queries[:, 3:] = -queries[:, 2::-1]
+    return rows, np.sqrt(random.integers(1, 9, 40) / 7), torch.as_tensor(queries)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_rows_without_effect_tie(rule):
+    rows, roots, queries = orthogonal()
+    rows = rows * roots[:, None]
+    memory = FeatureSystem(torch.as_tensor(rows), 0.5, rule)
+    blocks = in_blocks(rows, 0.5, rule)
+    features = torch.as_tensor(rows)
+    kernel = KernelSystem(features @ features.mT, 0.5, rule)
+    pair = queries @ features.mT, queries.square().sum(1)
+    for system, asked in ((memory, queries), (blocks, queries), (kernel, pair)):
+        picks, nats, n_tied = system.pick(asked, 3)
+        assert picks.tolist() == 3 * [[0, 1, 2]]
+        torch.testing.assert_close(nats, torch.zeros_like(nats), rtol=0, atol=1e-12)
+        assert n_tied.tolist() == 3 * [37]
+        if system is not kernel:
+            assert system.pick_together(asked, 3)[0].tolist() == [0, 1, 2]
 
 
 @pytest.mark.parametrize("rule", RULES)

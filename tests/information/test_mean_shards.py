@@ -14,7 +14,7 @@ from sklearn_provenance.information._sharded_means import MEAN_STATE_BYTES
 from sklearn_provenance.information._systems import FeatureSystem
 from sklearn_provenance.tangent._points import ExplicitPoints
 
-from .test_block_system import problems
+from .test_block_system import orthogonal, problems
 
 
 def points_of(array):
@@ -104,18 +104,14 @@ def test_as_in_memory(kind, small_blocks, problem, numbers, sign, seed):
 def test_rows_without_effect_tie(small_blocks, numbers, sign):
     """Rows are orthogonal to the query, but roots of weights leave digits in the products."""
     small_blocks(numbers)
-    random = np.random.default_rng(0)
-    rows = np.zeros((40, 6))
-    rows[1:, :3] = rows[1:, 5:2:-1] = random.integers(-3, 4, (39, 3))
-    weights = random.integers(1, 9, 40) / 7
-    queries = torch.zeros(3, 6, dtype=torch.float64)
-    queries[:, :3] = torch.as_tensor(random.normal(size=(3, 3)))
-    queries[:, 3:] = -queries[:, :3].flip(1)
-    memory, blocks = both([(rows, random.normal(size=40), weights, None)], 2.0)
+    rows, roots, queries = orthogonal()
+    weights = roots**2
+    residuals = np.random.default_rng(1).normal(size=40)
+    memory, blocks = both([(rows, residuals, weights, None)], 2.0)
     kernel = MeanSystem.from_kernel(
-        torch.as_tensor(rows @ rows.T), memory.systems[0].residuals, 2.0, torch.as_tensor(weights)
+        torch.as_tensor(rows @ rows.T), torch.as_tensor(residuals), 2.0, torch.as_tensor(weights)
     )
-    cross = queries @ torch.as_tensor(rows).mT * torch.as_tensor(weights).sqrt()
+    cross = queries @ torch.as_tensor(rows).mT * torch.as_tensor(roots)
     for found in (
         memory.pick([queries], 3, sign),
         blocks.pick([queries], 3, sign),

@@ -25,7 +25,9 @@ def test_threads_that_ask_for_other_rows():
     def work(i):
         i %= len(asked)
         loss, picked = posterior.loss(queries, asked[i]), system.pick(queries, 5, masks[i])[0]
-        return torch.equal(loss, losses[i]) and torch.equal(picked, picks[i])
+        # Products may differ by rounding where memory is aligned otherwise.
+        alike = torch.allclose(loss, losses[i], rtol=1e-9, atol=1e-12)
+        return alike and torch.equal(picked, picks[i])
 
     with ThreadPoolExecutor(8) as pool:
         assert all(pool.map(work, range(400)))
