@@ -121,8 +121,8 @@ def self_influence(fitted: Any, X: Rows, y: Targets) -> NDArray[np.float64]:
     Raises
     ------
     ValueError
-        If ``fitted`` was fitted to other rows, as far as their number and the labels that an
-        attributor holds tell.
+        If ``fitted`` was fitted to other rows, as far as their number, and the labels and
+        some of the rows that an attributor holds, tell.
 
     Notes
     -----

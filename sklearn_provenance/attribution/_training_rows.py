@@ -1,10 +1,19 @@
 """Whether attributors were fitted on the rows at hand."""
 
+from collections.abc import Mapping
+
 import numpy as np
+from scipy.sparse import issparse
 
 from .._utils.arguments import check_labels
-from .._utils.rows import n_rows
+from .._utils.hashing import row_digests
+from .._utils.numeric import as_ndarray, as_numbers
+from .._utils.rows import n_rows, take_rows
 from .._utils.training import TrainingData
+
+N_COMPARED = 256
+# Share of a number that may be lost where rows were kept in another precision.
+PRECISION = 1e-2
 
 
 def check_same_rows(attributors, X, y):
@@ -20,4 +29,71 @@ def check_same_rows(attributors, X, y):
                 f"{name!r} was fitted on {len(theirs)} rows that are not those of X and y "
                 f"({len(y)} rows): give the X and y that were given to its fit."
             )
+        row = differing_row(X, training.X)
+        if row is not None:
+            raise ValueError(
+                f"{name!r} was fitted on rows with the labels of y that are not those of X, for "
+                f"example row {row}: give the X and y that were given to its fit, in the same "
+                "order and with the same preparation."
+            )
     return y
+
+
+def differing_row(X, theirs):
+    """Find a row that is another one in ``theirs``, among some of the rows; None if there is none.
+
+    Rows in forms that cannot be compared, such as texts and their numbers, count as the same.
+    """
+    if theirs is None or theirs is X:
+        return None
+    n = n_rows(X)
+    rows = np.unique(np.linspace(0, n - 1, N_COMPARED).astype(np.int64))
+    alike = _alike(take_rows(X, rows), take_rows(theirs, rows))
+    if alike is None or alike.all():
+        return None
+    return int(rows[~alike][0])
+
+
+def _alike(one, other):
+    """Compare rows (n,); None if they have no common form."""
+    if _is_mapping(one) or _is_mapping(other):
+        if not (_is_mapping(one) and _is_mapping(other)) or set(one) != set(other):
+            return None
+        parts = [_alike(one[key], other[key]) for key in one]
+        return None if any(part is None for part in parts) else np.all(parts, axis=0)
+    first, second = _numbers(one), _numbers(other)
+    if first is not None and second is not None:
+        if first.shape != second.shape:
+            return None
+        if first.dtype.kind in "iub" and second.dtype.kind in "iub":
+            return (first == second).all(1)
+        largest = np.abs(np.nan_to_num(first)).max(initial=0.0)
+        near = np.isclose(
+            first, second, rtol=PRECISION, atol=PRECISION**2 * largest, equal_nan=True
+        )
+        return near.all(1)
+    one, other = _listed(one), _listed(other)
+    if type(one) is not type(other):
+        return None
+    return (row_digests(one) == row_digests(other)).all(1)
+
+
+def _listed(rows):
+    """Return a column of anything but numbers as a list."""
+    if isinstance(rows, list | tuple) or len(getattr(rows, "shape", ())) == 1:
+        return [row.item() if isinstance(row, np.generic) else row for row in rows]
+    return rows
+
+
+def _is_mapping(rows):
+    return isinstance(rows, Mapping) and not issparse(rows)
+
+
+def _numbers(rows):
+    """Return rows as an array (n, n_numbers), or None."""
+    try:
+        rows = as_numbers(rows)
+    except ValueError:
+        return None
+    rows = rows.toarray() if issparse(rows) else as_ndarray(rows)
+    return rows.reshape(len(rows), -1)
