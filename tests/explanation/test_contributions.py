@@ -4,7 +4,6 @@ import pickle
 import re
 from itertools import pairwise
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, example, given, settings
@@ -21,7 +20,8 @@ from sklearn_provenance.explanation._shared_features import mark_words
 from sklearn_provenance.explanation._words import Texts
 
 from ..pages import ATTACKS, Page, hostile, readable
-from .test_explanation import make, texts_of
+from .drawn import texts_of
+from .test_explanation import make
 
 TEXTS = np.array(
     [
@@ -32,12 +32,6 @@ TEXTS = np.array(
     dtype=object,
 )
 QUERY = np.array(["Is the bridge closed because the river rose?"], dtype=object)
-
-
-@pytest.fixture(autouse=True)
-def _close_figures():
-    yield
-    plt.close("all")
 
 
 def of_texts(**options):

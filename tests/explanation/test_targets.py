@@ -17,16 +17,11 @@ from sklearn_provenance import Explanation, InfluenceAttributor, InfoGainAttribu
 
 from ..checks import thorough
 from ..pages import Page
-from .test_explanation import make, texts_of
+from .drawn import texts_of
+from .test_explanation import make
 
 NAN = np.nan
 MISMATCH = "#D55E00"
-
-
-@pytest.fixture(autouse=True)
-def _close_figures():
-    yield
-    plt.close("all")
 
 
 def prices(kind="table", **options):
