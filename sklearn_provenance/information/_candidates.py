@@ -1,6 +1,7 @@
 """Rows that queries may pick, and which of them are copies of each other."""
 
 from itertools import pairwise
+from typing import NamedTuple
 
 import torch
 
@@ -87,6 +88,92 @@ def find_copies(probe, same):
     return copies
 
 
+class SameClass(NamedTuple):
+    """Candidates of queries: the rows of their own classes.
+
+    Parameters
+    ----------
+    labels : Tensor of shape (n_rows,), int
+        Class of each row.
+    asked : Tensor of shape (n_queries,), int
+        Class of each query.
+    """
+
+    labels: torch.Tensor
+    asked: torch.Tensor
+
+    def masks(self):
+        """Return which rows each query may pick (n_queries, n_rows)."""
+        return self.asked[:, None] == self.labels
+
+    def most(self):
+        """Count the rows that the query with the most candidates may pick."""
+        classes, counts = self.labels.unique(return_counts=True)
+        return int((counts * torch.isin(classes, self.asked)).max()) if len(counts) else 0
+
+
+def mask_of(rows, n_rows):
+    """Make a mask (n_rows,) of the numbers of some rows; leave None and :class:`SameClass`."""
+    if not isinstance(rows, torch.Tensor):
+        return rows
+    return torch.zeros(n_rows, dtype=torch.bool).index_fill(0, rows, True)
+
+
+class Free(NamedTuple):
+    """Rows that selections may pick at all.
+
+    Parameters
+    ----------
+    rows : Tensor of shape (n_rows,)
+        Which rows all selections may pick, bool; or a number of each row.
+    numbers : Tensor of shape (B,), default=None
+        The number that rows have which a selection may pick.
+    """
+
+    rows: torch.Tensor
+    numbers: torch.Tensor | None = None
+
+    @classmethod
+    def of(cls, candidates, n_rows, device):
+        """Take a mask (n_rows,), :class:`SameClass`, or None, which allows all rows."""
+        if candidates is None:
+            return cls(torch.ones(n_rows, dtype=torch.bool, device=device))
+        if isinstance(candidates, SameClass):
+            return cls(*(one.to(device) for one in candidates))
+        return cls(candidates.to(device))
+
+    def most(self):
+        """Count the rows that the selection with the most of them may pick."""
+        if self.numbers is None:
+            return int(self.rows.sum())
+        return SameClass(*self).most()
+
+    def queries(self, some):
+        """Restrict to a slice of the selections."""
+        return self if self.numbers is None else self._replace(numbers=self.numbers[some])
+
+    def part(self, rows):
+        """Restrict to a slice of the rows."""
+        return self._replace(rows=self.rows[rows])
+
+    def less(self, mask):
+        """Leave rows (n_rows,) out, where all selections may pick the same."""
+        return self._replace(rows=self.rows & ~mask)
+
+    def allows(self, selection, rows):
+        """Return which of some rows (m,) a selection may pick."""
+        if self.numbers is None:
+            return self.rows[rows]
+        return self.rows[rows] == self.numbers[selection]
+
+    def bar(self, score):
+        """Set scores (B, n_rows) of other rows to -inf."""
+        if self.numbers is None:
+            score[:, ~self.rows] = -torch.inf
+        else:
+            score.masked_fill_(self.rows != self.numbers[:, None], -torch.inf)
+
+
 class CopyTable:
     """Rows that are copies of each other, which are found by one of them.
 
@@ -100,7 +187,7 @@ class CopyTable:
         self.copies = copies
         self.kinds, self.order = copies.sort(stable=True)  # of a kind rows ascend
 
-    def first_free(self, pick, excluded, free=None):
+    def first_free(self, pick, excluded, free):
         """Replace picks by the first of their copies that may be picked.
 
         Parameters
@@ -109,8 +196,8 @@ class CopyTable:
             Rows that may be picked; -1 stays.
         excluded : Tensor of shape (n_selections, m)
             Rows that each selection may not pick.
-        free : Tensor of shape (n_rows,), bool, default=None
-            Rows that all may pick; None allows all.
+        free : Free
+            Rows that each selection may pick at all.
 
         Returns
         -------
@@ -124,8 +211,6 @@ class CopyTable:
             kind = self.copies[row]
             ends = torch.searchsorted(self.kinds, torch.stack([kind, kind + 1]))
             same = self.order[ends[0] : ends[1]]
-            allowed = ~torch.isin(same, excluded[selection])
-            if free is not None:
-                allowed &= free[same]
+            allowed = free.allows(selection, same) & ~torch.isin(same, excluded[selection])
             first[selection] = same[allowed.int().argmax()]
         return first

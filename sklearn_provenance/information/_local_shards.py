@@ -114,7 +114,8 @@ class LocalShards:
     def leaders(self, excluded, full):
         free = self.free
         if full:
-            free = free & ~torch.isin(self.labels, torch.tensor(full, device=free.device))
+            barred = torch.tensor(full, device=self.labels.device)
+            free = free.less(torch.isin(self.labels, barred))
         return joined_leaders(
             (rows.start, leaders(score)) for rows, score in self._scores(excluded, free)
         )
@@ -139,7 +140,8 @@ class LocalShards:
         free = self.free if free is None else free
         for rows in slices_of(len(self.rows), self._state.covariance[..., 0].numel()):
             taken = taken_of(excluded, rows.start, rows.stop)
-            yield rows, shard_scores(self.rule, part_of(self._state, rows), free[rows], taken)
+            state = part_of(self._state, rows)
+            yield rows, shard_scores(self.rule, state, free.part(rows), taken)
 
 
 def part_of(state, rows):

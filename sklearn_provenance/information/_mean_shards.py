@@ -9,6 +9,7 @@ from itertools import chain
 import torch
 
 from ._block_system import ROW_BYTES, among, copies_of_blocks, diagonal_of_blocks
+from ._candidates import SameClass
 from ._local_shards import joined_leaders, part_of, slices_of
 from ._mean_system import common_copies, with_residuals
 from ._sharded_means import (
@@ -108,7 +109,7 @@ class LocalMeanShards:
         """Yield slices of rows and their scores (B, m)."""
         for part, gains in self._gains():
             taken = taken_of(excluded, part.start, part.stop)
-            yield part, barred(sign * gains, self.free[part], taken)
+            yield part, barred(sign * gains, self.free.part(part), taken)
 
 
 def bytes_of_means(n_rows, n_features):
@@ -177,6 +178,8 @@ class BlockMeans:
 
     def pick(self, queries, k, sign=1, candidates=None, own=None):
         """Pick k rows for each query greedily; see :meth:`ShardedMeans.pick`."""
+        if isinstance(candidates, SameClass):
+            candidates = candidates.masks()
         if candidates is not None and candidates.ndim == 2:
             return pick_by_masks(self.pick, queries, k, sign, candidates, own)
         device = queries[0].device

@@ -18,7 +18,7 @@ from functools import cached_property
 
 import torch
 
-from ._candidates import split_candidates
+from ._candidates import SameClass, split_candidates
 from ._ranking import first_of
 from ._selection import ROUNDING, blocks, tie_with
 from ._systems import FeatureSystem, KernelSystem
@@ -197,6 +197,8 @@ class SystemMeans:
 
     def pick(self, queries, k, sign=1, candidates=None, own=None):
         """Pick k rows for each query greedily; see :func:`pick_mean`."""
+        if isinstance(candidates, SameClass):
+            candidates = candidates.masks()
         n_more = self.systems[0].system.n_rows - self.n_rows
         if n_more:
             if candidates is None:

@@ -8,7 +8,7 @@ tie everywhere, and the lowest row wins. Shapes are those of :mod:`._shards`.
 
 import torch
 
-from ._candidates import CopyTable
+from ._candidates import CopyTable, Free
 from ._selection import NOTHING, score_scale, tie_with
 from ._systems import nats_of_removals
 from ._validation import nats_of
@@ -31,7 +31,7 @@ class ShardedSystem:
         The shards, in the order of their rows:
 
         - ``begin(queries, free, labels)`` makes a state of each from weights (B, Q, n_features),
-          rows that may be picked (n_rows,) and labels (n_rows,) or None,
+          :class:`._candidates.Free` rows and labels (n_rows,) or None,
         - ``leaders(excluded, full)`` gives Leaders of each, with numbers of all rows, where rows
           ``excluded`` (B, t) may not be picked and none of labels in the list ``full``,
         - ``count(excluded, thresholds)`` counts rows of all shards by :func:`count_at_least`,
@@ -55,11 +55,11 @@ class ShardedSystem:
     def pick(self, queries, k, candidates=None, own=None, memory_limit=2**30):
         """Pick k rows for each query (n_queries, n_features); see :meth:`GreedySystem.pick`.
 
-        ``candidates`` is a mask (n_rows,) for all queries, or None. States of shards may take
-        ``memory_limit`` bytes together.
+        ``candidates`` is a mask (n_rows,) for all queries, :class:`._candidates.SameClass`, or
+        None. States of shards may take ``memory_limit`` bytes together.
         """
-        free = self._free(candidates, queries.device)
-        n_picks = min(k, int(free.sum()))
+        free = Free.of(candidates, self.n_rows, queries.device)
+        n_picks = min(k, free.most())
         picks = queries.new_full((len(queries), k), -1, dtype=torch.int64)
         nats = queries.new_full((len(queries), k), torch.nan)
         n_tied = picks.new_zeros(len(queries))
@@ -67,8 +67,8 @@ class ShardedSystem:
         for start in range(0, len(queries), step):
             block = slice(start, start + step)
             own_rows = None if own is None else own[block]
-            rounds = _Rounds(self, queries[block, None], n_picks, free, own_rows)
-            rows, gains, tied = rounds.run()
+            asked = queries[block, None], n_picks, free.queries(block), own_rows
+            rows, gains, tied = _Rounds(self, *asked).run()
             picks[block, :n_picks] = rows
             nats[block, :n_picks] = self._nats(queries[block], rows, gains, own_rows)
             if n_picks == k:
@@ -77,23 +77,17 @@ class ShardedSystem:
 
     def pick_together(self, queries, k, candidates=None, quotas=None):
         """Pick k rows for all queries (n_queries, n_features); see :func:`greedy_coreset`."""
-        free = self._free(candidates, queries.device)
-        n_picks = min(k, int(free.sum()))
+        free = Free.of(candidates, self.n_rows, queries.device)
+        n_picks = min(k, free.most())
         rows, changes, _ = _Rounds(self, queries[None], n_picks, free, None, quotas).run()
         missing = (0, k - n_picks)
         picks = torch.nn.functional.pad(rows[0], missing, value=-1)
         return picks, torch.nn.functional.pad(changes[0], missing, value=torch.nan)
 
-    def _free(self, candidates, device):
-        """Return a mask (n_rows,) of rows that may be picked."""
-        if candidates is None:
-            return torch.ones(self.n_rows, dtype=torch.bool, device=device)
-        return candidates.to(device)
-
     def features_of(self, rows):
-        """Read φ (*shape, n_features) of rows (*shape); of row 0 in place of -1."""
+        """Read φ (*shape, n_features) of rows (*shape); 0 in place of row -1."""
         distinct, places = rows.clamp(min=0).unique(return_inverse=True)
-        return self.row_features(distinct)[places]
+        return self.row_features(distinct)[places].masked_fill_((rows < 0)[..., None], 0.0)
 
     def _nats(self, queries, picks, gains, own):
         """Compute the nats of each pick (n_queries, k) after those before it."""
@@ -176,8 +170,8 @@ class _Rounds:
         φ_* of the queries that each selection serves.
     n_picks : int
         Rows to pick for each.
-    free : Tensor of shape (n_rows,), bool
-        Rows that may be picked.
+    free : Free
+        Rows that each may pick.
     own : Tensor of shape (B,), default=None
         The row that the query of each selection is. It is not picked; where rows are removed, it
         goes first.
@@ -260,7 +254,7 @@ class _Rounds:
             return pick
         free = self.free
         if self.labels is not None:
-            free = free & (self.left > 0)[self.labels]
+            free = free.less((self.left <= 0)[self.labels])
         return self.system.copies.first_free(pick, self.excluded, free)
 
 

@@ -12,7 +12,7 @@ Shapes in comments: B selections at a time, n_models models.
 
 import torch
 
-from ._candidates import CopyTable, numbers_of
+from ._candidates import CopyTable, Free, numbers_of
 from ._mean_system import falls_of_sets, rounding_of_falls
 from ._selection import tie_with
 from ._sharded import Directions, first_of_shards
@@ -68,7 +68,7 @@ class ShardedMeans:
         The shards, in the order of their rows:
 
         - ``begin(queries, free)`` makes a state of each from weights (B, n_features) for each
-          model, and rows that may be picked (n_rows,),
+          model, and :class:`._candidates.Free` rows,
         - ``condition(told)`` tells each of picks, for each model: weights (B, n_features) of the
           column l, and c and r over sqrt(G_xx) (B, 2),
         - ``gains()`` gives falls (B, n_rows) without each row alone, summed over models,
@@ -108,7 +108,7 @@ class ShardedMeans:
         drops = queries[0].new_empty(n_queries, len(rows))
         for block in self._blocks(n_queries):
             rounds = _Removals(self, [one[block] for one in queries], 1)
-            rounds.begin(torch.ones(self.n_rows, dtype=torch.bool, device=drops.device))
+            rounds.begin(Free.of(None, self.n_rows, drops.device))
             if own is not None:
                 self.shards.condition(rounds.learn(own[block])[0])
             drops[block] = self.shards.gains()[:, rows] / len(self.models)
@@ -117,22 +117,21 @@ class ShardedMeans:
     def pick(self, queries, k, sign=1, candidates=None, own=None):
         """Pick k rows for each query greedily; see :func:`._mean_system.pick_mean`.
 
-        ``queries`` are φ_* (n_queries, n_features) for each model.
+        ``queries`` are φ_* (n_queries, n_features) for each model. ``candidates`` may be
+        :class:`._candidates.SameClass`, too, for which all queries are one selection.
         """
-        if candidates is not None and candidates.ndim == 2:
+        if isinstance(candidates, torch.Tensor) and candidates.ndim == 2:
             return pick_by_masks(self.pick, queries, k, sign, candidates, own)
         first = queries[0]
-        if candidates is None:
-            candidates = torch.ones(self.n_rows, dtype=torch.bool)
-        candidates = candidates.to(first.device)
-        n_picks = min(k, int(candidates.sum()))
+        free = Free.of(candidates, self.n_rows, first.device)
+        n_picks = min(k, free.most())
         picks = first.new_full((len(first), k), -1, dtype=torch.int64)
         falls = first.new_full((len(first), k), torch.nan)
         n_tied = picks.new_zeros(len(first))
         for block in self._blocks(len(first) if n_picks else 0):
             part = [one[block] for one in queries]
             own_rows = None if own is None else own[block]
-            found = self._pick_block(part, n_picks, sign, candidates, own_rows)
+            found = self._pick_block(part, n_picks, sign, free.queries(block), own_rows)
             picks[block, :n_picks], falls[block, :n_picks], tied = found
             if n_picks == k:
                 n_tied[block] = tied
@@ -213,6 +212,8 @@ class _Removals:
             directions = self.directions[number]
             before = self.scaled[number]
             features = model.row_features(distinct)[places]  # (B, n_features)
+            # A selection that has run out of rows stays as it is.
+            features = features.masked_fill_((pick < 0)[:, None], 0.0)
             residual = model.residuals[rows]  # (B,)
             along = directions.along(features)  # (B, t)
             residual = residual - model.rule.sign * (along * before).sum(1)

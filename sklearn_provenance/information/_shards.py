@@ -214,8 +214,8 @@ def shard_scores(rule, state, free, taken):
         How rows are ranked.
     state : ShardState
         The shard.
-    free : Tensor of shape (n_rows,), bool
-        Rows that may be picked at all.
+    free : Free
+        Rows of the shard that each selection may pick at all.
     taken : tuple of Tensor of shape (m,)
         Selections, and the rows that each of these may not pick any more, see :func:`taken_of`.
     """
@@ -227,7 +227,7 @@ def shard_scores(rule, state, free, taken):
 
 def barred(score, free, taken):
     """Set scores (B, n_rows) of rows to -inf that may not be picked; see :func:`shard_scores`."""
-    score[:, ~free] = -torch.inf
+    free.bar(score)
     score[taken] = -torch.inf
     return score
 

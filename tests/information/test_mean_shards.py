@@ -6,6 +6,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from sklearn_provenance.information._candidates import SameClass
 from sklearn_provenance.information._local_shards import RowBlocks
 from sklearn_provenance.information._mean_shards import BlockMeans, bytes_of_means
 from sklearn_provenance.information._mean_system import MeanSystem, SystemMeans
@@ -135,6 +136,28 @@ def test_candidates_of_each_query():
     assert (found[0] == -1).any(1).all()
     torch.testing.assert_close(found[0], expected[0])
     close(found[1], expected[1])
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_queries_of_several_classes(sign):
+    """One selection for all, in shards; queries run out of rows after 2, 5 and 0 picks."""
+    random = np.random.default_rng(0)
+    rows = random.integers(-2, 3, size=(30, 4)).astype(float)
+    rows[20:] = rows[:10]
+    memory, blocks = both([(rows, random.integers(-2, 3, 30) * 1.0, None, None)], 1.0, 4)
+    labels = torch.tensor([0, 1, *([2] * 16), 0, 1, 1, 1, 1, *([2] * 7)])
+    same_class = SameClass(labels, torch.tensor([0, 2, 1, 3, 2, 0, 1]))
+    queries = torch.as_tensor(random.normal(size=(7, 4)))
+    for own in (None, torch.tensor([0, 2, 1, 3, 4, 18, 19])):
+        expected = memory.pick([queries], 12, sign, same_class, own)
+        for found in (
+            blocks._means(None).pick([queries], 12, sign, same_class, own),
+            blocks.pick([queries], 12, sign, same_class, own),
+        ):
+            torch.testing.assert_close(found[0], expected[0])
+            close(found[1], expected[1])
+            torch.testing.assert_close(found[2], expected[2])
+    assert (found[0] >= 0).sum(1).tolist() == [1, 12, 4, 0, 12, 1, 4]
 
 
 def test_rows_whose_inputs_are_copies():

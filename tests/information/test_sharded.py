@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sklearn_provenance.information import greedy_coreset_features
+from sklearn_provenance.information._candidates import SameClass
 from sklearn_provenance.information._shard_root import ShardRoots, squares_of
 from sklearn_provenance.information._sharded import STATE_BYTES, ShardedSystem
 from sklearn_provenance.information._shards import (
@@ -44,9 +45,9 @@ class Shards:
 
     def _asked(self, excluded, full=()):
         for state, part in zip(self.states, self.parts, strict=True):
-            free = self.free[part]
+            free = self.free.part(part)
             if full:
-                free = free & ~torch.isin(self.labels[part], torch.tensor(full))
+                free = free.less(torch.isin(self.labels[part], torch.tensor(full)))
             taken = taken_of(excluded, part.start, part.stop)
             yield part.start, shard_scores(self.rule, state, free, taken)
 
@@ -107,6 +108,30 @@ def test_explained_as_one_machine(rule, problem, cuts, together):
     expected = FeatureSystem(phi, noise, rule).pick(queries, k, allowed, own)
     limit = together * STATE_BYTES * len(phi)
     found = sharded(phi, noise, rule, cuts).pick(queries, k, allowed, own, limit)
+    torch.testing.assert_close(found[0], expected[0])
+    torch.testing.assert_close(found[1], expected[1], rtol=1e-9, atol=1e-11, equal_nan=True)
+    torch.testing.assert_close(found[2], expected[2])
+
+
+@pytest.mark.parametrize("rule", RULES)
+@settings(max_examples=25, deadline=None)
+@given(
+    problem=problems(),
+    cuts=st.lists(st.integers(1, 8), max_size=4),
+    together=st.integers(1, 3),
+    data=st.data(),
+)
+def test_queries_of_several_classes(rule, problem, cuts, together, data):
+    """They are one selection; some run out of rows, or have none, before others."""
+    rows, queries, own, _, k, noise = problem
+    phi = torch.as_tensor(rows)
+    classes = st.integers(0, 2)
+    labels = torch.tensor(data.draw(st.lists(classes, min_size=len(phi), max_size=len(phi))))
+    asked = data.draw(st.lists(classes, min_size=len(queries), max_size=len(queries)))
+    same_class = SameClass(labels, torch.tensor(asked) if own is None else labels[own])
+    expected = FeatureSystem(phi, noise, rule).pick(queries, k, same_class.masks(), own)
+    limit = together * STATE_BYTES * len(phi)
+    found = sharded(phi, noise, rule, cuts).pick(queries, k, same_class, own, limit)
     torch.testing.assert_close(found[0], expected[0])
     torch.testing.assert_close(found[1], expected[1], rtol=1e-9, atol=1e-11, equal_nan=True)
     torch.testing.assert_close(found[2], expected[2])

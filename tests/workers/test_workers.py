@@ -35,6 +35,7 @@ from .problems import (
 distributed = pytest.importorskip("distributed")
 # What other packages say of each other.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
+SKETCH = TangentFeatures(n_components=8, random_state=0)
 # Shown by coreset and greedy_loss.
 REPEATING = ("balanced_coreset", "coreset_of_loss", "greedy_gain", "influence_of_rows")
 # Relative differences, where sums come in another order than on one machine.
@@ -158,6 +159,44 @@ def test_classes(client, tmp_path, search):
     )
 
 
+@pytest.mark.parametrize("name", ["loss", "influence", *thorough("additive")])
+def test_classes_are_one_selection(name, client, tmp_path, monkeypatch):
+    """Queries of all classes take the tasks of those of one, where workers hold all rows."""
+    module = network(Signal(tmp_path), 3).eval()
+    params = {"features": SKETCH}
+    cls = InfluenceAttributor
+    if name == "loss":
+        cls, params = InfoLossAttributor, {**params, "measurement": "margin"}
+    elif name == "additive":
+        params["selection"] = name
+    labels = np.arange(len(QUERIES)) % 3
+    asked = []
+    submit = cluster.Cluster._submit
+    monkeypatch.setattr(
+        cluster.Cluster, "_submit", lambda *a: asked.append(a[1].__name__) or submit(*a)
+    )
+    counts = {}
+    for candidates in ("same_class", "all"):
+        attributor = cls(module, candidates=candidates, **params).fit(X, THREE)
+        expected = attributor.explain(QUERIES, labels, k=12)
+        fresh = clone(attributor).fit(X, THREE)
+        assert not asked
+        found = fresh.explain(QUERIES, labels, k=12, client=client)
+        counts[candidates] = len(asked)
+        asked.clear()
+        np.testing.assert_array_equal(found.indices, expected.indices)
+        np.testing.assert_array_equal(found.n_tied, expected.n_tied)
+        np.testing.assert_allclose(found.scores, expected.scores, rtol=1e-10)
+        if candidates == "same_class":
+            np.testing.assert_array_equal(THREE[found.indices], np.repeat(labels[:, None], 12, 1))
+            of_one = fresh.explain(QUERIES[:1], labels[:1], k=12, client=client)
+            np.testing.assert_array_equal(of_one.indices, expected.indices[:1])
+            counts["one query"] = len(asked)
+            asked.clear()
+    assert counts["same_class"] == counts["all"]
+    assert counts["one query"] <= counts["all"]
+
+
 @pytest.mark.parametrize("kind", [InfoGainAttributor, InfoLossAttributor])
 def test_training_rows_explain_each_other(kind, client, tmp_path, monkeypatch):
     """Each without itself, in groups of queries that fit the budget; workers read rows once."""
@@ -187,7 +226,6 @@ def test_fewer_rows_than_features(client, tmp_path):
         np.testing.assert_array_equal(attributor.select(QUERIES, 5, client=client), expected)
 
 
-SKETCH = TangentFeatures(n_components=8, random_state=0)
 INFLUENCES = {
     "mean": {"candidates": "all", "selection": "additive", "direction": "any"},
     "row": {"curvature": "row", "direction": "up"},

@@ -21,6 +21,7 @@ from ..._utils.types import Rows, Targets
 from ...explanation import Contributions, Explanation
 from ...explanation._explanation import shown_instead
 from ...explanation._pair_contributions import PairContributions
+from ...information._candidates import SameClass
 from ._fit import FitMixin
 from ._padding import warn_of_padding
 from ._predict import PredictMixin
@@ -41,7 +42,7 @@ class QueryGroup(NamedTuple):
     queries: Any  # their points
     rule: Any  # fitted on training rows
     training_rows: np.ndarray  # (n_rows,) that the rule's rows are
-    candidates: torch.Tensor | None  # those of the rule's rows that may be named; None for all
+    candidates: Any  # those of the rule's rows that may be named, or SameClass; None for all
     own: torch.Tensor | None  # the rule's row that each query is, if queries are training rows
 
 
@@ -162,20 +163,24 @@ class BaseAttributor(SeveralModelsMixin, FitMixin, PredictMixin, BaseEstimator):
             beside = self._rule.n_bytes(len(self._rows), *components)
             self._rows.expect(np.unique(labels), self.memory_limit - beside)
 
-    def _groups(self, queries, among_train=False):
+    def _groups(self, queries, among_train=False, may_join=False):
         """Group queries by label, unless one rule answers all of them.
 
-        ``among_train`` says that the queries are the training rows, in order.
+        ``among_train`` says that the queries are the training rows, in order. With ``may_join``
+        candidates are SameClass where the rule takes that for queries of all classes.
         """
         labels = queries.labels.numpy()
         same_class = self._same_class
         everything = self._rule.needs_all_rows or not same_class
         if everything:
             self._expect(labels)
-        for label, places in by_label(labels, same_class or self._features.per_label):
+        joined = may_join and everything and not self._features.per_label and same_class
+        joined = joined and self._rule_at(None, everything).takes_classes()
+        apart = (same_class or self._features.per_label) and not joined
+        for label, places in by_label(labels, apart):
             training_rows = np.arange(len(self._rows))
             candidates = None
-            if same_class:
+            if same_class and not joined:
                 class_rows = np.flatnonzero(self._rows.labels == label)
                 if not len(class_rows):
                     continue
@@ -191,6 +196,8 @@ class BaseAttributor(SeveralModelsMixin, FitMixin, PredictMixin, BaseEstimator):
                 points = queries
                 if len(part) < len(labels):
                     points = queries.take(part)
+                if joined:
+                    candidates = SameClass(torch.as_tensor(self._rows.labels), points.labels)
                 own = None
                 if among_train:
                     own = torch.as_tensor(np.searchsorted(training_rows, part))
@@ -317,7 +324,7 @@ class BaseAttributor(SeveralModelsMixin, FitMixin, PredictMixin, BaseEstimator):
                 parts = PairContributions.empty(indices.shape, self._feature_names)
             else:
                 factors = np.zeros(indices.shape)
-        groups = self._groups(queries, among_train)
+        groups = self._groups(queries, among_train, may_join=True)
         for group in tqdm(groups, desc="classes", disable=not self.verbose):
             picked = group.rule.pick(group.queries, k, group.candidates, group.own)
             picks, values, ties = (t.cpu().numpy() for t in picked)

@@ -9,6 +9,7 @@ from torch import nn
 
 from ..._utils.arguments import store_arguments
 from ..._utils.rows import check_rows, n_rows, take_rows
+from ...information._candidates import SameClass
 from ...tangent import TangentFeatures, measure
 from ..features import make_features
 from ..features._joined import JoinedFeatures
@@ -285,8 +286,7 @@ class NetworkInfluence(PointwiseAttributor):
         rule = self._rule_at(None, everything=True)
         allowed = None
         if self._same_class:
-            own = queries.labels[:, None].numpy() == self._rows.labels
-            allowed = torch.as_tensor(own)
+            allowed = SameClass(torch.as_tensor(self._rows.labels), queries.labels)
         if threshold is None:
             return rule.pick_greedily(queries, k, allowed, 1)[0].numpy()
         down = rule.pick_greedily(queries, k, allowed, 1)[0]

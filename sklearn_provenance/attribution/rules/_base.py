@@ -9,6 +9,7 @@ import torch
 from ..._utils.cluster import current_client
 from ..._utils.kept import check_fits
 from ...information import greedy_coreset, greedy_coreset_features
+from ...information._candidates import SameClass, mask_of
 from ...information._coreset import check_quotas, scale_of_queries
 from ...information._ranking import first_of, largest
 from ...information._systems import FeatureSystem
@@ -32,8 +33,8 @@ class Rule(ABC):
     :meth:`fit` takes the points of the rows and returns a fitted copy. A subclass writes
     :meth:`_fit` and :meth:`scores`; one whose picks are not those of the largest scores writes
     :meth:`pick` too. ``rows`` are numbers (n_rows,) of the rows that queries may name, or None for
-    all; ``own`` is the row (n_queries,) that each query is, if queries are rows, which is then left
-    out of everything.
+    all; :meth:`pick` takes SameClass, too, where :meth:`takes_classes` says so. ``own`` is the row
+    (n_queries,) that each query is, if queries are rows, which is then left out of everything.
 
     Attributes
     ----------
@@ -91,6 +92,13 @@ class Rule(ABC):
 
     def _fit(self):  # noqa: B027
         """Learn from ``self.points``."""
+
+    def takes_classes(self):
+        """Return whether queries of all classes are better answered together than one by one.
+
+        So it is where workers hold all rows, whatever the class of the query.
+        """
+        return False
 
     @abstractmethod
     def scores(self, queries, rows=None, own=None):
@@ -153,12 +161,31 @@ class Rule(ABC):
         n_tied : Tensor of shape (n_queries,), int64
             Rows left out that score as the last pick does.
         """
-        scores = self.settled(self.scores(queries, rows, own), rows).to("cpu", torch.float64)
+        scores, rows = self.scores_to_rank(queries, rows, own)
+        return named(rows, *largest(scores, k))
+
+    def scores_to_rank(self, queries, rows, own, sign=1):
+        """Score rows, times ``sign``; -inf where a query may not name one.
+
+        Returns
+        -------
+        scores : Tensor of shape (n_queries, n_rows)
+            Scores, of copies to the last bit the same.
+        rows : Tensor of shape (n_rows,)
+            Their numbers.
+        """
+        same_class = None
+        if isinstance(rows, SameClass):
+            rows, same_class = None, rows
+        scores = sign * self.settled(self.scores(queries, rows, own), rows)
+        scores = scores.to("cpu", torch.float64)
         if rows is None:
             rows = torch.arange(scores.shape[1])
         if own is not None:
             scores = scores.masked_fill(rows == own[:, None], -torch.inf)
-        return named(rows, *largest(scores, k))
+        if same_class is not None:
+            scores = scores.masked_fill(~same_class.masks(), -torch.inf)
+        return scores, rows
 
 
 def named(rows, picks, values, n_tied):
@@ -301,12 +328,13 @@ class GreedyRule(GaussianRule):
             return False
         return self.explicit or not self.needs_all_rows
 
+    def takes_classes(self):
+        """Return whether workers hold all rows, and not those of the query's class alone."""
+        return self.needs_all_rows and current_client() is not None and self.can_be_shared()
+
     def pick(self, queries, k, rows=None, own=None):
         """Pick k rows for each query, by workers where there is a client; see :class:`Rule`."""
-        allowed = None
-        if rows is not None:
-            n = len(self.points.labels)
-            allowed = torch.zeros(n, dtype=torch.bool).index_fill(0, rows, True)
+        allowed = mask_of(rows, len(self.points.labels))
         client = current_client()
         if client is not None and self.can_be_shared():
             features = queries.matrix()

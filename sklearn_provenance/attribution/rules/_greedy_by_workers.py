@@ -7,6 +7,7 @@ from ..._utils.cluster import Cluster, held
 from ..._utils.copies import all_differ, first_equal
 from ..._utils.hashing import row_digests
 from ..._utils.pieces import RowPieces, read_piece
+from ...information._candidates import Free
 from ...information._coreset import check_quotas, scale_of_queries
 from ...information._ranking import first_of
 from ...information._shard_root import ShardRoots, squares_of
@@ -66,7 +67,7 @@ class SharedRows:
         return ShardedSystem(rule, shards, self._features, len(self.points), copies)
 
     def pick(self, client, queries, k, allowed, own, memory_limit):
-        """Pick k rows for each query (n_queries, n_features); see :meth:`GreedySystem.pick`."""
+        """Pick k rows for each query (n_queries, n_features); see :meth:`ShardedSystem.pick`."""
         system = self.system(client, "the greedy selection")
         if own is not None:
             own = own.cpu()
@@ -126,7 +127,7 @@ class SharedShards:
         self.free = []
         for part in self.parts:
             of_part = None if labels is None else labels[part].numpy()
-            self.free.append(self.cluster.sent(free[part].numpy(), of_part))
+            self.free.append(self.cluster.sent(as_arrays(free.part(part)), of_part))
         queries = self.cluster.sent(queries.numpy())
         self.states = [
             self.cluster.submit(_begin, self.rule, block, queries) for block in self.blocks
@@ -201,6 +202,11 @@ def named_shards(parts, answers):
     return found
 
 
+def as_arrays(free):
+    """Make a tuple of arrays, or None, of Free rows."""
+    return tuple(None if one is None else one.numpy() for one in free)
+
+
 def taken_in(excluded, part):
     """Find which of the rows (B, t) that selections may not pick are in a shard; as arrays."""
     return tuple(places.numpy() for places in taken_of(excluded, part.start, part.stop))
@@ -243,14 +249,15 @@ def _condition(rule, state, block, pick):
 
 def _leaders(rule, state, free, taken, full):
     free, labels = free
+    free = free_rows(free)
     if full:
-        free = free & ~np.isin(labels, full)
-    score = shard_scores(rule, state, torch.tensor(free), tensors(taken))
+        free = free.less(torch.isin(torch.tensor(labels), torch.tensor(full)))
+    score = shard_scores(rule, state, free, tensors(taken))
     return tuple(part.numpy() for part in leaders(score))
 
 
 def _count(rule, state, free, taken, thresholds):
-    score = shard_scores(rule, state, torch.tensor(free[0]), tensors(taken))
+    score = shard_scores(rule, state, free_rows(free[0]), tensors(taken))
     return count_at_least(score, torch.tensor(thresholds)).numpy()
 
 
@@ -262,3 +269,8 @@ def _numbers(block):
 def tensors(arrays):
     """Make tensors of arrays."""
     return tuple(torch.tensor(array) for array in arrays)
+
+
+def free_rows(arrays):
+    """Make Free rows of arrays; see :func:`as_arrays`."""
+    return Free(*(None if array is None else torch.tensor(array) for array in arrays))

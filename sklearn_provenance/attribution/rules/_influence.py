@@ -5,12 +5,13 @@ from functools import cached_property
 import torch
 
 from ..._utils.cluster import current_client
+from ...information._candidates import mask_of
 from ...information._mean_system import MeanSystem, SystemMeans
 from ...information._ranking import first_of, largest
 from ...information._softmax import one_minus_p
 from ...information._systems import FeatureSystem, KernelSystem
 from ...tangent._points import ExplicitPoints
-from ._base import GaussianRule, Rule
+from ._base import GaussianRule, Rule, named
 from ._influence_by_workers import SharedInfluence
 from ._influence_in_blocks import block_means, check_means_fit
 from ._mean import parts_of
@@ -294,24 +295,21 @@ class InfluenceRule(Rule):
 
     def _pick_greedily(self, queries, k, rows, own, sign):
         """Pick rows one after the other, to lower (sign 1) or raise (-1) predictions."""
-        allowed = None
-        if rows is not None:
-            allowed = torch.zeros(len(self.points), dtype=torch.bool).index_fill(0, rows, True)
-        return self.pick_greedily(queries, k, allowed, sign, own)
+        return self.pick_greedily(queries, k, mask_of(rows, len(self.points)), sign, own)
+
+    def takes_classes(self):
+        """Return whether workers hold the rows, and so all of them for each class."""
+        return self._shared_by() is not None
 
     def pick_greedily(self, queries, k, allowed, sign, own=None):
-        """Pick k of the rows that are allowed; see :func:`pick_mean`."""
+        """Pick k of the rows that are allowed, a mask or SameClass; see :func:`pick_mean`."""
         means, asked = self._asked(queries)
         return tuple(values.cpu() for values in means.pick(asked, k, sign, allowed, own))
 
     def _pick_alone(self, queries, k, rows, own, sign):
         """Pick the rows of largest drops by themselves."""
-        scores = sign * self.settled(self.scores(queries, rows, own), rows)
-        numbers = torch.arange(len(self.points)) if rows is None else rows
-        if own is not None:
-            scores = scores.masked_fill(numbers == own[:, None], -torch.inf)
-        picks, _, n_tied = largest(scores, k)
-        picks = torch.where(picks >= 0, numbers[picks], -1)
+        scores, numbers = self.scores_to_rank(queries, rows, own, sign)
+        picks, _, n_tied = named(numbers, *largest(scores, k))
         gone = picks if own is None else torch.cat([own[:, None], picks], 1)
         falls = self.falls(queries, gone)[:, gone.shape[1] - k :]
         return picks, falls.masked_fill(picks < 0, torch.nan), n_tied

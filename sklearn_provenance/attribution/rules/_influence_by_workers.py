@@ -19,8 +19,10 @@ from ...information._shards import (
     leaders,
 )
 from ._greedy_by_workers import (
+    as_arrays,
     copies_of_digests,
     digests_of,
+    free_rows,
     merged_roots,
     named_shards,
     read_rows,
@@ -96,9 +98,9 @@ class SharedMeanShards:
         self.cluster = cluster
         self.models = models
         # All models have the same rows in a shard.
-        arrays = [model.points.array for model in models]
-        step = min(RowPieces(array).step for array in arrays)
-        pieces = [RowPieces(array, step) for array in arrays]
+        of_models = [model.points.array for model in models]
+        step = min(RowPieces(array).step for array in of_models)
+        pieces = [RowPieces(array, step) for array in of_models]
         self.parts = [pieces[0].rows(start) for start in pieces[0].starts]
         self.files = [cluster.shared(one.file) for one in pieces]
         pairs = list(zip(self.files, pieces, strict=True))
@@ -138,7 +140,7 @@ class SharedMeanShards:
         self.rules = [self.cluster.shared(rule) for rule in rules]
 
     def begin(self, queries, free):
-        self.free = [self.cluster.sent(free[part].numpy()) for part in self.parts]
+        self.free = [self.cluster.sent(*as_arrays(free.part(part))) for part in self.parts]
         queries = [self.cluster.sent(one.numpy()) for one in queries]
         self.states = [
             [
@@ -234,7 +236,7 @@ def _count(rule, free, told, *states):
 
 def _scores(free, told, states):
     taken, sign, *_ = told
-    return barred(sign * gains_of(states), torch.tensor(free[0]), tensors(taken))
+    return barred(sign * gains_of(states), free_rows(free), tensors(taken))
 
 
 def _own_drops(rule, block, known):
