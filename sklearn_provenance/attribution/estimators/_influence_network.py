@@ -18,10 +18,10 @@ from ..features._rows import predicted
 from ..models import adapt
 from ..rules._influence import LOG_ODDS, NUMBERS, InfluenceRule, ModelInfluence
 from ..rules._mean import parts_of
-from ._base import Picks
 from ._flipping_sets import FlippingSets
 from ._influence_checks import check_classes_left, check_removed
 from ._paths import attempts, padded_paths
+from ._picks import Picks
 from ._pointwise import PointwiseAttributor
 from ._trak import draw_seeds
 

@@ -9,9 +9,9 @@ from ..._utils.arguments import check_readable
 from ..._utils.rows import check_rows
 from ..._utils.types import Rows, Targets
 from ..rules._loss import LossRule
-from ._base import by_label
 from ._docs import documented
 from ._gaussian import GaussianAttributor
+from ._picks import by_label
 
 
 @documented

@@ -11,7 +11,8 @@ from ..._utils.labels import equal_shares
 from ..._utils.rows import check_rows
 from ..._utils.types import Rows, Targets
 from ..rules._base import largest
-from ._base import BaseAttributor, by_label
+from ._base import BaseAttributor
+from ._picks import by_label
 from ._predict import score_of_predictions
 
 
