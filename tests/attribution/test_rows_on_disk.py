@@ -47,6 +47,7 @@ METHODS = {
     "loss": (att.InfoLossAttributor, {}),
     "loss, in blocks": (att.InfoLossAttributor, {"memory_limit": 9000}),
     "RelatIF": (att.RelatIFAttributor, {}),
+    "RelatIF, in blocks": (att.RelatIFAttributor, {"memory_limit": 13_000}),
     "RepSim": (att.RepSimAttributor, {}),
 }
 
@@ -99,6 +100,20 @@ def test_coresets_are_those_of_rows_in_memory(problem, cls, balanced):
     np.testing.assert_array_equal(found, expected.select(many, 9, balanced=balanced))
 
 
+@pytest.mark.parametrize("balanced", [False, True])
+@pytest.mark.parametrize("candidates", ["same_class", "all"])
+def test_mean_cosines_are_those_of_rows_in_memory(problem, candidates, balanced):
+    model, X, mapped, y, queries = problem
+    params = {"features": itself, "noise_variance": "0.1*diagonal", "candidates": candidates}
+    expected = att.RelatIFAttributor(model, **params).fit(X, y)
+    attributor = att.RelatIFAttributor(model, memory_limit=13_000, **params).fit(mapped, y)
+    labels = np.arange(5) % 2
+    found = attributor.select_sizes(queries, [9, 20], labels, balanced=balanced)
+    known = expected.select_sizes(queries, [9, 20], labels, balanced=balanced)
+    for one, other in zip(found, known, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 @pytest.mark.parametrize("where", ["store", "memory", "features"])
 def test_sketches_on_disk(problem, tmp_path, where):
     """InfoLoss within a budget, from a store, from results of joblib that are mapped, or a file."""
@@ -138,6 +153,17 @@ def test_what_is_lost_without_sets(problem):
         np.testing.assert_allclose(found, known, rtol=1e-10)
 
 
+def test_cosines_that_do_not_fit_are_refused_before_rows_are_measured(problem):
+    model, X, mapped, y, queries = problem
+    needed = 8 * (11 * 120 + 6**2)
+    params = {"features": itself, "candidates": "all"}
+    attributor = att.RelatIFAttributor(model, memory_limit=needed, **params).fit(mapped, y)
+    assert attributor.explain(queries).indices.shape == (5, 5)
+    said = "cosines of a query with 120 rows, beside the posterior of 6 features, take .* fewer"
+    with pytest.raises(MemoryError, match=said):
+        att.RelatIFAttributor(model, memory_limit=needed - 1, **params).fit(mapped, y)
+
+
 @pytest.mark.parametrize("cls", [att.InfoGainAttributor, att.InfoLossAttributor])
 def test_what_does_not_fit_is_refused_before_a_scan(problem, cls):
     model, X, mapped, y, queries = problem
@@ -164,19 +190,21 @@ def test_a_posterior_that_does_not_fit_is_refused_before_rows_are_measured(tmp_p
     sketch = TangentFeatures(n_components=256)
     said = "posterior of 256 features is a matrix of 256 x 256 numbers.* TangentFeatures"
     for store in (None, tmp_path / "store"):
-        attributor = att.InfoLossAttributor(
-            model, features=sketch, measurement="margin", memory_limit=3 * 8 * 256**2 - 1
-        )
-        with pytest.raises(MemoryError, match=said):
-            attributor.fit(X, y, store=store)
+        for cls in (att.InfoLossAttributor, att.RelatIFAttributor):
+            attributor = cls(
+                model, features=sketch, measurement="margin", memory_limit=3 * 8 * 256**2 - 1
+            )
+            with pytest.raises(MemoryError, match=said):
+                attributor.fit(X, y, store=store)
     assert not passes
     # Where squares would lose digits more matrices are needed, which the first look at rows tells.
     rows = np.random.default_rng(0).normal(size=(500, 40))
-    attributor = att.InfoLossAttributor(
-        model, features=itself, noise_variance=1e-9, memory_limit=7 * 8 * 40**2 - 1
-    ).fit(rows.astype(np.float32), y[:500])
-    with pytest.raises(MemoryError, match="of which 7 copies take"):
-        attributor.explain(X[:2])
+    for cls in (att.InfoLossAttributor, att.RelatIFAttributor):
+        attributor = cls(
+            model, features=itself, noise_variance=1e-9, memory_limit=7 * 8 * 40**2 - 1
+        ).fit(rows.astype(np.float32), y[:500])
+        with pytest.raises(MemoryError, match="of which 7 copies take"):
+            attributor.explain(X[:2])
 
 
 PEAK = """
@@ -211,7 +239,10 @@ queries = np.random.default_rng(1).normal(size=(8, X.shape[1]))
 def use(X, y):
     attributor = make().fit(X, y)
     attributor.explain(queries, k=3)
-    if "pool_size" not in params:
+    if name == "RelatIF":
+        attributor.select(queries, 3)
+        attributor.attribute(queries[:1])
+    elif "pool_size" not in params:
         attributor.select(queries[:3], 3)
         attributor.attribute(queries[:1])
 
@@ -224,13 +255,13 @@ print(json.dumps(peak() - before))
 
 @pytest.mark.parametrize(
     "params",
-    [{"method": "InfoLoss"}, *thorough({}, {"pool_size": 20})],
-    ids=["loss", "gain", "pool"],
+    [{"method": "InfoLoss"}, {"method": "RelatIF"}, *thorough({}, {"pool_size": 20})],
+    ids=["loss", "RelatIF", "gain", "pool"],
 )
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="asks glibc to free memory")
 def test_peak_of_a_scan(template, tmp_path, params):
     """The file has 24 MB; in double precision it would take 96 MB."""
-    n, width, limit = 60_000, 200, 4e6
+    n, width, limit = 60_000, 200, 4e6 if params.get("method") != "RelatIF" else 1.2e7
     shape = (n, width)
     rows = np.lib.format.open_memmap(tmp_path / "X.npy", "w+", np.float16, shape)
     rng = np.random.default_rng(0)

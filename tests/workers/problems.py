@@ -18,7 +18,7 @@ from sklearn_provenance import (
 )
 from sklearn_provenance._utils import pieces
 from sklearn_provenance._utils.row_arrays import RowArray
-from sklearn_provenance.attribution import AttributionStore
+from sklearn_provenance.attribution import AttributionStore, RelatIFAttributor
 from sklearn_provenance.retraining import Recipe, retrain
 
 N = 96
@@ -204,6 +204,10 @@ def greedy_loss(signal):
     return explaining(fitted(signal, InfoLossAttributor))
 
 
+def cosines(signal):
+    return explaining(fitted(signal, RelatIFAttributor))
+
+
 def influence(signal):
     return explaining(influence_attributor(signal))
 
@@ -256,6 +260,7 @@ WORKS = {
             exact_scan,
             greedy_gain,
             greedy_loss,
+            cosines,
             influence,
             influence_of_rows,
             density,

@@ -40,7 +40,7 @@ SKETCH = TangentFeatures(n_components=8, random_state=0)
 REPEATING = ("balanced_coreset", "coreset_of_loss", "greedy_gain", "influence_of_rows")
 # Relative differences, where sums come in another order than on one machine.
 TOLERANT = {
-    **{"density": 1e-12, "greedy_gain": 1e-12, "greedy_loss": 1e-11},
+    **{"density": 1e-12, "greedy_gain": 1e-12, "greedy_loss": 1e-11, "cosines": 1e-11},
     **{"influence": 1e-10, "influence_of_rows": 1e-10},
 }
 
@@ -159,14 +159,15 @@ def test_classes(client, tmp_path, search):
     )
 
 
-@pytest.mark.parametrize("name", ["loss", "influence", *thorough("additive")])
+@pytest.mark.parametrize("name", ["loss", "RelatIF", "influence", *thorough("additive")])
 def test_classes_are_one_selection(name, client, tmp_path, monkeypatch):
     """Queries of all classes take the tasks of those of one, where workers hold all rows."""
     module = network(Signal(tmp_path), 3).eval()
     params = {"features": SKETCH}
     cls = InfluenceAttributor
-    if name == "loss":
-        cls, params = InfoLossAttributor, {**params, "measurement": "margin"}
+    if name in ("loss", "RelatIF"):
+        cls = InfoLossAttributor if name == "loss" else RelatIFAttributor
+        params["measurement"] = "margin"
     elif name == "additive":
         params["selection"] = name
     labels = np.arange(len(QUERIES)) % 3
@@ -214,6 +215,33 @@ def test_training_rows_explain_each_other(kind, client, tmp_path, monkeypatch):
     n_rows = [N] if kind is InfoLossAttributor else np.bincount(Y)  # of each group of features
     assert asked.count("read_rows") == sum(np.ceil(np.divide(n_rows, 20)))
     assert asked.count("_begin") > asked.count("read_rows")
+
+
+@pytest.mark.parametrize("candidates", ["same_class", "all"])
+def test_cosines_by_workers(candidates, client, tmp_path, monkeypatch):
+    """Training rows by each other, scores of rows of a class, and means over queries."""
+    settings = {"candidates": candidates, "measurement": "margin"}
+    attributor = fitted(Signal(tmp_path), RelatIFAttributor, **settings)
+    expected = attributor.explain(k=3)
+    scores, rows = attributor.attribute(QUERIES), attributor.select(QUERIES, 30)
+    fresh = fitted(Signal(tmp_path), RelatIFAttributor, memory_limit=1.4e4, **settings)
+    asked = []
+    submit = cluster.Cluster.submit
+    monkeypatch.setattr(
+        cluster.Cluster, "submit", lambda *a: asked.append(a[1].__name__) or submit(*a)
+    )
+    found = fresh.explain(k=3, client=client)
+    np.testing.assert_array_equal(found.indices, expected.indices)
+    np.testing.assert_array_equal(found.n_tied, expected.n_tied)
+    np.testing.assert_allclose(found.scores, expected.scores, rtol=1e-11)
+    assert asked.count("read_rows") == asked.count("_lengths") == np.ceil(N / 20)
+    assert asked.count("_products") > asked.count("_lengths")  # queries in several groups
+    asked.clear()
+    with joblib.parallel_config("dask", client=client):
+        np.testing.assert_allclose(fresh.attribute(QUERIES), scores, rtol=1e-10, atol=1e-13)
+        np.testing.assert_array_equal(fresh.select(QUERIES, 30), rows)
+    assert {"_lengths", "_products"} <= set(asked)
+    assert "posterior" not in vars(fresh._rule_at(None, everything=True))
 
 
 def test_fewer_rows_than_features(client, tmp_path):
@@ -366,9 +394,9 @@ def test_what_has_no_use_for_a_client(client, tmp_path):
     for call in (exact.explain, lambda X, client: exact.select(X, 3, client=client)):
         with pytest.raises(ValueError, match=r"client must be None here.*explicit features"):
             call(QUERIES, client=client)
-    relatif = RelatIFAttributor(module, features=TangentFeatures(n_components=8)).fit(X, Y)
-    with pytest.raises(ValueError, match=r"client must be None here.*InfoGain or InfoLoss"):
-        relatif.explain(QUERIES, client=client)
+    relatif = RelatIFAttributor([module, module], features=SKETCH, measurement="margin")
+    with pytest.raises(ValueError, match=r"client must be None here.*RelatIF of one model"):
+        relatif.fit(X, Y).explain(QUERIES, client=client)
     for wrong in (3, object(), distributed.Client):
         for call in (attributor.explain, lambda X, client: attributor.select(X, 3, client=client)):
             with pytest.raises(TypeError, match="client must be a dask"):

@@ -193,8 +193,8 @@ class BaseAttributor(SeveralModelsMixin, FitMixin, PredictMixin, BaseEstimator):
             ``show`` where training rows are explained.
         client : dask.distributed.Client or str, default=None
             Client of a Dask cluster, or address of its scheduler, whose workers hold explicit
-            features of the rows, and share the rounds of InfoGain and InfoLoss or the exact scan of
-            ``index="exact"``; see :ref:`workers`.
+            features of the rows, and share the rounds of InfoGain and InfoLoss, the cosines of
+            RelatIF, or the exact scan of ``index="exact"``; see :ref:`workers`.
 
         Returns
         -------
@@ -215,8 +215,8 @@ class BaseAttributor(SeveralModelsMixin, FitMixin, PredictMixin, BaseEstimator):
         self._check_fitted()
         can_share = getattr(self, "features_", None) is not None and self._rule.picks_by_workers
         where = (
-            "InfoGain or InfoLoss of one model compares explicit features of rows, such as those "
-            'of TangentFeatures, without an index or with index="exact"'
+            "InfoGain, InfoLoss or RelatIF of one model compares explicit features of rows, as "
+            'those of TangentFeatures are, without an index or with index="exact"'
         )
         check_use(client, can_share, where)
         y, k = labels_and_k(y, k, len(self.training_.y))

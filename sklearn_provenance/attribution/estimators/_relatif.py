@@ -32,7 +32,8 @@ class RelatIFAttributor(PointwiseSelection, GaussianAttributor):
         That is tangent kernels and features, so that a grid over ``noise_variance`` computes
         them once per fold.
     {memory_limit}
-        A larger kernel of the rows raises a MemoryError.
+        Explicit features that are larger are read in blocks. A larger kernel of the rows, or a
+        larger posterior, raises a MemoryError.
     {batch_size} {verbose}
 
     Attributes
@@ -69,6 +70,10 @@ class RelatIFAttributor(PointwiseSelection, GaussianAttributor):
     """
 
     _averages_models = True
+
+    def _check_rule_fits(self, inputs):
+        components = self._features.components(inputs)
+        RelatIFRule(None, self.memory_limit).check(len(self.training_.y), *components)
 
     def _make_rule(self):
         return RelatIFRule(

@@ -235,6 +235,14 @@ class GaussianRule(Rule):
         check_fits(needed, what, self.memory_limit, "sketch them to fewer components")
         return self.points.matrix()
 
+    def fits(self, n_copies):
+        """Return whether features of all rows fit the budget so many times."""
+        return self.features_fit(n_copies, len(self.points), self.n_components)
+
+    def features_fit(self, n_copies, n_rows, n_components):
+        """Return whether so many features fit the budget so many times."""
+        return 8.0 * n_copies * n_rows * n_components <= self.memory_limit
+
     def check_kernel_fits(self, n, n_kernels=1):
         """Refuse a kernel of n rows that would not fit."""
         needed = 8 * n_kernels * n**2
@@ -284,13 +292,6 @@ class GreedyRule(GaussianRule):
             return self.block_system
         return FeatureSystem(self.features(self.n_copies), self.noise_variance, self.rule)
 
-    def fits(self, n_copies):
-        """Return whether features of all rows fit the budget so many times."""
-        return self._features_fit(n_copies, len(self.points), self.n_components)
-
-    def _features_fit(self, n_copies, n_rows, n_components):
-        return 8.0 * n_copies * n_rows * n_components <= self.memory_limit
-
     @cached_property
     def block_system(self):
         """The rows by features that are read in blocks, once for each round of picks."""
@@ -300,13 +301,13 @@ class GreedyRule(GaussianRule):
     def n_bytes(self, n_rows, n_components, most_components):
         """Count the bytes that systems take; less where features are read in blocks."""
         explicit = n_components < min(n_rows, most_components)
-        if explicit and not self._features_fit(self.n_copies, n_rows, n_components):
+        if explicit and not self.features_fit(self.n_copies, n_rows, n_components):
             return bytes_of_blocks(n_rows, n_components, self.rule)
         return super().n_bytes(n_rows, n_components, most_components)
 
     def check_blocks_fit(self, n_rows, n_components):
         """Refuse rows that cannot be read in blocks either, where they do not fit as a whole."""
-        if not self._features_fit(self.n_copies, n_rows, n_components):
+        if not self.features_fit(self.n_copies, n_rows, n_components):
             check_blocks_fit(n_rows, n_components, self.rule, self.memory_limit)
 
     @abstractmethod

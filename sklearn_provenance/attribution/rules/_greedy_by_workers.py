@@ -59,7 +59,8 @@ class SharedRows:
         if self._found is None:
             root = None
             if self.removes:
-                root = shards.root(self.noise_variance)
+                root, largest = shards.root(self.noise_variance)
+                check_scale_of(largest, self.noise_variance)
             self._found = root, shards.copies(self.copies)
         root, copies = self._found
         rule = ShardRule(self.noise_variance, root, self.divide)
@@ -101,16 +102,15 @@ class SharedShards:
         self.blocks = [cluster.submit(read_rows, self.file, piece) for _, piece in pieces]
 
     def root(self, noise_variance):
-        """Compute the root R of all rows; see :class:`ShardRule`."""
+        """Compute the root R of all rows, see :class:`ShardRule`, and the largest |φ|²."""
         found = self._results(
             [self.cluster.submit(_squares, self.file, block) for block in self.blocks]
         )
         total = sum(squares for squares, _ in found)
-        check_scale_of(max(largest for _, largest in found), noise_variance)
         roots = ShardRoots(total, noise_variance)
         shared = self.cluster.shared(roots)
         merged = merged_roots(self.cluster, shared, self._of_blocks(_root_of_shard, shared))
-        return roots.root(merged)
+        return roots.root(merged), max(largest for _, largest in found)
 
     def copies(self, inputs):
         """Return the first row that each row is a copy of, or None where all differ.

@@ -26,6 +26,10 @@ class MeanRule(Rule):
         pairs = zip(self.rules, self.points.parts, strict=True)
         self.rules = [rule.fit(part, self.copies) for rule, part in pairs]
 
+    def takes_classes(self):
+        """Return whether all rules take queries of all classes."""
+        return all(rule.takes_classes() for rule in self.rules)
+
     def scores(self, queries, rows=None, own=None):
         """Average the scores of rows."""
         pairs = zip(self.rules, queries.parts, strict=True)

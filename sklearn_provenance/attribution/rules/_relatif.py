@@ -2,10 +2,24 @@
 
 from functools import cached_property
 
+import torch
+
+from ..._utils.cluster import current_client
+from ..._utils.kept import check_fits
+from ...information._candidates import SameClass
+from ...information._local_shards import RowBlocks
 from ...information._own_row import cosine_without_own
 from ...information._posterior import KernelPosterior
+from ...information._root_posterior import RootPosterior, block_posterior, block_roots
+from ...information._shard_root import GRAM_COPIES
 from ...information._weight_space import FeaturePosterior
+from ...tangent._points import ExplicitPoints
 from ._base import GaussianRule
+from ._greedy_in_blocks import check_root_fits
+from ._relatif_by_workers import SharedPosterior
+
+# Numbers for each query and row that finding the largest cosines takes at its peak.
+_RANKING = 10
 
 
 class RelatIFRule(GaussianRule):
@@ -21,26 +35,105 @@ class RelatIFRule(GaussianRule):
     needs_all_rows = True
     rule = "info_loss"
     n_kernels = 2
+    picks_by_workers = True
 
     def check(self, n_rows, n_components, most_components):
-        """Refuse rows whose kernel would not fit the budget."""
+        """Refuse rows whose kernel, or whose posterior in blocks, would not fit the budget."""
         if n_components >= min(n_rows, most_components):
             self.check_kernel_fits(n_rows, self.n_kernels)
+        elif not self.features_fit(self.n_copies, n_rows, n_components):
+            check_root_fits(n_components, GRAM_COPIES, self.memory_limit)
+            what = f"cosines of a query with {n_rows} rows, beside the posterior of "
+            what += f"{n_components} features, take"
+            needed = _bytes_of_blocks(n_rows, n_components)
+            check_fits(needed, what, self.memory_limit, "give fit fewer rows")
+
+    def n_bytes(self, n_rows, n_components, most_components):
+        """Count the bytes of the posterior; less where features are read in blocks."""
+        explicit = n_components < min(n_rows, most_components)
+        if explicit and not self.features_fit(self.n_copies, n_rows, n_components):
+            return _bytes_of_blocks(n_rows, n_components)
+        return super().n_bytes(n_rows, n_components, most_components)
+
+    def _in_blocks(self):
+        return self.explicit and not self.fits(self.n_copies)
 
     @cached_property
     def posterior(self):
         """The posterior given all rows."""
+        if self._in_blocks():
+            self.check(len(self.points), self.n_components, self.points.most_components)
+            rows = RowBlocks(self.points)
+            roots, largest = block_roots(rows, self.noise_variance)
+            check_root_fits(self.n_components, roots.copies, self.memory_limit)
+            return block_posterior(rows, roots, largest)
         if self.explicit:
             return FeaturePosterior(self.features(self.n_copies), self.noise_variance)
         self.check_kernel_fits(len(self.points), self.n_kernels)
         return KernelPosterior(self.points.inner(), self.noise_variance)
 
+    @cached_property
+    def _shared(self):
+        """The rows as workers share them."""
+        return SharedPosterior(self.points, self.noise_variance)
+
+    def can_be_shared(self):
+        """Return whether workers can hold the rows: by explicit features, fewer than rows."""
+        return self.explicit and isinstance(self.points, ExplicitPoints)
+
+    def takes_classes(self):
+        """Return whether workers hold the rows, and so all of them for each class."""
+        return current_client() is not None and self.can_be_shared()
+
+    def _asked(self, queries):
+        """Return the posterior that answers queries, and what it takes."""
+        client = current_client()
+        known = self.asked(queries)
+        if client is not None and self.can_be_shared():
+            return self._shared.posterior(client), known.cpu()
+        return self.posterior, known
+
     def scores(self, queries, rows=None, own=None):
         """Compute cosines of every row and query."""
-        known = self.asked(queries)
-        cosine = self.posterior.cosine(known, self.every(rows))
+        posterior, known = self._asked(queries)
+        cosine = posterior.cosine(known, self.every(rows))
         if own is None:
             return cosine
         distinct, place = own.unique(return_inverse=True)
-        lost = self.posterior.loss(known, distinct)
+        lost = posterior.loss(known, distinct)
         return cosine_without_own(cosine, lost.gather(1, place[:, None].to(lost.device))[:, 0])
+
+    def total(self, queries):
+        """Add up the cosines of all rows, by one direction for all queries in blocks or shards."""
+        posterior, known = self._asked(queries)
+        if not isinstance(posterior, RootPosterior):
+            return super().total(queries)
+        return self.settled(posterior.total(known)[None])[0]
+
+    def pick(self, queries, k, rows=None, own=None):
+        """Pick k rows for each query, for as many together as fit; see :class:`Rule`."""
+        step = len(queries)
+        if self._in_blocks():
+            n_rows = len(self.points)
+            left = self.memory_limit - _bytes_of_posterior(n_rows, self.n_components)
+            step = max(1, int(left // (8 * _RANKING * n_rows)))
+        if step >= len(queries):
+            return super().pick(queries, k, rows, own)
+        found = []
+        for part in torch.arange(len(queries)).split(step):
+            asked = rows
+            if isinstance(rows, SameClass):
+                asked = rows._replace(asked=rows.asked[part])
+            of_part = None if own is None else own[part]
+            found.append(super().pick(queries.take(part), k, asked, of_part))
+        return tuple(torch.cat(column) for column in zip(*found, strict=True))
+
+
+def _bytes_of_posterior(n_rows, n_components):
+    """Count the bytes of what blocks keep of rows: R, and one number for each."""
+    return 8 * (n_components**2 + n_rows)
+
+
+def _bytes_of_blocks(n_rows, n_components):
+    """Count the bytes that cosines of one query take beside it."""
+    return _bytes_of_posterior(n_rows, n_components) + 8 * _RANKING * n_rows
