@@ -4,6 +4,11 @@
 rows that were picked, of which a shard hears the last: l = s Ψ d is its part of the column of G.
 Picks are those of :class:`._systems.FeatureSystem`, whatever the shards: scores that agree to 1e-10
 tie everywhere, and the lowest row wins. Shapes are those of :mod:`._shards`.
+
+Where rows are removed until no more are left than features, and σ² is tiny beside k_xx, d is about
+sqrt(k_xx) / σ times as long as ψ, and products ψ·d lose as many digits: with σ² = 1e-7 k_xx, nats
+of those last picks err by some 1e-6, where a Cholesky factor of G among the picks, which takes k²
+numbers for each selection, errs by 1e-8. Nats of all picks before have an error of 1e-10, as there.
 """
 
 import torch

@@ -1,5 +1,7 @@
 """What is picked from rows in shards is what is picked from all rows together."""
 
+import math
+from fractions import Fraction
 from itertools import pairwise
 
 import numpy as np
@@ -170,6 +172,50 @@ def test_nothing_to_tell():
     found = sharded(phi, 0.1, "info_gain", [2]).pick_together(queries, 4, free)
     torch.testing.assert_close(found, expected, equal_nan=True)
     assert found[0].tolist() == [1, 2, 3, -1]
+
+
+def exact_losses(rows, query, noise_variance, picks):
+    """Nats of rows that are removed one after the other, from fractions."""
+    phi = [[Fraction(int(entry)) for entry in row] for row in rows]
+    n_features = len(query)
+    axes = range(n_features)
+
+    def without(covariance, row, sign):
+        along = [sum(covariance[i][j] * row[j] for j in axes) for i in axes]
+        scale = noise_variance + sign * sum(row[i] * along[i] for i in axes)
+        return [[covariance[i][j] - sign * along[i] * along[j] / scale for j in axes] for i in axes]
+
+    def variance(covariance):
+        return sum(covariance[i][j] * query[i] * query[j] for i in axes for j in axes)
+
+    covariance = [[Fraction(int(i == j)) for j in axes] for i in axes]
+    for row in phi:
+        covariance = without(covariance, row, 1)
+    nats = []
+    for pick in picks:
+        before = variance(covariance)
+        covariance = without(covariance, phi[pick], -1)
+        nats.append(math.log(variance(covariance) / before) / 2)
+    return torch.tensor(nats, dtype=torch.float64)
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_digits_of_losses_at_a_tiny_noise_variance(seed):
+    """1e-7 of k_xx: only picks that leave no more rows than features lose digits."""
+    random = np.random.default_rng(seed)
+    phi = torch.tensor(random.integers(-9, 10, size=(20, 4)), dtype=torch.float64)
+    query = [int(entry) for entry in random.integers(-9, 10, size=4)]
+    noise = Fraction(1, 10**5)
+    assert phi.square().sum(1).mean() * 1e-7 > float(noise)
+    queries = torch.tensor([query], dtype=torch.float64)
+    for system in (
+        FeatureSystem(phi, float(noise), "info_loss"),
+        sharded(phi, float(noise), "info_loss", [7, 15]),
+    ):
+        picks, nats, _ = system.pick(queries, 20)
+        error = (nats[0] - exact_losses(phi, query, noise, picks[0].tolist())).abs()
+        assert error[:15].max() < 1e-9
+        assert error.max() < 1e-5
 
 
 @pytest.mark.parametrize("noise_variance", [1.0, 1e-9])
