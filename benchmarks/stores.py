@@ -7,8 +7,8 @@ as that of tangent features. `--reference 10` has the exact scan explain the fir
 with which the others are compared. Part 2 builds stores of tangent sketches of a network on digits
 in each type of numbers, and measures what changes in picks and nats. Part 3 fits attributors on
 Fashion-MNIST without and with a store in float32, by turns in one process, and gives the median and
-the range of the ratios of processor seconds. Part 4 explains queries by InfoLoss, from features in
-memory and from those that are read in blocks for each pick.
+the range of the ratios of processor seconds. Part 4 explains queries by InfoLoss and by RelatIF,
+from features in memory and from those that are read in blocks, for each pick or once.
 """
 
 import multiprocessing
@@ -26,7 +26,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.neural_network import MLPClassifier
 
 from sklearn_provenance import InfoGainAttributor, InfoLossAttributor, TangentFeatures
-from sklearn_provenance.attribution import AttributionStore
+from sklearn_provenance.attribution import AttributionStore, RelatIFAttributor
 from sklearn_provenance.datasets import load_digits, load_fashion_mnist
 from sklearn_provenance.retrieval import FaissIndex
 
@@ -132,15 +132,15 @@ def run_rows(n, width, results, n_reference=N_QUERIES):
                 )
 
 
-def measure_loss(folder, memory_limit, queue):
+def measure_posterior(cls, folder, memory_limit, queue):
     torch.set_num_threads(1)
     X = np.load(Path(folder) / "rows.npy", mmap_mode="r")
     queries = np.load(Path(folder) / "queries.npy")[:10]
     y = np.arange(len(X)) % 2
     settings = {"features": itself, "candidates": "all", "memory_limit": memory_limit}
-    InfoLossAttributor(Known(), **settings).fit(X[:2000], y[:2000]).explain(queries[:2], k=2)
+    cls(Known(), **settings).fit(X[:2000], y[:2000]).explain(queries[:2], k=2)
     with PeakMemory() as memory:
-        attributor = InfoLossAttributor(Known(), **settings).fit(X, y)
+        attributor = cls(Known(), **settings).fit(X, y)
         seconds = []
         for part in (queries[:1], queries):  # the first makes the posterior
             start = time.process_time()
@@ -149,7 +149,7 @@ def measure_loss(folder, memory_limit, queue):
     queue.put((*seconds, memory.peak - memory.before, found.indices))
 
 
-def run_loss(n, width, limits, results):
+def run_posterior(cls, n, width, limits, results):
     context = multiprocessing.get_context("spawn")
     if all(results.has(n_rows=n, n_features=width, memory_limit_mb=limit) for limit in limits):
         return
@@ -158,7 +158,8 @@ def run_loss(n, width, limits, results):
         first_picks = None
         for limit in limits:
             queue = context.Queue()
-            process = context.Process(target=measure_loss, args=(folder, limit * 1e6, queue))
+            arguments = (cls, folder, limit * 1e6, queue)
+            process = context.Process(target=measure_posterior, args=arguments)
             process.start()
             first, seconds, peak, picks = queue.get()
             process.join()
@@ -262,11 +263,12 @@ def main():
     options = parse(options)
     run_added(Results("store_added", ["n_rows", "n_components"]), 1000 if options.quick else 3000)
     run_dtypes(Results("store_dtypes", ["dtype", "n_components"]), 256 if options.quick else 1024)
-    loss = Results("store_loss", ["n_rows", "n_features", "memory_limit_mb"])
-    run_loss(10_000, 256, (1000, 20), loss)
-    if not options.quick:
-        run_loss(100_000, 256, (1000, 100), loss)
-        run_loss(1_000_000, 256, (1000,), loss)
+    for cls, name in ((InfoLossAttributor, "store_loss"), (RelatIFAttributor, "store_relatif")):
+        posterior = Results(name, ["n_rows", "n_features", "memory_limit_mb"])
+        run_posterior(cls, 10_000, 256, (1000, 20), posterior)
+        if not options.quick:
+            run_posterior(cls, 100_000, 256, (1000, 100), posterior)
+            run_posterior(cls, 1_000_000, 256, (1000,), posterior)
     sizes = (10_000,) if options.quick else (10_000, 100_000, 1_000_000)
     if options.rows:
         sizes = (options.rows,)

@@ -28,7 +28,7 @@ from sklearn_provenance import (
     TangentFeatures,
 )
 from sklearn_provenance._utils.cluster import Cluster
-from sklearn_provenance.attribution import AttributionStore
+from sklearn_provenance.attribution import AttributionStore, RelatIFAttributor
 from sklearn_provenance.datasets import load_digits
 from sklearn_provenance.retraining import Recipe, retrain
 
@@ -36,6 +36,15 @@ from sklearn_provenance.retraining import Recipe, retrain
 def mlp(n_in):
     torch.manual_seed(0)
     return nn.Sequential(nn.Linear(n_in, 64), nn.ReLU(), nn.Linear(64, 10)).eval()
+
+
+class OfTen(Known):
+    """A model of ten classes."""
+
+    classes_ = np.arange(10)
+
+    def predict(self, X):
+        return (1000 * np.abs(np.asarray(X[:, 0], dtype=np.float64))).astype(int) % 10
 
 
 def works(folder, quick):
@@ -47,6 +56,9 @@ def works(folder, quick):
     settings = {"features": itself, "candidates": "all", "noise_variance": "0.1*diagonal"}
     gain = InfoGainAttributor(Known(), **settings).fit(rows, y)
     loss = InfoLossAttributor(Known(), **settings).fit(rows, y)
+    cosines = RelatIFAttributor(Known(), **settings).fit(rows, y)
+    of_class = InfoLossAttributor(OfTen(), **settings | {"candidates": "same_class"})
+    of_class.fit(rows, np.arange(n_rows) % 10)
     searched = InfoGainAttributor(Known(), index="exact", pool_size=200, **settings).fit(rows, y)
     X, labels = load_digits("train", return_X_y=True)
     X = X.reshape(len(X), -1).astype(np.float32) / 16
@@ -75,6 +87,12 @@ def works(folder, quick):
             queries * (1 + 1e-9 * next(calls)), k=10, client=client
         ),
         f"10 picks of InfoLoss, {n_rows} rows": lambda client: loss.explain(
+            queries * (1 + 1e-9 * next(calls)), k=10, client=client
+        ),
+        f"10 picks of InfoLoss of 10 classes, {n_rows} rows": lambda client: of_class.explain(
+            queries * (1 + 1e-9 * next(calls)), k=10, client=client
+        ),
+        f"10 largest cosines of RelatIF, {n_rows} rows": lambda client: cosines.explain(
             queries * (1 + 1e-9 * next(calls)), k=10, client=client
         ),
         f"10 picks of influence, {n_rows} rows": lambda client: influence.explain(
