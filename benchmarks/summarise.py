@@ -95,6 +95,16 @@ COPIED = {
         "peak_mb",
         "same_picks",
     ],
+    "store_relatif": [
+        "n_rows",
+        "memory_limit_mb",
+        "file_mb",
+        "in_double_precision_mb",
+        "first_query_cpu_seconds",
+        "explain_cpu_seconds",
+        "peak_mb",
+        "same_picks",
+    ],
     "vector_database": [
         "method",
         "build_cpu_seconds",
