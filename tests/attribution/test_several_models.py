@@ -12,7 +12,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.neural_network import MLPRegressor
 from torch import nn
 
-from sklearn_provenance import InfluenceAttributor
+from sklearn_provenance import InfluenceAttributor, TangentFeatures
 from sklearn_provenance import attribution as att
 
 AVERAGING = [
@@ -41,6 +41,23 @@ def together(X):
     """Class of the largest mean probability."""
     with torch.no_grad():
         return sum(model(torch.as_tensor(X)).softmax(1) for model in MODELS).argmax(1).numpy()
+
+
+@pytest.mark.parametrize("candidates", ["same_class", "all"])
+def test_cosines_from_features_in_blocks(candidates):
+    """As from features in memory, where those of a model take 4.6 kB; queries come singly."""
+    sketch = TangentFeatures(n_components=8, random_state=0)
+    params = {"features": sketch, "measurement": "margin", "candidates": candidates}
+    memory = att.RelatIFAttributor(MODELS, **params).fit(X, Y)
+    blocks = att.RelatIFAttributor(MODELS, memory_limit=6e3, **params).fit(X, Y)
+    assert {rule.together(5) for _, rule in blocks._fitted_rules()} == {1}
+    for rows in (QUERIES, None):
+        found, expected = blocks.explain(rows, k=4), memory.explain(rows, k=4)
+        np.testing.assert_array_equal(found.indices, expected.indices)
+        np.testing.assert_allclose(found.scores, expected.scores, rtol=1e-9)
+    scores = memory.attribute(QUERIES)
+    np.testing.assert_allclose(blocks.attribute(QUERIES), scores, rtol=1e-9, atol=1e-12)
+    np.testing.assert_array_equal(blocks.select(QUERIES, 9), memory.select(QUERIES, 9))
 
 
 @every_averaging

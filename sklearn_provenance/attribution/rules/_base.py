@@ -161,8 +161,20 @@ class Rule(ABC):
         n_tied : Tensor of shape (n_queries,), int64
             Rows left out that score as the last pick does.
         """
-        scores, rows = self.scores_to_rank(queries, rows, own)
-        return named(rows, *largest(scores, k))
+        found = []
+        for part in torch.arange(len(queries)).split(max(1, self.together(len(queries)))):
+            asked = queries, rows, own
+            if len(part) < len(queries):
+                asked = queries.take(part), rows, None if own is None else own[part]
+                if isinstance(rows, SameClass):
+                    asked = asked[0], rows._replace(asked=rows.asked[part]), asked[2]
+            scores, numbers = self.scores_to_rank(*asked)
+            found.append(named(numbers, *largest(scores, k)))
+        return tuple(torch.cat(column) for column in zip(*found, strict=True))
+
+    def together(self, n_queries):
+        """Count the queries whose scores are ranked together, so that their numbers fit."""
+        return n_queries
 
     def scores_to_rank(self, queries, rows, own, sign=1):
         """Score rows, times ``sign``; -inf where a query may not name one.

@@ -32,9 +32,25 @@ class MeanRule(Rule):
 
     def scores(self, queries, rows=None, own=None):
         """Average the scores of rows."""
-        pairs = zip(self.rules, queries.parts, strict=True)
-        scores = [rule.scores(part, rows, own) for rule, part in pairs]
-        return torch.stack([values.to("cpu", torch.float64) for values in scores]).mean(0)
+        return self._mean(rule.scores(part, rows, own) for rule, part in self._pairs(queries))
+
+    def total(self, queries):
+        """Add up the scores of all rows over queries."""
+        return self._mean(rule.total(part) for rule, part in self._pairs(queries))
+
+    def together(self, n_queries):
+        """Count the queries whose scores fit the share of every model."""
+        return min(rule.together(n_queries) for rule in self.rules)
+
+    def _pairs(self, queries):
+        return zip(self.rules, queries.parts, strict=True)
+
+    def _mean(self, of_models):
+        """Average arrays, of which one is in memory beside the sum."""
+        total = 0.0
+        for values in of_models:
+            total = total + values.to("cpu", torch.float64)
+        return total / len(self.rules)
 
 
 def parts_of(points):

@@ -2,11 +2,8 @@
 
 from functools import cached_property
 
-import torch
-
 from ..._utils.cluster import current_client
 from ..._utils.kept import check_fits
-from ...information._candidates import SameClass
 from ...information._local_shards import RowBlocks
 from ...information._own_row import cosine_without_own
 from ...information._posterior import KernelPosterior
@@ -110,23 +107,13 @@ class RelatIFRule(GaussianRule):
             return super().total(queries)
         return self.settled(posterior.total(known)[None])[0]
 
-    def pick(self, queries, k, rows=None, own=None):
-        """Pick k rows for each query, for as many together as fit; see :class:`Rule`."""
-        step = len(queries)
-        if self._in_blocks():
-            n_rows = len(self.points)
-            left = self.memory_limit - _bytes_of_posterior(n_rows, self.n_components)
-            step = max(1, int(left // (8 * _RANKING * n_rows)))
-        if step >= len(queries):
-            return super().pick(queries, k, rows, own)
-        found = []
-        for part in torch.arange(len(queries)).split(step):
-            asked = rows
-            if isinstance(rows, SameClass):
-                asked = rows._replace(asked=rows.asked[part])
-            of_part = None if own is None else own[part]
-            found.append(super().pick(queries.take(part), k, asked, of_part))
-        return tuple(torch.cat(column) for column in zip(*found, strict=True))
+    def together(self, n_queries):
+        """Count the queries whose cosines are ranked together, beside the posterior in blocks."""
+        if not self._in_blocks():
+            return n_queries
+        n_rows = len(self.points)
+        left = self.memory_limit - _bytes_of_posterior(n_rows, self.n_components)
+        return min(n_queries, int(left // (8 * _RANKING * n_rows)))
 
 
 def _bytes_of_posterior(n_rows, n_components):
