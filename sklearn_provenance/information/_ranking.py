@@ -5,6 +5,9 @@ from torch.nn.functional import pad
 
 from ._selection import TIE
 
+# Scores that are ranked at a time: the work takes nine numbers for each.
+NUMBERS = 2**20
+
 
 def first_of(kinds):
     """Find the place (n,) at which the kind (n,) of each entry comes first."""
@@ -34,6 +37,13 @@ def largest(scores, k):
     n_tied : Tensor of shape (n_queries,), int64
         Number of rows that are not picked, but have the score of the last pick.
     """
+    step = max(1, NUMBERS // max(1, scores.shape[1]))
+    parts = [_largest(part, k) for part in scores.split(step)]
+    return tuple(torch.cat(column) for column in zip(*parts, strict=True))
+
+
+def _largest(scores, k):
+    """Do as :func:`largest` for a few queries."""
     n_rows = scores.shape[1]
     n_picks = min(k, n_rows)
     values, order = scores.sort(dim=1, descending=True, stable=True)

@@ -1,7 +1,9 @@
 """The largest scores of each query, where rounding does not decide."""
 
+import pytest
 import torch
 
+from sklearn_provenance.information import _ranking
 from sklearn_provenance.information._ranking import first_of, largest
 
 INF = torch.inf
@@ -48,11 +50,14 @@ def test_rows_that_may_not_be_named():
     assert (picks, n_tied) == ([0, -1, -1], 0)
 
 
-def test_queries_do_not_disturb_each_other():
+@pytest.mark.parametrize("numbers", [1, 40, 2**20])
+def test_queries_do_not_disturb_each_other(monkeypatch, numbers):
+    monkeypatch.setattr(_ranking, "NUMBERS", numbers)
     rng = torch.Generator().manual_seed(0)
     scores = torch.randint(1, 5, (30, 9), generator=rng).double()
     scores += 1e-13 * torch.rand(30, 9, generator=rng, dtype=torch.float64)
     scores[torch.rand(30, 9, generator=rng) < 0.2] = -INF
+    assert [len(part) for part in largest(scores[:0], 4)] == [0, 0, 0]
     together = largest(scores, 4)
     for i, row in enumerate(scores):
         alone = largest(row[None], 4)
