@@ -26,7 +26,8 @@ import torch
 from torch import Tensor
 
 from ._greedy import check_count
-from ._mean_system import MeanSystem, pick_mean
+from ._mean_selection import pick_mean
+from ._mean_system import MeanSystem
 from ._validation import (
     check_function_space,
     check_row_numbers,

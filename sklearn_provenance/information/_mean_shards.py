@@ -11,7 +11,7 @@ import torch
 from ._block_system import ROW_BYTES, among, copies_of_blocks, diagonal_of_blocks
 from ._candidates import SameClass
 from ._local_shards import joined_leaders, part_of, slices_of
-from ._mean_system import common_copies, with_residuals
+from ._mean_selection import common_copies, with_residuals
 from ._sharded_means import (
     MEAN_STATE_BYTES,
     ModelMeans,

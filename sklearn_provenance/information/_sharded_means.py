@@ -1,7 +1,7 @@
 """What predictions without rows would be, from rows in shards: who asks them.
 
 It is the recurrence of :mod:`._mean_system` with G = λ I - Ψ Ψ^T, where r takes the place of a
-second c, and picks are those of :func:`._mean_system.pick_mean` whatever the shards: scores that
+second c, and picks are those of :func:`._mean_selection.pick_mean` whatever the shards: scores that
 agree to 1e-10 tie everywhere, and the lowest row wins. Whoever asks knows the residuals of all rows
 before any goes, and follows those of the rows that are picked:
 
@@ -13,7 +13,8 @@ Shapes in comments: B selections at a time, n_models models.
 import torch
 
 from ._candidates import CopyTable, Free, numbers_of
-from ._mean_system import falls_of_sets, rounding_of_falls
+from ._mean_selection import rounding_of_falls
+from ._mean_system import falls_of_sets
 from ._selection import tie_with
 from ._sharded import Directions, first_of_shards
 
@@ -115,7 +116,7 @@ class ShardedMeans:
         return drops
 
     def pick(self, queries, k, sign=1, candidates=None, own=None):
-        """Pick k rows for each query greedily; see :func:`._mean_system.pick_mean`.
+        """Pick k rows for each query greedily; see :func:`._mean_selection.pick_mean`.
 
         ``queries`` are φ_* (n_queries, n_features) for each model. ``candidates`` may be
         :class:`._candidates.SameClass`, too, for which all queries are one selection.

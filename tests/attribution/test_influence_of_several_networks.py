@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from sklearn_provenance import InfluenceAttributor, TangentFeatures
-from sklearn_provenance.information._mean_system import common_copies
+from sklearn_provenance.information._mean_selection import common_copies
 
 
 def network(bias, seed):

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from sklearn_provenance import information as info
 from sklearn_provenance.information import _selection, _systems
 from sklearn_provenance.information._candidates import find_copies
-from sklearn_provenance.information._mean_system import MeanSystem, pick_mean
+from sklearn_provenance.information._mean_selection import pick_mean
+from sklearn_provenance.information._mean_system import MeanSystem
 
 from . import reference
 from .reference import as_float, problems

@@ -6,8 +6,8 @@ import torch
 from ..._utils.cluster import Cluster, held
 from ..._utils.pieces import RowPieces
 from ...information._local_shards import RowBlocks
+from ...information._mean_selection import common_copies, with_residuals
 from ...information._mean_shards import gains_of, mean_state, own_drops
-from ...information._mean_system import common_copies, with_residuals
 from ...information._sharded_means import ModelMeans, ShardedMeans
 from ...information._shards import (
     ShardRule,
