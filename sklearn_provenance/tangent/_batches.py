@@ -8,6 +8,7 @@ from scipy.sparse import issparse
 from torch import nn
 
 from .._utils.arguments import check_readable
+from ._outputs import all_finite
 
 
 def as_batch(X, model):
@@ -44,7 +45,7 @@ def as_batch(X, model):
         raise ValueError(f"X must be real, got {x.dtype}")
     if x.is_floating_point():
         x = x.to(model.dtype)
-        if not x.isfinite().all():
+        if not all_finite(x):
             raise ValueError("X contains NaN or infinity, or numbers too large for the network")
     return x.to(model.device)
 

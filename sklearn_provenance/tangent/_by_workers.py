@@ -11,7 +11,7 @@ from ._outputs import check_finite
 from ._routes import RouteChanged
 
 
-def measure_batch(transformer, decide, x, start, targets):
+def measure_batch(transformer, decide, x, start, targets, out=None):
     """Measure a batch whose first row has the number ``start``.
 
     Parameters
@@ -24,6 +24,9 @@ def measure_batch(transformer, decide, x, start, targets):
         Number of the first, in errors.
     targets : list of torch.Tensor of shape (n_batch,) or None
         What rows are measured at.
+    out : list of torch.Tensor of shape (n_batch, n_components), default=None
+        Where features at each target are written, on the network's device and in its precision;
+        None makes new tensors.
 
     Returns
     -------
@@ -33,12 +36,17 @@ def measure_batch(transformer, decide, x, start, targets):
     batch = transformer.model_.linearise(x, start)
     labels, logits = zip(*(batch.labelled(y, decide) for y in targets), strict=True)
     groups = batch.factors_in_groups(list(labels))
-    features = transformer._features(groups, len(labels[0]), len(labels))
-    check_finite(features, "features", start)
+    if out is None:
+        shape = len(labels), len(labels[0]), transformer._n_features_out
+        model = transformer.model_
+        out = list(torch.empty(shape, dtype=model.dtype, device=model.device))
+    transformer._features(groups, out)
+    for features in out:
+        check_finite(features, "features", start)
     on_cpu = None
     if logits[0] is not None:
         on_cpu = logits[0].cpu()
-    return features.cpu().numpy(), torch.stack(labels).cpu(), on_cpu
+    return [features.cpu().numpy() for features in out], torch.stack(labels).cpu(), on_cpu
 
 
 def batches_by_workers(client, measuring, slices, kept):

@@ -27,7 +27,7 @@ from ._dimension import effective_dimension
 from ._fingerprint import transformer_fingerprint
 from ._measured import FeaturesPass, Measured
 from ._model import TangentModel
-from ._network_layers import active_layers, matrix_and_columns
+from ._network_layers import active_layers, columns_by_name
 from ._outputs import MEASUREMENTS, integer_labels
 from ._sketch import SKETCHES, Sketch
 
@@ -287,17 +287,18 @@ class TangentFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         labels = "predicted" if y is None else y
         return fingerprint(network, columns, labels, *arrays)
 
-    def _features(self, groups, n, n_labels):
-        """Compute features (n, n_labels, n_components).
+    def _features(self, groups, out):
+        """Compute features, and write those at each label to a tensor (n, n_components) of ``out``.
 
         ``groups`` yields, for some labels at a time, pairs of a layer and its forms.
         """
-        model = self.model_
         if self.n_components != "exact":
-            return self._sketch.several(groups, n, n_labels, model.dtype, model.device)
-        matrix, columns = matrix_and_columns(
-            model.weights, self._active, n * n_labels, model.dtype, model.device
-        )
+            self._sketch.several(groups, out)
+            return
+        columns = []  # by name of the parameter, at each label
+        for matrix in out:
+            matrix.zero_()
+            columns.append(columns_by_name(self.model_.weights, self._active, matrix))
         start = 0
         for factors in groups:
             size = 0
@@ -312,9 +313,8 @@ class TangentFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
                 for place, form in enumerate(forms, start):
                     if form is not None:
                         for name, part in layer.split(form.matrix()).items():
-                            columns[name][place::n_labels] = part
+                            columns[place][name].copy_(part)
             start += size
-        return matrix.view(n, n_labels, -1)
 
     def effective_dimension(
         self, X: Rows, noise_variance: ArrayLike, y: Targets = None

@@ -186,9 +186,9 @@ class Form:
             matrix, largest = divide_by_largest(scaled)
             moments += matrix.square().sum(0).to(moments.device).double() * largest**2
 
-    def sketch(self, sketch_map, total, spectrum):
+    def sketch(self, sketch_map, image_sum):
         """Add the image under a map of ``_sketch``; see its ``add_formed``."""
-        sketch_map.add_formed(total, self)
+        sketch_map.add_formed(image_sum.total, self)
 
 
 @dataclass

@@ -87,5 +87,5 @@ class Lookup(Form):
         squares = g.square().to(moments.device).double() * largest**2
         moments.index_add_(0, (keys % self.n_rows).to(moments.device), squares)
 
-    def sketch(self, sketch_map, total, spectrum):
-        sketch_map.add_lookup(total, self)
+    def sketch(self, sketch_map, image_sum):
+        sketch_map.add_lookup(image_sum.total, self)

@@ -62,27 +62,43 @@ class FeaturesPass:
         self.dtype = np.float32
         if self.model.dtype == torch.float64:
             self.dtype = np.float64
+        precise = self.model.dtype in (torch.float32, torch.float64)
+        # Whether features are computed in the memory and the precision that arrays have.
+        self.computed_as_kept = precise and self.model.device.type == "cpu"
 
-    def batch(self, rows):
+    def batch(self, rows, into=None):
         """Measure a slice of the rows.
+
+        Parameters
+        ----------
+        rows : slice
+            The rows.
+        into : list of ndarray of shape (n, n_components), default=None
+            Where features of all rows are written, an array for each target; None makes new ones.
 
         Returns
         -------
-        features : ndarray of shape (n_batch, n_targets, n_components)
-            Tangent features.
+        features : list of ndarray of shape (n_batch, n_components)
+            Tangent features at each target.
         labels : torch.Tensor of shape (n_targets, n_batch)
             What the rows are measured at, on the CPU.
         logits : torch.Tensor of shape (n_batch, n_classes) or None
             Their logits, on the CPU.
         """
         x = take_batch(self.x, rows)
-        return measure_batch(self.transformer, self.decide, x, *self.measured_at(rows))
+        out = None
+        if into is not None and self.computed_as_kept:
+            out = [torch.from_numpy(features[rows]) for features in into]
+        found = measure_batch(self.transformer, self.decide, x, *self.measured_at(rows), out)
+        if into is not None and out is None:
+            _copy(found[0], into, rows)
+        return found
 
     def measured_at(self, rows):
         """Return the number of the first row of a slice, and what its rows are measured at."""
         return rows.start, [None if y is None else y[rows] for y in self.targets]
 
-    def batches(self, start=0, kept=""):
+    def batches(self, start=0, kept="", into=None):
         """Measure the rows from a row on, here or by workers of a Dask cluster.
 
         Parameters
@@ -91,6 +107,8 @@ class FeaturesPass:
             The row.
         kept : str, default=""
             What an error says of rows that are done when the workers are lost.
+        into : list of ndarray of shape (n, n_components), default=None
+            As of :meth:`batch`.
 
         Yields
         ------
@@ -103,10 +121,13 @@ class FeaturesPass:
         slices = [slice(i, min(i + self.step, n)) for i in range(start, n, self.step)]
         client = current_client()
         if client is not None:
-            yield from batches_by_workers(client, self, slices, kept)
+            for rows, features, *others in batches_by_workers(client, self, slices, kept):
+                if into is not None:
+                    _copy(features, into, rows)
+                yield rows, features, *others
             return
         for rows in slices:
-            yield rows, *self.batch(rows)
+            yield rows, *self.batch(rows, into)
 
     def stored(self, folder, key):
         """Return features at the one target as a memory map of a file, which the pass fills."""
@@ -121,7 +142,7 @@ class FeaturesPass:
             if following is None:
                 following = self.batches(rows.start, kept)
             _, features, *_ = next(following)
-            return features[:, 0]
+            return features[0]
 
         store = FeatureStore(folder)
         return store.rows(key, *self.shape, self.dtype, compute, self.step, progress)
@@ -138,9 +159,8 @@ class FeaturesPass:
             logits.clear()
             n_batches = -(-self.shape[0] // self.step)
             progress = {"desc": "tangent features", "disable": not self.transformer.verbose}
-            for rows, values, at, of_batch in tqdm(self.batches(), total=n_batches, **progress):
-                for place, of_target in enumerate(features):
-                    of_target[rows] = values[:, place]
+            batches = self.batches(into=features)
+            for _, _, at, of_batch in tqdm(batches, total=n_batches, **progress):
                 if not features_only:
                     labels.append(at)
                 if not features_only and of_batch is not None:
@@ -154,3 +174,9 @@ class FeaturesPass:
             all_logits = torch.cat(logits).double()
         of_targets = zip(features, torch.cat(labels, 1), strict=True)
         return [Measured(of_target, at, all_logits) for of_target, at in of_targets]
+
+
+def _copy(features, into, rows):
+    """Copy features of a slice of the rows, at each target, to where those of all rows are."""
+    for of_batch, of_all in zip(features, into, strict=True):
+        of_all[rows] = of_batch

@@ -97,10 +97,16 @@ def matrix_and_columns(weights, layers, n_rows, dtype, device):
         The columns of each parameter, by name: views of the matrix.
     """
     names = {name for layer in layers for name in layer.weights}
+    n_columns = sum(p.numel() for name, p in weights.items() if name in names)
+    matrix = torch.zeros(n_rows, n_columns, dtype=dtype, device=device)
+    return matrix, columns_by_name(weights, layers, matrix)
+
+
+def columns_by_name(weights, layers, matrix):
+    """View the columns of each parameter, by name, in a matrix; see :func:`matrix_and_columns`."""
+    names = {name for layer in layers for name in layer.weights}
     sizes = {name: p.numel() for name, p in weights.items() if name in names}
-    matrix = torch.zeros(n_rows, sum(sizes.values()), dtype=dtype, device=device)
-    parts = matrix.split(list(sizes.values()), 1)
-    return matrix, dict(zip(sizes, parts, strict=True))
+    return dict(zip(sizes, matrix.split(list(sizes.values()), 1), strict=True))
 
 
 def split_by_name(layers, matrices):

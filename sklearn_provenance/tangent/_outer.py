@@ -144,5 +144,5 @@ class Outer(Form):
         squares = g.square().mT @ self.a[:, 0].square()
         moments += squares.to(moments.device).double() * largest**2
 
-    def sketch(self, sketch_map, total, spectrum):
-        sketch_map.add_outer(total, spectrum, self)
+    def sketch(self, sketch_map, image_sum):
+        sketch_map.add_outer(image_sum, self)

@@ -12,6 +12,7 @@ from itertools import pairwise
 import numpy as np
 import torch
 
+from ._image_sum import ImageSum, Products, counted_spectrum, finish
 from ._outer import Outer
 
 # Numbers in one temporary block: buckets are filled in random order, which is slow outside the
@@ -81,32 +82,32 @@ class Map:
     have ``add_matrix(total, matrix)``, which adds the image of gradients (B, O, I) to (B, K).
     """
 
-    # Whether images may be added before the inverse FFT, to the spectrum.
-    has_spectrum = False
+    def products(self, forms):
+        """Return forms at C labels as Products, if that is how they cost least; otherwise None."""
+        return None
 
-    def add_to(self, total, spectrum, factor):
-        """Add the image of a factor to ``total`` (B, K) or, before the inverse FFT, to
-        ``spectrum`` (B, K // 2 + 1)."""
-        factor.sketch(self, total, spectrum)
+    def add_to(self, image_sum, factor):
+        """Add the image of a factor to an ImageSum."""
+        factor.sketch(self, image_sum)
 
-    def add_several(self, total, spectrum, forms, shared):
-        """Add the images of forms of the same rows at C labels, to (C, B, K) or a spectrum.
+    def add_several(self, sums, forms, shared):
+        """Add the images of forms of the same rows at C labels, to an ImageSum each.
 
         A form is None where a layer has no influence. ``shared`` is a dict that is filled with what
         other forms of the same inputs can use.
         """
-        for place, form in enumerate(forms):
+        for image_sum, form in zip(sums, forms, strict=True):
             if form is not None:
-                self.add_to(total[place], spectrum[place], form)
+                self.add_to(image_sum, form)
 
     def add_formed(self, total, factor):
         """Add the image of any form: its gradients are written out, some rows at a time."""
         for rows, part in _in_parts(factor, total.shape[1]):
             self.add_matrix(total[rows], part.matrix())
 
-    def add_outer(self, total, spectrum, factor):
+    def add_outer(self, image_sum, factor):
         """Add the image of an Outer."""
-        self.add_formed(total, factor)
+        self.add_formed(image_sum.total, factor)
 
     def add_lookup(self, total, factor):
         """Add the image of a Lookup."""
@@ -121,8 +122,6 @@ class TensorMap(Map):
     one map, two ways of computing it, whichever costs less.
     """
 
-    has_spectrum = True
-
     def __init__(self, shape, n_components, draws, device):
         self.n_components = n_components
         n_out, n_in = shape
@@ -132,22 +131,35 @@ class TensorMap(Map):
         self.column_sign = draws.signs(n_in).to(device)
         self._kept = {}  # buckets and signs of whole matrices, by the order of their columns
 
-    def add_outer(self, total, spectrum, factor):
-        self.add_several(total[None], spectrum[None], [factor], {})
+    def products(self, forms):
+        if not _are_outer(forms) or forms[0].positions > 1:
+            return None
+        a, order = forms[0].ordered_inputs()
+        places = None
+        if not self.cheaper_by_fft(forms[0], len(forms)):
+            if math.prod(forms[0].shape) > _KEPT_PLACES:
+                return None
+            places, _ = self._all_places(order)
+        buckets, signs = self._columns(order)
+        outputs = [form.g[:, 0] * self.row_sign for form in forms]
+        return Products(a[:, 0] * signs, buckets, outputs, self.row, places)
 
-    def add_several(self, total, spectrum, forms, shared):
+    def add_outer(self, image_sum, factor):
+        self.add_several([image_sum], [factor], {})
+
+    def add_several(self, sums, forms, shared):
         if not _are_outer(forms):
-            super().add_several(total, spectrum, forms, shared)
+            super().add_several(sums, forms, shared)
         elif self.cheaper_by_fft(forms[0], len(forms)):
-            self._convolve(spectrum, forms, shared)
+            self._convolve(sums, forms, shared)
         else:
-            self._form(total, forms)
+            self._form(sums, forms)
 
-    def _form(self, total, forms):
+    def _form(self, sums, forms):
         """Form the gradients G of some rows at a time, and scatter them."""
         for rows, matrices, order in forms[0].formed_together(forms):
-            for image, matrix in zip(total, matrices, strict=True):
-                self._scatter(image[rows], matrix, order, overwrite=True)
+            for image_sum, matrix in zip(sums, matrices, strict=True):
+                self._scatter(image_sum.total[rows], matrix, order, overwrite=True)
 
     def cheaper_by_fft(self, factor, n_labels=1):
         """Whether FFTs per position cost less than forming and scattering G.
@@ -162,13 +174,13 @@ class TensorMap(Map):
         fft += _SCATTER * (shared * n_in + n_out)
         return T * fft < n_in * n_out * (_SCATTER + _GEMM * T)
 
-    def _convolve(self, spectrum, forms, shared):
-        """Add forms that share their inputs to their spectra (C, B, K // 2 + 1)."""
+    def _convolve(self, sums, forms, shared):
+        """Add forms that share their inputs to the spectra of their sums."""
         first = forms[0]
         T = first.positions
         step = max(1, _BLOCK // (T * self.n_components))
         # One block of counts for all rows: a new one for each would be new memory each time.
-        counts = spectrum.real.new_empty(min(step, len(first)) * T, self.n_components)
+        counts = sums[0].memory.new_empty(min(step, len(first)) * T, self.n_components)
         spectra = self._shared_spectra(first, shared)
         for i in range(0, len(first), step):
             rows = slice(i, i + step)
@@ -178,12 +190,9 @@ class TensorMap(Map):
                 of_input = self._spectrum(a, *self._columns(order), counts)
                 if len(first) * T * self.n_components <= _KEPT_SPECTRA:
                     spectra[i] = of_input
-            for place, form in enumerate(forms):
+            for image_sum, form in zip(sums, forms, strict=True):
                 of_output = self._spectrum(form[rows].g, self.row, self.row_sign, counts)
-                if T == 1:
-                    spectrum[place, rows].addcmul_(of_input[:, 0], of_output[:, 0])
-                else:
-                    spectrum[place, rows] += of_output.mul_(of_input).sum(1)  # (b, T, ...)
+                image_sum.spectrum[rows] += of_output.mul_(of_input).sum(1)  # (b, T, ...)
 
     def _shared_spectra(self, form, shared):
         """Return the spectra of a form's inputs that another label needed, by first row."""
@@ -201,8 +210,7 @@ class TensorMap(Map):
 
     def _spectrum(self, x, buckets, signs, counts):
         flat = x.reshape(-1, x.shape[-1]) * signs
-        counted = counts[: len(flat)].zero_().index_add_(1, buckets, flat)
-        return torch.fft.rfft(counted).view(*x.shape[:2], -1)
+        return counted_spectrum(flat, buckets, counts).view(*x.shape[:2], -1)
 
     def add_matrix(self, total, matrix):
         self._scatter(total, matrix, None)
@@ -210,11 +218,8 @@ class TensorMap(Map):
     def _scatter(self, total, matrix, order, overwrite=False):
         """Add the image of gradients (B, O, I), with the columns ``order``, to ``total`` (B, K)."""
         n_out, n_in = matrix.shape[1:]
-        known = self._kept.get(order is None)
-        if known is None and n_out * n_in <= _KEPT_PLACES:
-            known = self._kept[order is None] = self._places(slice(None), order)
-        if known is not None:
-            buckets, signs = known
+        if n_out * n_in <= _KEPT_PLACES:
+            buckets, signs = self._all_places(order)
             values = matrix.flatten(1)
             values = values.mul_(signs) if overwrite else values * signs
             total.index_add_(1, buckets, values)
@@ -224,6 +229,13 @@ class TensorMap(Map):
             rows = slice(i, i + step)
             buckets, signs = self._places(rows, order)
             total.index_add_(1, buckets, matrix[:, rows].flatten(1) * signs)
+
+    def _all_places(self, order):
+        """Return the buckets and signs of G, flattened, which are kept."""
+        known = self._kept.get(order is None)
+        if known is None:
+            known = self._kept[order is None] = self._places(slice(None), order)
+        return known
 
     def _places(self, rows, order):
         """Compute the buckets and signs of some rows of G, flattened."""
@@ -330,31 +342,41 @@ class Sketch:
 
     def __call__(self, factors, n_samples, dtype, device):
         """Compute the sketch (n_samples, K) of gradients, given as pairs of layer and factor."""
-        lists = ((layer, [factor]) for layer, factor in factors)
-        return self.several([lists], n_samples, 1, dtype, device)[:, 0]
+        out = torch.empty(n_samples, self.n_components, dtype=dtype, device=device)
+        self.several([((layer, [factor]) for layer, factor in factors)], [out])
+        return out
 
-    def several(self, groups, n_samples, n_labels, dtype, device):
-        """Compute sketches (n_samples, n_labels, K) of the same rows at several labels.
+    def several(self, groups, out):
+        """Compute sketches of the same rows at several labels.
 
-        ``groups`` yields, for some labels at a time, pairs of a layer and a list of factors.
+        Parameters
+        ----------
+        groups : iterable
+            For some labels at a time, pairs of a layer and a list of factors.
+        out : list of torch.Tensor of shape (n_samples, K)
+            Where the sketches are written, one tensor for each label.
         """
-        K = self.n_components
-        total = torch.zeros(n_labels, n_samples, K, dtype=dtype, device=device)
-        spectrum = torch.zeros_like(total[..., : K // 2 + 1], dtype=dtype.to_complex())
         kind = SKETCHES[self.kind]
+        sums = [ImageSum(total) for total in out]
         shared: dict = {}
         start = 0
         for factors in groups:
             size = 0
+            products = []
             for layer, forms in factors:
                 if layer.number not in self.maps:
                     draws = _Draws(self.seed, layer.number)
                     shape = next(form.shape for form in forms if form is not None)
-                    self.maps[layer.number] = kind(shape, K, draws, device)
+                    self.maps[layer.number] = kind(shape, self.n_components, draws, out[0].device)
                 size = len(forms)
-                places = slice(start, start + size)
-                self.maps[layer.number].add_several(total[places], spectrum[places], forms, shared)
+                layer_map = self.maps[layer.number]
+                multiplied = layer_map.products(forms)
+                if multiplied is not None:
+                    products.append(multiplied)
+                else:
+                    layer_map.add_several(sums[start : start + size], forms, shared)
+            if size:
+                finish(sums[start : start + size], products)
             start += size
-        if kind.has_spectrum:
-            total += torch.fft.irfft(spectrum, n=self.n_components)
-        return total.transpose(0, 1)
+        for rest in sums[start:]:
+            finish([rest], [])  # no gradient at all

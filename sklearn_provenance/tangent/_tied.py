@@ -105,6 +105,6 @@ class Tied(Form):
             return super().rotate(left, right)
         return Tied(self.index, times_basis(self.v, right), times_basis(self.a, right), self.g)
 
-    def sketch(self, sketch_map, total, spectrum):
+    def sketch(self, sketch_map, image_sum):
         for part in self.parts:
-            part.sketch(sketch_map, total, spectrum)
+            part.sketch(sketch_map, image_sum)

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from sklearn_provenance.tangent import TangentFeatures
 from sklearn_provenance.tangent._forms import Formed
+from sklearn_provenance.tangent._image_sum import ImageSum, finish
 from sklearn_provenance.tangent._lookup import Lookup
 from sklearn_provenance.tangent._outer import Outer
 from sklearn_provenance.tangent._sketch import SKETCHES, Sketch, TensorMap, _Draws
@@ -36,6 +37,10 @@ def outer(n, T, n_in, n_out, seed=0):
     return Outer(draw(n, T, n_in), draw(n, T, n_out))
 
 
+def empty_sum(n, n_components):
+    return ImageSum(torch.full((n, n_components), torch.nan, dtype=torch.float64))
+
+
 @given(
     n_in=st.integers(1, 40), n_out=st.integers(1, 40), T=st.integers(1, 5),
     n_components=st.integers(1, 60), seed=st.integers(0, 2**31),
@@ -47,12 +52,65 @@ def test_tensor_sketch_has_one_map_and_two_routes(n_in, n_out, T, n_components, 
     for fft in (False, True):
         chosen = TensorMap((n_out, n_in), n_components, _Draws(seed), "cpu")
         chosen.cheaper_by_fft = lambda *_, fft=fft: fft
-        total = torch.zeros(3, n_components, dtype=torch.float64)
-        spectrum = torch.zeros(3, n_components // 2 + 1, dtype=torch.complex128)
-        chosen.add_to(total, spectrum, factor)
-        results[fft] = total + torch.fft.irfft(spectrum, n=n_components)
-        assert bool(spectrum.any()) == fft
+        image_sum = empty_sum(3, n_components)
+        chosen.add_to(image_sum, factor)
+        assert image_sum.has_spectrum == fft
+        finish([image_sum], [])
+        results[fft] = image_sum.memory
     torch.testing.assert_close(results[True], results[False], rtol=1e-10, atol=1e-10)
+
+
+def definition(layer_map, factor):
+    """Put every number of the gradients into its bucket, with its sign."""
+    image = torch.zeros(len(factor), layer_map.n_components, dtype=torch.float64)
+    for o, (row, row_sign) in enumerate(zip(layer_map.row, layer_map.row_sign, strict=True)):
+        for i, (column, sign) in enumerate(
+            zip(layer_map.column, layer_map.column_sign, strict=True)
+        ):
+            bucket = (row + column) % layer_map.n_components
+            image[:, bucket] += row_sign * sign * factor.matrix()[:, o, i]
+    return image
+
+
+@given(
+    layers=st.lists(
+        st.tuples(st.integers(1, 3), st.integers(1, 8), st.integers(1, 8), st.booleans()),
+        min_size=1, max_size=4,
+    ),
+    n=st.integers(1, 7), n_labels=st.integers(1, 3), group=st.integers(1, 3),
+    n_components=st.integers(1, 40), block=st.integers(1, 200), seed=st.integers(0, 2**31),
+)  # fmt: skip
+@settings(max_examples=60, deadline=None)
+def test_sums_over_layers_and_labels_are_those_of_the_definition(
+    layers, n, n_labels, group, n_components, block, seed
+):
+    """Layers of one position and of several, by FFTs and by scattering, in blocks of rows."""
+    sketch = Sketch("tensor", n_components, seed)
+    named = [Named(number) for number in range(len(layers))]
+    forms = []  # of each layer at each label, with the same inputs
+    for number, (T, n_in, n_out, fft) in enumerate(layers):
+        a = outer(n, T, n_in, n_out, seed).a
+        forms.append([Outer(a, outer(n, T, n_in, n_out, seed + c).g) for c in range(n_labels)])
+        chosen = TensorMap((n_out, n_in), n_components, _Draws(seed, number), "cpu")
+        chosen.cheaper_by_fft = lambda *_, fft=fft: fft
+        sketch.maps[number] = chosen
+    groups = []
+    for start in range(0, n_labels, group):
+        some = slice(start, start + group)
+        groups.append(list(zip(named, (of_layer[some] for of_layer in forms), strict=True)))
+    found = torch.full((n_labels, n, n_components), torch.nan, dtype=torch.float64)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sklearn_provenance.tangent._image_sum._BLOCK", block)
+        sketch.several(groups, list(found))
+    for label in range(n_labels):
+        images = (definition(sketch.maps[i], of[label]) for i, of in enumerate(forms))
+        torch.testing.assert_close(found[label], sum(images), rtol=1e-10, atol=1e-10)
+
+
+def test_the_sketch_of_rows_without_any_gradient_is_zero():
+    out = [torch.full((2, 4), torch.nan) for _ in range(2)]
+    Sketch("tensor", 4, 0).several([iter([]), iter([])], out)
+    assert not torch.stack(out).any()
 
 
 @pytest.mark.parametrize("T", [1, 3])
@@ -64,14 +122,13 @@ def test_labels_share_the_spectra_of_the_same_inputs_and_of_no_others(T, monkeyp
     counted = []
     spectrum_of = chosen._spectrum
     monkeypatch.setattr(chosen, "_spectrum", lambda *a: counted.append(a) or spectrum_of(*a))
-    nothing = torch.zeros(1, 4, 32, dtype=torch.float64)
     shared = {}
     for factor in factors:
-        found, expected = torch.zeros(2, 1, 4, 17, dtype=torch.complex128)
-        chosen.add_several(nothing, expected, [factor], {})
+        found, expected = empty_sum(4, 32), empty_sum(4, 32)
+        chosen.add_several([expected], [factor], {})
         counted.clear()
-        chosen.add_several(nothing, found, [factor], shared)
-        assert torch.equal(found, expected)
+        chosen.add_several([found], [factor], shared)
+        assert torch.equal(found.spectrum, expected.spectrum)
         # Only the second of the factors has the inputs of the one before it.
         assert len(counted) == (1 if factor is factors[1] else 2)
 
