@@ -17,9 +17,17 @@ def encode(values, dtype):
         Numbers as they are stored; uint16 for bfloat16.
     exponents : ndarray of shape (n,), int16, or None
         Powers of two that the stored numbers were multiplied by, of half precision.
+    norms : ndarray of shape (n,)
+        Squared norms of the rows as they are stored, in double precision.
+
+    Raises
+    ------
+    ValueError
+        If a number does not lie in the range of the type.
     """
     if dtype == "float64":
-        return values.astype(np.float64, copy=False), None
+        stored = values.astype(np.float64, copy=False)
+        return stored, None, squared_norms(stored)
     exponents = None
     with np.errstate(over="ignore"):
         if dtype == "float16":
@@ -33,13 +41,24 @@ def encode(values, dtype):
             stored = (rounded >> np.uint32(16)).astype(np.uint16)
         else:
             stored = values.astype(np.float32, copy=False)
-        finite = np.isfinite(decode(stored, dtype, exponents)).all()
-    if not finite:
+        norms = squared_norms(decode(stored, dtype, exponents))
+    # Squares of single numbers are finite in double precision.
+    if not np.isfinite(norms).all():
         raise ValueError(
             f"features must lie in the range of {dtype}, of which some do not; give the store "
             'dtype="float64"'
         )
-    return stored, exponents
+    return stored, exponents, norms
+
+
+def squared_norms(values):
+    """Compute squared norms (n,) in double precision, of a few rows at a time."""
+    norms = np.empty(len(values))
+    step = max(1, 2**17 // values.shape[1])
+    for start in range(0, len(values), step):
+        block = values[start : start + step].astype(np.float64)
+        norms[start : start + step] = np.square(block, out=block).sum(1)
+    return norms
 
 
 def decode(stored, dtype, exponents):

@@ -8,9 +8,14 @@ from typing import NamedTuple
 
 import torch
 
-# Numbers in one block of counts: few enough for the processor's cache, and so many rows that the
-# plan that each call of an FFT makes anew costs little beside the FFTs.
+# Numbers in one block of counts: few enough for the processor's cache, but so many that the FFTs of
+# a call cost much more than the plan that each call makes anew.
 _BLOCK = 2**18
+
+
+def rows_of_block(n_numbers):
+    """Count the rows, of this many numbers each, whose FFTs are computed in one call."""
+    return max(1, _BLOCK // n_numbers)
 
 
 class ImageSum:
@@ -103,7 +108,7 @@ def finish(sums, products):
         return
     memory = sums[0].memory
     B, K = memory.shape
-    step = max(1, _BLOCK // K)
+    step = rows_of_block(K)
     # One block of counts for all rows: a new one for each would be new memory each time.
     counts = memory.new_empty(min(step, B), K)
     scattered = [layer for layer in products if layer.places is not None]

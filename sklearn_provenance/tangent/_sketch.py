@@ -12,7 +12,7 @@ from itertools import pairwise
 import numpy as np
 import torch
 
-from ._image_sum import ImageSum, Products, counted_spectrum, finish
+from ._image_sum import ImageSum, Products, counted_spectrum, finish, rows_of_block
 from ._outer import Outer
 
 # Numbers in one temporary block: buckets are filled in random order, which is slow outside the
@@ -178,7 +178,7 @@ class TensorMap(Map):
         """Add forms that share their inputs to the spectra of their sums."""
         first = forms[0]
         T = first.positions
-        step = max(1, _BLOCK // (T * self.n_components))
+        step = rows_of_block(T * self.n_components)
         # One block of counts for all rows: a new one for each would be new memory each time.
         counts = sums[0].memory.new_empty(min(step, len(first)) * T, self.n_components)
         spectra = self._shared_spectra(first, shared)

@@ -165,6 +165,11 @@ class Features(ABC):
         """The models that features are computed from."""
         return [self.model]
 
+    @property
+    def width(self):
+        """Columns of explicit φ of any rows; None where a row must be measured to know them."""
+        return None
+
     def n_bytes(self, inputs):
         """Count the bytes that points of rows take beside the inputs."""
         return 0

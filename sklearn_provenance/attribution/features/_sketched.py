@@ -50,6 +50,10 @@ class SketchedFeatures(Features):
         """How the gradient of each parameter is computed."""
         return self.tangent.coverage
 
+    @property
+    def width(self):
+        return self.fitted._n_features_out
+
     def identity(self):
         """List what the network and its sketch are told by, and steps before the network."""
         digests = [transformer_fingerprint(one) for one in (self.fitted, self.of_queries)]

@@ -64,8 +64,8 @@ class NewRows:
     sample_id : ndarray of shape (n_rows,) or None
         Their identifiers; None where the store goes on counting.
     measure : callable
-        ``measure(X, rows)`` gives features (n, n_components) of a slice;
-        ``measure.measured(X, labels)`` of rows at some of ``measure.labels``.
+        ``measure.measured(X, labels)`` gives features (n, n_components) of rows at some of
+        ``measure.labels``; ``measure.width(X)`` counts their columns.
     """
 
     X: Any

@@ -4,7 +4,7 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from ..._utils.cluster import Cluster, current_client
-from ..._utils.encoding import decode, encode
+from ..._utils.encoding import encode
 from ..._utils.files import checksum
 from ..._utils.hashing import row_digests
 from ..._utils.row_arrays import named_file
@@ -219,7 +219,7 @@ class StoreFolder:
                 if before:
                     encoding = self.manifest()["notes"]
                 else:
-                    width = rows.measure(rows.X, slice(0, 1)).shape[1]
+                    width = rows.measure.width(rows.X)
                     encoding = {"width": width, "encoding": self.dtype}
             wide = {"float16": 2, "bfloat16": 2, "float32": 4}.get(encoding["encoding"], 8)
             size = max(1, _SHARD_BYTES // (wide * encoding["width"]))
@@ -288,10 +288,10 @@ def _write_shard(table, measure, file, dtype, X, y, ids, labels):
     values = measure.measured(X, labels)
     if dtype == "auto":
         dtype = "float64" if values.dtype.itemsize > 4 else "float32"
-    stored, exponents = encode(values, dtype)
+    stored, exponents, norms = encode(values, dtype)
     columns = {
         "features": stored,
-        "norms": squared_norms(decode(stored, dtype, exponents)),
+        "norms": norms,
         "digests": digests,
         "y": y,
         "ids": ids,
@@ -307,16 +307,6 @@ def _write_shard(table, measure, file, dtype, X, y, ids, labels):
 def without_indexes(files):
     """Leave out the files of search indexes, which are those of other rows."""
     return {name: digest for name, digest in files.items() if not name.startswith(PREFIX)}
-
-
-def squared_norms(values):
-    """Compute squared norms (n,) in double precision, of a few rows at a time."""
-    norms = np.empty(len(values))
-    step = max(1, 2**17 // values.shape[1])
-    for start in range(0, len(values), step):
-        block = values[start : start + step].astype(np.float64)
-        norms[start : start + step] = np.square(block, out=block).sum(1)
-    return norms
 
 
 def _name_of(digests, y, ids):

@@ -33,6 +33,12 @@ class Measure:
             raise ValueError(f"{CANNOT_BE_STORED}; got sparse rows")
         return np.asarray(points.array)
 
+    def width(self, X):
+        """Count the columns of the features of rows."""
+        if self.features.width is not None:
+            return self.features.width
+        return self(X, slice(0, 1)).shape[1]
+
     def without_labels(self):
         """Copy what :meth:`measured` needs."""
         return Measure(self.features, None)
