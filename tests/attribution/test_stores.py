@@ -24,6 +24,7 @@ from sklearn_provenance._utils import files
 from sklearn_provenance._utils.files import checksum
 from sklearn_provenance._utils.shards import ShardedTable, _content_checksum, _has_checksum
 from sklearn_provenance.attribution import AttributionStore, InfoGainAttributor
+from sklearn_provenance.attribution.features._sketched import SketchedFeatures
 from sklearn_provenance.attribution.stores._model_file import model_bytes, read_model
 from sklearn_provenance.attribution.stores._probe import Probe
 from sklearn_provenance.tangent import TangentFeatures
@@ -288,6 +289,22 @@ def test_shards_that_are_done_are_not_measured_again(model, tmp_path, monkeypatc
             n_measured.clear()
             n_measured.append(-1000)
     assert sum(n_measured) + 1000 == 120 - 64
+
+
+def test_sketches_are_measured_once_and_fill_shards(network, tmp_path, monkeypatch):
+    n_measured = []
+    measured = SketchedFeatures.training_points
+
+    def counted(self, inputs, labels):
+        n_measured.append(len(labels))
+        return measured(self, inputs, labels)
+
+    monkeypatch.setattr(SketchedFeatures, "training_points", counted)
+    monkeypatch.setattr("sklearn_provenance.attribution.stores._folder._SHARD_BYTES", 50 * 32 * 4)
+    store = AttributionStore(tmp_path, dtype="float32")
+    features = TangentFeatures(n_components=32)
+    InfoGainAttributor(network, features=features, **MARGIN).fit(X, Y, store=store)
+    assert n_measured == [50, 50, 20]
 
 
 class Watched:
