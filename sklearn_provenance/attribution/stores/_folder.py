@@ -1,5 +1,7 @@
 """The folder of an attribution store: how rows get into it."""
 
+from dataclasses import replace
+
 import numpy as np
 from tqdm.auto import tqdm
 
@@ -104,7 +106,7 @@ class StoreFolder:
                 return content  # another process has changed the rows
             notes = manifest["notes"] | notes
             manifest = self.table.commit(manifest["shards"], notes, manifest["files"])
-        return self.content(manifest)
+        return replace(content, manifest=manifest)  # of the same shards
 
     def content(self, manifest=None):
         """Read what the store holds, but for features, which are read when they are indexed."""
