@@ -91,7 +91,7 @@ def check_rows(estimator, X, reset=False):
     if issparse(X):
         X = X.tocsr()
     elif not hasattr(X, "shape") and not isinstance(X, Mapping):
-        X = np.asarray(X)
+        X = array_of(X)
     if not isinstance(X, Mapping):
         _check_axes(X)
         _check_feature_names(estimator, X, reset=reset)
@@ -99,6 +99,21 @@ def check_rows(estimator, X, reset=False):
     if not n_rows(X):
         raise ValueError("Found array with 0 sample(s): X has no rows")
     return X
+
+
+def array_of(X, name="X"):
+    """Return a list of rows as an array; raise a ValueError that says so if lengths differ."""
+    try:
+        return np.asarray(X)
+    except ValueError as error:
+        lengths = {len(row) for row in X if hasattr(row, "__len__")}
+        found = str(error)
+        if len(lengths) > 1:
+            found = f"some have {min(lengths)} entries, others {max(lengths)}"
+        raise ValueError(
+            f"{name} must have rows of one shape; {found}. Cut or pad them to one length, or drop "
+            "those that differ"
+        ) from error
 
 
 def _check_axes(X):

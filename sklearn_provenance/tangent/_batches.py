@@ -8,6 +8,7 @@ from scipy.sparse import issparse
 from torch import nn
 
 from .._utils.arguments import check_readable
+from .._utils.rows import array_of
 from ._outputs import all_finite
 
 
@@ -38,7 +39,7 @@ def as_batch(X, model):
         if x.layout is not torch.strided:
             x = x.to_dense()
     else:
-        x = _tensor(np.asarray(X), model)
+        x = _tensor(array_of(X), model)
     if x.ndim == 0 or len(x) == 0:
         raise ValueError(f"X must have at least one row, got shape {tuple(x.shape)}")
     if x.is_complex():

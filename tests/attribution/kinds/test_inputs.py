@@ -123,6 +123,21 @@ def test_tensors_for_every_attributor(attributor, data):
             clone(attributor).fit(rows, y[: len(queries)])
 
 
+@pytest.mark.filterwarnings("ignore:.*have fewer than k=2 candidates")
+@pytest.mark.parametrize("attributor", OF_ESTIMATORS, ids=lambda a: type(a).__name__)
+def test_rows_of_several_lengths_are_named(attributor, data):
+    X, y, queries = data
+    X, queries = np.abs(X), np.abs(queries)  # counts, to some
+    ragged = np.asarray(X).tolist()
+    ragged[3] = ragged[3][:2]
+    lengths = f"some have 2 entries, others {N_FEATURES}. Cut or pad them"
+    with pytest.raises(ValueError, match=f"X must have rows of one shape; {lengths}"):
+        clone(attributor).fit(ragged, y)
+    fitted = clone(attributor).fit(X, y)
+    with pytest.raises(ValueError, match=f"X must have rows of one shape; {lengths}"):
+        fitted.explain(ragged[: len(queries)], k=2)
+
+
 @pytest.mark.parametrize("cls", [InfluenceAttributor, InfoGainAttributor])
 def test_targets_with_a_gradient_are_read(cls, data):
     X, _, queries = data
