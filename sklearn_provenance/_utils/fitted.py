@@ -4,6 +4,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, clone, is_outlier_detector, is_regressor
 from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
+from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted, check_memory
 from torch import nn
 
@@ -18,7 +19,18 @@ def is_fitted(estimator):
         return False
     except TypeError:  # no scikit-learn estimator: nothing says that it is not fitted
         return not isinstance(estimator, BaseEstimator)
-    return True
+    if isinstance(estimator, Pipeline):
+        return is_fitted(estimator.steps[-1][1])
+    return not _is_prior(estimator)
+
+
+def _is_prior(estimator):
+    """Return whether an estimator is a Gaussian process that predicts from its prior, unfitted.
+
+    scikit-learn says that it needs no fit.
+    """
+    names = {base.__name__ for base in type(estimator).__mro__}
+    return "GaussianProcessRegressor" in names and not hasattr(estimator, "X_train_")
 
 
 def predicts_numbers(estimator):

@@ -142,6 +142,11 @@ def _memory_map(array):
     return found
 
 
+def is_file(array: Any) -> bool:
+    """Return whether the numbers of an array lie in a memory map."""
+    return _memory_map(array) is not None
+
+
 def on_disk(array: Any) -> Any:
     """Wrap rows that are a read-only memory map of floats, and return all else as it is.
 

@@ -14,7 +14,7 @@ from sklearn.utils.validation import (
 )
 
 from .arguments import check_readable
-from .row_arrays import RowArray, on_disk
+from .row_arrays import RowArray, is_file, on_disk
 
 IMAGE_CHANNELS = (1, 3, 4)
 
@@ -204,17 +204,36 @@ def few_rows(n):
     return np.unique([0, n // 2, n - 1])
 
 
-def copied(inputs):
-    """Copy inputs, which users may change after fit."""
-    if isinstance(inputs, dict):
-        return {key: copied(value) for key, value in inputs.items()}
+def copied(inputs, leave_files=False):
+    """Copy rows or inputs, which users may change after fit.
+
+    Read-only memory maps of numbers are not copied, and with ``leave_files`` no memory maps are.
+    """
+    if isinstance(inputs, Mapping) and not issparse(inputs):
+        if hasattr(inputs, "take_rows"):  # tokenized texts
+            return inputs.take_rows(slice(None))
+        return {key: copied(value, leave_files) for key, value in inputs.items()}
     if isinstance(inputs, tuple | list):
-        return type(inputs)(copied(value) for value in inputs)
+        return type(inputs)(copied(value, leave_files) for value in inputs)
     if isinstance(inputs, torch.Tensor):
         return inputs.clone()
-    if isinstance(inputs, RowArray) or isinstance(on_disk(inputs), RowArray):
-        return inputs  # a file, which is not written to through these
+    if isinstance(inputs, np.ndarray):
+        if isinstance(on_disk(inputs), RowArray) or (leave_files and is_file(inputs)):
+            return inputs  # a file, which is not written to through these
+        return inputs.copy(order="K")
+    if isinstance(inputs, RowArray) or not hasattr(inputs, "copy"):
+        return inputs  # such as the frames of Polars, which do not change
     return inputs.copy()
+
+
+def own(values):
+    """Copy what fit keeps of its arguments; memory maps stay files, and lists become arrays later.
+
+    Users go on with their arrays: they scale rows in place, or put wrong labels in.
+    """
+    if values is None or isinstance(values, list | tuple):
+        return values
+    return copied(values, leave_files=True)
 
 
 def axis_names(X):

@@ -13,7 +13,8 @@ from .rows import take_rows
 class TrainingData:
     """Rows that an estimator was fitted on, with their labels.
 
-    Fitted attributors and provenance estimators have it as ``training_``.
+    Fitted attributors and provenance estimators have it as ``training_``. It holds copies, which do
+    not change with the arrays given to ``fit``; memory maps are not copied.
 
     Parameters
     ----------

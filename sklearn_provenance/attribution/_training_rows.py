@@ -24,7 +24,7 @@ def check_same_rows(attributors, X, y):
         if not isinstance(training, TrainingData):
             continue  # nothing says what it was fitted on
         theirs = training.y
-        if not np.array_equal(theirs, y):
+        if not _same_targets(theirs, y):
             raise ValueError(
                 f"{name!r} was fitted on {len(theirs)} rows that are not those of X and y "
                 f"({len(y)} rows): give the X and y that were given to its fit."
@@ -61,6 +61,11 @@ def _alike(one, other):
             return None
         parts = [_alike(one[key], other[key]) for key in one]
         return None if any(part is None for part in parts) else np.all(parts, axis=0)
+    if _is_frame(one) and _is_frame(other) and list(one.columns) == list(other.columns):
+        columns = range(len(one.columns))
+        parts = [_alike(one.iloc[:, i], other.iloc[:, i]) for i in columns]
+        parts = [part for part in parts if part is not None]
+        return np.all(parts, axis=0) if parts else None
     first, second = _numbers(one), _numbers(other)
     if first is not None and second is not None:
         if first.shape != second.shape:
@@ -85,12 +90,28 @@ def _listed(rows):
     return rows
 
 
+def _same_targets(theirs, y):
+    """Return whether labels are equal, and numbers as far as the less precise type has them."""
+    kinds = theirs.dtype, y.dtype
+    if theirs.shape != y.shape or not all(kind.kind == "f" for kind in kinds):
+        return np.array_equal(theirs, y)
+    coarse = min(kinds, key=lambda kind: kind.itemsize)
+    return np.array_equal(theirs.astype(coarse), y.astype(coarse))
+
+
 def _is_mapping(rows):
     return isinstance(rows, Mapping) and not issparse(rows)
 
 
+def _is_frame(rows):
+    return hasattr(rows, "iloc") and hasattr(rows, "columns")
+
+
 def _numbers(rows):
     """Return rows as an array (n, n_numbers), or None."""
+    kind = getattr(rows, "dtype", None)
+    if getattr(kind, "na_value", None) is not None and getattr(kind, "_is_numeric", False):
+        rows = rows.to_numpy(dtype=np.float64, na_value=np.nan)  # a column of pandas
     try:
         rows = as_numbers(rows)
     except ValueError:

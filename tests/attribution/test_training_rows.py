@@ -6,7 +6,7 @@ import pytest
 import torch
 from scipy.sparse import csr_array, dok_array
 from sklearn.feature_extraction.text import TfidfVectorizer
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline
 
 from sklearn_provenance import InfluenceAttributor, InfoGainAttributor
@@ -109,3 +109,41 @@ def test_texts_of_another_order():
     np.testing.assert_array_equal(check_same_rows({"it": fitted}, list(WORDS), y), y)
     with pytest.raises(ValueError, match="for example row 0"):
         check_same_rows({"it": fitted}, list(WORDS[ORDER]), y)
+
+
+def test_columns_of_several_types():
+    frame = pd.DataFrame(
+        {
+            "number": NUMBERS[:, 0],
+            "text": WORDS,
+            "count": pd.array([*range(59), None], dtype="Int64"),
+            "day": pd.date_range("2020", periods=60),
+            "class": pd.Categorical(np.where(NUMBERS[:, 1] > 0, "a", "b")),
+        },
+        index=ORDER,
+    )
+    same = {
+        "single": frame.astype({"number": np.float32}),
+        "float": frame.astype({"count": "Float64"}),
+        "nan": frame.astype({"count": np.float64}),
+        "object": frame.astype({"class": object}),
+        "index": frame.reset_index(drop=True),
+    }
+    for name, other in same.items():
+        assert differing_row(other, frame) is None, name
+        assert differing_row(frame, other) is None, name
+    for column in frame:
+        changed = frame.copy()
+        changed[column] = frame[column].to_numpy()[ORDER]
+        assert differing_row(changed, frame) is not None, column
+
+
+def test_targets_of_another_precision():
+    targets = NUMBERS @ np.arange(12)
+    fitted = InfluenceAttributor(Ridge()).fit(NUMBERS, targets)
+    for kind in (np.float32, np.float16, np.float64):
+        check_same_rows({"it": fitted}, NUMBERS, targets.astype(kind))
+    with pytest.raises(ValueError, match="60 rows that are not those"):
+        check_same_rows({"it": fitted}, NUMBERS, targets[ORDER].astype(np.float32))
+    with pytest.raises(ValueError, match="60 rows that are not those"):
+        check_same_rows({"it": fitted}, NUMBERS, 1.01 * targets)

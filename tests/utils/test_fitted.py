@@ -3,7 +3,10 @@
 import numpy as np
 import pytest
 from sklearn.base import BaseEstimator
+from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from sklearn_provenance._utils.fitted import column_of_targets, is_fitted, resolve
 
@@ -33,6 +36,11 @@ class Regressor(Predicts):
     [
         (LinearRegression(), False), (LinearRegression().fit(X, Y), True), (Predicts(), True),
         (NeverFitted(), False),
+        (GaussianProcessRegressor(), False), (make_pipeline(GaussianProcessRegressor()), False),
+        (GaussianProcessRegressor().fit(X, Y), True),
+        (make_pipeline(StandardScaler(), GaussianProcessRegressor()).fit(X, Y), True),
+        (make_pipeline(StandardScaler(), LinearRegression()), False),
+        (make_pipeline(StandardScaler(), LinearRegression()).fit(X, Y), True),
     ],
 )  # fmt: skip
 def test_what_counts_as_fitted(estimator, fitted):

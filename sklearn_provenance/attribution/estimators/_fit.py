@@ -18,7 +18,8 @@ from ..._utils.fitted import column_of_targets, predicts_numbers, resolve
 from ..._utils.kept import Kept
 from ..._utils.labels import positions
 from ..._utils.modules import state_sums
-from ..._utils.rows import as_given, axis_names, check_rows, copied, n_rows
+from ..._utils.row_arrays import is_file
+from ..._utils.rows import as_given, axis_names, check_rows, copied, n_rows, own
 from ..._utils.training import TrainingData
 from ..._utils.types import Path, Rows, Targets
 from ...tangent._outputs import warns_of_probabilities_once
@@ -107,12 +108,17 @@ class FitMixin(StoredMixin):
         self.__dict__ = fresh.__dict__
         return self
 
+    # Whether what fit keeps of its arguments are copies; not where another has made them.
+    _owns_arguments = True
+
     def _fit(self, X, y, sample_id):
         """Learn everything, in the order of the picture in CONTRIBUTING.rst."""
         self._check_parameters()
         y = as_given(y, "y")
         check_readable(sample_id, "sample_id")
         X = check_rows(self, X, reset=True)
+        if self._owns_arguments:
+            X, y, sample_id = own(X), own(y), own(sample_id)
         check_one_target(y)
         column = column_of_targets(self.estimator, y)
         y = self._check_targets(y if column is None else column.ravel())
@@ -160,7 +166,9 @@ class FitMixin(StoredMixin):
         self._check_rule_fits(inputs)
         self._learn_classes()
         labels = self._measured_at(y)
-        self._rows = TrainingRows(self._features, copied(inputs), labels, self._kept)
+        if not _is_part(inputs, X):
+            inputs = copied(inputs)
+        self._rows = TrainingRows(self._features, inputs, labels, self._kept)
         if not self._features.per_label:
             self._rows.own()  # is kept; what cannot be used is refused here and not by a query
         self._rule = self._make_rule()
@@ -276,3 +284,9 @@ class FitMixin(StoredMixin):
         if self.classes_ is None:
             return np.array(y, dtype=np.float64)  # a copy that may be written to
         return positions(self.classes_, y, "y")
+
+
+def _is_part(inputs, X):
+    """Return whether inputs of features are the rows that fit has copied already."""
+    both = isinstance(inputs, np.ndarray) and isinstance(X, np.ndarray)
+    return both and not is_file(X) and np.may_share_memory(inputs, X)

@@ -118,7 +118,7 @@ class InfluenceAttributor(
     classes_ : ndarray of shape (n_classes,)
         Its class labels; only if it is a classifier.
     training_ : TrainingData
-        The rows, targets and identifiers given to ``fit``.
+        Copies of the rows, targets and identifiers given to ``fit``.
     candidates_ : {"all", "same_class"}
         ``candidates`` in use.
     n_steps_ : int

@@ -75,6 +75,7 @@ class NetworkInfluence(PointwiseAttributor):
     _parameter_constraints: dict = {}
 
     _joins_models = True
+    _owns_arguments = False
     _instead_of_sequences = (
         "InfluenceAttributor needs rows whose loss is a function of one margin, but a sequence of "
         "a language model has a margin for each token. EKFACAttributor and TRAKAttributor estimate "

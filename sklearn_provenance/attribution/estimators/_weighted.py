@@ -9,7 +9,7 @@ from sklearn.utils.validation import _check_sample_weight
 
 from ..._utils.arguments import check_readable
 from ..._utils.fitted import is_fitted
-from ..._utils.rows import n_rows
+from ..._utils.rows import n_rows, own
 from ..._utils.types import Rows, Targets
 from ._base import BaseAttributor
 
@@ -54,14 +54,14 @@ class WeightedFit:
             With ``prefit=True`` or a FrozenEstimator, if the estimator is not fitted.
         """
         fresh = copy.copy(self)  # a fit that fails changes nothing
-        fresh._sample_weight = sample_weight
+        check_readable(sample_weight, "sample_weight")
+        fresh._sample_weight = own(sample_weight)
         BaseAttributor.fit(fresh, X, y, sample_id)
         self.__dict__ = fresh.__dict__
         return self
 
     def _resolve(self, estimator, X, y):
         if self._sample_weight is not None:
-            check_readable(self._sample_weight, "sample_weight")
             rows = np.empty((n_rows(X), 1))
             self._sample_weight = _check_sample_weight(self._sample_weight, rows, dtype=np.float64)
             if self.prefit is False or (self.prefit == "auto" and not is_fitted(estimator)):
