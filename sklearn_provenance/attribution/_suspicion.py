@@ -121,8 +121,8 @@ def self_influence(fitted: Any, X: Rows, y: Targets) -> NDArray[np.float64]:
     Raises
     ------
     ValueError
-        If ``fitted`` was fitted to other rows, as far as their number, and the labels and
-        some of the rows that an attributor holds, tell.
+        If ``fitted`` was fitted to other rows, as far as their number, and the labels and some of
+        the rows that it holds, tell; or if it is a network with ``index_subset``.
 
     Notes
     -----
@@ -133,9 +133,12 @@ def self_influence(fitted: Any, X: Rows, y: Targets) -> NDArray[np.float64]:
     """
     check_fitted(fitted)
     n = n_rows(X)
-    y = check_labels(y, "y", n)
-    if hasattr(fitted, "attribute"):
-        check_same_rows({type(fitted).__name__: fitted}, X, y)
+    y = check_same_rows({type(fitted).__name__: fitted}, X, y)
+    if len(getattr(fitted, "index_", range(n))) < n:
+        raise ValueError(
+            f"{len(fitted.index_)} of the {n} training rows have an output of the index branch, "
+            "which says nothing of the others: fit with index_subset=None"
+        )
     suspicion = np.empty(n)
     step = max(1, _BLOCK // n)
     for start in range(0, n, step):

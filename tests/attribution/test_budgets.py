@@ -3,8 +3,30 @@
 import json
 import os
 
+import numpy as np
 import pytest
+from sklearn.base import clone
+from sklearn.datasets import load_iris
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.linear_model import LogisticRegression
 
+from sklearn_provenance.attribution import (
+    ForestAttributor,
+    GradDotAttributor,
+    LastLayerAttributor,
+    RelatIFAttributor,
+    RepSimAttributor,
+    TRAKAttributor,
+)
+
+LINEAR = LogisticRegression(max_iter=1000)
+POINTWISE = [
+    *(cls(LINEAR) for cls in (GradDotAttributor, LastLayerAttributor, RepSimAttributor)),
+    RelatIFAttributor(LINEAR, candidates="all"),
+    TRAKAttributor(LINEAR, n_components=16, random_state=0),
+    TRAKAttributor([LINEAR, LogisticRegression(C=0.1)], n_components=8, random_state=0),
+    ForestAttributor(RandomForestClassifier(5, random_state=0)),
+]
 PEAKS = """
 import ctypes, json, sys
 libc = ctypes.CDLL(None)  # freed arrays go back to the system at once
@@ -35,12 +57,14 @@ cases = {
     "TRAK": (att.TRAKAttributor, module, {"n_components": 128}),
     "EK-FAC": (att.EKFACAttributor, module, {"n_samples": 1}),
     "GradDot": (att.GradDotAttributor, module, {}),
+    "LastLayer": (att.LastLayerAttributor, module, {}),
 }
 calls = {
     "fit": lambda a: a.fit(X, y),
     "explain": lambda a: a.explain(X[:20], k=5),
     "attribute": lambda a: a.attribute(X[:20]),
-    "select": lambda a: a.select(X[:20], 10),
+    # Where scores are added up, those of all rows for all of these would take 72 MB.
+    "select": lambda a: a.select(X if hasattr(a, "select_sizes") else X[:20], 10),
     "score": lambda a: a.score(X[:20], y[:20]),
 }
 
@@ -97,3 +121,15 @@ def test_every_call_keeps_to_the_limit(template):
     assert ("gain, sketch", "score") not in refused
     in_blocks = {"gain, sketch", "loss, sketch", "influence, sketch"}
     assert not in_blocks & {name for name, _ in refused}
+
+
+@pytest.mark.parametrize("attributor", POINTWISE, ids=lambda a: type(a).__name__)
+def test_subsets_are_the_same_a_few_queries_at_a_time(attributor):
+    X, y = load_iris(return_X_y=True)
+    whole = clone(attributor).fit(X, y)
+    few = clone(attributor).set_params(memory_limit=4 * 8 * 150 * 7).fit(X, y)
+    assert few._scored_together(150) == 7
+    for balanced in (False, True):
+        np.testing.assert_array_equal(
+            few.select(X, 60, balanced=balanced), whole.select(X, 60, balanced=balanced)
+        )

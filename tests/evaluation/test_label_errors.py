@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression, RidgeClassifier
 from sklearn.metrics import auc, log_loss
 from torch import nn
@@ -250,8 +251,13 @@ def test_bad_suspicion(noisy):
         self_influence(same_class, X[:-1], y[:-1])
     net = ProvenanceClassifier(width="small", max_epochs=1, device="cpu", random_state=0)
     net.fit(X.astype(np.float32), y)
-    with pytest.raises(ValueError, match="fitted to 400"):
+    with pytest.raises(ValueError, match="fitted on 400 rows that are not those of X and y"):
         self_influence(net, X[:-1].astype(np.float32), y[:-1])
+    with pytest.raises(ValueError, match="those of X, for example row 0"):
+        self_influence(net, 2 * X.astype(np.float32), y)
+    few = clone(net).set_params(index_subset=50).fit(X.astype(np.float32), y)
+    with pytest.raises(ValueError, match="50 of the 400 training rows have an output of the index"):
+        self_influence(few, X.astype(np.float32), y)
     with pytest.raises(TypeError, match="predict_proba"):
         label_loss(RidgeClassifier().fit(X, y), X, y)
     with pytest.raises(ValueError, match="none of the classes"):

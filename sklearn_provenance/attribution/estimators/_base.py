@@ -123,6 +123,10 @@ class BaseAttributor(SeveralModelsMixin, FitMixin, PredictMixin, BaseEstimator):
             beside = self._rule.n_bytes(len(self._rows), *components)
             self._rows.expect(np.unique(labels), self.memory_limit - beside)
 
+    def _scored_together(self, n_rows):
+        """Count the queries whose kernel with rows takes a quarter of the budget at most."""
+        return max(1, int(self.memory_limit / 4 / (8 * n_rows)))
+
     def _groups(self, queries, among_train=False, may_join=False):
         """Group queries by label, unless one rule answers all of them.
 
@@ -149,8 +153,7 @@ class BaseAttributor(SeveralModelsMixin, FitMixin, PredictMixin, BaseEstimator):
                 else:
                     training_rows = class_rows
             rule = self._rule_at(label, everything)
-            # Kernels of queries and rows take a quarter of the budget at most.
-            step = max(1, int(self.memory_limit / 4 / (8 * len(training_rows))))
+            step = self._scored_together(len(training_rows))
             for start in range(0, len(places), step):
                 part = places[start : start + step]
                 points = queries

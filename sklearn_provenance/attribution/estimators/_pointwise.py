@@ -83,7 +83,8 @@ class PointwiseSelection:
         self._expect(queries.labels.numpy())
         for label, places in by_label(queries.labels.numpy(), self._features.per_label):
             part = queries if label is None else queries.take(places)
-            total += self._rule_at(label, everything=True).total(part).cpu().numpy()
+            rule = self._rule_at(label, everything=True)
+            total += rule.total(part, self._scored_together(len(total))).cpu().numpy()
         ranking = largest(torch.as_tensor(total)[None], len(total))[0][0].numpy()
         ranking = ranking[allowed[ranking]]
         if not balanced:

@@ -145,9 +145,13 @@ class Rule(ABC):
         """
         raise NotImplementedError
 
-    def total(self, queries):
-        """Add up the scores of all rows over queries."""
-        return self.settled(self.scores(queries)).sum(0)
+    def total(self, queries, together):
+        """Add up the scores of all rows over queries, of which so many are scored together."""
+        total = 0.0
+        for part in torch.arange(len(queries)).split(together):
+            asked = queries if len(part) == len(queries) else queries.take(part)
+            total = total + self.settled(self.scores(asked)).sum(0)
+        return total
 
     def pick(self, queries, k, rows=None, own=None):
         """Pick k rows for each query.

@@ -167,7 +167,7 @@ class EKFACRule(Rule):
         """Compute the influence of rows."""
         return self._influence(queries, rows, summed=False)
 
-    def total(self, queries):
+    def total(self, queries, together):
         """Compute the influence of all rows on the sum of the queries' measurements."""
         return self.settled(self._influence(queries, None, summed=True))[0]
 

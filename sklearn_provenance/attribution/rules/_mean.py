@@ -34,9 +34,9 @@ class MeanRule(Rule):
         """Average the scores of rows."""
         return self._mean(rule.scores(part, rows, own) for rule, part in self._pairs(queries))
 
-    def total(self, queries):
+    def total(self, queries, together):
         """Add up the scores of all rows over queries."""
-        return self._mean(rule.total(part) for rule, part in self._pairs(queries))
+        return self._mean(rule.total(part, together) for rule, part in self._pairs(queries))
 
     def together(self, n_queries):
         """Count the queries whose scores fit the share of every model."""

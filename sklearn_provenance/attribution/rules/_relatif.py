@@ -100,11 +100,11 @@ class RelatIFRule(GaussianRule):
         lost = posterior.loss(known, distinct)
         return cosine_without_own(cosine, lost.gather(1, place[:, None].to(lost.device))[:, 0])
 
-    def total(self, queries):
+    def total(self, queries, together):
         """Add up the cosines of all rows, by one direction for all queries in blocks or shards."""
         posterior, known = self._asked(queries)
         if not isinstance(posterior, RootPosterior):
-            return super().total(queries)
+            return super().total(queries, together)
         return self.settled(posterior.total(known)[None])[0]
 
     def together(self, n_queries):
