@@ -225,11 +225,13 @@ def rte_retraining(frame, folder):
     """Datamodeling scores, and drops where rows were removed."""
     lds = frame[frame["study"] == "lds"].set_index("method")
     table = pd.DataFrame({"LDS": plus_minus(lds["lds"], lds["standard_error"], 3)}, lds.index)
-    drops = frame[frame["study"] == "brittleness"].groupby(["method", "size"])["margin_drop"]
-    for size, of_size in drops.agg(["mean", "sem"]).groupby("size"):
-        of_size = of_size.droplevel("size")
-        cells = plus_minus(of_size["mean"], of_size["sem"], 2)
-        table[f"drop without {size}"] = pd.Series(cells, of_size.index)
+    brittleness = frame[frame["study"] == "brittleness"]
+    for size, of_size in brittleness.groupby("size"):
+        of_methods = of_size.groupby("method")
+        drops = of_methods["margin_drop"].agg(["mean", "sem"])
+        cells = plus_minus(drops["mean"], drops["sem"], 2)
+        table[f"drop without {size:g}"] = pd.Series(cells, drops.index)
+        table[f"flipped without {size:g}"] = of_methods["flipped"].mean().map("{:.1f}".format)
     return table.fillna("").reset_index()
 
 
