@@ -138,7 +138,7 @@ def test_selected_rows_are_those_of_the_largest_sums(data, memory_limit):
     sums = attributor.attribute(queries).sum(0)
     np.testing.assert_array_equal(attributor.select(queries, 6), np.argsort(-sums)[:6])
     rule = attributor._rule_at(None, everything=True)
-    total = rule.total(attributor._queries(queries))
+    total = rule.total(attributor._queries(queries), together=1)
     np.testing.assert_allclose(total, sums, rtol=1e-9)
 
 
