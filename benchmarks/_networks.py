@@ -1,5 +1,7 @@
 """Networks of the attribution benchmarks and their training, as the papers describe them."""
 
+import os
+
 import numpy as np
 import torch
 from torch import nn
@@ -110,17 +112,28 @@ def as_colour(images):
     return ((torch.as_tensor(images).float() / 255 - mean) / std).permute(0, 3, 1, 2).contiguous()
 
 
-def train(network, X, y, recipe=MLP_RECIPE, seed=0):
-    """SGD with momentum, in the order of rows in which the retraining engine takes them."""
+def train(network, X, y, recipe=MLP_RECIPE, seed=0, checkpoint=None):
+    """SGD with momentum, in the order of rows in which the retraining engine takes them.
+
+    After each epoch the state of training is kept in the file `checkpoint`, if given, from which
+    training goes on when it is called again.
+    """
     optimiser = torch.optim.SGD(
         network.parameters(),
         lr=recipe.lr,
         momentum=recipe.momentum,
         weight_decay=recipe.weight_decay,
     )
-    step, n_steps = 0, recipe.max_epochs * -(-len(X) // recipe.batch_size)
+    n_batches = -(-len(X) // recipe.batch_size)
+    step, n_steps, first = 0, recipe.max_epochs * n_batches, 0
+    if checkpoint is not None and checkpoint.exists():
+        kept = torch.load(checkpoint, map_location=X.device, weights_only=True)
+        network.load_state_dict(kept["network"])
+        optimiser.load_state_dict(kept["optimiser"])
+        first = kept["epochs"]
+        step = first * n_batches
     network.train()
-    for epoch in range(recipe.max_epochs):
+    for epoch in range(first, recipe.max_epochs):
         order = np.random.default_rng([seed, epoch]).permutation(len(X))
         for rows in torch.from_numpy(order).to(X.device).split(recipe.batch_size):
             if recipe.schedule != "constant":
@@ -129,4 +142,8 @@ def train(network, X, y, recipe=MLP_RECIPE, seed=0):
             F.cross_entropy(compute_logits(recipe, network, X[rows]), y[rows]).backward()
             optimiser.step()
             step += 1
+        if checkpoint is not None:
+            state = {"network": network.state_dict(), "optimiser": optimiser.state_dict()}
+            torch.save(state | {"epochs": epoch + 1}, f"{checkpoint}.new")
+            os.replace(f"{checkpoint}.new", checkpoint)
     return network.eval()

@@ -90,14 +90,10 @@ def studied(network, seed, features):
 
 def trained(network, X, y, recipe, seed, path):
     """The network of `path`, else trained, and kept there if there is a path."""
-    if path is not None and path.exists():
-        network.load_state_dict(torch.load(path, weights_only=True))
-        return network.eval()
-    network = train(network, X, torch.as_tensor(y, device=DEVICE), recipe, seed)
-    if path is not None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        torch.save(network.state_dict(), path)
-    return network
+    if path is None:
+        return train(network, X, torch.as_tensor(y, device=DEVICE), recipe, seed)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return train(network, X, torch.as_tensor(y, device=DEVICE), recipe, seed, path)
 
 
 if __name__ == "__main__":

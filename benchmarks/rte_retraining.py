@@ -49,7 +49,7 @@ RECIPE = Recipe(
 def studied(network, **common):
     return {
         **baselines(network, **common),
-        **information(network, **common),
+        **information(network, sketched=False, features=sketch(), **common),
         "influence": InfluenceAttributor(network, features=sketch(), **common),
         "BM25": BM25Attributor(network, **common),
     }
