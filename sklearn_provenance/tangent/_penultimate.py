@@ -84,7 +84,9 @@ class Penultimate:
                 found = layer_inputs[self.n_calls_before]  # (B, F)
                 check_finite(found, "features", i)
                 if features is None:
-                    features = found.new_empty(n, found.shape[1])
+                    # In the precision of weights, where autocast works in another.
+                    dtype = self.layer.weight.dtype
+                    features = found.new_empty(n, found.shape[1], dtype=dtype)
                     logits = outputs.new_empty(n, outputs.shape[1])
                 rows = slice(i, i + len(found))
                 features[rows] = found
