@@ -188,6 +188,25 @@ def mixed_precision(frame, folder):
     return table.rename(columns={"n": "seeds", "cpu_seconds": "CPU seconds"})
 
 
+def pass_variants(frame, folder):
+    names = {"n_train": "rows", "cpu_seconds": "CPU seconds", "kernel_error": "error of the kernel"}
+    names |= {"picks_shared": "picks shared", "seconds_to_compile": "seconds to compile"}
+    columns = ["network", "n_train", "variant", "cpu_seconds", "ratio"]
+    columns += ["kernel_error", "picks_shared", "seconds_to_compile"]
+    return frame[columns].astype(object).rename(columns=names).fillna("")
+
+
+def hot_paths(frame, folder):
+    """Shares of kinds of operations by path, in per cent; those of 3 % and more."""
+    totals = frame[frame["kind"] == "all"].set_index("path")["cpu_seconds"]
+    parts = frame[frame["kind"].ne("all") & frame["share"].ge(0.03)]
+    shares = parts.pivot(index="path", columns="kind", values="share").loc[totals.index]
+    kinds = shares.sum().sort_values(ascending=False).index
+    table = (100 * shares[kinds]).map(lambda share: "" if pd.isna(share) else f"{share:.0f} %")
+    table.insert(0, "CPU seconds", totals)
+    return table.reset_index()
+
+
 def label_errors(frame, folder):
     frame = frame.assign(case=frame["data"].str.split("_").str[0] + ", " + frame["model"])
     table = grouped(frame, ["case", "method", "suspicion"], auroc=3, found_at_10=2, found_at_20=2)
@@ -307,6 +326,8 @@ TABLES = (
     backdoor,
     coreset,
     mixed_precision,
+    pass_variants,
+    hot_paths,
     label_errors,
     relative_information,
     datamodeling_mnist,
