@@ -243,7 +243,9 @@ def datamodeling_mnist(frame, folder):
 def rte_retraining(frame, folder):
     """Datamodeling scores, and drops where rows were removed."""
     lds = frame[frame["study"] == "lds"].set_index("method")
-    table = pd.DataFrame({"LDS": plus_minus(lds["lds"], lds["standard_error"], 3)}, lds.index)
+    scores = pd.Series(plus_minus(lds["lds"], lds["standard_error"], 3), lds.index)
+    methods = pd.Index(frame["method"].unique(), name="method")
+    table = pd.DataFrame({"LDS": scores.reindex(methods)})
     brittleness = frame[frame["study"] == "brittleness"]
     for size, of_size in brittleness.groupby("size"):
         of_methods = of_size.groupby("method")
