@@ -69,6 +69,8 @@ def test_a_job(folder, tmp_path, capsys):
     status, said, _ = run(capsys, "inspect", store, "--verify", "--json")
     assert json.loads(said)["n_rows"] == 144
     assert json.loads(said)["params"]["noise_variance"] == "3*diagonal"
+    loaded = InfoGainAttributor.load(store)
+    assert json.loads(said)["noise_variance"] == loaded.noise_variance_
 
 
 @pytest.mark.parametrize("suffix", ["csv", "json", "npz"])

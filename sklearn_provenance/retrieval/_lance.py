@@ -1,8 +1,10 @@
 """LanceIndex: LanceDB, a vector database on disk or in object storage, searched with both signs."""
 
 import os
+import re
 import uuid
 from collections.abc import Mapping
+from contextlib import contextmanager
 from math import ceil
 from typing import Literal
 
@@ -18,6 +20,12 @@ from ._rows import read_chunks
 _LISTED = {"inverted_file": "IvfFlat", "quantized_inverted_file": "IvfSq"}
 # Identifiers in one condition of a deletion.
 _DELETED = 10_000
+# An address that pathlib has taken a slash from.
+_SHORTENED = re.compile(r"(?!file:)[A-Za-z][\w+.-]+:/(?!/)")
+# What LanceDB says of a table, a version or a file of it that is no longer there.
+_GONE = re.compile("not found|no longer exists", re.IGNORECASE)
+# Letters of an error of LanceDB that are repeated; it goes on with places in its own sources.
+_REPEATED = 800
 
 
 class LanceIndex(RowIndex):
@@ -34,7 +42,8 @@ class LanceIndex(RowIndex):
     Parameters
     ----------
     uri : str or pathlib.Path
-        Folder of the database, or its address in object storage, such as ``"s3://bucket/folder"``.
+        Folder of the database, or its address in object storage, such as ``"s3://bucket/folder"``:
+        a str then, because a Path has no double slash.
     kind : {"flat", "inverted_file", "quantized_inverted_file"}, default="flat"
         How the database finds rows, as in :class:`FaissIndex`: it reads all of them; those in some
         of the lists around centres of k-means; or there a byte for each number.
@@ -44,9 +53,12 @@ class LanceIndex(RowIndex):
     n_probe : int or "auto", default="auto"
         Lists that a search reads; ``"auto"`` is an eighth of them. Where they hold fewer than k
         rows, twice as many are read.
-    storage_options : dict, default=None
-        Options of ``lancedb.connect`` for object storage, such as credentials. They are not written
-        into stores.
+    storage_options : dict of str, default=None
+        Options of ``lancedb.connect`` for object storage, such as ``{"endpoint":
+        "https://storage.example.org", "region": "eu-central-1"}``. They are not written into
+        stores or files, but they are printed and pickled with the search index. Keys are better in
+        the environment, from which LanceDB reads ``AWS_ACCESS_KEY_ID`` and
+        ``AWS_SECRET_ACCESS_KEY``.
     verbose : bool, default=False
         Whether to show progress.
 
@@ -113,17 +125,71 @@ class LanceIndex(RowIndex):
         self.verbose = verbose
 
     def drop_table(self) -> None:
-        """Delete the table of the rows from the database."""
-        self._connect().drop_table(self.table_name_)
+        """Delete the table of the rows from the database, if it is still there.
+
+        Raises
+        ------
+        NotFittedError
+            If ``build`` was not called before.
+        OSError
+            If the database is out of reach.
+        """
+        self._check_built("drop_table")
+        database = self._connect()
+        with self._reached():
+            database.drop_table(self.table_name_, ignore_missing=True)
+        vars(self).pop("_open", None)
 
     def __getstate__(self):
         state = super().__getstate__()
         state.pop("_open", None)
         return state
 
+    def _validate_params(self):
+        super()._validate_params()
+        if _SHORTENED.match(os.fspath(self.uri)):
+            raise ValueError(
+                "uri must be a str with two slashes where it is an address, such as "
+                f"'s3://bucket/folder'; got {self.uri!r}"
+            )
+        for name, value in (self.storage_options or {}).items():
+            if not (isinstance(name, str) and isinstance(value, str)):  # which may be a secret
+                raise TypeError(
+                    'storage_options must be texts by name, such as {"allow_http": "true"}; '
+                    f"the value of {name!r} is of type {type(value).__name__}"
+                )
+
     def _connect(self):
         lancedb = _import_lancedb()
-        return lancedb.connect(os.fspath(self.uri), storage_options=self.storage_options)
+        options = None
+        if self.storage_options is not None:
+            options = dict(self.storage_options)
+        with self._reached():
+            return lancedb.connect(os.fspath(self.uri), storage_options=options)
+
+    @contextmanager
+    def _reached(self, table=None):
+        """Raise an OSError for a database out of reach, a ValueError for one without the table.
+
+        A store builds the search index again after a ValueError, and changes nothing after an
+        OSError. LanceDB raises errors of the same classes for both.
+        """
+        try:
+            yield
+        except (ValueError, OSError, RuntimeError) as error:
+            said = str(error)
+            is_gone = table is not None and _GONE.search(said)
+            if len(said) > _REPEATED:
+                said = f"{said[:_REPEATED]}..."
+            if is_gone:
+                raise ValueError(
+                    f"the database at {str(self.uri)!r} must hold the table {table!r} of the "
+                    f"search index, but: {said}. Build the search index again"
+                ) from error
+            raise OSError(
+                f"the database at {str(self.uri)!r} must be within reach, by the options that it "
+                f"needs, but LanceDB says: {said}"
+            ) from error
 
     def _build(self, rows, largest):
         lists = None
@@ -131,10 +197,12 @@ class LanceIndex(RowIndex):
             lists = list_count(self.n_lists, len(rows))
         name = f"rows-{uuid.uuid4().hex}"
         batches = self._batches(rows, largest, np.arange(len(rows)))
-        table = self._connect().create_table(name, batches, schema=_schema(rows.shape[1]))
-        if lists is not None:
-            kind = getattr(_import_lancedb().index, _LISTED[self.kind])
-            table.create_index("vector", config=kind(distance_type="dot", num_partitions=lists))
+        database = self._connect()
+        with self._reached():
+            table = database.create_table(name, batches, schema=_schema(rows.shape[1]))
+            if lists is not None:
+                kind = getattr(_import_lancedb().index, _LISTED[self.kind])
+                table.create_index("vector", config=kind(distance_type="dot", num_partitions=lists))
         self.table_name_ = name
         self.version_ = table.version
         self.n_lists_ = lists
@@ -157,22 +225,21 @@ class LanceIndex(RowIndex):
     def _table(self):
         """Open the table at the version of this index."""
         if not hasattr(self, "_open"):
-            try:
-                self._open = self._connect().open_table(self.table_name_)
-            except (ValueError, OSError) as error:
-                raise ValueError(
-                    f"the database at {str(self.uri)!r} must hold the table {self.table_name_!r} "
-                    f"of the search index, but: {error}. Build the search index again"
-                ) from error
-        if self._open.version != self.version_:
-            self._open.checkout(self.version_)
+            database = self._connect()
+            with self._reached(self.table_name_):
+                self._open = database.open_table(self.table_name_)
+        with self._reached(self.table_name_):
+            if self._open.version != self.version_:
+                self._open.checkout(self.version_)
         return self._open
 
     def _writable(self):
         """Open the table to write to it; versions after that of this index are given up."""
-        table = self._connect().open_table(self.table_name_)
-        if table.version != self.version_:
-            table.restore(self.version_)
+        database = self._connect()
+        with self._reached(self.table_name_):
+            table = database.open_table(self.table_name_)
+            if table.version != self.version_:
+                table.restore(self.version_)
         self._open = table
         return table
 
@@ -180,15 +247,17 @@ class LanceIndex(RowIndex):
         if self.n_lists_ is not None and ids[-1] >= 2 * self.n_listed_:
             return False  # the lists were made for fewer rows
         table = self._writable()
-        table.add(self._batches(behind, self.scale_, ids))
-        self.version_ = table.version
+        with self._reached(self.table_name_):
+            table.add(self._batches(behind, self.scale_, ids))
+            self.version_ = table.version
         return True
 
     def _remove(self, ids):
         table = self._writable()
         for start in range(0, len(ids), _DELETED):
             names = ", ".join(map(str, ids[start : start + _DELETED].tolist()))
-            table.delete(f"row IN ({names})")
+            with self._reached(self.table_name_):
+                table.delete(f"row IN ({names})")
         self.version_ = table.version
         return True
 
@@ -226,7 +295,8 @@ class LanceIndex(RowIndex):
         asked = asked.distance_type("dot").select(["row", "_distance"]).limit(n)
         if n_probe is not None:
             asked = asked.nprobes(n_probe)
-        answer = asked.to_arrow()
+        with self._reached(self.table_name_):
+            answer = asked.to_arrow()
         rows = np.asarray(answer["row"])
         of_query = np.asarray(answer["query_index"])
         found = np.full((len(both), n), -1)

@@ -120,7 +120,11 @@ def test_parameters_come_back_and_some_may_be_given(model, tmp_path):
     assert loaded.noise_variance_ == fitted.noise_variance_
     assert AttributionStore(tmp_path).info()["noise_variance"] == fitted.noise_variance_
     np.testing.assert_array_equal(loaded.training_.sample_id, IDS)
-    assert InfoGainAttributor.load(tmp_path, noise_variance=2.0).noise_variance_ == 2.0
+    loaded = InfoGainAttributor.load(tmp_path, noise_variance=2.0)
+    assert loaded.noise_variance_ == 2.0
+    loaded.drop_rows(IDS[:3])  # what was given to one load is not that of the next
+    info = AttributionStore(tmp_path).info()
+    assert info["noise_variance"] == InfoGainAttributor.load(tmp_path).noise_variance_ != 2.0
     with pytest.raises(ValueError, match="measurement must be 'label_logit', with which"):
         InfoGainAttributor.load(tmp_path, measurement="margin")
 
@@ -148,6 +152,18 @@ def test_rows_are_appended_and_dropped(model, tmp_path):
     assert info["n_shards"] == 4  # shards are filled up
     assert info["noise_variance"] == found.noise_variance_
     store.verify()
+
+
+@pytest.mark.parametrize("noise_variance", [0.25, "diagonal", "3*diagonal"])
+def test_the_noise_variance_after_rows_are_dropped(noise_variance, model, tmp_path):
+    """Also without an attributor: it is that of the next explanation."""
+    store = AttributionStore(tmp_path, dtype="float16")
+    InfoGainAttributor(model, noise_variance=noise_variance).fit(X, Y, IDS, store=store)
+    store.drop_rows(IDS[:40])
+    assert store.info()["noise_variance"] == InfoGainAttributor.load(tmp_path).noise_variance_
+    att.RepSimAttributor(model).fit(X, Y, store=tmp_path / "cosines")
+    AttributionStore(tmp_path / "cosines").drop_rows([3])
+    assert AttributionStore(tmp_path / "cosines").info()["noise_variance"] is None
 
 
 def test_numbers_stay_when_rows_are_dropped(model, tmp_path):

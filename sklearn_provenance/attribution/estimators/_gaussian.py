@@ -21,42 +21,18 @@ from ...information._density import density_system_blocks
 from ...tangent._cache import Cache
 from ...tangent._outputs import MEASUREMENTS
 from ...tangent._points import ExplicitPoints
+from .._noise_variance import in_kernel_units
 from ..features import make_features
 from ..models import adapt, measured_model
 from ..models._sequences import likelihood_of
 from ..rules._by_workers import fewer_rows_by_workers
 from ._base import PARAMETERS, BaseAttributor
 
-# noise_variance="scale" in units of the mean kernel diagonal. With this value, predictions suffered
-# most when networks were trained again without the rows that InfoGain had named
-# (benchmarks/brittleness.py).
-SCALE_CONSTANT = 10.0
 # A mean kernel diagonal between 1 / LARGEST_SCALE and this has squares that neither overflow nor
 # vanish, even where the diagonal of a single row is far from the mean.
 LARGEST_SCALE = 1e140
 # A noise variance up to this is not compared with the kernel where its diagonal would cost a pass.
 USUAL_NUMBER = 1e70
-
-
-def _in_kernel_units(noise_variance, diagonal):
-    """Turn the parameter ``noise_variance`` into σ²; ``diagonal`` is the mean kernel diagonal."""
-    if not isinstance(noise_variance, str):
-        return float(noise_variance)
-    if noise_variance == "scale":
-        return SCALE_CONSTANT * diagonal
-    factor, star, word = noise_variance.rpartition("*")
-    if not star:
-        factor = 1.0
-    try:
-        factor = float(factor)
-    except ValueError:
-        factor = 0.0
-    if word.strip() != "diagonal" or not 0 < factor < np.inf:
-        raise ValueError(
-            "noise_variance must be a positive number, 'scale' or a positive multiple of the mean "
-            f"kernel diagonal such as '3*diagonal'; got {noise_variance!r}"
-        )
-    return factor * diagonal
 
 
 class GaussianAttributor(BaseAttributor):
@@ -98,7 +74,7 @@ class GaussianAttributor(BaseAttributor):
 
     def _check_parameters(self):
         # Only for its error: before the rows are measured, the mean diagonal is not known.
-        _in_kernel_units(self.noise_variance, 1.0)
+        in_kernel_units(self.noise_variance, 1.0)
 
     def _check_targets(self, y):
         if not callable(self.measurement) or likelihood_of(self.forward) is not None:
@@ -157,7 +133,7 @@ class GaussianAttributor(BaseAttributor):
                 f"{LARGEST_SCALE:.0e}, so that squares of the kernel are finite; got {scale:.3g}"
             )
         self.noise_scale_ = scale
-        noise_variance = _in_kernel_units(self.noise_variance, scale)
+        noise_variance = in_kernel_units(self.noise_variance, scale)
         if noise_variance > LARGEST_SCALE * scale:
             raise ValueError(
                 f"noise_variance must be at most {LARGEST_SCALE:.0e} times the mean squared norm "

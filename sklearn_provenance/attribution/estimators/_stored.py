@@ -249,7 +249,8 @@ class StoredMixin:
     def _again(self, content):
         """Learn anew from a store whose rows have changed; the attributor stays if that fails."""
         fresh = copy.copy(self)
-        fresh._learn_from(self._store, content, record=True)
+        fresh._learn_from(self._store, content)
+        fresh._build_indexes()
         self.__dict__ = fresh.__dict__
         return self
 
@@ -286,9 +287,9 @@ class StoredMixin:
         files = {name: part for name, part in files.items() if part is not None}
         rows = NewRows(X, y, ids, self._measure(y))
         content = self._store.build(rows, notes, files, self._progress())
-        self._take_content(content, record=True)
+        self._take_content(content)
 
-    def _learn_from(self, store, content, record=False):
+    def _learn_from(self, store, content):
         """Learn of the rows in a store."""
         notes = content.notes
         for name in ("n_features_in", "feature_names_in"):
@@ -307,10 +308,8 @@ class StoredMixin:
         check_identity(self._identity(), notes)
         self._learn_classes()
         self._check_labels_stored()
-        self._take_content(content, record)
+        self._take_content(content)
         self._finish(None)
-        if record:
-            self._build_indexes()
 
     def _check_labels_stored(self):
         """Refuse candidates that would have to be measured at other labels than their own."""
@@ -320,8 +319,8 @@ class StoredMixin:
                 'their own: pass measurement="margin", or candidates="same_class"'
             )
 
-    def _take_content(self, content, record):
-        """Learn what the rows of a store tell; ``record`` notes it in the store."""
+    def _take_content(self, content):
+        """Learn what the rows of a store tell."""
         sample_id = None if content.counts else content.sample_id
         self.training_ = TrainingData(self.training_.X, content.y, sample_id)
         labels = self._measured_at(content.y)
@@ -329,9 +328,6 @@ class StoredMixin:
         self._rows.own()
         self._rule = self._make_rule()
         self._rule.check(len(content.y), *self._features.components(self._rows.inputs))
-        if record:
-            noise_variance = getattr(self, "noise_variance_", None)
-            self._rows.content = self._store.describe(content, noise_variance=noise_variance)
 
     def _identity(self):
         """Compute a digest of all that features depend on besides rows and labels."""

@@ -1,7 +1,5 @@
 """The folder of an attribution store: how rows get into it."""
 
-from dataclasses import replace
-
 import numpy as np
 from tqdm.auto import tqdm
 
@@ -72,6 +70,7 @@ class StoreFolder:
             present = np.isin(rows.sample_id, content.sample_id)
             if present.any():
                 self._check_present(content, rows, present)
+                table.clean(manifest)  # of what a change that was killed has left
                 return content
             for name, new in (("sample_id", rows.sample_id), ("y", rows.y)):
                 old = getattr(content, name)
@@ -80,7 +79,7 @@ class StoreFolder:
                         f"{name} must be of the kind that the store has, {old.dtype}; got "
                         f"{new.dtype}"
                     )
-            notes = content.notes | {"noise_variance": None}
+            notes = content.notes
             self.shard_rows = notes["shard_rows"]
             key = [identity, checksum(str(manifest).encode())]
             shards, _ = self._write(key, manifest["shards"], rows, notes["encoding"], progress)
@@ -96,17 +95,6 @@ class StoreFolder:
                 return
             files = now["files"] | {name: self.table.adopt_file(name, save)}
             self.table.commit(now["shards"], now["notes"], files)
-
-    def describe(self, content, **notes):
-        """Note something more about the content; it stays as it is if that is noted already."""
-        if content.notes | notes == content.notes:
-            return content
-        with self.table.locked() as manifest:
-            if manifest is None or manifest["shards"] != content.manifest["shards"]:
-                return content  # another process has changed the rows
-            notes = manifest["notes"] | notes
-            manifest = self.table.commit(manifest["shards"], notes, manifest["files"])
-        return replace(content, manifest=manifest)  # of the same shards
 
     def content(self, manifest=None):
         """Read what the store holds, but for features, which are read when they are indexed."""

@@ -1,10 +1,12 @@
 """AttributionStore: the features of training rows in a folder, with all that explains by them."""
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike
 
 from ..._utils.encoding import DTYPES
 from ..._utils.types import Path
+from .._noise_variance import in_kernel_units
 from ._content import as_ids
 from ._folder import StoreFolder, without_indexes
 
@@ -75,13 +77,14 @@ class AttributionStore:
         return self.folder.table.column(self.folder.manifest(), "y")
 
     def info(self) -> dict:
-        """Tell what the store holds, from its manifest.
+        """Tell what the store holds.
 
         Returns
         -------
         dict
             Numbers of rows, components, shards and bytes, the type of the numbers, and the
-            attributor with its parameters.
+            attributor with its parameters. ``noise_variance`` is ``noise_variance_`` of what
+            ``load`` returns, by which rows are explained; None where the attributor has none.
         """
         manifest = self.folder.manifest()
         notes = manifest["notes"]
@@ -90,7 +93,7 @@ class AttributionStore:
             "attributor": notes["attributor"],
             "params": notes["params"],
             "features": notes["features"],
-            "noise_variance": notes.get("noise_variance"),
+            "noise_variance": self._noise_variance(manifest),
             "n_rows": sum(shard["n_rows"] for shard in manifest["shards"]),
             "n_components": notes["width"],
             "dtype": notes["encoding"],
@@ -99,6 +102,14 @@ class AttributionStore:
             "holds_model": "model" in manifest["files"],
             "version": manifest["version"],
         }
+
+    def _noise_variance(self, manifest):
+        """Compute the noise variance from the parameter and the squared norms of the rows."""
+        wanted = manifest["notes"]["params"].get("noise_variance")
+        if not isinstance(wanted, str):
+            return wanted
+        squares = torch.as_tensor(self.folder.table.column(manifest, "norms"))
+        return in_kernel_units(wanted, squares.mean().item())
 
     def verify(self) -> None:
         """Read all files and compare them with their checksums.
@@ -161,8 +172,6 @@ def drop_rows(folder, sample_id, ignore_missing, files_after=None):
                 names = shard["files"]
                 columns = {name: table.shard_column(shard, name)[left] for name in names}
                 shards.append(table.write_shard(columns))
-        # What depends on all rows is known no longer.
-        notes = manifest["notes"] | {"noise_variance": None}
         files = manifest["files"]
         if dropped.any() and files_after is None:
             files = without_indexes(files)
@@ -171,4 +180,4 @@ def drop_rows(folder, sample_id, ignore_missing, files_after=None):
                 folder.content(manifest | {"shards": some}) for some in (manifest["shards"], shards)
             )
             files = files_after(old, new, ~dropped)
-        table.commit(shards, notes, files)
+        table.commit(shards, manifest["notes"], files)
