@@ -201,6 +201,10 @@ class Cluster:
             value = future.result()
         except self._distributed.CancelledError as error:
             raise self._lost() from error
+        except OSError as error:
+            if future.status == "error":  # of the piece itself
+                raise
+            raise self._lost() from error  # while the result was fetched
         except self._distributed.KilledWorker as error:
             raise RuntimeError(
                 f"workers must survive {self.what}, but one piece of it has ended the worker that "
@@ -219,9 +223,7 @@ class Cluster:
         Pieces are asked for a few at a time, so that those with rows do not fill the scheduler.
         """
         waiting = deque()
-        if self.client.status != "running":
-            raise self._lost()
-        ahead = 4 * max(1, sum(self.client.nthreads().values()))
+        ahead = 4 * max(1, self._n_threads())
         bar = tqdm(total=n_pieces, desc=self.what, unit="piece", disable=not verbose)
         try:
             with bar:
@@ -236,11 +238,20 @@ class Cluster:
         finally:
             waiting.clear()  # a piece whose future is gone is not run any more
 
+    def _n_threads(self):
+        """Count the threads of all workers."""
+        if self.client.status != "running":
+            raise self._lost()
+        try:
+            return sum(self.client.nthreads().values())
+        except OSError as error:  # the client has not noticed yet
+            raise self._lost() from error
+
     def _lost(self):
         return RuntimeError(
             f"the scheduler must stay up during {self.what}, but the client has lost it after "
-            f"{self.n_done} pieces; what workers held in memory is lost{self.kept}. Make another "
-            "client, and call again with it"
+            f"{self.n_done} pieces; what workers held in memory is lost{self.kept}. Start the "
+            "scheduler and its workers, make another client, and call again with it"
         )
 
 

@@ -171,7 +171,7 @@ def test_a_scheduler_goes_away(works, tmp_path):
             thread.join(60)
         assert "the scheduler must stay up" in caught[0]
         assert str(kept) in caught[0]
-        assert "Make another client" in caught[0]
+        assert "make another client" in caught[0]
     table = store.folder.table
     assert table.folder.joinpath("journal.json").exists()
     whole = retrain(model, X, Y, MASKS, X_eval=QUERIES, group_size=1)

@@ -102,14 +102,25 @@ class KillsWorkers:
         raise distributed.KilledWorker("piece", None, 3)
 
 
+class CannotFetch:
+    """A result on a scheduler that has gone."""
+
+    status = "finished"
+
+    def result(self):
+        raise distributed.comm.CommClosedError("in <TCP>: Connection reset by peer")
+
+
 def test_what_is_lost_is_said(client, work):
     work, shared = work
     assert work.result(work.submit(noted, shared, 1)) == ("shared", 1)
     waiting = client.submit(sum, [1, 2], key="waiting")
     waiting.cancel()
-    lost = "must stay up during the work, but .* after 1 pieces.*; some of it is kept. Make another"
+    lost = "must stay up during the work, but .* after 1 pieces.*; some of it is kept. Start the"
     with pytest.raises(RuntimeError, match=lost):
         work.result(waiting)
+    with pytest.raises(RuntimeError, match=lost):
+        work.result(CannotFetch())
     with pytest.raises(RuntimeError, match=r"must survive the work, .*; some of it is kept"):
         work.result(KillsWorkers())
 
@@ -124,6 +135,20 @@ def test_a_client_that_is_closed(client):
     ):
         with pytest.raises(RuntimeError, match="the client has lost it after 0 pieces"):
             call()
+
+
+class Unaware:
+    """A client whose scheduler has gone a moment ago."""
+
+    status = "running"
+
+    def nthreads(self):
+        raise distributed.comm.CommClosedError("in <TCP>")
+
+
+def test_a_client_that_does_not_know_yet():
+    with pytest.raises(RuntimeError, match="the client has lost it after 0 pieces"):
+        list(Cluster(Unaware(), "the work").in_order(noted, None, [()]))
 
 
 def test_the_package_that_is_missing_is_named(client, monkeypatch):

@@ -145,10 +145,15 @@ class StoreFolder:
         shards = list(before)
         encoding = {}
         start = 0
+        cluster = None
+        client = current_client()
+        if client is not None:
+            kept = f", and shards that are done are in {str(table.folder)!r}"
+            cluster = Cluster(client, "the pass over the rows", kept)
         with tqdm(total=len(rows), desc=progress, disable=progress is None) as bar:
             while start < len(rows):
                 parts = self._parts(encoding, before, start, rows)
-                for part, entry in self._entries(rows, parts, done, dtype):
+                for part, entry in self._entries(rows, parts, done, dtype, cluster):
                     shards.append(entry)
                     encoding = entry["encoding"]
                     if not done:
@@ -166,7 +171,7 @@ class StoreFolder:
             return parts[:1]
         return parts
 
-    def _entries(self, rows, parts, done, dtype):
+    def _entries(self, rows, parts, done, dtype, cluster):
         """Yield slices and entries of shards: those that are done, and are taken from the list,
         and then those that are written now, here or by workers."""
         parts = list(parts)
@@ -176,14 +181,11 @@ class StoreFolder:
                 done.clear()  # what follows is of other rows
                 break
             yield parts.pop(0), done.pop(0)
-        client = current_client()
-        if client is None:
+        if cluster is None:
             for part in parts:
                 X = take_rows(rows.X, part)
                 yield part, _write_shard(self.table, rows.measure, None, dtype, X, *rows.of(part))
             return
-        kept = f", and shards that are done are in {str(self.table.folder)!r}"
-        cluster = Cluster(client, "the pass over the rows", kept)
         file = named_file(rows.X)
         shared = cluster.shared(self.table, rows.measure.without_labels(), file, dtype)
         pieces = (
