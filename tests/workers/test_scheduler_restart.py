@@ -3,6 +3,7 @@
 import threading
 import time
 
+import joblib
 import numpy as np
 import pytest
 
@@ -11,6 +12,7 @@ from sklearn_provenance.attribution import AttributionStore
 from sklearn_provenance.attribution.rules._greedy_by_workers import SharedShards
 from sklearn_provenance.attribution.rules._influence_by_workers import SharedMeanShards
 from sklearn_provenance.retraining import Recipe, retrain
+from sklearn_provenance.tangent import TangentFeatures
 
 from .machines import Machines
 from .problems import (
@@ -120,7 +122,12 @@ def asked(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("kind", "what"), [("pass", "another client"), ("retraining", "the same client")]
+    ("kind", "what"),
+    [
+        ("pass", "another client"),
+        ("features", "the same client"),
+        ("retraining", "the same client"),
+    ],
 )
 def test_what_is_finished_in_a_store_is_not_done_again(
     kind, what, client, machines, stopper, asked, tmp_path, monkeypatch
@@ -132,13 +139,22 @@ def test_what_is_finished_in_a_store_is_not_done_again(
     def work(client, folder=kept):
         if kind == "retraining":
             return retrain(model, X, Y, MASKS, store=folder, client=client, **options).outputs
+        if kind == "features":
+            options = {"n_components": 16, "batch_size": 5, "store": folder}
+            features = TangentFeatures(model.eval(), **options).fit(X)
+            with joblib.parallel_config("threading" if client is None else "dask", client=client):
+                return features.transform(X, Y)
         store = AttributionStore(folder, shard_rows=5)
         feature_attributor(stopper).fit(X, Y, store=store, client=client)
         files = [path for path in folder.iterdir() if path.name != ".lock"]
         return {path.name: path.read_bytes() for path in files}
 
     expected = work(None, tmp_path / "alone")
-    piece, n_pieces = {"retraining": ("_train", 6), "pass": ("_write_shard", 20)}[kind]
+    piece, n_pieces = {
+        "retraining": ("_train", 6),
+        "pass": ("_write_shard", 20),
+        "features": ("_measure_piece", 20),
+    }[kind]
     killed = Killed(monkeypatch, machines, stopper, after=1)
     message = killed.message(lambda: work(client))
     n_done = killed.n_results
@@ -153,7 +169,7 @@ def test_what_is_finished_in_a_store_is_not_done_again(
     else:
         found = work(machines.address)
     assert asked == [piece] * (n_pieces - n_done)
-    if kind == "retraining":
+    if kind != "pass":
         np.testing.assert_array_equal(found, expected)
     else:
         assert found == expected
