@@ -168,15 +168,18 @@ class LanceIndex(RowIndex):
             return lancedb.connect(os.fspath(self.uri), storage_options=options)
 
     @contextmanager
-    def _reached(self, table=None):
+    def _reached(self, table=None, of_rows=()):
         """Raise an OSError for a database out of reach, a ValueError for one without the table.
 
         A store builds the search index again after a ValueError, and changes nothing after an
-        OSError. LanceDB raises errors of the same classes for both.
+        OSError. LanceDB raises errors of the same classes for both. Errors ``of_rows``, which have
+        passed through LanceDB, stay as they are.
         """
         try:
             yield
         except (ValueError, OSError, RuntimeError) as error:
+            if error in of_rows:
+                raise
             said = str(error)
             is_gone = table is not None and _GONE.search(said)
             if len(said) > _REPEATED:
@@ -196,9 +199,10 @@ class LanceIndex(RowIndex):
         if self.kind != "flat":
             lists = list_count(self.n_lists, len(rows))
         name = f"rows-{uuid.uuid4().hex}"
-        batches = self._batches(rows, largest, np.arange(len(rows)))
+        errors = []
+        batches = self._batches(rows, largest, np.arange(len(rows)), errors)
         database = self._connect()
-        with self._reached():
+        with self._reached(of_rows=errors):
             table = database.create_table(name, batches, schema=_schema(rows.shape[1]))
             if lists is not None:
                 kind = getattr(_import_lancedb().index, _LISTED[self.kind])
@@ -210,17 +214,21 @@ class LanceIndex(RowIndex):
         self.n_listed_ = len(rows)
         self._open = table
 
-    def _batches(self, rows, scale, ids):
-        """Yield rows, divided by the scale, with their identifiers in the database."""
+    def _batches(self, rows, scale, ids, errors):
+        """Yield rows, divided by the scale, with their identifiers; note errors of the rows."""
         import pyarrow as pa
 
         width = rows.shape[1]
         schema = _schema(width)
-        for start, chunk in read_chunks(rows, self._chunk_rows(rows), self.verbose):
-            numbers = (chunk / scale).float().cpu().numpy().ravel()
-            vectors = pa.FixedSizeListArray.from_arrays(pa.array(numbers), width)
-            names = pa.array(ids[start : start + len(chunk)])
-            yield pa.RecordBatch.from_arrays([names, vectors], schema=schema)
+        try:
+            for start, chunk in read_chunks(rows, self._chunk_rows(rows), self.verbose):
+                numbers = (chunk / scale).float().cpu().numpy().ravel()
+                vectors = pa.FixedSizeListArray.from_arrays(pa.array(numbers), width)
+                names = pa.array(ids[start : start + len(chunk)])
+                yield pa.RecordBatch.from_arrays([names, vectors], schema=schema)
+        except Exception as error:
+            errors.append(error)
+            raise
 
     def _table(self):
         """Open the table at the version of this index."""
@@ -247,8 +255,9 @@ class LanceIndex(RowIndex):
         if self.n_lists_ is not None and ids[-1] >= 2 * self.n_listed_:
             return False  # the lists were made for fewer rows
         table = self._writable()
-        with self._reached(self.table_name_):
-            table.add(self._batches(behind, self.scale_, ids))
+        errors = []
+        with self._reached(self.table_name_, errors):
+            table.add(self._batches(behind, self.scale_, ids, errors))
             self.version_ = table.version
         return True
 

@@ -140,8 +140,8 @@ def test_what_is_finished_in_a_store_is_not_done_again(
         if kind == "retraining":
             return retrain(model, X, Y, MASKS, store=folder, client=client, **options).outputs
         if kind == "features":
-            options = {"n_components": 16, "batch_size": 5, "store": folder}
-            features = TangentFeatures(model.eval(), **options).fit(X)
+            params = {"n_components": 16, "batch_size": 5, "store": folder}
+            features = TangentFeatures(model.eval(), **params).fit(X)
             with joblib.parallel_config("threading" if client is None else "dask", client=client):
                 return features.transform(X, Y)
         store = AttributionStore(folder, shard_rows=5)
