@@ -121,6 +121,11 @@ def current_client():
     return client or None
 
 
+def is_task():
+    """Return whether this is a task of a worker that :class:`Cluster` has given it."""
+    return _CLIENT.get() is False
+
+
 def _in_a_task():
     try:
         import_distributed().get_worker()

@@ -34,6 +34,7 @@ from .code import (
     uses,
     version,
 )
+from .dask_rows import DaskRows
 
 _VALUES = {bool, int, float, complex, str, bytes, type(None), type(...), torch.dtype}
 # What classes and functions have besides what they do.
@@ -111,6 +112,9 @@ class Digest:
             self._tensor(value)
         elif isinstance(value, np.ndarray):
             self._array(value)
+        elif isinstance(value, DaskRows):  # by their content, as the array in memory
+            self.token("array", value.dtype.str, value.shape)
+            self._bytes(value)
         elif issparse(value):
             rows = csr_array(value, copy=True)
             rows.sum_duplicates()

@@ -8,6 +8,8 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted, check_memory
 from torch import nn
 
+from .dask_rows import computed
+
 
 def is_fitted(estimator):
     """Return whether an estimator is fitted; modules always count as fitted."""
@@ -71,7 +73,8 @@ def fit_estimator(estimator, X, y):
 def resolve(estimator, prefit, X, y, memory=None):
     """Return the estimator itself where it is fitted, else a fitted clone.
 
-    Modules and FrozenEstimators are never fitted here. ``memory`` caches fitted clones.
+    Modules and FrozenEstimators are never fitted here. ``memory`` caches fitted clones. A clone is
+    fitted on rows in memory.
     """
     if not isinstance(estimator, nn.Module) and not hasattr(estimator, "predict"):
         raise TypeError(
@@ -87,7 +90,7 @@ def resolve(estimator, prefit, X, y, memory=None):
             if fixed:
                 reason = "stays as it is here"
             raise NotFittedError(f"the {type(estimator).__name__} is not fitted, and {reason}")
-    return check_memory(memory).cache(fit_estimator)(clone(estimator), X, y)
+    return check_memory(memory).cache(fit_estimator)(clone(estimator), computed(X, "X"), y)
 
 
 def check_fitted(estimator):

@@ -11,6 +11,7 @@ import torch
 from scipy.sparse import csr_array, issparse
 
 from .code import is_library, together
+from .dask_rows import DaskRows
 from .digest import CHUNK, Digest
 from .row_arrays import RowArray
 
@@ -73,6 +74,8 @@ def row_digests(X):
         return _numbers(np.hstack([row_digests(X[name]) for name in names]), repr(names).encode())
     if isinstance(X, RowArray):
         return _on_disk(X)
+    if isinstance(X, DaskRows):
+        return np.concatenate([_numbers(block) for _, block in X.blocks()])
     if issparse(X):
         return _numbers(X.tocsr())
     if isinstance(X, list | tuple):

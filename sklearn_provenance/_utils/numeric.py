@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from scipy.sparse import issparse
 
+from .dask_rows import DaskRows
 from .rows import as_given, n_rows
 
 
@@ -28,15 +29,17 @@ def as_numbers(X):
 
     Returns
     -------
-    ndarray, torch.Tensor, csr matrix or dict of torch.Tensor
+    ndarray, torch.Tensor, csr matrix, DaskRows or dict of torch.Tensor
         Tensors as they are. Floats in single precision unless they are in double, integers as a
-        tensor, which stays one.
+        tensor, which stays one. DaskRows of other numbers than integers stay where they are.
 
     Raises
     ------
     ValueError
         If X is not numeric.
     """
+    if isinstance(X, DaskRows) and X.dtype.kind in "fb":
+        return X.astype(_float_of(X.dtype))
     X = as_given(X)
     if isinstance(X, Mapping):
         for key, value in X.items():
@@ -54,9 +57,12 @@ def as_numbers(X):
             X = X.astype(np.int64)
         if X.dtype.kind in "iu":
             return _as_tensor(X)
-    if X.dtype.kind == "f" and X.dtype.itemsize >= 8:
-        return X.astype(np.float64, copy=False)
-    return X.astype(np.float32, copy=False)
+    return X.astype(_float_of(X.dtype), copy=False)
+
+
+def _float_of(dtype):
+    """Choose the precision of numbers for a module, which takes them to its own."""
+    return np.float64 if dtype.kind == "f" and dtype.itemsize >= 8 else np.float32
 
 
 def _check_lengths(key, rows):

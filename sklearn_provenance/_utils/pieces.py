@@ -3,7 +3,8 @@
 import numpy as np
 import torch
 
-from .row_arrays import TakenRows, named_file, on_disk
+from .cluster import current_client
+from .row_arrays import DaskFeatures, TakenRows, named_file, on_disk
 
 # Bytes of a piece of rows that workers read, and of one that has to travel.
 _READ_BYTES = 2**25
@@ -23,7 +24,8 @@ class RowPieces:
     Attributes
     ----------
     file : RowArray or None
-        Where workers read rows; None where pieces hold them.
+        Where workers read rows; None where pieces hold them. Of a Dask array they hold futures of
+        the client that is in use, whose workers compute them.
     step : int
         Rows of a piece.
     starts : range
@@ -36,9 +38,13 @@ class RowPieces:
         if isinstance(rows, TakenRows):
             source = rows.source
             self._numbers = rows.numbers
-        self.file = named_file(on_disk(source))
+        source = on_disk(source)
+        self.file = named_file(source)
+        self._lazy = source if isinstance(source, DaskFeatures) else None
+        self._client = current_client()
         self._rows = rows
-        size = _SENT_BYTES if self.file is None else _READ_BYTES
+        stays = self.file is not None or self._lazy is not None
+        size = _READ_BYTES if stays else _SENT_BYTES
         self.step = step or max(1, size // max(1, rows.itemsize * rows.shape[1]))
         self.starts = range(0, len(rows), self.step)
 
@@ -57,6 +63,9 @@ class RowPieces:
     def piece(self, start):
         """Return what :func:`read_piece` takes."""
         rows = self.rows(start)
+        if self._lazy is not None and self._client is not None:
+            numbers = rows if self._numbers is None else self._numbers[rows]
+            return "sent", self._lazy.future(self._client, numbers)
         if self.file is None:
             block = self._rows[rows]
             if isinstance(block, torch.Tensor):
@@ -71,5 +80,5 @@ def read_piece(file, piece):
     """Return the rows (n, n_columns) of a piece."""
     how, what = piece
     if how == "sent":
-        return what
+        return np.ascontiguousarray(what)
     return file[what]

@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 
-# Bytes of rows that are read at once.
-BLOCK_BYTES = 2**23
+from .dask_rows import BLOCK_BYTES, DaskRows, lazy_rows
+
+# Bytes of rows that are read at once where several queries name some of them.
+_TOGETHER_BYTES = 2**25
 
 
 class RowArray(ABC):
@@ -132,6 +134,35 @@ class MappedRows(RowArray):
         return type(self), (np.array(self.array),)
 
 
+class DaskFeatures(RowArray):
+    """Rows φ (n_rows, n_columns) of a Dask array, in single or double precision.
+
+    Parameters
+    ----------
+    rows : DaskRows of shape (n_rows, n_columns)
+        The rows. Whole numbers are read in double precision.
+    """
+
+    def __init__(self, rows):
+        is_single = rows.dtype.kind == "f" and rows.dtype.itemsize <= 4
+        self.dtype = np.dtype(np.float32 if is_single else np.float64)
+        self.rows = rows.astype(self.dtype)
+        self.shape = rows.shape
+
+    def _read(self, start, stop):
+        return self.rows[start:stop]
+
+    def _gather(self, rows):
+        return self.rows[rows]
+
+    def future(self, client, rows):
+        """Have the workers of a client compute rows; see :meth:`DaskRows.future`."""
+        return self.rows.future(client, rows)
+
+    def __reduce__(self):
+        return type(self), (self.rows,)
+
+
 def _memory_map(array):
     """Find the memory map that an array is a view of, or None."""
     found = None
@@ -147,17 +178,72 @@ def is_file(array: Any) -> bool:
     return _memory_map(array) is not None
 
 
-def on_disk(array: Any) -> Any:
-    """Wrap rows that are a read-only memory map of floats, and return all else as it is.
+def on_disk(array: Any, name: str = "rows") -> Any:
+    """Wrap rows (n_rows, n_columns) that are a read-only memory map of floats, or a Dask array.
 
-    A memory map that may be written to is no file of this process alone, and is treated as an
-    array in memory.
+    All else is returned as it is. A memory map that may be written to is no file of this process
+    alone, and is treated as an array in memory.
     """
+    array = lazy_rows(array, name)
+    if isinstance(array, DaskRows) and array.ndim == 2:
+        return DaskFeatures(array)
     if not isinstance(array, np.ndarray) or array.ndim != 2 or array.dtype.kind != "f":
         return array
     if array.dtype.itemsize > 8 or array.flags.writeable or _memory_map(array) is None:
         return array
     return MappedRows(array)
+
+
+def read_together(rows, sets):
+    """Read rows on disk for several sets of their numbers at once, as many as take 32 MB.
+
+    Parameters
+    ----------
+    rows : ndarray, torch.Tensor or RowArray of shape (n_rows, n_columns)
+        Rows.
+    sets : list of ndarray of shape (n,), int64
+        The numbers of the rows of each set.
+
+    Yields
+    ------
+    some : slice
+        Some of the sets.
+    source : ndarray, torch.Tensor or RowArray
+        What their rows can be taken from, by their numbers: ``rows`` unless they are on disk.
+    """
+    if not isinstance(rows, RowArray) or not sets:
+        yield slice(0, len(sets)), rows
+        return
+    most = _TOGETHER_BYTES // max(1, rows.itemsize * rows.shape[1])
+    start = 0
+    while start < len(sets):
+        stop = start + 1
+        n_numbers = len(sets[start])
+        while stop < len(sets) and n_numbers + len(sets[stop]) <= most:
+            n_numbers += len(sets[stop])
+            stop += 1
+        source = rows
+        if stop > start + 1:
+            numbers = np.unique(np.concatenate(sets[start:stop]))
+            source = SomeRows(rows[numbers], numbers)
+        yield slice(start, stop), source
+        start = stop
+
+
+class SomeRows(RowArray):
+    """Rows in memory, under the numbers (n,), ascending, that they have among others."""
+
+    def __init__(self, values, numbers):
+        self.values = values
+        self.numbers = numbers
+        self.shape = (int(numbers[-1]) + 1 if len(numbers) else 0, values.shape[1])
+        self.dtype = values.dtype
+
+    def _read(self, start, stop):
+        return self._gather(np.arange(start, stop))
+
+    def _gather(self, rows):
+        return self.values[np.searchsorted(self.numbers, rows)]
 
 
 class FileArray:
@@ -209,7 +295,7 @@ def named_file(array):
         file = named_file(array.array)
         return file if file is None else FileRows(file)
     if isinstance(array, RowArray):
-        return None if isinstance(array, TakenRows) else array
+        return None if isinstance(array, TakenRows | DaskFeatures) else array
     if not isinstance(array, np.ndarray) or array.flags.writeable or not array.flags.c_contiguous:
         return None
     source = _memory_map(array)

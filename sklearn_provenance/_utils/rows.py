@@ -14,13 +14,14 @@ from sklearn.utils.validation import (
 )
 
 from .arguments import check_readable
+from .dask_rows import DaskRows, computed, lazy_rows
 from .row_arrays import RowArray, is_file, on_disk
 
 IMAGE_CHANNELS = (1, 3, 4)
 
 
 def as_given(X, name="X"):
-    """Return rows or targets without gradients, otherwise as they are.
+    """Return rows or targets without gradients, those of Dask in memory, others as they are.
 
     Parameters
     ----------
@@ -32,12 +33,13 @@ def as_given(X, name="X"):
     Returns
     -------
     same kind as X
-        X; a tensor for a list of tensors, a dict for a Mapping with an entry that changes.
+        X; a tensor for a list of tensors, a dict for a Mapping with an entry that changes, an array
+        for a Dask array.
 
     Raises
     ------
     TypeError
-        If X is a Dataset or DataLoader of torch.
+        If X is a Dataset or DataLoader of torch, or a data frame of Dask.
     ValueError
         If reading X would drop a part of it, or X is a tensor without values or with a layout.
     """
@@ -47,6 +49,7 @@ def as_given(X, name="X"):
             return X
         return entries
     check_readable(X, name)
+    X = computed(X, name)
     if isinstance(X, list | tuple) and X and all(isinstance(row, torch.Tensor) for row in X):
         X = torch.stack(list(X))
     if isinstance(X, torch.Tensor):
@@ -76,8 +79,8 @@ def check_rows(estimator, X, reset=False):
 
     Returns
     -------
-    array, csr matrix, data frame, tensor or Mapping
-        X as :func:`as_given` gives it; a list as an array.
+    array, csr matrix, data frame, tensor, DaskRows or Mapping
+        X as :func:`as_given` gives it; a list as an array, a Dask array of numbers as DaskRows.
 
     Raises
     ------
@@ -87,7 +90,9 @@ def check_rows(estimator, X, reset=False):
         If X is one row, or none, or has other features than the estimator has seen, or cannot be
         read whole.
     """
-    X = as_given(X)
+    X = lazy_rows(X)
+    if not isinstance(X, DaskRows):
+        X = as_given(X)
     if issparse(X):
         X = X.tocsr()
     elif not hasattr(X, "shape") and not isinstance(X, Mapping):
@@ -173,10 +178,11 @@ def take_rows(X, rows):
     -------
     same kind as X
         The rows; a dict for other Mappings than tokenized texts, csr for other sparse formats, a
-        list for a tuple.
+        list for a tuple, an array for a Dask array.
     """
     if isinstance(rows, torch.Tensor):
         rows = rows.cpu().numpy()
+    X = lazy_rows(X)
     if isinstance(X, Mapping) and not issparse(X):
         if hasattr(X, "take_rows"):  # tokenized texts
             return X.take_rows(rows)
@@ -199,6 +205,26 @@ def take_rows(X, rows):
     return X[rows]
 
 
+def in_blocks(function, X):
+    """Call a function of rows, which answers for each alone; of a Dask array block by block.
+
+    Parameters
+    ----------
+    function : callable
+        ``function(rows)`` gives an array-like of shape (n, ...).
+    X : object
+        Rows as :func:`check_rows` gives them.
+
+    Returns
+    -------
+    array-like of shape (n_rows, ...)
+        What the function gives; an ndarray for a Dask array.
+    """
+    if not isinstance(X, DaskRows):
+        return function(X)
+    return np.concatenate([np.asarray(function(block)) for _, block in X.blocks()])
+
+
 def few_rows(n):
     """Return the first, the middle and the last of n rows."""
     return np.unique([0, n // 2, n - 1])
@@ -207,7 +233,8 @@ def few_rows(n):
 def copied(inputs, leave_files=False):
     """Copy rows or inputs, which users may change after fit.
 
-    Read-only memory maps of numbers are not copied, and with ``leave_files`` no memory maps are.
+    Dask arrays and read-only memory maps of numbers are not copied, and with ``leave_files`` no
+    memory maps are.
     """
     if isinstance(inputs, Mapping) and not issparse(inputs):
         if hasattr(inputs, "take_rows"):  # tokenized texts
@@ -362,7 +389,7 @@ def _shown(X):
         return X.numpy()
     if issparse(X):
         return X.tocsr()
-    if X is None or isinstance(X, np.ndarray) or hasattr(X, "iloc"):
+    if X is None or isinstance(X, np.ndarray | DaskRows) or hasattr(X, "iloc"):
         return X
     if isinstance(X, list | tuple) and X and isinstance(X[0], str):
         return np.array(X, dtype=object)

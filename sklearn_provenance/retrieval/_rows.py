@@ -4,7 +4,8 @@ import numpy as np
 import torch
 from tqdm.auto import tqdm
 
-from .._utils.row_arrays import RowArray, on_disk
+from .._utils.dask_rows import is_dask_array
+from .._utils.row_arrays import RowArray, on_disk, read_together
 
 # Bytes of rows that are read or recomputed at a time.
 CHUNK_BYTES = 2**24
@@ -16,9 +17,10 @@ SMALLEST_NORM = {4: 1e-37, 8: 1e-150}
 def check_vectors(rows):
     """Return rows as an ndarray or, from a GPU, a tensor that shares their memory."""
     accepted = "rows must be a dense array of float32 or float64"
-    if getattr(rows, "dtype", None) == np.float16:
+    dtype = getattr(rows, "dtype", None)
+    if dtype == np.float16 or (is_dask_array(rows) and dtype in (np.float32, np.float64)):
         rows = on_disk(rows)
-    if isinstance(rows, RowArray):
+    if is_dask_array(rows) or isinstance(rows, RowArray):
         pass
     elif isinstance(rows, torch.Tensor):
         rows = rows.detach()
@@ -143,15 +145,17 @@ def best_of(rows, queries, candidates, k):
     indices = np.empty((len(queries), k), np.int64)
     products = np.empty((len(queries), k))
     size = max(1, CHUNK_BYTES // (8 * rows.shape[1]))
-    for i, (query, numbers) in enumerate(zip(queries, candidates, strict=True)):
-        numbers = numbers[numbers >= 0]
-        values = np.empty(len(numbers))
-        for j in range(0, len(numbers), size):
-            part = copy_vectors(rows, numbers[j : j + size]).astype(np.float64, copy=False)
-            values[j : j + size] = np.einsum("ij,j->i", part, query)
-        order = np.argsort(-np.abs(values), kind="stable")[:k]
-        indices[i] = numbers[order]
-        products[i] = values[order]
+    candidates = [numbers[numbers >= 0] for numbers in candidates]
+    for some, source in read_together(rows, candidates):
+        for i in range(some.start, some.stop):
+            numbers = candidates[i]
+            values = np.empty(len(numbers))
+            for j in range(0, len(numbers), size):
+                part = copy_vectors(source, numbers[j : j + size]).astype(np.float64, copy=False)
+                values[j : j + size] = np.einsum("ij,j->i", part, queries[i])
+            order = np.argsort(-np.abs(values), kind="stable")[:k]
+            indices[i] = numbers[order]
+            products[i] = values[order]
     if not np.isfinite(products).all():
         raise ValueError(
             "inner products must be finite; they overflow, or rows have changed since they were "

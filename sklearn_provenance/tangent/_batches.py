@@ -8,6 +8,7 @@ from scipy.sparse import issparse
 from torch import nn
 
 from .._utils.arguments import check_readable
+from .._utils.dask_rows import DaskRows, computed, lazy_rows
 from .._utils.rows import array_of
 from ._outputs import all_finite
 
@@ -32,6 +33,7 @@ def as_batch(X, model):
     if is_structure(X):
         return map_structure(X, lambda part: as_batch(part, model))
     check_readable(X, "X")
+    X = computed(X, "X")
     if issparse(X):
         X = X.toarray()
     if isinstance(X, torch.Tensor):
@@ -72,7 +74,7 @@ def _dtype(dtype, model):
 
 
 def as_rows(X, model):
-    """Convert rows as :func:`as_batch`, but sparse matrices and memory maps batch by batch.
+    """Convert rows as :func:`as_batch`, but what is sparse, mapped or of Dask batch by batch.
 
     Returns
     -------
@@ -91,7 +93,8 @@ def _on_demand(X, model):
         return map_structure(X, lambda part: _on_demand(part, model))
     if isinstance(X, OnDemand):
         return X
-    if issparse(X) or isinstance(X, np.memmap):
+    X = lazy_rows(X)
+    if issparse(X) or isinstance(X, np.memmap | DaskRows):
         return OnDemand(X, model)
     return as_batch(X, model)
 
@@ -101,7 +104,7 @@ class OnDemand:
 
     Parameters
     ----------
-    source : sparse matrix or ndarray
+    source : sparse matrix, ndarray or DaskRows
         All rows.
     model : TangentModel
         See :func:`as_batch`.

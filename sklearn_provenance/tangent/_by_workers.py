@@ -2,9 +2,11 @@
 
 import copy
 
+import numpy as np
 import torch
 
 from .._utils.cluster import Cluster
+from .._utils.dask_rows import DaskRows
 from .._utils.row_arrays import named_file
 from ._batches import OnDemand, as_batch, map_structure, take_batch
 from ._outputs import check_finite
@@ -55,15 +57,18 @@ def batches_by_workers(client, measuring, slices, kept):
     transformer.store = None
     cluster = Cluster(client, "the pass over the rows", kept)
     x = measuring.x
-    file = None
+    file = lazy = None
     if isinstance(x, OnDemand) and x.numbers is None:
         file = named_file(x.source)
+        lazy = x.source if isinstance(x.source, DaskRows) else None
     shared = cluster.shared(transformer, measuring.decide, file)
 
     def pieces():
         for rows in slices:
             part = rows
-            if file is None:
+            if lazy is not None:
+                part = lazy.future(client, rows)
+            elif file is None:
                 part = map_structure(take_batch(x, rows), torch.Tensor.cpu)
             yield part, *measuring.measured_at(rows)
 
@@ -79,7 +84,9 @@ def batches_by_workers(client, measuring, slices, kept):
 def _measure_piece(transformer, decide, file, x, start, targets):
     """Measure a batch on a worker; None where a layer has to take another route."""
     model = transformer.model_
-    if file is None:
+    if isinstance(x, np.ndarray):  # rows of a Dask array, which a worker has computed
+        x = as_batch(np.ascontiguousarray(x), model)
+    elif file is None:
         x = map_structure(x, lambda part: part.to(model.device))
     else:
         x = as_batch(file.open()[x], model)

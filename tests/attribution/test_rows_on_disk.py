@@ -140,6 +140,16 @@ def test_sketches_on_disk(problem, tmp_path, where):
         np.testing.assert_allclose(found.scores, known.scores, rtol=1e-6)
 
 
+@pytest.mark.parametrize("cls", [att.InfoLossAttributor, att.RelatIFAttributor])
+def test_stores_of_features_given_by_a_callable(problem, tmp_path, cls):
+    model, X, mapped, y, queries = problem
+    expected = cls(model, features=itself).fit(X, y).explain(queries)
+    attributor = cls(model, features=itself).fit(mapped, y, store=tmp_path / "store")
+    np.testing.assert_array_equal(attributor.explain(queries).indices, expected.indices)
+    again = cls.load(tmp_path / "store", model, features=itself)
+    np.testing.assert_array_equal(again.explain(queries).indices, expected.indices)
+
+
 def test_what_is_lost_without_sets(problem):
     """The kernel of all rows, 115 kB, is not formed."""
     model, X, mapped, y, queries = problem

@@ -13,6 +13,7 @@ from torch import nn
 
 from ..._utils.arguments import check_readable
 from ..._utils.cluster import using
+from ..._utils.dask_rows import check_chunks, computed
 from ..._utils.feature_names import column_names
 from ..._utils.fitted import column_of_targets, predicts_numbers, resolve
 from ..._utils.kept import Kept
@@ -117,6 +118,7 @@ class FitMixin(StoredMixin):
         y = as_given(y, "y")
         check_readable(sample_id, "sample_id")
         X = check_rows(self, X, reset=True)
+        check_chunks(X, self.memory_limit)
         if self._owns_arguments:
             X, y, sample_id = own(X), own(y), own(sample_id)
         check_one_target(y)
@@ -126,7 +128,7 @@ class FitMixin(StoredMixin):
         if sample_id is None:
             sample_id, _ = axis_names(X)
         else:
-            sample_id = column_or_1d(sample_id)
+            sample_id = column_or_1d(computed(sample_id, "sample_id"))
             check_consistent_length(y, sample_id)
         self.training_ = TrainingData(X, y, sample_id)
         targets = y

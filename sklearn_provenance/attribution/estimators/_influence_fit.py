@@ -15,6 +15,7 @@ from torch import nn
 
 from ..._utils.arguments import check_readable
 from ..._utils.cluster import using
+from ..._utils.dask_rows import check_chunks, computed
 from ..._utils.fitted import column_of_targets, is_fitted, predicts_numbers, resolve
 from ..._utils.rows import as_given, axis_names, check_rows, n_rows, own
 from ..._utils.training import TrainingData
@@ -117,6 +118,7 @@ class InfluenceFitMixin:
         y = own(as_given(y, "y"))
         check_one_target(y)
         X = own(check_rows(self, X, reset=True))
+        check_chunks(X, self.memory_limit)
         column = column_of_targets(self.estimator, y)
         y = column_or_1d(y, warn=column is None)
         check_consistent_length(np.empty(n_rows(X)), y)
@@ -124,12 +126,12 @@ class InfluenceFitMixin:
             sample_id, _ = axis_names(X)
         else:
             check_readable(sample_id, "sample_id")
-            sample_id = column_or_1d(own(sample_id))
+            sample_id = column_or_1d(own(computed(sample_id, "sample_id")))
             check_consistent_length(y, sample_id)
         if sample_weight is not None:
             check_readable(sample_weight, "sample_weight")
             sample_weight = _check_sample_weight(
-                own(sample_weight),
+                own(computed(sample_weight, "sample_weight")),
                 np.empty((len(y), 1)),
                 dtype=np.float64,
                 ensure_non_negative=True,

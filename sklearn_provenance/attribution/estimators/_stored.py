@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike
 from sklearn.utils import check_consistent_length
 
 from ..._utils.cluster import using
+from ..._utils.dask_rows import check_chunks, computed
 from ..._utils.hashing import fingerprint
 from ..._utils.rows import as_given, check_rows
 from ..._utils.training import TrainingData
@@ -185,9 +186,10 @@ class StoredMixin:
         """
         self._check_stored()
         X = check_rows(self, X)
+        check_chunks(X, self.memory_limit)
         y = plain(self._check_targets(as_given(y, "y")), "y")
         if sample_id is not None:
-            sample_id = as_ids(sample_id, len(y))
+            sample_id = as_ids(computed(sample_id, "sample_id"), len(y))
         check_consistent_length(*(part for part in (y, sample_id) if part is not None))
         rows = NewRows(X, y, sample_id, self._measure(y))
         with using(client):

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from sklearn.base import clone
 
+from ..._utils.dask_rows import computed
 from ..._utils.fitted import fit_estimator, is_fitted
 from ..._utils.rows import few_rows, n_rows, take_rows
 from ...tangent import TangentFeatures
@@ -47,15 +48,16 @@ def make_features(model, kind, X, y, settings, row_measurement=None):
     if own_rows:
         if hasattr(kind, "transform") and not is_fitted(kind):
             cache = Cache(settings.memory, "transformer")
-            kind = cache("fit", fit_estimator, clone(kind), X, y)
+            kind = cache("fit", fit_estimator, clone(kind), computed(X, "X"), y)
         if model.module is not None:  # classes of a bare module are counted from its logits
             X_few = X
             if settings.probe is None:
                 X_few = take_rows(X, few_rows(n_rows(X)))
             model = model.examined(settings.inputs(model, X_few))
-        features = OwnRows(kind, model)
+        features = OwnRows(kind, model, settings.memory_limit)
         if settings.probe is not None:
-            return features, None
+            few = None if X is None else features.inputs(take_rows(X, slice(0, 1)))
+            return features, few
         return features, features.inputs(X)
     plain = row_measurement is None and not callable(settings.measurement)
     plain = plain and settings.all_parameters

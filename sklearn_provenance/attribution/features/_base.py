@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 
 import numpy as np
 
-from ..._utils.rows import n_rows, take_rows
+from ..._utils.rows import in_blocks, n_rows, take_rows
 
 # Rows whose mean squared norm stands for that of all rows.
 _SAMPLED = 256
@@ -128,7 +128,8 @@ class Features(ABC):
     def probabilities(self, X, inputs):
         """Compute probabilities (n, n_classes) of rows X, of which ``inputs`` were made."""
         if self.model.module is None:
-            return np.asarray(self.model.estimator.predict_proba(X), dtype=np.float64)
+            predict_proba = self.model.estimator.predict_proba
+            return np.asarray(in_blocks(predict_proba, X), dtype=np.float64)
         return self.model.probabilities(inputs)
 
     def identity(self):

@@ -7,22 +7,27 @@ import torch
 from scipy.sparse import issparse
 from sklearn.utils import check_array
 
+from ..._utils.dask_rows import DaskRows
 from ..._utils.labels import positions
-from ..._utils.row_arrays import RowArray, on_disk
-from ..._utils.rows import n_rows
+from ..._utils.row_arrays import DaskFeatures, RowArray, on_disk
+from ..._utils.rows import in_blocks, n_rows
 from ...tangent._outputs import check_finite
 from ...tangent._points import ExplicitPoints, SparsePoints
 from ._base import Features
 
 
 class OwnRows(Features):
-    """Features from a fitted transformer or a callable; the model predicts labels."""
+    """Features from a fitted transformer or a callable; the model predicts labels.
+
+    Chunks of features that are a Dask array must fit ``memory_limit``.
+    """
 
     needs_targets = False
 
-    def __init__(self, features, model):
+    def __init__(self, features, model, memory_limit):
         self.fitted = features
         self.model = model
+        self.memory_limit = memory_limit
         self._function = getattr(features, "transform", features)
 
     def identity(self):
@@ -31,10 +36,17 @@ class OwnRows(Features):
 
     def inputs(self, X):
         """Compute rows φ of X."""
-        phi = self._function(X)
+        phi = self._rows_of(X)
         if isinstance(phi, torch.Tensor):
             phi = phi.detach().cpu().numpy()
-        phi = on_disk(phi)
+        phi = on_disk(phi, "the array that features gives")
+        if isinstance(phi, DaskRows):
+            raise ValueError(
+                "features must give an array of shape (n_rows, n_columns); got a Dask array of "
+                f"shape {phi.shape}"
+            )
+        if isinstance(phi, DaskFeatures):
+            phi.rows.check_chunks(self.memory_limit)
         if isinstance(phi, RowArray):
             check_rows_on_disk(phi)
         else:
@@ -52,6 +64,14 @@ class OwnRows(Features):
         if issparse(phi) or isinstance(phi, RowArray):
             return phi
         return np.array(phi)  # a copy: users may write to theirs
+
+    def _rows_of(self, X):
+        """Call the callable with X as it was given, and a transformer with rows in memory."""
+        if not isinstance(X, DaskRows):
+            return self._function(X)
+        if hasattr(self.fitted, "transform"):
+            return in_blocks(self._function, X)
+        return self._function(X.array)
 
     def points(self, inputs, labels=None):
         """Return points of rows φ at labels, which must be given."""

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from ..._utils.kept import MEMORY_LIMIT
 from ...tangent import TangentFeatures
 
 
@@ -16,7 +17,7 @@ class Settings:
     batch_size: int | str = "auto"
     verbose: bool = False
     memory: object = None
-    memory_limit: float = 0
+    memory_limit: float = MEMORY_LIMIT
     probe: Callable | None = None  # inputs of a few rows, where a store holds what is made of rows
 
     def inputs(self, model, X):

@@ -13,7 +13,7 @@ from ..._utils.families import import_family
 from ..._utils.fitted import predicts_numbers
 from ..._utils.modules import evaluation
 from ..._utils.numeric import as_ndarray
-from ..._utils.rows import as_given, few_rows, n_rows, shown, take_rows
+from ..._utils.rows import as_given, few_rows, in_blocks, n_rows, shown, take_rows
 from ...tangent._module import check_module
 from ...tangent._outputs import check_finite
 from ...tangent._read_logits import ReadLogits, call_module
@@ -126,12 +126,14 @@ class FittedModel:
         ndarray of shape (n,)
             Labels.
         """
-        X = as_given(X)
         module = self.users_module
         if module is None:
-            return as_ndarray(self.estimator.predict(X))
+            return in_blocks(self._predict, X)
         with evaluation(module):  # skorch, among others, leaves a network in evaluation mode
-            return as_ndarray(self.estimator.predict(X))
+            return in_blocks(self._predict, X)
+
+    def _predict(self, X):
+        return as_ndarray(self.estimator.predict(as_given(X)))
 
     def probabilities(self, inputs):
         """Compute probabilities of classes from the logits of a module.

@@ -6,7 +6,7 @@ from sklearn.pipeline import Pipeline
 
 from ..._utils.containers import inside, steps_before
 from ..._utils.feature_names import names_out
-from ..._utils.rows import as_given
+from ..._utils.rows import as_given, in_blocks
 from ._base import SUPPORTED, FittedModel, adapt
 
 
@@ -36,7 +36,7 @@ class ContainedModel(FittedModel):
 
     def predict(self, X):
         """Predict labels as the inner model does."""
-        return self.inner.predict(self._transform(X))
+        return in_blocks(lambda rows: self.inner.predict(self._transform(rows)), X)
 
     def feature_names(self, names):
         """Name the columns of the inner model's inputs."""

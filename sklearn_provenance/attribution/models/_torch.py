@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from ..._utils.dask_rows import DaskRows
 from ..._utils.numeric import as_numbers, is_integer
 from ..._utils.rows import n_rows, take_rows
 from ...tangent._module import check_module
@@ -23,6 +24,10 @@ class TorchModel(FittedModel):
 
     def inputs(self, X):
         """Return tensors as they are, arrays as floats, or as integers if the module takes them."""
+        if isinstance(X, DaskRows) and X.dtype.kind in "iu":
+            first = self._integers_or_floats(as_numbers(X[:1]))
+            if first.is_floating_point():
+                return X.astype(np.float32)
         x = as_numbers(X)
         check_sequences(self.module, x)
         as_it_is = isinstance(X, torch.Tensor | Mapping)

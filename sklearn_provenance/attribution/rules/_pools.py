@@ -4,6 +4,7 @@ from functools import cached_property
 
 import torch
 
+from ..._utils.row_arrays import read_together
 from ...information import linear_response_by_search, select_in_pools
 from ...information._ranking import largest
 from ...information._systems import KernelSystem
@@ -85,7 +86,12 @@ class SearchedGainRule(GainRule):
             # A search that has not found the query itself has one row too many.
             dropped[:, self.pool_size :] |= ~dropped.any(1, keepdim=True)
             pools = pools.masked_fill(dropped, -1)
-        picks, nats = select_in_pools(rows, phi, *settings, pools, self.rule)
+        sets = [pool[pool >= 0].numpy() for pool in pools]
+        parts = [
+            select_in_pools(source, phi[some], *settings, pools[some], self.rule)
+            for some, source in read_together(rows, sets)
+        ]
+        picks, nats = (torch.cat(part) for part in zip(*parts, strict=True))
         return self._lowest(picks, own), nats, n_tied
 
     def _lowest(self, picks, own):

@@ -4,6 +4,7 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from ..._utils.cluster import Cluster, current_client
+from ..._utils.dask_rows import DaskRows
 from ..._utils.encoding import encode
 from ..._utils.files import checksum
 from ..._utils.hashing import row_digests
@@ -188,10 +189,13 @@ class StoreFolder:
             return
         file = named_file(rows.X)
         shared = cluster.shared(self.table, rows.measure.without_labels(), file, dtype)
-        pieces = (
-            (part if file is not None else take_rows(rows.X, part), *rows.of(part))
-            for part in parts
-        )
+
+        def given(part):
+            if isinstance(rows.X, DaskRows):
+                return rows.X.future(client, part)
+            return take_rows(rows.X, part) if file is None else part
+
+        pieces = ((given(part), *rows.of(part)) for part in parts)
         entries = cluster.in_order(_write_shard, shared, pieces)
         for part, entry in zip(parts, entries, strict=True):
             for name in entry["files"]:

@@ -1,0 +1,401 @@
+"""Rows that are a Dask array stay where they are, and answers are those of the array in memory."""
+
+import json
+import pickle
+import sys
+
+import numpy as np
+import pytest
+import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
+from torch import nn
+
+from sklearn_provenance import InfluenceAttributor
+from sklearn_provenance import attribution as att
+from sklearn_provenance._utils.dask_rows import DaskRows
+from sklearn_provenance._utils.row_arrays import DaskFeatures
+from sklearn_provenance.attribution._training_rows import differing_row
+from sklearn_provenance.tangent import TangentFeatures
+
+from ..checks import thorough
+
+da = pytest.importorskip("dask.array")
+N = 120
+SKETCH = TangentFeatures(n_components=8, random_state=0)
+
+
+def itself(X):
+    return X
+
+
+class Counted:
+    """Chunks that say when they are computed."""
+
+    def __init__(self):
+        self.rows = []
+
+    def __call__(self, block, block_info=None):
+        self.rows.append(len(block))
+        return block
+
+
+@pytest.fixture(scope="module")
+def problem():
+    rng = np.random.default_rng(0)
+    y = np.arange(N) % 3
+    X = (rng.normal(size=(N, 6)) + y[:, None]).astype(np.float32)
+    X[[30, 60]] = X[0]
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 3)).double().eval()
+    model = LogisticRegression(max_iter=500).fit(X, y)
+    queries = rng.normal(size=(5, 6)).astype(np.float32) + 1
+    return {"own": model, "network": network}, X, y, queries
+
+
+def cut(X, seed):
+    """Cut an array into chunks along all axes, some of them empty."""
+    rng = np.random.default_rng(seed)
+
+    def sizes(n):
+        ends = np.sort(rng.integers(0, n + 1, rng.integers(0, min(n, 7))))
+        return tuple(map(int, np.diff([0, *ends, n])))
+
+    return da.from_array(np.asarray(X), chunks=tuple(map(sizes, X.shape)))
+
+
+METHODS = {
+    "gain": (att.InfoGainAttributor, {}),
+    "gain, scanned": (att.InfoGainAttributor, {"memory_limit": 4000}),
+    "linear response": (att.InfoGainAttributor, {"solver": "linear_response"}),
+    "pool": (att.InfoGainAttributor, {"pool_size": 9}),
+    "pool of index": (att.InfoGainAttributor, {"pool_size": 9, "index": "exact"}),
+    "index": (att.InfoGainAttributor, {"solver": "linear_response", "index": "exact"}),
+    "loss": (att.InfoLossAttributor, {}),
+    "loss, in blocks": (att.InfoLossAttributor, {"memory_limit": 9000}),
+    "RelatIF": (att.RelatIFAttributor, {}),
+    "RelatIF, in blocks": (att.RelatIFAttributor, {"memory_limit": 13_000}),
+    "RepSim": (att.RepSimAttributor, {}),
+}
+
+
+@pytest.mark.parametrize("seed", [0, *thorough(*range(1, 6))])
+@pytest.mark.parametrize("kind", ["own", "network"])
+@pytest.mark.parametrize("name", METHODS)
+def test_answers_are_those_of_rows_in_memory(problem, name, kind, seed):
+    """To the last bit, but where blocks are read instead of one kernel: there to 1e-7."""
+    models, X, y, queries = problem
+    cls, params = METHODS[name]
+    features = itself
+    if kind == "network":
+        features = SKETCH
+        params = params | {"measurement": "margin"} if cls is not att.RepSimAttributor else params
+    params = {"features": features} | params
+    if cls is att.RepSimAttributor and kind == "network":
+        del params["features"]
+    expected = cls(models[kind], **params).fit(X, y)
+    rows, targets, own_id = cut(X, seed), cut(y, seed), cut(np.arange(N) * 2, seed)
+    if params.get("memory_limit"):
+        rows = rows.rechunk({0: 70})
+    attributor = cls(models[kind], **params).fit(rows, targets, own_id)
+    kept = DaskFeatures if kind == "own" else DaskRows
+    assert isinstance(attributor._rows.inputs, kept)
+    for some, same in ((cut(queries, seed), queries), (None, None)):
+        found, known = attributor.explain(some, k=4), expected.explain(same, k=4)
+        np.testing.assert_array_equal(found.indices, known.indices)
+        np.testing.assert_allclose(found.scores, known.scores, rtol=1e-7, atol=1e-12)
+        np.testing.assert_array_equal(found.sample_id, 2 * known.indices)
+    found, known = (one.attribute(queries) for one in (attributor, expected))
+    np.testing.assert_allclose(found, known, rtol=1e-7, atol=1e-12)
+    lazy = cut(queries, seed)
+    np.testing.assert_array_equal(attributor.transform(lazy), expected.transform(queries))
+    np.testing.assert_array_equal(attributor.predict(lazy), expected.predict(queries))
+    if hasattr(expected, "select"):
+        few = 2 if name == "gain, scanned" else 5  # which fit the budget
+        chosen = attributor.select(lazy[:few], 9)
+        np.testing.assert_array_equal(chosen, expected.select(queries[:few], 9))
+    if isinstance(expected, att.InfoGainAttributor | att.InfoLossAttributor):
+        truth = np.arange(5) % 3
+        found = attributor.score(lazy, cut(truth, seed))
+        assert found == pytest.approx(expected.score(queries, truth), rel=1e-9)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float64, np.uint8, bool])
+def test_types_of_numbers(problem, dtype):
+    models, X, y, queries = problem
+    X, queries = (np.abs(10 * part).astype(dtype) for part in (X, queries))
+    for kind, features in (("own", itself), ("network", SKETCH)):
+        make = att.InfoGainAttributor(models[kind], features=features, candidates="all")
+        known = make.fit(X, y).explain(queries, k=4)
+        found = make.fit(cut(X, 0), y).explain(cut(queries, 0), k=4)
+        assert isinstance(make._rows.inputs, DaskRows | DaskFeatures)
+        np.testing.assert_array_equal(found.indices, known.indices)
+        np.testing.assert_array_equal(found.scores, known.scores)
+        assert found.training_data[:1].dtype == dtype
+
+
+def test_images_stay(problem):
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 255, (40, 1, 5, 4), dtype=np.uint8)
+    y = np.arange(40) % 2
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(1, 2, 2), nn.Flatten(), nn.Linear(24, 2)).eval()
+    lazy = da.from_array(images, chunks=(7, 1, 3, 4))
+    make = att.InfoGainAttributor(network, features=SKETCH)
+    known = make.fit(images, y).explain(images[:4], k=3)
+    found = make.fit(lazy, y).explain(lazy[:4], k=3)
+    assert isinstance(make._rows.inputs, DaskRows)
+    np.testing.assert_array_equal(found.indices, known.indices)
+    np.testing.assert_array_equal(found.scores, known.scores)
+    assert found.image_shape == known.image_shape
+    np.testing.assert_array_equal(np.asarray(found.queries), images[:4])
+
+
+def test_influence_and_transformers(problem):
+    models, X, y, queries = problem
+    lazy = cut(X, 3)
+    influence = InfluenceAttributor(models["network"], features=SKETCH)
+    known = influence.fit(X, y).attribute(queries)
+    np.testing.assert_array_equal(influence.fit(lazy, y).attribute(cut(queries, 0)), known)
+    scaled = att.InfoGainAttributor(models["own"], features=StandardScaler())
+    known = scaled.fit(X, y).explain(queries)
+    np.testing.assert_array_equal(scaled.fit(lazy, y).explain(queries).indices, known.indices)
+    unfitted = att.InfoGainAttributor(LogisticRegression(max_iter=500))
+    known = unfitted.fit(X, y).explain(queries)
+    np.testing.assert_array_equal(unfitted.fit(lazy, y).explain(queries).indices, known.indices)
+
+
+def test_features_may_be_lazy(problem):
+    """A callable gets the Dask array, and what it gives stays one."""
+    models, X, y, queries = problem
+    weights = np.random.default_rng(1).normal(size=(6, 4))
+
+    def product(rows):
+        if len(rows) == N:
+            assert da.Array in type(rows).__mro__ or isinstance(rows, np.ndarray)
+        return rows @ weights
+
+    make = att.InfoLossAttributor(models["own"], features=product)
+    known = make.fit(X.astype(np.float64), y).explain(queries, k=4)
+    found = make.fit(cut(X, 1).astype(np.float64), y).explain(queries, k=4)
+    assert isinstance(make._rows.inputs, DaskFeatures)
+    np.testing.assert_array_equal(found.indices, known.indices)
+    np.testing.assert_allclose(found.scores, known.scores, rtol=1e-10)
+
+
+@pytest.mark.parametrize(
+    "cls", [att.InfoGainAttributor, *thorough(att.InfoLossAttributor, att.RelatIFAttributor)]
+)
+@pytest.mark.parametrize("kind", ["own", "network"])
+def test_stores_are_those_of_rows_in_memory(problem, tmp_path, kind, cls):
+    models, X, y, queries = problem
+    features = itself if kind == "own" else SKETCH
+    params = {"features": features, "measurement": "margin"}
+    half = N // 2
+    folders = []
+    for name, rows in (("array", X), ("dask", cut(X, 2))):
+        folder = tmp_path / name
+        folders.append(folder)
+        attributor = cls(models[kind], **params)
+        attributor.fit(rows[:half], y[:half], store=folder)
+        attributor.append_rows(rows[half:], y[half:])
+        attributor.append_rows(rows[half:], y[half:], np.arange(half, N))  # is there already
+        answer = attributor.explain(queries, k=4)
+    np.testing.assert_array_equal(att.AttributionStore(folders[0]).y, y)
+    first, second = ({p.name for p in folder.glob("features*")} for folder in folders)
+    assert first == second  # names are checksums
+    known = cls(models[kind], **params).fit(X, y).explain(queries, k=4)
+    np.testing.assert_array_equal(answer.indices, known.indices)
+
+
+def test_results_on_disk_are_shared_with_arrays(problem, tmp_path):
+    """The digest of a Dask array is that of the array."""
+    models, X, y, queries = problem
+    passes = []
+
+    def forward(module, x):
+        passes.append(len(x))
+        return module(x)
+
+    params = {"forward": forward, "features": SKETCH, "memory": str(tmp_path)}
+    known = att.InfoGainAttributor(models["network"], **params).fit(X, y).explain(queries)
+    passes.clear()
+    found = att.InfoGainAttributor(models["network"], **params).fit(cut(X, 4), y)
+    np.testing.assert_array_equal(found.explain(queries).indices, known.indices)
+    assert sum(passes) < N
+
+
+def test_chunks_are_computed_a_few_times(problem):
+    """Pools of all queries are read together, in one pass over the chunks that they need."""
+    models, X, y, queries = problem
+    counted = Counted()
+    lazy = da.from_array(X, chunks=(10, 6)).map_blocks(counted, dtype=X.dtype, meta=X[:0])
+    params = {"features": itself, "pool_size": 30, "index": "exact", "candidates": "all"}
+    attributor = att.InfoGainAttributor(models["own"], **params).fit(lazy, y)
+    assert sum(counted.rows) <= 3 * N
+    counted.rows.clear()
+    attributor.explain(np.tile(queries, (10, 1)), k=3)
+    assert sum(counted.rows) <= 3 * N  # all of it is held: 16 MB are
+    assert set(counted.rows) <= {10}
+
+
+def test_chunks_too_large_are_refused_before_they_are_computed(problem):
+    models, X, y, _ = problem
+    counted = Counted()
+    lazy = da.from_array(X, chunks=(60, 6)).map_blocks(counted, dtype=X.dtype, meta=X[:0])
+    said = r"a chunk of X has 60 rows, which are computed together and take.*X.rechunk\(\{0: 30\}\)"
+    for cls in (att.InfoGainAttributor, InfluenceAttributor):
+        attributor = cls(models["network"], features=SKETCH, memory_limit=60 * 24 - 1)
+        with pytest.raises(MemoryError, match=said):
+            attributor.fit(lazy, y)
+    attributor = att.InfoGainAttributor(
+        models["own"], features=lambda X: da.from_array(X, chunks=60), memory_limit=60 * 24 - 1
+    )
+    with pytest.raises(MemoryError, match="a chunk of the array that features gives has 60 rows"):
+        attributor.fit(X, y)
+    assert not counted.rows
+
+
+def test_what_cannot_be_used(problem):
+    models, X, y, _ = problem
+    make = att.InfoGainAttributor(models["own"], features=itself)
+    lazy = da.from_array(X, chunks=50)
+    unknown = lazy[lazy[:, 0] > -np.inf]
+    with pytest.raises(ValueError, match=r"X must have chunks of known sizes.*compute_chunk_sizes"):
+        make.fit(unknown, y)
+    make.fit(unknown.compute_chunk_sizes(), y)
+    bad = X.copy()
+    bad[77, 2] = np.nan
+    with pytest.raises(ValueError, match="must be finite; those of row 77 are not"):
+        make.fit(da.from_array(bad, chunks=50), y)
+    with pytest.raises(ValueError, match="two dimensions or more"):
+        make.fit(lazy[:, 0], y)
+    with pytest.raises(ValueError, match="0 sample"):
+        make.fit(lazy[:0], y[:0])
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        make.fit(lazy, y[1:])
+    with pytest.raises(ValueError, match="Complex data not supported"):
+        make.fit(lazy.astype(complex), y)
+    with pytest.raises(ValueError, match="must not be a masked array"):
+        make.fit(da.ma.masked_less(lazy, 0), y)
+    with pytest.raises(
+        ValueError, match=r"features must give .*\(n_rows, n_columns\).*\(120, 6, 1"
+    ):
+        att.InfoGainAttributor(models["own"], features=lambda X: X[:, :, None]).fit(lazy, y)
+    wrong = lazy.map_blocks(lambda block: block[:-1], dtype=X.dtype, meta=X[:0])
+    with pytest.raises(ValueError, match=r"chunk 0 of rows was computed with shape \(49, 6\)"):
+        make.fit(wrong, y)
+    sparse = pytest.importorskip("scipy.sparse")
+    blocks = lazy.map_blocks(sparse.csr_matrix)
+    if not isinstance(blocks._meta, np.ndarray):
+        with pytest.raises(ValueError, match="arrays of NumPy as chunks; its chunks are of scipy"):
+            make.fit(blocks, y)
+
+
+def test_frames_are_refused(problem):
+    pandas = pytest.importorskip("pandas")
+    frames = pytest.importorskip("dask.dataframe")
+    models, X, y, queries = problem
+    frame = frames.from_pandas(pandas.DataFrame(X), npartitions=3)
+    make = att.InfoGainAttributor(models["own"], features=itself)
+    with pytest.raises(TypeError, match=r"X.to_dask_array\(lengths=True\)"):
+        make.fit(frame, y)
+    targets = frames.from_pandas(pandas.Series(y), npartitions=2)
+    found = make.fit(frame.to_dask_array(lengths=True), targets).explain(queries)
+    np.testing.assert_array_equal(found.indices, make.fit(X, y).explain(queries).indices)
+
+
+def test_what_reads_rows_of_a_fit(problem):
+    """Pickles, explanations, and functions that take attributors and the same rows."""
+    models, X, y, queries = problem
+    lazy = cut(X, 5)
+    expected = att.InfoGainAttributor(models["network"], features=SKETCH).fit(X, y).explain(queries)
+    attributor = att.InfoGainAttributor(models["network"], features=SKETCH).fit(lazy, y)
+    again = pickle.loads(pickle.dumps(attributor))
+    for one in (attributor, again):
+        found = one.explain(cut(queries, 1))
+        np.testing.assert_array_equal(found.indices, expected.indices)
+        np.testing.assert_array_equal(found.training_data[found.indices[0]], X[found.indices[0]])
+        assert found.to_html()
+        assert found[1:3].indices.shape == (2, 5)
+    assert differing_row(lazy, X) is None
+    assert differing_row(X, attributor.training_.X) is None
+    assert differing_row(lazy, X + 1) == 0
+    np.testing.assert_array_equal(attributor.training_.take([5, 2]).X, X[[5, 2]])
+
+
+PEAK = """
+import ctypes, json, resource, sys
+libc = ctypes.CDLL(None)  # freed arrays go back to the system at once
+assert libc.mallopt(-3, 65536) and libc.mallopt(-1, 65536)
+import dask, dask.array as da, numpy as np, torch
+torch.set_num_threads(1)
+from sklearn.base import BaseEstimator, ClassifierMixin
+from torch import nn
+from sklearn_provenance import attribution as att
+from sklearn_provenance.tangent import TangentFeatures
+
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+class Model(ClassifierMixin, BaseEstimator):
+    classes_ = np.arange(2)
+    def fit(self, X, y):
+        raise AssertionError("is fitted")
+    def __sklearn_is_fitted__(self):
+        return True
+    def predict(self, X):
+        return (np.asarray(X)[:, 0] > 0).astype(int)
+
+n, width, limit, params = json.loads(sys.argv[1])
+X = da.random.default_rng(0).normal(size=(n, width), chunks=(2000, width))
+y = np.arange(n) % 2
+name = params.pop("method", "InfoGain")
+if params.pop("network", False):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(width, 4), nn.Tanh(), nn.Linear(4, 2)).eval()
+    features = TangentFeatures(n_components=16)
+    params["measurement"] = "margin"
+else:
+    model, features = Model(), lambda X: X
+make = lambda: getattr(att, name + "Attributor")(
+    model, features=features, memory_limit=limit, candidates="all", **params
+)
+queries = np.random.default_rng(1).normal(size=(8, width))
+
+def use(X, y):
+    attributor = make().fit(X, y)
+    attributor.explain(queries, k=3)
+    if name == "RelatIF":
+        attributor.select(queries, 3)
+        attributor.attribute(queries[:1])
+    elif "pool_size" not in params:
+        attributor.select(queries[:3], 3)
+        attributor.attribute(queries[:1])
+        attributor.score(queries, np.arange(8) % 2)
+
+use(X[:4000], y[:4000])
+before = peak()
+use(X, y)
+print(json.dumps(peak() - before))
+"""
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"method": "InfoLoss"},
+        {"network": True},
+        *thorough({}, {"method": "RelatIF"}, {"pool_size": 20}),
+    ],
+    ids=str,
+)
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="asks glibc to free memory")
+def test_peak(template, params):
+    """The array takes 160 MB, and one of its chunks 5 MB."""
+    n, width, limit = 60_000, 333, 1e7 if params.get("method") != "RelatIF" else 1.5e7
+    run = template.run(PEAK, json.dumps([n, width, limit, params]), timeout=600)
+    assert run.returncode == 0, run.stderr
+    grown = json.loads(run.stdout.splitlines()[-1])
+    # Beside the budget: blocks that are read, chunks of 16 MB, and 40 bytes a row.
+    assert grown <= 1.2 * limit + 5e7, grown / 1e6
