@@ -15,7 +15,9 @@ from .kept import check_fits
 BLOCK_BYTES = 2**23
 # Bytes of chunks that are held for the next rows; one chunk is held whatever it takes.
 _HELD_BYTES = 2**24
-_FRAMES = {"DataFrame", "Series", "Index"}
+# Bytes of small chunks that are computed together.
+_JOINED_BYTES = 2**22
+_PACKAGES = ("dask.", "dask_expr.")
 
 
 def is_dask_array(values):
@@ -26,10 +28,10 @@ def is_dask_array(values):
     )
 
 
-def is_dask_frame(values):
-    """Return whether values are a data frame of Dask, or a column of one."""
+def is_dask_column(values):
+    """Return whether values are a column of a data frame of Dask."""
     return any(
-        base.__name__ in _FRAMES and base.__module__.startswith(("dask.dataframe", "dask_expr"))
+        base.__name__ in ("Series", "Index") and base.__module__.startswith(_PACKAGES)
         for base in type(values).__mro__
     )
 
@@ -52,22 +54,25 @@ def computed(values, name):
     Raises
     ------
     TypeError
-        If they are a data frame of Dask.
+        If they are another collection of Dask, such as a data frame.
     ValueError
         If they have chunks that are not arrays of NumPy.
     """
-    if is_dask_frame(values):
-        if type(values).__name__ == "DataFrame":
-            raise TypeError(
-                f"{name} must be a Dask array, or a data frame in memory; got a DataFrame of Dask. "
-                f"Pass {name}.to_dask_array(lengths=True), or {name}.compute()"
-            )
+    if is_dask_column(values):
         return run(values)
     if is_dask_array(values):
         _check_meta(values, name)
         return run(values)
     if isinstance(values, DaskRows):
         return np.asarray(values)
+    kind = type(values)
+    if hasattr(kind, "__dask_graph__") and kind.__module__.startswith(_PACKAGES):
+        lazily = ""
+        if kind.__name__ == "DataFrame":
+            lazily = f"{name}.to_dask_array(lengths=True), or "
+        raise TypeError(
+            f"{name} of Dask must be an array; got a {kind.__name__}. Pass {lazily}{name}.compute()"
+        )
     return values
 
 
@@ -144,9 +149,9 @@ class _Held:
 class DaskRows:
     """Rows (n_rows, ...) of a Dask array, which are computed when they are indexed.
 
-    Whole chunks of rows are computed, with all their columns, one after the other, and those of the
-    last 16 MB are held (at least one): rows that are read in order take one computation of each
-    chunk, and so do rows that are read together in any order.
+    Whole chunks of rows are computed, with all their columns, one after the other (small ones
+    together), and those of the last 16 MB are held (at least one): rows that are read in order take
+    one computation of each chunk, and so do rows that are read together in any order.
 
     Parameters
     ----------
@@ -169,7 +174,7 @@ class DaskRows:
         if any(np.isnan(size) for axis in array.chunks for size in axis):
             raise ValueError(
                 f"{name} must have chunks of known sizes; got a Dask array of shape {array.shape}. "
-                f"Call {name}.compute_chunk_sizes() first"
+                "Call its method compute_chunk_sizes() first"
             )
         _check_meta(array, name)
         self.array = array
@@ -177,7 +182,7 @@ class DaskRows:
         self.shape = tuple(int(size) for size in array.shape)
         self.ndim = len(self.shape)
         self.dtype = np.dtype(array.dtype if dtype is None else dtype)
-        self._ends = np.cumsum(array.chunks[0])
+        self._ends = _joined_ends(array.chunks[0], _JOINED_BYTES // max(1, self.row_bytes))
         self._held = _Held()
 
     def __len__(self):
@@ -260,7 +265,7 @@ class DaskRows:
             n_rows * self.row_bytes,
             f"a chunk of {self.name} has {n_rows} rows, which are computed together and take",
             memory_limit,
-            f"give {self.name}.rechunk({{0: {max(1, min(fits, n_rows // 2))}}})",
+            f"cut it by .rechunk({{0: {max(1, min(fits, n_rows // 2))}}})",
         )
 
     def _read(self, start, stop):
@@ -290,20 +295,33 @@ class DaskRows:
         return int(self._ends[number - 1]) if number else 0
 
     def _chunk(self, number):
-        """Compute the rows of a chunk with all their columns, or find them held."""
-        n_rows = self.array.chunks[0][number]
+        """Compute the rows of some chunks with all their columns, or find them held."""
+        start, stop = self._start(number), int(self._ends[number])
+        expected = (stop - start, *self.shape[1:])
 
         def make():
-            found = np.asarray(run(self.array.blocks[number]))
-            if found.shape != (n_rows, *self.shape[1:]):
+            found = np.asarray(run(self.array[start:stop]))
+            if found.shape != expected:
                 raise ValueError(
-                    f"{self.name} must have chunks of the sizes that it says; chunk {number} of "
-                    f"rows was computed with shape {found.shape} in place of "
-                    f"{(n_rows, *self.shape[1:])}. Call {self.name}.compute_chunk_sizes() first"
+                    f"{self.name} must have chunks of the sizes that it says; rows {start} to "
+                    f"{stop - 1} were computed with shape {found.shape} in place of {expected}. "
+                    "Call its method compute_chunk_sizes() first"
                 )
             return found
 
-        return self._held.get(number, n_rows * self.row_bytes, make)
+        return self._held.get(number, (stop - start) * self.row_bytes, make)
+
+
+def _joined_ends(sizes, n_rows):
+    """Return the ends of chunks, of which those of together up to ``n_rows`` rows are one."""
+    ends = []
+    start = end = 0
+    for size in sizes:
+        if end > start and end + size - start > n_rows:
+            ends.append(end)
+            start = end
+        end += size
+    return np.array([*ends, end], dtype=np.int64)
 
 
 def _unpickled(content, name, dtype):

@@ -377,6 +377,7 @@ def shown(*parts):
 
 def _shown(X):
     """Turn rows into a form that an Explanation keeps."""
+    X = lazy_rows(X)
     if isinstance(X, Mapping) and not issparse(X):
         if hasattr(X, "texts"):
             return X.texts

@@ -43,7 +43,7 @@ class RowIndex(BaseEstimator):
 
         Parameters
         ----------
-        rows : ndarray, numpy.memmap or torch.Tensor of shape (n_rows, n_features)
+        rows : ndarray, numpy.memmap, dask.array.Array or torch.Tensor of shape (n_rows, n_features)
             Rows in single or double precision. The search index refers to them and copies none,
             so they must not change.
 
@@ -79,7 +79,7 @@ class RowIndex(BaseEstimator):
 
         Parameters
         ----------
-        rows : ndarray, numpy.memmap or torch.Tensor of shape (n_rows, n_features)
+        rows : ndarray, numpy.memmap, dask.array.Array or torch.Tensor of shape (n_rows, n_features)
             All rows: those that the search index has, unchanged, and new ones behind them.
 
         Returns
@@ -121,7 +121,7 @@ class RowIndex(BaseEstimator):
 
         Parameters
         ----------
-        rows : ndarray, numpy.memmap or torch.Tensor of shape (n_rows, n_features)
+        rows : ndarray, numpy.memmap, dask.array.Array or torch.Tensor of shape (n_rows, n_features)
             The rows that are left, in the order that they had.
         numbers : array-like of shape (n,), int
             Numbers of the rows that are removed, before that.
@@ -195,7 +195,7 @@ class RowIndex(BaseEstimator):
         ----------
         path : str or pathlib.Path
             The file.
-        rows : ndarray, numpy.memmap or torch.Tensor of shape (n_rows, n_features)
+        rows : ndarray, numpy.memmap, dask.array.Array or torch.Tensor of shape (n_rows, n_features)
             The same rows. Only their number and width are compared.
 
         Returns

@@ -23,9 +23,9 @@ class ExactIndex(RowIndex):
     """Exact search for the rows with the largest absolute inner product.
 
     A search reads all rows once, chunk by chunk, for all queries together. Rows may lie in a file
-    larger than memory, opened with ``numpy.load(path, mmap_mode="r")``, or on a GPU. A search needs
-    memory for a few chunks, for products (64 MB at most) and about 50 bytes for each row that is
-    returned. It uses as many threads as torch does.
+    larger than memory, opened with ``numpy.load(path, mmap_mode="r")``, in a Dask array, or on a
+    GPU. A search needs memory for a few chunks, for products (64 MB at most) and about 50 bytes for
+    each row that is returned. It uses as many threads as torch does.
 
     Rows in single precision are ranked by products in single precision first. A bound on rounding
     errors, which holds for every order of summation, says which rows may be among the k best. These

@@ -206,7 +206,7 @@ class TangentFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         Parameters
         ----------
         X : array-like, torch.Tensor, sparse matrix, or mapping, tuple or list of tensors
-            Rows. Sparse matrices and memory maps are converted batch by batch.
+            Rows. Sparse matrices, memory maps and Dask arrays are converted batch by batch.
         y : array-like of shape (n_samples,), default=None
             Column of the logits that each row is measured at; None takes the largest logit.
 

@@ -32,7 +32,7 @@ class TangentRows:
     model : TangentModel
         The linearised network.
     X : array-like, torch.Tensor, sparse matrix, or mapping, tuple or list of tensors
-        Rows. Sparse matrices and memory maps are converted batch by batch.
+        Rows. Sparse matrices, memory maps and Dask arrays are converted batch by batch.
     labels : array-like of shape (n_rows,), default=None
         Column of the logits that each row is measured at; None asks ``decide``.
     decide : callable, default=None

@@ -16,10 +16,12 @@ from sklearn_provenance import attribution as att
 from sklearn_provenance._utils.dask_rows import DaskRows
 from sklearn_provenance._utils.row_arrays import DaskFeatures
 from sklearn_provenance.attribution._training_rows import differing_row
+from sklearn_provenance.retrieval import make_index
 from sklearn_provenance.tangent import TangentFeatures
 
 from ..checks import thorough
 
+dask = pytest.importorskip("dask")
 da = pytest.importorskip("dask.array")
 N = 120
 SKETCH = TangentFeatures(n_components=8, random_state=0)
@@ -165,6 +167,27 @@ def test_influence_and_transformers(problem):
     np.testing.assert_array_equal(unfitted.fit(lazy, y).explain(queries).indices, known.indices)
 
 
+@pytest.mark.parametrize("name", ["exact", "faiss"])
+def test_search_indexes(problem, name):
+    if name == "faiss":
+        pytest.importorskip("faiss")
+    _, X, _, queries = problem
+    for dtype in (np.float16, np.float32, np.float64):
+        rows = X.astype(dtype)
+        lazy = cut(rows, 1)
+        same = rows.astype(np.float32) if dtype == np.float16 else rows
+        known = make_index(name).build(same)
+        index = make_index(name).build(lazy)
+        found = index.search(cut(queries, 0), 7)
+        np.testing.assert_array_equal(found, known.search(queries, 7))
+        both = np.concatenate([same, -2 * same[:9]])
+        index.add(da.concatenate([lazy, -2 * lazy[:9]]))
+        np.testing.assert_array_equal(index.search(queries, 7), known.add(both).search(queries, 7))
+    for wrong, said in ((lazy[:, 0], r"shape \(120,\)"), (lazy.astype(int), "array of int64")):
+        with pytest.raises(ValueError, match=said):
+            make_index(name).build(wrong)
+
+
 def test_features_may_be_lazy(problem):
     """A callable gets the Dask array, and what it gives stays one."""
     models, X, y, queries = problem
@@ -243,7 +266,7 @@ def test_chunks_too_large_are_refused_before_they_are_computed(problem):
     models, X, y, _ = problem
     counted = Counted()
     lazy = da.from_array(X, chunks=(60, 6)).map_blocks(counted, dtype=X.dtype, meta=X[:0])
-    said = r"a chunk of X has 60 rows, which are computed together and take.*X.rechunk\(\{0: 30\}\)"
+    said = r"a chunk of X has 60 rows, which are computed together and take.*cut it by .rechunk\(\{0: 30\}\)"
     for cls in (att.InfoGainAttributor, InfluenceAttributor):
         attributor = cls(models["network"], features=SKETCH, memory_limit=60 * 24 - 1)
         with pytest.raises(MemoryError, match=said):
@@ -283,7 +306,7 @@ def test_what_cannot_be_used(problem):
     ):
         att.InfoGainAttributor(models["own"], features=lambda X: X[:, :, None]).fit(lazy, y)
     wrong = lazy.map_blocks(lambda block: block[:-1], dtype=X.dtype, meta=X[:0])
-    with pytest.raises(ValueError, match=r"chunk 0 of rows was computed with shape \(49, 6\)"):
+    with pytest.raises(ValueError, match=r"rows 0 to 119 were computed with shape \(117, 6\)"):
         make.fit(wrong, y)
     sparse = pytest.importorskip("scipy.sparse")
     blocks = lazy.map_blocks(sparse.csr_matrix)
@@ -298,8 +321,10 @@ def test_frames_are_refused(problem):
     models, X, y, queries = problem
     frame = frames.from_pandas(pandas.DataFrame(X), npartitions=3)
     make = att.InfoGainAttributor(models["own"], features=itself)
-    with pytest.raises(TypeError, match=r"X.to_dask_array\(lengths=True\)"):
+    with pytest.raises(TypeError, match=r"X of Dask .* DataFrame. Pass X.to_dask_array\(lengths="):
         make.fit(frame, y)
+    with pytest.raises(TypeError, match=r"X of Dask must be an array; got a Delayed.* X.compute"):
+        make.fit(dask.delayed(X), y)
     targets = frames.from_pandas(pandas.Series(y), npartitions=2)
     found = make.fit(frame.to_dask_array(lengths=True), targets).explain(queries)
     np.testing.assert_array_equal(found.indices, make.fit(X, y).explain(queries).indices)

@@ -84,7 +84,8 @@ features : {"auto", "exact"}, TangentFeatures, transformer or callable, default=
     Where features φ come from. "auto" and "exact" compute exact tangent kernels from layer
     factors, or compare the leaves of trees. A TangentFeatures without a module sketches tangent
     features. A transformer (fitted here unless it is fitted), or a callable of X, gives rows φ
-    of your own, the same whatever the label. Rows that are a read-only memory map stay on disk.""",
+    of your own, the same whatever the label. Rows that are a read-only memory map or a Dask array
+    stay where they are.""",
     "ntk_parameterization": """\
 ntk_parameterization : bool or float, default=False
     Differentiate by Ω where a weight is W = (s / √fan_in) Ω; True is s = 1.""",

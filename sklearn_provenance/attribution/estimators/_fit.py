@@ -54,7 +54,8 @@ class FitMixin(StoredMixin):
         ----------
         X : array-like of shape (n_train, ...)
             Rows as the estimator takes them: an array, tensor, sparse matrix, data frame, list of
-            texts, or a mapping of tensors.
+            texts, or a mapping of tensors. A Dask array of numbers is read chunk by chunk where
+            memory maps are, and otherwise computed; see :ref:`sizes`.
         y : array-like of shape (n_train,)
             Their labels, among the classes that the estimator knows.
         sample_id : array-like of shape (n_train,), default=None
@@ -82,7 +83,8 @@ class FitMixin(StoredMixin):
         ValueError
             If the input is not usable, or the model has no tangent features.
         MemoryError
-            If what the method must keep of the rows is larger than ``memory_limit``.
+            If what the method must keep of the rows, or a chunk of a Dask array, is larger than
+            ``memory_limit``.
         sklearn.exceptions.NotFittedError
             With ``prefit=True`` or a FrozenEstimator, if the estimator is not fitted.
         """

@@ -89,7 +89,8 @@ class InfluenceFitMixin:
             If the estimator is no network, and no smooth convex objective of it is known.
         MemoryError
             If there are more than 16384 parameters, or as many rows of a kernel; of a network, if
-            what must be kept of the rows is larger than ``memory_limit``.
+            what must be kept of the rows is larger than ``memory_limit``, or a chunk of a Dask
+            array is.
         ValueError
             If the objective is not smooth, or has no minimum or more than one, or a client is
             given and cannot be used.
