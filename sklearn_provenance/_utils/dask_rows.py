@@ -89,6 +89,26 @@ def lazy_rows(X, name="X"):
     return DaskRows(X, name)
 
 
+def in_blocks(function, X):
+    """Call a function of rows, which answers for each alone; of a Dask array block by block.
+
+    Parameters
+    ----------
+    function : callable
+        ``function(rows)`` gives an array-like of shape (n, ...).
+    X : object
+        Rows as :func:`.rows.check_rows` gives them.
+
+    Returns
+    -------
+    array-like of shape (n_rows, ...)
+        What the function gives; an ndarray for a Dask array.
+    """
+    if not isinstance(X, DaskRows):
+        return function(X)
+    return np.concatenate([np.asarray(function(block)) for _, block in X.blocks()])
+
+
 def check_chunks(X, memory_limit):
     """Raise a MemoryError if X is a Dask array with a chunk that takes more bytes than allowed."""
     if isinstance(X, DaskRows):

@@ -205,26 +205,6 @@ def take_rows(X, rows):
     return X[rows]
 
 
-def in_blocks(function, X):
-    """Call a function of rows, which answers for each alone; of a Dask array block by block.
-
-    Parameters
-    ----------
-    function : callable
-        ``function(rows)`` gives an array-like of shape (n, ...).
-    X : object
-        Rows as :func:`check_rows` gives them.
-
-    Returns
-    -------
-    array-like of shape (n_rows, ...)
-        What the function gives; an ndarray for a Dask array.
-    """
-    if not isinstance(X, DaskRows):
-        return function(X)
-    return np.concatenate([np.asarray(function(block)) for _, block in X.blocks()])
-
-
 def few_rows(n):
     """Return the first, the middle and the last of n rows."""
     return np.unique([0, n // 2, n - 1])

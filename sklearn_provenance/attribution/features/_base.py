@@ -5,7 +5,8 @@ from abc import ABC, abstractmethod
 
 import numpy as np
 
-from ..._utils.rows import in_blocks, n_rows, take_rows
+from ..._utils.dask_rows import in_blocks
+from ..._utils.rows import n_rows, take_rows
 
 # Rows whose mean squared norm stands for that of all rows.
 _SAMPLED = 256

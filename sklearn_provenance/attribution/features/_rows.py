@@ -7,10 +7,10 @@ import torch
 from scipy.sparse import issparse
 from sklearn.utils import check_array
 
-from ..._utils.dask_rows import DaskRows
+from ..._utils.dask_rows import DaskRows, in_blocks
 from ..._utils.labels import positions
 from ..._utils.row_arrays import DaskFeatures, RowArray, on_disk
-from ..._utils.rows import in_blocks, n_rows
+from ..._utils.rows import n_rows
 from ...tangent._outputs import check_finite
 from ...tangent._points import ExplicitPoints, SparsePoints
 from ._base import Features

@@ -9,11 +9,12 @@ import numpy as np
 from torch import nn
 
 from ..._utils.containers import inside
+from ..._utils.dask_rows import in_blocks
 from ..._utils.families import import_family
 from ..._utils.fitted import predicts_numbers
 from ..._utils.modules import evaluation
 from ..._utils.numeric import as_ndarray
-from ..._utils.rows import as_given, few_rows, in_blocks, n_rows, shown, take_rows
+from ..._utils.rows import as_given, few_rows, n_rows, shown, take_rows
 from ...tangent._module import check_module
 from ...tangent._outputs import check_finite
 from ...tangent._read_logits import ReadLogits, call_module

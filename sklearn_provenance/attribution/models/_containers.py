@@ -5,8 +5,9 @@ from dataclasses import dataclass, fields
 from sklearn.pipeline import Pipeline
 
 from ..._utils.containers import inside, steps_before
+from ..._utils.dask_rows import in_blocks
 from ..._utils.feature_names import names_out
-from ..._utils.rows import as_given, in_blocks
+from ..._utils.rows import as_given
 from ._base import SUPPORTED, FittedModel, adapt
 
 
