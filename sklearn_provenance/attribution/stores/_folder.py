@@ -192,7 +192,7 @@ class StoreFolder:
 
         def given(part):
             if isinstance(rows.X, DaskRows):
-                return rows.X.future(client, part)
+                return rows.X.future(cluster.client, part)
             return take_rows(rows.X, part) if file is None else part
 
         pieces = ((given(part), *rows.of(part)) for part in parts)
