@@ -114,6 +114,17 @@ def test_an_index_is_built_once_per_class_and_not_pickled(network, many):
     assert attributor.explain(queries, k=4).indices.max() < 30
 
 
+def test_queries_of_a_pool_share_a_search(network, many):
+    """A search reads all rows, for as many queries as there are, whatever the rows' number."""
+    X, y, queries = many
+    params = {"pool_size": 2, "candidates": "all", "measurement": "margin", "features": EXPLICIT}
+    params["memory_limit"] = 160_000  # a quarter holds products of 25 queries and 200 rows
+    attributor = InfoGainAttributor(network, index=Counting(), **params).fit(X, y)
+    Counting.searches = 0
+    attributor.explain(np.repeat(queries, 5, axis=0) + np.arange(45)[:, None], k=2)
+    assert Counting.searches == 1
+
+
 def test_the_users_index_is_not_changed(network, many):
     X, y, queries = many
     index = ExactIndex()

@@ -127,18 +127,19 @@ class BaseAttributor(SeveralModelsMixin, FitMixin, PredictMixin, BaseEstimator):
         """Count the queries whose kernel with rows takes a quarter of the budget at most."""
         return max(1, int(self.memory_limit / 4 / (8 * n_rows)))
 
-    def _groups(self, queries, among_train=False, may_join=False):
+    def _groups(self, queries, among_train=False, for_picks=False):
         """Group queries by label, unless one rule answers all of them.
 
-        ``among_train`` says that the queries are the training rows, in order. With ``may_join``
-        candidates are SameClass where the rule takes that for queries of all classes.
+        ``among_train`` says that the queries are the training rows, in order. ``for_picks`` says
+        that the rule picks rows: candidates are SameClass where it takes that for queries of all
+        classes, and groups are as large as its picks allow.
         """
         labels = queries.labels.numpy()
         same_class = self._same_class
         everything = self._rule.needs_all_rows or not same_class
         if everything:
             self._expect(labels)
-        joined = may_join and everything and not self._features.per_label and same_class
+        joined = for_picks and everything and not self._features.per_label and same_class
         joined = joined and self._rule_at(None, everything).takes_classes()
         apart = (same_class or self._features.per_label) and not joined
         for label, places in by_label(labels, apart):
@@ -154,6 +155,8 @@ class BaseAttributor(SeveralModelsMixin, FitMixin, PredictMixin, BaseEstimator):
                     training_rows = class_rows
             rule = self._rule_at(label, everything)
             step = self._scored_together(len(training_rows))
+            if for_picks:
+                step = max(step, rule.picked_together() or 0)
             for start in range(0, len(places), step):
                 part = places[start : start + step]
                 points = queries
@@ -287,7 +290,7 @@ class BaseAttributor(SeveralModelsMixin, FitMixin, PredictMixin, BaseEstimator):
                 parts = PairContributions.empty(indices.shape, self._feature_names)
             else:
                 factors = np.zeros(indices.shape)
-        groups = self._groups(queries, among_train, may_join=True)
+        groups = self._groups(queries, among_train, for_picks=True)
         for group in tqdm(groups, desc="classes", disable=not self.verbose):
             picked = group.rule.pick(group.queries, k, group.candidates, group.own)
             picks, values, ties = (t.cpu().numpy() for t in picked)

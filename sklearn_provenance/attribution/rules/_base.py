@@ -100,6 +100,13 @@ class Rule(ABC):
         """
         return False
 
+    def picked_together(self):
+        """Count the queries that :meth:`pick` takes at once, whatever the number of rows.
+
+        None where each takes memory for all rows.
+        """
+        return None
+
     @abstractmethod
     def scores(self, queries, rows=None, own=None):
         """Score rows for every query.
@@ -348,6 +355,15 @@ class GreedyRule(GaussianRule):
     def takes_classes(self):
         """Return whether workers hold all rows, and not those of the query's class alone."""
         return self.needs_all_rows and current_client() is not None and self.can_be_shared()
+
+    def picked_together(self):
+        """Count the queries whose features are an eighth of the budget, where rows are in blocks.
+
+        The selection from blocks keeps to the budget by itself.
+        """
+        if current_client() is not None or not self.explicit or self.fits(self.n_copies):
+            return None
+        return max(1, int(self.memory_limit / 64 / self.n_components))
 
     def pick(self, queries, k, rows=None, own=None):
         """Pick k rows for each query, by workers where there is a client; see :class:`Rule`."""

@@ -11,6 +11,9 @@ from ...information._systems import KernelSystem
 from ...retrieval import ExactIndex, make_index
 from ._gain import GainRule
 
+# Numbers that a search and its ranking hold for each row of a pool.
+_FOUND = 8
+
 
 class PooledGainRule(GainRule):
     """InfoGain among pools of the rows with the largest |k(x, x_*)|, from the kernel."""
@@ -20,6 +23,10 @@ class PooledGainRule(GainRule):
     def __init__(self, noise_variance, memory_limit, solver, pool_size):
         super().__init__(noise_variance, memory_limit, solver)
         self.pool_size = pool_size
+
+    def picked_together(self):
+        """Return None: each query is compared with all rows."""
+        return None
 
     def pick(self, queries, k, rows=None, own=None):
         """Pick k rows for each query from its pool; see :class:`Rule`."""
@@ -58,6 +65,11 @@ class SearchedGainRule(GainRule):
     def picks_by_workers(self):
         """Whether workers share the search."""
         return self.index in (None, "exact") or isinstance(self.index, ExactIndex)
+
+    def picked_together(self):
+        """Count the queries whose features, and the rows found for them, are an eighth of it."""
+        numbers = 2 * self.n_components + _FOUND * (self.pool_size or 0)
+        return max(1, int(self.memory_limit / 64 / numbers))
 
     @cached_property
     def built(self):
