@@ -108,3 +108,11 @@ def _as_array(X):
             "numbers of texts, such as a tokenizer, before it"
         )
     return X
+
+
+def single_precision_is_kept():
+    """Return whether products of matrices in single precision are computed in that precision."""
+    try:
+        return torch.get_float32_matmul_precision() == "highest"
+    except RuntimeError:  # precision is set for each backend, perhaps to less
+        return False

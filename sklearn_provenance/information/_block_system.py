@@ -1,8 +1,10 @@
 """Greedy selection from rows that are read in blocks, for rows that memory does not hold.
 
-It is the selection of :mod:`._sharded` from shards in this process (:mod:`._local_shards`), with
-the picks of :class:`._systems.FeatureSystem`. InfoLoss needs the root R of all rows in addition, a
-square matrix of the number of features, which is summed over blocks.
+It is the selection of :mod:`._sharded` from shards in this process, which keep nothing of pairs of
+queries and rows (:mod:`._scanned_shards`) or, where these do not find the best row, two numbers for
+each (:mod:`._local_shards`). Picks are those of :class:`._systems.FeatureSystem`. InfoLoss needs
+the root R of all rows in addition, a square matrix of the number of features, which is summed over
+blocks.
 """
 
 import torch
@@ -10,6 +12,7 @@ import torch
 from ._candidates import find_copies, numbers_of
 from ._local_shards import LocalShards, RowBlocks
 from ._ranking import first_of
+from ._scanned_shards import ScannedShards, can_scan, scanned_together
 from ._shard_root import ShardRoots, squares_of
 from ._sharded import STATE_BYTES, ShardedSystem
 from ._shards import ShardRule
@@ -66,9 +69,30 @@ class BlockSystem:
         ``candidates`` is a mask (n_rows,) for all queries, or None.
         """
         rows, free, own = among(candidates, own, len(self.rows), queries.device)
-        system = self._system(rows)
-        picks, nats, n_tied = system.pick(queries, k, free, own, self._left())
+        together = 0
+        if can_scan(self.rows, queries.device):
+            together = scanned_together(min(k, len(self.rows)), queries.shape[1], self._left())
+        found = []
+        for part in torch.arange(len(queries)).split(together or max(1, len(queries))):
+            asked = queries[part], k, free, None if own is None else own[part]
+            found.append(self._pick(rows, bool(together), *asked))
+        picks, nats, n_tied = (torch.cat(column) for column in zip(*found, strict=True))
         return picks if rows is None else numbers_of(picks, rows), nats, n_tied
+
+    def _pick(self, rows, scans, queries, k, free, own):
+        """Pick from some rows (n,): by a scan for each pick and, where that finds none, from c."""
+        if not scans:
+            return self._system(rows).pick(queries, k, free, own, self._left())
+        system = self._system(rows, ScannedShards)
+        budget = STATE_BYTES * max(1, system.n_rows) * max(1, len(queries))  # all together
+        found = system.pick(queries, k, free, own, budget)
+        lost = system.shards.lost
+        if lost.any():
+            asked = queries[lost], k, free, None if own is None else own[lost]
+            again = self._system(rows).pick(*asked, self._left())
+            for values, others in zip(found, again, strict=True):
+                values[lost] = others
+        return found
 
     def pick_together(self, queries, k, candidates=None, quotas=None):
         """Pick k rows for all queries together; see :func:`greedy_coreset`."""
@@ -107,13 +131,13 @@ class BlockSystem:
         root = self.rule.root
         return self.memory_limit - bytes_of_rows(len(self.rows), 0 if root is None else len(root))
 
-    def _system(self, rows):
+    def _system(self, rows, kind=LocalShards):
         """Make the system of some rows (n,), or of all; calls from threads have one each."""
         blocks, diagonal, floor, copies = self.rows, self.diagonal, self.floor, self.copies
         if rows is not None:
             blocks, diagonal, floor = blocks.take(rows), diagonal[rows], floor[rows]
             copies = None if copies is None else copies[rows]
-        shards = LocalShards(self.rule, blocks, diagonal, floor)
+        shards = kind(self.rule, blocks, diagonal, floor)
         return ShardedSystem(self.rule, shards, blocks.features, len(blocks), copies)
 
 

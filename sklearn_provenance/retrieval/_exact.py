@@ -8,6 +8,7 @@ from sklearn.utils._param_validation import StrOptions
 
 from .._utils.arguments import whole
 from .._utils.cluster import current_client
+from .._utils.numeric import single_precision_is_kept
 from ._base import RowIndex, with_spare
 from ._by_workers import search_by_workers
 from ._largest import merge_largest
@@ -119,11 +120,7 @@ class ExactIndex(RowIndex):
     def _precisions(self):
         """List the precisions to search in; the second decides what the first cannot."""
         single = str(self.rows_.dtype).endswith("float32") and 1e-15 < self.largest_norm_ < 1e15
-        try:
-            single &= torch.get_float32_matmul_precision() == "highest"
-        except RuntimeError:  # precision is set for each backend, perhaps to less
-            single = False
-        if single:
+        if single and single_precision_is_kept():
             return [torch.float32, torch.float64]
         return [torch.float64]
 
