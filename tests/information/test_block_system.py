@@ -172,6 +172,21 @@ def test_scans_hold_where_single_precision_would_decide_wrongly(scans):
     assert scans[0][0] == 2  # all rows may be the best in single precision
 
 
+def test_scans_allow_for_the_rounding_of_sums(scans):
+    """Terms of products cancel: what is left of the best rows differs by less than its rounding."""
+    random = np.random.default_rng(0)
+    rows = np.empty((3000, 2))
+    rows[:, 0] = random.uniform(0.5, 1.0, 3000)
+    left = 1e-9 * random.random(3000)
+    left[:50] = 1e-5 * (1 + 1e-3 * random.permutation(50))
+    rows[:, 1] = left - rows[:, 0]
+    queries = torch.ones(1, 2, dtype=torch.float64)
+    found = in_blocks(rows, 100.0, "linear_response", more=1e7).pick(queries, 5)
+    expected = FeatureSystem(torch.as_tensor(rows), 100.0, "linear_response").pick(queries, 5)
+    torch.testing.assert_close(found[0], expected[0])
+    assert scans[0] == (0, 50)
+
+
 @pytest.mark.parametrize("precision", ["high", "medium"])
 def test_scans_are_in_double_precision_where_single_is_less(monkeypatch, precision):
     seen = set()
