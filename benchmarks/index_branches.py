@@ -5,7 +5,7 @@ Four studies, which `--study` chooses from.
 - *cost*: processor time of a step, and memory that `fit` takes beyond the rows at its peak, from
   1000 to a million rows of 20 numbers in 10 classes, with the full and the sampled index loss;
   processor time of `explain` for 100 queries. The full loss of a class-independent network of a
-  million rows takes 9 GB.
+  million rows takes 6 GB.
 - *accuracy*: index accuracy, class accuracy and exemplars of networks after training with either
   loss, on 4000 images of clothes, and on 100000 of digits and clothes, which have 20 classes. The
   full loss of a class-independent network is left out there. *Common* is the share of exemplars
