@@ -13,6 +13,8 @@ a sum of squares: nothing is subtracted from k_**. The orthogonal transformation
 relative error of about ε sqrt(k / σ²): 1e-11 where the kernel form has 1e-7 (k = 1e3, σ² = 1e-6).
 """
 
+from functools import cached_property
+
 import torch
 
 from ._cholesky import cholesky
@@ -29,6 +31,8 @@ from ._validation import (
 # is used, which costs less than orthogonal transformations.
 GRAM_LOSS = 1e-11
 _GRAM_BLOCK = 512
+# Numbers of features that are transformed at a time, where the result is not kept.
+_NUMBERS = 2**20
 
 
 def posterior_features(
@@ -165,9 +169,23 @@ class FeaturePosterior:
     def cosine(self, query_features, rows):
         """Compute the posterior correlation (n_queries, n_rows) of queries and rows."""
         normalize = torch.nn.functional.normalize
-        points = normalize(self.points(self.features[rows]), dim=1, eps=1e-300)
         queries = normalize(self.points(query_features), dim=1, eps=1e-300)
-        return (queries @ points.mT).clamp_(-1.0, 1.0)
+        if self._root is None:
+            points = normalize(self.points(self.features[rows]), dim=1, eps=1e-300)
+            return (queries @ points.mT).clamp_(-1.0, 1.0)
+        # ψ_*·ψ_x = (ψ_* R^-T)·φ_x, so that no row is transformed anew.
+        weights = torch.linalg.solve_triangular(self._root.mT, queries, upper=False, left=False)
+        features, lengths = self.features, self._lengths
+        if not torch.equal(rows, torch.arange(len(features), device=rows.device)):
+            features, lengths = features[rows], lengths[rows]
+        return (weights @ features.mT).div_(lengths).clamp_(-1.0, 1.0)
+
+    @cached_property
+    def _lengths(self):
+        """Lengths |ψ_x| (n_train,) of the rows, at least 1e-300; where R is known."""
+        parts = self.features.split(max(1, _NUMBERS // max(1, self.features.shape[1])))
+        lengths = [torch.linalg.vector_norm(self.points(part), dim=1) for part in parts]
+        return torch.cat(lengths).clamp_(min=1e-300)
 
 
 def _root(features, noise_variance):

@@ -207,14 +207,23 @@ def test_a_posterior_that_does_not_fit_is_refused_before_rows_are_measured(tmp_p
             with pytest.raises(MemoryError, match=said):
                 attributor.fit(X, y, store=store)
     assert not passes
-    # Where squares would lose digits more matrices are needed, which the first look at rows tells.
-    rows = np.random.default_rng(0).normal(size=(500, 40))
-    for cls in (att.InfoLossAttributor, att.RelatIFAttributor):
-        attributor = cls(
-            model, features=itself, noise_variance=1e-9, memory_limit=7 * 8 * 40**2 - 1
-        ).fit(rows.astype(np.float32), y[:500])
-        with pytest.raises(MemoryError, match="of which 7 copies take"):
-            attributor.explain(X[:2])
+    assert not (tmp_path / "store").exists()
+
+
+@pytest.mark.parametrize("stored", [False, True])
+@pytest.mark.parametrize("cls", [att.InfoLossAttributor, att.RelatIFAttributor])
+def test_fit_says_that_a_posterior_takes_more_where_squares_lose_digits(cls, stored, tmp_path):
+    """The first look at rows tells it, and no query has to ask."""
+    model = nn.Linear(100, 3)
+    rows = np.random.default_rng(0).normal(size=(500, 100)).astype(np.float32)
+    y = np.arange(500) % 3
+    store = tmp_path / "store" if stored else None
+    params = {"features": itself, "noise_variance": 1e-9, "measurement": "margin"}
+    needed = 7 * 8 * 100**2
+    with pytest.raises(MemoryError, match="of which 7 copies take"):
+        cls(model, memory_limit=needed - 1, **params).fit(rows, y, store=store)
+    # What was measured stays in the store, from which a larger limit goes on.
+    cls(model, memory_limit=needed, **params).fit(rows, y, store=store).explain(rows[:2], k=2)
 
 
 PEAK = """

@@ -495,8 +495,9 @@ def test_what_cannot_be_stored_is_refused(model, tmp_path):
         fit(InfoGainAttributor(model, candidates="all"))
     for attributor in (att.InfoLossAttributor, att.RelatIFAttributor):  # need rows of all classes
         for noise_variance in (1.0, "scale"):
-            with pytest.raises(ValueError, match="measured at their own labels, but this needs"):
+            with pytest.raises(ValueError, match="compares rows of all classes at the label of a"):
                 fit(attributor(model, candidates="same_class", noise_variance=noise_variance))
+    assert not (tmp_path / "store").exists()
     with pytest.raises(ValueError, match="must name each row once"):
         fit(InfoGainAttributor(model), np.zeros(120, dtype=int))
     days = np.arange(120).astype("datetime64[D]")

@@ -67,6 +67,8 @@ class InfoLossAttributor(GaussianAttributor):
     (2, 3)
     """
 
+    _rule_needs_all_rows = LossRule.needs_all_rows
+
     def information_lost(
         self, X: Rows, rows: ArrayLike, y: Targets | None = None
     ) -> NDArray[np.float64]:
@@ -132,4 +134,4 @@ class InfoLossAttributor(GaussianAttributor):
         LossRule(None, self.memory_limit).check(len(self.training_.y), *components)
 
     def _make_rule(self):
-        return LossRule(self._choose_noise_variance(LossRule.needs_all_rows), self.memory_limit)
+        return LossRule(self._choose_noise_variance(self._rule_needs_all_rows), self.memory_limit)

@@ -70,6 +70,7 @@ class RelatIFAttributor(PointwiseSelection, GaussianAttributor):
     """
 
     _averages_models = True
+    _rule_needs_all_rows = RelatIFRule.needs_all_rows
 
     def _check_rule_fits(self, inputs):
         components = self._features.components(inputs)
@@ -77,5 +78,5 @@ class RelatIFAttributor(PointwiseSelection, GaussianAttributor):
 
     def _make_rule(self):
         return RelatIFRule(
-            self._choose_noise_variance(RelatIFRule.needs_all_rows), self.memory_limit
+            self._choose_noise_variance(self._rule_needs_all_rows), self.memory_limit
         )

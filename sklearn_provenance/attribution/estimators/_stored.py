@@ -10,7 +10,7 @@ from sklearn.utils import check_consistent_length
 from ..._utils.cluster import using
 from ..._utils.dask_rows import check_chunks, computed
 from ..._utils.hashing import fingerprint
-from ..._utils.rows import as_given, check_rows
+from ..._utils.rows import as_given, check_rows, take_rows
 from ..._utils.training import TrainingData
 from ..._utils.types import Path, Rows, Targets
 from ...retrieval import make_index
@@ -46,6 +46,8 @@ class StoredMixin:
 
     # Whether the rule needs nothing of rows but features at their own labels.
     _stores = False
+    # Whether the rule depends on rows that may not be named.
+    _rule_needs_all_rows = False
     # While fit or load work with a store: the rows that are looked at, and the store.
     _probe = None
     _store = None
@@ -272,6 +274,8 @@ class StoredMixin:
         """Learn of rows that are put into a store, and read from there."""
         self.estimator_ = self._resolve(self.estimator, X, targets)
         self._features, inputs = self._make_features(X, y)
+        if inputs is None and self._rule_needs_all_rows:  # a row tells the width of features
+            inputs = self._features.inputs(take_rows(X, slice(0, 1)))
         self._check_rule_fits(inputs)
         self._learn_classes()
         self._check_labels_stored()
@@ -315,7 +319,14 @@ class StoredMixin:
 
     def _check_labels_stored(self):
         """Refuse candidates that would have to be measured at other labels than their own."""
-        if self._features.per_label and not self._same_class:
+        if not self._features.per_label:
+            return
+        if self._rule_needs_all_rows:
+            raise ValueError(
+                f"{type(self).__name__} compares rows of all classes at the label of a query, and a "
+                'store holds them at their own: pass measurement="margin"'
+            )
+        if not self._same_class:
             raise ValueError(
                 'candidates="all" compares rows at the label of a query, and a store holds them at '
                 'their own: pass measurement="margin", or candidates="same_class"'

@@ -52,17 +52,26 @@ def check_queries_fit(n_queries, n_components, n_rows, n_candidates, rule, memor
     check_fits(needed, what, memory_limit, "select for fewer queries at a time")
 
 
-def block_system(points, noise_variance, rule, memory_limit, copies):
+def loss_roots(points, noise_variance, memory_limit):
+    """Find out how the posterior given rows is computed, within a budget, by one look at them.
+
+    Raises
+    ------
+    MemoryError
+        If its matrices do not fit the budget: seven, where squares would lose digits.
+    """
+    roots = roots_of_blocks(RowBlocks(points), noise_variance)
+    check_root_fits(points.n_components, roots.copies, memory_limit)
+    return roots
+
+
+def block_system(points, noise_variance, rule, memory_limit, copies, roots=None):
     """Make a :class:`BlockSystem` that keeps to a budget; the parameters are its own.
 
     Raises
     ------
     MemoryError
-        If numbers of one query and all rows, or the posterior, do not fit the budget.
+        If numbers of one query and all rows do not fit the budget.
     """
     check_blocks_fit(len(points), points.n_components, rule, memory_limit)
-    roots = None
-    if rule == "info_loss":
-        roots = roots_of_blocks(RowBlocks(points), noise_variance)
-        check_root_fits(points.n_components, roots.copies, memory_limit)
     return BlockSystem(points, noise_variance, rule, memory_limit, copies, roots)

@@ -1,10 +1,14 @@
 """InfoLoss: rows that a query would miss most, given all the others."""
 
+from functools import cached_property
+
 import torch
 
+from ..._utils.cluster import current_client
 from ...information import leave_out_system
 from ...information._systems import KernelSystem
 from ._base import GreedyRule
+from ._greedy_in_blocks import block_system, loss_roots
 
 
 class LossRule(GreedyRule):
@@ -26,6 +30,23 @@ class LossRule(GreedyRule):
             self.check_kernel_fits(n_rows)
         else:
             self.check_blocks_fit(n_rows, n_components)
+
+    def _fit(self):
+        super()._fit()
+        if self.explicit and not self.fits(self.n_copies) and current_client() is None:
+            _ = self._roots  # what does not fit is said now, and not by the first query
+
+    @cached_property
+    def _roots(self):
+        """How the posterior is computed of blocks, by one look at the rows."""
+        self.check_blocks_fit(len(self.points), self.n_components)
+        return loss_roots(self.points, self.noise_variance, self.memory_limit)
+
+    @cached_property
+    def block_system(self):
+        """The rows by features that are read in blocks, once for each round of picks."""
+        settings = self.noise_variance, self.rule, self.memory_limit
+        return block_system(self.points, *settings, self.copies, self._roots)
 
     def kernel_system(self):
         """Return the posterior given all rows, from their kernel."""

@@ -52,18 +52,27 @@ class RelatIFRule(GaussianRule):
             return _bytes_of_blocks(n_rows, n_components)
         return super().n_bytes(n_rows, n_components, most_components)
 
+    def _fit(self):
+        super()._fit()
+        if self._in_blocks() and current_client() is None:
+            _ = self._roots  # what does not fit is said now, and not by the first query
+
     def _in_blocks(self):
         return self.explicit and not self.fits(self.n_copies)
+
+    @cached_property
+    def _roots(self):
+        """How R is computed of blocks, and the largest |φ|², by one look at the rows."""
+        self.check(len(self.points), self.n_components, self.points.most_components)
+        found = block_roots(RowBlocks(self.points), self.noise_variance)
+        check_root_fits(self.n_components, found[0].copies, self.memory_limit)
+        return found
 
     @cached_property
     def posterior(self):
         """The posterior given all rows."""
         if self._in_blocks():
-            self.check(len(self.points), self.n_components, self.points.most_components)
-            rows = RowBlocks(self.points)
-            roots, largest = block_roots(rows, self.noise_variance)
-            check_root_fits(self.n_components, roots.copies, self.memory_limit)
-            return block_posterior(rows, roots, largest)
+            return block_posterior(RowBlocks(self.points), *self._roots)
         if self.explicit:
             return FeaturePosterior(self.features(self.n_copies), self.noise_variance)
         self.check_kernel_fits(len(self.points), self.n_kernels)
