@@ -17,7 +17,7 @@ from ._assembly import assemble_net, update_net
 from ._docs import documented
 from ._estimator import ProvenanceEstimator
 from ._index_branch import IndexBranchMixin
-from ._inference import class_proba, nearest_in_class
+from ._inference import class_proba, nearest_in_class, predicted_class
 from ._targets import ClassTargets
 
 
@@ -205,8 +205,8 @@ default="class_conditional"
         y : ndarray of shape (n,)
             Class labels.
         """
-        proba = self.predict_proba(X)
-        return self.classes_[proba.argmax(1)]
+        rows = self._rows(X)
+        return self.classes_[predicted_class(self.net_.module_, self._index, rows)]
 
     def predict_proba(self, X: Rows) -> np.ndarray:
         """Compute class probabilities.

@@ -16,12 +16,25 @@ BLOCK = 4096
 LEAST_ROWS = 16
 
 
+class SomeOutputs(NamedTuple):
+    """Weights of some outputs of a layer, of which slices are copied when they are asked for."""
+
+    whole: torch.Tensor  # (n_outputs, ...)
+    outputs: torch.Tensor  # (K,)
+
+    def __len__(self):
+        return len(self.outputs)
+
+    def __getitem__(self, part):
+        return self.whole[self.outputs[part]]
+
+
 class Head(NamedTuple):
     """Outputs that may be named for some rows, and what their logits are computed from."""
 
     features: torch.Tensor  # (n, F)
-    weight: torch.Tensor  # (K, F)
-    bias: torch.Tensor  # (K,)
+    weight: torch.Tensor | SomeOutputs  # (K, F)
+    bias: torch.Tensor | SomeOutputs  # (K,)
     hidden: torch.Tensor | None = None  # (n,), position that each row may not name; -1 for none
 
     def blocks(self):

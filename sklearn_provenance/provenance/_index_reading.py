@@ -8,12 +8,15 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from sklearn import get_config
 
 from .._utils.modules import evaluation_mode
-from ._head_scan import BLOCK, LEAST_ROWS, Head, check_outputs
+from ._head_scan import BLOCK, LEAST_ROWS, Head, SomeOutputs, check_outputs
 
-# Values per batch of rows: 64 MB in single precision.
+# Values per batch of rows: 64 MB in single precision. More takes longer.
 _BATCH_VALUES = 2**24
+# Arrays of that size that are in memory at once, at most.
+_COPIES = 8
 
 
 def batches(module, rows, n_values=0):
@@ -32,14 +35,20 @@ def batches(module, rows, n_values=0):
         Values per row that the caller holds.
     """
     device = device_of(module)
-    n_values = max(n_values, module.values_per_row)
-    size = max(1, min(4096, _BATCH_VALUES // n_values))
+    n_values = max(n_values, module.values_per_row, rows.shape[1])
+    size = max(1, min(4096, values_per_batch() // n_values))
     with evaluation_mode(module), torch.inference_mode():
         for start in range(0, len(rows), size):
             batch = slice(start, min(start + size, len(rows)))
             numbers = np.arange(batch.start, batch.stop)
             numbers = np.resize(numbers, max(len(numbers), LEAST_ROWS))
             yield batch, numbers, torch.tensor(rows[numbers], device=device)
+
+
+def values_per_batch():
+    """Count the values that a batch of rows may hold, within scikit-learn's ``working_memory``."""
+    budget = get_config()["working_memory"] * 2**20  # MiB
+    return int(min(_BATCH_VALUES, budget / (4 * _COPIES)))
 
 
 def store_batch(target, batch, values):
@@ -52,9 +61,13 @@ def device_of(module):
     return next(module.parameters()).device
 
 
-def index_batches(module, index, rows):
-    """Iterate over :func:`batches` whose logits of one block of outputs are held."""
-    return batches(module, rows, min(index.n_outputs, BLOCK))
+def index_batches(module, index, rows, n_values=0):
+    """Iterate over :func:`batches` whose logits of one block of outputs are held.
+
+    ``n_values`` are others that the caller holds for each row.
+    """
+    n_values = max(n_values, len(index.sizes), min(index.n_outputs, BLOCK))
+    return batches(module, rows, n_values)
 
 
 def forward(module, x, label=None):
@@ -104,16 +117,17 @@ class IndexReading(NamedTuple):
     scores: torch.Tensor | None  # class scores (B, C), or outputs (B, T) of a regression
 
 
-def read_index(module, index, rows, routing, exclude=None, with_scores=False):
+def read_index(module, index, rows, routing, exclude=None, with_scores=False, n_values=0):
     """Iterate over batches of rows: a slice and an :class:`IndexReading`.
 
     Where ``exclude`` is given, an array of shape (n,) of training rows, no row may name that
-    training row. Parts must be used before the next batch is asked for.
+    training row. Parts must be used before the next batch is asked for. ``n_values`` are numbers
+    that the caller holds for each row.
     """
     tables = IndexTables(index, device_of(module))
     if exclude is not None:
         exclude = torch.as_tensor(index.output_of_row[exclude], device=tables.device)
-    for batch, numbers, x in index_batches(module, index, rows):
+    for batch, numbers, x in index_batches(module, index, rows, n_values):
         hidden = None
         if exclude is not None:
             hidden = exclude[numbers]
@@ -160,8 +174,8 @@ def parts_by_class(module, reader, label, tables, hidden=None):
         if module.index_per_class:
             head = head_of(own, c, len(outputs), position)
         else:
-            weight, bias = own.weights()
-            head = Head(own.features, weight[outputs], bias[outputs], position)
+            weight, bias = (SomeOutputs(whole, outputs) for whole in own.weights())
+            head = Head(own.features, weight, bias, position)
         yield Part(rows, outputs, head, c)
 
 

@@ -45,15 +45,41 @@ def class_proba(module, index, rows):
         From the class branch; in a single branch the index probability of each class's rows.
     """
     proba = np.empty((len(rows), len(index.sizes)), dtype=np.float32)
+    for batch, p in _class_proba(module, index, rows):
+        store_batch(proba, batch, p)
+    return proba
+
+
+def predicted_class(module, index, rows):
+    """Find the class of largest probability, the first of equal ones, a batch at a time.
+
+    Parameters
+    ----------
+    module, index, rows
+        As in :func:`class_proba`.
+
+    Returns
+    -------
+    labels : ndarray of shape (n,), int64
+        Encoded classes.
+    """
+    labels = np.empty(len(rows), dtype=np.int64)
+    for batch, p in _class_proba(module, index, rows):
+        labels[batch] = p[: batch.stop - batch.start].cpu().numpy().argmax(1)
+    return labels
+
+
+def _class_proba(module, index, rows):
+    """Yield batches of rows, and their class probabilities (B, C)."""
+    n_classes = len(index.sizes)
     if module.has_class_branch:
-        for batch, _, x in batches(module, rows, len(index.sizes)):
-            store_batch(proba, batch, check_outputs(module.class_logits(x)).softmax(1))
-        return proba
+        for batch, _, x in batches(module, rows, n_classes):
+            yield batch, check_outputs(module.class_logits(x)).softmax(1)
+        return
     labels = torch.as_tensor(index.labels, device=device_of(module))
     for batch, _, x in index_batches(module, index, rows):
         head = head_of(forward(module, x).index_logits)
-        store_batch(proba, batch, class_mass(head, labels, len(index.sizes)))
-    return proba
+        yield batch, class_mass(head, labels, n_classes)
 
 
 def regression_values(module, rows, n_targets):
@@ -189,7 +215,8 @@ def nearest_rows(
         log_proba = np.full((len(rows), k), np.nan)
     predicted = []
     training_rows = torch.as_tensor(index.rows, device=device_of(module))
-    for batch, read in read_index(module, index, rows, routing, exclude, decide is not None):
+    held = _PER_PICK * k
+    for batch, read in read_index(module, index, rows, routing, exclude, decide is not None, held):
         if decide is not None:
             predicted.append(decide(read.scores)[: batch.stop - batch.start].cpu().numpy())
         found = _Named.none(read.n_rows, k, training_rows.device)
@@ -277,6 +304,10 @@ def _largest(part, k, search, with_proba):
     if needs_sum:
         log_sum = part.head.log_sum()
     return *search.largest(part.head, part.label, k), log_sum
+
+
+# Values of four bytes that merging the picks of two parts takes for each, an eighth of them.
+_PER_PICK = 4
 
 
 class _Named(NamedTuple):
