@@ -91,7 +91,7 @@ class AlikeRows:
         gradients = own_weights[:, None] * minimum.row_gradients[rows]  # s g, (m, K)
         drift = np.zeros_like(gradients)  # Φ_i of what the directions alone change
         for direction, amount in zip(self.directions, self.amounts.T, strict=True):
-            drift += amount[:, None] * np.asarray(problem.design[rows] @ direction.T)
+            drift += amount[:, None] * problem.products(rows, direction.T)
         moved = drift - np.einsum("mkl,ml->mk", self.cross, gradients)  # q
         self.coefficients = np.einsum("mkl,ml->mk", self.gains, moved) - gradients
         # A step from the minimum is finite there, but what it goes to is not.
@@ -133,8 +133,8 @@ class AlikeRows:
             raise NoMinimumError("the row alone determines a parameter")
         stay = self.rows != row
         rows = self.rows[stay]
-        design = self.problem.design[rows]
-        parts = [np.asarray(design @ block) for block in columns.reshape(n_outputs, d, n_outputs)]
+        blocks = columns.reshape(n_outputs, d, n_outputs)
+        parts = [self.problem.products(rows, block) for block in blocks]
         products = np.stack(parts, 1)  # Φ_i A^-1 Φ_j^T, (m, K, K)
         cross = self.cross[stay] + np.einsum("mka,ab,mlb->mkl", products, middle, products)
         if not isinstance(inverse, UpdatedInverse):

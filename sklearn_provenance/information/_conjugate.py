@@ -6,6 +6,8 @@ Shapes in comments: n rows, d columns, K outputs, p = K d parameters, m vectors 
 import numpy as np
 from scipy.sparse import issparse
 
+from .._utils.kept import MEMORY_LIMIT
+
 # Relative residual of a solution, and the most iterations that it may take.
 _TOLERANCE = 1e-8
 _MOST_ITERATIONS = 2000
@@ -20,6 +22,8 @@ _MOST_ENTRIES = 50_000_000
 _SOLVED_AT_ONCE = 32
 # Vectors for which a matrix among rows is worth its products.
 _MANY = 16
+# Arrays that are there at once for each vector that is solved for.
+VECTORS = 8
 
 
 class ConjugateGradients:
@@ -39,9 +43,14 @@ class ConjugateGradients:
     near : FunctionSpaceInverse, default=None
         Something near to the inverse, with ``times(vectors)``, to precondition many vectors with.
         Few are faster with the diagonal, which reads no large matrix in each step.
+    memory_limit : float, default=MEMORY_LIMIT
+        Bytes, a quarter of which vectors that are solved for together may take.
     """
 
-    def __init__(self, design, curvatures, penalty, gauge=None, near=None):
+    def __init__(
+        self, design, curvatures, penalty, gauge=None, near=None, memory_limit=MEMORY_LIMIT
+    ):
+        self.memory_limit = memory_limit
         self.near = near
         self.design = design
         self.curvatures = curvatures
@@ -74,6 +83,12 @@ class ConjugateGradients:
 
     def times(self, vectors, tolerance=_TOLERANCE):
         """Multiply vectors (m, p) by the inverse Hessian, by preconditioned conjugate gradients."""
+        step = self._together()
+        if len(vectors) > step:
+            starts = range(0, len(vectors), step)
+            return np.concatenate(
+                [self.times(vectors[start : start + step], tolerance) for start in starts]
+            )
         solution = np.zeros_like(vectors)
         residual = vectors.copy()
         target = tolerance * np.linalg.norm(vectors, axis=1)
@@ -95,6 +110,12 @@ class ConjugateGradients:
             direction = scaled + ratio[:, None] * direction
         return solution
 
+    def _together(self):
+        """Count the vectors that are solved for together."""
+        n, n_outputs = self.curvatures.shape[:2]
+        size = 8 * VECTORS * n_outputs * (self.design.shape[1] + n)
+        return max(1, int(self.memory_limit / 4 / size))
+
     def _nearly_solved(self, vectors):
         """Return something near to the inverse Hessian times vectors (m, p)."""
         if self.near is None or len(vectors) < _MANY:
@@ -113,23 +134,31 @@ class ConjugateGradients:
         d = self.design.shape[1]
         values, vectors = np.linalg.eigh(self.curvatures)
         roots = vectors * np.sqrt(np.maximum(values, 0))[:, None, :]  # L L^T = S
-        signs = rng.choice([-1.0, 1.0], (n, n_probes, n_outputs))
-        of_rows = np.einsum("nkl,nml->nmk", roots, signs).reshape(n, -1)
-        probes = np.asarray(self.design.T @ of_rows).T.reshape(n_probes, n_outputs, d)
-        probes += rng.choice([-1.0, 1.0], probes.shape) * np.sqrt(self.penalty)
-        if self._gauge is not None:
-            columns, curvature = self._gauge
-            alike = rng.choice([-1.0, 1.0], (n_probes, 1, len(columns)))
-            probes[:, :, columns] += alike * np.sqrt(curvature)
-        solved = self.times(probes.reshape(n_probes, -1), _ROUGH).reshape(-1, d)
-        outputs = np.asarray(self.design @ solved.T).reshape(n, n_probes, n_outputs)
-        cross = np.einsum("nmk,nml->nkl", outputs, outputs) / n_probes
+        cross = np.zeros((n, n_outputs, n_outputs))
+        step = self._together()
+        for start in range(0, n_probes, step):
+            m = min(step, n_probes - start)
+            signs = rng.choice([-1.0, 1.0], (n, m, n_outputs))
+            of_rows = np.einsum("nkl,nml->nmk", roots, signs).reshape(n, -1)
+            del signs
+            probes = np.asarray(self.design.T @ of_rows).T.reshape(m, n_outputs, d)
+            del of_rows
+            probes += rng.choice([-1.0, 1.0], probes.shape) * np.sqrt(self.penalty)
+            if self._gauge is not None:
+                columns, curvature = self._gauge
+                alike = rng.choice([-1.0, 1.0], (m, 1, len(columns)))
+                probes[:, :, columns] += alike * np.sqrt(curvature)
+            solved = self.times(probes.reshape(m, -1), _ROUGH).reshape(-1, d)
+            outputs = np.asarray(self.design @ solved.T).reshape(n, m, n_outputs)
+            cross += np.einsum("nmk,nml->nkl", outputs, outputs)
+        cross /= n_probes
         leverages = np.einsum("nkl,nlk->n", self.curvatures, cross)
         most = min(_MOST_SOLVED, _MOST_ENTRIES // max(1, self.design.nnz * n_outputs))
         high = np.argsort(-leverages, kind="stable")[:most]
         high = high[leverages[high] > _HIGH]
-        for start in range(0, len(high), _SOLVED_AT_ONCE):
-            rows = high[start : start + _SOLVED_AT_ONCE]
+        together = max(1, min(_SOLVED_AT_ONCE, step // n_outputs))
+        for start in range(0, len(high), together):
+            rows = high[start : start + together]
             cross[rows] = self._solved_cross(rows)
         return cross
 

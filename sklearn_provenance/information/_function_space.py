@@ -24,6 +24,8 @@ from numpy.typing import NDArray
 from scipy.linalg import blas, lapack
 from scipy.sparse import dia_array
 
+from .._utils.budget import block_bytes
+
 # Rows whose matrix is factorised: 0.6 GB in single precision, and some 10^12 operations.
 MOST_ROWS = 12_000
 # Columns without a penalty, at most.
@@ -39,7 +41,9 @@ _SMALL = 1e-3
 def fits(problem: Any) -> bool:
     """Whether the Hessian of a problem can be inverted through the matrix among rows."""
     free = int((problem.penalty == 0).sum())
-    return problem.n_outputs == 1 and problem.n_rows <= MOST_ROWS and free <= _MOST_FREE
+    # Half of the budget is left for the vectors that are solved for.
+    n_rows = min(MOST_ROWS, (problem.memory_limit / 2 / 4) ** 0.5 - _DENSE_COLUMNS)
+    return problem.n_outputs == 1 and problem.n_rows <= n_rows and free <= _MOST_FREE
 
 
 def invert_through_rows(point: Any) -> "FunctionSpaceInverse | None":
@@ -49,7 +53,8 @@ def invert_through_rows(point: Any) -> "FunctionSpaceInverse | None":
         return None
     penalty = point.penalty_scale * point.problem.penalty
     try:
-        inverse = FunctionSpaceInverse(point.problem.design, curvature, penalty)
+        block = block_bytes(_BLOCK, point.problem.memory_limit)
+        inverse = FunctionSpaceInverse(point.problem.design, curvature, penalty, block)
         inverse._left  # noqa: B018  what cannot be factorised is known here
         return inverse
     except np.linalg.LinAlgError:
@@ -72,6 +77,8 @@ class FunctionSpaceInverse:
         S, none of which is negative.
     penalty : ndarray of shape (d + f,)
         Λ, 0 for the columns F.
+    block : int
+        Bytes of a block of a matrix on the way.
 
     Raises
     ------
@@ -79,7 +86,10 @@ class FunctionSpaceInverse:
         If the factorisation fails.
     """
 
-    def __init__(self, design: Any, curvature: NDArray, penalty: NDArray) -> None:
+    def __init__(
+        self, design: Any, curvature: NDArray, penalty: NDArray, block: int = _BLOCK
+    ) -> None:
+        self._block = block
         self._penalised = np.flatnonzero(penalty)
         self._free = np.flatnonzero(penalty == 0)
         self.penalty = penalty[self._penalised]
@@ -111,7 +121,7 @@ class FunctionSpaceInverse:
         seldom[often] = 0
         others = (scaled @ _diagonal(seldom)).tocsr().astype(np.float32)
         others.eliminate_zeros()
-        step = max(1, _BLOCK // (4 * n))
+        step = max(1, self._block // (4 * n))
         for start in range(0, n, step):  # columns of the symmetric matrix
             part = slice(start, start + step)
             block = (others @ others[part].T).toarray()
@@ -162,7 +172,7 @@ class FunctionSpaceInverse:
         """Compute φ_i^T H^-1 φ_i of each row, (n, 1, 1)."""
         n = len(self.curvature)
         inverse = np.empty(n)  # diagonal of B^-1
-        step = max(1, _BLOCK // (8 * n))
+        step = max(1, self._block // (8 * n))
         for start in range(0, n, step):
             # Column i of L^-1 begins at row i.
             block = self._left[start:, start : start + step].astype(np.float64)

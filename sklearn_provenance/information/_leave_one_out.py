@@ -3,13 +3,15 @@
 The formulas and shapes are those of ``_newton``.
 """
 
+from functools import cached_property
+
 import numpy as np
 
 from ._alike_rows import AlikeRows
 from ._conjugate import CorrectedInverse
 from ._function_space import invert_through_rows
 from ._hessians import NoMinimumError
-from ._newton import BLOCK, Point, make_inverse, minimise
+from ._newton import Point, make_inverse, minimise
 from ._row_algebra import (
     row_products,
 )
@@ -33,6 +35,9 @@ class LeaveOneOut:
         A minimum; rows that it leaves out already stay out.
     """
 
+    # Whether others were left out before, one after the other, on the way to further ones.
+    _on_the_way = False
+
     def __init__(self, minimum):
         self.minimum = minimum
         self.problem = minimum.problem
@@ -40,7 +45,11 @@ class LeaveOneOut:
         self._estimated = self._near = None
         if self.problem.implicit:
             self._near = invert_through_rows(minimum)
-        self._kinds = [self._alike(rows) for rows in self._rows_by_kind()]
+        _ = self._kinds
+
+    @cached_property
+    def _kinds(self):
+        return [self._alike(rows) for rows in self._rows_by_kind()]
 
     def _curvature_now(self):
         """Compute the curvature of each row (n,), summed over outputs."""
@@ -86,7 +95,7 @@ class LeaveOneOut:
         n_outputs = self.problem.n_outputs
         blocks = inverse.matrix.reshape(n_outputs, d, n_outputs, d)
         cross = np.empty((len(rows), n_outputs, n_outputs))
-        step = max(1, int(BLOCK / (8 * d)))
+        step = max(1, int(self.problem.block / (8 * d)))
         for start in range(0, len(rows), step):
             part = slice(start, start + step)
             design = self.problem.design[rows[part]]
@@ -122,10 +131,10 @@ class LeaveOneOut:
         for kind in self._kinds:
             along = kind.directions @ queries.T  # (n_directions, K, m)
             part = np.einsum("iv,vkm->mik", kind.amounts, along)
-            design = self.problem.design[kind.rows]
             solved = kind.inverse.times(of_outputs).reshape(m, n_outputs, n_outputs, d)  # Φ_* A^-1
             for k in range(n_outputs):
-                moved = np.asarray(design @ solved[:, k].reshape(-1, d).T)  # (n_kind, m K)
+                directions = solved[:, k].reshape(-1, d).T
+                moved = self.problem.products(kind.rows, directions)  # (n_kind, m K)
                 moved = moved.reshape(-1, m, n_outputs)
                 part[:, :, k] += np.einsum("imk,ik->mi", moved, kind.coefficients)
             changes[:, kind.rows] = part
@@ -169,11 +178,16 @@ class LeaveOneOut:
         other._curvature = self._curvature
         kept = point.weights != 0
         change = np.abs(other._curvature_now() - self._curvature)[kept].sum()
-        if not arrived:
-            return LeaveOneOut(minimise(self.problem, point.theta, removed, tolerance=1e-12))
-        if change > _DRIFT * self._curvature[kept].sum():
-            return LeaveOneOut(point)
-        other._kinds = [other._known(*kind) for kind in kinds if len(kind[0])]
+        if not arrived or change > _DRIFT * self._curvature[kept].sum():
+            del kinds
+            if self._on_the_way:  # its inverses go before others are made; errors make them again
+                vars(self).pop("_kinds", None)
+            if not arrived:
+                point = minimise(self.problem, point.theta, removed, tolerance=1e-12)
+            other = LeaveOneOut(point)
+        else:
+            other._kinds = [other._known(*kind) for kind in kinds if len(kind[0])]
+        other._on_the_way = True
         return other
 
     def _without_implicit(self, row, point):
@@ -235,17 +249,16 @@ class LeaveOneOut:
         size = self.minimum.theta.size
         if n_steps > 1:
             size = max(size, 4 * self.problem.n_rows * self.problem.n_outputs)
-        return max(1, int(BLOCK / (8 * size)))
+        return max(1, int(self.problem.block / (8 * size)))
 
     @property
     def own_changes(self):
         """Return by how much the outputs (n, K) of rows fall without themselves, to one step."""
         changes = np.full((self.problem.n_rows, self.problem.n_outputs), np.nan)
         for kind in self._kinds:
-            design = self.problem.design[kind.rows]
             own = np.einsum("mkl,ml->mk", kind.cross, kind.coefficients)
             for direction, amount in zip(kind.directions, kind.amounts.T, strict=True):
-                own += amount[:, None] * np.asarray(design @ direction.T)
+                own += amount[:, None] * self.problem.products(kind.rows, direction.T)
             changes[kind.rows] = own
         return changes
 
@@ -268,7 +281,8 @@ def corrected_inverse(point, weights, penalty, near):
     """Correct an inverse Hessian for a point near to it, weights (n,) and a penalty (d,)."""
     problem = point.problem
     curvatures = weights[:, None, None] * point.row_curvatures
-    return CorrectedInverse(problem.design, curvatures, penalty, problem.gauge, near)
+    bounds = problem.gauge, near, problem.memory_limit
+    return CorrectedInverse(problem.design, curvatures, penalty, *bounds)
 
 
 def _follow(point, near):

@@ -34,14 +34,24 @@ from functools import cached_property
 import numpy as np
 from scipy.sparse import issparse
 
-from ._conjugate import ConjugateGradients
-from ._hessians import FormedInverse, NoMinimumError, add_penalty, fix_gauge, gram, invert
+from .._utils.budget import block_bytes, limit
+from ._conjugate import VECTORS, ConjugateGradients
+from ._hessians import (
+    BLOCK,
+    FormedInverse,
+    NoMinimumError,
+    add_penalty,
+    fix_gauge,
+    gram,
+    invert,
+)
 from ._losses import Loss
 
-# Bytes that the temporary arrays of a block of rows may take.
-BLOCK = 64_000_000
 # Parameters whose Hessian is formed where rows are sparse.
 MOST_FORMED = 4096
+# Matrices (K, K) of each row that are there at once: curvatures at two points, weighted ones, M,
+# gains, and the systems that these solve.
+_ROW_MATRICES = 8
 # Without a row whose 1 - leverage is below this, the system would be singular.
 LEVERAGE_ONE = 1e-9
 
@@ -97,6 +107,9 @@ class ConvexProblem:
     gauge : ndarray of shape (d,), default=None
         Columns, as booleans, whose parameters may all change by the same amount over the outputs
         with no effect: of a multinomial loss where there is no penalty.
+    memory_limit : float, default=None
+        Bytes that Hessians, what belongs to rows, and blocks may take. None takes the budget of
+        the call.
     """
 
     design: object
@@ -110,6 +123,7 @@ class ConvexProblem:
     balance: Balance | None = None
     class_of: np.ndarray | None = None
     gauge: np.ndarray | None = None
+    memory_limit: float = field(default_factory=limit)
 
     @property
     def n_rows(self):
@@ -121,10 +135,62 @@ class ConvexProblem:
         """Number of outputs."""
         return self.targets.shape[1]
 
-    @property
+    @cached_property
     def implicit(self):
-        """Whether the Hessian is not formed, because rows are sparse and parameters many."""
-        return issparse(self.design) and self.design.shape[1] * self.n_outputs > MOST_FORMED
+        """Whether the Hessian is not formed, because rows are sparse and parameters many.
+
+        Parameters are many where their square matrices would not fit ``memory_limit``, too.
+        """
+        if not issparse(self.design):
+            return False
+        return self.n_parameters > MOST_FORMED or self.bytes_formed > self.memory_limit
+
+    @property
+    def n_parameters(self):
+        """Number p of parameters."""
+        return self.design.shape[1] * self.n_outputs
+
+    @property
+    def block(self):
+        """Bytes that the temporary arrays of a block of rows may take."""
+        return block_bytes(BLOCK, self.memory_limit)
+
+    @property
+    def bytes_formed(self):
+        """Bytes of all square matrices of the parameters that are there at once, and of rows.
+
+        One inverse stays for each class whose weights are balanced, and, where losses are not
+        quadratic, another on the way of rows that go one after the other; one more is that of a
+        minimum that is looked for.
+        """
+        n_inverses = 1
+        if self.balance is not None:
+            n_inverses = self.balance.n_classes
+        if not self.loss.quadratic:
+            n_inverses *= 2
+        return 8 * (n_inverses + 1) * self.n_parameters**2 + self.bytes_of_rows
+
+    @property
+    def bytes_of_rows(self):
+        """Bytes of curvatures and what is made of them, for each row and pair of outputs."""
+        return 8 * _ROW_MATRICES * self.n_rows * self.n_outputs**2
+
+    @property
+    def bytes_implicit(self):
+        """Bytes of what belongs to rows, and of the vectors that solve one system."""
+        vectors = 8 * VECTORS * self.n_outputs * (self.n_parameters + self.n_rows)
+        return vectors + self.bytes_of_rows
+
+    def products(self, rows, directions):
+        """Multiply some rows (m, d), in ascending order, by directions (d, c)."""
+        if len(rows) == self.n_rows:
+            return np.asarray(self.design @ directions)
+        found = np.empty((len(rows), directions.shape[1]))
+        step = max(1, int(self.block / (8 * self.design.shape[1])))
+        for start in range(0, len(rows), step):
+            part = slice(start, start + step)
+            found[part] = self.design[rows[part]] @ directions
+        return found
 
     def masses_without(self, removed):
         """Return masses (n,) of rows, 0 for those removed."""
@@ -276,7 +342,8 @@ class Point:
 
     def loss_hessian(self, weights):
         """Compute the Hessian (p, p) of the weighted sum of the losses."""
-        return gram(self.problem.design, weights[:, None, None] * self.row_curvatures)
+        curvatures = weights[:, None, None] * self.row_curvatures
+        return gram(self.problem.design, curvatures, self.problem.block)
 
     def inverse(self):
         """Return what the inverse Hessian of F does to vectors."""
@@ -312,7 +379,8 @@ def make_inverse(point, weights, penalty, near=None):
     problem = point.problem
     if problem.implicit:
         curvatures = weights[:, None, None] * point.row_curvatures
-        return ConjugateGradients(problem.design, curvatures, penalty, problem.gauge, near)
+        bounds = problem.gauge, near, problem.memory_limit
+        return ConjugateGradients(problem.design, curvatures, penalty, *bounds)
     hessian = point.loss_hessian(weights)
     add_penalty(hessian, penalty)
     fix_gauge(hessian, problem.gauge)

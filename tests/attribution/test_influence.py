@@ -428,7 +428,9 @@ def test_more_steps_are_closer_and_small_memory_changes_nothing():
         for n in (1, 2, 3)
     ]
     assert errors[0] > errors[1] > errors[2]
-    small = InfluenceAttributor(model, n_steps=12, memory_limit=1e4).fit(X, y)
+    small = InfluenceAttributor(model, n_steps=12, memory_limit=1e5).fit(X, y)
+    assert sum(len(rows) for rows, _ in small._rows.blocks()) == len(X) > 1
+    assert sum(1 for _ in small._rows.blocks()) > 1
     np.testing.assert_allclose(small.attribute(Xq, yq), truth, atol=1e-12)
 
 

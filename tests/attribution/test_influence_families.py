@@ -27,7 +27,7 @@ from sklearn.svm import SVC, SVR, LinearSVC, LinearSVR
 
 from sklearn_provenance import InfluenceAttributor
 from sklearn_provenance.attribution import EnsembleAttributor
-from sklearn_provenance.attribution.objectives import _design, _minima
+from sklearn_provenance.information import _newton
 
 from ..checks import thorough
 from ..versions import L1, L2_CV
@@ -398,13 +398,23 @@ def test_weights_reach_the_last_step_of_a_pipeline():
     np.testing.assert_allclose(found, fitted.attribute(Xq), rtol=1e-8)
 
 
-def test_what_does_not_fit_the_memory(monkeypatch):
-    monkeypatch.setattr(_design, "MOST_PARAMETERS", 79)
-    with pytest.raises(MemoryError, match=r"at most 79; got 80. Use fewer"):
-        InfluenceAttributor(KernelRidge()).fit(XN, YN)
-    monkeypatch.setattr(_minima, "MOST_PARAMETERS", 10)
-    with pytest.raises(MemoryError, match=r"at most 10 rows and columns to fit; got 11"):
-        InfluenceAttributor(Ridge()).fit(XN, YN)
+def test_fit_says_what_does_not_fit_the_memory(monkeypatch):
+    """Before a kernel is computed, and before a Hessian is formed."""
+    needed = 5 * 8 * 80**2
+    InfluenceAttributor(KernelRidge(), memory_limit=needed).fit(XN, YN)
+    needed_of_columns = 8 * (2 * 11**2 + 8 * 80)
+    InfluenceAttributor(Ridge(), memory_limit=needed_of_columns).fit(XN, YN)
+
+    def refused(*arguments):
+        raise AssertionError("something was computed")
+
+    kernel = KernelRidge().fit(XN, YN)
+    monkeypatch.setattr(KernelRidge, "_get_kernel", refused)
+    monkeypatch.setattr(_newton, "gram", refused)
+    with pytest.raises(MemoryError, match="matrices of all pairs of 80 rows, of which 5 take"):
+        InfluenceAttributor(kernel, memory_limit=needed - 1).fit(XN, YN)
+    with pytest.raises(MemoryError, match=r"Hessian of 11 parameters.*memory_limit.*PCA"):
+        InfluenceAttributor(Ridge(), memory_limit=needed_of_columns - 1).fit(XN, YN)
 
 
 class TestRowsThatCannotGo:

@@ -8,10 +8,10 @@ from tqdm.auto import tqdm
 from ..._utils.arguments import labels_and_k
 from ..._utils.feature_names import column_names
 from ..._utils.labels import positions
-from ..._utils.rows import as_given, check_rows, n_rows, shown
+from ..._utils.rows import as_given, check_rows, n_rows, shown, take_rows
 from ...explanation import Explanation
 from ..objectives._column_parts import ColumnParts
-from ..objectives._minima import dense_row, label_of
+from ..objectives._minima import each_row, label_of
 from ..objectives._picks import pick_alone, pick_jointly
 from ._influence_checks import check_no_labels, warn_of_nan
 from ._padding import warn_of_padding
@@ -24,18 +24,19 @@ class ConvexInfluenceMixin:
         """Compute drops (n_queries, n_train) of margins without each row alone."""
         X = check_rows(self, X)
         labels = self._labels(X, y)
-        minima = self._minima
-        designs = minima.designs(X)
-        if minima.implicit:
-            drops = minima.drops(designs, labels)
-        else:
-            drops = self._rows.drops(designs, labels)
+        found = []
+        for number, designs in self._designs(X):
+            some = label_of(labels, slice(number, number + designs[0].shape[0]))
+            way = self._minima if self._minima.implicit else self._rows
+            found.append(way.drops(designs, some))
+        drops = found[0] if len(found) == 1 else np.concatenate(found)
         train_labels = None
         if labels is not None:
             train_labels = self.training_.y
         warn_of_nan(drops, train_labels)
         if self.candidates == "same_class":
-            drops[~self._candidates(labels)] = np.nan
+            for number, label in enumerate(labels):
+                drops[number, ~self._allowed(label)] = np.nan
         return drops
 
     def _explain_convex(self, X, y, k):
@@ -46,22 +47,22 @@ class ConvexInfluenceMixin:
             check_no_labels(y)
             rows = self.training_.X
             y = self.training_.y
-            designs = minima.training_designs()
+            queries = each_row(0, minima.training_designs())
         else:
             rows = check_rows(self, X)
-            designs = minima.designs(rows)
+            queries = (row for part in self._designs(rows) for row in each_row(*part))
         labels = self._labels(rows, y)
-        allowed = self._candidates(labels, n_rows(rows))
-        if X is None:
-            np.fill_diagonal(allowed, False)
         indices = np.full((n_rows(rows), k), -1, dtype=np.int64)
         scores = np.full(indices.shape, np.nan)
         columns = ColumnParts.of(minima.objective, rows, column_names(rows))
         parts = []
-        for number in tqdm(range(len(indices)), desc="queries", disable=not self.verbose):
-            query = [dense_row(design, number) for design in designs]
+        bar = tqdm(queries, desc="queries", total=len(indices), disable=not self.verbose)
+        for number, query in bar:
             label = label_of(labels, number)
-            removal = self._pick(query, label, k, allowed[number])
+            allowed = self._allowed(label)
+            if X is None:
+                allowed[number] = False
+            removal = self._pick(query, label, k, allowed)
             indices[number, : len(removal.rows)] = removal.rows
             scores[number, : len(removal.drops)] = removal.drops
             if columns is not None:
@@ -71,6 +72,17 @@ class ConvexInfluenceMixin:
         if columns is not None:
             described["contributions"] = columns.contributions(parts)
         return Explanation(indices, scores, **described)
+
+    def _designs(self, X):
+        """Yield the first of some queries, and their rows of each part's problem.
+
+        They are all queries, but for features of a kernel, which take a number for each row.
+        """
+        n = n_rows(X)
+        step = self._minima.queries_together() or n
+        for start in range(0, n, step):
+            some = X if step >= n else take_rows(X, slice(start, start + step))
+            yield start, self._minima.designs(some)
 
     def _shown(self, X, rows, labels, indices):
         """Return what an Explanation of queries says beside the rows and their scores."""
@@ -120,8 +132,8 @@ class ConvexInfluenceMixin:
             y = np.asarray(self.estimator_.predict(X))
         return positions(self.classes_, y, "y")
 
-    def _candidates(self, labels, n_queries=None):
-        """Return which rows may be named for each query, (n_queries, n_train)."""
+    def _allowed(self, label):
+        """Return which rows (n_train,) may be named for a query, at the position of its label."""
         if self.candidates != "same_class":
-            return np.ones((n_queries, self._minima.n_rows), dtype=bool)
-        return labels[:, None] == positions(self.classes_, self.training_.y, "y")
+            return np.ones(self._minima.n_rows, dtype=bool)
+        return np.asarray(self.training_.y) == self.classes_[label]

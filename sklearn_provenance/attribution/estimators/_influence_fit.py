@@ -14,6 +14,7 @@ from sklearn.utils.validation import _check_sample_weight, column_or_1d
 from torch import nn
 
 from ..._utils.arguments import check_readable
+from ..._utils.budget import within
 from ..._utils.cluster import using
 from ..._utils.dask_rows import check_chunks, computed
 from ..._utils.fitted import column_of_targets, is_fitted, predicts_numbers, resolve
@@ -88,9 +89,9 @@ class InfluenceFitMixin:
         TypeError
             If the estimator is no network, and no smooth convex objective of it is known.
         MemoryError
-            If there are more than 16384 parameters, or as many rows of a kernel; of a network, if
-            what must be kept of the rows is larger than ``memory_limit``, or a chunk of a Dask
-            array is.
+            If the Hessian of the parameters, or the kernel of the rows, and what is computed from
+            them would take more than ``memory_limit``; of a network, if what must be kept of the
+            rows would; or if a chunk of a Dask array does.
         ValueError
             If the objective is not smooth, or has no minimum or more than one, or a client is
             given and cannot be used.
@@ -155,7 +156,8 @@ class InfluenceFitMixin:
             column = y
         self.estimator_ = self._resolve(X, column, sample_weight)
         try:
-            stated = objective(self.estimator_, X, y, sample_weight)
+            with within(self.memory_limit):
+                stated = objective(self.estimator_, X, y, sample_weight)
         except NoObjectiveError:
             if not is_network(self.estimator_):
                 raise
@@ -226,7 +228,8 @@ class InfluenceFitMixin:
             self.candidates_ = "all"
         self.assumptions_ = stated.assumptions
         try:
-            self._minima = Minima.of(stated)
+            with within(self.memory_limit):
+                self._minima = Minima.of(stated)
             self._minima.leave_one_out  # noqa: B018  what cannot be computed is refused here
         except NoMinimumError as error:
             raise ValueError(

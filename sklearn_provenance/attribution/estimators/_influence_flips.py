@@ -12,7 +12,7 @@ from ..._utils.results import Result
 from ..._utils.rows import check_rows, n_rows
 from ..._utils.types import Device, Path, RandomState, Rows
 from ...retraining import Recipe
-from ..objectives._minima import dense_row, label_of
+from ..objectives._minima import each_row, label_of
 from ..objectives._picks import greedy_removals
 from ._certificate import RemovalsOfModels, certificate, check_queries, random_sets
 from ._flipping_sets import FlippingSets
@@ -72,16 +72,20 @@ class FlippingMixin:
         if self._network is not None:
             return self._network.flipping_set(X, max_rows, threshold)
         X = check_rows(self, X)
-        designs = self._minima.designs(X)
-        labels = None
-        if classifies:
-            labels = decided(self._minima.objective.response, self._minima.outputs(designs))
-        allowed = self._candidates(labels, n_rows(X))
         paths = []
-        for number in tqdm(range(n_rows(X)), desc="queries", disable=not self.verbose):
-            query = [dense_row(design, number) for design in designs]
-            label = label_of(labels, number)
-            paths.append(self._path(query, label, allowed[number], max_rows, threshold))
+        labels = None if not classifies else np.empty(n_rows(X), dtype=np.int64)
+        with tqdm(total=n_rows(X), desc="queries", disable=not self.verbose) as bar:
+            for first, designs in self._designs(X):
+                if classifies:
+                    decided_here = decided(
+                        self._minima.objective.response, self._minima.outputs(designs)
+                    )
+                    labels[first : first + len(decided_here)] = decided_here
+                for number, query in each_row(first, designs):
+                    label = label_of(labels, number)
+                    allowed = self._allowed(label)
+                    paths.append(self._path(query, label, allowed, max_rows, threshold))
+                    bar.update()
         indices, margins = padded_paths(paths)
         described = self._shown(X, X, labels, indices)
         return FlippingSets(

@@ -323,8 +323,8 @@ class StoredMixin:
             return
         if self._rule_needs_all_rows:
             raise ValueError(
-                f"{type(self).__name__} compares rows of all classes at the label of a query, and a "
-                'store holds them at their own: pass measurement="margin"'
+                f"{type(self).__name__} compares rows of all classes at the label of a query, and "
+                'a store holds them at their own: pass measurement="margin"'
             )
         if not self._same_class:
             raise ValueError(

@@ -10,8 +10,13 @@ from scipy.linalg import lapack, solve_triangular
 from scipy.sparse import csr_matrix, hstack, issparse
 from sklearn.utils.extmath import safe_sparse_dot
 
-# Rows and columns of the largest matrix that is inverted: 2 GB.
-MOST_PARAMETERS = 16384
+from ..._utils.budget import take
+
+# Matrices among rows that are there at once: the kernel, features and their factor; or features,
+# their factor, and the Hessian, inverted at two points.
+_KERNELS = 5
+# Rows of a matrix that are looked at together.
+_ROWS = 256
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +51,8 @@ class LinearDesign:
             if columns is not None:
                 shift = shift[columns]
         return cls(intercept, shift, columns)
+
+    n_bytes = 0  # beside the rows
 
     def rows(self, X):
         """Make rows φ (n, d) of features X (n, f)."""
@@ -107,18 +114,25 @@ class KernelDesign:
     @classmethod
     def of(cls, X, kernel, intercept=None):
         """Return the design of training rows X with ``kernel(X, Z)``, and its features (n, r)."""
-        if X.shape[0] > MOST_PARAMETERS:
-            raise MemoryError(
-                f"more features than rows, or a kernel, take a matrix of all pairs of rows, of "
-                f"which there must be at most {MOST_PARAMETERS}; got {X.shape[0]}. Use fewer "
-                "features, by max_features of a vectorizer or TruncatedSVD, or fewer rows"
-            )
-        matrix = np.array(kernel(X, X), dtype=np.float64, order="F")
+        n = X.shape[0]
+        take(
+            8 * _KERNELS * n**2,
+            f"more features than rows, or a kernel, are matrices of all pairs of {n} rows, of "
+            f"which {_KERNELS} take",
+            "use fewer features, by max_features of a vectorizer or TruncatedSVD, or fewer rows",
+        )
+        matrix = np.require(kernel(X, X), np.float64, ["C", "W", "O"])
         own = np.diag(matrix).copy()
-        factor, order, rank, _ = lapack.dpstrf(matrix, lower=True, overwrite_a=True)
+        # The transposed matrix, which is the same, has columns one after the other, as LAPACK asks.
+        factor, order, rank, _ = lapack.dpstrf(matrix.T, lower=True, overwrite_a=True)
+        del matrix
         order = order - 1
-        factor = np.tril(factor)[:, :rank]
-        lengths = (factor**2).sum(1)
+        for start in range(0, n, _ROWS):  # above the diagonal is what was there before
+            rows = slice(start, start + _ROWS)
+            factor[:start, rows] = 0
+            factor[rows, rows] = np.tril(factor[rows, rows])
+        factor = factor[:, :rank]
+        lengths = np.einsum("ij,ij->i", factor, factor)
         if not np.allclose(lengths, own[order], rtol=1e-6, atol=1e-9 * np.abs(own).max()):
             raise ValueError(
                 "the kernel must be positive semidefinite, but that of these rows is not"
@@ -127,6 +141,7 @@ class KernelDesign:
         features = np.empty_like(factor)
         features[order] = factor
         design = cls(kernel, pivots, np.ascontiguousarray(factor[:rank]), intercept)
+        del factor
         return design, design._with_intercept(features)
 
     def _with_intercept(self, features):
@@ -144,6 +159,11 @@ class KernelDesign:
         return solve_triangular(self.factor, outputs, lower=True).T
 
     penalty = LinearDesign.penalty
+
+    @property
+    def n_bytes(self):
+        """Bytes of the features of training rows, and of their factor."""
+        return 2 * 8 * len(self.factor) ** 2
 
 
 def linear_kernel(X, Z):

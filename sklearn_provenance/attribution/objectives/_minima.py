@@ -3,18 +3,22 @@
 Shapes in comments: n rows, m of them at a time, d columns, K outputs of all parts together.
 """
 
+from dataclasses import replace
+
 import numpy as np
 from scipy.sparse import issparse
 from tqdm.auto import tqdm
 
+from ..._utils.budget import limit
+from ..._utils.kept import check_fits
+from ...information._conjugate import VECTORS
 from ...information._leave_one_out import LeaveOneOut
 from ...information._newton import Point, minimise
 from ...information._row_algebra import outputs_of_rows
-from ._design import MOST_PARAMETERS
 
 # Floating point operations that Newton steps beyond the first may take: some seconds.
 _AFFORDABLE = 2e10
-# Bytes of queries that are answered at once.
+# Bytes of queries that are answered at once, at least where the budget is larger.
 _BLOCK = 64_000_000
 
 
@@ -37,14 +41,19 @@ class Minima:
     @classmethod
     def of(cls, objective):
         """Find the minima with all rows, from the parameters of the fitted estimator."""
-        formed = [part for part in objective.parts if not part.problem.implicit]
-        size = max((part.theta.size for part in formed), default=0)
-        if size > MOST_PARAMETERS:
-            raise MemoryError(
-                f"the Hessian must have at most {MOST_PARAMETERS} rows and columns to fit; got "
-                f"{size} parameters. Use fewer features, by feature selection or TruncatedSVD"
-            )
-        return cls(objective, [minimise(part.problem, part.theta) for part in objective.parts])
+        share = limit() / len(objective.parts)
+        parts = tuple(
+            replace(part, problem=replace(part.problem, memory_limit=share))
+            for part in objective.parts
+        )
+        objective = replace(objective, parts=parts)
+        check_hessians_fit(parts)
+        return cls(objective, [minimise(part.problem, part.theta) for part in parts])
+
+    @property
+    def bytes_held(self):
+        """Bytes of what belongs to Hessians and rows; vectors for blocks come on top."""
+        return bytes_of_hessians(self.objective.parts)
 
     @property
     def n_rows(self):
@@ -71,6 +80,13 @@ class Minima:
         """Find the minima without one more row, by an update of what is known for each row."""
         steps = [removal.without(row) for removal in self.leave_one_out]
         return Minima(self.objective, [removal.minimum for removal in steps], steps)
+
+    def queries_together(self):
+        """Count the queries whose features of kernels are there at once; None for all."""
+        size = sum(len(part.design.factor) for part in self.objective.parts if part.design.n_bytes)
+        if not size:
+            return None
+        return max(1, int(self._left() / 2 / (8 * 3 * size)))
 
     def designs(self, X):
         """Return rows (n_queries, d) of each part's problem, from rows as users give them."""
@@ -126,8 +142,7 @@ class Minima:
         outputs = self.outputs(designs)
         before = self.margins(outputs, labels)
         drops = np.empty((len(outputs), self.n_rows))
-        size = 8 * sum(point.theta.size * len(point.theta) for point in self.points)
-        step = max(1, _BLOCK // size)
+        step = max(1, int(self._left() / self._bytes_of_query()))
         for start in range(0, len(outputs), step):
             queries = [dense_rows(design[start : start + step]) for design in designs]
             parts = zip(self.leave_one_out, queries, strict=True)
@@ -137,6 +152,22 @@ class Minima:
                 after = self.objective.response.margin(outputs[number] - change, label)
                 drops[number] = before[number] - after
         return drops
+
+    def _left(self):
+        """Count the bytes of a block of queries that are answered at once."""
+        problems = [point.problem for point in self.points]
+        limits = sum(problem.memory_limit for problem in problems)
+        return max(min(_BLOCK, limits / 16), (limits - self.bytes_held) / 4)
+
+    def _bytes_of_query(self):
+        """Count the bytes that the changes of a query's outputs take on the way."""
+        size = 0
+        for point in self.points:
+            n_outputs = len(point.theta)
+            vectors = VECTORS if point.problem.implicit else 2
+            size += vectors * n_outputs * point.theta.size
+            size += 4 * point.problem.n_rows * n_outputs * (n_outputs + 1)
+        return 8 * size
 
     def changes(self, query):
         """Compute by how much a query's outputs (n, K) fall without each row, to one step."""
@@ -188,7 +219,7 @@ class RowByRow:
     n_solved : int
         Rows for which the problems may be solved to the end, where steps do not arrive.
     memory_limit : float
-        Bytes, of which half may be kept.
+        Bytes, of which those that Hessians leave are for parameters: half of these may be kept.
     verbose : bool
         Whether to show progress.
     """
@@ -201,16 +232,21 @@ class RowByRow:
         self.verbose = verbose
         self._kept = None
 
+    @property
+    def _left(self):
+        """Bytes that Hessians leave to parameters without rows."""
+        return max(self.memory_limit / 16, self.memory_limit - self.minima.bytes_held)
+
     def blocks(self):
         """Yield row numbers (m,) and each part's parameters (m, K, d) without them."""
         n = self.minima.n_rows
         size = 8 * sum(point.theta.size for point in self.minima.points)
-        if n * size <= self.memory_limit / 2:
+        if n * size <= self._left / 2:
             if self._kept is None:
                 self._kept = self._without(np.arange(n))
             yield np.arange(n), self._kept
             return
-        step = max(1, int(self.memory_limit / 4 / size))
+        step = max(1, int(self._left / 8 / size))
         for start in tqdm(range(0, n, step), desc="rows", disable=not self.verbose):
             rows = np.arange(start, min(start + step, n))
             yield rows, self._without(rows)
@@ -218,10 +254,18 @@ class RowByRow:
     def drops(self, designs, labels):
         """Compute the falls of queries' margins (n_queries, n) without each row."""
         margins = self.minima.margins(self.minima.outputs(designs), labels)  # (n_queries,)
-        drops = np.empty((len(margins), self.minima.n_rows))
+        n_queries = len(margins)
+        drops = np.empty((n_queries, self.minima.n_rows))
+        n_outputs = sum(len(point.theta) for point in self.minima.points)
+        # Outputs of so many pairs of a row and a query, some arrays of which are there at once.
+        pairs = max(1, int(min(_BLOCK, self._left / 4) / (8 * 6 * n_outputs)))
         for rows, parameters in self.blocks():
-            outputs = output_blocks(parameters, designs)  # (m, n_queries, K)
-            drops[:, rows] = (margins - self.minima.margins(outputs, labels)).T
+            step = max(1, pairs // max(1, n_queries))
+            for start in range(0, len(rows), step):
+                some = slice(start, start + step)
+                part = [theta[some] for theta in parameters]
+                outputs = output_blocks(part, designs)  # (m, n_queries, K)
+                drops[:, rows[some]] = (margins - self.minima.margins(outputs, labels)).T
         return drops
 
     def own_drops(self, labels):
@@ -241,6 +285,30 @@ class RowByRow:
 
     def __getstate__(self):
         return vars(self) | {"_kept": None}  # computed again
+
+
+def bytes_of_hessians(parts):
+    """Count the bytes that problems hold of Hessians, where they are formed, and of rows."""
+    needed = 0
+    for part in parts:
+        problem = part.problem
+        needed += problem.bytes_of_rows if problem.implicit else problem.bytes_formed
+        needed += part.design.n_bytes
+    return needed
+
+
+def check_hessians_fit(parts):
+    """Raise a MemoryError where Hessians, or the vectors that stand for them, do not fit."""
+    problems = [part.problem for part in parts]
+    size = max(problem.n_parameters for problem in problems)
+    needed = bytes_of_hessians(parts)
+    advice = "take fewer features, by feature selection, PCA or TruncatedSVD"
+    if all(problem.implicit for problem in problems):
+        needed += max(problem.bytes_implicit - problem.bytes_of_rows for problem in problems)
+        what = f"solving a system of {size} parameters, whose matrix is not formed, takes"
+    else:
+        what = f"the Hessian of {size} parameters and what is computed from it take"
+    check_fits(needed, what, sum(problem.memory_limit for problem in problems), advice)
 
 
 def output_blocks(parameters, designs):
@@ -269,6 +337,12 @@ def dense_rows(design):
 def dense_row(design, number):
     """Return one row (d,) of a design that may be sparse."""
     return dense_rows(design[[number]])[0]  # sparse arrays have rows of one dimension
+
+
+def each_row(first, designs):
+    """Yield numbers of queries from a first one on, and each one's row of each part's problem."""
+    for number in range(designs[0].shape[0]):
+        yield first + number, [dense_row(design, number) for design in designs]
 
 
 def label_of(labels, number):
