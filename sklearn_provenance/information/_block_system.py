@@ -9,6 +9,7 @@ blocks.
 
 import torch
 
+from .._utils.budget import block_numbers
 from ._candidates import find_copies, numbers_of
 from ._local_shards import LocalShards, RowBlocks
 from ._ranking import first_of
@@ -219,7 +220,7 @@ def copies_of_blocks(rows, probe, inputs):
 
     def same(row, others):
         first = rows.features(row[None])
-        step = max(1, _COMPARED // first.shape[1])
+        step = max(1, block_numbers(_COMPARED) // first.shape[1])
         return torch.cat([(rows.features(part) == first).all(1) for part in others.split(step)])
 
     first = find_copies(probe, same)

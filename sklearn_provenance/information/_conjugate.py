@@ -6,7 +6,9 @@ Shapes in comments: n rows, d columns, K outputs, p = K d parameters, m vectors 
 import numpy as np
 from scipy.sparse import issparse
 
+from .._utils.budget import block_bytes
 from .._utils.kept import MEMORY_LIMIT
+from ._hessians import BLOCK
 
 # Relative residual of a solution, and the most iterations that it may take.
 _TOLERANCE = 1e-8
@@ -56,8 +58,7 @@ class ConjugateGradients:
         self.curvatures = curvatures
         self.penalty = penalty
         diagonal = np.einsum("nkk->nk", curvatures)
-        squares = (design.multiply(design) if issparse(design) else np.square(design)).T
-        own = np.asarray(squares @ diagonal).T + penalty  # (K, d)
+        own = squares_times(design, diagonal, block_bytes(BLOCK, memory_limit)) + penalty  # (K, d)
         self._gauge = None
         if gauge is not None and gauge.any():
             curvature = own[:, gauge].sum(0) / len(own) ** 2
@@ -169,6 +170,18 @@ class ConjugateGradients:
         vectors = np.einsum("kl,md->mkld", np.eye(n_outputs), phi)
         solved = self.times(vectors.reshape(len(rows) * n_outputs, -1), _ROUGH)
         return np.einsum("mkld,md->mkl", solved.reshape(vectors.shape), phi)
+
+
+def squares_times(design, weights, block):
+    """Compute Σ_i w_i φ_i² (K, d) of weights (n, K), with arrays of some bytes on the way."""
+    if issparse(design):
+        return np.asarray(design.multiply(design).T @ weights).T
+    total = np.zeros((weights.shape[1], design.shape[1]))
+    step = max(1, block // (8 * design.shape[1]))
+    for start in range(0, len(design), step):
+        part = slice(start, start + step)
+        total += weights[part].T @ np.square(design[part])
+    return total
 
 
 class CorrectedInverse(ConjugateGradients):

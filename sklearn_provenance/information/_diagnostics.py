@@ -17,11 +17,11 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from scipy.sparse import issparse
 
 from ._hessians import add_penalty, gram, invert
 from ._losses import SquaredLoss
 from ._newton import Point
+from ._row_algebra import row_products
 
 
 @dataclass(eq=False)
@@ -55,24 +55,24 @@ class CaseDeletion:
     @cached_property
     def _inverse(self):
         """Inverse (d, d) of the expected Hessian."""
-        hessian = gram(self.minimum.problem.design, self._weights[:, None, None])
+        hessian = gram(
+            self.minimum.problem.design, self._weights[:, None, None], self.minimum.problem.block
+        )
         add_penalty(hessian, self.minimum.penalty_scale * self.minimum.problem.penalty)
         return invert(hessian)
 
     @cached_property
-    def _solved(self):
-        """H^-1 φ_i of each row, (n, d)."""
-        return np.asarray(self.minimum.problem.design @ self._inverse)
-
-    @cached_property
     def leverage(self):
         """Diagonal (n,) of the hat matrix, W^1/2 Φ H^-1 Φ^T W^1/2."""
-        design = self.minimum.problem.design
-        if issparse(design):
-            products = np.asarray(design.multiply(self._solved).sum(1)).ravel()
-        else:
-            products = np.einsum("nd,nd->n", design, self._solved)
-        return self._weights * products
+        problem = self.minimum.problem
+        leverage = np.empty(problem.n_rows)
+        step = max(1, int(problem.block / (8 * problem.design.shape[1])))
+        for start in range(0, len(leverage), step):
+            rows = slice(start, start + step)
+            design = problem.design[rows]
+            solved = np.asarray(design @ self._inverse)  # H^-1 φ_i
+            leverage[rows] = self._weights[rows] * row_products(design, solved)
+        return leverage
 
     @cached_property
     def n_parameters(self):
@@ -133,7 +133,8 @@ class CaseDeletion:
         mean, slope, variance = self._family
         residuals = self.minimum.problem.targets[:, 0] - mean
         scores = self.minimum.weights * slope / variance * residuals
-        change = self._solved * (scores / (1 - self.leverage))[:, None]
+        solved = np.asarray(self.minimum.problem.design @ self._inverse)  # H^-1 φ_i, (n, d)
+        change = solved * (scores / (1 - self.leverage))[:, None]
         matrix = transform(np.eye(len(self._inverse)))  # (d, d), rows are what columns become
         errors = np.sqrt(self.unit * np.einsum("jd,jk,kd->d", matrix, self._inverse, matrix))
         squared = isinstance(self.minimum.problem.loss, SquaredLoss)

@@ -6,6 +6,7 @@ G_xx, which are overwritten from round to round.
 
 import torch
 
+from .._utils.budget import block_numbers
 from ._shards import (
     NUMBERS,
     Leaders,
@@ -52,7 +53,7 @@ class RowBlocks:
 
     def numbered(self, n_columns=1):
         """Yield slices of rows and their φ, of no more rows than NUMBERS / n_columns."""
-        most = max(1, NUMBERS // n_columns)
+        most = max(1, block_numbers(NUMBERS) // n_columns)
         for whole, features in _numbered_blocks(self.points):
             for start in range(whole.start, whole.stop, most):
                 rows = slice(start, min(start + most, whole.stop))
@@ -78,7 +79,7 @@ def _numbered_blocks(points):
 
 def slices_of(n_rows, n_columns):
     """List slices of rows with NUMBERS numbers in so many columns."""
-    step = max(1, NUMBERS // max(1, n_columns))
+    step = max(1, block_numbers(NUMBERS) // max(1, n_columns))
     return [slice(start, min(start + step, n_rows)) for start in range(0, n_rows, step)]
 
 

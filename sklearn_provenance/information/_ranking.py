@@ -3,6 +3,7 @@
 import torch
 from torch.nn.functional import pad
 
+from .._utils.budget import block_numbers
 from ._selection import TIE
 
 # Scores that are ranked at a time: the work takes nine numbers for each.
@@ -37,7 +38,7 @@ def largest(scores, k):
     n_tied : Tensor of shape (n_queries,), int64
         Number of rows that are not picked, but have the score of the last pick.
     """
-    step = max(1, NUMBERS // max(1, scores.shape[1]))
+    step = max(1, block_numbers(NUMBERS) // max(1, scores.shape[1]))
     parts = [_largest(part, k) for part in scores.split(step)]
     return tuple(torch.cat(column) for column in zip(*parts, strict=True))
 

@@ -48,9 +48,12 @@ class RootPosterior:
         weights = self.rule.weights(self._directions(query_features))
         return self.products(weights, rows).clamp_(-1.0, 1.0)
 
-    def total(self, query_features):
-        """Compute the cosines (n_rows,) of all rows, summed over queries, in one row of numbers."""
-        direction = self._directions(query_features).sum(0, keepdim=True)
+    def total(self, blocks):
+        """Compute the cosines (n_rows,) of all rows, summed over queries, in one row of numbers.
+
+        ``blocks`` are features (n_block, n_features) of some queries each.
+        """
+        direction = sum(self._directions(block).sum(0, keepdim=True) for block in blocks)
         return self.products(self.rule.weights(direction), torch.arange(self.n_rows))[0]
 
     def loss(self, query_features, rows):

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import torch
 
+from .._utils.budget import block_numbers
 from ._selection import tie_with
 
 # Numbers of features that are held in double precision at a time: 8 MB.
@@ -234,7 +235,7 @@ def barred(score, free, taken):
 
 def blocks_of(features, roots=None):
     """Yield slices of rows, and their features in double precision, times ``roots`` (n_rows,)."""
-    step = max(1, NUMBERS // features.shape[1])
+    step = max(1, block_numbers(NUMBERS) // features.shape[1])
     for start in range(0, len(features), step):
         rows = slice(start, min(start + step, len(features)))
         block = torch.tensor(features[rows], dtype=torch.float64)

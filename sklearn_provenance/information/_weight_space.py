@@ -17,6 +17,7 @@ from functools import cached_property
 
 import torch
 
+from .._utils.budget import block_numbers
 from ._cholesky import cholesky
 from ._selection import one_thread
 from ._validation import (
@@ -183,7 +184,8 @@ class FeaturePosterior:
     @cached_property
     def _lengths(self):
         """Lengths |ψ_x| (n_train,) of the rows, at least 1e-300; where R is known."""
-        parts = self.features.split(max(1, _NUMBERS // max(1, self.features.shape[1])))
+        step = max(1, block_numbers(_NUMBERS) // max(1, self.features.shape[1]))
+        parts = self.features.split(step)
         lengths = [torch.linalg.vector_norm(self.points(part), dim=1) for part in parts]
         return torch.cat(lengths).clamp_(min=1e-300)
 

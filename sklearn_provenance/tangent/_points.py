@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from scipy.sparse import issparse
 
+from .._utils.budget import block_numbers
 from .._utils.row_arrays import RowArray, on_disk
 
 # Rows of a product of sparse matrices that are dense at a time.
@@ -93,7 +94,7 @@ class ExplicitPoints:
 
     def _numbered_blocks(self):
         """Yield rows as a slice, and their φ in double precision."""
-        step = max(1, _NUMBERS // max(1, self.n_components))
+        step = max(1, block_numbers(_NUMBERS) // max(1, self.n_components))
         for start in range(0, len(self), step):
             rows = slice(start, min(start + step, len(self)))
             block = np.asarray(self.array[rows])

@@ -1,7 +1,6 @@
 """Whatever is asked of an attributor, it keeps to memory_limit or says that it cannot."""
 
 import json
-import os
 
 import numpy as np
 import pytest
@@ -19,6 +18,8 @@ from sklearn_provenance.attribution import (
     TRAKAttributor,
 )
 
+from ..memory import MEASURE, OVERHEAD, measurable
+
 LINEAR = LogisticRegression(max_iter=1000)
 POINTWISE = [
     *(cls(LINEAR) for cls in (GradDotAttributor, LastLayerAttributor, RepSimAttributor)),
@@ -27,16 +28,13 @@ POINTWISE = [
     TRAKAttributor([LINEAR, LogisticRegression(C=0.1)], n_components=8, random_state=0),
     ForestAttributor(RandomForestClassifier(5, random_state=0)),
 ]
-PEAKS = """
-import ctypes, json, sys
-libc = ctypes.CDLL(None)  # freed arrays go back to the system at once
-assert libc.mallopt(-3, 65536) and libc.mallopt(-1, 65536)
-import numpy as np, torch
+PEAKS = (
+    MEASURE
+    + """
 from sklearn.linear_model import LogisticRegression
 from sklearn_provenance import InfluenceAttributor, attribution as att
 from sklearn_provenance.tangent import TangentFeatures
 
-torch.set_num_threads(1)
 torch.manual_seed(0)
 n, limit = 3000, float(sys.argv[1])
 module = torch.nn.Sequential(torch.nn.Linear(20, 150), torch.nn.Tanh(), torch.nn.Linear(150, 3))
@@ -68,10 +66,6 @@ calls = {
     "score": lambda a: a.score(X[:20], y[:20]),
 }
 
-def memory(field):
-    with open("/proc/self/status") as file:
-        return next(int(line.split()[1]) for line in file if line.startswith(field)) * 1024
-
 def make(cls, model, params):
     return cls(model, candidates="all", memory_limit=limit, **params)
 
@@ -86,25 +80,17 @@ for name, case in cases.items():
             pass
     attributor = make(*case)
     for call, function in known.items():
-        with open("/proc/self/clear_refs", "w") as file:
-            file.write("5")  # the peak begins anew
-        before = memory("VmRSS")
-        said = ""
-        try:
-            function(attributor)
-        except MemoryError as error:
-            said = str(error)
-        found.append((name, call, memory("VmHWM") - before, said))
+        size, said = grown(lambda: function(attributor))
+        found.append((name, call, size, said))
         if said and call == "fit":
             break
 print(json.dumps(found))
 """
+)
 
 
 @pytest.mark.thorough
-@pytest.mark.skipif(
-    not os.access("/proc/self/clear_refs", os.W_OK), reason="needs peaks that can be reset"
-)
+@measurable
 def test_every_call_keeps_to_the_limit(template):
     """A kernel of all rows takes 72 MB, its eigenvectors 360 MB and sketches 12 MB."""
     limit = 9e6
@@ -112,9 +98,11 @@ def test_every_call_keeps_to_the_limit(template):
     assert run.returncode == 0, run.stderr
     found = json.loads(run.stdout.splitlines()[-1])
     assert len(found) > 40
-    # Blocks and batches that are worked off come on top, and 20 scores of each row.
-    beyond = [line for line in found if line[2] > 1.2 * limit + 4e7]
-    assert beyond == []
+    # EK-FAC keeps factors of the 3000 queries of a subset while it scores them.
+    beside = {("EK-FAC", "select"): 2e7}
+    for name, call, size, _ in found:
+        allowed = 1.2 * limit + beside.get((name, call), 0) + OVERHEAD
+        assert size <= allowed, (name, call, size / 1e6)
     refused = {(name, call) for name, call, _, said in found if said}
     assert {("gain", "score"), ("gain", "select"), ("loss", "fit")} <= refused
     assert all("memory_limit" in said for *_, said in found if said)

@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d
 from tqdm.auto import tqdm
 
 from ..._utils.arguments import check_k, labels_and_k, real, store_arguments, whole
+from ..._utils.budget import budgeted
 from ..._utils.cluster import check_use, using
 from ..._utils.kept import MEMORY_LIMIT
 from ..._utils.modules import state_sums
@@ -169,6 +170,7 @@ class BaseAttributor(SeveralModelsMixin, FitMixin, PredictMixin, BaseEstimator):
                     own = torch.as_tensor(np.searchsorted(training_rows, part))
                 yield QueryGroup(part, points, rule, training_rows, candidates, own)
 
+    @budgeted
     def explain(
         self,
         X: Rows | None = None,
@@ -337,6 +339,7 @@ class BaseAttributor(SeveralModelsMixin, FitMixin, PredictMixin, BaseEstimator):
             )
         return allowed
 
+    @budgeted
     def attribute(self, X: Rows, y: Targets | None = None) -> NDArray[np.float64]:
         """Score every training row alone.
 

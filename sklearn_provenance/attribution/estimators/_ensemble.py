@@ -9,6 +9,7 @@ from scipy.sparse import csr_matrix
 from sklearn.utils._param_validation import StrOptions
 
 from ..._utils.arguments import store_arguments
+from ..._utils.budget import budgeted
 from ..._utils.fitted import predicts_numbers
 from ..._utils.kept import MEMORY_LIMIT
 from ..._utils.numeric import as_ndarray
@@ -157,6 +158,7 @@ class EnsembleAttributor(PointwiseAttributor, auto_wrap_output_keys=None):
             return EnsembleWeightRule(self._decomposition)
         return EnsembleRemovalRule(self._decomposition, self.memory_limit)
 
+    @budgeted
     def attribute(self, X: Rows, y: Targets | None = None) -> NDArray[np.float64]:
         """Score every training row alone.
 

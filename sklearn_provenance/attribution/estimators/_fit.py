@@ -12,6 +12,7 @@ from sklearn.utils.validation import column_or_1d
 from torch import nn
 
 from ..._utils.arguments import check_readable
+from ..._utils.budget import within
 from ..._utils.cluster import using
 from ..._utils.dask_rows import check_chunks, computed
 from ..._utils.feature_names import column_names
@@ -100,7 +101,7 @@ class FitMixin(StoredMixin):
                 "client is for attributors that compare explicit features of rows; "
                 f"{type(self).__name__} does not"
             )
-        with using(client):
+        with using(client), within(self.memory_limit):
             fresh._fit(X, y, sample_id)
         if client is not None and store is None and getattr(fresh, "features_", None) is None:
             raise ValueError(

@@ -11,6 +11,7 @@ from sklearn.utils._param_validation import HasMethods, StrOptions
 from sklearn.utils.validation import column_or_1d
 
 from ..._utils.arguments import check_flag, check_readable, real, store_arguments
+from ..._utils.budget import budgeted
 from ..._utils.cluster import check_use, current_client, using
 from ..._utils.kept import MEMORY_LIMIT, check_fits
 from ..._utils.labels import equal_shares, positions
@@ -143,6 +144,7 @@ class GaussianAttributor(BaseAttributor):
         self.noise_variance_ = noise_variance
         return noise_variance
 
+    @budgeted
     def select(
         self,
         X_queries: Rows,
@@ -215,6 +217,7 @@ class GaussianAttributor(BaseAttributor):
         with using(client):
             return rule.select(queries, k, **options).cpu().numpy()
 
+    @budgeted
     def score(
         self,
         X: Rows,

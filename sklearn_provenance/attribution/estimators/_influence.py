@@ -11,6 +11,7 @@ from sklearn.utils._param_validation import HasMethods, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from ..._utils.arguments import real, store_arguments, whole
+from ..._utils.budget import budgeted
 from ..._utils.cluster import check_use, using
 from ..._utils.fitted import predicts_numbers
 from ..._utils.kept import MEMORY_LIMIT
@@ -283,6 +284,7 @@ class InfluenceAttributor(
     ):
         store_arguments(locals())
 
+    @budgeted
     def attribute(self, X: Rows, y: Targets = None, *, client: Any = None) -> NDArray[np.float64]:
         """Predict the fall of each query's margin without each training row alone.
 
@@ -316,6 +318,7 @@ class InfluenceAttributor(
         with using(client):
             return self._network.attribute(X, y)
 
+    @budgeted
     def explain(
         self,
         X: Rows = None,

@@ -109,7 +109,7 @@ class InfluenceFitMixin:
         for name in getattr(self, "_learned", ()):
             vars(fresh).pop(name, None)
         before = set(vars(fresh))
-        with using(client):
+        with using(client), within(self.memory_limit):
             fresh._fit(X, y, sample_id, sample_weight)
         fresh._check_use(client)
         fresh._learned = {"_learned", *vars(fresh)} - before
@@ -156,8 +156,7 @@ class InfluenceFitMixin:
             column = y
         self.estimator_ = self._resolve(X, column, sample_weight)
         try:
-            with within(self.memory_limit):
-                stated = objective(self.estimator_, X, y, sample_weight)
+            stated = objective(self.estimator_, X, y, sample_weight)
         except NoObjectiveError:
             if not is_network(self.estimator_):
                 raise
@@ -228,8 +227,7 @@ class InfluenceFitMixin:
             self.candidates_ = "all"
         self.assumptions_ = stated.assumptions
         try:
-            with within(self.memory_limit):
-                self._minima = Minima.of(stated)
+            self._minima = Minima.of(stated)
             self._minima.leave_one_out  # noqa: B018  what cannot be computed is refused here
         except NoMinimumError as error:
             raise ValueError(

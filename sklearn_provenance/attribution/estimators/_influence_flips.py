@@ -7,6 +7,7 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from ..._utils.arguments import as_seeds, whole
+from ..._utils.budget import budgeted
 from ..._utils.containers import without_frozen
 from ..._utils.results import Result
 from ..._utils.rows import check_rows, n_rows
@@ -23,6 +24,7 @@ from ._paths import padded_paths
 class FlippingMixin:
     """``flipping_set`` and ``certify`` of InfluenceAttributor."""
 
+    @budgeted
     def flipping_set(
         self, X: Rows, max_rows: int | None = None, threshold: float | None = None
     ) -> FlippingSets:

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import check_is_fitted
 
+from ..._utils.budget import budgeted
 from ..._utils.rows import check_rows, n_rows
 from ..._utils.types import Rows, Targets
 from ...information._hessians import NoMinimumError
@@ -54,6 +55,7 @@ class InfluencePredictMixin:
         classes = getattr(self, "classes_", None)
         return score_of_predictions(self.predict(X), y, sample_weight, classes)
 
+    @budgeted
     def predict_without(self, X: Rows, rows: ArrayLike) -> NDArray[np.float64]:
         """Predict what the estimator would return if it were trained without rows.
 

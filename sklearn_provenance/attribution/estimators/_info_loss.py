@@ -6,6 +6,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import check_is_fitted
 
 from ..._utils.arguments import check_readable
+from ..._utils.budget import budgeted
 from ..._utils.rows import check_rows
 from ..._utils.types import Rows, Targets
 from ..rules._loss import LossRule
@@ -69,6 +70,7 @@ class InfoLossAttributor(GaussianAttributor):
 
     _rule_needs_all_rows = LossRule.needs_all_rows
 
+    @budgeted
     def information_lost(
         self, X: Rows, rows: ArrayLike, y: Targets | None = None
     ) -> NDArray[np.float64]:

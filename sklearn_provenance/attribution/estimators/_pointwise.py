@@ -7,6 +7,7 @@ import torch
 from numpy.typing import NDArray
 
 from ..._utils.arguments import check_flag
+from ..._utils.budget import budgeted
 from ..._utils.labels import equal_shares
 from ..._utils.rows import check_rows
 from ..._utils.types import Rows, Targets
@@ -19,6 +20,7 @@ from ._predict import score_of_predictions
 class PointwiseSelection:
     """Picks subsets for many queries by the sum of scores."""
 
+    @budgeted
     def select(
         self, X_queries: Rows, k: int, y: Targets | None = None, balanced: bool = False
     ) -> NDArray[np.int64]:
@@ -107,6 +109,7 @@ class PointwiseAttributor(PointwiseSelection, BaseAttributor):
         found = np.asarray(self._features.predict(self.training_.X), dtype=np.float64)
         return torch.as_tensor(self._rows.labels - np.ravel(found))
 
+    @budgeted
     def score(self, X: Rows, y: Targets, sample_weight: Targets | None = None) -> float:
         """Measure the accuracy of the model in use; R² of a regressor.
 

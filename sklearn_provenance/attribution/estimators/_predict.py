@@ -8,6 +8,7 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils import ClassifierTags, RegressorTags, get_tags
 
 from ..._utils.arguments import check_readable
+from ..._utils.budget import budgeted
 from ..._utils.fitted import predicts_numbers
 from ..._utils.numeric import as_ndarray
 from ..._utils.rows import check_rows
@@ -58,6 +59,7 @@ class PredictMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
             )
         return self._features.predict(check_rows(self, X))
 
+    @budgeted
     def transform(self, X: Rows) -> NDArray[np.floating]:
         """Compute the features that rows are compared by, at the predicted label.
 

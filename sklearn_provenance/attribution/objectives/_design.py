@@ -61,7 +61,11 @@ class LinearDesign:
         if self.shift is not None:
             if issparse(X):  # queries, where the training rows were dense
                 X = X.toarray()
-            X = X - self.shift
+            n, f = X.shape
+            rows = np.empty((n, f + 1))
+            np.subtract(X, self.shift, out=rows[:, :f])
+            rows[:, f] = self.intercept
+            return rows
         if self.intercept is None:
             return X
         column = np.full((X.shape[0], 1), self.intercept)
@@ -116,7 +120,7 @@ class KernelDesign:
         """Return the design of training rows X with ``kernel(X, Z)``, and its features (n, r)."""
         n = X.shape[0]
         take(
-            8 * _KERNELS * n**2,
+            bytes_of_kernels(n),
             f"more features than rows, or a kernel, are matrices of all pairs of {n} rows, of "
             f"which {_KERNELS} take",
             "use fewer features, by max_features of a vectorizer or TruncatedSVD, or fewer rows",
@@ -164,6 +168,11 @@ class KernelDesign:
     def n_bytes(self):
         """Bytes of the features of training rows, and of their factor."""
         return 2 * 8 * len(self.factor) ** 2
+
+
+def bytes_of_kernels(n):
+    """Count the bytes that a design of n rows by their kernel takes, its Hessian included."""
+    return 8 * _KERNELS * n**2
 
 
 def linear_kernel(X, Z):

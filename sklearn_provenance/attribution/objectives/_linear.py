@@ -9,9 +9,10 @@ import numpy as np
 from scipy.sparse import issparse
 from sklearn.utils.class_weight import compute_class_weight
 
+from ..._utils.budget import limit
 from ...information._newton import MOST_FORMED, Balance, ConvexProblem
 from ._base import Part
-from ._design import KernelDesign, LinearDesign, linear_kernel
+from ._design import KernelDesign, LinearDesign, bytes_of_kernels, linear_kernel
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ def linear_part(X, fitted, strength, *, l1_strength=0.0, multinomial=False, unit
             tilt = np.hstack([tilt, np.full((1, 1), of_intercept)])
     n, n_features = X.shape
     # Many sparse rows stay as they are, and their Hessian is not formed.
-    few = not issparse(X) or n <= MOST_FORMED
+    few = not issparse(X) or (n <= MOST_FORMED and bytes_of_kernels(n) <= limit())
     if n_features > n and few and strength > 0 and columns is None and fitted.free:
         design, rows = KernelDesign.of(X, linear_kernel, fitted.column)
         theta = design.parameters_of_outputs(np.asarray(design.pivots @ fitted.coefficients.T))

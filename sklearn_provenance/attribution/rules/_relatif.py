@@ -2,9 +2,11 @@
 
 from functools import cached_property
 
+import torch
+
 from ..._utils.cluster import current_client
 from ..._utils.kept import check_fits
-from ...information._local_shards import RowBlocks
+from ...information._local_shards import RowBlocks, slices_of
 from ...information._own_row import cosine_without_own
 from ...information._posterior import KernelPosterior
 from ...information._root_posterior import RootPosterior, block_posterior, block_roots
@@ -93,11 +95,17 @@ class RelatIFRule(GaussianRule):
 
     def _asked(self, queries):
         """Return the posterior that answers queries, and what it takes."""
-        client = current_client()
         known = self.asked(queries)
+        if current_client() is not None and self.can_be_shared():
+            known = known.cpu()
+        return self._posterior_asked(), known
+
+    def _posterior_asked(self):
+        """Return the posterior that answers queries, that of workers where there is a client."""
+        client = current_client()
         if client is not None and self.can_be_shared():
-            return self._shared.posterior(client), known.cpu()
-        return self.posterior, known
+            return self._shared.posterior(client)
+        return self.posterior
 
     def scores(self, queries, rows=None, own=None):
         """Compute cosines of every row and query."""
@@ -111,10 +119,19 @@ class RelatIFRule(GaussianRule):
 
     def total(self, queries, together):
         """Add up the cosines of all rows, by one direction for all queries in blocks or shards."""
-        posterior, known = self._asked(queries)
+        posterior = self._posterior_asked()
         if not isinstance(posterior, RootPosterior):
             return super().total(queries, together)
-        return self.settled(posterior.total(known)[None])[0]
+        parts = slices_of(len(queries), self.n_components)
+        blocks = (self._block_asked(queries, part) for part in parts)
+        return self.settled(posterior.total(blocks)[None])[0]
+
+    def _block_asked(self, queries, part):
+        """Return features of a slice of queries as a posterior in blocks or shards takes them."""
+        known = self.asked(queries.take(torch.arange(part.start, part.stop)))
+        if current_client() is not None and self.can_be_shared():
+            return known.cpu()
+        return known
 
     def together(self, n_queries):
         """Count the queries whose cosines are ranked together, beside the posterior in blocks."""
