@@ -55,8 +55,9 @@ memory : str or joblib.Memory, default=None
     again by the weights, the rows and their labels.""",
     "memory_limit": """\
 memory_limit : float, default=2e9
-    Bytes that kernels and features may take, so that other calls find them. What does not fit
-    is computed again, or refused with a MemoryError where it must be kept.""",
+    Bytes that kernels and features, and blocks on the way, may take; other calls find what is
+    kept. What does not fit is computed again, or refused with a MemoryError where it must be
+    kept.""",
     "batch_size": """\
 batch_size : int or "auto", default="auto"
     Rows per pass through the network.""",

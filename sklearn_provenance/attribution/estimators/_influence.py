@@ -106,8 +106,9 @@ class InfluenceAttributor(
         Bytes that the parameters without each row, or features and kernels of a network, may take
         between calls. What does not fit is computed again. A kernel that does not fit is refused;
         explicit features that do not fit are read in blocks, once for each pick, beside matrices
-        of the number of features. The Hessian of a linear model is not counted: some square
-        matrices of its parameters.
+        of the number of features. Hessians of linear models, and the matrices of kernels, are
+        refused by :meth:`fit` where they do not fit. Sparse rows are solved by conjugate gradients
+        then, with leverages that are estimated to about 12 %.
     batch_size : int or "auto", default="auto"
         Rows per pass through a network.
     verbose : bool, default=False

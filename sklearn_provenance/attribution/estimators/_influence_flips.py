@@ -75,21 +75,20 @@ class FlippingMixin:
             return self._network.flipping_set(X, max_rows, threshold)
         X = check_rows(self, X)
         paths = []
-        labels = None if not classifies else np.empty(n_rows(X), dtype=np.int64)
+        labels = np.empty(n_rows(X), dtype=np.int64)
         with tqdm(total=n_rows(X), desc="queries", disable=not self.verbose) as bar:
             for first, designs in self._designs(X):
                 if classifies:
-                    decided_here = decided(
-                        self._minima.objective.response, self._minima.outputs(designs)
-                    )
-                    labels[first : first + len(decided_here)] = decided_here
+                    outputs = self._minima.outputs(designs)
+                    part = slice(first, first + len(outputs))
+                    labels[part] = decided(self._minima.objective.response, outputs)
                 for number, query in each_row(first, designs):
-                    label = label_of(labels, number)
+                    label = label_of(labels if classifies else None, number)
                     allowed = self._allowed(label)
                     paths.append(self._path(query, label, allowed, max_rows, threshold))
                     bar.update()
         indices, margins = padded_paths(paths)
-        described = self._shown(X, X, labels, indices)
+        described = self._shown(X, X, labels if classifies else None, indices)
         return FlippingSets(
             indices,
             margins[:, :-1] - margins[:, 1:],
