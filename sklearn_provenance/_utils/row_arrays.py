@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from .budget import block_bytes
 from .dask_rows import BLOCK_BYTES, DaskRows, lazy_rows
 
 # Bytes of rows that are read at once where several queries name some of them.
@@ -195,7 +196,7 @@ def on_disk(array: Any, name: str = "rows") -> Any:
 
 
 def read_together(rows, sets):
-    """Read rows on disk for several sets of their numbers at once, as many as take 32 MB.
+    """Read rows on disk for several sets of their numbers at once, as many as take a block.
 
     Parameters
     ----------
@@ -214,7 +215,7 @@ def read_together(rows, sets):
     if not isinstance(rows, RowArray) or not sets:
         yield slice(0, len(sets)), rows
         return
-    most = _TOGETHER_BYTES // max(1, rows.itemsize * rows.shape[1])
+    most = block_bytes(_TOGETHER_BYTES) // max(1, rows.itemsize * rows.shape[1])
     start = 0
     while start < len(sets):
         stop = start + 1

@@ -56,8 +56,7 @@ def make_features(model, kind, X, y, settings, row_measurement=None):
             model = model.examined(settings.inputs(model, X_few))
         features = OwnRows(kind, model, settings.memory_limit)
         if settings.probe is not None:
-            few = None if X is None else features.inputs(take_rows(X, slice(0, 1)))
-            return features, few
+            return features, None
         return features, features.inputs(X)
     plain = row_measurement is None and not callable(settings.measurement)
     plain = plain and settings.all_parameters
