@@ -89,14 +89,16 @@ def measure(folder, params, threads, n_queries, queue):
         fit = time.process_time() - start
         seconds = []
         for part in (queries[:1], queries):  # the first makes the index
-            start = time.process_time()
+            start, clock = time.process_time(), time.perf_counter()
             found = attributor.explain(part, k=K)
             seconds.append(time.process_time() - start)
+    seconds.append(time.perf_counter() - clock)
     queue.put((fit, *seconds, memory.peak - memory.before, found.indices, found.scores))
 
 
-def run_rows(n, width, results, n_reference=N_QUERIES):
-    missing = [m for m in METHODS if not results.has(n_rows=n, n_features=width, method=m)]
+def run_rows(n, width, results, n_reference=N_QUERIES, methods=tuple(METHODS)):
+    case = {"n_rows": n, "n_features": width, "threads": torch.get_num_threads()}
+    missing = [m for m in methods if not results.has(**case, method=m)]
     if not missing:
         return
     context = multiprocessing.get_context("spawn")
@@ -109,7 +111,7 @@ def run_rows(n, width, results, n_reference=N_QUERIES):
             arguments = (folder, METHODS[method], torch.get_num_threads(), n_queries, queue)
             process = context.Process(target=measure, args=arguments)
             process.start()
-            fit, first, seconds, peak, picks, nats = queue.get()
+            fit, first, seconds, clock, peak, picks, nats = queue.get()
             process.join()
             found[method] = picks[:n_reference], nats[:n_reference]
             exact, exact_nats = found["exact scan"]
@@ -124,6 +126,7 @@ def run_rows(n, width, results, n_reference=N_QUERIES):
                     fit_cpu_seconds=round(fit, 2),
                     first_query_cpu_seconds=round(first, 2),
                     explain_cpu_seconds=round(seconds, 2),
+                    explain_seconds=round(clock, 2),
                     peak_mb=round(peak),
                     n_queries=n_queries,
                     k=K,
@@ -260,6 +263,7 @@ def main():
     options.add_argument("--width", type=int, default=256, help="numbers in a row (default: 256)")
     options.add_argument("--rows", type=int, help="one number of rows only")
     options.add_argument("--reference", type=int, default=N_QUERIES, help="queries of exact scans")
+    options.add_argument("--methods", nargs="+", choices=METHODS, default=tuple(METHODS))
     options = parse(options)
     run_added(Results("store_added", ["n_rows", "n_components"]), 1000 if options.quick else 3000)
     run_dtypes(Results("store_dtypes", ["dtype", "n_components"]), 256 if options.quick else 1024)
@@ -272,9 +276,9 @@ def main():
     sizes = (10_000,) if options.quick else (10_000, 100_000, 1_000_000)
     if options.rows:
         sizes = (options.rows,)
-    results = Results("stores", ["n_rows", "n_features", "method"])
+    results = Results("stores", ["n_rows", "n_features", "method", "threads"])
     for n in sizes:
-        run_rows(n, options.width, results, options.reference)
+        run_rows(n, options.width, results, options.reference, options.methods)
 
 
 if __name__ == "__main__":
