@@ -161,12 +161,15 @@ def sharing_curves(frame, folder):
 
 
 def architectures(frame, folder):
+    """A line for each network; of runs of several sizes the largest is shown."""
+    frame = frame[frame["n_train"] == frame.groupby("data")["n_train"].transform("max")]
     measures = ["test_accuracy", "index", "local", "end_to_end", "top1", "majority@5"]
     digits = dict.fromkeys([*measures, "influence_last", "influence_all"], 3)
     frame = frame.assign(data=frame["data"].replace(NAMES))
-    table = short(grouped(frame, ["data", "model"], **digits).drop(columns="n"))
+    table = short(grouped(frame, ["data", "n_train", "model"], **digits).drop(columns="n"))
     return table.replace("nan", "").rename(
         columns={
+            "n_train": "images",
             "test_accuracy": "class",
             "end_to_end": "end to end",
             "influence_last": "influence, last layer",
