@@ -79,14 +79,16 @@ def memorisation(frame, folder):
 def membership(frame, folder):
     """Areas by confidence, and those of the class branch less the plain classifier's."""
     frame = frame[frame["statistic"] == "confidence"]
-    keys = ["data", "n_train", "width", "epochs", "model", "seed"]
+    keys = ["data", "network", "n_train", "width", "epochs", "model", "seed"]
     wide = frame.pivot(index=keys, columns="branch", values=["auc", "tpr_at_1_fpr"])
     wide.columns = [f"{branch}_{value}" for value, branch in wide.columns]
     plain = wide["class_auc"].xs("plain", level="model").rename("plain")
     wide = wide.join(plain, on=plain.index.names).reset_index()
     wide["beyond_plain"] = (wide["class_auc"] - wide["plain"]).where(wide["model"] != "plain")
     order = {name: place for place, name in enumerate(frame["model"].unique())}
-    wide = wide.sort_values(["data", "model"], key=lambda c: c.map(lambda v: order.get(v, v)))
+    wide = wide.sort_values(
+        ["data", "n_train", "model"], key=lambda c: c.map(lambda v: order.get(v, v))
+    )
     digits = {"index_auc": 4, "class_auc": 3, "beyond_plain": 3, "class_tpr_at_1_fpr": 3}
     names = {
         "index_auc": "AUC, index branch",
@@ -94,7 +96,12 @@ def membership(frame, folder):
         "beyond_plain": "less that of plain",
         "class_tpr_at_1_fpr": "found at 1 %, class branch",
     }
-    return seeded(wide, "data", "model", **digits).replace("nan", "").rename(columns=names)
+    wide = wide.rename(columns={"n_train": "images"})
+    return (
+        seeded(wide, "data", "network", "images", "model", **digits)
+        .replace("nan", "")
+        .rename(columns=names)
+    )
 
 
 def subsets(frame, folder):
