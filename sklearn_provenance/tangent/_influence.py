@@ -6,6 +6,7 @@ Shapes in comments: I inputs, O outputs of a layer, Q queries.
 import torch
 from tqdm.auto import tqdm
 
+from .._utils.budget import block_bytes, block_numbers
 from ._gauss_newton import N_VECTORS
 from ._products import tiles
 from ._routes import restarted
@@ -14,6 +15,8 @@ from ._routes import restarted
 _KEPT = 2**30
 # Numbers of factors that are computed at a time, if rows keep none.
 _STREAMED = 2**24
+# Bytes of matrices that are made at a time where they are added up.
+_SUMMED = 2**26
 
 
 @restarted
@@ -87,7 +90,7 @@ def influence(
 
 def _parts(rows):
     """Yield slices of rows, and their factors in the network's precision."""
-    for block in rows.blocks(rows.model.dtype, _STREAMED):
+    for block in rows.blocks(rows.model.dtype, block_numbers(_STREAMED)):
         for part, gradients in tiles(block):
             yield part, gradients.forms
 
@@ -129,8 +132,11 @@ def _sum_of(fisher, damping, queries, n_rows):
     total: dict = {}
     for _, factors in _parts(queries):
         for n in damping.keys() & factors.keys():
-            matrices = fisher[n].precondition(factors[n], damping[n])
-            total[n] = total.get(n, 0) + matrices.double().sum(0, keepdim=True)
+            step = max(1, block_bytes(_SUMMED) // (8 * fisher[n].moments.numel()))
+            for start in range(0, len(factors[n]), step):
+                some = factors[n][start : start + step]
+                matrices = fisher[n].precondition(some, damping[n])
+                total[n] = total.get(n, 0) + matrices.double().sum(0, keepdim=True)
     rotated = {n for n in damping if _rotates_rows(model.layers[n], 1, n_rows)}
     kept = {n: matrix.to(model.dtype) for n, matrix in total.items()}
     for n in kept.keys() - rotated:
