@@ -8,7 +8,9 @@ from scipy.sparse import issparse
 
 from ._conjugate import CorrectedInverse
 from ._hessians import FormedInverse
-from ._newton import LEVERAGE_ONE
+
+# Without a row whose 1 - leverage is below this, the system would be singular.
+_LEVERAGE_ONE = 1e-9
 
 
 class UpdatedInverse:
@@ -69,11 +71,11 @@ def gains_without(curvatures, cross):
     systems = np.eye(n_outputs) - curvatures @ cross
     if n_outputs == 1:
         with np.errstate(divide="ignore", invalid="ignore"):
-            return np.where(np.abs(systems) > LEVERAGE_ONE, curvatures / systems, np.nan)
+            return np.where(np.abs(systems) > _LEVERAGE_ONE, curvatures / systems, np.nan)
     # A row alone in its class has a curvature of nan, which LAPACK would warn of.
     singular = ~np.isfinite(systems).all((1, 2))
     systems[singular] = 0
-    singular |= ~(np.abs(np.linalg.det(systems)) > LEVERAGE_ONE)
+    singular |= ~(np.abs(np.linalg.det(systems)) > _LEVERAGE_ONE)
     systems[singular] = np.eye(n_outputs)
     gains = np.linalg.solve(systems, np.where(np.isfinite(curvatures), curvatures, 0))
     gains[singular] = np.nan

@@ -225,7 +225,7 @@ def test_parts_with_more_columns_than_are_solved_for_at_once(monkeypatch):
     parts = [(str(C), clone(LOGISTIC).set_params(C=C)) for C in (0.02, 0.05)]
     model = VotingClassifier(parts, voting="soft").fit(rows, labels)
     expected = EnsembleAttributor(model).fit(rows, labels).outputs_without_each(rows[:3])
-    monkeypatch.setattr("sklearn_provenance.information._newton.MOST_FORMED", 10)
+    monkeypatch.setattr("sklearn_provenance.information._convex_problem.MOST_FORMED", 10)
     monkeypatch.setattr("sklearn_provenance.attribution.objectives._linear.MOST_FORMED", 10)
     attributor = EnsembleAttributor(model).fit(rows, labels)
     assert attributor._decomposition.parts[0].attributor._minima.implicit

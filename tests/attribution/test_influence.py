@@ -35,7 +35,7 @@ from sklearn.preprocessing import StandardScaler
 
 from sklearn_provenance import InfluenceAttributor
 from sklearn_provenance.attribution.objectives import _linear
-from sklearn_provenance.information import _newton
+from sklearn_provenance.information import _convex_problem
 
 from ..checks import thorough
 from ..versions import L1, L2_CV
@@ -549,7 +549,7 @@ def test_many_sparse_rows_and_features(monkeypatch):
     y = (X @ rng.normal(size=200) + rng.normal(size=150) > 0).astype(int)
     fitted = LogisticRegression(class_weight="balanced", **TIGHT).fit(X, y)
     exact = InfluenceAttributor(fitted, n_steps=1).fit(X, y)
-    for module in (_newton, _linear):
+    for module in (_convex_problem, _linear):
         monkeypatch.setattr(module, "MOST_FORMED", 10)
     large = InfluenceAttributor(fitted).fit(X, y)
     assert large.n_steps_ == 1

@@ -22,7 +22,7 @@ from sklearn.svm import LinearSVC
 
 from sklearn_provenance import InfluenceAttributor
 from sklearn_provenance.attribution import EnsembleAttributor
-from sklearn_provenance.information import _newton
+from sklearn_provenance.information import _convex_problem
 
 from ..checks import thorough
 from ..versions import L2_CV
@@ -95,7 +95,7 @@ def test_they_have_no_score_and_are_not_named(name, y, selection):
 
 
 def test_many_sparse_rows(monkeypatch):
-    monkeypatch.setattr(_newton, "MOST_FORMED", 2)
+    monkeypatch.setattr(_convex_problem, "MOST_FORMED", 2)
     attributor = InfluenceAttributor(LogisticRegression(**TIGHT)).fit(csr_matrix(X), Y)
     assert attributor._minima.implicit
     with pytest.warns(UserWarning, match="last of its class"):

@@ -465,7 +465,7 @@ def test_a_words_part_is_the_change_of_its_coefficient_after_training_again():
 @pytest.mark.parametrize("most_formed", [50, 4096], ids=["products", "kernel"])
 def test_words_of_influence_where_they_outnumber_texts(most_formed, monkeypatch):
     # The Hessian is not formed, or parameters are those of a kernel's features.
-    monkeypatch.setattr("sklearn_provenance.information._newton.MOST_FORMED", most_formed)
+    monkeypatch.setattr("sklearn_provenance.information._convex_problem.MOST_FORMED", most_formed)
     monkeypatch.setattr(
         "sklearn_provenance.attribution.objectives._linear.MOST_FORMED", most_formed
     )

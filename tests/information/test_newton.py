@@ -9,14 +9,20 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize
 from scipy.sparse import csr_matrix
 
-from sklearn_provenance.information import _conjugate, _function_space, _leave_one_out, _newton
+from sklearn_provenance.information import (
+    _conjugate,
+    _convex_problem,
+    _function_space,
+    _leave_one_out,
+)
 from sklearn_provenance.information._conjugate import ConjugateGradients
+from sklearn_provenance.information._convex_problem import Balance, ConvexProblem
 from sklearn_provenance.information._diagnostics import CaseDeletion
 from sklearn_provenance.information._function_space import (
     FunctionSpaceInverse,
     invert_through_rows,
 )
-from sklearn_provenance.information._hessians import FormedInverse
+from sklearn_provenance.information._hessians import FormedInverse, NoMinimumError, invert
 from sklearn_provenance.information._leave_one_out import LeaveOneOut
 from sklearn_provenance.information._losses import (
     HuberLoss,
@@ -28,14 +34,7 @@ from sklearn_provenance.information._losses import (
     SquaredLoss,
     TweedieLoss,
 )
-from sklearn_provenance.information._newton import (
-    Balance,
-    ConvexProblem,
-    NoMinimumError,
-    Point,
-    invert,
-    minimise,
-)
+from sklearn_provenance.information._newton import Point, minimise
 from sklearn_provenance.information._row_algebra import UpdatedInverse, parameter_scale
 
 LOSSES = {
@@ -468,7 +467,7 @@ class TestHessiansThatAreNotFormed:
         dense = make_problem(name, 8, n=60, d=6, weighted=True, **kwargs)
         fields = {key: getattr(dense, key) for key in ConvexProblem.__dataclass_fields__}
         sparse = ConvexProblem(**fields | {"design": csr_matrix(dense.design)})
-        monkeypatch.setattr(_newton, "MOST_FORMED", 0)
+        monkeypatch.setattr(_convex_problem, "MOST_FORMED", 0)
         assert sparse.implicit
         assert not dense.implicit
         return dense, sparse

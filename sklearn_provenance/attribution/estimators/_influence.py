@@ -177,9 +177,9 @@ class InfluenceAttributor(
 
     with the Hessian H of F, its penalty included, the weight w_i = ℓ'' and the working residual
     r_i = -ℓ' / w_i of the row; the general form, for several outputs and for weights of classes
-    and averages that change with the rows, is in ``information/_newton.py``. For squared losses
-    it is exact. Without a set of rows, Newton steps are taken until they arrive, so that
-    :meth:`predict_without` agrees with training again to rounding.
+    and averages that change with the rows, is in ``information/_convex_problem.py`` and
+    ``_newton.py``. For squared losses it is exact. Without a set of rows, Newton steps are taken
+    until they arrive, so that :meth:`predict_without` agrees with training again to rounding.
 
     A network is taken as linear in its parameters around those that it has, with the gradients φ
     of each row's margin (of a regressor: of its output). Without the rows S the margin of a query

@@ -15,7 +15,7 @@ from ..._utils.families import import_family
 from ..._utils.labels import positions
 from ..._utils.numeric import as_ndarray
 from ..._utils.rows import as_given
-from ...information._newton import ConvexProblem
+from ...information._convex_problem import ConvexProblem
 from ._responses import Response
 
 SUPPORTED = (

@@ -7,8 +7,8 @@ from sklearn.gaussian_process import GaussianProcessClassifier, GaussianProcessR
 from sklearn.kernel_ridge import KernelRidge
 from sklearn.utils.validation import check_is_fitted
 
+from ...information._convex_problem import ConvexProblem
 from ...information._losses import LogisticLoss, SquaredLoss
-from ...information._newton import ConvexProblem
 from ._base import (
     Objective,
     Part,

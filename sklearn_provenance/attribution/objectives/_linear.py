@@ -10,7 +10,7 @@ from scipy.sparse import issparse
 from sklearn.utils.class_weight import compute_class_weight
 
 from ..._utils.budget import limit
-from ...information._newton import MOST_FORMED, Balance, ConvexProblem
+from ...information._convex_problem import MOST_FORMED, Balance, ConvexProblem
 from ._base import Part
 from ._design import KernelDesign, LinearDesign, bytes_of_kernels, linear_kernel
 
