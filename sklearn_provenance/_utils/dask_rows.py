@@ -20,6 +20,46 @@ _JOINED_BYTES = 2**22
 _PACKAGES = ("dask.", "dask_expr.")
 
 
+def row_numbers(rows, n_rows):
+    """Turn what an array is indexed by into the numbers of rows that it means.
+
+    Parameters
+    ----------
+    rows : slice, or array-like of bool or int
+        What the array of ``n_rows`` rows is indexed by; numbers below 0 count from the end.
+    n_rows : int
+        Number of rows.
+
+    Returns
+    -------
+    slice or ndarray of int64
+        A slice of step 1 with ``start <= stop``, or numbers from 0 to ``n_rows - 1``.
+
+    Raises
+    ------
+    IndexError
+        If there is no such row, or ``rows`` are not numbers of rows.
+    """
+    if isinstance(rows, slice):
+        start, stop, step = rows.indices(n_rows)
+        if step == 1:
+            return slice(start, max(start, stop))
+        rows = np.arange(start, stop, step)
+    rows = np.asarray(rows)
+    if rows.dtype == bool:
+        if rows.shape != (n_rows,):
+            raise IndexError(f"a mask must have {n_rows} values, one a row; got {rows.shape}")
+        rows = np.flatnonzero(rows)
+    elif rows.dtype.kind not in "iu" and rows.size:
+        raise IndexError(f"rows must be whole numbers or a mask of booleans; got {rows.dtype}")
+    rows = rows.astype(np.int64, copy=False)
+    wrong = (rows >= n_rows) | (rows < -n_rows)
+    if wrong.any():
+        given = np.atleast_1d(rows)[np.atleast_1d(wrong)][0]
+        raise IndexError(f"rows must be between 0 and {n_rows - 1}; got {given}")
+    return np.where(rows < 0, rows + n_rows, rows)
+
+
 def is_dask_array(values):
     """Return whether values are a Dask array, without an import of Dask."""
     return any(
@@ -241,21 +281,9 @@ class DaskRows:
             first, *others = rows
             found = self[first]
             return found[tuple(others)] if np.ndim(found) < self.ndim else found[:, *others]
+        rows = row_numbers(rows, len(self))
         if isinstance(rows, slice):
-            start, stop, step = rows.indices(len(self))
-            if step == 1:
-                return self._read(start, max(start, stop))
-            rows = np.arange(start, stop, step)
-        rows = np.asarray(rows)
-        if rows.dtype == bool:
-            rows = np.flatnonzero(rows)
-        rows = rows.astype(np.int64, copy=False)
-        wrong = (rows >= len(self)) | (rows < -len(self))
-        if wrong.any():
-            raise IndexError(
-                f"rows must be between 0 and {len(self) - 1}; got {np.atleast_1d(rows)[wrong][0]}"
-            )
-        rows = np.where(rows < 0, rows + len(self), rows)
+            return self._read(rows.start, rows.stop)
         return self._gather(rows.ravel()).reshape(*rows.shape, *self.shape[1:])
 
     def astype(self, dtype, copy=None):

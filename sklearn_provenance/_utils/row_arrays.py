@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .budget import block_bytes
-from .dask_rows import BLOCK_BYTES, DaskRows, lazy_rows
+from .dask_rows import BLOCK_BYTES, DaskRows, lazy_rows, row_numbers
 
 # Bytes of rows that are read at once where several queries name some of them.
 _TOGETHER_BYTES = 2**25
@@ -49,21 +49,8 @@ class RowArray(ABC):
         """Read rows (n,), int64 and not negative."""
 
     def __getitem__(self, rows):
-        if isinstance(rows, slice):
-            start, stop, step = rows.indices(len(self))
-            if step == 1:
-                return self._read(start, max(start, stop))
-            rows = np.arange(start, stop, step)
-        rows = np.asarray(rows)
-        if rows.dtype == bool:
-            rows = np.flatnonzero(rows)
-        rows = rows.astype(np.int64, copy=False)
-        out_of_range = (rows >= len(self)) | (rows < 0)
-        if out_of_range.any():
-            raise IndexError(
-                f"rows must be between 0 and {len(self) - 1}; got {rows[out_of_range][0]}"
-            )
-        return self._gather(rows)
+        rows = row_numbers(rows, len(self))
+        return self._read(rows.start, rows.stop) if isinstance(rows, slice) else self._gather(rows)
 
     def __array__(self, dtype=None, copy=None):
         values = self._read(0, len(self))

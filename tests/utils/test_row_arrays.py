@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from sklearn_provenance._utils.dask_rows import lazy_rows
 from sklearn_provenance._utils.row_arrays import RowArray, read_together
 
 
@@ -36,3 +37,48 @@ def test_rows_that_several_sets_name_are_read_once(monkeypatch, n_bytes):
         np.testing.assert_array_equal(values, rows.values[numbers])
     is_once = len(rows.read) == len(set(rows.read))
     assert is_once == (n_bytes == 2**25)
+
+
+def make_dask_rows(values):
+    dask_array = pytest.importorskip("dask.array")
+    return lazy_rows(dask_array.from_array(values, chunks=(3, values.shape[1])), "X")
+
+
+MADE = {"file": Counted, "Dask": make_dask_rows}
+
+
+@pytest.mark.parametrize("make", MADE.values(), ids=MADE)
+@pytest.mark.parametrize(
+    "rows",
+    [
+        slice(2, 7),
+        slice(7, 2),
+        slice(-4, None),
+        slice(None, None, 3),
+        slice(8, 1, -2),
+        [4, 0, -1, 4],
+        np.array([3, 1], np.uint8),
+        np.arange(10) % 3 == 1,
+        np.array([], int),
+    ],
+    ids=str,
+)
+def test_indexed_as_numpy_does(make, rows):
+    values = np.random.default_rng(1).normal(size=(10, 4))
+    np.testing.assert_array_equal(make(values)[rows], values[rows])
+
+
+@pytest.mark.parametrize("make", MADE.values(), ids=MADE)
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([0, 10], "between 0 and 9; got 10"),
+        ([-11], "between 0 and 9; got -11"),
+        ([1.5], "whole numbers or a mask of booleans; got float64"),
+        (np.ones(9, dtype=bool), r"10 values, one a row; got \(9,\)"),
+    ],
+    ids=str,
+)
+def test_no_such_rows(make, rows, message):
+    with pytest.raises(IndexError, match=message):
+        make(np.ones((10, 4)))[rows]
