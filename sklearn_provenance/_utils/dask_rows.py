@@ -8,11 +8,12 @@ from collections import OrderedDict
 
 import numpy as np
 
+from .budget import block_bytes
 from .cluster import current_client, is_task
 from .kept import check_fits
 
-# Bytes of rows that are read at once.
-BLOCK_BYTES = 2**23
+# Bytes of rows that are read at once, with the budget that is usual.
+_BLOCK_BYTES = 2**23
 # Bytes of chunks that are held for the next rows; one chunk is held whatever it takes.
 _HELD_BYTES = 2**24
 # Bytes of small chunks that are computed together.
@@ -58,6 +59,11 @@ def row_numbers(rows, n_rows):
         given = np.atleast_1d(rows)[np.atleast_1d(wrong)][0]
         raise IndexError(f"rows must be between 0 and {n_rows - 1}; got {given}")
     return np.where(rows < 0, rows + n_rows, rows)
+
+
+def block_rows(row_bytes):
+    """Count the rows, of so many bytes each, that are read at once."""
+    return max(1, block_bytes(_BLOCK_BYTES) // max(1, row_bytes))
 
 
 def is_dask_array(values):
@@ -294,9 +300,9 @@ class DaskRows:
         other._held = self._held  # chunks are held as they were computed
         return other
 
-    def blocks(self, n_bytes=BLOCK_BYTES):
+    def blocks(self):
         """Yield slices of rows, and the rows, a few at a time."""
-        step = max(1, n_bytes // max(1, self.row_bytes))
+        step = block_rows(self.row_bytes)
         for start in range(0, len(self), step):
             rows = slice(start, min(start + step, len(self)))
             yield rows, self[rows]

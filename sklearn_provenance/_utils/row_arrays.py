@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .budget import block_bytes
-from .dask_rows import BLOCK_BYTES, DaskRows, lazy_rows, row_numbers
+from .dask_rows import DaskRows, block_rows, lazy_rows, row_numbers
 
 # Bytes of rows that are read at once where several queries name some of them.
 _TOGETHER_BYTES = 2**25
@@ -60,9 +60,9 @@ class RowArray(ABC):
         """Select rows (n,) by their numbers without reading them."""
         return TakenRows(self, np.asarray(rows, dtype=np.int64))
 
-    def blocks(self, n_bytes: int = BLOCK_BYTES):
+    def blocks(self):
         """Yield slices of rows, and the rows, a few at a time."""
-        step = max(1, n_bytes // max(1, self.itemsize * self.shape[1]))
+        step = block_rows(self.itemsize * self.shape[1])
         for start in range(0, len(self), step):
             rows = slice(start, min(start + step, len(self)))
             yield rows, self[rows]

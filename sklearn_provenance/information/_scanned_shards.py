@@ -14,6 +14,7 @@ has to be made otherwise.
 
 import torch
 
+from .._utils.budget import block_numbers
 from .._utils.numeric import single_precision_is_kept
 from ._local_shards import slices_of
 from ._shards import NUMBERS, Leaders, barred, count_at_least, leaders, taken_of
@@ -151,7 +152,10 @@ class ScannedShards:
     def _blocks(self, n_asked, dtype):
         """Yield slices of rows and their features, in the precision of a scan."""
         array = self.rows.points.array
-        step = max(1, min(NUMBERS // array.shape[1], _PRODUCTS // max(1, n_asked)))
+        step = min(
+            block_numbers(NUMBERS) // array.shape[1], block_numbers(_PRODUCTS) // max(1, n_asked)
+        )
+        step = max(1, step)
         for start in range(0, len(array), step):
             rows = slice(start, min(start + step, len(array)))
             block = array[rows]
@@ -207,12 +211,13 @@ class ScannedShards:
 
     def _scores(self, possible, excluded):
         """Yield each selection and the scores (n,) of rows that may be its best ones."""
+        most = block_numbers(NUMBERS)
         together = []
         n_numbers = 0
         for selection, numbers in enumerate(possible):
             together.append(selection)
             n_numbers += len(numbers) * self._weights.shape[1]
-            if n_numbers >= NUMBERS or selection + 1 == len(possible):
+            if n_numbers >= most or selection + 1 == len(possible):
                 yield from self._scores_of(together, possible, excluded)
                 together, n_numbers = [], 0
 

@@ -7,6 +7,7 @@ import torch
 from sklearn.utils._param_validation import StrOptions
 
 from .._utils.arguments import whole
+from .._utils.budget import block_bytes
 from .._utils.cluster import current_client
 from .._utils.numeric import single_precision_is_kept
 from ._base import RowIndex, with_spare
@@ -144,7 +145,8 @@ class ExactIndex(RowIndex):
         shape = (len(queries), n_found)
         scores = torch.full(shape, -torch.inf, dtype=dtype, device=device)
         numbers = torch.full(shape, -1, device=device)
-        step = max(1, _BLOCK_BYTES // (_PRODUCT_BYTES * (n_found + min(size, len(rows)))))
+        query_bytes = _PRODUCT_BYTES * (n_found + min(size, len(rows)))
+        step = max(1, block_bytes(_BLOCK_BYTES) // query_bytes)
         for start, chunk in read_chunks(rows, size, self.verbose):
             chunk = chunk.to(dtype)
             for i in range(0, len(queries), step):

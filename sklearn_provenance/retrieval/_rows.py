@@ -4,11 +4,12 @@ import numpy as np
 import torch
 from tqdm.auto import tqdm
 
+from .._utils.budget import block_bytes
 from .._utils.dask_rows import is_dask_array
 from .._utils.row_arrays import RowArray, on_disk, read_together
 
 # Bytes of rows that are read or recomputed at a time.
-CHUNK_BYTES = 2**24
+_CHUNK_BYTES = 2**24
 # By bytes of a number. Numbers of rows that are shorter, or their squares, underflow: such a length
 # is no basis for a bound or a division.
 SMALLEST_NORM = {4: 1e-37, 8: 1e-150}
@@ -70,8 +71,8 @@ def unit_length(queries):
 
 
 def chunk_size(rows):
-    """Count the rows that fit into CHUNK_BYTES."""
-    return int(np.clip(CHUNK_BYTES // (rows.itemsize * rows.shape[1]), 1, 2**16))
+    """Count the rows that are read at once."""
+    return int(np.clip(block_bytes(_CHUNK_BYTES) // (rows.itemsize * rows.shape[1]), 1, 2**16))
 
 
 def read_chunks(rows, size, verbose=False):
@@ -144,7 +145,7 @@ def best_of(rows, queries, candidates, k):
     """
     indices = np.empty((len(queries), k), np.int64)
     products = np.empty((len(queries), k))
-    size = max(1, CHUNK_BYTES // (8 * rows.shape[1]))
+    size = max(1, block_bytes(_CHUNK_BYTES) // (8 * rows.shape[1]))
     candidates = [numbers[numbers >= 0] for numbers in candidates]
     for some, source in read_together(rows, candidates):
         for i in range(some.start, some.stop):

@@ -1,19 +1,17 @@
 """What is held of rows that are a Dask array keeps to the budget."""
 
 import json
-import sys
 
 import pytest
 
 from ..checks import thorough
+from ..memory import MEASURE, OVERHEAD, measurable
 
 pytest.importorskip("dask.array")
-PEAK = """
-import ctypes, json, resource, sys
-libc = ctypes.CDLL(None)  # freed arrays go back to the system at once
-assert libc.mallopt(-3, 65536) and libc.mallopt(-1, 65536)
-import dask, dask.array as da, numpy as np, torch
-torch.set_num_threads(1)
+PEAK = (
+    MEASURE
+    + """
+import dask.array as da
 from sklearn.base import BaseEstimator, ClassifierMixin
 from torch import nn
 from sklearn_provenance import attribution as att
@@ -59,10 +57,9 @@ def use(X, y):
         attributor.score(queries, np.arange(8) % 2)
 
 use(X[:4000], y[:4000])
-before = peak()
-use(X, y)
-print(json.dumps(peak() - before))
+print(json.dumps(grown(lambda: use(X, y))))
 """
+)
 
 
 @pytest.mark.parametrize(
@@ -74,12 +71,13 @@ print(json.dumps(peak() - before))
     ],
     ids=str,
 )
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="asks glibc to free memory")
+@measurable
 def test_peak(template, params):
     """The array takes 160 MB, and one of its chunks 5 MB."""
     n, width, limit = 60_000, 333, 1e7 if params.get("method") != "RelatIF" else 1.5e7
     run = template.run(PEAK, json.dumps([n, width, limit, params]), timeout=600)
     assert run.returncode == 0, run.stderr
-    grown = json.loads(run.stdout.splitlines()[-1])
-    # Beside the budget: blocks that are read, chunks of 16 MB, and 40 bytes a row.
-    assert grown <= 1.2 * limit + 5e7, grown / 1e6
+    grown, said = json.loads(run.stdout.splitlines()[-1])
+    assert not said
+    chunks = 2**24 + 2000 * width * 8  # that are held, and one that is computed
+    assert grown <= 1.2 * limit + chunks + OVERHEAD, grown / 1e6
