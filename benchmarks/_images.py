@@ -42,6 +42,13 @@ class Images:
         y = torch.as_tensor(self.y, device=DEVICE)
         return self.as_tensor(self.images).to(DEVICE), y
 
+    def checkpoint(self, folder, study, seed, epochs=None):
+        """File in a folder that keeps the network of a study; None without a folder."""
+        if folder is None:
+            return None
+        epochs = epochs or self.recipe.max_epochs
+        return folder / f"{study}-{self.data}-{self.n_train}-{self.network}-{epochs}-{seed}.pt"
+
 
 def add_arguments(arguments):
     arguments.add_argument("--data", nargs="+", choices=N_TRAIN, default=list(N_TRAIN))

@@ -143,6 +143,7 @@ def train(network, X, y, recipe=MLP_RECIPE, seed=0, checkpoint=None):
             optimiser.step()
             step += 1
         if checkpoint is not None:
+            checkpoint.parent.mkdir(parents=True, exist_ok=True)
             state = {"network": network.state_dict(), "optimiser": optimiser.state_dict()}
             torch.save(state | {"epochs": epoch + 1}, f"{checkpoint}.new")
             os.replace(f"{checkpoint}.new", checkpoint)

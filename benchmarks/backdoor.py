@@ -46,9 +46,10 @@ def main():
                 case.images, case.y, n_per_class=N_PER_CLASS, random_state=seed
             )
             X, y = case.as_tensor(attack.data).to(DEVICE), attack.target
-            name = f"{data}-{case.n_train}-{case.network}-{seed}.pt"
-            path = options.store and options.store / name
-            network = trained(case.make(seed=seed).to(DEVICE), X, y, case.recipe, seed, path)
+            network = case.make(seed=seed).to(DEVICE)
+            labels = torch.as_tensor(y, device=DEVICE)
+            kept = case.checkpoint(options.store, "backdoor", seed)
+            network = train(network, X, labels, case.recipe, seed, kept)
             clean = np.mean(predict(network, case.as_tensor(case.test_images)) == test_labels)
             rows = np.random.default_rng(seed).permutation(len(test_labels))[:N_QUERIES]
             base = test_labels[rows]
@@ -86,14 +87,6 @@ def studied(network, seed, features):
         "InfoGain, NTK": InfoGainAttributor(network, **ntk, **features),
         "InfoLoss, NTK": InfoLossAttributor(network, **ntk, features=sketch()),
     }
-
-
-def trained(network, X, y, recipe, seed, path):
-    """The network of `path`, else trained, and kept there if there is a path."""
-    if path is None:
-        return train(network, X, torch.as_tensor(y, device=DEVICE), recipe, seed)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return train(network, X, torch.as_tensor(y, device=DEVICE), recipe, seed, path)
 
 
 if __name__ == "__main__":

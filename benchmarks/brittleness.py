@@ -12,7 +12,7 @@ Protocol of the paper: 15000 Fashion-MNIST images, 784-512-256-10 ReLU network w
 epochs of SGD from the same weights in the same order of rows. Test images that the network gets
 right are the queries. The paper has 100 queries and sizes 50 100 150 200 250 300, which takes a
 GPU; queries, sizes and seeds that come later add to the file. What is finished is in the CSV file,
-a method at a time, and with `--store FOLDER` every single copy: the script may be stopped and
+a method at a time, and with `--store FOLDER` every single network: the script may be stopped and
 started again.
 """
 
@@ -160,7 +160,8 @@ def main():
         run["network"] = case.network
     results = Results(f"brittleness_{options.study}", ["method", *run, "query", "size"])
     X, labels = case.inputs()
-    network = train(case.make(seed=seed).to(DEVICE), X, labels, recipe, seed=seed)
+    kept = case.checkpoint(options.store, "brittleness", seed, recipe.max_epochs)
+    network = train(case.make(seed=seed).to(DEVICE), X, labels, recipe, seed, kept)
     # The same queries for every study: the first of a shuffle that the network gets right.
     order = np.random.default_rng(0).permutation(len(case.test_y))[: 3 * n_queries]
     predicted = predict(network, case.as_tensor(case.test_images[order]))

@@ -9,9 +9,9 @@ Fashion-MNIST images and the 784-512-256-10 network, trained for 60 epochs of th
 full: CIFAR-10 and ResNet-9 as well, for which a GPU is wanted; two cores carry `--data cifar10
 --n-train 7500 --width 16`.
 
-Every seed has a network of its own, which each method explains; `--store FOLDER` keeps copies that
-are trained, so that the script may be stopped and started again. `--sizes` and `--methods` measure
-these alone.
+Every seed has a network of its own, which each method explains; `--store FOLDER` keeps networks
+that are trained, so that the script may be stopped and started again. `--sizes` and `--methods`
+measure these alone.
 """
 
 import time
@@ -78,7 +78,8 @@ def main():
             case.as_tensor(case.test_images[part]) for part in (rows[:N_QUERIES], rows[N_QUERIES:])
         )
         for seed in options.seeds:
-            network = train(case.make(seed=seed).to(DEVICE), X, y, case.recipe, seed)
+            kept = case.checkpoint(options.store, "coreset", seed)
+            network = train(case.make(seed=seed).to(DEVICE), X, y, case.recipe, seed, kept)
             for name, attributor in studied(network, seed).items():
                 line = {"data": data, "n_train": case.n_train, "network": case.network}
                 line |= {"method": name, "seed": seed}

@@ -136,6 +136,11 @@ class ExplicitPoints:
             kernel[:, rows] = phi @ block.mT
         return kernel
 
+    def inner_sum(self, other):
+        """Compute the sums (n_other,) of the kernel over these points."""
+        ones = torch.ones(len(self), 1, dtype=torch.float64)
+        return other.times(self.combine(ones))[:, 0]
+
     def _empty(self, *shape):
         """Make a tensor for results, where products are computed."""
         return torch.empty(shape, dtype=torch.float64, device=self.device)
@@ -243,6 +248,11 @@ class OuterPoints:
             if mirrored:
                 kernel[start:, rows] = block.mT
         return kernel
+
+    def inner_sum(self, other):
+        """Compute the sums (n_other,) of the kernel over these points."""
+        products = self.scale * other.times(self.combine(self.gradient))  # (n_other, O)
+        return ((products + self.bias * self.gradient.sum(0)) * other.gradient).sum(1)
 
     def times(self, weights):
         """Compute inner products (n, m) of x and weights (m, d)."""

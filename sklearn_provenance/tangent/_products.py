@@ -1,4 +1,4 @@
-"""Tangent kernels of two sets of rows, tile by tile.
+"""Tangent kernels of two sets of rows, tile by tile, and sums of their rows.
 
 Shapes in comments: B rows of a tile; a prime marks the second set.
 """
@@ -8,6 +8,7 @@ import math
 import torch
 from tqdm.auto import tqdm
 
+from .._utils.budget import block_numbers
 from ._routes import restarted
 
 # Numbers kept of one block of rows while the other set streams past it (1 GB in float64), and of
@@ -59,6 +60,42 @@ def kernel(left, right, *, symmetric, dtype=torch.float64, device=None, verbose=
                         progress.update(_fill(result, ours, theirs, symmetric, computed_on))
             del block, kept  # before the next block is made
     return result
+
+
+@restarted
+@torch.inference_mode(False)
+def summed_kernel(left, right, *, device=None, verbose=False):
+    """Compute sums (n',) over ``left`` of the tangent kernel, from the sum of its gradients.
+
+    That takes a pass over both, and no longer for many rows of ``left`` than for one.
+
+    Parameters
+    ----------
+    left, right : TangentRows
+        The rows.
+    device, verbose
+        See :func:`tangent_kernel`.
+
+    Returns
+    -------
+    torch.Tensor of shape (n',)
+        The sums, in double precision.
+    """
+    check_same_network(left.model, right.model)
+    total: dict = {}  # (O, I) by number of the layer
+    for block in left.blocks(torch.float64, block_numbers(_STREAMED)):
+        for _, gradients in tiles(block):
+            for n, form in gradients.forms.items():
+                ones = torch.ones(len(form), dtype=torch.float64, device=form.device)
+                total[n] = total.get(n, 0) + form.total(ones)
+    sums = torch.zeros(len(right), dtype=torch.float64, device=device)
+    with tqdm(total=len(right), desc="tangent kernel", disable=not verbose) as progress:
+        for block in right.blocks(torch.float64, block_numbers(_STREAMED)):
+            for rows, gradients in tiles(block):
+                for n in sorted(total.keys() & gradients.forms.keys()):
+                    sums[rows] += gradients.forms[n].inner_with(total[n][None])[0].to(device)
+                progress.update(rows.stop - rows.start)
+    return sums
 
 
 def check_same_network(model, model2):

@@ -112,6 +112,15 @@ class RememberedRows:
             "inner", lambda *_: self.rows.inner(other.rows), other.X, np.asarray(other.labels)
         )
 
+    def inner_sum(self, other):
+        """Compute the sums (n_other,) of the kernel over these rows."""
+        return self._remembered(
+            "inner sum",
+            lambda *_: self.rows.inner_sum(other.rows),
+            other.X,
+            np.asarray(other.labels),
+        )
+
     def _remembered(self, name, function, *others):
         """Find a result on disk, or compute it by a function of the rows and other arrays."""
         labels = np.asarray(self.labels)

@@ -16,7 +16,7 @@ from .._utils.types import Device, Rows, Targets
 from ._batches import as_rows, only
 from ._gradients import Gradients
 from ._network_layers import active_layers, matrix_and_columns, split_by_name
-from ._products import kernel
+from ._products import kernel, summed_kernel
 from ._rows_pass import gradients_of
 from ._stream import Stream, taken_rows
 
@@ -217,6 +217,29 @@ class TangentRows:
         if other is None:
             return kernel(self, self, symmetric=True, device=device, verbose=verbose)
         return kernel(self, other, symmetric=False, device=device, verbose=verbose)
+
+    def inner_sum(
+        self, other: Any, *, device: Device = None, verbose: bool = False
+    ) -> torch.Tensor:
+        """Multiply the gradients of other rows by the sum of these: column sums of the kernel.
+
+        Many rows take no longer than one, apart from the pass that computes their gradients.
+
+        Parameters
+        ----------
+        other : TangentRows
+            Rows of the same network, maybe of another measurement.
+        device, verbose
+            As of :meth:`inner`.
+
+        Returns
+        -------
+        torch.Tensor of shape (n_rows_other,)
+            float64.
+        """
+        if device is None:
+            device = self.device
+        return summed_kernel(self, other, device=device, verbose=verbose)
 
     @torch.inference_mode(False)
     def matrix(self) -> torch.Tensor:

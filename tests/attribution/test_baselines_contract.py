@@ -223,6 +223,23 @@ def test_select_takes_the_largest_mean_score(model, data, name):
     np.testing.assert_array_equal(narrow, ranking[y[ranking] == 1][:5])
 
 
+@pytest.mark.parametrize("name", BASELINES)
+def test_rows_are_scored_once_for_all_sizes_and_shares(model, data, name, monkeypatch):
+    X, y, queries = data
+    attributor = make(name, model, candidates="all").fit(X, y)
+    labels = np.arange(7) % 3
+    calls = []
+    total = type(attributor)._total
+    monkeypatch.setattr(type(attributor), "_total", lambda *a: calls.append(0) or total(*a))
+    largest, smaller = (attributor.select(queries, k, labels) for k in (6, 3))
+    attributor.select(queries, 6, labels, balanced=True)
+    assert len(calls) == 1
+    np.testing.assert_array_equal(smaller, largest[:3])
+    attributor.select(queries, 6, np.roll(labels, 1))
+    attributor.select(queries[:5], 6, labels[:5])
+    assert len(calls) == 3
+
+
 # The others compare leaves.
 @pytest.mark.parametrize("name", ["ekfac", "graddot", "influence", "trak"])
 def test_classifiers_that_are_no_networks_are_refused(name):

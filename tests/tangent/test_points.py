@@ -45,6 +45,7 @@ def test_products_are_those_of_the_features(kind, n):
     torch.testing.assert_close(points.inner(), phi @ phi.mT, **close)
     torch.testing.assert_close(points.inner(others), phi @ theirs.mT, **close)
     torch.testing.assert_close(others.inner(points), theirs @ phi.mT, **close)
+    torch.testing.assert_close(points.inner_sum(others), theirs @ phi.sum(0), **close)
     torch.testing.assert_close(points.norms(), phi.square().sum(1), **close)
 
 

@@ -16,7 +16,8 @@ def remembered(model, x, labels, folder):
 
 
 def answers(rows, other):
-    return [rows.labels, rows.norms(), rows.matrix(), rows.inner(), rows.inner(other)]
+    kernels = rows.inner(), rows.inner(other), rows.inner_sum(other)
+    return [rows.labels, rows.norms(), rows.matrix(), *kernels]
 
 
 @pytest.fixture

@@ -60,6 +60,8 @@ def test_everything_equals_autograd(name, n, batch_size, limit, seed, given_labe
     torch.testing.assert_close(some.norms(), rows.norms()[numbers])
     torch.testing.assert_close(some.inner(rows), kernel[numbers], rtol=0, atol=1e-9 * scale)
     torch.testing.assert_close(some.inner(), kernel[numbers][:, numbers], rtol=0, atol=1e-9 * scale)
+    sums = kernel[numbers].sum(0)
+    torch.testing.assert_close(some.inner_sum(rows), sums, rtol=0, atol=1e-9 * n * scale)
     assert len(rows.take(slice(0, 1))) == 1
 
 
@@ -106,6 +108,7 @@ def test_two_measurements(limit):
     rows = TangentRows(model, x, labels, memory_limit=limit)
     others = TangentRows(model.measuring("log_probability"), x, labels, memory_limit=1e9 - limit)
     torch.testing.assert_close(rows.inner(others), left @ right.T)
+    torch.testing.assert_close(rows.inner_sum(others), left.sum(0) @ right.T)
     with pytest.raises(ValueError, match="same module"):
         rows.inner(TangentRows(TangentModel(build("mlp")[0]), x))
 
@@ -118,6 +121,7 @@ def test_layers_that_wake_up(limit):
     expected = reference(network, x, labels)
     rows = TangentRows(TangentModel(network), x, labels, batch_size=3, memory_limit=limit)
     torch.testing.assert_close(rows.inner(), expected @ expected.T)
+    torch.testing.assert_close(rows.inner_sum(rows), expected @ expected.sum(0))
     torch.testing.assert_close(rows.matrix(), expected)
     order = torch.randperm(16)
     torch.testing.assert_close(rows.take(order).matrix(), expected[order])

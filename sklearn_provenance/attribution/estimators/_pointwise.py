@@ -81,12 +81,7 @@ class PointwiseSelection:
         sizes = [self._check_k(k) for k in sizes]
         queries = self._queries(check_rows(self, X_queries), y)
         allowed = self._check_pool(queries, max(sizes))
-        total = np.zeros(len(self._rows))
-        self._expect(queries.labels.numpy())
-        for label, places in by_label(queries.labels.numpy(), self._features.per_label):
-            part = queries if label is None else queries.take(places)
-            rule = self._rule_at(label, everything=True)
-            total += rule.total(part, self._scored_together(len(total))).cpu().numpy()
+        total = self._kept(("total", X_queries, y), lambda: self._total(queries))
         ranking = largest(torch.as_tensor(total)[None], len(total))[0][0].numpy()
         ranking = ranking[allowed[ranking]]
         if not balanced:
@@ -97,6 +92,16 @@ class PointwiseSelection:
         for label in np.flatnonzero(counts):
             place[labels == label] = np.arange(counts[label])
         return [ranking[place < equal_shares(counts, k)[labels]] for k in sizes]
+
+    def _total(self, queries):
+        """Add up the scores (n_train,) of all rows over queries."""
+        total = np.zeros(len(self._rows))
+        self._expect(queries.labels.numpy())
+        for label, places in by_label(queries.labels.numpy(), self._features.per_label):
+            part = queries if label is None else queries.take(places)
+            rule = self._rule_at(label, everything=True)
+            total += rule.total(part, self._scored_together(len(total))).cpu().numpy()
+        return total
 
 
 class PointwiseAttributor(PointwiseSelection, BaseAttributor):

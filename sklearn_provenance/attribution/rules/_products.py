@@ -22,6 +22,10 @@ class DotRule(Rule):
             points = points.take(rows)
         return queries.inner(points)
 
+    def total(self, queries, together):
+        """Multiply the gradients of rows by the sum of the queries' gradients."""
+        return self.settled(queries.inner_sum(self.points)[None])[0]
+
     def pair_factors(self, queries, picks):
         """Give the factors of features in the inner product of gradients; see :class:`Rule`."""
         return queries.pair_factors(self.points, picks)
