@@ -124,13 +124,22 @@ def _check_length(module, config, n_tokens):
 
 
 def _warn_of_padding(config, ids):
-    """Warn if some rows end, or begin, in the token for padding, and others do not."""
+    """Warn if rows end, or begin, in the token for padding.
+
+    One such token may be part of a text, unless other rows have none. Where the network names no
+    token for padding, that for the end of a text is the usual one.
+    """
     padding = getattr(config, "pad_token_id", None)
+    may_be_text = padding is None
     if padding is None:
+        padding = getattr(config, "eos_token_id", None)
+    if not isinstance(padding, int):
         return
-    for side, place in {"end": -1, "begin": 0}.items():
-        padded = ids[:, place] == padding
-        if padded.any() and not padded.all():
+    is_padding = ids == padding
+    for side, edge in {"end": is_padding[:, -2:], "begin": is_padding[:, :2]}.items():
+        padded = edge[:, -1] if side == "end" else edge[:, 0]
+        some = padded.any() and not padded.all() and not may_be_text
+        if some or (edge.shape[1] == 2 and edge.all(1).any()):
             # The warning names this line, so that it is shown once.
             warnings.warn(
                 f"some rows of input_ids {side} in {padding}, the token for padding, and there is "
@@ -171,8 +180,7 @@ def _warn_of_shifted_positions(module, config, mask):
     table = _table_of_positions(module, config)
     if table is None or table.padding_idx is not None:
         return
-    begins = mask[:, 0] == 0
-    if begins.any() and not begins.all():
+    if (mask[:, 0] == 0).any():
         # The warning names this line, so that it is shown once.
         warnings.warn(
             "some rows begin in padding, which takes the first positions, so that the network "

@@ -26,7 +26,8 @@ def causal_rows(tokens: Rows, last: int | None = None) -> Rows:
     Parameters
     ----------
     tokens : TokenizedTexts, mapping or array-like of shape (n, n_tokens)
-        Rows with ``input_ids`` and, where there is padding, ``attention_mask``; or ids alone.
+        Rows with ``input_ids`` and, where there is padding, ``attention_mask``; or ids alone, none
+        of which is padding then.
     last : int, default=None
         How many tokens at the end of each row are measured, such as 1 for the next token after a
         prompt. None measures all but the first, which nothing precedes.

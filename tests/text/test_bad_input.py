@@ -77,6 +77,31 @@ def test_padding_without_a_mask():
     attributor.fit(rows(padded), LABELS)  # says nothing
 
 
+@pytest.mark.parametrize("n_rows", [1, 6])
+def test_padding_without_a_mask_in_all_rows(n_rows):
+    padded = IDS[:n_rows].index_fill(1, torch.tensor([5, 6]), 0)
+    for x, side in ((padded, "end"), (padded.flip(1), "begin")):
+        with pytest.warns(UserWarning, match=f"rows of input_ids {side} in 0"):
+            check_sequences(make("Bert"), x)
+        with pytest.warns(UserWarning, match=f"rows of input_ids {side} in 1"):
+            check_sequences(make("GPT2", pad_token_id=None), x.masked_fill(x == 0, 1))
+
+
+def test_texts_that_end_as_texts_do():
+    ended = IDS.index_fill(1, torch.tensor([6]), 1)
+    ended[0, 6] = 3
+    check_sequences(make("GPT2", pad_token_id=None), ended)
+    check_sequences(make("GPT2"), IDS[:, :1])
+    check_sequences(make("Bert"), torch.zeros(1, 1, dtype=torch.int64) + 3)
+
+
+@pytest.mark.parametrize("n_rows", [1, 6])
+def test_all_rows_padded_on_the_left(n_rows):
+    ids = IDS[:n_rows].index_fill(1, torch.tensor([0, 1]), 0)
+    with pytest.warns(UserWarning, match="begin in padding, which takes the first positions"):
+        check_sequences(make("GPT2"), rows(ids))
+
+
 def test_positions_that_count_from_behind_the_padding():
     config = transformers.RobertaConfig(
         vocab_size=12, hidden_size=8, num_hidden_layers=1, num_attention_heads=2,
