@@ -66,7 +66,7 @@ def token_shares(attributor: Any, X: Rows, y: Targets = None, k: int = 5) -> Tok
         raise TypeError(
             "attributor must be fitted on a network and score rows by inner products of exact "
             "gradients, as InfoGainAttributor, InfoLossAttributor, GradDotAttributor and "
-            f'RelatIFAttributor with features="exact" do; got {attributor!r}'
+            f'RelatIFAttributor with features="exact" do; got {type(attributor).__name__}'
         )
     explanation = attributor.explain(X, y, k)
     training = attributor.training_.X

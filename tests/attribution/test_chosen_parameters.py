@@ -83,10 +83,14 @@ def test_only_those_are_examined(images):
     assert calls == {"auto": 2, "linear": 1}
 
 
+def sketched(network, **params):
+    return TRAKAttributor(network, n_components="exact", **params)
+
+
 ATTRIBUTORS = [InfoGainAttributor, InfoLossAttributor, RelatIFAttributor, GradDotAttributor]
 
 
-@pytest.mark.parametrize("cls", [*ATTRIBUTORS, EKFACAttributor])
+@pytest.mark.parametrize("cls", [*ATTRIBUTORS, EKFACAttributor, sketched])
 def test_attributors_compare_gradients_in_these(convolutional, images, cls):
     X, y, queries = images
     found = cls(convolutional, parameters="linear").fit(X, y)

@@ -2,7 +2,7 @@
 
 import inspect
 import numbers
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from ...tangent._sketch import SKETCHES
 from ..features import make_features
 from ..features._joined import JoinedFeatures
 from ..rules._trak import TRAKRule
-from ._base import BaseAttributor
+from ._base import PARAMETERS, BaseAttributor
 from ._docs import documented
 from ._pointwise import PointwiseAttributor
 
@@ -49,6 +49,7 @@ class TRAKAttributor(PointwiseAttributor):
     features : TangentFeatures, default=None
         Takes the place of ``n_components``, ``sketch`` and ``random_state``, for its other
         parameters. It must be without a module.
+    {parameters}
     random_state : int, RandomState instance or None, default=0
         Seed of the sketch. Several models have independent sketches, as in the paper; with an int
         the first is that of ``TangentFeatures(random_state=random_state)``.
@@ -120,6 +121,7 @@ class TRAKAttributor(PointwiseAttributor):
         "ridge": [real(closed="neither"), StrOptions({"auto"})],
         "sketch": [StrOptions(set(SKETCHES))],
         "features": [TangentFeatures, None],
+        "parameters": PARAMETERS,
         "random_state": ["random_state"],
     }
 
@@ -131,6 +133,7 @@ class TRAKAttributor(PointwiseAttributor):
         ridge: float | str = "auto",
         sketch: str = "tensor",
         features: TangentFeatures | None = None,
+        parameters: str | type | Sequence[str | type] = "auto",
         random_state: RandomState = 0,
         candidates: str = "auto",
         forward: Callable | None = None,
@@ -172,7 +175,8 @@ class TRAKAttributor(PointwiseAttributor):
             sketch = TangentFeatures(**template.get_params(deep=False) | {"random_state": seed})
             fitted = self._fitted_model(model)
             measured = {} if fitted.network is not None else {"measurement": "margin"}
-            sketch, rows = make_features(fitted, sketch, X, y, self._settings(**measured))
+            settings = self._settings(**measured, parameters=self.parameters)
+            sketch, rows = make_features(fitted, sketch, X, y, settings)
             features.append(sketch)
             inputs.append(rows)
         self.features_ = [sketch.fitted for sketch in features]
