@@ -229,8 +229,10 @@ class TangentRows:
         ----------
         other : TangentRows
             Rows of the same network, maybe of another measurement.
-        device, verbose
-            As of :meth:`inner`.
+        device : torch.device or str, default=None
+            Where the sums are kept; None is the network's GPU, or the CPU.
+        verbose : bool, default=False
+            Whether to show progress.
 
         Returns
         -------
