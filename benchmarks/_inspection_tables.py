@@ -6,6 +6,8 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from _evaluation_tables import grouped, plus_minus
 
+from sklearn_provenance.inspection import ConvergenceDisplay
+
 NAMES = {"mnist": "MNIST", "fashion": "Fashion-MNIST", "cifar10": "CIFAR-10"}
 FURTHER_KEYS = ("data", "n_train", "width", "epochs", "recipe", "class_sees")
 # [PN] Table 2, single branch, MNIST, 60000 images: index accuracy, top-1.
@@ -145,22 +147,22 @@ def sharing_curves(frame, folder):
     )
     lines = []
     for column, ((data, width), part) in zip(axes.T, parts, strict=True):
-        for i, (level, runs) in enumerate(part.groupby("level")):
+        histories = {}
+        for level, runs in part.groupby("level"):
             curve = runs.groupby("epoch")[["index_accuracy", "class_accuracy"]].mean()
-            label = f"level {level}"
-            for ax, name in zip(column, curve, strict=True):
-                ax.plot(curve.index, curve[name], color=f"C{i}", label=label)
+            histories[f"level {level}"] = curve.reset_index().to_dict("records")
             line = {"data": data, "images": runs["n_train"].iloc[0], "width": width}
             line["level"] = level
             for share in (0.5, 0.9):
                 reached = curve.index[curve["index_accuracy"] >= share]
                 line[f"epochs to {share}"] = reached.min() if len(reached) else "not reached"
             lines.append(line)
+        ConvergenceDisplay.from_histories(histories, ax=column)
         column[0].set_title(f"{data}, {width}")
-        column[1].set_xlabel("epoch")
-    axes[0, 0].set_ylabel("accuracy of the index")
-    axes[1, 0].set_ylabel("accuracy of the class")
-    axes[0, -1].legend(frameon=False)
+    for ax in axes.flat:
+        ax.label_outer()
+    for ax in axes[1, :-1]:
+        ax.get_legend().remove()
     figure.tight_layout()
     figure.savefig(folder / "sharing_curves.svg")
     plt.close(figure)

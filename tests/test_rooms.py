@@ -119,6 +119,7 @@ def test_figures_have_few_classes():
     classes = [n.name for tree in trees for n in ast.walk(tree) if isinstance(n, ast.ClassDef)]
     assert sorted(name for name in classes if name.endswith("Display")) == [
         "ClustersDisplay",
+        "ConvergenceDisplay",
         "ExplanationDisplay",
         "HistogramsDisplay",
         "LinesDisplay",

@@ -23,6 +23,7 @@ from sklearn.neural_network import MLPClassifier
 from sklearn_provenance import ProvenanceVAE
 from sklearn_provenance.datasets import load_letters
 from sklearn_provenance.evaluation import realism
+from sklearn_provenance.inspection import ConvergenceDisplay
 
 train, test = (load_letters(subset, letters="ABS") for subset in ("train", "test"))
 X, y = train.data, train.target_names[train.target]
@@ -36,20 +37,17 @@ vaes = {
 }
 
 fig, axes = plt.subplots(1, 3, figsize=(9.5, 3.2), layout="constrained")
-for color, (lambda_gen, vae) in zip(("C0", "C1"), vaes.items(), strict=True):
+curves = ConvergenceDisplay.from_estimators(
+    {f"lambda_gen={lambda_gen}": vae for lambda_gen, vae in vaes.items()},
+    metrics=["reconstruction_loss", "index_accuracy"],
+    ax=axes[:2],
+)
+for vae, line in zip(vaes.values(), curves.lines_[0], strict=True):
     history = {name: np.array([epoch[name] for epoch in vae.history_]) for name in vae.history_[0]}
-    label = f"lambda_gen={lambda_gen}"
-    axes[0].plot(history["reconstruction_loss"], color=color, label=label)
-    axes[1].plot(history["class_accuracy"], "--", color=color)
-    axes[1].plot(history["index_accuracy"], color=color)
-    axes[2].plot(history["class_loss"] + history["index_loss"], color=color)
-    axes[2].plot((np.log(len(X)) - history["kl_loss"]).clip(0), ":", color=color)
-axes[0].set_title("reconstruction loss (nats)", fontsize="medium")
-axes[0].legend(frameon=False)
-axes[1].set_title("accuracy: rows, classes (dashed)", fontsize="medium")
-axes[2].set_title("loss of naming, bound (dotted)", fontsize="medium")
-for ax in axes:
-    ax.set_xlabel("epoch")
+    epochs, color = history["epoch"], line.get_color()
+    axes[2].plot(epochs, history["class_loss"] + history["index_loss"], color=color)
+    axes[2].plot(epochs, (np.log(len(X)) - history["kl_loss"]).clip(0), ":", color=color)
+axes[2].set(xlabel="epoch", ylabel="loss of naming, and\nits bound, dotted (nats)")
 plt.show()
 
 # %%

@@ -5,6 +5,7 @@ from .._utils.displays import LinesDisplay
 from .._utils.results import Result
 from ._anomalies import AnomalyRanking, anomaly_ranking
 from ._clusters_display import ClustersDisplay
+from ._convergence_display import ConvergenceDisplay
 from ._debugging import index_entropy
 from ._embeddings import embedding_clusters
 from ._histograms_display import HistogramsDisplay
@@ -21,6 +22,7 @@ from ._rows_display import RowsDisplay
 __all__ = [
     "AnomalyRanking",
     "ClustersDisplay",
+    "ConvergenceDisplay",
     "HistogramsDisplay",
     "LabelIssues",
     "LinesDisplay",
