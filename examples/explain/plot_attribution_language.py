@@ -141,17 +141,21 @@ print("information gain", explanation.indices[0], " BM25", explanation_bm25.indi
 # Which words of the piece
 # ------------------------
 # Each layer acts at each position alone, so the score is a sum over the words of the piece: over
-# what the network did at each word when it predicted the next. The page of ``shares.to_html()``
-# marks them in the text.
+# what the network did at each word when it predicted the next. What belongs to no word is the last
+# entry of ``words``. The others are compared with each other, as on the page of
+# ``shares.to_html()``, which marks them in the text.
 
 shares = token_shares(attributor, query, k=1)
-parts = shares.words(0, 0)[:-1]
+*parts, (_, rest) = shares.words(0, 0)
+total = sum(abs(part) for _, part in parts)
 fig, ax = plt.subplots(figsize=(7.5, 3.2), layout="constrained")
 colors = ["#D55E00" if part > 0 else "#7570B3" for _, part in parts]
-ax.bar(range(len(parts)), [part for _, part in parts], color=colors)
+ax.bar(range(len(parts)), [100 * part / total for _, part in parts], color=colors)
 ax.set_xticks(range(len(parts)), [word for word, _ in parts], rotation=60, ha="right")
 ax.axhline(0, color="0.4", lw=0.8)
-ax.set(ylabel="share of the score (nats)", title=f"words of row {explanation.indices[0, 0]}")
+score = explanation.scores[0, 0]
+title = f"row {explanation.indices[0, 0]}: {rest:.2g} of {score:.2g} nats belong to no word"
+ax.set(ylabel="proportion among words (%)", title=title)
 plt.show()
 
 # %%

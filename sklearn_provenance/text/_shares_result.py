@@ -11,7 +11,7 @@ from ..explanation import Explanation
 from ..explanation._page import Page, check_target, page, write_page
 from ..explanation._pictures import Pictures
 from ..explanation._rows import format_number
-from ..explanation._shared_features import Run, shared_text
+from ..explanation._shared_features import Run
 from ..explanation._templates import render
 from ..explanation._text import exemplar_text, header, query_label, query_name
 
@@ -134,9 +134,12 @@ class TokenShares:
         """Write queries beside their exemplars as a web page in which tokens are marked.
 
         The tokens of an exemplar are marked by their shares in its score, those of a query by the
-        sum over its exemplars: warm colours raise the score, cool ones lower it, and where the
-        mouse rests on a token it says its share. The page loads nothing, and nothing in the data
-        can run in it. It holds rows of the data, and is as confidential as they are.
+        sum over its exemplars: warm colours raise the score, cool ones lower it. Marks compare
+        tokens with each other, however little of the score belongs to them all, and each text says
+        how much belongs to no token. Where the mouse rests on a marked token, it says its
+        proportion among the tokens of the text, whose absolute values add up to 100 %, and its
+        share. The page loads nothing, and nothing in the data can run in it. It holds rows of the
+        data, and is as confidential as they are.
 
         Parameters
         ----------
@@ -160,7 +163,7 @@ class TokenShares:
         if path is not None:
             check_target(path)
         content = render("tokens.html", __package__, cards=self._cards())
-        lead = f"{header(self.explanation)}. Tokens are marked by their shares in scores."
+        lead = f"{header(self.explanation)}. Tokens are marked by their proportions among tokens."
         html = page(title, [("queries", "Queries", content)], pictures=Pictures(), lead=lead)
         if path is not None:
             write_page(html, path)
@@ -173,8 +176,7 @@ class TokenShares:
             lines.append(f"query {query_name(exp, query)}{query_label(exp, query)}:")
             words = self.words(query, 0) if exp.k else []
             if words:
-                named = shared_text(_largest(words))
-                lines.append(f"  {exemplar_text(exp, query, 0)} = {named}, ...")
+                lines.append(f"  {exemplar_text(exp, query, 0)}, {_summary(words)}")
         if exp.n_queries > _QUERIES:
             lines.append(f"... {exp.n_queries - _QUERIES} more queries")
         return "\n".join(lines)
@@ -198,9 +200,12 @@ class TokenShares:
                     }
                 )
             total = self.queries[query, valid].sum(axis=0)  # (n_tokens,)
+            rest = sum(self.words(query, rank, "queries")[-1][1] for rank in valid)
             cards.append(
                 {
                     "name": query_name(exp, query) + query_label(exp, query, ": ", "≠"),
+                    "score": format_number(exp.scores[query, valid].sum()),
+                    "rest": format_number(rest),
                     "runs": self._runs("queries", query, total),
                     "exemplars": exemplars,
                 }
@@ -213,7 +218,9 @@ class TokenShares:
         text = tokens.texts[row]
         places = tokens.offsets[row]
         shown = places[:, 0] < places[:, 1]
+        of = "score" if side == "exemplars" else "scores"
         top = np.abs(shares[shown]).max(initial=0.0)
+        total = np.abs(shares[shown]).sum()
         runs = []
         end = 0
         for (start, stop), share in sorted(zip(places[shown].tolist(), shares[shown], strict=True)):
@@ -221,7 +228,11 @@ class TokenShares:
                 continue
             if start > end:
                 runs.append(Run(text[end:start]))
-            runs.append(Run(text[start:stop], _mark(share, top), f"{share:+.3g}"))
+            mark = _mark(share, top)
+            title = ""
+            if mark:
+                title = f"{_percent(share, total)} among tokens, {share:+.3g} of the {of}"
+            runs.append(Run(text[start:stop], mark, title))
             end = stop
         return [*runs, Run(text[end:])]
 
@@ -240,9 +251,30 @@ def _mark(share, top):
     return f"{side}{strength}"
 
 
-def _largest(words):
-    """Add up the shares of equal words, and return the largest."""
+def _summary(words):
+    """Write what belongs to no token, and the largest proportions among the others.
+
+    Proportions are those of shares that were added up for equal words, by the sum of the absolute
+    shares of all tokens.
+    """
+    *of_tokens, (_, rest) = words
+    text = f"of which {format_number(rest)} belongs to no token"
+    total = sum(abs(share) for _, share in of_tokens)
+    if total == 0:
+        return text
     sums: dict[str, float] = {}
-    for word, share in words:
+    for word, share in of_tokens:
         sums[word] = sums.get(word, 0.0) + share
-    return sorted(sums.items(), key=lambda pair: -abs(pair[1]))[:_NAMED]
+    largest = sorted(sums.items(), key=lambda pair: -abs(pair[1]))[:_NAMED]
+    named = [f"{word} {_percent(share, total)}" for word, share in largest]
+    if len(sums) > len(named):
+        named.append("...")
+    return f"{text}; among tokens {', '.join(named)}"
+
+
+def _percent(share, total):
+    """Write a share as a proportion of a total that is positive, with its sign."""
+    percent = 100 * share / total
+    if abs(percent) >= 9.5:
+        return f"{percent:+.0f} %"
+    return f"{percent:+.1g} %"

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from sklearn_provenance import InfoGainAttributor
+from sklearn_provenance import Explanation, InfoGainAttributor
 from sklearn_provenance.attribution import GradDotAttributor, LastLayerAttributor, RepSimAttributor
 from sklearn_provenance.tangent import cached_trunk
-from sklearn_provenance.text import token_shares, tokenize
+from sklearn_provenance.text import TokenizedTexts, TokenShares, token_shares, tokenize
 
 from ..pages import ATTACKS, Page
 from .conftest import LABELS, TEXTS
@@ -162,6 +162,83 @@ def test_the_page_marks_tokens_and_escapes_texts(reader, tokens, tmp_path):
     assert len(read.named("script")) == 1
     assert read.named("img") == read.named("svg") == []
     assert repr(found).startswith("TokenShares of an Explanation by InfoGain: 1 query")
+
+
+def made(exemplars, queries, elsewhere, scores):
+    """Shares of two texts for one query, made by hand; the last token of the second has no piece.
+
+    ``elsewhere`` is that of exemplars; that of the query follows from the scores.
+    """
+    texts = ["red red blue", "red green"]
+    places = [[(0, 3), (4, 7), (8, 12)], [(0, 3), (4, 9), (0, 0)]]
+    rows = TokenizedTexts({"row": np.arange(2)}, texts, places)
+    asked = TokenizedTexts({"row": np.arange(1)}, ["red blue"], [[(0, 3), (4, 8)]])
+    exp = Explanation([[0, 1]], [scores], queries=asked.texts, training_data=texts)
+    shares = {"exemplars": np.array([exemplars]), "queries": np.array([queries])}
+    rest = {"exemplars": np.array([elsewhere]), "queries": scores - shares["queries"].sum(2)}
+    return TokenShares(exp, shares, rest, {"exemplars": rows, "queries": asked})
+
+
+def titles(page):
+    return [mark["title"] for mark in Page(page).named("mark") if "title" in mark]
+
+
+EXEMPLARS = np.array([[0.45, 0.15, -0.4], [0.2, -0.6, 0.5]])
+QUERIES = np.array([[0.5, -0.5], [0.3, -0.7]])
+
+
+def test_what_is_shown_are_proportions_among_tokens():
+    found = made(EXEMPLARS, QUERIES, [10.0, -3.0], [10.2, -2.9])
+    np.testing.assert_allclose(found.exemplars.sum(2) + [10.0, -3.0], found.explanation.scores)
+    line = "row 0 10.2, of which 10 belongs to no token; among tokens red +60 %, blue -40 %"
+    assert repr(found).splitlines()[2].strip() == line
+    page = found.to_html()
+    assert titles(page) == [
+        "+40 % among tokens, +0.8 of the scores",
+        "-60 % among tokens, -1.2 of the scores",
+        "+45 % among tokens, +0.45 of the score",
+        "+15 % among tokens, +0.15 of the score",
+        "-40 % among tokens, -0.4 of the score",
+        "+25 % among tokens, +0.2 of the score",
+        "-75 % among tokens, -0.6 of the score",
+    ]
+    text = " ".join(re.sub("<[^>]*>", " ", page).split())
+    assert "the sum over its exemplars: 7.3, of which 7.7 belongs to no token" in text
+    assert "row 0 10.2 of which 10 belongs to no token" in text
+    assert "row 1 -2.9 of which -2.5 belongs to no token" in text  # its last token stands for none
+
+
+def test_proportions_do_not_feel_what_belongs_to_no_token():
+    scores = [[0.0, 0.0], [1e9, 1e9]]
+    pages = [made(1e-9 * EXEMPLARS, 1e-9 * QUERIES, s, s).to_html() for s in scores]
+    marks = [[m["class"] for m in Page(page).named("mark")] for page in pages]
+    assert marks[0] == marks[1]
+    assert {"above1", "above2", "below2"} <= set(marks[1][4:])
+    assert titles(pages[0]) == titles(pages[1])
+    assert titles(pages[1])[2] == "+45 % among tokens, +4.5e-10 of the score"
+
+
+def test_without_shares_of_tokens_there_are_no_proportions():
+    found = made(np.zeros((2, 3)), np.zeros((2, 2)), [2.0, 1.0], [2.0, 1.0])
+    assert repr(found).splitlines()[2].strip() == "row 0 2, of which 2 belongs to no token"
+    assert titles(found.to_html()) == []
+
+
+def test_many_tokens_are_named_by_the_largest():
+    words = [f"w{number}" for number in range(9)]
+    shares = np.array([2.0**-number for number in range(9)])
+    ends = np.cumsum([3] * 9) - 1
+    places = np.stack([ends - 2, ends], 1)[None]
+    rows = TokenizedTexts({"row": np.arange(1)}, [" ".join(words)], places)
+    exp = Explanation([[0]], [[shares.sum()]], queries=["x"], training_data=rows.texts)
+    both = dict.fromkeys(("exemplars", "queries"), shares[None, None])
+    rest = {side: np.zeros((1, 1)) for side in both}
+    found = TokenShares(exp, both, rest, dict.fromkeys(both, rows))
+    assert (
+        repr(found)
+        .splitlines()[-1]
+        .endswith("among tokens w0 +50 %, w1 +25 %, w2 +13 %, w3 +6 %, w4 +3 %, w5 +2 %, ...")
+    )
 
 
 @pytest.mark.parametrize("make", [RepSimAttributor, LastLayerAttributor, lambda m: "attributor"])
