@@ -150,7 +150,7 @@ def backdoor(frame, folder):
 
 
 def coreset(frame, folder):
-    """Accuracy of each subset, images by images; pictures of the plain and the balanced ones."""
+    """Accuracy of each subset, images by images; pictures of each kind of method."""
     tables = []
     for data, lines in frame.groupby("data", sort=False):
         sizes, names = np.sort(lines["size"].unique()), list(lines["method"].unique())
@@ -165,17 +165,44 @@ def coreset(frame, folder):
     return pd.concat(tables).fillna("")
 
 
+def coreset_groups(names):
+    """Kinds of methods with the names of each; random rows are drawn beside all of them."""
+    groups = {}
+    for name in sorted(names):
+        kind = "rankings of single rows"
+        if name.startswith(("InfoGain", "linear response")):
+            kind = "information gain"
+        elif name.startswith("InfoLoss"):
+            kind = "information loss"
+        groups.setdefault(kind, []).append(name)
+    groups["rankings of single rows"].remove("Random")
+    return groups
+
+
 def draw_coresets(sizes, names, groups, path):
-    figure, axes = plt.subplots(1, 2, figsize=(13, 5), sharey=True, layout="constrained")
-    for ax, balanced in zip(axes, (False, True), strict=True):
+    """A column for each kind of method, as selected above balanced classes; random is grey."""
+    kinds = dict(sorted(coreset_groups(names).items()))
+    size = {"figsize": (11.5, 8), "sharex": True, "sharey": True, "layout": "constrained"}
+    figure, axes = plt.subplots(2, len(kinds), **size)
+    for line, (balanced, title) in enumerate(
+        {False: "as selected", True: "balanced classes"}.items()
+    ):
         means, errors = (
-            values.loc[balanced].unstack().loc[names, sizes].to_numpy()[:, None]  # one kind of line
-            for values in (groups.mean(), groups.sem())
+            values.loc[balanced].unstack()[sizes] for values in (groups.mean(), groups.sem())
         )
-        coreset_lines(sizes, means, errors, names, [False]).plot(ax)
-        ax.set_title("classes balanced" if balanced else "as selected")
-        ax.get_legend().remove()
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right center", frameon=False)
+        for ax, (kind, members) in zip(axes[line], kinds.items(), strict=True):
+            mean, error = (values.loc["Random"] for values in (means, errors))
+            ends = mean - error.fillna(0), mean + error.fillna(0)
+            ax.fill_between(sizes, *ends, color="0.85", linewidth=0)
+            ax.plot(sizes, mean, color="0.5", linewidth=3, label="random rows, ± standard error")
+            of_kind = (values.loc[members].to_numpy()[:, None] for values in (means, errors))
+            coreset_lines(sizes, *of_kind, members, [False]).plot(ax)
+            ax.set_title(f"{kind}, {title}", fontsize="medium")
+            ax.label_outer()
+            ax.get_legend().remove()
+    for ax in axes[1]:
+        place = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.14)}
+        ax.legend(frameon=False, fontsize="small", **place)
     figure.savefig(path)
     plt.close(figure)
 
