@@ -7,8 +7,8 @@ def read_sizes(description, quick, full):
     """Whether the run is quick, and its sizes by name.
 
     `quick` and `full` hold the defaults of `data`, `n_train`, `epochs` and `seeds`, which options
-    override, and whatever else depends on the kind of run; `precision` has an option where they
-    hold it.
+    override, and whatever else depends on the kind of run; `precision` and `models` have an option
+    where they hold them.
     """
     data = ", ".join(quick["data"])
     arguments = parser(
@@ -19,6 +19,8 @@ def read_sizes(description, quick, full):
     arguments.add_argument("--width", choices=["small", "medium", "large", "xlarge", "paper"])
     if "precision" in quick:
         arguments.add_argument("--precision", choices=["auto", "float32", "bfloat16"])
+    if "models" in quick:
+        arguments.add_argument("--models", nargs="+", choices=quick["models"])
     for name in ("n_train", "epochs", "seeds"):
         arguments.add_argument(f"--{name.replace('_', '-')}", type=int)
     options = parse(arguments)

@@ -25,12 +25,13 @@ from torch.nn import functional as F
 from sklearn_provenance import ProvenanceClassifier
 from sklearn_provenance.inspection import memorisation_scores
 
-DATA = ["mnist", "fashion", "cifar10"]
-COMMON = {"data": DATA, "seeds": 1, "precision": "auto"}
-QUICK = {**COMMON, "n_train": 2000, "width": "small", "epochs": 20}
-FULL = {**COMMON, "n_train": 50_000, "width": "paper", "epochs": 80}
 MODELS = {
     "two branches, class conditional": {"architecture": "class_conditional", "alpha": 0},
+    "two branches, class conditional, standardised": {
+        "architecture": "class_conditional",
+        "alpha": 0,
+        "normalization": "standardize",
+    },
     "two branches, class independent": {"architecture": "class_independent", "alpha": 0},
     "single branch, alpha = 0": {"architecture": "single_branch", "alpha": 0},
     "single branch, alpha = 0.5": {
@@ -40,6 +41,10 @@ MODELS = {
     },
     "plain": {"lambda_index": 0, "index_subset": 10},
 }
+DATA = ["mnist", "fashion", "cifar10"]
+COMMON = {"data": DATA, "seeds": 1, "precision": "auto", "models": list(MODELS)}
+QUICK = {**COMMON, "n_train": 2000, "width": "small", "epochs": 20}
+FULL = {**COMMON, "n_train": 50_000, "width": "paper", "epochs": 80}
 N_NEAREST = 2000
 BLOCK = 500  # training images whose activations are held at once
 LEFT_OUT = "plain"  # whose index means nothing
@@ -52,7 +57,7 @@ def main():
     for seed in range(sizes["seeds"]):
         for data in sizes["data"]:
             X, y, X_test, y_test = load(f"{data}_{sizes['n_train']}", seed)
-            for model, params in MODELS.items():
+            for model in sizes["models"]:
                 case = {name: sizes[name] for name in ("n_train", "width", "epochs")}
                 case |= {"data": data, "seed": seed, "model": model}
                 if results.has(**case):
@@ -63,7 +68,7 @@ def main():
                     precision=sizes["precision"],
                     random_state=seed,
                     verbose=1,
-                    **params,
+                    **MODELS[model],
                 ).fit(X, y)
                 results.add(
                     **{key: case[key] for key in keys},

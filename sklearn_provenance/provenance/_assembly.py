@@ -8,6 +8,7 @@ from ._backbones import MLP_DEPTH
 from ._network import ProvenanceNetwork
 from ._row_adamw import RowAdamW
 from ._sampled_loss import SampledProvenanceLoss
+from ._standardization import standardization
 from ._training import ProvenanceLoss
 
 _LOSS_PARAMETERS = ("alpha", "mixing", "lambda_class", "lambda_index", "label_smoothing")
@@ -51,10 +52,15 @@ def shared_network_arguments(estimator, seed, device):
     shape, axes = stored_layout(estimator)
     backbone = choose_backbone(estimator.backbone, shape)
     _check_network(estimator, backbone)
+    scale = estimator._input_scale
+    channels = None
+    if estimator.normalization == "standardize":
+        channels = standardization(estimator._fit_X, shape, axes, scale)
     return {
         "user_shape": shape,
         "axes": axes,
-        "input_scale": estimator._input_scale,
+        "input_scale": scale,
+        "standardization": channels,
         "generator": torch.Generator().manual_seed(seed),
         "backbone": backbone,
         "width": estimator.width,

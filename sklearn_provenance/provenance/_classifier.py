@@ -59,7 +59,7 @@ default="class_conditional"
     routing : {"hard", "soft"}, default="hard"
         How a class-conditional network spreads index probability over classes: "hard" gives all
         of it to rows of the predicted class, "soft" multiplies by the class probabilities.
-    {input_shape} {index}
+    {normalization} {input_shape} {index}
     index_subset : float, int or array-like of int, default=None
         Training rows that get an output: a share or a number of them, drawn as one per class and
         the rest in proportion to the classes, or the rows themselves (their numbers or a mask).
@@ -124,6 +124,7 @@ default="class_conditional"
         "width",
         "dropout",
         "sharing_level",
+        "normalization",
         "heads",
         "class_conditioning",
         "index_subset",
@@ -150,6 +151,7 @@ default="class_conditional"
         heads: Literal["shared", "per_class"] = "shared",
         class_conditioning: bool = True,
         routing: Literal["hard", "soft"] = "hard",
+        normalization: Literal["scale", "standardize"] = "scale",
         input_shape: tuple[int, ...] | list[int] | None = None,
         index: Any = None,
         index_subset: float | int | ArrayLike | None = None,

@@ -36,6 +36,14 @@ backbone : {"auto", "cnn", "mlp"}, Module or callable, default="auto"
     What turns inputs into features. "auto" takes "cnn" for images and "mlp" for rows. The network
     uses a copy of a module, with its weights. A callable takes no arguments and returns a module.
     Such a module maps a batch of inputs to float32 features of any shape, which are flattened.""",
+    "normalization": """\
+normalization : {"scale", "standardize"}, default="scale"
+    What happens to values before the network. "scale" multiplies all of them by one number (see
+    :meth:`fit`). "standardize" subtracts the mean of each channel of the training images and
+    divides by its standard deviation, as in section 7.4.3 of [1]_; the columns of a table are its
+    channels. Both figures are those of all rows given to the first ``fit``, computed in float64,
+    and belong to the network. A channel that is constant there has its mean subtracted and is
+    scaled as with "scale".""",
     "input_shape": """\
 input_shape : tuple of int, default=None
     (H, W), (C, H, W) or (H, W, C) when X holds flat images.""",

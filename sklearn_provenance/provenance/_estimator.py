@@ -82,7 +82,8 @@ class ProvenanceEstimator(
         X : array-like of shape (n, n_features), (n, H, W), (n, C, H, W) or (n, H, W, C)
             Training rows or images. Images of uint8 are divided by 255. Rows are divided by one
             number for all features; put a ``StandardScaler`` before if features have different
-            scales. A sparse matrix becomes dense, with four bytes for each value, and with a
+            scales, or take ``normalization="standardize"`` where the estimator has this
+            parameter. A sparse matrix becomes dense, with four bytes for each value, and with a
             warning above 2 GiB; the estimator keeps the dense rows.
         y : array-like of shape (n,)
             Class labels; targets in a regression, also of shape (n, n_targets).

@@ -33,6 +33,7 @@ class IndexBranchMixin(TransformerMixin):  # for set_output of its transform
         "width": [StrOptions({*SIZES, "paper"})],
         "dropout": [real(0, 1, "left")],
         "sharing_level": [whole(1, 4), None],
+        "normalization": [StrOptions({"scale", "standardize"})],
         "index_subset": [
             whole(),
             Interval(RealNotInt, 0, 1, closed="right"),

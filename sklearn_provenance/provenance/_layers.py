@@ -7,8 +7,6 @@ other and the random numbers of the user.
 K_y outputs of class y, M outputs of the largest class.
 """
 
-import math
-
 import torch
 from torch import nn
 from torch.nn.utils import skip_init
@@ -95,33 +93,63 @@ class MixedPrecision(nn.Module):
 
 
 class InputScaling(nn.Module):
-    """Turn stored rows (B, n_features) into network input (B, C, H, W) or (B, n_features)."""
+    """Turn stored rows (B, n_features) into network input (B, C, H, W) or (B, n_features).
 
-    def __init__(self, shape, axes, scale):
+    Parameters
+    ----------
+    shape : tuple of int
+        Shape of one row before it was flattened.
+    axes : tuple of int or None
+        Transposition of a batch of such rows to channels-first order, if they need one.
+    scale : float
+        Factor for all values, without ``standardization``.
+    standardization : Standardization, default=None
+        Mean and factor of every channel, or column of a table, which take the place of ``scale``.
+    """
+
+    def __init__(self, shape, axes, scale, standardization=None):
         super().__init__()
         self.shape = tuple(shape)
         self.axes = axes
         self.scale = scale
+        # None stays out of the state, as networks without them have it.
+        self.register_buffer("mean", None)
+        self.register_buffer("factor", None)
+        if standardization is not None:
+            along = (-1,) + (1,) * (len(self.output_shape) - 1)
+            self.mean, self.factor = (
+                torch.as_tensor(values, dtype=torch.float32).view(along)
+                for values in standardization
+            )
 
     @property
     def output_shape(self):
-        return tuple(self(torch.zeros(1, math.prod(self.shape))).shape[1:])
+        if self.axes is None:
+            return self.shape
+        return tuple(self.shape[axis - 1] for axis in self.axes[1:])
 
     def forward(self, x):
         if not x.is_floating_point():
             x = x.float()
-        if self.scale != 1:
+        if self.mean is None and self.scale != 1:
             x = x * self.scale
         x = x.view(-1, *self.shape)
-        if self.axes is None:
-            return x
-        return x.permute(self.axes).contiguous()
+        if self.axes is not None:
+            x = x.permute(self.axes).contiguous()
+        if self.mean is not None:
+            x = (x - self.mean) * self.factor
+        return x
 
     def inverse(self, x):
         """Turn network input back into floating-point rows."""
+        if self.mean is not None:
+            x = x / self.factor + self.mean
         if self.axes is not None:
             x = x.permute(torch.tensor(self.axes).argsort().tolist())
-        return x.flatten(1) / self.scale
+        x = x.flatten(1)
+        if self.mean is None:
+            x = x / self.scale
+        return x
 
 
 class ClassHeads(nn.Module):

@@ -61,15 +61,17 @@ class BranchedNetwork(MixedPrecision):
         Transposition of a batch of such rows to channels-first order, if they need one.
     input_scale : float
         Factor for stored values.
+    standardization : Standardization or None
+        Mean and factor of every channel, in place of ``input_scale``.
     amp_dtype : torch.dtype or None
         Type for automatic mixed precision; None computes in single precision.
     amp_device : str
         Kind of device on which it is used.
     """
 
-    def __init__(self, user_shape, axes, input_scale, amp_dtype, amp_device):
+    def __init__(self, user_shape, axes, input_scale, standardization, amp_dtype, amp_device):
         super().__init__(amp_dtype, amp_device)
-        self.scaling = InputScaling(user_shape, axes, input_scale)
+        self.scaling = InputScaling(user_shape, axes, input_scale, standardization)
         self.draws_outputs = False  # True while a loss reads outputs that it draws
 
     def _build_stages(self, backbone, units, sharing_level, n_task_outputs, generator):
@@ -133,7 +135,7 @@ class ProvenanceNetwork(BranchedNetwork):
         Source of the initial weights.
     backbone, width, dropout, sharing_level, heads, class_conditioning
         As in :class:`ProvenanceClassifier`.
-    user_shape, axes, input_scale, amp_dtype, amp_device
+    user_shape, axes, input_scale, standardization, amp_dtype, amp_device
         As in :class:`BranchedNetwork`.
 
     Attributes
@@ -158,10 +160,11 @@ class ProvenanceNetwork(BranchedNetwork):
         sharing_level=None,
         heads="shared",
         class_conditioning=True,
+        standardization=None,
         amp_dtype=None,
         amp_device="cpu",
     ):
-        super().__init__(user_shape, axes, input_scale, amp_dtype, amp_device)
+        super().__init__(user_shape, axes, input_scale, standardization, amp_dtype, amp_device)
         self.architecture = architecture
         n_classes = len(sizes)
         self.has_class_branch = architecture != "single_branch"

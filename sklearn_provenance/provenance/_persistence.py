@@ -184,10 +184,23 @@ def load_weights(module, weights):
         _require(weights[name].isfinite().all(), f"the weights {name} must be finite")
     for name, value in weights.items():
         _require(not value.isnan().any(), f"{name} must not hold NaN")
+    if module.scaling.mean is not None:
+        _check_standardization(module.scaling, weights)
     try:
         module.load_state_dict(weights)
     except RuntimeError as error:
         raise ValueError(f"the weights do not fit the network: {error}") from error
+
+
+def _check_standardization(learned, weights):
+    """Raise unless figures of channels are those of the training rows, but for rounding."""
+    mean = weights["scaling.mean"]
+    factor = weights["scaling.factor"]
+    allowed = 1e-5 * learned.mean.abs() + 1e-3 / learned.factor
+    is_mean = ((mean - learned.mean).abs() <= allowed).all()
+    _require(is_mean, "scaling.mean must be the mean of the training rows")
+    is_factor = torch.allclose(factor, learned.factor, rtol=1e-3, atol=0)
+    _require(is_factor, "scaling.factor must be that of the training rows")
 
 
 def _checksum(header, tensors):

@@ -60,7 +60,7 @@ class ProvenanceRegressor(IndexBranchMixin, NumericTargets, RegressorMixin, Prov
     sharing_level : {1, 2, 3, 4} or None, default=None
         How many layers of a built-in backbone the two branches share, as in
         :class:`ProvenanceClassifier`; None shares all of them.
-    {input_shape} {index}
+    {normalization} {input_shape} {index}
     index_subset : float, int or array-like of int, default=None
         Training rows that get an output: a share or a number of them, drawn at random, or the rows
         themselves (their numbers or a mask). The other rows train the output branch only. None
@@ -127,6 +127,7 @@ class ProvenanceRegressor(IndexBranchMixin, NumericTargets, RegressorMixin, Prov
         "width",
         "dropout",
         "sharing_level",
+        "normalization",
         "index_subset",
         "device",
         "precision",
@@ -148,6 +149,7 @@ class ProvenanceRegressor(IndexBranchMixin, NumericTargets, RegressorMixin, Prov
         width: Literal["small", "medium", "large", "xlarge", "paper"] = "medium",
         dropout: float = 0.5,
         sharing_level: int | None = None,
+        normalization: Literal["scale", "standardize"] = "scale",
         input_shape: tuple[int, ...] | list[int] | None = None,
         index: Any = None,
         index_subset: float | int | ArrayLike | None = None,

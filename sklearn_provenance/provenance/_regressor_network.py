@@ -41,7 +41,7 @@ class RegressionNetwork(BranchedNetwork):
         Source of the initial weights.
     backbone, width, dropout, sharing_level
         As in :class:`ProvenanceRegressor`.
-    user_shape, axes, input_scale, amp_dtype, amp_device
+    user_shape, axes, input_scale, standardization, amp_dtype, amp_device
         As in :class:`BranchedNetwork`.
     """
 
@@ -59,10 +59,11 @@ class RegressionNetwork(BranchedNetwork):
         width="medium",
         dropout=0.0,
         sharing_level=None,
+        standardization=None,
         amp_dtype=None,
         amp_device="cpu",
     ):
-        super().__init__(user_shape, axes, input_scale, amp_dtype, amp_device)
+        super().__init__(user_shape, axes, input_scale, standardization, amp_dtype, amp_device)
         units = layout(width, "class_independent", backbone, dropout)
         self.output_branch, n_features = self._build_stages(
             backbone, units, sharing_level, n_targets, generator

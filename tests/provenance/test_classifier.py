@@ -355,7 +355,10 @@ def test_warm_start_refuses_other_rows_classes_and_networks(iris):
         with pytest.raises(ValueError, match="warm_start=True goes on"):
             clf.fit(new_X, new_y)
         np.testing.assert_array_equal(clf.predict_proba(X), before)
-    for changed in [{"width": "medium"}, {"index_subset": 0.5}, {"precision": "bfloat16"}]:
+    for changed in [
+        *({"width": "medium"}, {"index_subset": 0.5}, {"precision": "bfloat16"}),
+        {"normalization": "standardize"},
+    ]:
         twin = copy.deepcopy(clf).set_params(**changed)
         with pytest.raises(ValueError, match=f"{next(iter(changed))} changed"):
             twin.fit(X, y)

@@ -18,7 +18,12 @@ ESTIMATORS = [
     ProvenanceRegressor(width="small", max_epochs=6, warmup_epochs=1),
     ProvenanceVAE(4, width="small", max_epochs=3),
 ]
-OTHERS = [quick("class_independent"), quick("single_branch")]
+OTHERS = [
+    quick("class_independent"),
+    quick("single_branch"),
+    quick("class_conditional", normalization="standardize"),
+    ProvenanceRegressor(width="small", max_epochs=6, warmup_epochs=1, normalization="standardize"),
+]
 
 
 # Checks that ask how well an estimator predicts; for the others, two epochs train all there is.

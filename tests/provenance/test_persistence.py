@@ -167,6 +167,7 @@ def models(iris, tmp_path_factory):
         (quick("single_branch", max_epochs=1, index_subset=0.5).fit(images, y), images),
         (quick_vae(max_epochs=1).fit(images, y), images),
         (quick_regressor(max_epochs=1, index_subset=0.5).fit(X[:, 0], X[:, 1, :2]), X[:, 0]),
+        (quick(max_epochs=1, normalization="standardize").fit(images, y), images),
     ):
         path = folder / f"model-{len(found)}"
         estimator.save(path)
@@ -216,7 +217,7 @@ def test_parameters_are_checked(models, tmp_path, name, value, message, version)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-@pytest.mark.parametrize("which", range(4))
+@pytest.mark.parametrize("which", range(5))
 def test_weights_are_finite(models, tmp_path, which, value):
     path, cls, _, _ = models[which]
 

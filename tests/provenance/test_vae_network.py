@@ -10,6 +10,7 @@ from torch.distributions import Bernoulli, Independent, Normal, kl_divergence
 
 from sklearn_provenance.provenance._index import ClassIndex
 from sklearn_provenance.provenance._layers import InputScaling
+from sklearn_provenance.provenance._standardization import Standardization
 from sklearn_provenance.provenance._vae_loss import VAELoss, divergence, negative_log_likelihood
 from sklearn_provenance.provenance._vae_network import VAENetwork, VAEOutput
 
@@ -103,8 +104,13 @@ def test_decoded_rows_have_the_size_of_stored_rows(shape):
 
 
 @pytest.mark.parametrize("axes", [None, (0, 3, 1, 2)])
-def test_scaling_can_be_undone(axes):
-    scaling = InputScaling((4, 6, 3), axes, 1 / 255)
+@pytest.mark.parametrize("standardized", [False, True])
+def test_scaling_can_be_undone(axes, standardized):
+    channels = None
+    if standardized:
+        n = 4 if axes is None else 3
+        channels = Standardization(np.linspace(-1, 1, n), np.linspace(0.1, 3, n))
+    scaling = InputScaling((4, 6, 3), axes, 1 / 255, channels)
     x = torch.rand(5, 72)
     torch.testing.assert_close(scaling.inverse(scaling(x)), x)
 

@@ -1,0 +1,75 @@
+"""Mean and standard deviation of the training rows, channel by channel ([PN] 7.4.3).
+
+[PN] is "Provenance Networks: End-to-End Exemplar-Based Explainability".
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+# Values of a block, which takes 8 bytes for each of them.
+BLOCK = 1 << 20
+
+
+class Standardization(NamedTuple):
+    """What turns stored values x of a channel into network input, ``(x - mean) * factor``."""
+
+    mean: np.ndarray  # (n_channels,), float64
+    factor: np.ndarray  # (n_channels,), float64
+
+
+def standardization(rows, shape, axes, scale):
+    """Compute mean and standard deviation of every channel, a block of rows at a time.
+
+    The columns of a table are its channels. The mean is subtracted from values as they are
+    stored, before any factor, so that a column that is large compared with its spread loses no
+    digits.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (n, n_features)
+        Rows as they are stored, uint8 or float32.
+    shape : tuple of int
+        Shape of a row before it was flattened.
+    axes : tuple of int or None
+        Transposition of a batch of such rows to channels-first order, if they need one.
+    scale : float
+        The factor of a channel that is constant. Its standard deviation is 0, or only an effect
+        of rounding; or so small that its inverse would overflow.
+
+    Returns
+    -------
+    Standardization
+        In float64, whatever the type of the rows.
+    """
+    channel = 1 if axes is None else axes[1]
+    n_channels = shape[channel - 1]
+    others = tuple(axis for axis in range(len(shape) + 1) if axis != channel)
+    n_values = len(rows) * (rows.shape[1] // n_channels)  # of a channel
+    total = np.zeros(n_channels)
+    low = np.full(n_channels, np.inf)
+    high = np.full(n_channels, -np.inf)
+    for block in _blocks(rows, shape):
+        total += block.sum(others, dtype=np.float64)
+        low = np.minimum(low, block.min(others))
+        high = np.maximum(high, block.max(others))
+    mean = total / n_values
+
+    squares = np.zeros(n_channels)
+    along = [1] * (len(shape) + 1)
+    along[channel] = n_channels
+    for block in _blocks(rows, shape):
+        squares += np.square(block - mean.reshape(along)).sum(others)
+    deviation = np.sqrt(squares / n_values)
+
+    is_constant = (low == high) | (deviation < np.finfo(np.float32).tiny)
+    mean = np.where(low == high, low, mean)  # without rounding
+    factor = np.where(is_constant, scale, 1 / np.where(is_constant, 1, deviation))
+    return Standardization(mean, factor)
+
+
+def _blocks(rows, shape):
+    """Yield the rows in their shape, some of them at a time."""
+    step = max(BLOCK // rows.shape[1], 1)
+    for start in range(0, len(rows), step):
+        yield rows[start : start + step].reshape(-1, *shape)
