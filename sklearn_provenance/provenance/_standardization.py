@@ -34,8 +34,8 @@ def standardization(rows, shape, axes, scale):
     axes : tuple of int or None
         Transposition of a batch of such rows to channels-first order, if they need one.
     scale : float
-        The factor of a channel that is constant. Its standard deviation is 0, or only an effect
-        of rounding; or so small that its inverse would overflow.
+        The factor of a channel that is constant, or varies by so little that one over its
+        standard deviation is no float32.
 
     Returns
     -------
@@ -46,24 +46,23 @@ def standardization(rows, shape, axes, scale):
     n_channels = shape[channel - 1]
     others = tuple(axis for axis in range(len(shape) + 1) if axis != channel)
     n_values = len(rows) * (rows.shape[1] // n_channels)  # of a channel
-    total = np.zeros(n_channels)
-    low = np.full(n_channels, np.inf)
-    high = np.full(n_channels, -np.inf)
-    for block in _blocks(rows, shape):
-        total += block.sum(others, dtype=np.float64)
-        low = np.minimum(low, block.min(others))
-        high = np.maximum(high, block.max(others))
-    mean = total / n_values
-
-    squares = np.zeros(n_channels)
     along = [1] * (len(shape) + 1)
     along[channel] = n_channels
+
+    # Differences from any one value of a channel: those of a constant channel are exactly 0,
+    # where a sum of many equal values is rounded.
+    first = rows[:1].reshape(-1, *shape).min(others).astype(np.float64)
+    total = np.zeros(n_channels)
+    for block in _blocks(rows, shape):
+        total += (block - first.reshape(along)).sum(others)
+    mean = first + total / n_values
+
+    squares = np.zeros(n_channels)
     for block in _blocks(rows, shape):
         squares += np.square(block - mean.reshape(along)).sum(others)
     deviation = np.sqrt(squares / n_values)
 
-    is_constant = (low == high) | (deviation < np.finfo(np.float32).tiny)
-    mean = np.where(low == high, low, mean)  # without rounding
+    is_constant = deviation < np.finfo(np.float32).tiny
     factor = np.where(is_constant, scale, 1 / np.where(is_constant, 1, deviation))
     return Standardization(mean, factor)
 
