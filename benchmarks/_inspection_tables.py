@@ -170,8 +170,11 @@ def sharing_curves(frame, folder):
 
 
 def architectures(frame, folder):
-    """A line for each network; of runs of several sizes the largest is shown."""
-    frame = frame[frame["n_train"] == frame.groupby("data")["n_train"].transform("max")]
+    """A line for each network, at the first seed; of runs of several sizes the largest is shown."""
+    frame = _largest(frame)
+    frame = frame[frame["seed"] == 0]
+    order = list(frame["data"].unique())  # networks that were added later stand with their data
+    frame = frame.sort_values("data", key=lambda data: data.map(order.index), kind="stable")
     measures = ["test_accuracy", "index", "local", "end_to_end", "top1", "majority@5"]
     digits = dict.fromkeys([*measures, "influence_last", "influence_all"], 3)
     frame = frame.assign(data=frame["data"].replace(NAMES))
@@ -185,6 +188,27 @@ def architectures(frame, folder):
             "influence_all": "influence, all layers",
         }
     )
+
+
+def architectures_normalisation(frame):
+    """Class-conditional networks with and without standardised images, at the seeds of both."""
+    frame = _largest(frame)
+    names = {
+        "two branches, class conditional": "divided by 255",
+        "two branches, class conditional, standardised": "standardised",
+    }
+    frame = frame[frame["model"].isin(names)]
+    frame = frame[frame.groupby(["data", "seed"])["model"].transform("nunique") == 2]
+    frame = frame.sort_values(["data", "model"], ascending=[False, True], kind="stable")
+    frame = frame.assign(images=frame["model"].map(names), data=frame["data"].replace(NAMES))
+    digits = dict.fromkeys(["test_accuracy", "index"], 3)
+    table = short(grouped(frame, ["data", "n_train", "images"], **digits))
+    return table.rename(columns={"n": "seeds", "test_accuracy": "class"})
+
+
+def _largest(frame):
+    """Rows of the largest size of each data set."""
+    return frame[frame["n_train"] == frame.groupby("data")["n_train"].transform("max")]
 
 
 def robustness(frame):

@@ -4,6 +4,8 @@ Class accuracy on test images and accuracy of the index on training images: of t
 (*index*), of the most probable row of the true class (*local*), and where the predicted class is
 right as well (*end to end*). *Top1* and *majority@5*: the class of the first, or of most of the
 first five rows that a test image is given. At alpha = 0.5 targets are drawn anew, as in the paper.
+*Standardised* is what its 7.4.3 does: images less their mean, over their standard deviation, by
+channel; the others are divided by 255.
 
 *Influence* is what the paper calls so (its 7.12): the class of the training image that is nearest
 by the cosine of what a plain network computes, before its last layer or in all of them, for 2000
@@ -11,6 +13,7 @@ test images.
 
 `--quick` takes the small CNN, 2000 images and 20 epochs; a full run all images and a GPU. Two cores
 carry `--quick --n-train 15000 --precision bfloat16` where the processor multiplies such matrices.
+`--models` takes some of the networks, by name.
 """
 
 from collections import defaultdict

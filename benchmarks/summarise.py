@@ -16,7 +16,7 @@ from _generation_tables import TABLES as GENERATION
 from _influence_tables import TABLES as INFLUENCE
 from _influence_tables import influence_ridge_rules
 from _inspection_tables import TABLES as INSPECTION
-from _inspection_tables import robustness
+from _inspection_tables import architectures_normalisation, robustness
 from _papers_table import papers
 
 RESULTS = Path(__file__).parent / "results"
@@ -309,6 +309,9 @@ def write_tables(folder):
     if (RESULTS / "debugging_outliers.csv").exists():
         names = ("debugging_label_errors", "debugging_outliers")
         tables |= debugging(*(pd.read_csv(RESULTS / f"{name}.csv") for name in names))
+    if (RESULTS / "architectures.csv").exists():
+        frame = pd.read_csv(RESULTS / "architectures.csv")
+        tables["architectures_normalisation"] = architectures_normalisation(frame)
     if (RESULTS / "robustness.csv").exists():
         tables |= robustness(pd.read_csv(RESULTS / "robustness.csv"))
     if (RESULTS / "generation.csv").exists():

@@ -69,6 +69,11 @@ def test_cifar10(real_home):
     assert bunch.target[50_000:50_005].tolist() == [3, 8, 8, 0, 6]
     means = [bunch.data[:50_000, ..., channel].mean() / 255 for channel in range(3)]
     assert_allclose(means, [0.4914, 0.4822, 0.4465], atol=1e-4)
+    deviations = [bunch.data[:50_000, ..., channel].std() / 255 for channel in range(3)]
+    assert_allclose(deviations, [0.2470, 0.2435, 0.2616], atol=5e-5)
+    # Another triple is often stated: means of the deviations inside single images.
+    inside = [bunch.data[:50_000, ..., c].std((1, 2)).mean() / 255 for c in range(3)]
+    assert_allclose(inside, [0.2023, 0.1994, 0.2010], atol=2e-4)
 
 
 def test_faces(real_home):
