@@ -27,7 +27,7 @@ from .attribution.estimators._influence_network import is_network
 from .attribution.models._single_output import SingleOutput
 from .explanation import Explanation
 from .explanation._explain import explain_by_itself, explains_itself
-from .explanation._explanation import shown_instead
+from .explanation._instead import Instead
 
 METHODS = {
     "forest_weights": ForestAttributor,
@@ -114,10 +114,11 @@ def explain(
     Raises
     ------
     TypeError
-        If no method takes the estimator.
+        If no method takes the estimator, or ``show`` or ``show_queries`` holds no rows, such as a
+        single text.
     ValueError
-        If ``training`` is missing, or are not the rows that the estimator was fitted on, or the
-        method is unknown.
+        If ``training`` is missing, or are not the rows that the estimator was fitted on, ``show``
+        or ``show_queries`` has another number of rows or lacks some, or the method is unknown.
     sklearn.exceptions.NotFittedError
         If the estimator is not fitted.
 
@@ -151,7 +152,12 @@ def explain(
                 f"output must be None, because {name} explains itself and names the same rows for "
                 f"all of its outputs; got {output!r}. A method explains one output"
             )
-        return shown_instead(explain_by_itself(estimator, X, k), X, show, show_queries)
+        explanation = explain_by_itself(estimator, X, k)
+        n_train = None
+        if explanation.training_data is not None:
+            n_train = explanation.training_data.shape[0]
+        instead = Instead.of(X, show, show_queries, n_train, explanation.n_queries)
+        return instead.applied_to(explanation)
     if training is None:
         raise ValueError(
             f"explain needs the rows that {name} was fitted on, which it does not keep; pass "

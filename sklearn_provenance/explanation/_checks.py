@@ -127,7 +127,7 @@ def check_shown(name, data, image_shape=None):
     if issparse(data):
         data = data.tocsr()  # the kind whose rows can be taken
     elif isinstance(data, list | tuple):
-        data = _from_list(data)
+        data = from_list(data)
     elif isinstance(data, Mapping):
         pass  # no rows
     elif not hasattr(data, "shape") or (hasattr(data, "columns") and not hasattr(data, "iloc")):
@@ -163,7 +163,7 @@ def row_size(data):
     return int(np.prod(data.shape[1:]))
 
 
-def _from_list(rows):
+def from_list(rows):
     """Return a list of rows as an array; rows of several lengths become objects."""
     try:
         return np.asarray(rows)

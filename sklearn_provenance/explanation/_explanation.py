@@ -7,7 +7,7 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .._utils.rows import n_rows, shown, take_rows
+from .._utils.rows import shown, take_rows
 from .._utils.types import Rows, Targets
 from ._checks import check_explanation, check_picks
 from ._contributions import Contributions
@@ -301,19 +301,3 @@ class Explanation(ShownExplanation):
 
 
 _ARGUMENTS = tuple(signature(Explanation).parameters)
-
-
-def shown_instead(explanation, X, show, show_queries):
-    """Show other rows, as ``explain`` of attributors takes them; X is None for training rows."""
-    if show is None and show_queries is None:
-        return explanation
-    known = explanation.training_data
-    if show is None:
-        show = known
-    elif known is not None and n_rows(show) != known.shape[0]:
-        raise ValueError(
-            f"show must have {known.shape[0]} rows, one for each training row; got {n_rows(show)}"
-        )
-    if show_queries is None:
-        show_queries = show if X is None else getattr(X, "texts", None)
-    return explanation.shown_as(show, show_queries)

@@ -12,6 +12,7 @@ from torch import nn
 from .._utils.arguments import real, whole
 from .._utils.types import Path, Rows
 from ..explanation import Explanation
+from ..explanation._instead import Instead
 from ._backbones import SIZES
 from ._inference import index_certainty, index_features, index_proba, nearest_rows
 
@@ -142,7 +143,14 @@ class IndexBranchMixin(TransformerMixin):  # for set_output of its transform
             return indices
         return np.nan_to_num(-log_proba, nan=np.inf), indices
 
-    def explain(self, X: Rows = None, k: int = 5) -> Explanation:
+    def explain(
+        self,
+        X: Rows = None,
+        k: int = 5,
+        *,
+        show: Rows | None = None,
+        show_queries: Rows | None = None,
+    ) -> Explanation:
         """Name the training rows behind predictions.
 
         Parameters
@@ -151,6 +159,12 @@ class IndexBranchMixin(TransformerMixin):  # for set_output of its transform
             Queries as in :meth:`fit`; None explains every training row by the others.
         k : int, default=5
             Training rows per query.
+        show : array-like of shape (n_train, ...), default=None
+            What the explanation shows in place of the training rows, such as their texts; None
+            shows the X given to fit.
+        show_queries : array-like of shape (n_queries, ...), default=None
+            What it shows in place of the queries where ``show`` is given; None shows none, or
+            ``show`` where training rows are explained.
 
         Returns
         -------
@@ -162,11 +176,15 @@ class IndexBranchMixin(TransformerMixin):  # for set_output of its transform
         Raises
         ------
         ValueError
-            If k is larger than the number of training rows that can be named.
+            If k is larger than the number of training rows that can be named, or ``show`` or
+            ``show_queries`` has another number of rows or lacks some.
+        TypeError
+            If ``show`` or ``show_queries`` holds no rows, such as a single text.
         """
         rows, exclude = self._queries(X)
+        instead = Instead.of(X, show, show_queries, self._fit_X.shape[0])
         found = self._nearest(rows, exclude, k)
-        return self._explanation(rows, *found, self._method)
+        return instead.applied_to(self._explanation(rows, *found, self._method))
 
     @classmethod
     def load(

@@ -12,6 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 from .._utils.arguments import real, store_arguments, whole
 from .._utils.types import Path, RandomState, Rows
 from ..explanation import Explanation
+from ..explanation._instead import Instead
 from ._backbones import SIZES
 from ._docs import documented
 from ._estimator import ProvenanceEstimator
@@ -195,7 +196,14 @@ class ProvenanceVAE(GenerationMixin, ClassTargets, ProvenanceEstimator):
         proba = class_proba(self._index_network, self._index, Z)
         return self.classes_[proba.argmax(1)]
 
-    def explain(self, X: Rows = None, k: int = 5) -> Explanation:
+    def explain(
+        self,
+        X: Rows = None,
+        k: int = 5,
+        *,
+        show: Rows | None = None,
+        show_queries: Rows | None = None,
+    ) -> Explanation:
         """Name the training rows that rows or images are made of, by their codes.
 
         Parameters
@@ -204,6 +212,12 @@ class ProvenanceVAE(GenerationMixin, ClassTargets, ProvenanceEstimator):
             Queries as in :meth:`fit`; None explains every training row by the others.
         k : int, default=5
             Training rows per query.
+        show : array-like of shape (n_train, ...), default=None
+            What the explanation shows in place of the training rows, such as their texts; None
+            shows the X given to fit.
+        show_queries : array-like of shape (n_queries, ...), default=None
+            What it shows in place of the queries where ``show`` is given; None shows none, or
+            ``show`` where training rows are explained.
 
         Returns
         -------
@@ -215,13 +229,24 @@ class ProvenanceVAE(GenerationMixin, ClassTargets, ProvenanceEstimator):
         Raises
         ------
         ValueError
-            If k is larger than the number of training rows that can be named.
+            If k is larger than the number of training rows that can be named, or ``show`` or
+            ``show_queries`` has another number of rows or lacks some.
+        TypeError
+            If ``show`` or ``show_queries`` holds no rows, such as a single text.
         """
         rows, exclude = self._queries(X)
+        instead = Instead.of(X, show, show_queries, self._fit_X.shape[0])
         found = self._nearest(self._encode(rows), exclude, k)
-        return self._explanation(rows, *found, "provenance autoencoder")
+        return instead.applied_to(self._explanation(rows, *found, "provenance autoencoder"))
 
-    def explain_latent(self, Z: Rows, k: int = 5) -> Explanation:
+    def explain_latent(
+        self,
+        Z: Rows,
+        k: int = 5,
+        *,
+        show: Rows | None = None,
+        show_queries: Rows | None = None,
+    ) -> Explanation:
         """Name the training rows that samples are made of.
 
         Parameters
@@ -230,6 +255,11 @@ class ProvenanceVAE(GenerationMixin, ClassTargets, ProvenanceEstimator):
             Codes, for instance from :meth:`sample` or :meth:`transform`.
         k : int, default=5
             Training rows per code.
+        show : array-like of shape (n_train, ...), default=None
+            What the explanation shows in place of the training rows, such as their texts; None
+            shows the X given to fit.
+        show_queries : array-like of shape (n_codes, ...), default=None
+            What it shows in place of the decoded rows where ``show`` is given; None shows none.
 
         Returns
         -------
@@ -239,12 +269,17 @@ class ProvenanceVAE(GenerationMixin, ClassTargets, ProvenanceEstimator):
         Raises
         ------
         ValueError
-            If k is larger than the number of training rows that can be named, or codes do not have
-            ``latent_dim`` dimensions.
+            If k is larger than the number of training rows that can be named, codes do not have
+            ``latent_dim`` dimensions, or ``show`` or ``show_queries`` has another number of rows or
+            lacks some.
+        TypeError
+            If ``show`` or ``show_queries`` holds no rows, such as a single text.
         """
         Z = self._codes(Z)
+        instead = Instead.of(Z, show, show_queries, self._fit_X.shape[0])
         found = self._nearest(Z, None, k)
-        return self._explanation(self._decode(Z), *found, "provenance autoencoder")
+        explanation = self._explanation(self._decode(Z), *found, "provenance autoencoder")
+        return instead.applied_to(explanation)
 
     @classmethod
     def load(cls, path: Path, *, device: str | torch.device = "auto") -> Self:

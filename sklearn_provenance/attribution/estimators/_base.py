@@ -20,7 +20,7 @@ from ..._utils.modules import state_sums
 from ..._utils.rows import as_given, check_rows, copied, n_rows
 from ..._utils.types import Rows, Targets
 from ...explanation import Contributions, Explanation
-from ...explanation._explanation import shown_instead
+from ...explanation._instead import Instead
 from ...explanation._pair_contributions import PairContributions
 from ...information._candidates import SameClass
 from ._fit import FitMixin
@@ -216,7 +216,10 @@ class BaseAttributor(SeveralModelsMixin, FitMixin, PredictMixin, BaseEstimator):
         ------
         ValueError
             If k is larger than the number of training rows, y holds a label that the model does
-            not know, y is given without X, or a client is given and cannot be used.
+            not know, y is given without X, ``show`` or ``show_queries`` has another number of rows
+            or lacks some, or a client is given and cannot be used.
+        TypeError
+            If ``show`` or ``show_queries`` holds no rows, such as a single text.
         MemoryError
             If what the method must keep of the rows is larger than ``memory_limit``.
         """
@@ -234,11 +237,12 @@ class BaseAttributor(SeveralModelsMixin, FitMixin, PredictMixin, BaseEstimator):
             raise ValueError(
                 "y was given without X: the training rows are explained at their own labels"
             )
+        instead = Instead.of(X, show, show_queries, len(self.training_.y))
         with using(client):
             picks = self._answer(X, y, k)
         advice = '. candidates="all" allows every training row' if self._same_class else ""
         warn_of_padding(picks.indices, "candidates", advice)
-        return shown_instead(self._explanation(X, picks), X, show, show_queries)
+        return instead.applied_to(self._explanation(X, picks))
 
     def _explanation(self, X, picks):
         """Shape picks for queries X, or for the training rows where X is None."""

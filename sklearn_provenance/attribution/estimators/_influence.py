@@ -17,7 +17,7 @@ from ..._utils.fitted import predicts_numbers
 from ..._utils.kept import MEMORY_LIMIT
 from ..._utils.types import Rows, Targets
 from ...explanation import Explanation
-from ...explanation._explanation import shown_instead
+from ...explanation._instead import Instead
 from ...tangent import TangentFeatures
 from ...tangent._outputs import ALL_MEASUREMENTS
 from ._influence_convex import ConvexInfluenceMixin
@@ -361,16 +361,20 @@ class InfluenceAttributor(
         ------
         ValueError
             If k is larger than the number of training rows, y holds a label that the model does
-            not know, y is given without X, or a client is given and cannot be used.
+            not know, y is given without X, ``show`` or ``show_queries`` has another number of rows
+            or lacks some, or a client is given and cannot be used.
+        TypeError
+            If ``show`` or ``show_queries`` holds no rows, such as a single text.
         """
         check_is_fitted(self)
         self._check_use(client)
+        instead = Instead.of(X, show, show_queries, len(self.training_.y))
         if self._network is None:
             explanation = self._explain_convex(X, y, k)
         else:
             with using(client):
                 explanation = self._network.explain(X, y, k)
-        return shown_instead(explanation, X, show, show_queries)
+        return instead.applied_to(explanation)
 
     def _check_use(self, client):
         """Refuse a client whose workers have nothing to share."""
