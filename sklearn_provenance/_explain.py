@@ -8,6 +8,7 @@ from sklearn.utils.validation import check_is_fitted
 from ._utils.containers import inside
 from ._utils.types import Rows
 from .attribution import (
+    BM25Attributor,
     BoostInAttributor,
     EKFACAttributor,
     EnsembleAttributor,
@@ -24,6 +25,7 @@ from .attribution import (
 )
 from .attribution.ensembles import UnknownEnsembleError
 from .attribution.estimators._influence_network import is_network
+from .attribution.features._words import check_words
 from .attribution.models._single_output import SingleOutput
 from .explanation import Explanation
 from .explanation._explain import explain_by_itself, explains_itself
@@ -42,6 +44,7 @@ METHODS = {
     "last_layer": LastLayerAttributor,
     "grad_dot": GradDotAttributor,
     "repsim": RepSimAttributor,
+    "bm25": BM25Attributor,
 }
 # The first that takes the estimator is natural; the reason says what it has that the others lack.
 NATURAL = {
@@ -91,10 +94,10 @@ def explain(
         The rows that the estimator was fitted on: (X_train, y_train), or with their names
         (X_train, y_train, sample_id). Estimators that explain themselves keep them.
     method : {"auto", "forest_weights", "influence", "boostin", "ensemble", "info_gain", \
-            "info_loss", "relatif", "trak", "ekfac", "last_layer", "grad_dot", "repsim"}, \
+            "info_loss", "relatif", "trak", "ekfac", "last_layer", "grad_dot", "repsim", "bm25"}, \
             default="auto"
-        Method to use. Parameters of a method are those of its attributor in
-        :mod:`sklearn_provenance.attribution`; use that to change them.
+        Method to use; "bm25" needs rows that hold words. Parameters of a method are those of its
+        attributor in :mod:`sklearn_provenance.attribution`; use that to change them.
     output : int, default=None
         Which output is explained, from 0, of an estimator that was fitted on several targets, with
         y_train of shape (n_train, n_outputs). As a class is explained by the label that was
@@ -118,7 +121,8 @@ def explain(
         single text.
     ValueError
         If ``training`` is missing, or are not the rows that the estimator was fitted on, ``show``
-        or ``show_queries`` has another number of rows or lacks some, or the method is unknown.
+        or ``show_queries`` has another number of rows or lacks some, the method is
+        unknown, or it is "bm25" and rows hold no words.
     sklearn.exceptions.NotFittedError
         If the estimator is not fitted.
 
@@ -171,6 +175,9 @@ def explain(
     if hasattr(estimator, "fit"):
         check_is_fitted(estimator)
     estimator, training = _one_output(estimator, training, output)
+    if method == "bm25":
+        advice = 'Other rows are compared by a method that looks at the model, such as "repsim"'
+        check_words(training[0], 'X_train of method="bm25"', advice)
     if method != "auto":
         attributor = METHODS[method](estimator).fit(*training)
         reason = f'method="{method}" was asked for'

@@ -9,30 +9,19 @@ from ._layer_kinds import LinearLayer
 from ._layers import layer_class
 
 
-def check_module(module):
-    """Raise unless the outputs of this module have a gradient for each row."""
+def check_outputs(module):
+    """Raise unless each row has outputs of its own, and a call does not change the module."""
     if not isinstance(module, nn.Module):
         raise TypeError(
             "module must be a torch.nn.Module that maps a batch to logits, "
             f"got {type(module).__name__}"
         )
     parameters = dict(module.named_parameters())
-    if not parameters:
-        raise ValueError(
-            "module must have parameters, because tangent features are gradients in them; "
-            f"got a {type(module).__name__} without any"
-        )
     for name, p in parameters.items():
         if isinstance(p, nn.parameter.UninitializedParameter):
             raise ValueError(
                 f"every parameter must have a shape, got {name!r} without one. Call the module on "
                 "one batch first"
-            )
-        if p.dtype not in (torch.float32, torch.float64):
-            raise ValueError(
-                "parameters must be in single or double precision, because sums over many weights "
-                f"lose their digits in less; got {name!r} in {p.dtype}. Pass a copy of the model, "
-                "for instance copy.deepcopy(model).float()"
             )
     devices = sorted({str(p.device) for p in parameters.values()})
     if len(devices) > 1:
@@ -40,7 +29,7 @@ def check_module(module):
     for name, m in module.named_modules():
         if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.running_mean is None:
             raise ValueError(
-                "every row must have a gradient of its own, but layer "
+                "every row must have outputs of its own, but layer "
                 f"{name!r} normalises by the statistics of its batch even in evaluation mode "
                 "(track_running_stats=False). Pass a model that tracks running statistics"
             )
@@ -48,6 +37,24 @@ def check_module(module):
             raise ValueError(
                 "the module must not change when it is called, but embedding "
                 f"{name!r} rescales its weights (max_norm). Set max_norm to None in a copy of it"
+            )
+
+
+def check_module(module):
+    """Raise unless the outputs of this module have a gradient for each row."""
+    check_outputs(module)
+    parameters = dict(module.named_parameters())
+    if not parameters:
+        raise ValueError(
+            "module must have parameters, because tangent features are gradients in them; "
+            f"got a {type(module).__name__} without any"
+        )
+    for name, p in parameters.items():
+        if p.dtype not in (torch.float32, torch.float64):
+            raise ValueError(
+                "parameters must be in single or double precision, because sums over many weights "
+                f"lose their digits in less; got {name!r} in {p.dtype}. Pass a copy of the model, "
+                "for instance copy.deepcopy(model).float()"
             )
 
 

@@ -8,6 +8,7 @@ from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
+from sklearn_provenance import explain
 from sklearn_provenance.attribution import BM25Attributor
 from sklearn_provenance.text import TokenizedTexts
 
@@ -91,6 +92,66 @@ def test_counts_are_words(kind):
     np.testing.assert_allclose(attributor.attribute(query), [SCORES])
     with pytest.raises(ValueError, match=r"not negative.*-1"):
         attributor.attribute(-query)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_networks_of_any_precision_take_tokens_and_counts(dtype):
+    tokens = {"input_ids": torch.tensor(IDS), "attention_mask": torch.tensor(IDS > 0).long()}
+    query = {"input_ids": torch.tensor(ASKED), "attention_mask": torch.ones(1, 5).long()}
+    attributor = BM25Attributor(Bag().to(dtype), candidates="all").fit(tokens, LABELS)
+    np.testing.assert_allclose(attributor.attribute(query), [SCORES])
+    counts = CountVectorizer(token_pattern=r"\w+").fit(TEXTS)
+    X = torch.tensor(counts.transform(TEXTS).toarray()).to(dtype)
+    network = torch.nn.Linear(X.shape[1], 2).to(dtype)
+    asked = torch.tensor(counts.transform(["the film was good"]).toarray()).to(dtype)
+    attributor = BM25Attributor(network, candidates="all").fit(X, LABELS)
+    np.testing.assert_allclose(attributor.attribute(asked), [SCORES])
+    expected = network(asked).argmax(1)
+    assert attributor.explain(asked, k=1).query_labels == expected.numpy()
+    without = torch.nn.Identity()  # a network without parameters predicts labels all the same
+    BM25Attributor(without, candidates="all").fit(X, np.arange(4)).explain(asked, k=1)
+
+
+def test_a_network_that_a_call_would_change_is_refused_all_the_same():
+    network = torch.nn.EmbeddingBag(9, 2, max_norm=0.1)
+    with pytest.raises(ValueError, match="max_norm"):
+        BM25Attributor(network).fit(torch.tensor(IDS), LABELS)
+
+
+def test_explain_compares_words_by_method():
+    model = pipeline().fit(TEXTS, LABELS)
+    asked = ["the film was good", "bad food"]
+    found = explain(model, asked, 2, training=(TEXTS, LABELS), method="bm25")
+    expected = BM25Attributor(model).fit(TEXTS, LABELS).explain(asked, k=2)
+    np.testing.assert_array_equal(found.indices, expected.indices)
+    np.testing.assert_array_equal(found.scores, expected.scores)
+    assert found.reason == 'method="bm25" was asked for'
+    counts = CountVectorizer(token_pattern=r"\w+").fit_transform(TEXTS)
+    counted = explain(
+        LogisticRegression().fit(counts, LABELS),
+        counts[:2],
+        2,
+        training=(counts.astype(float), LABELS),
+        method="bm25",
+    )
+    assert counted.method == found.method
+
+
+@pytest.mark.parametrize(
+    ("X", "given"),
+    [
+        (np.full((4, 2), 0.5), "numbers such as 0.5"),
+        (torch.full((4, 2), -1.0, dtype=torch.bfloat16), "numbers such as -1"),
+        (sparse.dok_array(np.full((4, 2), 0.25)), "numbers such as 0.25"),
+        (np.full((4, 2), np.nan), "numbers such as nan"),
+        ({"x": np.zeros((4, 2))}, "a dict that holds neither texts nor numbers"),
+        (np.full((4, 2), "a word"), "a ndarray that holds neither texts nor numbers"),
+    ],
+)
+def test_explain_says_that_bm25_needs_words(X, given):
+    model = pipeline().fit(TEXTS, LABELS)
+    with pytest.raises(ValueError, match=f"^X_train .*must hold texts, .*got {given}. .*repsim"):
+        explain(model, X, training=(X, LABELS), method="bm25")
 
 
 def test_candidates_of_the_same_class_keep_their_scores():

@@ -15,6 +15,7 @@ from sklearn_provenance.attribution import (
     EKFACAttributor,
     GradDotAttributor,
     LastLayerAttributor,
+    RandomAttributor,
     RelatIFAttributor,
     RepSimAttributor,
     TRAKAttributor,
@@ -89,3 +90,42 @@ def test_methods_name_the_same_rows(network, make):
     assert np.mean(shared) >= 4.5
     assert found.scores.dtype == expected.scores.dtype
     assert error(found.scores, expected.scores) < TOLERANCE
+
+
+def numbers(X):
+    """Features of the user's own, in bfloat16 where rows are tensors."""
+    return torch.as_tensor(X).bfloat16()
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize(
+    "make",
+    [
+        RandomAttributor,
+        lambda one: RepSimAttributor(one, features=numbers),
+        lambda one: InfoGainAttributor(one, features=numbers),
+        lambda one: InfoLossAttributor(one, features=numbers),
+        lambda one: RelatIFAttributor(one, features=numbers),
+    ],
+)
+def test_networks_in_half_precision_predict_where_rows_are_compared_otherwise(network, make, dtype):
+    half = network.to(dtype)
+    rounded = torch.from_numpy(X).to(dtype)
+    found = make(half).fit(rounded, y).explain(rounded[:8], k=5)
+    expected = (
+        make(half.float())
+        .fit(rounded.float(), y)
+        .explain(rounded[:8].float(), found.query_labels, k=5)
+    )
+    if make is not RandomAttributor:  # which draws by what the query holds, bit by bit
+        np.testing.assert_array_equal(found.indices, expected.indices)
+        np.testing.assert_allclose(found.scores, expected.scores)
+    with torch.no_grad():
+        labels = half(rounded[:8].float()).argmax(1)
+    assert np.mean(found.query_labels == labels.numpy()) >= 0.75
+
+
+@pytest.mark.parametrize("make", [*ATTRIBUTORS, TangentFeatures], ids=lambda make: make.__name__)
+def test_networks_in_half_precision_are_refused_where_rows_are_compared_by_them(network, make):
+    with pytest.raises(ValueError, match=r"single or double precision, .*torch.float16"):
+        make(network.half()).fit(X, y)

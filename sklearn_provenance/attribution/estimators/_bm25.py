@@ -104,7 +104,8 @@ class BM25Attributor(PointwiseAttributor):
     def _make_features(self, X, y):
         model = self._fitted_model()
         if model.module is not None:
-            model = model.examined(model.inputs(take_rows(X, few_rows(n_rows(X)))))
+            X_few = take_rows(X, few_rows(n_rows(X)))
+            model = model.examined(model.inputs(X_few), compared=False)
         features = WordFeatures(model, self.vectorizer, self.k1, self.b).fit(X)
         self.features_ = features.fitted
         return features, features.inputs(X)

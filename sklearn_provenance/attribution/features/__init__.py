@@ -53,7 +53,7 @@ def make_features(model, kind, X, y, settings, row_measurement=None):
             X_few = X
             if settings.probe is None:
                 X_few = take_rows(X, few_rows(n_rows(X)))
-            model = model.examined(settings.inputs(model, X_few))
+            model = model.examined(settings.inputs(model, X_few), compared=False)
         features = OwnRows(kind, model, settings.memory_limit)
         if settings.probe is not None:
             return features, None

@@ -9,6 +9,7 @@ from sklearn.utils import check_array
 
 from ..._utils.dask_rows import DaskRows, in_blocks
 from ..._utils.labels import positions
+from ..._utils.numeric import as_ndarray
 from ..._utils.row_arrays import DaskFeatures, RowArray, on_disk
 from ..._utils.rows import n_rows
 from ...tangent._outputs import check_finite
@@ -38,7 +39,7 @@ class OwnRows(Features):
         """Compute rows φ of X."""
         phi = self._rows_of(X)
         if isinstance(phi, torch.Tensor):
-            phi = phi.detach().cpu().numpy()
+            phi = as_ndarray(phi)
         phi = on_disk(phi, "the array that features gives")
         if isinstance(phi, DaskRows):
             raise ValueError(

@@ -8,6 +8,7 @@ from scipy.sparse import csr_array, issparse
 from sklearn.base import clone
 from sklearn.utils import check_array
 
+from ..._utils.numeric import as_ndarray
 from ..._utils.rows import n_rows
 from ...tangent._points import SparsePoints
 from ._rows import OwnRows
@@ -59,6 +60,8 @@ class WordFeatures(OwnRows):
         elif self.kind == "token ids":
             counts = _count_ids(*_ids_of(X), self.n_words)
         else:
+            if isinstance(X, torch.Tensor):
+                X = as_ndarray(X)
             counts = check_array(X, accept_sparse="csr", dtype=np.float64, input_name="X")
             counts = csr_array(counts)
         if (counts.data < 0).any():
@@ -110,6 +113,39 @@ def _kind(X):
     return "counts"
 
 
+def check_words(X, name, advice):
+    """Raise unless rows hold words.
+
+    Parameters
+    ----------
+    X : array-like
+        Rows.
+    name : str
+        Name of the caller's argument.
+    advice : str
+        What to do otherwise.
+
+    Raises
+    ------
+    ValueError
+        If they are no texts, no token ids and no counts, which are whole numbers from 0 up.
+    """
+    if _kind(X) != "counts":
+        return
+    wanted = f'{name} must hold texts, token ids in "input_ids", or counts of words'
+    if issparse(X):
+        values = X.tocsr().data
+    else:
+        try:
+            values = as_ndarray(X).astype(np.float64)
+        except (TypeError, ValueError):
+            given = f"a {type(X).__name__} that holds neither texts nor numbers"
+            raise ValueError(f"{wanted}; got {given}. {advice}") from None
+    wrong = values[(values < 0) | (values != np.floor(values))]
+    if len(wrong):
+        raise ValueError(f"{wanted}; got numbers such as {wrong[0]:.6g}. {advice}")
+
+
 def texts_of(X):
     """Return the texts (n,) that rows are or know; None where they are none."""
     texts = getattr(X, "texts", None)
@@ -117,7 +153,7 @@ def texts_of(X):
         return texts
     if isinstance(X, Mapping) or issparse(X):
         return None
-    values = np.asarray(X)
+    values = as_ndarray(X)
     if values.ndim == 2 and values.shape[1] == 1:
         values = values[:, 0]
     if values.ndim != 1 or not n_rows(X) or not all(isinstance(v, str) for v in values):
@@ -129,10 +165,10 @@ def _ids_of(X):
     """Return token ids (n, T) and where they are no padding; None where rows are no tokens."""
     if not isinstance(X, Mapping) or "input_ids" not in X:
         return None
-    ids = np.asarray(X["input_ids"])
+    ids = as_ndarray(X["input_ids"])
     mask = np.ones(ids.shape, dtype=bool)
     if "attention_mask" in X:
-        mask = np.asarray(X["attention_mask"]).astype(bool)
+        mask = as_ndarray(X["attention_mask"]).astype(bool)
     return ids, mask
 
 

@@ -15,7 +15,7 @@ from ..._utils.fitted import predicts_numbers
 from ..._utils.modules import evaluation
 from ..._utils.numeric import as_ndarray
 from ..._utils.rows import as_given, few_rows, n_rows, shown, take_rows
-from ...tangent._module import check_module
+from ...tangent._module import check_module, check_outputs
 from ...tangent._outputs import check_finite
 from ...tangent._read_logits import ReadLogits, call_module
 from ...tangent._run import run
@@ -240,13 +240,16 @@ class FittedModel:
             )
         return np.zeros(n, dtype=np.int64)
 
-    def examined(self, inputs):
+    def examined(self, inputs, compared=True):
         """Look at the outputs of a few rows once, so that later calls need not.
 
         Parameters
         ----------
         inputs : ndarray, torch.Tensor, csr matrix or dict of torch.Tensor
             What :meth:`inputs` gives.
+        compared : bool, default=True
+            Whether rows are compared by what the module computes, which takes parameters, and more
+            digits than half precision has. False where it only predicts labels.
 
         Returns
         -------
@@ -260,7 +263,11 @@ class FittedModel:
         """
         if self.module is None or self.likelihood is not None:
             return self
-        check_module(self.module)  # before it runs: some modules would change
+        # Before it runs, since some modules would change.
+        if compared:
+            check_module(self.module)
+        else:
+            check_outputs(self.module)
         numbers = few_rows(n_rows(inputs))
         rows = take_rows(inputs, numbers)
         forward = self.forward

@@ -53,9 +53,9 @@ class ContainedModel(FittedModel):
         """Replace how outputs are computed, here and inside."""
         return contained(self.estimator, self.inner.with_forward(forward, logits), self.steps)
 
-    def examined(self, inputs):
+    def examined(self, inputs, compared=True):
         """Look at the outputs of a few rows once."""
-        return contained(self.estimator, self.inner.examined(inputs), self.steps)
+        return contained(self.estimator, self.inner.examined(inputs, compared), self.steps)
 
     def _transform(self, X):
         X = as_given(X)

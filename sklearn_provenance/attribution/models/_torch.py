@@ -10,7 +10,7 @@ from torch import nn
 from ..._utils.dask_rows import DaskRows
 from ..._utils.numeric import as_numbers, is_integer
 from ..._utils.rows import n_rows, take_rows
-from ...tangent._module import check_module
+from ...tangent._module import check_outputs
 from ...tangent._outputs import check_finite
 from ...tangent._read_logits import ReadLogits
 from ...tangent._run import run
@@ -50,7 +50,7 @@ class TorchModel(FittedModel):
 
     def _integers_or_floats(self, x):
         """Turn an array of integers into what the module takes: token ids, or numbers."""
-        check_module(self.module)  # before it runs: some modules would change
+        check_outputs(self.module)  # before it runs: some modules would change
         kinds = [torch.float32, torch.int64]
         if any(isinstance(m, nn.Embedding | nn.EmbeddingBag) for m in self.module.modules()):
             kinds.reverse()
