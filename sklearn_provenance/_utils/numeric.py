@@ -19,6 +19,14 @@ def as_ndarray(values):
     return values.detach().cpu().numpy()
 
 
+def in_bytes(n_bytes):
+    """Write a number of bytes in three digits, such as "1.23 MB"."""
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if n_bytes < 999.5 or unit == "GB":
+            return f"{n_bytes:.3g} {unit}"
+        n_bytes /= 1000
+
+
 def as_numbers(X):
     """Return rows as numbers that a module may take.
 

@@ -8,8 +8,9 @@ from numpy.typing import ArrayLike
 from sklearn.metrics import roc_auc_score
 from sklearn.utils._param_validation import StrOptions, validate_params
 
-from .._utils.arguments import check_numbers, check_readable, real
+from .._utils.arguments import check_numbers, real
 from .._utils.displays import LinesDisplay
+from .._utils.indicators import as_indicator
 from .._utils.plotting import COLORS
 from .._utils.results import Result
 from .._utils.tables import Table, text_table
@@ -45,7 +46,7 @@ def label_error_ranking(
         Suspicion of each row by method, higher where the label is more likely to be wrong. The
         baseline to beat, :func:`label_loss`, has to be among them under the name "loss"; it needs
         no attribution.
-    is_error : array-like of shape (n_train,), bool
+    is_error : array-like of shape (n_train,), bool or 0 and 1
         Rows whose label or target is wrong, such as
         :func:`~sklearn_provenance.datasets.flip_labels` and
         :func:`~sklearn_provenance.datasets.shift_targets` give.
@@ -114,28 +115,27 @@ def label_error_ranking(
             f"scores_by_method must hold the baseline {LOSS!r}, which is label_loss(model, X, y); "
             f"it has {list(scores_by_method)}"
         )
-    check_readable(is_error, "is_error")
-    is_error = np.asarray(is_error)
-    if is_error.dtype != bool or is_error.ndim != 1 or is_error.all() or not is_error.any():
+    errors = as_indicator(is_error, "is_error")
+    if errors.ndim != 1 or errors.all() or not errors.any():
         raise ValueError(
-            "is_error must be bool of shape (n_train,), True for some rows and not for all; got "
-            f"{is_error.dtype} of shape {is_error.shape}"
+            "is_error must have shape (n_train,) and be True for some rows and not for all; got "
+            f"shape {errors.shape} with {np.count_nonzero(errors)} of {errors.size}"
         )
     inspected = tuple(inspected)
     if not all(map(real(0, 1, "both").is_satisfied_by, inspected)):
         raise ValueError(f"inspected must be shares from 0 to 1, got {inspected}")
     scores = []
     for name, values in scores_by_method.items():
-        scores.append(check_numbers(values, f"scores_by_method[{name!r}]", is_error.shape))
-    curves = [found_curve(values, is_error) for values in scores]
+        scores.append(check_numbers(values, f"scores_by_method[{name!r}]", errors.shape))
+    curves = [found_curve(values, errors) for values in scores]
     methods = tuple(scores_by_method)
-    auroc = np.array([roc_auc_score(is_error, values) for values in scores])
+    auroc = np.array([roc_auc_score(errors, values) for values in scores])
     found = np.array([np.interp(inspected, *curve) for curve in curves])
     shares = {f"found@{100 * s:g}%": f for s, f in zip(inspected, found.T, strict=True)}
-    counts = {"n_errors": int(is_error.sum()), "n_rows": len(is_error)}
+    counts = {"n_errors": int(errors.sum()), "n_rows": len(errors)}
     return Result(
         text_table(
-            f"{_NAMES[targets].capitalize()}, {counts['n_errors']} of {len(is_error)} rows: AUROC",
+            f"{_NAMES[targets].capitalize()}, {counts['n_errors']} of {len(errors)} rows: AUROC",
             methods,
             [f"  {value:.3f}" for value in auroc],
         ),

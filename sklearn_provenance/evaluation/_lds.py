@@ -98,7 +98,7 @@ def linear_datamodeling_score(
         What is trained, as ``retrain`` takes it: a module with its weights *before* training, a
         function that makes one, or a classifier or regressor of scikit-learn. A network is a
         regressor if the recipe has a loss of numbers. Not needed with ``margins``.
-    masks : array-like of shape (n_masks, n_rows), bool, default=None
+    masks : array-like of shape (n_masks, n_rows), bool or 0 and 1, default=None
         The subsets, True where a row is trained on. None draws them.
     margins : array-like of shape (n_masks, n_queries), default=None
         Margins of models that were trained on ``masks`` before, or outputs of regressors, the mean

@@ -18,7 +18,7 @@ def lds_from_truth(scores: ArrayLike, masks: ArrayLike, margins: ArrayLike) -> N
     ----------
     scores : array-like of shape (n_queries, n_rows)
         Score of every row for every query.
-    masks : array-like of shape (n_masks, n_rows), bool
+    masks : array-like of shape (n_masks, n_rows), bool or 0 and 1
         Rows that each model was trained on.
     margins : array-like of shape (n_masks, n_queries)
         What the models say of the queries: margins, or outputs of regressors.

@@ -7,8 +7,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.utils._param_validation import validate_params
 
-from .._utils.arguments import ROWS, check_readable, whole
+from .._utils.arguments import ROWS, whole
 from .._utils.displays import PointsDisplay
+from .._utils.indicators import as_indicator
 from .._utils.results import Result
 from .._utils.tables import Table, mean_and_error, plus_minus, text_table
 from .._utils.types import Rows, Targets
@@ -53,7 +54,7 @@ def backdoor_retrieval(
     y_queries : array-like of shape (n_queries,)
         Labels to explain: with a backdoor those of the attack, which are the labels of the
         poisoned training rows.
-    relevant : array-like of shape (n_queries, n_train) or (n_train,), bool
+    relevant : array-like of shape (n_queries, n_train) or (n_train,), bool or 0 and 1
         Training rows that each query, or every query, should find: one or more.
     k : int, default=50
         Rows that recall looks at.
@@ -176,12 +177,11 @@ def _attack_success(attributor, X_queries, y_queries):
 
 def _check_relevant(relevant, n_queries):
     """Return relevant rows of each query, (n_queries, n_train)."""
-    check_readable(relevant, "relevant")
-    relevant = np.asarray(relevant)
-    if relevant.dtype != bool or relevant.ndim not in (1, 2):
+    relevant = as_indicator(relevant, "relevant")
+    if relevant.ndim not in (1, 2):
         raise ValueError(
-            "relevant must be bool, of shape (n_queries, n_train) or (n_train,); got "
-            f"{relevant.dtype} of shape {relevant.shape}"
+            "relevant must have shape (n_queries, n_train) or (n_train,); got an array of shape "
+            f"{relevant.shape}"
         )
     if relevant.ndim == 2 and len(relevant) != n_queries:
         raise ValueError(

@@ -9,6 +9,7 @@ from sklearn.metrics import roc_curve
 
 from .._utils.arguments import check_readable, real, whole
 from .._utils.displays import LinesDisplay
+from .._utils.indicators import as_indicator
 from .._utils.plotting import COLORS
 from .._utils.results import Result
 from .._utils.tables import Table, plus_minus, text_table
@@ -124,7 +125,7 @@ class MembershipResult(Result):
 
         Parameters
         ----------
-        is_member : array-like of shape (n,), bool
+        is_member : array-like of shape (n,), bool or 0 and 1
             Rows that are members.
         scores : array-like of shape (n,) or dict of str to array-like
             Scores, higher where membership is more likely; a dict has those of several attacks.
@@ -137,7 +138,8 @@ class MembershipResult(Result):
         Raises
         ------
         ValueError
-            If shapes do not fit, or there are fewer than two members or non-members.
+            If shapes do not fit, ``is_member`` holds something else than booleans or the integers
+            0 and 1, or there are fewer than two members or non-members.
 
         Examples
         --------
@@ -148,25 +150,27 @@ class MembershipResult(Result):
         >>> result.auc.tolist()
         [0.75]
         """
-        is_member = np.asarray(is_member)
+        member = as_indicator(is_member, "is_member")
         if not isinstance(scores, Mapping):
             scores = {"": scores}
         for name, values in scores.items():
             check_readable(values, f"scores of {name!r}" if name else "scores")
         stacked = np.array([np.asarray(s, dtype=np.float64) for s in scores.values()])
-        n_members = np.count_nonzero(is_member)
-        if is_member.dtype != bool or not 2 <= n_members <= len(is_member) - 2:
+        n_members = np.count_nonzero(member)
+        if member.ndim != 1:
+            raise ValueError(f"is_member must have shape (n,), got {member.shape}")
+        if not 2 <= n_members <= len(member) - 2:
             raise ValueError(
-                "is_member must be bool with 2 or more members and 2 or more others; got "
-                f"{is_member.dtype} with {n_members} of {is_member.size}"
+                "is_member must say of 2 or more rows that they are members, and of 2 or more that "
+                f"they are not; got {n_members} members of {len(member)} rows"
             )
-        if stacked.shape[1:] != is_member.shape:
+        if stacked.shape[1:] != member.shape:
             raise ValueError(
-                f"scores must have {len(is_member)} numbers for each attack, one for each entry of "
+                f"scores must have {len(member)} numbers for each attack, one for each entry of "
                 f"is_member; got shape {stacked.shape[1:]}"
             )
         attacks = [(name, "", "") for name in scores]
-        return cls(attacks, stacked[:, is_member], stacked[:, ~is_member])
+        return cls(attacks, stacked[:, member], stacked[:, ~member])
 
     def select(
         self,

@@ -62,7 +62,7 @@ def retrain(
     y : array-like of shape (n_rows,)
         Their labels; the targets of a regressor; whatever ``recipe.loss`` takes, if it is a
         function.
-    masks : array-like of shape (n_copies, n_rows), bool
+    masks : array-like of shape (n_copies, n_rows), bool or 0 and 1
         Rows that each copy is trained on.
     X_eval : array-like of shape (n_eval, ...)
         Rows that each copy is evaluated on.
@@ -177,7 +177,7 @@ def iter_retrain(
         Training rows, or a mapping of inputs.
     y : array-like of shape (n_rows,)
         Their labels.
-    masks : array-like of shape (n_copies, n_rows), bool
+    masks : array-like of shape (n_copies, n_rows), bool or 0 and 1
         Rows that each copy is trained on.
     X_eval : array-like of shape (n_eval, ...)
         Rows that each copy is evaluated on.

@@ -10,7 +10,8 @@ import torch
 from sklearn.utils._param_validation import StrOptions, validate_parameter_constraints
 from torch import nn
 
-from .._utils.arguments import check_readable, real, whole
+from .._utils.arguments import real, whole
+from .._utils.indicators import as_indicator
 from ..tangent._batches import leaves
 
 OPTIMIZERS = ("sgd", "adamw")
@@ -317,15 +318,11 @@ def group_batches(masks, seeds, recipe, block=64):
 
 def check_masks(masks, n_rows):
     """Return masks as an array of bool (n_copies, n_rows), each of which keeps a row or more."""
-    check_readable(masks, "masks")
-    try:
-        masks = np.asarray(masks)
-    except ValueError as error:
-        raise ValueError(f"masks must have rows of one length: {error}") from error
-    if masks.ndim != 2 or masks.shape[1] != n_rows or len(masks) == 0 or masks.dtype != bool:
+    masks = as_indicator(masks, "masks")
+    if masks.ndim != 2 or masks.shape[1] != n_rows or len(masks) == 0:
         raise ValueError(
-            f"masks must be bool of shape (n_copies, {n_rows}), True where a copy is trained on a "
-            f"row; got {masks.dtype} of shape {masks.shape}"
+            f"masks must have shape (n_copies, {n_rows}), True where a copy is trained on a row; "
+            f"got an array of shape {masks.shape}"
         )
     empty = np.flatnonzero(~masks.any(1))
     if len(empty):

@@ -12,6 +12,7 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from .._utils.modules import evaluation_mode
+from .._utils.numeric import in_bytes
 from .._utils.rows import few_rows, n_rows, take_rows
 from .._utils.types import Rows
 from ._comparison import norm
@@ -51,6 +52,16 @@ class CachedTrunk:
         self.upper: Any = None
         self.rows: Any = None
         self.lower_names: list[str] = []
+
+    def __repr__(self) -> str:
+        cut = f"CachedTrunk({type(self.module).__name__} cut before {self.split!r}"
+        if self.rows is None:
+            return f"{cut}, no rows cached)"
+        hidden = self.rows[HIDDEN] if isinstance(self.rows, Mapping) else self.rows
+        shape = tuple(hidden.shape[1:])
+        kind = str(hidden.dtype).removeprefix("torch.")
+        size = in_bytes(hidden.nbytes)
+        return f"{cut}, {len(hidden)} rows of shape {shape} in {kind} cached, {size})"
 
     @torch.inference_mode(False)
     def cache(self, X: Rows, *, verbose: bool = False) -> Rows:

@@ -230,7 +230,7 @@ def test_tables_and_figure(noisy):
             r"shape \(3,\), got shape \(2,\)",
         ),
         ({"scores_by_method": {"loss": [0, 1, np.nan]}}, ValueError, "1 that are nan"),
-        ({"is_error": [0, 1, 1]}, ValueError, "bool"),
+        ({"is_error": [0, 1, 2]}, ValueError, "bool"),
         ({"is_error": [True] * 3}, ValueError, "not for all"),
         ({"is_error": [False] * 3}, ValueError, "True for some"),
         ({"inspected": (0.1, 2)}, ValueError, "inspected"),

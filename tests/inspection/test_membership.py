@@ -256,8 +256,14 @@ def test_figure_of_scores():
     ]
     one = MembershipResult.from_predictions(is_member, scores["a"]).plot()
     assert one.lines_[0].get_label() == f"(AUC = {result.auc[0]:.2f})"
-    with pytest.raises(ValueError, match="is_member must be bool"):
-        MembershipResult.from_predictions(is_member.astype(int), scores)
+    same = MembershipResult.from_predictions(is_member.astype(int), scores)
+    np.testing.assert_array_equal(same.auc, result.auc)
+    with pytest.raises(ValueError, match="is_member must be bool, or 0 and 1"):
+        MembershipResult.from_predictions(is_member + 1, scores)
+    with pytest.raises(ValueError, match="got 1 members of 50 rows"):
+        MembershipResult.from_predictions(np.arange(50) == 3, scores)
+    with pytest.raises(ValueError, match=r"shape \(n,\), got \(50, 1\)"):
+        MembershipResult.from_predictions(is_member[:, None], scores)
     with pytest.raises(ValueError, match="50 numbers for each attack"):
         MembershipResult.from_predictions(is_member, {"a": np.zeros(3)})
     with pytest.raises(ValueError, match="scores of 'b' must not be a masked array"):

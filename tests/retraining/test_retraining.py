@@ -398,8 +398,8 @@ def test_progress_says_how_far_and_how_long(capsys):
     ("change", "message"),
     [
         ({"masks": np.ones((2, 22), bool)}, r"\(n_copies, 23\)"),
-        ({"masks": np.ones((2, 23))}, "must be bool .* got float64"),
-        ({"masks": np.ones(23, bool)}, "got bool of shape"),
+        ({"masks": np.ones((2, 23))}, "must be bool, .* got float64"),
+        ({"masks": np.ones(23, bool)}, "got an array of shape"),
         ({"masks": [[True] * 23, [True] * 22]}, "masks must have rows of one length"),
         ({"masks": np.ones((0, 23), bool)}, "n_copies"),
         ({"masks": np.repeat([[True], [False]], 23, 1)}, r"copies \[1\] keep no row"),

@@ -62,6 +62,29 @@ def test_features_are_those_of_the_whole_network(make):
     assert all(torch.equal(before[name], p) for name, p in network.state_dict().items())
 
 
+@pytest.mark.parametrize(
+    ("make", "expected"),
+    [
+        (
+            bert,
+            "CachedTrunk(BertForSequenceClassification cut before 'bert.encoder.layer.1', "
+            "4 rows of shape (5, 8) in float64 cached, 1.28 kB)",
+        ),
+        (
+            perceptron,
+            "CachedTrunk(Sequential cut before '3', 4 rows of shape (6,) in float64 cached, "
+            "192 bytes)",
+        ),
+    ],
+)
+def test_a_trunk_says_where_it_is_cut_and_what_it_holds(make, expected):
+    network, split, X = make()
+    trunk = cached_trunk(network.double().eval(), split, X)
+    assert repr(trunk) == expected
+    trunk.rows = None  # as a user may do who keeps the rows elsewhere
+    assert repr(trunk).endswith(", no rows cached)")
+
+
 def test_the_upper_part_is_trained_and_put_back():
     torch.manual_seed(0)
     network, split, X = perceptron()
