@@ -125,7 +125,7 @@ class KernelDesign:
             f"which {_KERNELS} take",
             "use fewer features, by max_features of a vectorizer or TruncatedSVD, or fewer rows",
         )
-        matrix = np.require(kernel(X, X), np.float64, ["C", "W", "O"])
+        matrix = np.array(kernel(X, X), np.float64, order="C")  # a kernel may keep what it gives
         own = np.diag(matrix).copy()
         # The transposed matrix, which is the same, has columns one after the other, as LAPACK asks.
         factor, order, rank, _ = lapack.dpstrf(matrix.T, lower=True, overwrite_a=True)
