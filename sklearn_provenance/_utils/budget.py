@@ -86,6 +86,25 @@ def block_numbers(usual):
     return block_bytes(8 * usual) // 8
 
 
+def kept_numbers(usual, beside):
+    """Count the numbers in double precision of a block that is kept while other rows pass by it.
+
+    The larger it is, the fewer passes: it takes half of what the budget leaves.
+
+    Parameters
+    ----------
+    usual : int
+        Numbers that are fast.
+    beside : float
+        Bytes that are there at the same time, such as those of the result.
+    """
+    known = _BUDGET.get()
+    if known is None:
+        return usual
+    left = known.memory_limit - known.taken - beside
+    return max(block_numbers(usual), min(usual, int(left / 16)))
+
+
 def budgeted(method):
     """Let blocks of a method take a share of the ``memory_limit`` of its object."""
 

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from scipy.sparse import csr_array, issparse
 
+from .budget import block_bytes
 from .code import is_library, together
 from .dask_rows import DaskRows
 from .digest import CHUNK, Digest
@@ -202,7 +203,7 @@ def _numbers(X, prefix=b""):
     """Compute the digests of rows of numbers, some rows at a time."""
     if not issparse(X):
         X = X.reshape(len(X), int(np.prod(X.shape[1:])) if X.size else 0)
-    step = max(1, CHUNK // (8 * max(1, X.shape[1])))
+    step = max(1, block_bytes(CHUNK) // (8 * max(1, X.shape[1])))
     content = _entries if X.shape[1] > _WIDE else _values
     blocks = (X[i : i + step] for i in range(0, X.shape[0], step))
     return _table(chain.from_iterable(map(content, blocks)), prefix)
@@ -211,8 +212,11 @@ def _numbers(X, prefix=b""):
 def _values(block):
     """Return the values of each row."""
     if issparse(block):
-        block = block.toarray()
-    return block.astype(np.float64, order="C") + 0.0  # -0.0 becomes 0.0, to which it is equal
+        values = block.toarray().astype(np.float64, order="C", copy=False)
+    else:
+        values = np.array(block, dtype=np.float64, order="C")
+    values += 0.0  # -0.0 becomes 0.0, to which it is equal
+    return values
 
 
 def _entries(block):

@@ -8,11 +8,11 @@ import math
 import torch
 from tqdm.auto import tqdm
 
-from .._utils.budget import block_numbers
+from .._utils.budget import block_numbers, kept_numbers
 from ._routes import restarted
 
 # Numbers kept of one block of rows while the other set streams past it (1 GB in float64), and of
-# a block of what streams.
+# a block of what streams; less of both within a smaller budget.
 _KEPT = 2**27
 _STREAMED = 2**24
 # Rows of a tile of the kernel. Products of a few hundred rows run at full speed; of larger tiles
@@ -43,18 +43,20 @@ def kernel(left, right, *, symmetric, dtype=torch.float64, device=None, verbose=
         check_same_network(left.model, right.model)
     result = torch.empty(len(left), len(right), dtype=dtype, device=device)
     computed_on = left.model.device
+    at_once = kept_numbers(_KEPT, result.nbytes)
+    streamed_at_once = block_numbers(_STREAMED)
     start = 0
     with tqdm(
         total=result.numel(), desc="tangent kernel", unit_scale=True, disable=not verbose
     ) as progress:
-        for block in left.blocks(dtype, _KEPT):
+        for block in left.blocks(dtype, at_once):
             kept = list(tiles(block))
             if symmetric:
                 for i, ours in enumerate(kept):
                     for theirs in kept[i:]:
                         progress.update(_fill(result, ours, theirs, symmetric, computed_on))
                 start = kept[-1][0].stop
-            for streamed in right.blocks(dtype, _STREAMED, start, _TILE):
+            for streamed in right.blocks(dtype, streamed_at_once, start, _TILE):
                 for theirs in tiles(streamed):
                     for ours in kept:
                         progress.update(_fill(result, ours, theirs, symmetric, computed_on))

@@ -1,6 +1,7 @@
 """Kernels and squared norms from layer factors agree with the gradients that they stand for."""
 
 import itertools
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -9,12 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from sklearn_provenance._utils.budget import within
 from sklearn_provenance.tangent import TangentModel, tangent_diagonal, tangent_kernel
 from sklearn_provenance.tangent import _forms as forms
 from sklearn_provenance.tangent import _products as kernels
 from sklearn_provenance.tangent._forms import Formed
 from sklearn_provenance.tangent._lookup import Lookup
 from sklearn_provenance.tangent._outer import Outer
+from sklearn_provenance.tangent._stream import Stream
 
 from ..checks import thorough
 from .conftest import NETWORKS, build, reference
@@ -206,3 +209,34 @@ def test_rows_made_in_inference_mode_are_taken():
     assert x.is_inference()
     found = tangent_diagonal(TangentModel(network), x, labels)
     np.testing.assert_allclose(found, expected, rtol=1e-10)
+
+
+@pytest.mark.parametrize("limit", [1.0, 1e5, 4e5, 2e9, None])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_blocks_keep_to_the_budget(monkeypatch, limit, dtype):
+    network = nn.Sequential(nn.Linear(30, 40), nn.Tanh(), nn.Linear(40, 3)).double()
+    x, labels = torch.randn(200, 30).double(), torch.arange(200) % 3
+    model = TangentModel(network).plan(x)
+    expected = tangent_kernel(model, x[:150], labels[:150], x, labels, dtype=dtype)
+    asked = []
+    blocks = Stream.blocks
+
+    def counted(self, dtype, n_numbers, *arguments):
+        asked.append(n_numbers)
+        return blocks(self, dtype, n_numbers, *arguments)
+
+    monkeypatch.setattr(Stream, "blocks", counted)
+    # Rows of 117 numbers; smaller blocks than 64 kB, which are 70 rows, would spare nothing.
+    with within(limit) if limit else nullcontext():
+        found = tangent_kernel(model, x[:150], labels[:150], x, labels, dtype=dtype)
+        square = tangent_kernel(model, x, labels, dtype=dtype)
+    torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(square[:150], expected, rtol=1e-5, atol=1e-5)
+    result = expected.nbytes
+    if limit is None:
+        assert set(asked) == {kernels._KEPT, kernels._STREAMED}
+    else:
+        assert 8 * asked[0] <= max(2**16, limit / 16, (limit - result) / 2)
+        assert 8 * asked[1] <= max(2**16, limit / 16)
+    if limit == 2e9:  # the default costs no more passes
+        assert 8 * asked[0] > 0.99e9

@@ -2,13 +2,16 @@
 
 import functools
 import sys
+import tracemalloc
 
 import numpy as np
 import pytest
 import torch
+from scipy import sparse
 from torch import nn
 
-from sklearn_provenance._utils.hashing import fingerprint
+from sklearn_provenance._utils.budget import within
+from sklearn_provenance._utils.hashing import fingerprint, row_digests
 from sklearn_provenance.tangent import TangentFeatures
 from sklearn_provenance.tangent._fingerprint import transformer_fingerprint
 
@@ -215,3 +218,25 @@ def digests():
     return " ".join(
         [*(of(forward=forward) for forward in forwards), of(nn.Sequential(nn.Tanh(), eye(1.0)))]
     )
+
+
+@pytest.mark.parametrize("limit", [1.0, 3e6])
+@pytest.mark.parametrize("kind", [np.asarray, sparse.csr_array, sparse.csc_matrix, torch.tensor])
+def test_digests_keep_to_a_budget_and_do_not_depend_on_it(kind, limit):
+    rows = np.random.default_rng(0).integers(-1, 2, (3000, 400)).astype(float)  # 9.6 MB
+    rows[::7] = rows[0]
+    X = kind(rows)
+    expected = row_digests(X)
+    assert len(np.unique(expected, axis=0)) == len(np.unique(rows, axis=0))
+    with within(limit):
+        tracemalloc.start()
+        found = row_digests(X)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    np.testing.assert_array_equal(found, expected)
+    converted = 0
+    if kind is sparse.csc_matrix:  # to csr
+        converted = 13 * X.nnz
+    of_digests = 150 * len(rows)  # bytes and objects of Python
+    assert peak < of_digests + converted + 3 * max(2**16, limit / 16)
+    np.testing.assert_array_equal(row_digests(-0.0 * rows[:1]), row_digests(0.0 * rows[:1]))
