@@ -12,6 +12,7 @@ from typing import Any, Literal, Self
 import torch
 from tqdm.auto import tqdm
 
+from .._utils.docs import with_paragraphs
 from .._utils.types import Device, Rows, Targets
 from ._batches import as_rows, only
 from ._gradients import Gradients
@@ -19,6 +20,18 @@ from ._network_layers import active_layers, matrix_and_columns, split_by_name
 from ._products import kernel, summed_kernel
 from ._rows_pass import gradients_of
 from ._stream import Stream, taken_rows
+
+# What products of rows say of their arguments.
+_documented = with_paragraphs(
+    {
+        "device": """\
+device : torch.device or str, default=None
+    Where the result is kept; None is the network's GPU, or the CPU.""",
+        "verbose": """\
+verbose : bool, default=False
+    Whether to show progress.""",
+    }
+)
 
 
 class TangentRows:
@@ -193,6 +206,7 @@ class TangentRows:
         """
         return self._norms
 
+    @_documented
     def inner(
         self, other: Any = None, *, device: Device = None, verbose: bool = False
     ) -> torch.Tensor:
@@ -202,10 +216,7 @@ class TangentRows:
         ----------
         other : TangentRows, default=None
             Rows of the same network, maybe of another measurement; None takes these again.
-        device : torch.device or str, default=None
-            Where the kernel is kept; None is the network's GPU, or the CPU.
-        verbose : bool, default=False
-            Whether to show progress.
+        {device} {verbose}
 
         Returns
         -------
@@ -218,6 +229,7 @@ class TangentRows:
             return kernel(self, self, symmetric=True, device=device, verbose=verbose)
         return kernel(self, other, symmetric=False, device=device, verbose=verbose)
 
+    @_documented
     def inner_sum(
         self, other: Any, *, device: Device = None, verbose: bool = False
     ) -> torch.Tensor:
@@ -229,10 +241,7 @@ class TangentRows:
         ----------
         other : TangentRows
             Rows of the same network, maybe of another measurement.
-        device : torch.device or str, default=None
-            Where the sums are kept; None is the network's GPU, or the CPU.
-        verbose : bool, default=False
-            Whether to show progress.
+        {device} {verbose}
 
         Returns
         -------
