@@ -2,6 +2,7 @@
 
 import inspect
 import pickle
+import tracemalloc
 import warnings
 
 import numpy as np
@@ -203,6 +204,29 @@ def test_predictions_without_rows(name):
     everything = attributor.predict_without(queries, np.arange(len(y)))
     assert np.isnan(everything).all()
     assert len(kept)
+
+
+@pytest.mark.parametrize("depth", [1, None])
+def test_predictions_without_rows_keep_to_the_limit(depth):
+    """Of shallow trees, weights of all rows for all queries are 240 MB."""
+    X = np.random.default_rng(0).normal(size=(6000, 3))
+    y = X[:, 0] > 0.1 * X[:, 1]
+    model = RandomForestClassifier(20, max_depth=depth, min_samples_leaf=4, random_state=0)
+    limit = 2e6
+    few = ForestAttributor(model.fit(X, y), memory_limit=limit).fit(X, y)
+    whole = ForestAttributor(model, prefit=True).fit(X, y)
+    rows = np.arange(0, 6000, 7)
+    queries = X[:2500]
+    expected = whole.predict_without(queries, rows)
+    few.predict_without(queries[:10], rows)
+    leaves = few._features.inputs(queries).nbytes + few._features.inputs(queries[:1]).nbytes
+    of_leaves = 16 * few._features.n_columns + 8 * 4 * len(y)  # sums, and indicators of classes
+    tracemalloc.start()
+    found = few.predict_without(queries, rows)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    np.testing.assert_array_equal(found, expected)
+    assert peak < 3 * leaves + of_leaves + limit, peak / 1e6
 
 
 @pytest.mark.filterwarnings("ignore:Using the fractional value")

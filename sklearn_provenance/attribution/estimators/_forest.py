@@ -8,6 +8,7 @@ from scipy.sparse import csr_matrix
 from sklearn.utils.validation import check_is_fitted
 
 from ..._utils.arguments import store_arguments
+from ..._utils.budget import budgeted
 from ..._utils.kept import MEMORY_LIMIT
 from ..._utils.rows import check_rows
 from ..._utils.types import Rows
@@ -132,6 +133,7 @@ class ForestAttributor(WeightedFit, PointwiseAttributor):
         queries = self._rows.as_queries()
         return self._rule.weights(queries, own=np.arange(len(queries)))
 
+    @budgeted
     def predict_without(self, X: Rows, rows: ArrayLike) -> NDArray[np.float64]:
         """Predict what the trees would say without some training rows, their structure held fixed.
 
@@ -156,7 +158,6 @@ class ForestAttributor(WeightedFit, PointwiseAttributor):
         check_is_fitted(self)
         rows = check_row_numbers(rows, len(self.training_.y))
         queries = self._queries(check_rows(self, X))
-        weights = self._rule.weights_without(queries, rows)
-        outputs = weights @ self._features.targets(self.training_.y)
-        outputs[np.diff(weights.indptr) == 0] = np.nan
+        targets = self._features.targets(self.training_.y)
+        outputs = self._rule.outputs_without(queries, rows, targets)
         return outputs[:, 0] if self.classes_ is None else outputs

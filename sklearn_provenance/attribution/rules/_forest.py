@@ -9,11 +9,14 @@ import numpy as np
 import torch
 from scipy.sparse import csr_matrix
 
+from ..._utils.budget import block_bytes
 from ...information._ranking import largest
 from ._base import Rule
 
 # A leaf that has lost this share of its weight has lost all of it: what is left is rounding.
 _ALL = 1 - 1e-12
+# Bytes of the votes of some queries that are looked at together.
+_BLOCK = 2**26
 
 
 class ForestRule(Rule):
@@ -104,26 +107,41 @@ class ForestRule(Rule):
         weights.eliminate_zeros()
         return weights
 
-    def weights_without(self, queries, rows):
-        """Compute weights (q, n) without some rows: each leaf averages the others in it."""
-        gone = np.zeros(self.shares.shape[1], dtype=bool)
-        gone[rows] = True
-        lost = self.shares @ gone.astype(float)  # (L,)
-        votes = queries.votes()
-        votes.data = gain(lost)[votes.indices]
-        weights = mean_of(votes, self.shares)
-        weights.data[gone[weights.indices]] = 0
-        weights.eliminate_zeros()
-        return weights
+    def outputs_without(self, queries, rows, targets):
+        """Average targets (n, n_outputs) without some rows; nan where no leaf has others.
+
+        The weights of rows, which may be as many numbers as q times n, are not written out.
+        """
+        kept = np.ones(self.shares.shape[1])
+        kept[rows] = 0
+        growth = gain(self.shares @ (1 - kept))  # (L,)
+        sums = self.shares @ (kept[:, None] * targets)  # (L, n_outputs), of the leaves' other rows
+        outputs = np.empty((len(queries), targets.shape[1]))
+        n_trees = queries.leaves.shape[1]
+        step = max(1, block_bytes(_BLOCK) // (32 * n_trees))  # of votes and of what they become
+        for start in range(0, len(queries), step):
+            part = torch.arange(start, min(start + step, len(queries)))
+            votes = queries.take(part).votes()
+            votes.data = growth[votes.indices]
+            votes = mean_votes(votes)
+            block = votes @ sums
+            block[np.diff(votes.indptr) == 0] = np.nan
+            outputs[part.numpy()] = block
+        return outputs
 
 
 def mean_of(votes, shares):
     """Average shares (q, n) over the leaves that vote; votes of zero do not count."""
+    return csr_matrix(mean_votes(votes) @ shares)
+
+
+def mean_votes(votes):
+    """Divide votes (q, L) by how many of a query are not zero, which alone are left."""
     votes = csr_matrix(votes)
     votes.eliminate_zeros()
     n_votes = np.diff(votes.indptr)
     votes.data /= n_votes[rows_of(votes)]
-    return csr_matrix(votes @ shares)
+    return votes
 
 
 def gain(lost):
