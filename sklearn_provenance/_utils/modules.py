@@ -9,6 +9,8 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 
+from .table_ids import ids_looked_at, ids_named
+
 _REGISTRY = threading.Lock()
 _LOCKS: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()  # module -> _Lock
 _NUMBERS = itertools.count()
@@ -86,6 +88,11 @@ def evaluation_mode(module):
     ----------
     module : torch.nn.Module
         Its submodules keep modes of their own.
+
+    Raises
+    ------
+    ValueError
+        If a table of embeddings is asked for a row that it does not have.
     """
     modules = list(module.modules())
     with _held(modules):
@@ -99,7 +106,8 @@ def evaluation_mode(module):
         ]
         try:
             _set_modes(modules, itertools.repeat(False))
-            yield
+            with ids_named(module):
+                yield
         finally:
             _set_modes(modules, modes)
             for m, name, buffer, content, version in buffers:
@@ -129,7 +137,8 @@ def evaluation(module, draws_on=None):
         if draws_on is not None:
             generators = Generators(draws_on)
         try:
-            yield
+            with ids_looked_at(module):
+                yield
         finally:
             if generators is not None:
                 generators.restore()

@@ -9,6 +9,7 @@ from scipy.sparse import issparse
 
 from .._utils.hashing import fingerprint
 from .._utils.rows import as_given, n_rows
+from .._utils.table_ids import ids_named
 from ..tangent._batches import as_batch, n_batch_rows
 from ..tangent._sequences import check_sequences
 from ._networks import as_numbers, as_targets
@@ -57,7 +58,8 @@ class NetworkCopies:
         else:
             self.classes = np.arange(n_columns)
             self.y = as_targets(y, self.network, n_columns, self.recipe.loss is None)
-        self.size, self.route = self._grouping(group_size)
+        with ids_named(self.network.module.inner):
+            self.size, self.route = self._grouping(group_size)
 
     def _grouping(self, group_size):
         """Choose how many copies are trained together, and say why."""
@@ -92,7 +94,8 @@ class NetworkCopies:
 
     def train(self, plan, tick):
         """Train a group of copies, and return their outputs."""
-        outputs = self.network.train(self.x, self.y, self.x_eval, *plan, self.recipe, tick)
+        with ids_named(self.network.module.inner):
+            outputs = self.network.train(self.x, self.y, self.x_eval, *plan, self.recipe, tick)
         if self.classes is None:
             return outputs[:, :, 0]  # (G, n_eval)
         return outputs

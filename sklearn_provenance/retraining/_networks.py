@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from .._utils.arguments import check_weights
+from .._utils.table_ids import ids_named
 from ..tangent._batches import leaves, n_batch_rows
 from ..tangent._outputs import logits_of, warn_of_probabilities
 from ..tangent._read_logits import call_module
@@ -23,7 +24,8 @@ def call_network(module, x):
 def first_outputs(module, name, x, are_numbers):
     """Compute logits, or numbers, of a few rows x of the argument of that name."""
     try:
-        logits = module(x)
+        with ids_named(module.inner):
+            logits = module(x)
     except (RuntimeError, IndexError) as error:
         hint = ""
         if not any(part.is_floating_point() for part in leaves(x)):

@@ -1,5 +1,6 @@
 """What networks of Hugging Face do not say, or say in words of their own, about rows of tokens."""
 
+import inspect
 import warnings
 from collections.abc import Mapping
 
@@ -43,8 +44,8 @@ def check_sequences(module, x):
         )
     if ids.is_floating_point() or not ids.numel():
         return
-    _check_vocabulary(module, config, ids)
-    _check_length(module, config, ids.shape[1])
+    _check_vocabulary(module, ids)
+    _check_length(module, config, ids, x)
     if not is_mapping or x.get("attention_mask") is None:
         _warn_of_padding(config, ids)
         return
@@ -80,41 +81,75 @@ def _config_of(module):
     return None
 
 
-def _tables(module):
-    return [m for m in module.modules() if isinstance(m, nn.Embedding)]
+def _table_of_words(module):
+    """Find the table of words, as networks of Hugging Face name it; None where there is none."""
+    for m in module.modules():
+        if hasattr(getattr(m, "config", None), "vocab_size"):
+            try:
+                table = m.get_input_embeddings()
+            except (AttributeError, NotImplementedError):
+                return None
+            return table if isinstance(table, nn.Embedding) else None
+    return None
 
 
-def _check_vocabulary(module, config, ids):
-    """Raise if a token id is no row of the table of words: the largest table there is."""
-    n_words = max((table.num_embeddings for table in _tables(module)), default=0)
-    if n_words < config.vocab_size:  # the upper part of a network has no such table
+def _check_vocabulary(module, ids):
+    """Raise if a token id is no row of the table of words."""
+    table = _table_of_words(module)
+    if table is None:  # the upper part of a network has no such table
         return
+    n_words = table.num_embeddings
     outside = (ids < 0) | (ids >= n_words)
     if outside.any():
         row = int(outside.any(1).nonzero()[0, 0])
         raise ValueError(
             f"token ids must be from 0 to {n_words - 1}, the vocabulary of the network; got "
-            f"{int(ids[outside][0])} in row {row}. Use the tokenizer that belongs to the network"
+            f"{int(ids[outside][0])} in row {row}. Use the tokenizer that belongs to the network; "
+            "if tokens were added to it, call model.resize_token_embeddings(len(tokenizer)) and "
+            "train the network"
         )
 
 
 def _table_of_positions(module, config):
     """Find the table of positions, where positions are learned; None where they are not."""
     most = getattr(config, "max_position_embeddings", None)
-    tables = [table for table in _tables(module) if table.num_embeddings == most]
-    if not tables or most == config.vocab_size:
-        return None
-    return tables[0]
+    words = _table_of_words(module)
+    for table in module.modules():
+        if not isinstance(table, nn.Embedding) or table is words:
+            continue
+        # OPT and BART leave the first rows of the table unused.
+        if table.num_embeddings - getattr(table, "offset", 0) == most:
+            return table
+    return None
 
 
-def _check_length(module, config, n_tokens):
-    """Raise if rows are longer than the table of positions, where positions are learned."""
+def _counts_by_mask(table):
+    """Whether a table, as that of OPT, counts positions by the mask, which it is called with."""
+    return "attention_mask" in inspect.signature(type(table).forward).parameters
+
+
+def _check_length(module, config, ids, x):
+    """Raise if rows are longer than the table of positions, where positions are learned.
+
+    A module around a network of Hugging Face may cut rows, and positions may be given: then an
+    error of the table itself says that rows are too long.
+    """
+    if getattr(module, "config", None) is not config:
+        return
+    mask = None
+    if isinstance(x, Mapping):
+        mask = x.get("attention_mask")
+        if x.get("position_ids") is not None:
+            return
     table = _table_of_positions(module, config)
     if table is None:
         return
-    most = table.num_embeddings
+    most = table.num_embeddings - getattr(table, "offset", 0)
+    n_tokens = ids.shape[1]
     if table.padding_idx is not None:  # positions count from behind it, as in RoBERTa
         most -= table.padding_idx + 1
+    elif _counts_by_mask(table) and isinstance(mask, torch.Tensor):
+        n_tokens = int(mask.sum(1).max())
     if n_tokens > most:
         raise ValueError(
             f"rows must have at most {most} tokens, the positions that the network knows; got "
@@ -178,7 +213,7 @@ def _check_padding(module, config, ids, padded):
 def _warn_of_shifted_positions(module, config, mask):
     """Warn if padding on the left takes the first of learned positions from some rows."""
     table = _table_of_positions(module, config)
-    if table is None or table.padding_idx is not None:
+    if table is None or table.padding_idx is not None or _counts_by_mask(table):
         return
     if (mask[:, 0] == 0).any():
         # The warning names this line, so that it is shown once.

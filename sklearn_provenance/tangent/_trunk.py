@@ -14,6 +14,7 @@ from tqdm.auto import tqdm
 from .._utils.modules import evaluation_mode
 from .._utils.numeric import in_bytes
 from .._utils.rows import few_rows, n_rows, take_rows
+from .._utils.table_ids import ids_looked_at
 from .._utils.types import Rows
 from ._comparison import norm
 from ._read_logits import call_module
@@ -127,7 +128,8 @@ class CachedTrunk:
             x = as_batch(X, self.module)
             handle = self.module.get_submodule(self.split).register_forward_pre_hook(note)
             try:
-                call_module(self.module, x)
+                with ids_looked_at(self.module):
+                    call_module(self.module, x)
             except _Reached:
                 pass
             finally:
@@ -138,7 +140,7 @@ class CachedTrunk:
         """Make the upper part, by watching which modules are called before the split."""
         with evaluation_mode(self.module), torch.no_grad():
             x = as_batch(X, self.module)
-            with _watched(self.module) as calls:
+            with _watched(self.module) as calls, ids_looked_at(self.module):
                 whole = call_module(self.module, x)
             lower = self._lower_modules(calls)
             network = copy.deepcopy(self.module)

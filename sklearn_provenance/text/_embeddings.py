@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from .._utils.modules import evaluation_mode
 from .._utils.rows import n_rows, take_rows
+from .._utils.table_ids import ids_looked_at
 from .._utils.types import Rows
 from ..tangent._read_logits import call_module
 from ..tangent._run import as_batch
@@ -51,7 +52,7 @@ def mean_embeddings(module: torch.nn.Module, rows: Rows, batch_size: int = 32) -
     parts = []
     for start in range(0, n_rows(rows), batch_size):
         part = take_rows(rows, slice(start, start + batch_size))
-        with evaluation_mode(module), torch.no_grad():
+        with evaluation_mode(module), ids_looked_at(module), torch.no_grad():
             batch = as_batch(part, module)
             hidden = _hidden_states(call_module(module, batch))
         if not isinstance(hidden, torch.Tensor) or hidden.ndim != 3:

@@ -206,3 +206,86 @@ def test_a_module_that_takes_no_dict_is_named():
         InfoGainAttributor(network, candidates="all").fit(rows, [0, 1])
     with pytest.raises(TypeError, match=message):
         explain(network, rows, k=1, training=(rows, [0, 1]))
+
+
+def opt(kind="OPTForSequenceClassification"):
+    torch.manual_seed(0)
+    config = transformers.OPTConfig(
+        hidden_size=8, num_hidden_layers=1, num_attention_heads=2, ffn_dim=8, word_embed_proj_dim=8,
+        max_position_embeddings=8, bos_token_id=1, eos_token_id=1, **SIZES,
+    )  # fmt: skip
+    return getattr(transformers, kind)(config).eval()
+
+
+def bart():
+    torch.manual_seed(0)
+    config = transformers.BartConfig(
+        d_model=8, encoder_layers=1, decoder_layers=1, encoder_attention_heads=2,
+        decoder_attention_heads=2, encoder_ffn_dim=8, decoder_ffn_dim=8, max_position_embeddings=8,
+        bos_token_id=1, eos_token_id=2, decoder_start_token_id=2, forced_eos_token_id=None, **SIZES,
+    )  # fmt: skip
+    return transformers.BartForSequenceClassification(config).eval()
+
+
+row_by_row = pytest.mark.filterwarnings("ignore:the gradients of .* row by row")
+
+
+@row_by_row
+@pytest.mark.parametrize("make_network", [opt, bart])
+def test_tables_of_positions_with_an_offset(make_network):
+    ids = IDS.repeat(1, 2)
+    ids[:, [8, 13]] = 2
+    with pytest.raises(ValueError, match=r"at most 8 tokens, .* got 14.*max_length=8"):
+        InfoGainAttributor(make_network()).fit(rows(ids), LABELS)
+    ids = ids[:, 6:]
+    ids[:, -1] = 2
+    InfoGainAttributor(make_network()).fit(rows(ids), LABELS)
+
+
+@row_by_row
+def test_positions_that_are_counted_by_the_mask():
+    padded = IDS.repeat(1, 2)
+    padded[:, 8:] = 0
+    padded[1] = padded[1].flip(0)
+    x = rows(padded)
+    InfoGainAttributor(opt()).fit(x, LABELS)  # padding on the left takes no positions
+    with pytest.raises(ValueError, match=r"at most 8 tokens, .* got 14"):
+        check_sequences(opt(), {"input_ids": padded.masked_fill(padded == 0, 3)})
+    places = torch.arange(14).clamp(max=7).expand(6, -1)
+    check_sequences(make("Bert"), rows(IDS.repeat(1, 2)) | {"position_ids": places})
+
+
+def test_tokens_that_were_added():
+    added = IDS.index_fill(0, torch.tensor(2), 12)
+    network = make("Bert")
+    attributor = InfoGainAttributor(network).fit(rows(IDS), LABELS)
+    with pytest.raises(ValueError, match=r"resize_token_embeddings\(len\(tokenizer\)\)"):
+        attributor.explain(rows(added), k=2)
+    network.resize_token_embeddings(13)
+    InfoGainAttributor(network).fit(rows(added), LABELS)
+    with pytest.raises(ValueError, match=r"from 0 to 12, .* got -1 in row 2"):
+        InfoGainAttributor(network).fit(rows(added.masked_fill(added == 12, -1)), LABELS)
+
+
+def test_kinds_of_tokens_without_a_row():
+    x = rows(IDS) | {"token_type_ids": torch.full_like(IDS, 2)}
+    message = r"'bert.embeddings.token_type_embeddings' looks up must be from 0 to 1, .*got 2 to 2"
+    with pytest.raises(ValueError, match=message):
+        InfoGainAttributor(make("Bert")).fit(x, LABELS)
+
+
+class Windows(nn.Module):
+    """Reads texts of any length window by window."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner = make("Bert")
+
+    def forward(self, input_ids, attention_mask):
+        windows = zip(input_ids.split(7, 1), attention_mask.split(7, 1), strict=True)
+        return sum(self.inner(ids, attention_mask=mask).logits for ids, mask in windows)
+
+
+def test_networks_that_cut_rows_themselves():
+    longer = rows(IDS.repeat(1, 2))
+    assert InfoGainAttributor(Windows()).fit(longer, LABELS).explain(longer, k=2).indices.size == 12
