@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from ._attention import ProjectionCalls
+from ._lookups import LookupCalls, looks_up_inside
 
 
 class Call(NamedTuple):
@@ -42,12 +43,15 @@ def recorded(layers, n_samples, calls):
     try:
         for layer in used:
             for module in layer.modules:
-                if isinstance(module, nn.MultiheadAttention):
+                if isinstance(module, nn.MultiheadAttention) or looks_up_inside(module):
                     continue
                 # First in line: a hook of the user's may replace the layer's output.
                 hook = _recorder(layer, n_samples, calls)
                 handles.append(module.register_forward_hook(hook, prepend=True))
-        with _projections_recorded(used, calls):
+        with (
+            _projections_recorded(used, calls),
+            _lookups_recorded(used, n_samples, calls),
+        ):
             yield
     finally:
         for handle in handles:
@@ -70,6 +74,17 @@ def _projections_recorded(layers, calls):
     return ProjectionCalls(places, lambda *call: _record(calls, *call))
 
 
+def _lookups_recorded(layers, n_samples, calls):
+    """Record the lookups of tables with a forward of their own, if there are any."""
+    places = {}
+    for layer in layers:
+        for module in filter(looks_up_inside, layer.modules):
+            places[id(module.weight)] = layer, module
+    if not places:
+        return nullcontext()
+    return LookupCalls(places, lambda layer, *call: _record_lookup(layer, n_samples, calls, *call))
+
+
 @contextmanager
 def requiring_grad(parameters):
     """Let frozen parameters require gradients for a while."""
@@ -89,14 +104,18 @@ def _recorder(layer, n_samples, calls):
     def hook(module, args, output):
         if not torch.is_grad_enabled() or not args:
             return None
-        x = args[0]
-        if layer.shared and _lacks_rows(x):
-            # Each row gets an output of its own, whose gradient is that row's.
-            x = x.reshape(1, -1).expand(n_samples, -1)
-            output = output.expand(n_samples, *output.shape[-2:]).clone()
-        return _record(calls, layer, module, x, output)
+        return _record_lookup(layer, n_samples, calls, module, args[0], output)
 
     return hook
+
+
+def _record_lookup(layer, n_samples, calls, module, x, output):
+    """Append a call, which may be one for all rows where the layer is a table that they share."""
+    if layer.shared and _lacks_rows(x):
+        # Each row gets an output of its own, whose gradient is that row's.
+        x = x.reshape(1, -1).expand(n_samples, -1)
+        output = output.expand(n_samples, *output.shape[-2:]).clone()
+    return _record(calls, layer, module, x, output)
 
 
 def _record(calls, layer, module, x, output):

@@ -14,6 +14,7 @@ from torch import nn
 from ._forms import Form, Formed
 
 _KINDS: dict[type, type] = {}
+_STRUCTURES: list[tuple[Callable, type]] = []  # what modules are like, and the class of layers
 _JOINT: dict[frozenset[type], type] = {}
 
 
@@ -58,11 +59,24 @@ def register_layer(*types: type | str) -> Callable[[type], type]:
     return register
 
 
+def register_structure(fits: Callable[[nn.Module], bool]) -> Callable[[type], type]:
+    """Register a class of layers for modules of no registered class, by what they are like."""
+
+    def register(kind):
+        _STRUCTURES.append((fits, kind))
+        return kind
+
+    return register
+
+
 def layer_class(module):
     """Find the class of layers for a module's own parameters; None if none is registered."""
     for t in type(module).__mro__:
         kind = _KINDS.get(t) or _KINDS.get(f"{t.__module__}.{t.__qualname__}")
         if kind is not None:
+            return kind
+    for fits, kind in _STRUCTURES:
+        if fits(module):
             return kind
     return None
 

@@ -8,7 +8,7 @@ from collections import defaultdict
 
 import torch
 
-from . import _layer_kinds  # noqa: F401  (registers the classes of torch's modules)
+from . import _elementwise, _layer_kinds  # noqa: F401  (they register classes of layers)
 from ._layers import Layer, joint_layer_class, layer_class
 
 # Numbers that one batch may hold in layer factors (256 MB in single precision).

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from .._utils.modules import evaluation
+from ._elementwise import ElementwiseLayer
 from ._layer_kinds import EmbeddingLayer, LinearLayer, NormalisationLayer, TiedLayer
 from ._linearisation import Linearisation
 from ._lookup import Lookup
@@ -117,7 +118,9 @@ def _acts_on(layer, call, n, n_positions):
     """Whether a call of a layer acts at each position alone."""
     module, x, g = call
     kind = isinstance(layer, _PER_POSITION)
-    if isinstance(layer, NormalisationLayer):
+    if isinstance(layer, ElementwiseLayer):
+        kind = True  # a number of a parameter acts on one feature, at each position
+    elif isinstance(layer, NormalisationLayer):
         kind = isinstance(module, _NORMS) and len(module.normalized_shape) == 1
     return kind and _are_positions(x, n, n_positions) and _are_positions(g, n, n_positions)
 

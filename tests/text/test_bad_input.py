@@ -227,10 +227,6 @@ def bart():
     return transformers.BartForSequenceClassification(config).eval()
 
 
-row_by_row = pytest.mark.filterwarnings("ignore:the gradients of .* row by row")
-
-
-@row_by_row
 @pytest.mark.parametrize("make_network", [opt, bart])
 def test_tables_of_positions_with_an_offset(make_network):
     ids = IDS.repeat(1, 2)
@@ -242,7 +238,6 @@ def test_tables_of_positions_with_an_offset(make_network):
     InfoGainAttributor(make_network()).fit(rows(ids), LABELS)
 
 
-@row_by_row
 def test_positions_that_are_counted_by_the_mask():
     padded = IDS.repeat(1, 2)
     padded[:, 8:] = 0
