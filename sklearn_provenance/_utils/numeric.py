@@ -8,6 +8,7 @@ from scipy.sparse import issparse
 
 from .dask_rows import DaskRows
 from .rows import as_given, n_rows
+from .texts import check_no_texts
 
 
 def as_ndarray(values):
@@ -48,6 +49,7 @@ def as_numbers(X):
     """
     if isinstance(X, DaskRows) and X.dtype.kind in "fb":
         return X.astype(_float_of(X.dtype))
+    check_no_texts(X)
     X = as_given(X)
     if isinstance(X, Mapping):
         for key, value in X.items():
@@ -111,10 +113,7 @@ def _as_array(X):
             f"X must be numeric, with rows of one shape; got {type(X).__name__}: {error}"
         ) from error
     if X.dtype.kind not in "fiub":
-        raise ValueError(
-            f"X must be numeric; got an array of {X.dtype}. A module takes numbers: put what makes "
-            "numbers of texts, such as a tokenizer, before it"
-        )
+        raise ValueError(f"X must be numeric; got an array of {X.dtype}")
     return X
 
 

@@ -132,7 +132,7 @@ def check_shown(name, data, image_shape=None):
         pass  # no rows
     elif not hasattr(data, "shape") or (hasattr(data, "columns") and not hasattr(data, "iloc")):
         data = np.asarray(data)  # among others, data frames that are not pandas'
-    if not getattr(data, "shape", ()):
+    if isinstance(data, Mapping) or not getattr(data, "shape", ()):
         kind = type(data.item() if isinstance(data, np.ndarray) else data)
         raise ValueError(
             f"{name} must be an array, a sparse matrix, a data frame or a list of rows, got "

@@ -250,7 +250,7 @@ default="distance"
     def _check_X(self, X, reset=False):
         """Return X as an object with a shape; the estimator checks its values."""
         check_readable(X, "X")
-        if not hasattr(X, "shape"):
+        if not hasattr(X, "ndim"):
             X = np.asarray(X)
         if X.ndim < 2:
             raise ValueError(

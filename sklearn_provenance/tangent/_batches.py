@@ -10,6 +10,7 @@ from torch import nn
 from .._utils.arguments import check_readable
 from .._utils.dask_rows import DaskRows, computed, lazy_rows
 from .._utils.rows import array_of
+from .._utils.texts import check_no_texts
 from ._outputs import all_finite
 
 
@@ -33,6 +34,7 @@ def as_batch(X, model):
     if is_structure(X):
         return map_structure(X, lambda part: as_batch(part, model))
     check_readable(X, "X")
+    check_no_texts(X)
     X = computed(X, "X")
     if issparse(X):
         X = X.toarray()

@@ -5,6 +5,7 @@ Shapes in comments: B rows, C classes.
 
 import inspect
 from collections.abc import Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -63,10 +64,13 @@ def call_module(module, x):
     The entries of a dict become keyword arguments if the module's ``forward`` takes them; else
     the module gets the dict.
     """
+    if isinstance(x, tuple | list):
+        return _of_several(module, x)
     if not isinstance(x, Mapping):
         return module(x)
     if _takes_keywords(module, x):
-        return module(**x)
+        with _decoder_named(module, x):
+            return module(**x)
     try:
         return module(x)
     except (TypeError, AttributeError) as error:
@@ -75,6 +79,37 @@ def call_module(module, x):
             f"keyword arguments, but {type(module).__name__} raised {type(error).__name__}: "
             f"{error}. Pass forward=, a callable (module, rows) -> outputs, or rows with the "
             "entries that the module takes"
+        ) from error
+
+
+def _of_several(module, x):
+    """Call a module on a tuple or list of tensors, its one argument."""
+    try:
+        return module(x)
+    except (TypeError, AttributeError) as error:
+        raise TypeError(
+            f"the module must take a {type(x).__name__} of rows as its one argument, but "
+            f"{type(module).__name__} raised {type(error).__name__}: {error}. Pass several inputs "
+            "as a mapping, such as {'input_ids': ..., 'attention_mask': ...}, whose entries become "
+            "keyword arguments, or forward=, a callable (module, rows) -> outputs"
+        ) from error
+
+
+@contextmanager
+def _decoder_named(module, x):
+    """Say what an encoder-decoder lacks, which asks for its decoder's inputs in its own words."""
+    try:
+        yield
+    except ValueError as error:
+        of_decoder = any(name.startswith("decoder_") or name == "labels" for name in x)
+        encodes_too = getattr(getattr(module, "config", None), "is_encoder_decoder", False)
+        if of_decoder or not encodes_too:
+            raise
+        raise ValueError(
+            f"{type(module).__name__} is an encoder-decoder, and rows must hold decoder_input_ids "
+            f"or labels; got {', '.join(map(repr, x))} ({error}). Take its encoder, "
+            "module.get_encoder(), or a classifier of texts. log_likelihood and log_odds are for "
+            "causal models: for others, pass a forward of your own, (module, rows) -> (n,)"
         ) from error
 
 

@@ -35,7 +35,10 @@ def check_sequences(module, x):
     config = _config_of(module)
     is_mapping = isinstance(x, Mapping)
     ids = x.get("input_ids") if is_mapping else x
-    if config is None or not isinstance(ids, torch.Tensor) or ids.ndim != 2:
+    if config is None or not isinstance(ids, torch.Tensor):
+        return
+    if ids.ndim != 2:
+        _check_axes(module, config, ids)
         return
     if is_mapping and ids.is_floating_point():
         raise ValueError(
@@ -55,6 +58,17 @@ def check_sequences(module, x):
         _check_padding(module, config, ids, mask == 0)
         if x.get("position_ids") is None:
             _warn_of_shifted_positions(module, config, mask)
+
+
+def _check_axes(module, config, ids):
+    """Raise if token ids have no axis of rows and one of tokens; a choice of texts has one more."""
+    several = any(type(m).__name__.endswith("ForMultipleChoice") for m in module.modules())
+    if getattr(module, "config", None) is not config or several or ids.is_floating_point():
+        return
+    raise ValueError(
+        f"token ids must have the shape (n_rows, n_tokens); got {tuple(ids.shape)}. Pass several "
+        'inputs, such as ids and a mask, as a mapping: {"input_ids": ..., "attention_mask": ...}'
+    )
 
 
 def check_mask(mask, ids):

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from .._utils.texts import check_no_texts
 from .._utils.types import Rows
 from ..attribution.models._sequences import Likelihood, register_likelihood
 from ..explanation._checks import check_count
@@ -54,6 +55,7 @@ def causal_rows(tokens: Rows, last: int | None = None) -> Rows:
     >>> causal_rows(ids, last=1)["labels"].tolist()
     [[-100, -100, 9], [-100, -100, 2]]
     """
+    check_no_texts(tokens, "tokens")
     if not isinstance(tokens, Mapping):
         tokens = {"input_ids": tokens}
     ids = _ids_of(tokens)
@@ -92,9 +94,14 @@ def _ids_of(tokens):
             raise ValueError(
                 f"{what}; got {min(lengths)} to {max(lengths)} tokens. Pad them, as tokenize does"
             )
+    if isinstance(ids, tuple | list) and any(isinstance(row, torch.Tensor) for row in ids):
+        ids = torch.stack([torch.as_tensor(row) for row in ids])
     ids = torch.as_tensor(ids)
     if ids.ndim != 2 or ids.is_floating_point():
-        raise ValueError(f"{what}; got {ids.dtype} of shape {tuple(ids.shape)}")
+        raise ValueError(
+            f"{what}; got {ids.dtype} of shape {tuple(ids.shape)}. Pass ids and masks as a mapping "
+            "with input_ids and attention_mask"
+        )
     return ids.long()
 
 
@@ -220,6 +227,13 @@ def _aligned(module, rows):
         )
     inputs = {name: value for name, value in rows.items() if name != "labels"}
     labels = rows["labels"]
+    if getattr(getattr(module, "config", None), "is_encoder_decoder", False):
+        raise ValueError(
+            "a causal model must predict each token of a row from those before it; got "
+            f"{type(module).__name__}, an encoder-decoder, which log_likelihood and log_odds do "
+            "not support. Pass a forward of your own, (module, rows) -> (n,), that adds up log p "
+            "of the targets given the inputs, and measurement=causal_measurement"
+        )
     logits = _logits(module, inputs)
     if logits.ndim != 3 or logits.shape[:2] != labels.shape:
         raise ValueError(

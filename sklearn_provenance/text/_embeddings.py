@@ -9,8 +9,9 @@ import torch
 from numpy.typing import NDArray
 
 from .._utils.modules import evaluation_mode
-from .._utils.rows import n_rows, take_rows
+from .._utils.rows import as_given, n_rows, take_rows
 from .._utils.table_ids import ids_looked_at
+from .._utils.texts import check_no_texts
 from .._utils.types import Rows
 from ..tangent._read_logits import call_module
 from ..tangent._run import as_batch
@@ -45,6 +46,8 @@ def mean_embeddings(module: torch.nn.Module, rows: Rows, batch_size: int = 32) -
         If the module gives no hidden states of this shape, or cannot read rows, such as those that
         are longer than its positions or hold no token.
     """
+    check_no_texts(rows, "rows")
+    rows = as_given(rows, "rows")
     check_sequences(module, rows)
     if isinstance(rows, Mapping) and "attention_mask" in rows:
         mask = torch.as_tensor(rows["attention_mask"])

@@ -8,6 +8,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from .._utils.rows import n_rows, take_rows
+from .._utils.texts import text_columns
 
 # What stands between the two texts of a pair where they are shown.
 BETWEEN = " ¶ "
@@ -20,7 +21,9 @@ class TokenizedTexts(Mapping):
 
     It is a mapping of tensors, such as token ids and masks, which networks of Hugging Face take as
     keyword arguments. Explanations show the texts. ``tokens[:5]``, ``tokens[numbers]`` and
-    ``tokens[mask]`` take rows; ``tokens["input_ids"]`` is a tensor.
+    ``tokens[mask]`` take rows; ``tokens["input_ids"]`` is a tensor. ``train_test_split`` and the
+    other splitters of scikit-learn take rows, too. ``len(tokens)`` counts entries, as of every
+    mapping, and ``tokens.shape`` is (n,).
 
     Parameters
     ----------
@@ -69,9 +72,16 @@ class TokenizedTexts(Mapping):
         if len(set(counts.values())) != 1:
             raise ValueError(f"entries and texts must have one number of rows; got {counts}")
 
+    @property
+    def shape(self) -> tuple[int]:
+        """Number of rows, which splitters of scikit-learn count and take, as (n,)."""
+        return (len(self.texts),)
+
     def __getitem__(self, key: Any) -> Any:
         if isinstance(key, str):
             return self._entries[key]
+        if isinstance(key, tuple) and len(key) == 2 and key[1] is Ellipsis:  # of scikit-learn
+            key = key[0]
         return self.take_rows(key)
 
     def __iter__(self) -> Iterator[str]:
@@ -183,6 +193,8 @@ def tokenize(
     if isinstance(tokenizer, str):
         tokenizer = _load_tokenizer(tokenizer)
     firsts = shown = _as_texts(texts)
+    if not len(firsts):
+        raise ValueError("texts must hold a text or more, got none")
     sources = [list(firsts)]
     if pairs is not None:
         seconds = _as_texts(pairs)
@@ -206,6 +218,13 @@ def tokenize(
             f"texts must have at most {max_length} tokens; text {int(lengths.argmax())} has "
             f"{lengths.max()}. Pass truncation=True to cut them"
         )
+    if not lengths.min():
+        row = int(lengths.argmin())
+        raise ValueError(
+            "texts must have a token or more, because the network would read nothing; got none in "
+            f"row {row}, {firsts[row]!r}, and the tokenizer adds no special tokens. Leave empty "
+            "texts out"
+        )
     offsets = None
     if fast:
         offsets = _joined_offsets(encoded, firsts, lengths.max(), tokenizer.padding_side)
@@ -225,10 +244,20 @@ def _as_texts(texts):
     """Return texts as an array of objects (n,)."""
     if isinstance(texts, str):
         raise ValueError("texts must be a sequence of texts, got one text. Pass [text]")
+    if hasattr(texts, "columns") or isinstance(texts, Mapping):
+        names = list(texts) if isinstance(texts, Mapping) else list(texts.columns)
+        wanted = (text_columns(texts) or names or ["text"])[0]
+        raise TypeError(
+            f"texts must be a sequence of texts; got a {type(texts).__name__} of {names}. Pass one "
+            f"of these, such as texts[{wanted!r}]"
+        )
     array = np.empty(n_rows(texts), dtype=object)
     for row, text in enumerate(texts):
         if not isinstance(text, str):
-            raise TypeError(f"texts must be strings; got {type(text).__name__} in row {row}")
+            raise TypeError(
+                f"texts must be strings; got {type(text).__name__} in row {row}. Pass one text for "
+                "each row, such as one column of a table, and leave out or fill in missing ones"
+            )
         array[row] = str(text)
     return array
 

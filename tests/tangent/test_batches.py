@@ -53,6 +53,7 @@ def test_named_tuples_stay_named_tuples():
         (torch.zeros(3, 4, dtype=torch.cfloat), "X must be real, got torch.complex64"),
         (np.zeros((3, 4), complex), "X must be numeric, got an array of complex128"),
         ([["a", "b", "c", "d"]], "X must be numeric, got an array of <U1"),
+        (["a", "b"], "X must be numeric; got a list of texts. .*text.tokenize"),
         (sparse.csr_array((0, 4)), r"X must have at least one row, got shape \(0, 4\)"),
     ],
 )
