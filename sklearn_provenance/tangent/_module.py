@@ -8,6 +8,8 @@ from torch import nn
 from ._layer_kinds import LinearLayer
 from ._layers import layer_class
 
+_SHOWN = 12  # names in an error
+
 
 def check_outputs(module):
     """Raise unless each row has outputs of its own, and a call does not change the module."""
@@ -78,9 +80,10 @@ def select_parameters(module, parameters):
     if parameters == "all" or (parameters == "auto" and not trainable):
         return named
     if parameters not in ("auto", "trainable"):
+        hint = _hint(module, named, parameters, of_list=False)
         raise ValueError(
             'parameters must be "auto", "trainable", "all", "linear", a class of modules or a list '
-            f"of names, patterns and classes; got {parameters!r}"
+            f"of names, patterns and classes; got {parameters!r}{hint}"
         )
     if not trainable:
         raise ValueError(
@@ -110,16 +113,66 @@ def _matching(module, named, choices):
             ids = {id(p) for m in modules for p in m.parameters(recurse=False)}
             matches = {name for name, p in named.items() if id(p) in ids}
         else:
-            matches = {name for name in named if name == choice or fnmatchcase(name, choice)}
+            matches = _named_by(named, choice)
         if not matches:
             unknown.append(choice)
         chosen |= matches
     if unknown or not chosen:
+        hints = [_hint(module, named, choice) for choice in unknown if isinstance(choice, str)]
         raise ValueError(
-            f"parameters must name some of {list(named)}, the module's parameters, or match them "
+            f"parameters must name some of {_shown(named)}, the module's parameters, or match them "
             f'by a pattern such as "encoder.*" or a class of modules; got {unknown or "none"}'
+            f"{''.join(hints)}"
         )
     return {name: p for name, p in named.items() if name in chosen}
+
+
+def _named_by(names, choice):
+    """Find the names that are a choice, or match it as a pattern."""
+    return {name for name in names if name == choice or fnmatchcase(name, choice)}
+
+
+def _shown(named):
+    """List names, of which a large network has too many to read."""
+    names = list(named)
+    if len(names) <= _SHOWN:
+        return str(names)
+    shown = ", ".join(map(repr, [*names[: _SHOWN // 2], "..."] + names[-_SHOWN // 2 :]))
+    return f"[{shown.replace(repr('...'), '...')}] ({len(names)} in all)"
+
+
+def _hint(module, named, choice, of_list=True):
+    """Say what a choice that matches no parameter may mean; "" if that is not known.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        The network.
+    named : dict of torch.nn.Parameter
+        Its parameters, each under one name.
+    choice : str
+        A name or pattern.
+    of_list : bool, default=True
+        Whether it was given in a list.
+    """
+    tried = [choice, f"{choice}.*", f"*.{choice}.*", f"*.{choice}", f"*{choice}*"]
+    if not of_list and _named_by(named, choice):
+        return f". Pass a list, [{choice!r}]"
+    every = dict(module.named_parameters(remove_duplicate=False))
+    name_of = {id(p): name for name, p in named.items()}
+    for pattern in tried:
+        matches = _named_by(every, pattern)
+        if not matches:
+            continue
+        hint = ""
+        if matches & set(named):
+            hint = f'. Pass "{pattern}"' if of_list else f'. Pass ["{pattern}"]'
+        tied = sorted(matches - set(named))
+        pairs = [f"{name!r} is {name_of[id(every[name])]!r}" for name in tied]
+        if pairs:
+            hint += f". Weights that are tied go under one name: {', '.join(pairs)}"
+        return hint
+    return ""
 
 
 def plain_call(module, x):
