@@ -131,7 +131,7 @@ def _as_batch(X, name, network):
             X = as_given(X, name)  # lists of tensors are stacked
         x = as_batch(X, network)
         n_found = n_batch_rows(x)
-        check_sequences(network.module, x)
+        check_sequences(network.module.inner, x, network.module.function)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{name} cannot be used: {error}") from error
     if n_found != n_rows(X):

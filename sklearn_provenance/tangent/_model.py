@@ -150,7 +150,7 @@ class TangentModel:
         """
         if n_batch_rows(x) == 0:
             raise ValueError("x must have at least one row, got none")
-        check_sequences(self.module, x)
+        check_sequences(self.module, x, self.forward)
         with evaluation(self.module, self.draws_on):
             generators = Generators(self.device)
             try:

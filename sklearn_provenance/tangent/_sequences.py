@@ -7,8 +7,11 @@ from collections.abc import Mapping
 import torch
 from torch import nn
 
+from ._mask_arrival import masks_padding
+from ._read_logits import call_module
 
-def check_sequences(module, x):
+
+def check_sequences(module, x, forward=call_module):
     """Refuse rows of tokens that a network has no weights for, and warn of padding without a mask.
 
     Nothing is looked at where the network has no ``config``, as those of Hugging Face have, or rows
@@ -20,6 +23,8 @@ def check_sequences(module, x):
         The network.
     x : mapping or torch.Tensor
         Rows: with ``input_ids``, or token ids themselves.
+    forward : callable, default=call_module
+        ``forward(module, x)`` calls the network, maybe with a mask that it makes itself.
 
     Raises
     ------
@@ -50,7 +55,7 @@ def check_sequences(module, x):
     _check_vocabulary(module, ids)
     _check_length(module, config, ids, x)
     if not is_mapping or x.get("attention_mask") is None:
-        _warn_of_padding(config, ids)
+        _warn_of_padding(module, config, forward, x, ids)
         return
     mask = x["attention_mask"]
     if isinstance(mask, torch.Tensor) and mask.ndim == 2:
@@ -172,11 +177,12 @@ def _check_length(module, config, ids, x):
         )
 
 
-def _warn_of_padding(config, ids):
+def _warn_of_padding(module, config, forward, x, ids):
     """Warn if rows end, or begin, in the token for padding.
 
     One such token may be part of a text, unless other rows have none. Where the network names no
-    token for padding, that for the end of a text is the usual one.
+    token for padding, that for the end of a text is the usual one. Nothing is said where the
+    network makes a mask of the ids, which a pass of some padded rows shows.
     """
     padding = getattr(config, "pad_token_id", None)
     may_be_text = padding is None
@@ -189,6 +195,8 @@ def _warn_of_padding(config, ids):
         padded = edge[:, -1] if side == "end" else edge[:, 0]
         some = padded.any() and not padded.all() and not may_be_text
         if some or (edge.shape[1] == 2 and edge.all(1).any()):
+            if masks_padding(module, forward, x, is_padding & padded[:, None]):
+                return
             # The warning names this line, so that it is shown once.
             warnings.warn(
                 f"some rows of input_ids {side} in {padding}, the token for padding, and there is "

@@ -12,7 +12,7 @@ from ..._utils.numeric import as_numbers, is_integer
 from ..._utils.rows import n_rows, take_rows
 from ...tangent._module import check_outputs
 from ...tangent._outputs import check_finite
-from ...tangent._read_logits import ReadLogits
+from ...tangent._read_logits import ReadLogits, call_module
 from ...tangent._run import run
 from ...tangent._sequences import check_sequences
 from ._base import ROWS_PER_BATCH, FittedModel, adapt
@@ -29,7 +29,7 @@ class TorchModel(FittedModel):
             if first.is_floating_point():
                 return X.astype(np.float32)
         x = as_numbers(X)
-        check_sequences(self.module, x)
+        check_sequences(self.module, x, self.forward or call_module)
         as_it_is = isinstance(X, torch.Tensor | Mapping)
         if as_it_is or isinstance(x, np.ndarray) or not is_integer(x):
             return x
