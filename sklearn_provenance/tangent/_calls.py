@@ -4,13 +4,15 @@ Shapes in comments: T positions of a table.
 """
 
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
 from torch import nn
 
 from ._attention import ProjectionCalls
-from ._lookups import LookupCalls, looks_up_inside
+from ._lookups import DistanceCalls, LookupCalls, are_distances, looks_up_inside
+from ._routes import RouteChanged
 
 
 class Call(NamedTuple):
@@ -40,17 +42,22 @@ def recorded(layers, n_samples, calls):
     """Append calls of the layers' modules to ``calls``, for ``n_samples`` rows of the data."""
     handles = []
     used = [layer for layer in layers if layer.route != "functional"]
+    distances = None
+    if any(layer.shared and (layer.of_distances or layer.route == "idle") for layer in used):
+        distances = DistanceCalls(n_samples)
+    record = _Lookups(n_samples, calls, distances)
     try:
         for layer in used:
             for module in layer.modules:
                 if isinstance(module, nn.MultiheadAttention) or looks_up_inside(module):
                     continue
                 # First in line: a hook of the user's may replace the layer's output.
-                hook = _recorder(layer, n_samples, calls)
+                hook = _recorder(layer, record)
                 handles.append(module.register_forward_hook(hook, prepend=True))
         with (
             _projections_recorded(used, calls),
-            _lookups_recorded(used, n_samples, calls),
+            _lookups_recorded(used, record),
+            distances or nullcontext(),
         ):
             yield
     finally:
@@ -74,7 +81,7 @@ def _projections_recorded(layers, calls):
     return ProjectionCalls(places, lambda *call: _record(calls, *call))
 
 
-def _lookups_recorded(layers, n_samples, calls):
+def _lookups_recorded(layers, record):
     """Record the lookups of tables with a forward of their own, if there are any."""
     places = {}
     for layer in layers:
@@ -82,7 +89,7 @@ def _lookups_recorded(layers, n_samples, calls):
             places[id(module.weight)] = layer, module
     if not places:
         return nullcontext()
-    return LookupCalls(places, lambda layer, *call: _record_lookup(layer, n_samples, calls, *call))
+    return LookupCalls(places, record)
 
 
 @contextmanager
@@ -98,24 +105,50 @@ def requiring_grad(parameters):
             p.requires_grad_(False)
 
 
-def _recorder(layer, n_samples, calls):
+def _recorder(layer, record):
     """Make a forward hook that records a call, and replaces the output where it must."""
 
     def hook(module, args, output):
         if not torch.is_grad_enabled() or not args:
             return None
-        return _record_lookup(layer, n_samples, calls, module, args[0], output)
+        return record(layer, module, args[0], output)
 
     return hook
 
 
-def _record_lookup(layer, n_samples, calls, module, x, output):
-    """Append a call, which may be one for all rows where the layer is a table that they share."""
-    if layer.shared and _lacks_rows(x):
-        # Each row gets an output of its own, whose gradient is that row's.
-        x = x.reshape(1, -1).expand(n_samples, -1)
-        output = output.expand(n_samples, *output.shape[-2:]).clone()
-    return _record(calls, layer, module, x, output)
+class _Lookups:
+    """Record calls, of which one may be for all rows where the layer is a table that they share.
+
+    Parameters
+    ----------
+    n_samples : int
+        Rows of the data.
+    calls : list of Call
+        Where calls are recorded.
+    distances : DistanceCalls or None
+        What records lookups of distances; None where none have been seen.
+    """
+
+    def __init__(self, n_samples, calls, distances):
+        self.n_samples = n_samples
+        self.calls = calls
+        self.distances = distances
+
+    def __call__(self, layer, module, x, output):
+        """Record a call, and return the output to go on with."""
+        if layer.shared and _lacks_rows(x):
+            # Each row gets an output of its own, whose gradient is that row's.
+            x = x.reshape(1, -1).expand(self.n_samples, -1)
+            output = output.expand(self.n_samples, *output.shape[-2:]).clone()
+        elif layer.shared and are_distances(x):
+            layer.of_distances = True
+            if self.distances is None:  # earlier rows had one position
+                raise RouteChanged(
+                    f"{layer.key} looks up distances of positions for the first time; call again"
+                )
+            self.distances.add(partial(_record, self.calls, layer, module), x, output)
+            return output
+        return _record(self.calls, layer, module, x, output)
 
 
 def _record(calls, layer, module, x, output):

@@ -207,7 +207,10 @@ class EmbeddingLayer(Layer):
             g = g * (x != module.padding_idx)[..., None]
         n_table_rows, size = self.shape
         index = x.reshape(n_rows, -1).long()  # scatter takes no other integers in torch 2.6
-        return Lookup(index, g.reshape(n_rows, -1, size), n_table_rows)
+        form = Lookup(index, g.reshape(n_rows, -1, size), n_table_rows)
+        if index.shape[1] > n_table_rows:  # as where each pair of positions looks up its distance
+            return form.summed()
+        return form
 
 
 @register_joint_layer(EmbeddingLayer, LinearLayer)

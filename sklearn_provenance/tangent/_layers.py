@@ -135,6 +135,8 @@ class Layer:
     positions: int = field(default=1, init=False)
     # Whether calls without an axis for the rows of the data are shared by all of them.
     shared: bool = field(default=False, init=False)
+    # Whether such a call looked up distances of positions, as seen.
+    of_distances: bool = field(default=False, init=False)
 
     # Whether gradients are sums of few outer products: rotating their vectors then costs less.
     low_rank = False

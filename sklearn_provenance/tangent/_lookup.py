@@ -35,6 +35,11 @@ class Lookup(Form):
         zeros = self.g.new_zeros(len(self.g), *self.shape)
         return zeros.scatter_add_(1, self.index[:, :, None].expand_as(self.g), self.g)
 
+    def summed(self):
+        """Add up positions that look up the same row: one position for each row of G."""
+        index = torch.arange(self.n_rows, device=self.index.device)
+        return Lookup(index.expand(len(self.index), -1), self.matrix(), self.n_rows)
+
     def __add__(self, other):
         index = torch.cat([self.index, other.index], 1)
         return Lookup(index, torch.cat([self.g, other.g], 1), self.n_rows)

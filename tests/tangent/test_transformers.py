@@ -41,6 +41,7 @@ SIZES = {
     "GPT2": {"n_embd": 8, "n_layer": 2, "n_head": 2, "n_positions": 16},
     "Bert": DECODER,
     "Roberta": DECODER | {"max_position_embeddings": 17},
+    "MPNet": DECODER | {"max_position_embeddings": 17},
     "T5": {"d_model": 8, "d_ff": 12, "d_kv": 4, "num_layers": 2, "num_heads": 2,
            "decoder_start_token_id": 0},
 }  # fmt: skip
@@ -73,11 +74,6 @@ def build(name):
     return network.eval()
 
 
-# Looked up once for all rows, and given an axis for these later.
-SHARED = {"T5": {"encoder.encoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight"}}
-
-
-@pytest.mark.filterwarnings("ignore:the gradients of .*relative_attention_bias.* row by row")
 @pytest.mark.parametrize("name", SIZES)
 def test_gradients_are_those_of_autograd_by_factors(name):
     network = build(name)
@@ -90,7 +86,7 @@ def test_gradients_are_those_of_autograd_by_factors(name):
     rows = {"input_ids": ids, "attention_mask": mask}
     features = TangentFeatures(network, "exact", batch_size=4).fit(rows)
     routes = features.coverage_.routes
-    assert {n for n, route in routes.items() if route == "functional"} == SHARED.get(name, set())
+    assert {n for n, route in routes.items() if route == "functional"} == set()
 
     def call(module, x):
         outputs = module(input_ids=x[:, 0], attention_mask=x[:, 1])
@@ -225,3 +221,47 @@ def test_tables_with_a_forward_of_their_own(tied):
     expected = reference(network, ids, LABELS)
     found = torch.as_tensor(features.transform(ids, LABELS))
     torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.filterwarnings("ignore:the gradients of .*relative_attention_bias.* row by row")
+@pytest.mark.parametrize("n_tokens", [2, 6, 7])
+def test_distances_of_positions_after_rows_of_one_token(n_tokens):
+    network = build("T5").double()
+    model = TangentModel(network).plan({"input_ids": IDS[:, :1]})
+    ids = IDS[:, :n_tokens]  # as many positions as rows, or not
+    kernel = tangent_kernel(model, {"input_ids": ids}, LABELS, batch_size=n_tokens)
+    expected = reference(network, ids, LABELS)
+    torch.testing.assert_close(kernel, expected @ expected.T)
+
+
+class Sometimes(nn.Module):
+    """Looks up a position for all rows, or distances where there are several."""
+
+    def __init__(self):
+        super().__init__()
+        self.words = nn.Embedding(19, 2)
+        self.table = nn.Embedding(15, 2)
+
+    def forward(self, ids):
+        n_tokens = ids.shape[1]
+        if n_tokens == 1:
+            said = self.table(torch.full((1, 1), 7)).mean(1)  # (1, 2)
+        else:
+            places = torch.arange(n_tokens)
+            said = self.table(places[None] - places[:, None] + 7)  # (T, T, 2)
+            said = said.permute(2, 0, 1).unsqueeze(0)
+            said = (said * ids[:, None, :, None]).mean((2, 3))  # (B, 2)
+        return self.words(ids).mean(1) * torch.tanh(said)
+
+
+@pytest.mark.parametrize("n_tokens", [4, 6, 7])
+def test_distances_that_are_looked_up_later(n_tokens):
+    torch.manual_seed(0)
+    network = Sometimes().double()
+    model = TangentModel(network).plan(IDS[:, :1])
+    assert model.coverage.routes["table.weight"] == "factors"
+    ids = IDS[:, :n_tokens]
+    kernel = tangent_kernel(model, ids, LABELS, batch_size=n_tokens)
+    expected = reference(network, ids, LABELS)
+    torch.testing.assert_close(kernel, expected @ expected.T)
+    assert model.coverage.routes["table.weight"] == "factors"
