@@ -14,6 +14,10 @@ _TABLES = (nn.Embedding, nn.EmbeddingBag)
 _LOOK_UPS = (F.embedding.__code__, F.embedding_bag.__code__)
 
 
+class IdsOutsideError(ValueError):
+    """A table is asked for a row that it does not have."""
+
+
 @contextmanager
 def ids_named(module):
     """Raise an error that names the table where a call of a module looks up what is no row of it.
@@ -143,7 +147,7 @@ def _error(name, n_rows, ids):
             f"they are positions, cut longer texts by truncation=True, max_length={n_rows} of the "
             "tokenizer"
         )
-    return ValueError(
+    return IdsOutsideError(
         f"the ids that the embedding {name} looks up must be from 0 to {n_rows - 1}, its rows; "
         f"got {least} to {most}. {what}"
     )

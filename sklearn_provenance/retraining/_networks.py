@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from .._utils.arguments import check_weights
-from .._utils.table_ids import ids_named
+from .._utils.table_ids import IdsOutsideError, ids_named
 from ..tangent._batches import leaves, n_batch_rows
 from ..tangent._outputs import logits_of, warn_of_probabilities
 from ..tangent._read_logits import call_module
@@ -26,9 +26,10 @@ def first_outputs(module, name, x, are_numbers):
     try:
         with ids_named(module.inner):
             logits = module(x)
-    except (RuntimeError, IndexError) as error:
+    except (RuntimeError, IndexError, IdsOutsideError) as error:
         hint = ""
-        if not any(part.is_floating_point() for part in leaves(x)):
+        named = isinstance(error, IdsOutsideError)
+        if not named and not any(part.is_floating_point() for part in leaves(x)):
             hint = (
                 ". A tensor of integers is passed on as it is, for instance to an embedding; if it "
                 f"holds numbers, pass {name}.float()"

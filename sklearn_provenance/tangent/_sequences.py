@@ -101,14 +101,22 @@ def _config_of(module):
 
 
 def _table_of_words(module):
-    """Find the table of words, as networks of Hugging Face name it; None where there is none."""
+    """Find the table of words, as networks of Hugging Face name it; None where there is none.
+
+    Of a network that does not name it, the largest table is meant if it has as many rows.
+    """
     for m in module.modules():
-        if hasattr(getattr(m, "config", None), "vocab_size"):
-            try:
-                table = m.get_input_embeddings()
-            except (AttributeError, NotImplementedError):
-                return None
-            return table if isinstance(table, nn.Embedding) else None
+        n_words = getattr(getattr(m, "config", None), "vocab_size", None)
+        if n_words is None:
+            continue
+        try:
+            table = m.get_input_embeddings()
+        except (AttributeError, NotImplementedError):
+            tables = [t for t in m.modules() if isinstance(t, nn.Embedding)]
+            table = max(tables, key=lambda t: t.num_embeddings, default=None)
+            if table is not None and table.num_embeddings < n_words:
+                table = None
+        return table if isinstance(table, nn.Embedding) else None
     return None
 
 

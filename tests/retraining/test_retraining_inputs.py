@@ -180,7 +180,10 @@ def test_a_store_is_resumed_and_tells_rows_apart(tmp_path):
         ({"X": ROWS | {"shift": ROWS["shift"] * np.nan}}, "X cannot be used.*NaN"),
         ({"X": {"ids": ROWS["ids"]}}, "must take a dict of rows, or its entries 'ids'"),
         ({"X_eval": QUERIES | {"shift": QUERIES["shift"][:, :2]}}, "rows of X_eval, .* and "),
-        ({"X_eval": QUERIES | {"ids": QUERIES["ids"] + 8}}, "rows of X_eval, .*out of range"),
+        (
+            {"X_eval": QUERIES | {"ids": QUERIES["ids"] + 8}},
+            r"rows of X_eval, .*'table' looks up must be .*got 8 to",
+        ),
     ],
 )
 def test_inputs_that_do_not_fit_are_named(changes, message):

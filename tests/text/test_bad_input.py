@@ -269,6 +269,23 @@ def test_kinds_of_tokens_without_a_row():
         InfoGainAttributor(make("Bert")).fit(x, LABELS)
 
 
+class Inside(nn.Module):
+    """A network of Hugging Face in a module that has no configuration."""
+
+    def __init__(self, network):
+        super().__init__()
+        self.inner = network
+
+    def forward(self, input_ids, attention_mask):
+        return self.inner(input_ids, attention_mask=attention_mask).logits
+
+
+def test_positions_with_an_offset_are_counted_from_it():
+    message = r"'inner.model.decoder.embed_positions' looks up must be from 0 to 9, .*got 2 to 15.*"
+    with pytest.raises(ValueError, match=message + "of which there may be 8.*max_length=8"):
+        InfoGainAttributor(Inside(opt())).fit(rows(IDS.repeat(1, 2)), LABELS)
+
+
 class Windows(nn.Module):
     """Reads texts of any length window by window."""
 
