@@ -16,6 +16,7 @@ from sklearn.utils.validation import (
 from .arguments import check_readable
 from .dask_rows import DaskRows, computed, lazy_rows
 from .row_arrays import RowArray, is_file, on_disk
+from .tensor_rows import stacked
 
 IMAGE_CHANNELS = (1, 3, 4)
 
@@ -51,7 +52,7 @@ def as_given(X, name="X"):
     check_readable(X, name)
     X = computed(X, name)
     if isinstance(X, list | tuple) and X and all(isinstance(row, torch.Tensor) for row in X):
-        X = _stacked(X, name)
+        X = stacked(X, name)
     if isinstance(X, torch.Tensor):
         if X.is_meta or X.layout != torch.strided:
             raise ValueError(
@@ -63,18 +64,6 @@ def as_given(X, name="X"):
     if "complex" in str(getattr(X, "dtype", "")):
         raise ValueError(f"Complex data not supported: {name} must be real; got {X.dtype}")
     return X
-
-
-def _stacked(rows, name):
-    """Return tensors, each of which is a row, as one; raise unless their shapes agree."""
-    shapes = {tuple(row.shape) for row in rows}
-    if len(shapes) > 1:
-        raise ValueError(
-            f"{name} must have rows of one shape; got a {type(rows).__name__} of {len(rows)} "
-            f"tensors, each of which is a row, with the shapes {sorted(shapes)[:3]}. Pad rows to "
-            "one length, and pass several inputs of a network as a mapping"
-        )
-    return torch.stack(list(rows))
 
 
 def check_rows(estimator, X, reset=False):
@@ -131,33 +120,6 @@ def array_of(X, name="X"):
             f"{name} must have rows of one shape; {found}. Cut or pad them to one length, or drop "
             "those that differ"
         ) from error
-
-
-def check_count_of_tensors(X, y):
-    """Raise if X is as many tensors as a network has inputs, and not as many as there are labels.
-
-    Parameters
-    ----------
-    X : object
-        Rows as users give them: a tuple or list of tensors has one for each row.
-    y : array-like of shape (n,)
-        Labels.
-
-    Raises
-    ------
-    ValueError
-        If their numbers differ.
-    """
-    if not isinstance(X, tuple | list) or not all(isinstance(row, torch.Tensor) for row in X):
-        return
-    if len(X) != n_rows(y):
-        shapes = [tuple(row.shape) for row in X[:3]]
-        raise ValueError(
-            f"X must have one row for each of {n_rows(y)} labels; got a {type(X).__name__} of "
-            f"{len(X)} tensors, each of which is a row, with the shapes {shapes}. Pass several "
-            "inputs of a network as a mapping, such as "
-            '{"input_ids": ..., "attention_mask": ...}'
-        )
 
 
 def _check_axes(X):
