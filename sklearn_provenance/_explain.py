@@ -29,6 +29,7 @@ from .attribution.features._words import check_words
 from .attribution.models._single_output import SingleOutput
 from .explanation import Explanation
 from .explanation._explain import explain_by_itself, explains_itself
+from .explanation._given_training import with_training
 from .explanation._instead import Instead
 
 METHODS = {
@@ -92,7 +93,8 @@ def explain(
         Number of exemplars of each query.
     training : tuple, default=None
         The rows that the estimator was fitted on: (X_train, y_train), or with their names
-        (X_train, y_train, sample_id). Estimators that explain themselves keep them.
+        (X_train, y_train, sample_id). Estimators that explain themselves keep them, and need none;
+        rows that are given are compared with those that they name.
     method : {"auto", "forest_weights", "influence", "boostin", "ensemble", "info_gain", \
             "info_loss", "relatif", "trak", "ekfac", "last_layer", "grad_dot", "repsim", "bm25"}, \
             default="auto"
@@ -107,7 +109,7 @@ def explain(
     show : array-like of shape (n_train, ...), default=None
         What the explanation shows in place of the training rows, such as their texts.
     show_queries : array-like of shape (n_queries, ...), default=None
-        What it shows in place of the queries where ``show`` is given.
+        What it shows in place of the queries, rows like those that are shown of training rows.
 
     Returns
     -------
@@ -161,17 +163,16 @@ def explain(
         if explanation.training_data is not None:
             n_train = explanation.training_data.shape[0]
         instead = Instead.of(X, show, show_queries, n_train, explanation.n_queries)
+        if training is not None:
+            _check_training(training)
+            explanation = with_training(explanation, X, training, name)
         return instead.applied_to(explanation)
     if training is None:
         raise ValueError(
             f"explain needs the rows that {name} was fitted on, which it does not keep; pass "
             "training=(X_train, y_train)"
         )
-    if not isinstance(training, tuple) or len(training) not in (2, 3):
-        raise ValueError(
-            "training must be a tuple (X_train, y_train) or (X_train, y_train, sample_id), got "
-            f"{_shape_of(training)}"
-        )
+    _check_training(training)
     if hasattr(estimator, "fit"):
         check_is_fitted(estimator)
     estimator, training = _one_output(estimator, training, output)
@@ -186,6 +187,14 @@ def explain(
         reason = _reason(attributor, natural, output)
     explanation = attributor.explain(X, k=k, show=show, show_queries=show_queries)
     return explanation._replace(reason=reason)
+
+
+def _check_training(training):
+    if not isinstance(training, tuple) or len(training) not in (2, 3):
+        raise ValueError(
+            "training must be a tuple (X_train, y_train) or (X_train, y_train, sample_id), got "
+            f"{_shape_of(training)}"
+        )
 
 
 def _natural(estimator, training):

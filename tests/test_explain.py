@@ -1,6 +1,7 @@
 """explain finds the natural method for any fitted estimator, and says why."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from sklearn.calibration import CalibratedClassifierCV
@@ -22,7 +23,13 @@ from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from sklearn_provenance import InfluenceAttributor, InfoGainAttributor, explain
+from sklearn_provenance import (
+    InfluenceAttributor,
+    InfoGainAttributor,
+    ProvenanceClassifier,
+    ProvenanceRegressor,
+    explain,
+)
 from sklearn_provenance._explain import METHODS
 from sklearn_provenance.attribution import BoostInAttributor, EnsembleAttributor, ForestAttributor
 
@@ -181,3 +188,41 @@ def test_rows_that_the_estimator_was_not_fitted_on_are_named():
     forest = RandomForestClassifier(5, random_state=0).fit(X, y)
     with pytest.raises(ValueError, match="must be the rows"):
         explain(forest, X[:2], training=(X[::3], y[::3]))
+
+
+OWN = {
+    "classifier": lambda: quick(ProvenanceClassifier).fit(*IRIS),
+    "pipeline": lambda: make_pipeline(StandardScaler(), quick(ProvenanceClassifier)).fit(*IRIS),
+    "regressor": lambda: quick(ProvenanceRegressor).fit(IRIS[0], IRIS[0][:, 0]),
+}
+
+
+def quick(make):
+    return make(width="small", max_epochs=2, random_state=0, device="cpu")
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_rows_given_to_an_estimator_that_keeps_them(name):
+    estimator = OWN[name]()
+    X, y = IRIS
+    target = X[:, 0] if name == "regressor" else y
+    alone = explain(estimator, X[:4], k=2)
+    given = explain(estimator, X[:4], k=2, training=(X, target, np.arange(150) + 1000))
+    np.testing.assert_array_equal(given.indices, alone.indices)
+    np.testing.assert_array_equal(given.sample_id, alone.indices + 1000)
+    np.testing.assert_array_equal(
+        explain(estimator, X[:4], k=2, training=(pd.DataFrame(X), list(target))).indices,
+        alone.indices,
+    )
+    moved = X.copy()
+    moved[alone.indices[0, 0], 0] += 1
+    for training, message in [
+        ((X[::-1], target[::-1]), "in their order"),
+        ((X, target[::-1]), "other labels"),
+        ((moved, target), "other rows"),
+        ((X[:10], target[:10]), "must be the 150 rows"),
+        ((X, target, [1, 2]), "one entry per row"),
+        ("junk", "must be a tuple"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            explain(estimator, X[:4], k=2, training=training)

@@ -118,9 +118,13 @@ def test_other_rows_are_shown(method):
     among = method(None, 2, show=TEXTS)
     if name != "latent":
         assert among.queries.tolist() == TEXTS
-    only = method(X[:3], 2, show_queries=ASKED)
-    assert only.queries.tolist() == ASKED
+    rows = np.asarray(plain.training_data[np.arange(3)]) + 1
+    only = method(X[:3], 2, show_queries=rows)
+    np.testing.assert_array_equal(only.queries, rows)
     assert only.training_data.shape[0] == 30
+    for options in ({"show_queries": ASKED}, {"show": TEXTS, "show_queries": rows}):
+        with pytest.raises(ValueError, match="show_queries must hold rows like those"):
+            method(X[:3], 2, **options)
 
 
 @pytest.mark.parametrize(

@@ -15,15 +15,15 @@ def stacked(rows, name):
     return torch.stack(list(rows))
 
 
-def check_count_of_tensors(X, n):
+def check_count_of_tensors(X, y):
     """Raise if X is as many tensors as a network has inputs, and not as many as there are labels.
 
     Parameters
     ----------
     X : object
         Rows as users give them: a tuple or list of tensors has one for each row.
-    n : int
-        Number of labels.
+    y : array-like
+        Labels, which are looked at where X is a tuple or list of tensors.
 
     Raises
     ------
@@ -32,6 +32,7 @@ def check_count_of_tensors(X, n):
     """
     if not isinstance(X, tuple | list) or not all(isinstance(row, torch.Tensor) for row in X):
         return
+    n = len(y)
     if len(X) != n:
         shapes = [tuple(row.shape) for row in X[:3]]
         raise ValueError(

@@ -45,7 +45,7 @@ class Instead(NamedTuple):
         TypeError
             If one of them holds no rows, such as a single text.
         ValueError
-            If one of them has another number of rows, or a row is missing.
+            If one of them has another number of rows, a row is missing, or they are not alike.
         """
         if show is not None:
             show = _checked("show", show, n_train, "training row")
@@ -53,10 +53,18 @@ class Instead(NamedTuple):
             if n_queries is None:
                 n_queries = n_train if X is None else n_rows(X)
             show_queries = _checked("show_queries", show_queries, n_queries, "query")
+        if show is not None and show_queries is not None:
+            _check_alike(show, show_queries)
         return cls(show, show_queries, getattr(X, "texts", None), X is None)
 
     def applied_to(self, explanation):
-        """Return an explanation that shows them."""
+        """Return an explanation that shows them.
+
+        Raises
+        ------
+        ValueError
+            If what is shown of queries has another shape than what is shown of training rows.
+        """
         if self.show is None and self.show_queries is None:
             return explanation
         show, queries = self.show, self.show_queries
@@ -64,6 +72,10 @@ class Instead(NamedTuple):
             show = explanation.training_data
         if queries is None:
             queries = show if self.among_train else self.of_queries
+            if show is None or (queries is not None and _shape(queries) != _shape(show)):
+                queries = None  # texts that queries keep, beside rows of another kind
+        elif show is not None:
+            _check_alike(show, queries)
         return explanation.shown_as(show, queries)
 
 
@@ -95,6 +107,26 @@ def _checked(name, rows, n, of):
                 "write an empty text where nothing is to be shown"
             )
     return rows
+
+
+def _check_alike(show, queries):
+    """Raise unless queries are shown beside training rows of their kind."""
+    if _shape(queries) != _shape(show):
+        raise ValueError(
+            "show_queries must hold rows like those that are shown of training rows, "
+            f"{_in_words(show)} each; got {_in_words(queries)} each. Pass both show and "
+            "show_queries, and both as texts, or as rows of one shape"
+        )
+
+
+def _shape(rows):
+    """Return the shape of one row; () where it is a text."""
+    return tuple(shown(rows).parts[0].shape[1:])
+
+
+def _in_words(rows):
+    shape = _shape(rows)
+    return f"values of shape {shape}" if shape else "one text or value"
 
 
 def _described(rows):

@@ -43,7 +43,9 @@ normalization : {"scale", "standardize"}, default="scale"
     divides by its standard deviation, as in section 7.4.3 of [1]_; the columns of a table are its
     channels. Both figures are those of all rows given to the first ``fit``, computed in float64,
     and belong to the network. A channel that is constant there has its mean subtracted and is
-    scaled as with "scale".""",
+    scaled as with "scale". Rows are in single precision by then, which has seven digits: put a
+    ``StandardScaler`` before where a column is large beside its spread, such as seconds since
+    1970.""",
     "input_shape": """\
 input_shape : tuple of int, default=None
     (H, W), (C, H, W) or (H, W, C) when X holds flat images.""",

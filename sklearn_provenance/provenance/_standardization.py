@@ -3,12 +3,15 @@
 [PN] is "Provenance Networks: End-to-End Exemplar-Based Explainability".
 """
 
+import warnings
 from typing import NamedTuple
 
 import numpy as np
 
 # Values of a block, which takes 8 bytes for each of them.
 BLOCK = 1 << 20
+# Mean over standard deviation from which a deviation is less than 64 steps of single precision.
+_DIGITS = 2.0**18
 
 
 class Standardization(NamedTuple):
@@ -64,7 +67,22 @@ def standardization(rows, shape, axes, scale):
 
     is_constant = deviation < np.finfo(np.float32).tiny
     factor = np.where(is_constant, scale, 1 / np.where(is_constant, 1, deviation))
+    _warn_of_lost_digits(mean, np.where(is_constant, np.inf, deviation))
     return Standardization(mean, factor)
+
+
+def _warn_of_lost_digits(mean, deviation):
+    """Warn of channels of which single precision leaves few different values."""
+    lost = np.flatnonzero(np.abs(mean) > _DIGITS * deviation)
+    if len(lost):
+        warnings.warn(
+            f"channel {lost[0]} has mean {mean[lost[0]]:.4g} and standard deviation "
+            f"{deviation[lost[0]]:.4g}, so that rows in single precision differ in few digits "
+            f"({len(lost)} such in all). Put a StandardScaler before, which computes in double "
+            "precision",
+            UserWarning,
+            stacklevel=2,
+        )
 
 
 def _blocks(rows, shape):

@@ -216,7 +216,8 @@ class ProvenanceVAE(GenerationMixin, ClassTargets, ProvenanceEstimator):
             What the explanation shows in place of the training rows, such as their texts; None
             shows the X given to fit.
         show_queries : array-like of shape (n_queries, ...), default=None
-            What it shows in place of the queries where ``show`` is given; None shows none, or
+            What it shows in place of the queries, rows like those that are shown of training
+            rows; None shows the queries where ``show`` is None, else none, or
             ``show`` where training rows are explained.
 
         Returns

@@ -111,9 +111,26 @@ def _recorder(layer, record):
     def hook(module, args, output):
         if not torch.is_grad_enabled() or not args:
             return None
+        if not (_is_batch(args[0]) and isinstance(output, torch.Tensor)):
+            _without_factors(layer)
+            return None
         return record(layer, module, args[0], output)
 
     return hook
+
+
+def _is_batch(x):
+    return isinstance(x, torch.Tensor) and x.ndim > 0
+
+
+def _without_factors(layer):
+    """Let torch.func compute the gradients of a layer, of which a call maps no rows to rows."""
+    layer.route = "functional"
+    if layer.confirmed:  # earlier batches were computed with its factors
+        raise RouteChanged(
+            f"the layer of {', '.join(layer.names.values())} maps one tensor to one for some rows "
+            "and not for others; call again: from now on its gradients are computed by torch.func"
+        )
 
 
 class _Lookups:

@@ -11,6 +11,9 @@ from .._utils.modules import evaluation
 from .._utils.rows import take_rows
 from ._run import as_batch
 
+# Scores that are lower than others by this much are 0 behind the softmax, in single precision.
+_LEAST = -100
+
 
 def masks_padding(module, forward, x, is_padding):
     """Run a few padded rows, and watch whether a mask leaves out their padding.
@@ -31,13 +34,16 @@ def masks_padding(module, forward, x, is_padding):
     Returns
     -------
     bool
-        Whether each call of a network of Hugging Face had a mask, and none of them kept all tokens.
+        Whether each call of a network of Hugging Face had a mask that leaves all padding out.
     """
-    rows = is_padding.any(1).nonzero()[:2, 0]
+    sizes = is_padding.sum(1)
+    least = torch.where(sizes > 0, sizes, is_padding.shape[1] + 1).argmin()
+    rows = torch.stack([least, sizes.argmax()]).unique()
+    padding = is_padding[rows.to(is_padding.device)].cpu()
     seen = []
 
     def watch(inner, args, kwargs):
-        seen.append(_leaves_out(_mask_of(inner, args, kwargs)))
+        seen.append(_leaves_out(_mask_of(inner, args, kwargs), padding))
 
     handles = []
     device = next((p.device for p in module.parameters()), torch.device("cpu"))
@@ -74,10 +80,26 @@ def _mask_of(module, args, kwargs):
     return given.get("attention_mask", nested.get("attention_mask"))
 
 
-def _leaves_out(mask):
-    """Whether a mask (B, T), or one of pairs of tokens, leaves something out."""
-    if not isinstance(mask, torch.Tensor):
+def _leaves_out(mask, padding):
+    """Whether a mask (B, T), or one of pairs of tokens, keeps padding from all other tokens.
+
+    Parameters
+    ----------
+    mask : torch.Tensor of shape (B, T), (B, T, T) or (B, heads, T, T), or None
+        True or 1 where a token is read; or of pairs, what is added to their scores.
+    padding : torch.Tensor of shape (B, T)
+        Which tokens are padding.
+    """
+    if not isinstance(mask, torch.Tensor) or mask.ndim not in (2, 3, 4):
         return False
-    if mask.ndim == 2 or mask.dtype == torch.bool:
-        return bool((mask == 0).any())
-    return bool((mask != mask.max()).any())  # numbers that are added to scores
+    added = mask.ndim == 4 and mask.is_floating_point()
+    left_out = (mask <= _LEAST if added else mask == 0).cpu()
+    if len(left_out) == 1:
+        left_out = left_out.expand(len(padding), *left_out.shape[1:])
+    if left_out.ndim == 4:
+        left_out = left_out.all(1)
+    if left_out.ndim == 3:
+        if left_out.shape[:2] == padding.shape:  # padding itself may read padding
+            left_out = left_out | padding[:, :, None]
+        left_out = left_out.all(1)
+    return left_out.shape == padding.shape and bool(left_out[padding].all())

@@ -4,6 +4,7 @@ import copy
 import json
 import pickle
 import tracemalloc
+import warnings
 
 import numpy as np
 import pytest
@@ -165,6 +166,7 @@ def test_a_constant_channel_is_scaled_as_without(dtype):
     assert np.isfinite(clf.predict_proba(new)).all()
 
 
+@pytest.mark.filterwarnings("ignore:.*Put a StandardScaler before")
 def test_constant_columns_whose_mean_is_rounded():
     X = TABLE.copy()
     X[:, 0] = 0.1  # 40 times this, divided by 40, is another number in float64
@@ -181,6 +183,7 @@ def test_constant_columns_whose_mean_is_rounded():
     assert np.isfinite(clf.predict_proba(X)).all()
 
 
+@pytest.mark.filterwarnings("ignore:.*Put a StandardScaler before")
 def test_a_large_mean_costs_no_more_digits_than_the_column_has():
     X = TABLE[:, 0].astype(np.float64)
     columns = np.stack([X + offset for offset in (0, 1e2, 1e4, 1e6)], 1).astype(np.float32)
@@ -343,3 +346,13 @@ def test_other_values_are_refused(value):
 
 def test_autoencoders_have_values_from_0_to_1_and_no_such_option():
     assert "normalization" not in ProvenanceVAE._get_param_names()
+
+
+def test_columns_that_single_precision_leaves_few_values_of_get_a_warning():
+    seconds = 1.7e9 + 60 * RNG.random((len(TABLE), 1)) * np.arange(1, 60)
+    with pytest.warns(UserWarning, match="Put a StandardScaler before"):
+        fit(np.hstack([TABLE, seconds]))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fit(np.hstack([TABLE, np.full((len(TABLE), 1), 1e6)]))
+        fit(TABLE + 1000)

@@ -145,6 +145,83 @@ LOOK_ALIKES = {
 }
 
 
+class Calls(nn.Module):
+    """Calls a layer with more than rows, or takes more than rows from it."""
+
+    def __init__(self, layer, call):
+        super().__init__()
+        self.before = nn.Linear(4, 4)
+        self.layer = layer
+        self.after = nn.Linear(4, 2)
+        self.call = call
+
+    def forward(self, x):
+        return self.after(torch.tanh(self.call(self.layer, self.before(x))))
+
+
+class Several(nn.Linear):
+    def forward(self, x):
+        return super().forward(x), x
+
+
+class Fused(Norm):
+    """Adds a residual first, and returns the sum, too."""
+
+    def forward(self, x, residual):
+        return super().forward(x + residual), x + residual
+
+
+class Named(Norm):
+    def forward(self, x):
+        return {"hidden": super().forward(x)}
+
+
+class Multiplied(Norm):
+    def forward(self, factor, x):
+        return super().forward(x) * (2 if factor is None else factor)
+
+
+def plain(n, w, b):
+    return n * w + b
+
+
+CALLS = {
+    "linear layer, tuple": (lambda: Several(4, 4), lambda m, h: m(h)[0]),
+    "tuple": (lambda: Fused(4, plain), lambda m, h: sum(m(h, h.sin()))),
+    "mapping": (lambda: Named(4, plain), lambda m, h: m(h)["hidden"]),
+    "None first": (lambda: Multiplied(4, plain), lambda m, h: m(None, h)),
+    "number first": (lambda: Multiplied(4, plain), lambda m, h: m(3, h)),
+    "tensor without axes first": (
+        lambda: Multiplied(4, plain),
+        lambda m, h: m(torch.tensor(0.5), h),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_layers_that_map_no_rows_to_rows(name):
+    torch.manual_seed(0)
+    make, call = CALLS[name]
+    network = Calls(make(), call).double()
+    x = torch.randn(6, 4, dtype=torch.float64)
+    features = TangentFeatures(network, "exact", batch_size=4).fit(x)
+    assert features.coverage_.routes["layer.weight"] == "functional"
+    found = torch.as_tensor(features.transform(x, LABELS))
+    torch.testing.assert_close(found, reference(network, x, LABELS))
+
+
+def test_layers_that_map_rows_to_rows_at_first():
+    torch.manual_seed(0)
+    layer = Norm(4, plain)
+    network = Calls(layer, lambda m, h: m(h) if len(h) > 2 else m(h, 1)[0])
+    layer.forward = lambda x, *more: (Norm.forward(layer, x), x) if more else Norm.forward(layer, x)
+    network.double()
+    x = torch.randn(6, 4, dtype=torch.float64)
+    features = TangentFeatures(network, "exact", batch_size=4).fit(x[:4])
+    found = torch.as_tensor(features.transform(x, LABELS))
+    torch.testing.assert_close(found, reference(network, x, LABELS))
+
+
 @pytest.mark.parametrize("name", LOOK_ALIKES)
 @pytest.mark.parametrize("frozen", [(), ("bias",), ("weight",)])
 def test_classes_that_look_like_norms_are_never_wrong(name, frozen):

@@ -67,6 +67,29 @@ def one_of_two(inner, ids):
     return masked
 
 
+def another_padding(inner, ids):
+    return inner(ids, attention_mask=(ids != 5).long())
+
+
+def upside_down(inner, ids):
+    return inner(ids, attention_mask=(ids == 0).long())
+
+
+def without_first(inner, ids):
+    return inner(ids, attention_mask=(torch.arange(ids.shape[1]) > 0).long().expand_as(ids))
+
+
+def of_one_length(inner, ids):
+    return inner(ids, attention_mask=(torch.arange(ids.shape[1]) < 6).long().expand_as(ids))
+
+
+def before_itself(inner, ids):
+    """A token sees those behind it, and so all of the padding."""
+    n = ids.shape[1]
+    mask = torch.ones(n, n).triu().bool()[None, None].expand(len(ids), 1, n, n)
+    return inner(ids, attention_mask=mask)
+
+
 class Wrapped(nn.Module):
     def __init__(self, call, make_inner=lambda: make("Bert")):
         super().__init__()
@@ -86,7 +109,21 @@ def test_a_network_that_makes_the_mask_gets_no_warning(call, rows):
     assert not any(m._forward_pre_hooks for m in network.modules())
 
 
-@pytest.mark.parametrize("call", [no_mask, none_given, ones, zeros, one_of_two])
+@pytest.mark.parametrize(
+    "call",
+    [
+        no_mask,
+        none_given,
+        ones,
+        zeros,
+        one_of_two,
+        another_padding,
+        upside_down,
+        without_first,
+        of_one_length,
+        before_itself,
+    ],
+)
 @pytest.mark.parametrize("rows", [PADDED, {"input_ids": PADDED}], ids=["tensor", "mapping"])
 def test_a_network_that_reads_padding_gets_one(call, rows):
     with pytest.warns(UserWarning, match=WARNING):

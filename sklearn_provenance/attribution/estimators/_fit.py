@@ -21,14 +21,7 @@ from ..._utils.kept import Kept
 from ..._utils.labels import positions
 from ..._utils.modules import state_sums
 from ..._utils.row_arrays import is_file
-from ..._utils.rows import (
-    as_given,
-    axis_names,
-    check_rows,
-    copied,
-    n_rows,
-    own,
-)
+from ..._utils.rows import as_given, axis_names, check_rows, copied, n_rows, own
 from ..._utils.tensor_rows import check_count_of_tensors
 from ..._utils.training import TrainingData
 from ..._utils.types import Path, Rows, Targets
@@ -130,7 +123,7 @@ class FitMixin(StoredMixin):
         check_readable(sample_id, "sample_id")
         given = X
         X = check_rows(self, X, reset=True)
-        check_count_of_tensors(given, n_rows(y))
+        check_count_of_tensors(given, y)
         check_chunks(X, self.memory_limit)
         if self._owns_arguments:
             X, y, sample_id = own(X), own(y), own(sample_id)
