@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import wraps
 
-from .kept import MEMORY_LIMIT, check_fits
+from .kept import MEMORY_LIMIT, Kept, check_fits
 
 _BUDGET: ContextVar = ContextVar("memory_limit", default=None)
 # A block may take that share of the budget, as some arrays of its size are there at once.
@@ -21,15 +21,21 @@ _LEAST = 2**16
 class _Budget:
     """Bytes that a call may take, and those that are taken for as long as it lasts."""
 
-    def __init__(self, memory_limit):
+    def __init__(self, memory_limit, cache=None):
         self.memory_limit = memory_limit
         self.taken = 0.0
+        self.cache = cache
+
+    def left(self):
+        """Count the bytes that are neither taken nor those of cached results."""
+        cached = 0 if self.cache is None else self.cache.n_bytes()
+        return self.memory_limit - self.taken - cached
 
 
 @contextmanager
-def within(memory_limit):
-    """Let blocks take a share of a budget in bytes."""
-    token = _BUDGET.set(_Budget(float(memory_limit)))
+def within(memory_limit, cache=None):
+    """Let blocks take a share of a budget in bytes, in which a cache has its results, too."""
+    token = _BUDGET.set(_Budget(float(memory_limit), cache))
     try:
         yield
     finally:
@@ -101,7 +107,7 @@ def kept_numbers(usual, beside):
     known = _BUDGET.get()
     if known is None:
         return usual
-    left = known.memory_limit - known.taken - beside
+    left = known.left() - beside
     return max(block_numbers(usual), min(usual, int(left / 16)))
 
 
@@ -110,7 +116,8 @@ def budgeted(method):
 
     @wraps(method)
     def kept(self, *args, **kwargs):
-        with within(self.memory_limit):
+        cache = getattr(self, "_kept", None)
+        with within(self.memory_limit, cache if isinstance(cache, Kept) else None):
             return method(self, *args, **kwargs)
 
     return kept

@@ -87,6 +87,10 @@ class Kept:
     def __contains__(self, key):
         return content_key(key) in self._results
 
+    def n_bytes(self):
+        """Count the bytes of the cached results."""
+        return n_bytes(dict(self._results))
+
     def free(self, size):
         """Drop results until others of that many bytes fit, those that are least needed first."""
         while self._results and n_bytes(dict(self._results)) + size > self.memory_limit:

@@ -8,10 +8,13 @@ from collections import defaultdict
 
 import torch
 
+from .._utils.budget import limit
+from .._utils.kept import MEMORY_LIMIT
 from . import _elementwise, _layer_kinds  # noqa: F401  (they register classes of layers)
 from ._layers import Layer, joint_layer_class, layer_class
 
-# Numbers that one batch may hold in layer factors (256 MB in single precision).
+# Numbers that one batch may hold in layer factors (256 MB in single precision) within the default
+# budget of memory; fewer within a smaller one, in proportion.
 _BUDGET = 2**26
 # Numbers of a batch that stay in the processor's cache, about.
 _CACHED = 2**23
@@ -145,6 +148,11 @@ def sums_of_calls(layer, calls, n_rows):
     return totals
 
 
+def _numbers_at_once():
+    """Count the numbers that one batch may hold in layer factors."""
+    return int(_BUDGET * min(1.0, limit() / MEMORY_LIMIT))
+
+
 def batch_size_for(model, batch_size, n_labels=1):
     """Choose the rows per pass; "auto" bounds the memory of the layers' factors at all labels."""
     if batch_size != "auto":
@@ -155,7 +163,7 @@ def batch_size_for(model, batch_size, n_labels=1):
         if layer.route == "functional" or layer.positions > 1:
             numbers += n_out * n_in
         numbers += 2 * layer.positions * (n_labels * n_out + n_in)
-    return max(1, min(256, _BUDGET // numbers))
+    return max(1, min(256, _numbers_at_once() // numbers))
 
 
 def features_batch_size(model, batch_size, n_features):
@@ -172,7 +180,7 @@ def features_batch_size(model, batch_size, n_features):
         if layer.route == "functional":
             numbers += n_out * n_in
         numbers += 2 * layer.positions * (n_out + n_in // layer.kernel)
-    fitting = _BUDGET // numbers
+    fitting = _numbers_at_once() // numbers
     if model.device.type == "cpu":
         fitting = min(fitting, max(_LEAST_ROWS, _CACHED // numbers))
     return max(1, min(256, fitting))

@@ -16,7 +16,7 @@ from ._routes import restarted
 _KEPT = 2**27
 _STREAMED = 2**24
 # Rows of a tile of the kernel. Products of a few hundred rows run at full speed; of larger tiles
-# a symmetric kernel would compute more than half.
+# a symmetric kernel would compute more than half. Smaller ones within a small budget.
 _TILE = 512
 
 
@@ -45,19 +45,20 @@ def kernel(left, right, *, symmetric, dtype=torch.float64, device=None, verbose=
     computed_on = left.model.device
     at_once = kept_numbers(_KEPT, result.nbytes)
     streamed_at_once = block_numbers(_STREAMED)
+    tile = math.isqrt(block_numbers(_TILE**2))
     start = 0
     with tqdm(
         total=result.numel(), desc="tangent kernel", unit_scale=True, disable=not verbose
     ) as progress:
         for block in left.blocks(dtype, at_once):
-            kept = list(tiles(block))
+            kept = list(tiles(block, tile))
             if symmetric:
                 for i, ours in enumerate(kept):
                     for theirs in kept[i:]:
                         progress.update(_fill(result, ours, theirs, symmetric, computed_on))
                 start = kept[-1][0].stop
-            for streamed in right.blocks(dtype, streamed_at_once, start, _TILE):
-                for theirs in tiles(streamed):
+            for streamed in right.blocks(dtype, streamed_at_once, start, tile):
+                for theirs in tiles(streamed, tile):
                     for ours in kept:
                         progress.update(_fill(result, ours, theirs, symmetric, computed_on))
             del block, kept  # before the next block is made
@@ -133,14 +134,16 @@ def _fill(kernel, left, right, symmetric, device):
     return 2 * tile.numel()
 
 
-def tiles(block):
-    """Yield rows and gradients of at most ``_TILE`` rows, as views of a block."""
+def tiles(block, at_most=None):
+    """Yield rows and gradients of so many rows at most, as views of a block; None is _TILE."""
+    if at_most is None:
+        at_most = _TILE
     for rows, gradients in block:
         n = rows.stop - rows.start
-        if n <= _TILE:
+        if n <= at_most:
             yield rows, gradients
             continue
-        step = math.ceil(n / math.ceil(n / _TILE))  # no tile is much smaller than the others
+        step = math.ceil(n / math.ceil(n / at_most))  # no tile is much smaller than the others
         for i in range(rows.start, rows.stop, step):
             stop = min(i + step, rows.stop)
             part = slice(i - rows.start, stop - rows.start)

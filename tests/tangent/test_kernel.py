@@ -10,12 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from sklearn_provenance._utils.budget import within
+from sklearn_provenance._utils.budget import kept_numbers, within
+from sklearn_provenance._utils.kept import MEMORY_LIMIT, Kept
 from sklearn_provenance.tangent import TangentModel, tangent_diagonal, tangent_kernel
 from sklearn_provenance.tangent import _forms as forms
 from sklearn_provenance.tangent import _products as kernels
 from sklearn_provenance.tangent._forms import Formed
 from sklearn_provenance.tangent._lookup import Lookup
+from sklearn_provenance.tangent._network_layers import batch_size_for, features_batch_size
 from sklearn_provenance.tangent._outer import Outer
 from sklearn_provenance.tangent._stream import Stream
 
@@ -240,3 +242,42 @@ def test_blocks_keep_to_the_budget(monkeypatch, limit, dtype):
         assert 8 * asked[1] <= max(2**16, limit / 16)
     if limit == 2e9:  # the default costs no more passes
         assert 8 * asked[0] > 0.99e9
+
+
+def test_passes_and_tiles_keep_to_the_budget(monkeypatch):
+    """A pass of 256 rows would hold 1.5 million numbers, and a tile of 512 rows 2 MB."""
+    network = nn.Sequential(nn.Linear(20, 1500), nn.Tanh(), nn.Linear(1500, 3)).double()
+    x, labels = torch.randn(300, 20).double(), torch.arange(300) % 3
+    model = TangentModel(network).plan(x)
+    sizes = []
+    fill = kernels._fill
+
+    def counted(result, left, right, *arguments):
+        sizes.append(max(rows.stop - rows.start for rows, _ in (left, right)))
+        return fill(result, left, right, *arguments)
+
+    monkeypatch.setattr(kernels, "_fill", counted)
+    expected = tangent_kernel(model, x, labels)
+    usual = max(sizes)
+    sizes.clear()
+    with within(9e6):
+        found = tangent_kernel(model, x, labels)
+        rows = batch_size_for(model, "auto")
+        of_features = features_batch_size(model, "auto", 2**16)
+    torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-10)
+    assert 8 * max(sizes) ** 2 <= 9e6 / 16 < 8 * usual**2
+    assert 4 * 2 * (20 + 1500 + 1500 + 3) * rows <= 9e6 / 7
+    assert 1 <= of_features <= 9e6 / 7 / (4 * 2**17)
+    for budget in (nullcontext(), within(MEMORY_LIMIT)):  # the default costs no more passes
+        with budget:
+            assert batch_size_for(model, "auto") == 256
+
+
+def test_what_is_cached_leaves_less_for_blocks():
+    cache = Kept(1e8)
+    cache(("rows",), lambda: torch.zeros(5_000_000))  # 20 MB
+    with within(1e8):
+        alone = kept_numbers(2**40, 1e7)
+    with within(1e8, cache):
+        beside = kept_numbers(2**40, 1e7)
+    assert alone - beside == 2e7 / 16
