@@ -260,7 +260,8 @@ class ProvenanceVAE(GenerationMixin, ClassTargets, ProvenanceEstimator):
             What the explanation shows in place of the training rows, such as their texts; None
             shows the X given to fit.
         show_queries : array-like of shape (n_codes, ...), default=None
-            What it shows in place of the decoded rows where ``show`` is given; None shows none.
+            What it shows in place of the decoded rows, rows like those that are shown of training
+            rows; None shows the decoded rows where ``show`` is None, else none.
 
         Returns
         -------

@@ -109,7 +109,11 @@ def test_texts_are_no_rows_of_a_network(tokens, rows):
 def test_numbers_that_are_written_as_texts():
     network = torch.nn.Linear(2, 2)
     rows = np.array([["1", "2"], ["3", "4.5"], ["0", "1"]], dtype=object)
-    InfoGainAttributor(network, candidates="all").fit(rows, [0, 1, 0])
+    written, numbers = (
+        InfoGainAttributor(network, candidates="all").fit(X, [0, 1, 0]).explain(X, k=2)
+        for X in (rows, rows.astype(float))
+    )
+    np.testing.assert_array_equal(written.indices, numbers.indices)
 
 
 @pytest.mark.parametrize("kind", [list, np.array])
