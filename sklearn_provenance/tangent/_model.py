@@ -50,12 +50,12 @@ class TangentModel:
         ``"auto"`` takes these, or all if there are none (a model frozen for inference);
         ``"linear"`` takes those of them that belong to linear layers. A class of modules takes
         what its modules hold. A list has names of parameters, patterns of names such as
-        ``"encoder.*.weight"``, and classes.
+        ``"encoder.*.weight"``, and classes. A tied parameter is chosen by each of its names.
 
     Raises
     ------
     TypeError
-        If ``module`` is no module.
+        If ``module`` is no module, or ``parameters`` no such choice.
     ValueError
         If the module has no parameters, parameters in half precision, or outputs that have no
         gradient for each row.

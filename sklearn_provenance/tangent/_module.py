@@ -1,5 +1,6 @@
 """What is asked of the user's module before gradients of its outputs are computed."""
 
+from collections.abc import Iterable
 from fnmatch import fnmatchcase
 
 import torch
@@ -9,6 +10,10 @@ from ._layer_kinds import LinearLayer
 from ._layers import layer_class
 
 _SHOWN = 12  # names in an error
+_CHOICES = (
+    '"auto", "trainable", "all", "linear", a class of modules or a list of names, patterns and '
+    "classes"
+)
 
 
 def check_outputs(module):
@@ -65,6 +70,8 @@ def select_parameters(module, parameters):
     named = dict(module.named_parameters())
     if isinstance(parameters, type):
         parameters = [parameters]
+    if not isinstance(parameters, str | Iterable):
+        raise TypeError(f"parameters must be {_CHOICES}; got {parameters!r}")
     if not isinstance(parameters, str):
         return _matching(module, named, parameters)
     trainable = {name: p for name, p in named.items() if p.requires_grad}
@@ -80,11 +87,8 @@ def select_parameters(module, parameters):
     if parameters == "all" or (parameters == "auto" and not trainable):
         return named
     if parameters not in ("auto", "trainable"):
-        hint = _hint(module, named, parameters, of_list=False)
-        raise ValueError(
-            'parameters must be "auto", "trainable", "all", "linear", a class of modules or a list '
-            f"of names, patterns and classes; got {parameters!r}{hint}"
-        )
+        hint = _hint(_every_name(module), parameters, of_list=False)
+        raise ValueError(f"parameters must be {_CHOICES}; got {parameters!r}{hint}")
     if not trainable:
         raise ValueError(
             'parameters="trainable" needs a parameter with requires_grad=True, got none. Pass '
@@ -104,27 +108,37 @@ def _of_linear_layers(module):
 
 
 def _matching(module, named, choices):
-    """Select parameters by name, by a pattern of names, or by the class of their module."""
+    """Select parameters by a name, by a pattern of names, or by the class of their module.
+
+    A parameter that is tied has several names, and may be chosen by each of them.
+    """
+    every = _every_name(module)
     chosen = set()
     unknown = []
     for choice in choices:
         if isinstance(choice, type):
             modules = [m for m in module.modules() if isinstance(m, choice)]
             ids = {id(p) for m in modules for p in m.parameters(recurse=False)}
-            matches = {name for name, p in named.items() if id(p) in ids}
+        elif isinstance(choice, str):
+            ids = {id(every[name]) for name in _named_by(every, choice)}
         else:
-            matches = _named_by(named, choice)
-        if not matches:
+            ids = set()
+        if not ids:
             unknown.append(choice)
-        chosen |= matches
+        chosen |= ids
     if unknown or not chosen:
-        hints = [_hint(module, named, choice) for choice in unknown if isinstance(choice, str)]
+        hints = [_hint(every, choice) for choice in unknown if isinstance(choice, str)]
         raise ValueError(
             f"parameters must name some of {_shown(named)}, the module's parameters, or match them "
             f'by a pattern such as "encoder.*" or a class of modules; got {unknown or "none"}'
             f"{''.join(hints)}"
         )
-    return {name: p for name, p in named.items() if name in chosen}
+    return {name: p for name, p in named.items() if id(p) in chosen}
+
+
+def _every_name(module):
+    """List the parameters by all of their names, of which one that is tied has several."""
+    return dict(module.named_parameters(remove_duplicate=False))
 
 
 def _named_by(names, choice):
@@ -141,37 +155,22 @@ def _shown(named):
     return f"[{shown.replace(repr('...'), '...')}] ({len(names)} in all)"
 
 
-def _hint(module, named, choice, of_list=True):
+def _hint(every, choice, of_list=True):
     """Say what a choice that matches no parameter may mean; "" if that is not known.
 
     Parameters
     ----------
-    module : torch.nn.Module
-        The network.
-    named : dict of torch.nn.Parameter
-        Its parameters, each under one name.
+    every : dict of torch.nn.Parameter
+        The parameters of the network by all of their names.
     choice : str
         A name or pattern.
     of_list : bool, default=True
         Whether it was given in a list.
     """
     tried = [choice, f"{choice}.*", f"*.{choice}.*", f"*.{choice}", f"*{choice}*"]
-    if not of_list and _named_by(named, choice):
-        return f". Pass a list, [{choice!r}]"
-    every = dict(module.named_parameters(remove_duplicate=False))
-    name_of = {id(p): name for name, p in named.items()}
     for pattern in tried:
-        matches = _named_by(every, pattern)
-        if not matches:
-            continue
-        hint = ""
-        if matches & set(named):
-            hint = f'. Pass "{pattern}"' if of_list else f'. Pass ["{pattern}"]'
-        tied = sorted(matches - set(named))
-        pairs = [f"{name!r} is {name_of[id(every[name])]!r}" for name in tied]
-        if pairs:
-            hint += f". Weights that are tied go under one name: {', '.join(pairs)}"
-        return hint
+        if _named_by(every, pattern):
+            return f'. Pass "{pattern}"' if of_list else f'. Pass a list, ["{pattern}"]'
     return ""
 
 

@@ -2,6 +2,7 @@
 
 import re
 
+import numpy as np
 import pytest
 from torch import nn
 
@@ -33,9 +34,9 @@ class Network(nn.Module):
         (["class"], 'Pass "*class*"'),
         (["encoder.*", "classifier"], "got ['classifier']. Pass \"classifier.*\""),
         (["1.0"], 'Pass "*.1.0.*"'),
-        ("classifier", "got 'classifier'. Pass [\"classifier.*\"]"),
-        ("classifier.*", "got 'classifier.*'. Pass a list, ['classifier.*']"),
-        ("classifier.bias", "Pass a list, ['classifier.bias']"),
+        ("classifier", "got 'classifier'. Pass a list, [\"classifier.*\"]"),
+        ("classifier.*", "got 'classifier.*'. Pass a list, [\"classifier.*\"]"),
+        ("classifier.bias", 'Pass a list, ["classifier.bias"]'),
     ],
 )
 def test_what_a_name_may_mean(choice, message):
@@ -58,25 +59,39 @@ def test_a_name_that_means_nothing():
         TangentModel(Network(), parameters="some")
 
 
-@pytest.mark.parametrize("choice", ["head", "head.weight", "head.*t", "*head.w*"])
+def test_what_is_no_choice_at_all():
+    with pytest.raises(TypeError, match=r"parameters must be .*; got 0$"):
+        TangentModel(Network(), parameters=0)
+    with pytest.raises(ValueError, match=r"got \[0, None\]$"):
+        TangentModel(Network(), parameters=[0, "encoder.*", None])
+
+
 @pytest.mark.parametrize("bias", [False, True])
-def test_tied_weights_go_under_one_name(choice, bias):
+@pytest.mark.parametrize("choice", ["head.weight", "head.*", "h*t", "*head.w*"])
+def test_tied_weights_are_chosen_by_each_of_their_names(choice, bias):
     network = Tokens(tied=True)
     if not bias:
         network.head.bias = None
-    message = "Weights that are tied go under one name: 'head.weight' is 'embedding.weight'"
-    with pytest.raises(ValueError, match=re.escape(message)) as error:
-        TangentModel(network, parameters=[choice])
-    assert ('Pass "head.*"' in str(error.value)) == (bias and choice == "head")
+    chosen = set(TangentModel(network, parameters=[choice]).weights)
+    biased = bias and choice == "head.*"
+    assert chosen == {"embedding.weight"} | ({"head.bias"} if biased else set())
 
 
 def test_heads_of_language_models():
     config = transformers.GPT2Config(vocab_size=19, n_embd=8, n_layer=2, n_head=2, n_positions=16)
-    network = transformers.GPT2LMHeadModel(config)
-    message = r"tied go under one name: 'lm_head.weight' is 'transformer.wte.weight'$"
-    for choice in ("lm_head", "lm_head.*", "lm_head.weight", "*lm_head*"):
+    network = transformers.GPT2LMHeadModel(config).eval()
+    rows = causal_rows(IDS)
+
+    def explained(choice):
         attributor = InfoGainAttributor(network, forward=log_odds, parameters=[choice])
-        with pytest.raises(ValueError, match=message) as error:
-            attributor.fit(causal_rows(IDS), [0] * 6)
-        assert "(28 in all)" in str(error.value)
-        assert len(str(error.value)) < 900
+        return attributor.fit(rows, [0] * 6).explain(causal_rows(IDS[:2]), k=3)
+
+    expected = explained("transformer.wte.weight")
+    for choice in ("lm_head.*", "lm_head.weight", "*lm_head*"):
+        found = explained(choice)
+        np.testing.assert_array_equal(found.indices, expected.indices)
+        np.testing.assert_allclose(found.scores, expected.scores)
+    with pytest.raises(ValueError, match=r"got \['lm_head'\]. Pass \"lm_head.\*\"$") as error:
+        explained("lm_head")
+    assert "(28 in all)" in str(error.value)
+    assert len(str(error.value)) < 900
